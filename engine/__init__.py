@@ -1,0 +1,1 @@
+"""Everything that loratui does, without a screen."""

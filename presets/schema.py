@@ -1,0 +1,455 @@
+"""The shape of presets and recipes: every key, its type, range and meaning, and the strict reading of TOML into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+FORMAT = 1
+"""Version of the TOML format; a file with a higher `format` is refused."""
+
+
+class SchemaError(ValueError):
+    """A preset or recipe that cannot be used: the text names the file, the line, the key and the remedy."""
+
+
+def key(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field of a section: its default, a line of help, and the range that a value must lie in.
+
+    `low` and `high` are inclusive, `above` is exclusive. `choices` is for open string fields whose
+    allowed values are known; closed sets use `Literal`.
+    """
+    meta = {"help": help, "low": low, "high": high, "above": above, "choices": choices}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+Family = Literal["sd15", "sdxl", "flux"]
+Rule = Literal[
+    "repeats_epochs",
+    "per_image",
+    "per_image_small_sets_more",
+    "per_epoch_and_total",
+    "per_epoch",
+    "exposures",
+    "balanced_concepts",
+]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Scheduler = Literal["constant", "cosine", "cosine_with_restarts", "linear", "polynomial"]
+Optimizer = Literal["auto", "adamw", "adamw8bit", "adafactor", "prodigy", "dadapt_adam", "lion", "adamw_schedule_free"]
+Targets = Literal[
+    "sd-scripts", "attention", "attention+ff", "all", "sd-scripts+conv", "attention+conv", "attention+ff+conv", "all+conv"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """Which model the LoRA is trained on."""
+
+    family: Family = key("sd15", "architecture of the base model")
+    model: str = key("", "embedded:NAME, a diffusers folder, a .safetensors file, or a hub id")
+    prediction: Literal["auto", "epsilon", "v"] = key("auto", "what the model predicts; auto reads it from the base")
+    clip_skip: int = key(1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The pictures and how they are read."""
+
+    path: str = key("", "folder of pictures")
+    trigger: str = key("", "made-up word that stands for the subject, such as anafox")
+    class_word: str = key("", "general noun that contains the subject, such as woman")
+    resolution: int = key(512, "side of the square whose area every training picture has, px", low=64, high=2048)
+    buckets: bool = key(True, "group pictures by shape instead of cropping all of them square")
+    bucket_step: int = key(64, "bucket sides are multiples of this, px", low=8, high=256)
+    bucket_min: int = key(256, "shortest bucket side when upscaling is allowed, px", low=64, high=2048)
+    bucket_max: int = key(2048, "longest bucket side when upscaling is allowed, px", low=64, high=8192)
+    upscale: bool = key(False, "enlarge pictures that are smaller than the resolution")
+    flip: bool = key(False, "also train on mirrored pictures; never for a face or anything asymmetric")
+    shuffle_captions: bool = key(False, "put the tags of a caption into random order")
+    keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
+    caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
+    caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
+    images_wanted: tuple[int, int] = key((10, 50), "number of pictures that the recipe works with, least and most")
+    images_ideal: int = key(0, "number of pictures that the recipe likes best; 0: no opinion", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How often each picture is shown."""
+
+    rule: Rule = key("per_image", "the rule that turns a number of pictures into repeats and epochs")
+    exposures: int = key(100, "times that each picture is shown in all (rules per_image, exposures, …)", low=1, high=100_000)
+    steps_per_epoch: int = key(400, "image-steps that one epoch should have (rules per_epoch…)", low=1, high=1_000_000)
+    total_steps: int = key(2500, "optimizer steps wanted in all (rule per_epoch_and_total)", low=1, high=10_000_000)
+    extra_small: int = key(100, "image-steps added for a small set (rule per_image_small_sets_more)", low=0)
+    small_below: int = key(10, "a set with fewer pictures than this is small (rule per_image_small_sets_more)", low=0)
+    cap: int = key(0, "image-steps that must not be reached or exceeded; 0: no cap", low=0)
+    repeats: int = key(0, "repeats per epoch; 0: by the rule", low=0, high=100_000)
+    epochs: int = key(0, "epochs; 0: by the rule", low=0, high=100_000)
+    halve_balanced: bool = key(False, "divide balanced repeats by their common divisor and multiply the epochs")
+    folder_repeats: bool = key(True, "let the N of an N_name folder set its repeats")
+    exposures_wanted: tuple[int, int] = key((100, 150), "exposures per picture that the recipe works with, least and most")
+    image_steps_warn: int = key(0, "image-steps beyond which quality was seen to fall; 0: no opinion", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The training loop."""
+
+    batch_size: int = key(1, "pictures per batch", low=1, high=256)
+    accumulation: int = key(1, "batches whose gradients make one optimizer step", low=1, high=1024)
+    seed: int = key(42, "seed of everything random", low=0, high=2**63 - 1)
+    precision: Precision = key("auto", "number format of the frozen base; the LoRA itself is always trained in fp32")
+    loss: Literal["mse", "huber"] = key("mse", "distance between prediction and target")
+    huber_c: float = key(0.1, "width of the quadratic part of the Huber loss", above=0.0, high=10.0)
+    min_snr_gamma: float = key(0.0, "min-SNR weighting; 5 is usual, 0 is off", low=0.0, high=100.0)
+    debiased_estimation: bool = key(False, "weight by 1/sqrt(SNR); multiplies the learning rate by about 3")
+    noise_offset: float = key(0.0, "offset noise; 0 is off", low=0.0, high=1.0)
+    high_noise_bias: float = key(
+        0.0, "draws more timesteps near pure noise, where hair, pose and colours are settled: t = T·u^(1/(1+b))", low=0.0, high=10.0
+    )
+    train_text_encoder: bool = key(False, "also train the text encoder")
+    prior_weight: float = key(1.0, "factor on the loss of regularisation pictures; nearer to 0 is weaker", low=0.0, high=10.0)
+    max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """The LoRA."""
+
+    kind: Literal["lora", "locon", "loha", "lokr"] = key("lora", "adapter type")
+    rank: int = key(16, "rank (also called dim)", low=1, high=1024)
+    alpha: float = key(0.0, "alpha; the effect is scaled by alpha/rank. 0 means alpha = rank, as kohya reads it", low=0.0, high=65504.0)
+    conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
+    conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: as alpha", low=0.0, high=65504.0)
+    targets: Targets = key("sd-scripts", "which layers get a LoRA")
+    dropout: float = key(0.0, "share of inputs dropped in front of the LoRA", low=0.0, high=0.99)
+    rank_stabilised: bool = key(False, "scale by alpha/sqrt(rank) instead of alpha/rank")
+
+    @property
+    def effective_alpha(self) -> float:
+        """Alpha after kohya's convention that 0 means alpha = rank."""
+        return self.alpha or float(self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSection:
+    """The optimizer and the course of its learning rate."""
+
+    name: Optimizer = key("auto", "optimizer; auto is AdamW8bit on a GPU and AdamW on a CPU")
+    learning_rate: float = key(1e-4, "learning rate of the LoRA", above=0.0, high=10.0)
+    text_encoder_learning_rate: float = key(0.0, "learning rate of the text encoder's LoRA; 0: as learning_rate", low=0.0, high=10.0)
+    weight_decay: float = key(0.01, "weight decay", low=0.0, high=10.0)
+    beta1: float = key(0.9, "first beta of Adam-like optimizers", low=0.0, high=0.999999)
+    beta2: float = key(0.999, "second beta of Adam-like optimizers", low=0.0, high=0.999999)
+    scheduler: Scheduler = key("cosine", "course of the learning rate")
+    warmup: float = key(0.0, "share of the optimizer steps over which the learning rate rises from 0", low=0.0, high=0.9)
+    cycles: int = key(1, "number of cosine cycles (cosine_with_restarts)", low=1, high=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What is traded for memory."""
+
+    gradient_checkpointing: Literal["auto", "on", "off"] = key("auto", "compute activations twice instead of keeping them")
+    cache_latents: bool = key(True, "encode every picture once and keep the latents on disk")
+    threads: int = key(0, "CPU threads; 0: all that this machine or container allows", low=0, high=1024)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Pictures made while training, always with the same seeds."""
+
+    every_image_steps: int = key(0, "image-steps between samples; 0: once an epoch", low=0)
+    prompts: tuple[str, ...] = key(("a photo of {subject}",), "prompts; {subject} is trigger and class word, {trigger} and {class} each alone")
+    seed: int = key(1000, "seed of the first sample; the next has one more", low=0)
+    steps: int = key(20, "denoising steps", low=1, high=200)
+    guidance: float = key(7.5, "guidance (CFG) scale", low=0.0, high=30.0)
+    width: int = key(0, "width, px; 0: the resolution", low=0, high=4096)
+    height: int = key(0, "height, px; 0: the resolution", low=0, high=4096)
+    before_training: bool = key(True, "also make the samples once before the first step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """The guided check afterwards."""
+
+    strengths: tuple[float, ...] = key((0.0, 0.5, 1.0, 1.5), "LoRA strengths of the grid")
+    prompts: tuple[str, ...] = key(("a photo of {subject}",), "prompts of the grid")
+    seeds: int = key(1, "seeds per prompt and strength", low=1, high=20)
+    likely_strength: float = key(1.0, "strength that the finished LoRA is meant to be used at", above=0.0, high=4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What is written."""
+
+    name: str = key("", "name of the LoRA file; empty: the trigger")
+    save_every_epochs: int = key(1, "epochs between LoRA files", low=1, high=100_000)
+    checkpoint_every_s: float = key(60.0, "seconds between checkpoints", low=1.0, high=86_400.0)
+    keep_checkpoints: int = key(2, "checkpoints kept for resuming; LoRA files are all kept", low=2, high=100)
+    precision: Literal["fp16", "bf16", "fp32"] = key("fp16", "number format of the LoRA file")
+    trigger_in_metadata: bool = key(True, "write the trigger word into the LoRA file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All values that a preset or recipe can hold, one attribute a TOML section."""
+
+    base: Base = field(default_factory=Base)
+    dataset: Dataset = field(default_factory=Dataset)
+    schedule: Schedule = field(default_factory=Schedule)
+    training: Training = field(default_factory=Training)
+    adapter: Adapter = field(default_factory=Adapter)
+    optimizer: OptimizerSection = field(default_factory=OptimizerSection)
+    memory: Memory = field(default_factory=Memory)
+    samples: Samples = field(default_factory=Samples)
+    validation: Validation = field(default_factory=Validation)
+    output: Output = field(default_factory=Output)
+
+
+SECTIONS: dict[str, type] = {f.name: get_type_hints(Settings)[f.name] for f in dataclasses.fields(Settings)}
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """What the schema knows of one key, for help texts, forms and checks."""
+
+    name: str
+    """Dotted, such as `adapter.rank`."""
+    type: Any
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+    above: float | None
+    choices: tuple[str, ...]
+
+
+def keys() -> Iterator[KeyInfo]:
+    """Every key of the format, section by section, in the order in which files are written."""
+    for section, cls in SECTIONS.items():
+        hints = get_type_hints(cls)
+        for f in dataclasses.fields(cls):
+            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+            choices = tuple(get_args(hints[f.name])) if get_origin(hints[f.name]) is Literal else f.metadata["choices"]
+            m = f.metadata
+            yield KeyInfo(f"{section}.{f.name}", hints[f.name], default, m["help"], m["low"], m["high"], m["above"], choices)
+
+
+KEYS: dict[str, KeyInfo] = {k.name: k for k in keys()}
+
+
+def get(settings: Settings, dotted: str) -> Any:
+    """The value of a dotted key."""
+    section, name = dotted.split(".")
+    return getattr(getattr(settings, section), name)
+
+
+def replace(settings: Settings, changes: Mapping[str, Any], *, origin: str = "") -> Settings:
+    """`settings` with dotted keys changed and checked.
+
+    Raises `SchemaError` for an unknown key, a wrong type or a value out of range.
+    """
+    by_section: dict[str, dict[str, Any]] = {}
+    for dotted, value in changes.items():
+        full = resolve_key(dotted, origin)
+        section, name = full.split(".")
+        by_section.setdefault(section, {})[name] = check(KEYS[full], value, origin)
+    return dataclasses.replace(
+        settings, **{s: dataclasses.replace(getattr(settings, s), **values) for s, values in by_section.items()}
+    )
+
+
+def resolve_key(dotted: str, origin: str = "") -> str:
+    """The full dotted key for what a person typed.
+
+    `rank` and `training.rank` both mean `adapter.rank`, since only one section has a `rank`.
+    """
+    if dotted in KEYS:
+        return dotted
+    leaf = dotted.rsplit(".", 1)[-1]
+    section = dotted.rsplit(".", 1)[0] if "." in dotted else ""
+    owners = [k for k in KEYS if k.rsplit(".", 1)[1] == leaf]
+    if len(owners) == 1 and section in ("", *SECTIONS):
+        return owners[0]
+    raise SchemaError(f"{origin}{dotted}: no such setting{_nearest(dotted, KEYS)}")
+
+
+def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
+    """`value` in the type of the key; whole numbers are taken where a fraction is meant.
+
+    Raises `SchemaError` that says what was expected.
+    """
+    where = f"{origin}{info.name}"
+    kind = info.type
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        if not isinstance(value, (list, tuple)):
+            raise SchemaError(f"{where}: expected a list, got {_show(value)}")
+        fixed = len(get_args(kind)) if Ellipsis not in get_args(kind) else None
+        if fixed is not None and len(value) != fixed:
+            raise SchemaError(f"{where}: expected {fixed} values, got {len(value)}")
+        if not value:
+            raise SchemaError(f"{where}: expected at least one value")
+        return tuple(_scalar(where, item, v, info) for v in value)
+    return _scalar(where, kind, value, info)
+
+
+def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
+    if get_origin(kind) is Literal:
+        allowed = get_args(kind)
+        if value not in allowed or not isinstance(value, str):
+            listed = ", ".join(str(a) for a in allowed)
+            raise SchemaError(f"{where}: {_show(value)} is not one of {listed}{_nearest(str(value), allowed)}")
+        return value
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise SchemaError(f"{where}: expected true or false, got {_show(value)}")
+        return value
+    if kind is str:
+        if not isinstance(value, str):
+            raise SchemaError(f"{where}: expected text in quotes, got {_show(value)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SchemaError(f"{where}: expected a number, got {_show(value)}")
+    if kind is int:
+        if isinstance(value, float):
+            raise SchemaError(f"{where}: expected a whole number, got {_show(value)}")
+        number: float | int = value
+    else:
+        number = float(value)
+        if not math.isfinite(number):
+            raise SchemaError(f"{where}: expected a finite number, got {_show(value)}")
+    if info.low is not None and number < info.low:
+        raise SchemaError(f"{where}: {_show(value)} is too small; the least is {info.low:g}")
+    if info.high is not None and number > info.high:
+        raise SchemaError(f"{where}: {_show(value)} is too large; the most is {info.high:g}")
+    if info.above is not None and number <= info.above:
+        raise SchemaError(f"{where}: {_show(value)} is too small; it must be more than {info.above:g}")
+    return number
+
+
+def parse_value(dotted: str, text: str, origin: str = "") -> tuple[str, Any]:
+    """A `key=value` typed by a person as (full key, checked value).
+
+    The value is read as TOML; text need not be quoted.
+    """
+    full = resolve_key(dotted.strip(), origin)
+    info = KEYS[full]
+    text = text.strip()
+    kind = info.type
+    if kind is str or get_origin(kind) is Literal:
+        bare = text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'" else text
+        return full, check(info, bare, origin)
+    if get_origin(kind) is tuple and not text.startswith("["):
+        text = f"[{text}]" if get_args(kind)[0] is not str else "[" + _quoted(text) + "]"
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        raise SchemaError(f"{origin}{full}: cannot read {_show(text)}; {_expected(info)}") from None
+    return full, check(info, value, origin)
+
+
+def read_settings(
+    table: Mapping[str, Any], *, start: Settings | None = None, origin: str = "", text: str = ""
+) -> tuple[Settings, frozenset[str]]:
+    """Settings from parsed TOML, over `start` (defaults if absent), and the dotted keys that it set.
+
+    `origin` names the file in errors; `text` is its source, from which the line is found.
+    """
+    changes: dict[str, Any] = {}
+    for section, values in table.items():
+        if section not in SECTIONS:
+            at = _origin(origin, text, "", section)
+            raise SchemaError(f"{at}[{section}]: no such section{_nearest(section, SECTIONS)}")
+        if not isinstance(values, Mapping):
+            raise SchemaError(f"{_origin(origin, text, '', section)}{section}: expected a section [{section}]")
+        for name, value in values.items():
+            at = _origin(origin, text, section, name)
+            dotted = f"{section}.{name}"
+            if dotted not in KEYS:
+                near = _nearest(name, [k.split(".")[1] for k in KEYS if k.startswith(section + ".")])
+                elsewhere = next((k for k in KEYS if k.endswith("." + name)), "")
+                hint = f"; it belongs to [{elsewhere.split('.')[0]}]" if elsewhere else near
+                raise SchemaError(f"{at}{dotted}: no such key{hint}")
+            changes[dotted] = check(KEYS[dotted], value, at)
+    return replace(start or Settings(), changes), frozenset(changes)
+
+
+def to_table(settings: Settings, only: frozenset[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Nested dictionaries for TOML, every key or those in `only`; empty sections are left out."""
+    table: dict[str, dict[str, Any]] = {}
+    for dotted in KEYS:
+        if only is not None and dotted not in only:
+            continue
+        section, name = dotted.split(".")
+        value = get(settings, dotted)
+        table.setdefault(section, {})[name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+def _origin(origin: str, text: str, section: str, name: str) -> str:
+    if not origin:
+        return ""
+    line = _line_of(text, section, name)
+    return f"{origin}, line {line}: " if line else f"{origin}: "
+
+
+def _line_of(text: str, section: str, name: str) -> int:
+    """Line (from 1) at which `name` is set in `[section]`, or a section itself begins; 0 if not found."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
+        if header:
+            current = header.group(1).strip("\"' ")
+            if not section and current.split(".")[0] == name:
+                return number
+        found = re.match(r"\s*[\"']?([\w.\-]+)[\"']?\s*=", line)
+        if found:
+            set_here = found.group(1)
+            if current == section and set_here == name:
+                return number
+            if section and current == "" and set_here == f"{section}.{name}":
+                return number
+    return 0
+
+
+def _nearest(word: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _expected(info: KeyInfo) -> str:
+    kind = info.type
+    if get_origin(kind) is tuple:
+        return f"expected a list such as {list(info.default)}"
+    return {bool: "expected true or false", int: "expected a whole number", float: "expected a number"}.get(kind, "expected text")
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+

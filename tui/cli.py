@@ -1,0 +1,80 @@
+"""The `loratui` command: finds the subcommand, loads only its module, and turns errors into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("loratui.tui.commands.demo", "train a LoRA of an invented person on this machine, in a few minutes"),
+    "train": ("loratui.tui.commands.train", "train a LoRA on a folder of pictures"),
+    "plan": ("loratui.tui.commands.plan", "repeats, epochs, steps and why, without training"),
+    "presets": ("loratui.tui.commands.presets", "list the presets, or show one with its reasons"),
+    "runs": ("loratui.tui.commands.runs", "list the runs on this machine"),
+    "attach": ("loratui.tui.commands.attach", "come back to a run"),
+    "pause": ("loratui.tui.commands.control", "save a checkpoint and free the GPU"),
+    "resume": ("loratui.tui.commands.resume", "go on with a paused, stopped or crashed run"),
+    "stop": ("loratui.tui.commands.control", "save and end a run"),
+    "sample": ("loratui.tui.commands.control", "make sample pictures now"),
+    "checkpoint": ("loratui.tui.commands.control", "save a checkpoint now"),
+    "validate": ("loratui.tui.commands.validate", "make the strength grid of a finished run"),
+    "rm": ("loratui.tui.commands.rm", "delete a run"),
+    "doctor": ("loratui.tui.commands.doctor", "this machine: GPU, versions, disk, where things are"),
+}
+"""Subcommand -> (module with `add_arguments(parser, name)` and `run(args) -> int`, one line of help)."""
+
+
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
+    parser = argparse.ArgumentParser(
+        prog="loratui",
+        description="Train a LoRA in the terminal. Without a command, the app opens.",
+        epilog="loratui COMMAND --help explains one command.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
+    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    named = next((word for word in argv if word in COMMANDS), None)
+    for name, (module, help_line) in COMMANDS.items():
+        sub = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+        if name == named:
+            importlib.import_module(module).add_arguments(sub, name)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code (`engine/errors.py` lists them)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    os.umask(0o077)
+    args = build_parser(words).parse_args(words)
+    if args.version:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"loratui {version('loratui')}\n")
+        return 0
+    if args.home:
+        os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
+    from loratui.engine.errors import ExitCode, LoratuiError
+    from loratui.presets.schema import SchemaError
+
+    try:
+        module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
+        return int(importlib.import_module(module).run(args))
+    except (LoratuiError, SchemaError) as error:
+        from loratui.tui.terminal import clean
+
+        sys.stderr.write(f"error: {clean(str(error))}\n")
+        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())
