@@ -65,7 +65,9 @@ class Base:
     family: Family = key("sd15", "architecture of the base model")
     model: str = key("", "embedded:NAME, a diffusers folder, a .safetensors file, or a hub id")
     prediction: Literal["auto", "epsilon", "v"] = key("auto", "what the model predicts; auto reads it from the base")
-    clip_skip: int = key(1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12)
+    clip_skip: int = key(
+        1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,10 @@ class Training:
     debiased_estimation: bool = key(False, "weight by 1/sqrt(SNR); multiplies the learning rate by about 3")
     noise_offset: float = key(0.0, "offset noise; 0 is off", low=0.0, high=1.0)
     high_noise_bias: float = key(
-        0.0, "draws more timesteps near pure noise, where hair, pose and colours are settled: t = T·u^(1/(1+b))", low=0.0, high=10.0
+        0.0,
+        "draws more timesteps near pure noise, where hair, pose and colours are settled: t = T·u^(1/(1+b))",
+        low=0.0,
+        high=10.0,
     )
     train_text_encoder: bool = key(False, "also train the text encoder")
     prior_weight: float = key(1.0, "factor on the loss of regularisation pictures; nearer to 0 is weaker", low=0.0, high=10.0)
@@ -136,7 +141,9 @@ class Adapter:
 
     kind: Literal["lora", "locon", "loha", "lokr"] = key("lora", "adapter type")
     rank: int = key(16, "rank (also called dim)", low=1, high=1024)
-    alpha: float = key(0.0, "alpha; the effect is scaled by alpha/rank. 0 means alpha = rank, as kohya reads it", low=0.0, high=65504.0)
+    alpha: float = key(
+        0.0, "alpha; the effect is scaled by alpha/rank. 0 means alpha = rank, as kohya reads it", low=0.0, high=65504.0
+    )
     conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
     conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: as alpha", low=0.0, high=65504.0)
     targets: Targets = key("sd-scripts", "which layers get a LoRA")
@@ -155,7 +162,9 @@ class OptimizerSection:
 
     name: Optimizer = key("auto", "optimizer; auto is AdamW8bit on a GPU and AdamW on a CPU")
     learning_rate: float = key(1e-4, "learning rate of the LoRA", above=0.0, high=10.0)
-    text_encoder_learning_rate: float = key(0.0, "learning rate of the text encoder's LoRA; 0: as learning_rate", low=0.0, high=10.0)
+    text_encoder_learning_rate: float = key(
+        0.0, "learning rate of the text encoder's LoRA; 0: as learning_rate", low=0.0, high=10.0
+    )
     weight_decay: float = key(0.01, "weight decay", low=0.0, high=10.0)
     beta1: float = key(0.9, "first beta of Adam-like optimizers", low=0.0, high=0.999999)
     beta2: float = key(0.999, "second beta of Adam-like optimizers", low=0.0, high=0.999999)
@@ -178,7 +187,9 @@ class Samples:
     """Pictures made while training, always with the same seeds."""
 
     every_image_steps: int = key(0, "image-steps between samples; 0: once an epoch", low=0)
-    prompts: tuple[str, ...] = key(("a photo of {subject}",), "prompts; {subject} is trigger and class word, {trigger} and {class} each alone")
+    prompts: tuple[str, ...] = key(
+        ("a photo of {subject}",), "prompts; {subject} is trigger and class word, {trigger} and {class} each alone"
+    )
     seed: int = key(1000, "seed of the first sample; the next has one more", low=0)
     steps: int = key(20, "denoising steps", low=1, high=200)
     guidance: float = key(7.5, "guidance (CFG) scale", low=0.0, high=30.0)
@@ -441,7 +452,9 @@ def _expected(info: KeyInfo) -> str:
     kind = info.type
     if get_origin(kind) is tuple:
         return f"expected a list such as {list(info.default)}"
-    return {bool: "expected true or false", int: "expected a whole number", float: "expected a number"}.get(kind, "expected text")
+    return {bool: "expected true or false", int: "expected a whole number", float: "expected a number"}.get(
+        kind, "expected text"
+    )
 
 
 def _show(value: Any) -> str:
@@ -451,5 +464,3 @@ def _show(value: Any) -> str:
 
 def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-

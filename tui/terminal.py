@@ -7,7 +7,10 @@ import re
 import sys
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_INVISIBLE = re.compile("[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -37,4 +40,5 @@ def _visible(match: re.Match[str]) -> str:
 
 def wants_plain(plain_flag: bool = False) -> bool:
     """True where a full-screen app would do harm: asked for, no terminal, or one that cannot move the cursor."""
-    return plain_flag or not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "") in ("", "dumb", "unknown")
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    return plain_flag or not terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown")
