@@ -1,0 +1,291 @@
+"""The presets: recipes as data, one TOML file each, with the reason and the source of every value."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from loratui.presets import schema
+from loratui.presets.schema import SchemaError, Settings
+
+SHIPPED = Path(__file__).resolve().parent
+
+_TOP_LEVEL = ("format", "name", "title", "summary", "front", "extends", "why", "variants")
+_VARIANT_TOP_LEVEL = ("title", "summary", "why")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a preset sets a value, and who says so."""
+
+    text: str
+    source: str
+    """`guide 000` … `guide 004`, `loratui`, or `yours` for a value of the person's own preset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named recipe: the values that it sets over the defaults, and why."""
+
+    name: str
+    """File name without `.toml`; a variant adds its own name after a colon: `sd15-character:prodigy`."""
+    title: str
+    summary: str
+    front: bool
+    """Whether it stands in the first row of choices."""
+    settings: Settings
+    set_keys: frozenset[str]
+    """Dotted keys that the preset (or one that it extends) sets; every other key has its default."""
+    reasons: Mapping[str, Reason]
+    path: Path
+    extends: str = ""
+    variants: Mapping[str, Preset] = field(default_factory=lambda: MappingProxyType({}))
+    """Short name of the variant -> the whole preset with the variant's values."""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the preset came with the program; the others are the person's own."""
+        return self.path.parent == SHIPPED
+
+
+@dataclass(frozen=True)
+class Found:
+    """All presets that could be read, and what is wrong with the files that could not."""
+
+    presets: tuple[Preset, ...]
+    problems: tuple[SchemaError, ...]
+
+
+def user_folder() -> Path:
+    """Folder of the person's own presets; need not exist.
+
+    `LORATUI_CONFIG` names another configuration folder.
+    """
+    configured = os.environ.get("LORATUI_CONFIG")
+    if configured:
+        return Path(configured) / "presets"
+    from platformdirs import user_config_path
+
+    return user_config_path("loratui") / "presets"
+
+
+def find_presets() -> Found:
+    """Shipped presets (those in front first), then the person's own; a broken file hides no other."""
+    presets: list[Preset] = []
+    problems: list[SchemaError] = []
+    for path in (*_files(SHIPPED), *_files(user_folder())):
+        try:
+            presets.append(read_preset(path))
+        except SchemaError as problem:
+            problems.append(problem)
+    presets.sort(key=lambda p: (not p.shipped, not p.front, p.name == "demo", p.name))
+    return Found(tuple(presets), tuple(problems))
+
+
+def list_presets() -> list[Preset]:
+    """The presets that can be read; `find_presets` also says what is wrong with the others."""
+    return list(find_presets().presets)
+
+
+def load_preset(name: str) -> Preset:
+    """The preset called `name`, or `name:variant`.
+
+    Raises `SchemaError` with the nearest name, or with what is wrong in its file.
+    """
+    stem, _, variant = name.partition(":")
+    for folder in (SHIPPED, user_folder()):
+        path = folder / f"{stem}.toml"
+        if path in _files(folder):
+            preset = read_preset(path)
+            if not variant:
+                return preset
+            if variant in preset.variants:
+                return preset.variants[variant]
+            near = schema.nearest(variant, preset.variants)
+            raise SchemaError(f"preset {stem}: no variant {variant!r}{near or '; it has ' + _listed(preset.variants)}")
+    known = [path.stem for folder in (SHIPPED, user_folder()) for path in _files(folder)]
+    raise SchemaError(f"no preset is called {name!r}{schema.nearest(stem, known) or '; there are ' + _listed(known)}")
+
+
+def read_preset(path: Path) -> Preset:
+    """The preset in one file, with what it extends below it.
+
+    Raises `SchemaError` naming file, line, key and the nearest known key.
+    """
+    return _read(path, ())
+
+
+def _read(path: Path, below: tuple[Path, ...]) -> Preset:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
+    if path in below:
+        raise SchemaError(f"{path}: extends itself by way of {_listed([p.stem for p in below])}")
+    # The extended file may have changed too; only shipped files, which never extend, are worth remembering.
+    if path.parent == SHIPPED:
+        return _read_shipped(path, state.st_mtime_ns)
+    return _read_file(path, below)
+
+
+@cache
+def _read_shipped(path: Path, modified_ns: int) -> Preset:  # noqa: ARG001 - part of the cache's key
+    return _read_file(path, ())
+
+
+def _read_file(path: Path, below: tuple[Path, ...]) -> Preset:
+    origin = str(path)
+    shipped = path.parent == SHIPPED
+    text, table = read_toml(path)
+    name = str(table.get("name", path.stem))
+    _check_top_level(table, _TOP_LEVEL, origin, text)
+    if name != path.stem:
+        raise SchemaError(f"{schema.located(origin, text, '', 'name')}name: {name!r} differs from the file's name")
+    if not shipped and (SHIPPED / path.name).exists():
+        raise SchemaError(f"{origin}: {name} is the name of a preset that comes with loratui; rename the file")
+
+    parent = _parent(table, path, below, text)
+    settings, set_keys, reasons = _values(table, parent, origin, text, shipped=shipped)
+    own = Preset(
+        name=name,
+        title=_text(table, "title", parent.title if parent else name, origin, text),
+        summary=_text(table, "summary", parent.summary if parent else "", origin, text),
+        front=bool(table.get("front", False)),
+        settings=settings,
+        set_keys=set_keys,
+        reasons=reasons,
+        path=path,
+        extends=parent.name if parent else "",
+    )
+    return _with_variants(own, table.get("variants", {}), origin, text, shipped=shipped)
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """Source and table of a TOML file of this program's format.
+
+    Raises `SchemaError` for a file that cannot be read, is no TOML, or has a newer format.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SchemaError(f"{path}: is not UTF-8 text") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SchemaError(f"{path}: is not valid TOML: {error}") from None
+    version = table.get("format", schema.FORMAT)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise SchemaError(f"{schema.located(str(path), text, '', 'format')}format: expected {schema.FORMAT}")
+    if version > schema.FORMAT:
+        raise SchemaError(f"{path}: has format {version}; this loratui reads up to {schema.FORMAT}: use a newer loratui")
+    return text, table
+
+
+def _parent(table: Mapping[str, Any], path: Path, below: tuple[Path, ...], text: str) -> Preset | None:
+    if "extends" not in table:
+        return None
+    at = schema.located(str(path), text, "", "extends")
+    wanted = table["extends"]
+    if not isinstance(wanted, str):
+        raise SchemaError(f"{at}extends: expected the name of a preset in quotes")
+    stem, _, variant = wanted.partition(":")
+    for folder in (SHIPPED, path.parent):
+        if folder / f"{stem}.toml" in _files(folder):
+            parent = _read(folder / f"{stem}.toml", (*below, path))
+            if not variant:
+                return parent
+            if variant in parent.variants:
+                return parent.variants[variant]
+            raise SchemaError(f"{at}extends: {stem} has no variant {variant!r}{schema.nearest(variant, parent.variants)}")
+    known = [p.stem for folder in (SHIPPED, path.parent) for p in _files(folder)]
+    raise SchemaError(f"{at}extends: no preset is called {wanted!r}{schema.nearest(stem, known)}")
+
+
+def _values(
+    table: Mapping[str, Any], below: Preset | None, origin: str, text: str, *, shipped: bool, prefix: str = ""
+) -> tuple[Settings, frozenset[str], Mapping[str, Reason]]:
+    """Settings, set keys and reasons of one table laid over `below`; `prefix` is the TOML path of a variant."""
+    sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
+    start = below.settings if below else Settings()
+    settings, own_keys = schema.read_settings(sections, start=start, origin=origin, text=text, prefix=prefix)
+    reasons = dict(below.reasons) if below else {}
+    given = table.get("why", {})
+    where = schema.located(origin, text, "", f"{prefix}why")
+    if not isinstance(given, Mapping):
+        raise SchemaError(f"{where}why: expected a section [why]")
+    for dotted, reason in given.items():
+        at = schema.located(origin, text, f"{prefix}why", dotted)
+        if dotted not in schema.KEYS:
+            raise SchemaError(f"{at}why: no such key {dotted}{schema.nearest(dotted, schema.KEYS)}")
+        if dotted not in own_keys:
+            raise SchemaError(f"{at}why: a reason for {dotted}, which this preset does not set")
+        if not isinstance(reason, Mapping) or set(reason) != {"text", "source"}:
+            raise SchemaError(f'{at}why.{dotted}: expected {{ text = "…", source = "…" }}')
+        reasons[dotted] = Reason(str(reason["text"]), str(reason["source"]))
+    for dotted in own_keys - set(given):
+        if shipped:
+            raise SchemaError(f"{origin}: {dotted} is set without a reason in [{prefix}why]")
+        reasons[dotted] = Reason(f"set in {Path(origin).name}", "yours")
+    return settings, own_keys | (below.set_keys if below else frozenset()), MappingProxyType(reasons)
+
+
+def _with_variants(base: Preset, tables: Any, origin: str, text: str, *, shipped: bool) -> Preset:
+    if not isinstance(tables, Mapping):
+        raise SchemaError(f"{schema.located(origin, text, '', 'variants')}variants: expected sections [variants.NAME]")
+    variants: dict[str, Preset] = {}
+    for short, table in tables.items():
+        prefix = f"variants.{short}."
+        if not isinstance(table, Mapping):
+            raise SchemaError(f"{origin}: variants.{short}: expected a section")
+        _check_top_level(table, _VARIANT_TOP_LEVEL, origin, text, prefix)
+        settings, set_keys, reasons = _values(table, base, origin, text, shipped=shipped, prefix=prefix)
+        variants[short] = Preset(
+            name=f"{base.name}:{short}",
+            title=_text(table, "title", f"{base.title}, {short}", origin, text),
+            summary=_text(table, "summary", base.summary, origin, text),
+            front=False,
+            settings=settings,
+            set_keys=set_keys,
+            reasons=reasons,
+            path=base.path,
+            extends=base.name,
+        )
+    values = {name: getattr(base, name) for name in Preset.__dataclass_fields__}
+    return Preset(**{**values, "variants": MappingProxyType(variants)})
+
+
+def _check_top_level(table: Mapping[str, Any], known: tuple[str, ...], origin: str, text: str, prefix: str = "") -> None:
+    for key in table:
+        if key not in known and key not in schema.SECTIONS:
+            near = schema.nearest(key, (*known, *schema.SECTIONS))
+            at = schema.located(origin, text, prefix.rstrip("."), key)
+            raise SchemaError(f"{at}{prefix}{key}: no such key or section{near}")
+    if not isinstance(table.get("front", False), bool):
+        raise SchemaError(f"{schema.located(origin, text, '', 'front')}front: expected true or false")
+
+
+def _text(table: Mapping[str, Any], key: str, default: str, origin: str, text: str) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise SchemaError(f"{schema.located(origin, text, '', key)}{key}: expected text in quotes")
+    return value
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(p for p in folder.iterdir() if p.suffix == ".toml" and not p.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _listed(names: Any) -> str:
+    words = sorted(str(n) for n in names)
+    return ", ".join(words) if words else "none"

@@ -97,18 +97,36 @@ class Schedule:
     """How often each picture is shown."""
 
     rule: Rule = key("per_image", "the rule that turns a number of pictures into repeats and epochs")
-    exposures: int = key(100, "times that each picture is shown in all (rules per_image, exposures, …)", low=1, high=100_000)
-    steps_per_epoch: int = key(400, "image-steps that one epoch should have (rules per_epoch…)", low=1, high=1_000_000)
-    total_steps: int = key(2500, "optimizer steps wanted in all (rule per_epoch_and_total)", low=1, high=10_000_000)
-    extra_small: int = key(100, "image-steps added for a small set (rule per_image_small_sets_more)", low=0)
-    small_below: int = key(10, "a set with fewer pictures than this is small (rule per_image_small_sets_more)", low=0)
-    cap: int = key(0, "image-steps that must not be reached or exceeded; 0: no cap", low=0)
-    repeats: int = key(0, "repeats per epoch; 0: by the rule", low=0, high=100_000)
+    exposures: int = key(
+        100, "times that each picture is shown in all (rules per_image, exposures, balanced_concepts)", low=1, high=100_000
+    )
+    image_steps_per_epoch: int = key(
+        400, "image-steps that one epoch should have (rules per_epoch, per_epoch_and_total)", low=1, high=1_000_000
+    )
+    optimizer_steps_wanted: int = key(2500, "optimizer steps wanted in all (rule per_epoch_and_total)", low=1, high=10_000_000)
+    image_steps_extra: int = key(
+        100, "image-steps added for a small set (rule per_image_small_sets_more)", low=0, high=1_000_000
+    )
+    small_below: int = key(
+        10, "a set with fewer pictures than this is small (rule per_image_small_sets_more)", low=0, high=100_000
+    )
+    image_steps_below: int = key(
+        0, "image-steps stay below this (rule per_image_small_sets_more); 0: no limit", low=0, high=1_000_000_000
+    )
+    repeats: int = key(0, "times that an epoch shows each picture; 0: by the rule", low=0, high=100_000)
     epochs: int = key(0, "epochs; 0: by the rule", low=0, high=100_000)
+    image_steps: int = key(
+        0,
+        "image-steps after which training ends, within an epoch if need be; 0: every epoch in full",
+        low=0,
+        high=1_000_000_000,
+    )
     halve_balanced: bool = key(False, "divide balanced repeats by their common divisor and multiply the epochs")
     folder_repeats: bool = key(True, "let the N of an N_name folder set its repeats")
     exposures_wanted: tuple[int, int] = key((100, 150), "exposures per picture that the recipe works with, least and most")
-    image_steps_warn: int = key(0, "image-steps beyond which quality was seen to fall; 0: no opinion", low=0)
+    image_steps_warn: int = key(
+        0, "image-steps beyond which quality was seen to fall; 0: no opinion", low=0, high=1_000_000_000
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +277,7 @@ def keys() -> Iterator[KeyInfo]:
     for section, cls in SECTIONS.items():
         hints = get_type_hints(cls)
         for f in dataclasses.fields(cls):
-            default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+            default = getattr(cls(), f.name)
             choices = tuple(get_args(hints[f.name])) if get_origin(hints[f.name]) is Literal else f.metadata["choices"]
             m = f.metadata
             yield KeyInfo(f"{section}.{f.name}", hints[f.name], default, m["help"], m["low"], m["high"], m["above"], choices)
@@ -299,9 +317,12 @@ def resolve_key(dotted: str, origin: str = "") -> str:
     leaf = dotted.rsplit(".", 1)[-1]
     section = dotted.rsplit(".", 1)[0] if "." in dotted else ""
     owners = [k for k in KEYS if k.rsplit(".", 1)[1] == leaf]
-    if len(owners) == 1 and section in ("", *SECTIONS):
-        return owners[0]
-    raise SchemaError(f"{origin}{dotted}: no such setting{_nearest(dotted, KEYS)}")
+    if section in ("", *SECTIONS):
+        if len(owners) == 1:
+            return owners[0]
+        if owners:
+            raise SchemaError(f"{origin}{dotted}: this could mean {' or '.join(owners)}; write the section too")
+    raise SchemaError(f"{origin}{dotted}: no such setting{nearest(dotted, KEYS)}")
 
 
 def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
@@ -329,7 +350,7 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
         allowed = get_args(kind)
         if value not in allowed or not isinstance(value, str):
             listed = ", ".join(str(a) for a in allowed)
-            raise SchemaError(f"{where}: {_show(value)} is not one of {listed}{_nearest(str(value), allowed)}")
+            raise SchemaError(f"{where}: {_show(value)} is not one of {listed}{nearest(str(value), allowed)}")
         return value
     if kind is bool:
         if not isinstance(value, bool):
@@ -380,24 +401,25 @@ def parse_value(dotted: str, text: str, origin: str = "") -> tuple[str, Any]:
 
 
 def read_settings(
-    table: Mapping[str, Any], *, start: Settings | None = None, origin: str = "", text: str = ""
+    table: Mapping[str, Any], *, start: Settings | None = None, origin: str = "", text: str = "", prefix: str = ""
 ) -> tuple[Settings, frozenset[str]]:
     """Settings from parsed TOML, over `start` (defaults if absent), and the dotted keys that it set.
 
-    `origin` names the file in errors; `text` is its source, from which the line is found.
+    `origin` names the file in errors; `text` is its source, from which the line is found; `prefix` is the
+    TOML path in front of the sections, such as `variants.prodigy.`.
     """
     changes: dict[str, Any] = {}
     for section, values in table.items():
         if section not in SECTIONS:
-            at = _origin(origin, text, "", section)
-            raise SchemaError(f"{at}[{section}]: no such section{_nearest(section, SECTIONS)}")
+            at = located(origin, text, "", f"{prefix}{section}")
+            raise SchemaError(f"{at}[{section}]: no such section{nearest(section, SECTIONS)}")
         if not isinstance(values, Mapping):
-            raise SchemaError(f"{_origin(origin, text, '', section)}{section}: expected a section [{section}]")
+            raise SchemaError(f"{located(origin, text, '', section)}{section}: expected a section [{section}]")
         for name, value in values.items():
-            at = _origin(origin, text, section, name)
+            at = located(origin, text, f"{prefix}{section}", name)
             dotted = f"{section}.{name}"
             if dotted not in KEYS:
-                near = _nearest(name, [k.split(".")[1] for k in KEYS if k.startswith(section + ".")])
+                near = nearest(name, [k.split(".")[1] for k in KEYS if k.startswith(section + ".")])
                 elsewhere = next((k for k in KEYS if k.endswith("." + name)), "")
                 hint = f"; it belongs to [{elsewhere.split('.')[0]}]" if elsewhere else near
                 raise SchemaError(f"{at}{dotted}: no such key{hint}")
@@ -417,7 +439,8 @@ def to_table(settings: Settings, only: frozenset[str] | None = None) -> dict[str
     return table
 
 
-def _origin(origin: str, text: str, section: str, name: str) -> str:
+def located(origin: str, text: str, section: str, name: str) -> str:
+    """`FILE, line N: `, the beginning of a message about `name` in `[section]`; empty without an `origin`."""
     if not origin:
         return ""
     line = _line_of(text, section, name)
@@ -431,9 +454,11 @@ def _line_of(text: str, section: str, name: str) -> int:
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
         if header:
             current = header.group(1).strip("\"' ")
-            if not section and current.split(".")[0] == name:
+            if not section and (current == name or current.startswith(name + ".")):
                 return number
-        found = re.match(r"\s*[\"']?([\w.\-]+)[\"']?\s*=", line)
+            if section and current == f"{section}.{name}":
+                return number
+        found = re.match(r"""\s*["']?([\w.\-]+)["']?\s*=""", line)
         if found:
             set_here = found.group(1)
             if current == section and set_here == name:
@@ -443,7 +468,8 @@ def _line_of(text: str, section: str, name: str) -> int:
     return 0
 
 
-def _nearest(word: str, known: typing.Iterable[str]) -> str:
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean X?` for the known word that looks most like `word`, or nothing."""
     close = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
