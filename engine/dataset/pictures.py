@@ -1,0 +1,241 @@
+"""Opening picture files safely: an allow-list of formats, a size limit from the header, rotation, and RGB as trained."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PIXEL_LIMIT = 64_000_000
+"""A picture with more pixels than this is refused from its header."""
+
+SUFFIXES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+}
+"""File name endings (lower case) that are read -> format."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
+
+_ORIENTATION = 0x0112
+_SWAPS_SIDES = (5, 6, 7, 8)
+
+
+class PictureError(ValueError):
+    """Why a file cannot be used as a picture, in words."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says; `width` and `height` in px after rotation by EXIF."""
+
+    width: int
+    height: int
+    format: str
+    orientation: int
+    """EXIF orientation, 1 (upright) to 8."""
+
+
+def read_header(path: Path) -> Header:
+    """Size, format and rotation of a picture, without decoding its pixels.
+
+    Raises `PictureError` for what is no picture, is cut short, or has more than `PIXEL_LIMIT` pixels.
+    """
+    with _opened(path) as (file, image):
+        turned = orientation(image)
+        width, height = image.size
+        if turned in _SWAPS_SIDES:
+            width, height = height, width
+        if _is_cut_short(file, image.format or ""):
+            raise PictureError("is cut short: the end of the picture is missing")
+        return Header(width, height, _plain_format(image.format or ""), turned)
+
+
+def check_decodes(path: Path) -> None:
+    """Decodes a picture, as coarsely as its format allows, to find damage that its header does not show.
+
+    Raises `PictureError`.
+    """
+    with _opened(path) as (_, image):
+        try:
+            image.draft("RGB", (64, 64))
+            image.load()
+        except Exception as error:  # decoders of hostile files fail with almost anything
+            raise PictureError(f"is damaged: {_reason(error)}") from error
+
+
+def load_rgb(path: Path, background: tuple[int, int, int] = (255, 255, 255)) -> Image:
+    """The picture as it is trained on: first frame, upright, sRGB, 8-bit RGB, transparency laid on `background`.
+
+    Raises `PictureError`.
+    """
+    with _opened(path) as (_, image):
+        try:
+            turned = orientation(image)
+            image.load()
+            return _upright(_to_rgb(image, background), turned)
+        except PictureError:
+            raise
+        except Exception as error:  # decoders of hostile files fail with almost anything
+            raise PictureError(f"is damaged: {_reason(error)}") from error
+
+
+def orientation(image: Image) -> int:
+    """EXIF orientation 1 to 8 from the header alone; 1 where there is none or it is nonsense."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole picture to look for a block behind it
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block does not make the picture unusable
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a regular file for reading, never blocking on a pipe that took its place.
+
+    Raises `PictureError` for anything else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise PictureError(f"cannot be read: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PictureError("is not a regular file")
+        yield file
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], Image]]:
+    # Here, because loading Pillow costs time that most commands do not have.
+    from PIL import Image as pillow
+    from PIL import UnidentifiedImageError
+
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise PictureError("is empty")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # our own limit is stricter than the one that warns
+                image = pillow.open(file, formats=FORMATS)
+        except pillow.DecompressionBombError as error:
+            raise PictureError(f"has more than {PIXEL_LIMIT // 1_000_000} megapixels") from error
+        except UnidentifiedImageError as error:
+            raise PictureError("is not a picture, or its beginning is damaged") from error
+        except Exception as error:  # decoders of hostile files fail with almost anything
+            raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
+        with image:
+            if image.width * image.height > PIXEL_LIMIT:
+                size = f"{image.width} × {image.height} px"
+                raise PictureError(f"has {size}, more than {PIXEL_LIMIT // 1_000_000} megapixels")
+            yield file, image
+
+
+def _to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
+    from PIL import Image as pillow
+
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        canvas = pillow.new("RGBA", rgba.size, (*background, 255))
+        canvas.alpha_composite(_to_srgb(rgba, profile))
+        return canvas.convert("RGB")
+    return _to_srgb(image, profile).convert("RGB")
+
+
+def _to_8_bit(image: Image) -> Image:
+    """16-bit and 32-bit grey scaled to 8 bits; Pillow's own conversion would clip at 255."""
+    high = image.getextrema()[1]
+    assert isinstance(high, (int, float))
+    scale = 255 / (65535 if image.mode.startswith("I;16") or high > 255 else 255)
+    wide = image.convert("F")
+    return wide.point(lambda value: value * scale + 0.5).convert("L")
+
+
+def _to_srgb(image: Image, profile: object) -> Image:
+    """Colours of an embedded profile turned to sRGB; a profile that cannot be read is ignored."""
+    if not isinstance(profile, bytes) or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    import io
+
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.getOpenProfile(io.BytesIO(profile))
+        mode = "RGBA" if image.mode == "RGBA" else "RGB"
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return converted if converted is not None else image
+
+
+def _upright(image: Image, turned: int) -> Image:
+    from PIL import Image as pillow
+
+    transposes = {
+        2: pillow.Transpose.FLIP_LEFT_RIGHT,
+        3: pillow.Transpose.ROTATE_180,
+        4: pillow.Transpose.FLIP_TOP_BOTTOM,
+        5: pillow.Transpose.TRANSPOSE,
+        6: pillow.Transpose.ROTATE_270,
+        7: pillow.Transpose.TRANSVERSE,
+        8: pillow.Transpose.ROTATE_90,
+    }
+    return image.transpose(transposes[turned]) if turned in transposes else image
+
+
+def _is_cut_short(file: IO[bytes], kind: str) -> bool:
+    """Whether the file ends before the picture does, as far as lengths in the file show it.
+
+    A JPEG has no such lengths, and phones append films to theirs; only decoding tells.
+    """
+    size = os.fstat(file.fileno()).st_size
+    place = file.tell()
+    try:
+        if kind == "PNG":
+            return not _reaches_iend(file, size)
+        if kind == "WEBP":
+            file.seek(4)
+            return int.from_bytes(file.read(4), "little") + 8 > size
+        return False
+    finally:
+        file.seek(place)
+
+
+def _reaches_iend(file: IO[bytes], size: int) -> bool:
+    """Walks a PNG's chunks by their lengths (4 bytes length, 4 type, data, 4 checksum) to its last."""
+    at = 8
+    while at + 12 <= size:
+        file.seek(at)
+        head = file.read(8)
+        if head[4:] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(head[:4], "big")
+    return False
+
+
+def _plain_format(name: str) -> str:
+    return "JPEG" if name == "MPO" else name
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 120 else text[:119] + "…"
