@@ -1,0 +1,149 @@
+"""Commands to a running trainer: one small file each, renamed into place, deleted when acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.runs import durable
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import EventLog
+
+FORMAT = 1
+
+COMMANDS: dict[str, str] = {
+    "pause": "save a checkpoint, free the GPU and end, to be resumed later",
+    "stop": "save a checkpoint and the LoRA file and end",
+    "sample": "make the sample pictures after this step",
+    "checkpoint": "save a checkpoint after this step",
+}
+"""Every command and its meaning."""
+
+_LARGEST = 65_536
+_FILE = re.compile(r"([0-9a-f]{16})-([a-z]{1,32})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One wish of a person."""
+
+    id: str
+    command: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+def send(run: RunDirectory, command: str, **args: Any) -> str:
+    """Puts a command where the trainer looks and returns its id, by which the acknowledgement is known.
+
+    Commands are taken in the order of their ids, which begin with the time. Raises `DiskError`.
+    """
+    assert command in COMMANDS, command
+    identity = f"{time.time_ns() // 1_000_000 & 0xFFF_FFFF_FFFF:011x}{secrets.token_hex(3)[:5]}"
+    durable.make_directory(run.control)
+    value = {"v": FORMAT, "id": identity, "command": command, "args": args}
+    durable.write_json(run.control / f"{identity}-{command}.json", value, durable=False)
+    return identity
+
+
+class Inbox:
+    """The trainer's side: looks for commands and reports what became of them."""
+
+    def __init__(self, run: RunDirectory, log: EventLog) -> None:
+        self._folder = run.control
+        self._log = log
+        self._taken: set[str] = set()
+
+    def poll(self) -> list[Command]:
+        """Commands that came since the last call, oldest first; some microseconds where there are none.
+
+        A file that is no command is removed, with a warning in the log.
+        """
+        commands = []
+        for name in waiting(self._folder):
+            if name in self._taken:
+                continue
+            command = _read(self._folder / name)
+            if command is None:
+                message = f"The file {ascii(name[:80])[1:-1]} in control/ is no command; it was removed."
+                self._log.append("warning", code="bad_command_file", message=message, remedy="Send commands with loratui.")
+                if not _remove(self._folder / name):
+                    self._taken.add(name)
+                continue
+            self._taken.add(name)
+            commands.append(command)
+        return commands
+
+    def acknowledge(self, command: Command, ok: bool, message: str = "") -> None:
+        """Writes into the log what became of the command, then deletes its file, so that a crash between repeats the
+        command rather than losing it."""
+        self._log.append("command_acknowledged", id=command.id, command=command.command, ok=ok, message=message)
+        _remove(self._folder / _name(command))
+
+
+def waiting(folder: Path) -> list[str]:
+    """Names of the files in the control folder that are complete, oldest command first."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - called once a step; names are all that is wanted
+    except OSError:
+        return []
+    return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
+
+
+def pending(run: RunDirectory) -> list[Command]:
+    """Commands that nobody has acknowledged yet."""
+    found = [_read(run.control / name) for name in waiting(run.control)]
+    return [command for command in found if command is not None]
+
+
+def clear(run: RunDirectory) -> None:
+    """Removes all commands: they were meant for a trainer that is no more."""
+    for name in waiting(run.control):
+        _remove(run.control / name)
+    durable.sweep_leftovers(run.control)
+
+
+def withdraw(run: RunDirectory, identity: str) -> bool:
+    """Takes back a command that nobody has acknowledged; False if it is gone already."""
+    return any(_remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-"))
+
+
+def _name(command: Command) -> str:
+    return f"{command.id}-{command.command}.json"
+
+
+def _read(path: Path) -> Command | None:
+    found = _FILE.fullmatch(path.name)
+    if found is None:
+        return None
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            body = json.loads(os.read(fd, _LARGEST))
+        finally:
+            os.close(fd)
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict) or body.get("v") != FORMAT:
+        return None
+    command, args = body.get("command"), body.get("args", {})
+    if command not in COMMANDS or (body.get("id"), command) != found.groups() or not isinstance(args, dict):
+        return None
+    return Command(body["id"], command, args)
+
+
+def _remove(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        path.unlink()
+        return True
+    return False

@@ -1,0 +1,295 @@
+"""The run directory: where everything about one run lies, how it comes to be, how it is found and how it goes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import time
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import UsageError
+from loratui.engine.runs import durable, lock
+
+FORMAT = 1
+"""Version of the run directory; runs with a higher one are refused."""
+
+MARKER = ".loratui-run"
+"""The file that makes a folder a run: without it nothing is opened and nothing is deleted."""
+
+RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of one run. Making the object touches no disk."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name, by which commands take it."""
+        return self.path.name
+
+    @property
+    def marker(self) -> Path:
+        """Format, time of creation and version, as JSON."""
+        return self.path / MARKER
+
+    @property
+    def recipe(self) -> Path:
+        """What the person chose."""
+        return self.path / "recipe.toml"
+
+    @property
+    def effective(self) -> Path:
+        """Every value in force."""
+        return self.path / "effective.toml"
+
+    @property
+    def dataset(self) -> Path:
+        """The ledger of pictures."""
+        return self.path / "dataset.json"
+
+    @property
+    def events(self) -> Path:
+        """The event log of training."""
+        return self.path / "events.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """The summary of the log."""
+        return self.path / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that is locked while the run is alive."""
+        return self.path / "run.lock"
+
+    @property
+    def control(self) -> Path:
+        """Where commands are put."""
+        return self.path / "control"
+
+    @property
+    def log(self) -> Path:
+        """Folder of what the processes print."""
+        return self.path / "log"
+
+    @property
+    def trainer_log(self) -> Path:
+        """What the trainer prints."""
+        return self.log / "trainer.log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the supervisor prints."""
+        return self.log / "supervisor.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the states that training can go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Folder of the pictures made while training."""
+        return self.path / "samples"
+
+    @property
+    def output(self) -> Path:
+        """Folder of the LoRA files."""
+        return self.path / "output"
+
+    @property
+    def validation(self) -> Path:
+        """Folder of the strength grid."""
+        return self.path / "validation"
+
+    @property
+    def validation_events(self) -> Path:
+        """The event log of the job `validate`."""
+        return self.validation / "events.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of latents and text embeddings."""
+        return self.path / "cache"
+
+    def events_of(self, job: str) -> Path:
+        """The event log of a job, `train` or `validate`."""
+        return self.validation_events if job == "validate" else self.events
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint after an optimizer step."""
+        return self.checkpoints / f"step-{step:06d}"
+
+    def last_checkpoint_step(self) -> int:
+        """The highest optimizer step with a complete checkpoint, 0 if there is none; the manifest is written last."""
+        steps = [
+            int(found.group(1))
+            for name in _names(self.checkpoints)
+            if (found := re.fullmatch(r"step-(\d{1,12})", name)) and (self.checkpoints / name / "MANIFEST.json").is_file()
+        ]
+        return max(steps, default=0)
+
+    def created(self) -> float:
+        """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""
+        created = _read_marker(self.path).get("created")
+        return float(created) if isinstance(created, (int, float)) else 0.0
+
+
+_FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
+
+
+def loratui_home(environ: Mapping[str, str] | None = None, workspace: Path = Path("/workspace")) -> Path:
+    """The folder that holds `runs/`: `LORATUI_HOME`, else `loratui` on the rented box's volume, else the XDG data folder.
+
+    Nothing is created. Raises `UsageError` if there is no such place.
+    """
+    env = os.environ if environ is None else environ
+    chosen = env.get("LORATUI_HOME", "")
+    if chosen:
+        return _absolute(chosen, env, "LORATUI_HOME")
+    if workspace.is_dir() and os.access(workspace, os.W_OK | os.X_OK):
+        return workspace / "loratui"
+    data = env.get("XDG_DATA_HOME", "")
+    # The XDG base directory specification has relative paths ignored.
+    return (Path(data) if data.startswith("/") else _absolute("~/.local/share", env, "HOME")) / "loratui"
+
+
+def safe_name(text: str, *, longest: int = 48) -> str:
+    """`text` as the beginning of a file name: ASCII letters, digits, `.`, `_` and `-`, starting with none of `.-`."""
+    plain = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode("ascii")
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", plain)
+    name = re.sub(r"\.{2,}", ".", name).strip(".-")[:longest].strip(".-")
+    return name or "run"
+
+
+def create_run(
+    home: Path, name: str, *, recipe_toml: str, effective_toml: str, ledger: Mapping[str, Any], today: str | None = None
+) -> RunDirectory:
+    """A new run directory with its recipe and ledger, named like `anafox-20261121-1`, complete from its first moment.
+
+    `name` is the trigger or whatever the files shall be called; `today` (YYYYMMDD) stands in for the date.
+    Raises `DiskError` or `UsageError`; nothing half written is left then.
+    """
+    runs = home / "runs"
+    durable.make_directory(runs)
+    stem = f"{safe_name(name)}-{today or time.strftime('%Y%m%d')}"
+    taken = [int(n[len(stem) + 1 :]) for n in _names(runs) if re.fullmatch(re.escape(stem) + r"-\d{1,6}", n)]
+    number = max(taken, default=0)
+    while True:
+        number += 1
+        final = runs / f"{stem}-{number}"
+        try:
+            with durable.building(final) as temporary:
+                _fill(temporary, final.name, recipe_toml, effective_toml, ledger)
+        except FileExistsError:
+            continue
+        return RunDirectory(final)
+
+
+def open_run(home: Path, name_or_path: str) -> RunDirectory:
+    """The run of that name, at that path, or, for `latest`, the one made last.
+
+    Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it.
+    """
+    if name_or_path == "latest":
+        runs = list_runs(home)
+        if not runs:
+            raise UsageError(f"There are no runs in {home}.", "loratui train FOLDER --preset NAME makes one.")
+        return runs[0]
+    looks_like_path = os.sep in name_or_path or name_or_path in (".", "..")
+    path = Path(name_or_path).resolve() if looks_like_path else home / "runs" / name_or_path
+    if (not looks_like_path and not RUN_NAME.fullmatch(name_or_path)) or not _is_run(path):
+        raise _no_such_run(home, name_or_path)
+    made_by = _read_marker(path).get("format")
+    if isinstance(made_by, int) and made_by > FORMAT:
+        raise UsageError(
+            f"{path.name} was made by a newer loratui (format {made_by}, this one knows {FORMAT}).", "Update loratui."
+        )
+    owner = path.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        raise UsageError(f"{path} belongs to another user (uid {owner}).", "Copy it, or work as that user.")
+    return RunDirectory(path)
+
+
+def list_runs(home: Path) -> list[RunDirectory]:
+    """All runs, the one made last first."""
+    found = [RunDirectory(home / "runs" / name) for name in _names(home / "runs") if not name.startswith(".")]
+    runs = [run for run in found if _is_run(run.path)]
+    return sorted(runs, key=lambda run: (run.created(), _natural(run.name)), reverse=True)
+
+
+def delete_run(run: RunDirectory) -> None:
+    """Deletes a run and everything in it. Raises `UsageError` if the folder is not a run or is alive."""
+    if not _is_run(run.path):
+        raise UsageError(f"{run.path} is not a run of loratui; it was left alone.")
+    # Nobody can start the run while it goes: the lock stays ours until the name is gone.
+    held = lock.acquire(run.lock)
+    try:
+        durable.remove_tree(run.path)
+    finally:
+        held.release()
+    durable.sweep_leftovers(run.path.parent, temporary=False)
+
+
+def _fill(folder: Path, name: str, recipe_toml: str, effective_toml: str, ledger: Mapping[str, Any]) -> None:
+    new = RunDirectory(folder)
+    for sub in _FOLDERS:
+        durable.make_directory(folder / sub)
+    durable.write_file(new.recipe, recipe_toml.encode("utf-8"), durable=False)
+    durable.write_file(new.effective, effective_toml.encode("utf-8"), durable=False)
+    durable.write_json(new.dataset, ledger, durable=False)
+    durable.write_json(new.marker, {"format": FORMAT, "name": name, "created": round(time.time(), 3)}, durable=False)
+
+
+def _is_run(path: Path) -> bool:
+    """Whether `path` is a folder, not a link to one, that holds the marker."""
+    try:
+        return not path.is_symlink() and (path / MARKER).is_file()
+    except OSError:
+        return False
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads((path / MARKER).read_bytes()[:65536])
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _no_such_run(home: Path, wanted: str) -> UsageError:
+    names = [run.name for run in list_runs(home)]
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or [n for n in names if n.startswith(wanted)][:3]
+    if near:
+        return UsageError(f"There is no run {wanted}.", f"Did you mean {' or '.join(near)}?")
+    return UsageError(f"There is no run {wanted} in {home}.", "loratui runs lists them." if names else "There are no runs yet.")
+
+
+def _absolute(text: str, env: Mapping[str, str], variable: str) -> Path:
+    if text == "~" or text.startswith("~/"):
+        user_home = env.get("HOME", "")
+        if not user_home.startswith("/"):
+            raise UsageError(f"{variable} leads to the home folder, but HOME is not set.", "Give a folder with --home DIR.")
+        text = user_home + text[1:]
+    return Path(os.path.abspath(text))  # noqa: PTH100 - Path.absolute() keeps ".."
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+    except OSError:
+        return []
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key under which run 10 comes after run 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

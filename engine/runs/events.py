@@ -1,0 +1,262 @@
+"""The event log of a run: one writer appends checked JSON lines, any number of readers follow it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import threading
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loratui.engine.runs.durable import FILE_MODE, append_line, disk_error
+
+FORMAT = 1
+"""Version of an event line; readers skip lines with a higher one."""
+
+EVENT_TYPES: dict[str, str] = {
+    "run_started": "the trainer knows the run's numbers and begins, anew or from a checkpoint",
+    "phase_changed": "the trainer turns to something else",
+    "progress": "how far a phase is that is not training",
+    "step": "one optimizer step",
+    "epoch_finished": "the mean loss of an epoch",
+    "sample_written": "a sample picture is on the disk",
+    "checkpoint_written": "a checkpoint is on the disk and verified",
+    "output_written": "a LoRA file is on the disk",
+    "picture_written": "a picture of the strength grid is on the disk",
+    "warning": "something that a person should know, with a remedy",
+    "heartbeat": "nothing else happened for some seconds, but the trainer lives",
+    "command_acknowledged": "a command was carried out or refused",
+    "run_failed_with": "the trainer is about to end with this error",
+    "trainer_started": "the supervisor started a trainer",
+    "trainer_ended": "the supervisor saw the trainer end",
+    "run_finished": "the last word on a run",
+}
+"""Every type of event, with its meaning; docs/design.md lists the fields."""
+
+_OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
+_CRC_START = b',"crc":"'
+_CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
+_LONGEST_LINE = 1 << 20
+_TAIL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log.
+
+    `fields` holds what belongs to the type. A number that was not finite is None there and named in `fields["not_finite"]`.
+    """
+
+    type: str
+    seq: int
+    ts: float
+    """Seconds since 1970 by the writer's clock; for people only."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field, or `default` if the event has none of that name."""
+        return self.fields.get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """What one read found: whole, checked events; where to go on; and how many lines could not be used."""
+
+    events: tuple[Event, ...]
+    offset: int
+    """Byte offset behind the last complete line, for the next read."""
+    skipped: int
+
+
+class EventLog:
+    """The writing end. One process at a time holds it; its threads may share it."""
+
+    def __init__(self, path: Path, fd: int, next_seq: int, torn: bool) -> None:
+        self._path = path
+        self._fd = fd
+        self._next_seq = next_seq
+        self._torn = torn
+        self._lost = 0
+        self._last_write = time.monotonic()
+        self._mutex = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> EventLog:
+        """Opens or creates the log and goes on with its numbering. Raises `DiskError`."""
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
+            size = os.fstat(fd).st_size
+            torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        except OSError as error:
+            raise disk_error(error, path) from error
+        log = cls(path, fd, 1, torn)
+        # First the newline: the torn line may lack nothing else, and then its number is taken.
+        with contextlib.suppress(OSError):
+            log._end_torn_line()
+        last = last_events(path)
+        log._next_seq = last[-1].seq + (2 if log._torn else 1) if last else 1
+        return log
+
+    def append(self, type: str, *, durable: bool = False, **fields: Any) -> int:
+        """Writes one event and returns its `seq`.
+
+        A disk that is full or failing costs the event, not the run: lost events are counted, and a warning with their number
+        is written once there is space again. With `durable` the log is on the disk on return, and failing is a `DiskError`.
+        """
+        assert type in EVENT_TYPES, type
+        assert not _OWN_FIELDS & fields.keys(), sorted(_OWN_FIELDS & fields.keys())
+        with self._mutex:
+            if self._lost:
+                self._report_lost()
+            return self._append(type, fields, durable)
+
+    @property
+    def quiet_s(self) -> float:
+        """Seconds since something was last written here; a heartbeat is due after 5."""
+        return time.monotonic() - self._last_write
+
+    def close(self) -> None:
+        """Closes the file; a second call does nothing."""
+        with self._mutex:
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _append(self, type: str, fields: Mapping[str, Any], lasting: bool) -> int:
+        seq = self._next_seq
+        line = encode(type, seq, time.time(), fields)
+        self._next_seq += 1
+        try:
+            self._end_torn_line()
+            self._torn = True
+            append_line(self._fd, line)
+            self._torn = False
+            if lasting:
+                os.fsync(self._fd)
+        except OSError as error:
+            self._lost += 1
+            if lasting:
+                raise disk_error(error, self._path) from error
+        else:
+            self._last_write = time.monotonic()
+        return seq
+
+    def _end_torn_line(self) -> None:
+        if self._torn:
+            append_line(self._fd, b"\n")
+            self._torn = False
+
+    def _report_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        seq = self._next_seq
+        message = f"{lost} event{'s' if lost > 1 else ''} could not be written to the log."
+        self._append("warning", {"code": "events_lost", "message": message, "remedy": "Free some disk space."}, False)
+        if self._lost:
+            self._lost, self._next_seq = lost, seq
+
+
+def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any]) -> bytes:
+    """The line of an event, ASCII, with its checksum and newline."""
+    not_finite: list[str] = []
+    body: dict[str, Any] = {"v": FORMAT, "seq": seq, "ts": round(ts, 3), "type": type}
+    for name, value in fields.items():
+        body[name] = _finite(value, name, not_finite)
+    if not_finite:
+        body["not_finite"] = not_finite
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=os.fspath)
+    checked = text[:-1].encode("ascii")
+    return b'%s,"crc":"%08x"}\n' % (checked, zlib.crc32(checked))
+
+
+def decode(line: bytes) -> Event | None:
+    """The event of a line (with or without its newline), or None if the line is torn, altered, foreign or too new."""
+    line = line.rstrip(b"\n")
+    checked, ending = line[:-_CRC_LENGTH], line[-_CRC_LENGTH:]
+    if ending != b'%s%08x"}' % (_CRC_START, zlib.crc32(checked)):
+        return None
+    try:
+        body = json.loads(line)
+        version, seq, ts, type = body.pop("v"), body.pop("seq"), float(body.pop("ts")), body.pop("type")
+        del body["crc"]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+    if not (isinstance(version, int) and 1 <= version <= FORMAT and isinstance(seq, int) and isinstance(type, str)):
+        return None
+    return Event(type, seq, ts, body)
+
+
+def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventBatch:
+    """Up to about `max_bytes` of events from `offset` on.
+
+    A last line without its newline is left for the next call. Lines that fail their check are skipped and counted.
+    A missing file is an empty log. At the end of the log the returned `offset` equals the given one.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(max_bytes)
+            while b"\n" not in data and data and len(data) < _LONGEST_LINE:
+                more = file.read(max(max_bytes, 1 << 16))
+                if not more:
+                    break
+                data += more
+    except FileNotFoundError:
+        return EventBatch((), offset, 0)
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        # Nothing that is ours is so long: step over it, or a reader would stay here for ever.
+        return EventBatch((), offset + len(data), 1) if len(data) >= _LONGEST_LINE else EventBatch((), offset, 0)
+    events, skipped = _decode_lines(data[:end])
+    return EventBatch(events, offset + end, skipped)
+
+
+def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:
+    """The events in the last `max_bytes` of the log, or in more of it if there is no usable event in these."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            while True:
+                start = max(0, size - max_bytes)
+                file.seek(start)
+                data = file.read(size - start)
+                # The first line may be cut by the window; the last may be torn.
+                begin = data.find(b"\n") + 1 if start else 0
+                events, _ = _decode_lines(data[begin : data.rfind(b"\n") + 1])
+                if events or start == 0:
+                    return events
+                max_bytes *= 16
+    except FileNotFoundError:
+        return ()
+
+
+def _decode_lines(data: bytes) -> tuple[tuple[Event, ...], int]:
+    lines = [line for line in data.split(b"\n") if line]
+    events = tuple(event for event in map(decode, lines) if event is not None)
+    return events, len(lines) - len(events)
+
+
+def _finite(value: Any, name: str, not_finite: list[str]) -> Any:
+    """`value` with None for each NaN or infinity in it, whose dotted places are added to `not_finite`."""
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        not_finite.append(name)
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v, f"{name}.{k}", not_finite) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v, f"{name}.{i}", not_finite) for i, v in enumerate(value)]
+    return value

@@ -1,0 +1,246 @@
+"""What a run adds up to, for lists: the numbers from `state.json`, and how it stands from the lock and the end of the log."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.runs import durable, lock
+from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.engine.runs.events import Event, last_events
+
+FORMAT = 1
+
+Status = Literal["starting", "running", "paused", "stopped", "done", "failed", "interrupted", "stalled"]
+
+STALLED_AFTER_S = 10.0
+"""A trainer writes at least a heartbeat each 5 s; two missing ones are shown."""
+START_TAKES_S = 180.0
+"""Loading torch from a slow volume may take minutes before the trainer says anything."""
+ELSEWHERE_STALE_S, ELSEWHERE_DEAD_S = 30.0, 600.0
+"""Locks do not reach across machines: a run that another machine owns is judged by the age of its last event."""
+
+_WRITE_EVERY_S = 5.0
+_SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """`state.json`: the numbers of a run as its trainer last told them. A cache of the log, for lists and fast starts."""
+
+    preset: str = ""
+    family: str = ""
+    base: str = ""
+    trigger: str = ""
+    images: int = 0
+    epochs: int = 0
+    epoch: int = 0
+    step: int = 0
+    """Optimizer steps made."""
+    optimizer_steps: int = 0
+    image_step: int = 0
+    image_steps: int = 0
+    loss: float | None = None
+    """Mean of the last epoch, or of the last step before the first epoch ends."""
+    step_s: float | None = None
+    """Seconds per optimizer step, smoothed."""
+    phase: str = ""
+    text: str = ""
+    sample: str = ""
+    """The newest sample, relative to the run."""
+    output: str = ""
+    """The newest LoRA file, relative to the run."""
+    checkpoint_step: int = 0
+    seconds: float = 0.0
+    """Time spent by all trainers of this run so far."""
+    seq: int = 0
+    """The last event that is contained in these numbers."""
+
+
+class StateWriter:
+    """Keeps `state.json` up to date: at most each 5 s, and at once when the phase changes."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._state = read_state(run)
+        self._written: State | None = None
+        self._written_at = float("-inf")
+
+    @property
+    def state(self) -> State:
+        """The numbers as last updated."""
+        return self._state
+
+    def update(self, *, now: bool = False, **changes: Any) -> None:
+        """Takes in changed fields of `State`; writes if it is time, if the phase is new, or `now`.
+
+        A full disk is no error here: the log is the truth.
+        """
+        before = self._state
+        self._state = dataclasses.replace(before, **changes)
+        due = time.monotonic() - self._written_at >= _WRITE_EVERY_S
+        if (now or due or self._state.phase != before.phase) and self._state != self._written:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the file now."""
+        self._written_at = time.monotonic()
+        try:
+            durable.write_json(self._run.state, {"v": FORMAT, **_finite(self._state)}, durable=False)
+        except (DiskError, UsageError):
+            return
+        self._written = self._state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One line of a list of runs."""
+
+    name: str
+    path: str
+    status: Status
+    job: str
+    """What is being done now, `train` or `validate`; "" when nothing is."""
+    reason: str
+    """Why the run ended as it did, in words; "" while it is well."""
+    advice: str
+    exit_code: int | None
+    """Of a run that ended; None before."""
+    created: float
+    """Seconds since 1970."""
+    state: State
+
+    @property
+    def active(self) -> bool:
+        """Whether a process works on it."""
+        return self.status in ("starting", "running", "stalled")
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary as one flat object, for `--json`."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "state"}
+        return {**own, "active": self.active, **{k: v for k, v in _finite(self.state).items() if k != "seq"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run stands, with the reason and what to do about it."""
+
+    status: Status
+    reason: str = ""
+    advice: str = ""
+    exit_code: int | None = None
+
+
+def summarise(run: RunDirectory) -> RunSummary:
+    """The present summary of a run, without reading more than the end of its log."""
+    owner = lock.read_owner(run.lock)
+    held = lock.is_held(run.lock)
+    job = (owner.job if owner else "train") if held else ""
+    events = last_events(run.events_of(job))
+    quiet_s = max(0.0, time.time() - events[-1].ts) if events else max(0.0, time.time() - (owner.since if owner else 0.0))
+    verdict = judge(events, held=held, quiet_s=quiet_s, owner=owner, name=run.name)
+    if not held and not job:
+        job = "train" if verdict.status in ("running", "stalled") else ""
+    return RunSummary(
+        name=run.name,
+        path=str(run.path),
+        status=verdict.status,
+        job=job,
+        reason=verdict.reason,
+        advice=verdict.advice,
+        exit_code=verdict.exit_code,
+        created=run.created(),
+        state=read_state(run),
+    )
+
+
+def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
+    """How a run stands, from the last events of its log, its lock, and the seconds since the last event."""
+    last = events[-1] if events else None
+    told = last is not None and last.type not in _SUPERVISORS_TYPES
+    if held:
+        if told:
+            return Verdict("stalled" if quiet_s > STALLED_AFTER_S else "running", _silence(quiet_s, STALLED_AFTER_S))
+        return Verdict("stalled" if quiet_s > START_TAKES_S else "starting", _silence(quiet_s, START_TAKES_S))
+    if last is not None and last.type == "run_finished":
+        return _as_finished(last)
+    if owner is not None and owner.supervisor.host != lock.host_name() and quiet_s < ELSEWHERE_DEAD_S:
+        where = f"It runs on {owner.supervisor.host}, whose lock cannot be seen from here."
+        return Verdict("running" if quiet_s < ELSEWHERE_STALE_S else "stalled", where)
+    if _finished_without_a_word(events):
+        return Verdict("done", "The last LoRA file was written; the supervisor was killed before it could say so.", "", 0)
+    advice = f"loratui resume {name} goes on from the last checkpoint."
+    return Verdict("interrupted", _why_interrupted(last, owner), advice)
+
+
+def read_state(run: RunDirectory) -> State:
+    """The numbers in `state.json`; zeros if it is missing or unusable. Fields of the wrong type are left out."""
+    try:
+        body = json.loads(run.state.read_bytes()[: 1 << 20])
+    except (OSError, ValueError, RecursionError):
+        return State()
+    if not isinstance(body, dict):
+        return State()
+    kept = {f.name: body[f.name] for f in dataclasses.fields(State) if f.name in body and _fits(body[f.name], f.default)}
+    return State(**kept)
+
+
+def summarise_all(home: Path) -> list[RunSummary]:
+    """Summaries of all runs in a home folder, the one made last first."""
+    return [summarise(run) for run in list_runs(home)]
+
+
+def _as_finished(event: Event) -> Verdict:
+    status = event.get("status")
+    code = event.get("exit_code")
+    known: dict[Any, Status] = {"done": "done", "paused": "paused", "stopped": "stopped"}
+    return Verdict(
+        known.get(status, "failed"),
+        str(event.get("reason") or ""),
+        str(event.get("advice") or ""),
+        code if isinstance(code, int) else None,
+    )
+
+
+def _finished_without_a_word(events: Sequence[Event]) -> bool:
+    """Whether the last trainer that is seen to start, or any if none is, wrote the final file."""
+    for event in reversed(events):
+        if event.type == "output_written" and event.get("final"):
+            return True
+        if event.type in ("trainer_started", "run_started", "trainer_ended"):
+            return False
+    return False
+
+
+def _why_interrupted(last: Event | None, owner: lock.Owner | None) -> str:
+    if last is None and owner is None:
+        return "It was never started."
+    if owner is not None and owner.supervisor.host != lock.host_name():
+        return f"It ran on another machine, {owner.supervisor.host}, and has said nothing since."
+    if owner is not None and owner.supervisor.boot_id != lock.boot_id():
+        return "The machine was restarted while it ran."
+    return "Its processes are gone without a word: killed, perhaps for lack of memory, or the container was restarted."
+
+
+def _silence(quiet_s: float, limit_s: float) -> str:
+    return f"No word from the trainer for {quiet_s:.0f} s." if quiet_s > limit_s else ""
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if default is None or isinstance(default, float):
+        return isinstance(value, (int, float)) or (default is None and value is None)
+    return isinstance(value, type(default))
+
+
+def _finite(state: State) -> dict[str, Any]:
+    """The fields of a state, with None for numbers that are not finite, which JSON does not know."""
+    fields = dataclasses.asdict(state)
+    return {k: None if isinstance(v, float) and v - v != 0 else v for k, v in fields.items()}

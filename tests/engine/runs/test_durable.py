@@ -1,0 +1,199 @@
+"""Lasting writes are whole or absent, private, and fail with a sentence."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.runs import durable
+
+
+def run_python(code: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env}, timeout=30, check=False)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_file_is_replaced_in_one_move_and_private_under_any_umask(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        durable.make_directory(tmp_path / "a" / "b")
+        durable.write_file(tmp_path / "a" / "b" / "file", b"one")
+        durable.write_file(tmp_path / "a" / "b" / "file", b"two", durable=False)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a/b/file").read_bytes() == b"two"
+    assert mode(tmp_path / "a") == mode(tmp_path / "a/b") == 0o700
+    assert mode(tmp_path / "a/b/file") == 0o600
+    assert os.listdir(tmp_path / "a/b") == ["file"]
+
+
+def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        durable.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    durable.write_json(tmp_path / "x.json", {"näme": "狐"})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="ascii")) == {"näme": "狐"}
+
+
+def test_a_link_at_the_target_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("keep")
+    (tmp_path / "state.json").symlink_to(tmp_path / "victim")
+    durable.write_file(tmp_path / "state.json", b"{}")
+    assert (tmp_path / "victim").read_text() == "keep"
+    assert not (tmp_path / "state.json").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "disk is full"),
+        (errno.EDQUOT, "quota"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "no permission"),
+        (errno.EIO, "disk reports an error"),
+    ],
+)
+def test_disk_trouble_is_named_with_path_and_remedy_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+
+    def fail(fd: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DiskError, match=words) as caught:
+        durable.write_file(tmp_path / "file", b"new")
+    assert str(tmp_path / "file") in str(caught.value)
+    assert caught.value.remedy
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_file_in_place_of_a_folder_is_the_persons_mistake(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(UsageError, match="a file stands where a folder is needed"):
+        durable.make_directory(tmp_path / "home" / "runs")
+
+
+def test_a_file_size_limit_is_a_disk_error_and_the_old_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    code = """
+import resource, sys
+from pathlib import Path
+from loratui.engine.errors import DiskError
+from loratui.engine.runs import durable
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    durable.write_file(Path(sys.argv[1]), b"x" * 5000)
+except DiskError as error:
+    print(error)
+"""
+    done = run_python(code, tmp_path / "file")
+    assert "larger than is allowed" in done.stdout
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_is_read_only_to_this_user_is_a_disk_error(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; tests/faults covers it with a dropped uid")
+    (tmp_path / "home").mkdir(mode=0o500)
+    with pytest.raises(DiskError, match="no permission"):
+        durable.make_directory(tmp_path / "home" / "runs")
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from loratui.engine.runs import durable
+final = Path(sys.argv[1])
+with durable.building(final) as folder:
+    for name in "abc":
+        (folder / name).write_text(name * 1000)
+"""
+
+
+@pytest.mark.parametrize("point", ["publish.start", "publish.synced", "publish.renamed", "publish.done"])
+def test_a_published_folder_is_whole_or_absent_wherever_the_process_is_killed(tmp_path: Path, point: str) -> None:
+    final = tmp_path / "step-000010"
+    done = run_python(PUBLISH, final, LORATUI_FAILPOINT=f"{point}:1")
+    assert done.returncode == -signal.SIGKILL
+    if final.exists():
+        assert point in ("publish.renamed", "publish.done")
+        assert {p.name: p.read_text() for p in final.iterdir()} == {n: n * 1000 for n in "abc"}
+    else:
+        assert point in ("publish.start", "publish.synced")
+    durable.sweep_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == (["step-000010"] if final.exists() else [])
+
+
+@pytest.mark.parametrize("point", ["write_file.opened", "write_file.written", "write_file.synced", "write_file.renamed"])
+def test_a_written_file_is_the_old_or_the_new_one_wherever_the_process_is_killed(tmp_path: Path, point: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_bytes(b"old")
+    code = "import sys; from pathlib import Path; from loratui.engine.runs import durable\n"
+    code += "durable.write_file(Path(sys.argv[1]), b'new' * 100)"
+    assert run_python(code, path, LORATUI_FAILPOINT=f"{point}:1").returncode == -signal.SIGKILL
+    assert path.read_bytes() == (b"new" * 100 if point == "write_file.renamed" else b"old")
+    durable.sweep_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_a_failpoint_counts_its_hits_and_is_silent_without_the_variable(tmp_path: Path) -> None:
+    code = "from loratui.engine.runs.durable import failpoint\n"
+    code += "for i in range(5):\n    failpoint('x'); failpoint('y'); print(i, flush=True)"
+    assert run_python(code, LORATUI_FAILPOINT="x:3").stdout.split() == ["0", "1"]
+    assert run_python(code).returncode == 0
+
+
+def test_a_folder_never_replaces_another(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("x")
+    with pytest.raises(FileExistsError), durable.building(tmp_path / "run") as folder:
+        (folder / "new").write_text("y")
+    assert [p.name for p in tmp_path.rglob("*")] == ["run", "precious"]
+
+
+def test_a_block_that_fails_publishes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), durable.building(tmp_path / "run"):
+        raise ZeroDivisionError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_removed_tree_is_gone_under_its_name_even_if_killed_half_way(tmp_path: Path) -> None:
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    code = (
+        "import sys; from pathlib import Path; from loratui.engine.runs import durable\ndurable.remove_tree(Path(sys.argv[1]))"
+    )
+    assert run_python(code, tmp_path / "run", LORATUI_FAILPOINT="remove.renamed:1").returncode == -signal.SIGKILL
+    assert not (tmp_path / "run").exists()
+    assert durable.sweep_leftovers(tmp_path, temporary=False) == 1
+    assert os.listdir(tmp_path) == []
+    durable.remove_tree(tmp_path / "run")
+
+
+def test_removing_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError):
+        durable.remove_tree(tmp_path / "link")
+    assert (tmp_path / "real").is_dir()
+
+
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[:3])))
+    durable.write_file(tmp_path / "file", b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
