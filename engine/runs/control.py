@@ -137,7 +137,12 @@ def _read(path: Path) -> Command | None:
     if not isinstance(body, dict) or body.get("v") != FORMAT:
         return None
     command, args = body.get("command"), body.get("args", {})
-    if command not in COMMANDS or (body.get("id"), command) != found.groups() or not isinstance(args, dict):
+    if (
+        not isinstance(command, str)
+        or command not in COMMANDS
+        or (body.get("id"), command) != found.groups()
+        or not isinstance(args, dict)
+    ):
         return None
     return Command(body["id"], command, args)
 

@@ -244,7 +244,7 @@ def _parse_owner(data: bytes) -> Owner | None:
         return Owner(
             _parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), float(body["since"])
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

@@ -12,8 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs import durable
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def run_python(code: str, *args: object, **env: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +41,7 @@ def test_a_file_is_replaced_in_one_move_and_private_under_any_umask(tmp_path: Pa
     assert (tmp_path / "a/b/file").read_bytes() == b"two"
     assert mode(tmp_path / "a") == mode(tmp_path / "a/b") == 0o700
     assert mode(tmp_path / "a/b/file") == 0o600
-    assert os.listdir(tmp_path / "a/b") == ["file"]
+    assert names_in(tmp_path / "a/b") == ["file"]
 
 
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
@@ -77,7 +82,7 @@ def test_disk_trouble_is_named_with_path_and_remedy_and_leaves_nothing(
         durable.write_file(tmp_path / "file", b"new")
     assert str(tmp_path / "file") in str(caught.value)
     assert caught.value.remedy
-    assert os.listdir(tmp_path) == ["file"]
+    assert names_in(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
@@ -103,7 +108,7 @@ except DiskError as error:
     done = run_python(code, tmp_path / "file")
     assert "larger than is allowed" in done.stdout
     assert (tmp_path / "file").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert names_in(tmp_path) == ["file"]
 
 
 def test_a_folder_that_is_read_only_to_this_user_is_a_disk_error(tmp_path: Path) -> None:
@@ -148,7 +153,7 @@ def test_a_written_file_is_the_old_or_the_new_one_wherever_the_process_is_killed
     assert run_python(code, path, LORATUI_FAILPOINT=f"{point}:1").returncode == -signal.SIGKILL
     assert path.read_bytes() == (b"new" * 100 if point == "write_file.renamed" else b"old")
     durable.sweep_leftovers(tmp_path)
-    assert os.listdir(tmp_path) == ["state.json"]
+    assert names_in(tmp_path) == ["state.json"]
 
 
 def test_a_failpoint_counts_its_hits_and_is_silent_without_the_variable(tmp_path: Path) -> None:
@@ -169,7 +174,7 @@ def test_a_folder_never_replaces_another(tmp_path: Path) -> None:
 def test_a_block_that_fails_publishes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), durable.building(tmp_path / "run"):
         raise ZeroDivisionError
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_removed_tree_is_gone_under_its_name_even_if_killed_half_way(tmp_path: Path) -> None:
@@ -180,7 +185,7 @@ def test_a_removed_tree_is_gone_under_its_name_even_if_killed_half_way(tmp_path:
     assert run_python(code, tmp_path / "run", LORATUI_FAILPOINT="remove.renamed:1").returncode == -signal.SIGKILL
     assert not (tmp_path / "run").exists()
     assert durable.sweep_leftovers(tmp_path, temporary=False) == 1
-    assert os.listdir(tmp_path) == []
+    assert names_in(tmp_path) == []
     durable.remove_tree(tmp_path / "run")
 
 

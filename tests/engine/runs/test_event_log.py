@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from loratui.engine.errors import DiskError
 from loratui.engine.runs.events import EVENT_TYPES, EventLog, decode, encode, last_events, read_events
 
