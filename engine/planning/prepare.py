@@ -1,0 +1,40 @@
+"""From a recipe to everything that a start needs: the folder read, the plan made, the findings listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratui.engine.dataset.scan import DatasetScan, scan, verify
+from loratui.engine.errors import UsageError
+from loratui.engine.planning.preflight import Finding, check
+from loratui.engine.planning.recipe import Recipe, with_folder_names
+from loratui.engine.planning.schedule import Plan, make_plan
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with its pictures read and its plan made."""
+
+    recipe: Recipe
+    scan: DatasetScan
+    plan: Plan
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that make a start fail."""
+        return tuple(f for f in self.findings if f.severity == "error")
+
+
+def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0) -> Prepared:
+    """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
+
+    Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
+    """
+    if not recipe.settings.dataset.path:
+        raise UsageError("No folder of pictures was given.", "Name it: loratui train FOLDER.")
+    found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
+    named = with_folder_names(recipe, found)
+    plan = make_plan(named, found)
+    return Prepared(named, found, plan, tuple(check(named, found, plan, home)))

@@ -1,0 +1,185 @@
+"""A recipe: a preset with one person's changes, as TOML on disk; with it and the pictures a run is determined."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loratui.presets import Preset, load_preset, read_toml, schema
+from loratui.presets.schema import SchemaError, Settings
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.schedule import Plan
+
+_TOP_LEVEL = ("format", "preset", "changed")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a person chose."""
+
+    settings: Settings
+    preset: str = ""
+    """Name of the preset that it began with; empty if none."""
+    changed: frozenset[str] = frozenset()
+    """Dotted keys whose values differ from the preset's."""
+
+    def to_toml(self) -> str:
+        """The recipe as TOML with every key, its meaning, and a mark at what differs from the preset."""
+        return _to_toml(self, heading="A recipe of loratui: `loratui train THIS-FILE` trains it anywhere.")
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Recipe:
+        """The recipe with dotted keys set.
+
+        Raises `SchemaError` for an unknown key or a value that does not fit.
+        """
+        settings = schema.replace(self.settings, changes)
+        return dataclasses.replace(self, settings=settings, changed=_changed(settings, self.preset))
+
+    def reset(self, dotted: str) -> Recipe:
+        """The recipe with one key back at the preset's value."""
+        return self.with_changes({dotted: schema.get(_start(self.preset), dotted)})
+
+
+def build_recipe(
+    preset: str = "demo",
+    *,
+    dataset: Path | None = None,
+    base: str = "",
+    trigger: str = "",
+    class_word: str = "",
+    name: str = "",
+    batch_size: int | None = None,
+    sets: Sequence[str] = (),
+) -> Recipe:
+    """A recipe from a preset's name and what was typed; `sets` are `key=value` texts, applied last.
+
+    Raises `SchemaError` for an unknown preset, an unknown key or a value that does not fit.
+    """
+    chosen = load_preset(preset)
+    changes: dict[str, Any] = {
+        "dataset.path": str(dataset.expanduser().absolute()) if dataset else None,
+        "base.model": base or None,
+        "dataset.trigger": trigger or None,
+        "dataset.class_word": class_word or None,
+        "output.name": name or None,
+        "training.batch_size": batch_size,
+    }
+    changes = {dotted: value for dotted, value in changes.items() if value is not None}
+    changes.update(parse_sets(sets))
+    return Recipe(chosen.settings, chosen.name).with_changes(changes)
+
+
+def parse_sets(sets: Sequence[str]) -> dict[str, Any]:
+    """`("adapter.rank=32", …)` as checked values by dotted key.
+
+    Raises `SchemaError`.
+    """
+    changes: dict[str, Any] = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise SchemaError(f"--set {text}: expected KEY=VALUE, such as adapter.rank=32")
+        dotted, checked = schema.parse_value(key, value, "--set ")
+        changes[dotted] = checked
+    return changes
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a `recipe.toml` or `effective.toml`.
+
+    What the file leaves out has the preset's value, if the preset is known here, else the default.
+    Raises `SchemaError` naming file, line, key and the nearest known key.
+    """
+    text, table = read_toml(path)
+    origin = str(path)
+    for key in table:
+        if key not in _TOP_LEVEL and key not in schema.SECTIONS:
+            at = schema.located(origin, text, "", key)
+            raise SchemaError(f"{at}{key}: no such key or section{schema.nearest(key, (*_TOP_LEVEL, *schema.SECTIONS))}")
+    preset = table.get("preset", "")
+    if not isinstance(preset, str):
+        raise SchemaError(f"{schema.located(origin, text, '', 'preset')}preset: expected a name in quotes")
+    known = _known(preset)
+    sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
+    settings, _ = schema.read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
+    if known or not preset:
+        changed = _changed(settings, preset)
+    else:
+        # The preset is not on this machine; the file's own list says what its owner changed.
+        changed = frozenset(key for key in table.get("changed", ()) if key in schema.KEYS)
+    return Recipe(settings, preset, changed)
+
+
+def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:
+    """The recipe with trigger and class word taken from a single `N_token class` folder, where none were given."""
+    subjects = {c.name for c in scan.concepts if not c.regularisation}
+    if recipe.settings.dataset.trigger or len(subjects) != 1:
+        return recipe
+    trigger, _, class_word = subjects.pop().partition(" ")
+    changes = {"dataset.trigger": trigger}
+    if not recipe.settings.dataset.class_word:
+        changes["dataset.class_word"] = class_word.strip()
+    return recipe.with_changes(changes) if trigger else recipe
+
+
+def effective_toml(recipe: Recipe, plan: Plan) -> str:
+    """Every value in force, with the plan's repeats, epochs and image-steps filled in: what the trainer reads."""
+    planned = {
+        "schedule.repeats": plan.repeats,
+        "schedule.epochs": plan.epochs,
+        "schedule.image_steps": plan.image_steps_cap,
+    }
+    filled = dataclasses.replace(recipe, settings=schema.replace(recipe.settings, planned))
+    return _to_toml(filled, heading="Every value in force in this run, with the plan's repeats and epochs filled in.")
+
+
+def _known(preset: str) -> Preset | None:
+    if not preset:
+        return None
+    try:
+        return load_preset(preset)
+    except SchemaError:
+        return None
+
+
+def _start(preset: str) -> Settings:
+    known = _known(preset)
+    return known.settings if known else Settings()
+
+
+def _changed(settings: Settings, preset: str) -> frozenset[str]:
+    start = _start(preset)
+    return frozenset(dotted for dotted in schema.KEYS if schema.get(settings, dotted) != schema.get(start, dotted))
+
+
+def _to_toml(recipe: Recipe, heading: str) -> str:
+    import tomlkit
+
+    start = _start(recipe.preset)
+    document = tomlkit.document()
+    document.add(tomlkit.comment(heading))
+    document.add("format", tomlkit.item(schema.FORMAT))
+    document.add("preset", tomlkit.item(recipe.preset))
+    document.add("changed", tomlkit.item(sorted(recipe.changed)).multiline(len(recipe.changed) > 3))
+    for section, values in schema.to_table(recipe.settings).items():
+        table = tomlkit.table()
+        for name, value in values.items():
+            info = schema.KEYS[f"{section}.{name}"]
+            table.add(tomlkit.comment(info.help))
+            item = tomlkit.item(value)
+            if info.name in recipe.changed:
+                item.comment(f"changed; the preset has {_shown(schema.get(start, info.name))}")
+            table.add(name, item)
+        document.add(tomlkit.nl())
+        document.add(section, table)
+    return tomlkit.dumps(document)
+
+
+def _shown(value: Any) -> str:
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    return text if len(text) <= 60 else text[:59] + "…"

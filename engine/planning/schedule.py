@@ -1,0 +1,288 @@
+"""The plan: repeats, epochs, image-steps and the exact number of optimizer steps, counted as the trainer will make them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.errors import DatasetError
+from loratui.engine.planning import judgement
+from loratui.engine.planning.judgement import Advice
+from loratui.engine.planning.recipe import Recipe
+from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor
+from loratui.presets.schema import Schedule
+
+
+@dataclass(frozen=True)
+class ConceptPlan:
+    """One concept's share of an epoch."""
+
+    name: str
+    images: int
+    repeats: int
+    from_folder: bool = False
+    """Whether its folder's number set the repeats."""
+
+
+@dataclass(frozen=True)
+class BucketPlan:
+    """How many pictures (regularisation among them) have this training size, px."""
+
+    width: int
+    height: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much will be trained. `images` and exposures count the subject's pictures, image-steps count all."""
+
+    images: int
+    repeats: int
+    """Of the largest concept."""
+    epochs: int
+    image_steps: int
+    optimizer_steps: int
+    exposures_per_image: float
+    """Mean number of times that each of the subject's pictures is shown."""
+    steps_per_epoch: int
+    """Optimizer steps of a full epoch."""
+    image_steps_per_epoch: int
+    image_steps_cap: int
+    """Image-steps after which training ends within an epoch; 0: every epoch in full."""
+    batch_size: int
+    accumulation: int
+    processes: int
+    rule: str
+    formula: str
+    concepts: tuple[ConceptPlan, ...]
+    buckets: tuple[BucketPlan, ...]
+    regularisation_images: int
+    image_repeats: tuple[int, ...]
+    """Repeats of each picture of the scan, in its order; empty for a plan without a folder."""
+    warnings: tuple[Advice, ...] = ()
+
+    @property
+    def effective_batch(self) -> int:
+        """Pictures behind one optimizer step."""
+        return self.batch_size * self.accumulation * self.processes
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan with the stable keys of `loratui plan --json`."""
+        values = dataclasses.asdict(self)
+        del values["image_repeats"]
+        exposures = self.exposures_per_image
+        values["exposures_per_image"] = int(exposures) if exposures == int(exposures) else round(exposures, 3)
+        return values
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a number of epochs comes to."""
+
+    epochs: int
+    image_steps: int
+    optimizer_steps: int
+    steps_per_epoch: int
+
+
+def make_plan(recipe: Recipe, scan: DatasetScan, *, processes: int = 1) -> Plan:
+    """The plan for the pictures of a folder.
+
+    Raises `DatasetError` if there are none.
+    """
+    if not scan.training:
+        raise DatasetError(f"{scan.root}: there are no pictures to train on.", "Add JPEG, PNG or WebP pictures.")
+    concepts = [
+        ConceptImages(c.name or c.folder.rpartition("/")[2], c.images, c.folder_repeats)
+        for c in scan.concepts
+        if not c.regularisation
+    ]
+    folders = [c.folder for c in scan.concepts if not c.regularisation]
+    amount = _amount(recipe, concepts, processes)
+    by_folder = dict(zip(folders, amount.repeats, strict=True))
+    trained = [by_folder[image.relative.rpartition("/")[0]] for image in scan.training]
+    matched = match_regularisation([i.folder_repeats or 1 for i in scan.regularisation], sum(trained))
+    remaining_trained, remaining_matched = iter(trained), iter(matched)
+    repeats = tuple(next(remaining_matched if i.regularisation else remaining_trained) for i in scan.images)
+    rule = BucketRule.of(recipe.settings.dataset)
+    buckets = [assign(image.width, image.height, rule) for image in scan.images]
+    return _plan(recipe, concepts, amount, buckets, repeats, len(matched), processes, scan.images)
+
+
+def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] = (), *, processes: int = 1) -> Plan:
+    """The plan for so many captioned pictures in one square bucket, without regularisation.
+
+    `concept_images` gives the pictures of each of several concepts, and then `images` is their sum.
+    Raises `DatasetError` for fewer than one picture.
+    """
+    counts = tuple(concept_images) or (images,)
+    if any(n < 1 for n in counts):
+        raise DatasetError(f"{min(counts)} pictures cannot be trained on.", "Give a number of at least 1.")
+    single = recipe.settings.dataset.trigger if len(counts) == 1 else ""
+    concepts = [ConceptImages(single or f"concept {at}", n) for at, n in enumerate(counts, 1)]
+    amount = _amount(recipe, concepts, processes)
+    repeats = [r for c, r in zip(concepts, amount.repeats, strict=True) for _ in range(c.images)]
+    rule = BucketRule.of(recipe.settings.dataset)
+    square = assign(rule.resolution, rule.resolution, rule)
+    return _plan(recipe, concepts, amount, [square] * len(repeats), repeats, 0, processes, ())
+
+
+def match_regularisation(folder_repeats: Sequence[int], wanted: int) -> list[int]:
+    """How often each regularisation picture is shown so that all together come to exactly `wanted`.
+
+    First each as often as its folder says, until enough; then one more each, in turn. Source: sd-scripts, which
+    drops surplus pictures and repeats the others likewise.
+    """
+    shown = [0] * len(folder_repeats)
+    left = wanted
+    for at, repeats in enumerate(folder_repeats):
+        shown[at] = min(max(1, repeats), left)
+        left -= shown[at]
+    if not shown or left <= 0:
+        return shown
+    each, extra = divmod(left, len(shown))
+    return [n + each + (at < extra) for at, n in enumerate(shown)]
+
+
+def batches_per_epoch(bucket_entries: Sequence[int], batch_size: int) -> int:
+    """Batches of a full epoch: a batch never mixes buckets, so each bucket may end with a short one."""
+    return sum(math.ceil(n / batch_size) for n in bucket_entries)
+
+
+def batches_until(bucket_entries: Sequence[int], batch_size: int, image_steps: int) -> int:
+    """Batches of an epoch that ends after `image_steps`: full batches first, then the short ones, longest first."""
+    full = sum(n // batch_size for n in bucket_entries)
+    if image_steps <= full * batch_size:
+        return math.ceil(image_steps / batch_size)
+    left, batches = image_steps - full * batch_size, full
+    for short in sorted((n % batch_size for n in bucket_entries), reverse=True):
+        if left <= 0 or short == 0:
+            break
+        left -= short
+        batches += 1
+    return batches
+
+
+def count_steps(bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_size: int, window: int) -> Steps:
+    """Image-steps and optimizer steps of a run.
+
+    `bucket_entries`: image-steps that an epoch has in each bucket. `window`: batches behind one optimizer step
+    (accumulation × processes); the last window of an epoch may be short and still makes a step. `cap`: image-steps
+    after which training ends, 0 for never.
+    """
+    an_epoch = sum(bucket_entries)
+    per_epoch = math.ceil(batches_per_epoch(bucket_entries, batch_size) / window)
+    if cap == 0 or cap >= an_epoch * epochs:
+        return Steps(epochs, an_epoch * epochs, per_epoch * epochs, per_epoch)
+    whole, rest = divmod(cap, an_epoch)
+    cut = math.ceil(batches_until(bucket_entries, batch_size, rest) / window)
+    return Steps(whole + (rest > 0), cap, whole * per_epoch + cut, per_epoch)
+
+
+def _amount(recipe: Recipe, concepts: Sequence[ConceptImages], processes: int) -> Amount:
+    schedule, training = recipe.settings.schedule, recipe.settings.training
+    return RULES[schedule.rule](concepts, schedule, training.batch_size * training.accumulation * processes)
+
+
+def _limits(schedule: Schedule, amount: Amount, an_epoch: int, *, doubled: bool) -> tuple[int, int]:
+    """Epochs, and image-steps after which training ends (0: never within an epoch).
+
+    A total that the person set counts every image-step; a rule's total counts the subject's pictures, and
+    regularisation doubles it as it doubles an epoch.
+    """
+    if schedule.image_steps:
+        return schedule.epochs or math.ceil(schedule.image_steps / an_epoch), schedule.image_steps
+    return amount.epochs, amount.image_steps * (2 if doubled else 1)
+
+
+def _plan(
+    recipe: Recipe,
+    concepts: Sequence[ConceptImages],
+    amount: Amount,
+    buckets: Sequence[Bucket],
+    repeats: Sequence[int],
+    regularisation_images: int,
+    processes: int,
+    scanned: Sequence[ImageEntry],
+) -> Plan:
+    schedule, training = recipe.settings.schedule, recipe.settings.training
+    entries: Counter[Bucket] = Counter()
+    for bucket, shown in zip(buckets, repeats, strict=True):
+        entries[bucket] += shown
+    an_epoch = sum(entries.values())
+    epochs, cap = _limits(schedule, amount, an_epoch, doubled=regularisation_images > 0)
+    steps = count_steps(
+        [n for n in entries.values() if n],
+        epochs=epochs,
+        cap=cap,
+        batch_size=training.batch_size,
+        window=training.accumulation * processes,
+    )
+    images = sum(c.images for c in concepts)
+    subject_steps = steps.image_steps / (2 if regularisation_images else 1)
+    plan = Plan(
+        images=images,
+        repeats=amount.repeats[concepts.index(anchor(concepts))],
+        epochs=steps.epochs,
+        image_steps=steps.image_steps,
+        optimizer_steps=steps.optimizer_steps,
+        exposures_per_image=subject_steps / images,
+        steps_per_epoch=steps.steps_per_epoch,
+        image_steps_per_epoch=an_epoch,
+        image_steps_cap=cap if 0 < cap < an_epoch * epochs else 0,
+        batch_size=training.batch_size,
+        accumulation=training.accumulation,
+        processes=processes,
+        rule=schedule.rule,
+        formula="",
+        concepts=tuple(
+            ConceptPlan(c.name, c.images, r, _from_folder(c, schedule)) for c, r in zip(concepts, amount.repeats, strict=True)
+        ),
+        buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
+        regularisation_images=regularisation_images,
+        image_repeats=tuple(repeats) if scanned else (),
+    )
+    plan = dataclasses.replace(plan, formula=formula(plan))
+    return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe.settings, plan)))
+
+
+def _from_folder(concept: ConceptImages, schedule: Schedule) -> bool:
+    return schedule.folder_repeats and concept.folder_repeats is not None
+
+
+def formula(plan: Plan) -> str:
+    """The plan's arithmetic as one line: `18 pictures × 10 repeats = 180 an epoch; × 10 epochs = 1 800 image-steps; …`."""
+    shown = " + ".join(f"{_n(c.images)} × {_n(c.repeats)}" for c in plan.concepts)
+    if len(plan.concepts) == 1:
+        shown = f"{_n(plan.images)} {_plural(plan.images, 'picture')} × {_n(plan.repeats)} {_plural(plan.repeats, 'repeat')}"
+    if plan.regularisation_images:
+        shown = f"({shown}) × 2 with regularisation"
+    parts = [f"{shown} = {_n(plan.image_steps_per_epoch)} image-steps an epoch"]
+    total = f"× {_n(plan.epochs)} {_plural(plan.epochs, 'epoch')}"
+    if plan.image_steps_cap:
+        total += f", ending at {_n(plan.image_steps)} image-steps"
+    else:
+        total += f" = {_n(plan.image_steps)} image-steps"
+    parts.append(total)
+    divisor = f"÷ batch {plan.batch_size}"
+    divisor += f" × accumulation {plan.accumulation}" if plan.accumulation > 1 else ""
+    divisor += f" × {plan.processes} processes" if plan.processes > 1 else ""
+    exact = plan.optimizer_steps * plan.effective_batch == plan.image_steps
+    short = "" if exact else ", short last batches counted,"
+    parts.append(f"{divisor}{short} = {_n(plan.optimizer_steps)} optimizer {_plural(plan.optimizer_steps, 'step')}")
+    return "; ".join(parts)
+
+
+def _n(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
