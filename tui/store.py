@@ -1,0 +1,397 @@
+"""What the events of a run add up to, without a screen: every view of a run, full-screen or plain, reads a `RunState`."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from loratui.tui.history import LossHistory, Pace
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.events import Event, EventBatch
+
+Level = Literal["info", "good", "warning", "error"]
+
+PHASES: dict[str, str] = {
+    "loading": "loading the base",
+    "caching": "preparing the pictures",
+    "sampling": "making samples",
+    "training": "training",
+    "saving": "saving",
+    "finishing": "finishing",
+    "validating": "making the strength grid",
+}
+"""The trainer's phases in words."""
+
+ENDINGS: dict[str, str] = {"done": "done", "paused": "paused", "stopped": "stopped", "failed": "failed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sample picture; `path` is relative to the run."""
+
+    step: int
+    image_step: int
+    index: int
+    path: str
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A state that training can go on from."""
+
+    step: int
+    image_step: int
+    path: str
+    bytes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A LoRA file; `path` is relative to the run."""
+
+    step: int
+    epoch: int
+    path: str
+    bytes: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the strength grid; `path` is relative to the run."""
+
+    path: str
+    prompt: str
+    strength: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Something that a person should know."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What became of a command."""
+
+    command: str
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last word on a run."""
+
+    status: str
+    exit_code: int
+    reason: str
+    advice: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line for the person; the text is not yet cleaned for the terminal."""
+
+    ts: float
+    text: str
+    level: Level = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a phase is that is not training."""
+
+    phase: str
+    done: int
+    total: int
+    text: str
+
+
+class RunState:
+    """Takes in events in order and holds what they add up to. Never raises for an event that lacks a field."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.preset = ""
+        self.family = ""
+        self.base = ""
+        self.trigger = ""
+        self.device = ""
+        self.images = 0
+        self.epochs = 0
+        self.image_steps = 0
+        """Image-steps planned."""
+        self.optimizer_steps = 0
+        """Optimizer steps planned."""
+        self.steps_per_epoch = 0
+        self.batch_size = 0
+        self.accumulation = 0
+        self.started = False
+        """Whether the trainer has told its numbers."""
+        self.attempt = 0
+        self.phase = ""
+        self.phase_text = ""
+        self.progress: Progress | None = None
+        self.step = 0
+        self.image_step = 0
+        self.epoch = 0
+        self.loss: float | None = None
+        self.loss_finite = True
+        self.learning_rate: float | None = None
+        self.grad_norm: float | None = None
+        self.memory_gib: float | None = None
+        self.losses = LossHistory()
+        self.pace = Pace()
+        self.samples: deque[Sample] = deque(maxlen=2000)
+        self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
+        self.outputs: deque[Output] = deque(maxlen=2000)
+        self.pictures: list[Picture] = []
+        self.warnings: deque[Warning] = deque(maxlen=200)
+        self.log: deque[LogLine] = deque(maxlen=500)
+        self.log_count = 0
+        """Lines that were ever logged, so that a view knows which of `log` are new."""
+        self.acknowledged: dict[str, Acknowledgement] = {}
+        self.error: Warning | None = None
+        """What the trainer said before it ended with an error."""
+        self.ending: Ending | None = None
+        self.events = 0
+        self.skipped = 0
+        """Lines of the log that could not be used."""
+        self._seq = 0
+
+    def apply_batch(self, batch: EventBatch) -> None:
+        """Takes in what one read of the log found."""
+        self.skipped += batch.skipped
+        self.apply_all(batch.events)
+
+    def apply_all(self, events: Iterable[Event]) -> None:
+        """Takes in events in order."""
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Takes in one event; one that was seen before and types that are unknown change nothing."""
+        if event.seq <= self._seq:
+            return
+        self._seq = event.seq
+        self.events += 1
+        self.pace.tick(event.ts)
+        handler = self._HANDLERS.get(event.type)
+        if handler:
+            handler(self, event)
+
+    @property
+    def fraction(self) -> float:
+        """Share of the image-steps that is done, 0 to 1."""
+        return min(1.0, self.image_step / self.image_steps) if self.image_steps > 0 else 0.0
+
+    @property
+    def smoothed_loss(self) -> float | None:
+        """The smoothed loss; None before the first step."""
+        return self.losses.smoothed
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Optimizer steps a second, of the last steps; pauses and samples do not count."""
+        return self.pace.steps_per_s
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left; None while that is unknown or the run has ended."""
+        if self.ending or not self.optimizer_steps:
+            return None
+        return self.pace.seconds_left(self.optimizer_steps - self.step)
+
+    @property
+    def newest_sample(self) -> Sample | None:
+        """The sample that was written last."""
+        return self.samples[-1] if self.samples else None
+
+    @property
+    def newest_output(self) -> Output | None:
+        """The finished LoRA file, else the one that was written last."""
+        return next((o for o in reversed(self.outputs) if o.final), self.outputs[-1] if self.outputs else None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last word on the run was said."""
+        return self.ending is not None
+
+    @property
+    def status(self) -> str:
+        """How the run stands, in a word or three."""
+        if self.ending:
+            return ENDINGS.get(self.ending.status, "failed")
+        if self.phase:
+            return PHASES.get(self.phase, self.phase)
+        return "waiting for the trainer"
+
+    def _say(self, event: Event, text: str, level: Level = "info") -> None:
+        self.log.append(LogLine(event.ts, text, level))
+        self.log_count += 1
+
+    def _run_started(self, event: Event) -> None:
+        for name in ("name", "preset", "family", "base", "trigger", "device"):
+            setattr(self, name, _text(event, name))
+        for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
+            setattr(self, name, _int(event, name))
+        resumed = _int(event, "resumed_step")
+        self.started, self.ending, self.error = True, None, None
+        self.pace.restart()
+        self.losses.smoothing_steps = max(10.0, self.optimizer_steps / 50)
+        self.losses.drop_after(resumed)
+        if resumed or self.step:
+            self.step = resumed
+            self._say(event, f"training goes on from step {resumed}")
+        else:
+            steps = f"{self.image_steps} image-steps, {self.optimizer_steps} optimizer steps"
+            self._say(event, f"{self.images} pictures, {self.epochs} epochs, {steps}, on {self.device or 'this machine'}")
+
+    def _trainer_started(self, event: Event) -> None:
+        self.attempt = _int(event, "attempt")
+        self.ending, self.phase, self.phase_text, self.progress = None, "", "", None
+        self.pace.restart()
+        self._say(event, "the trainer starts" if self.attempt <= 1 else f"the trainer starts again (attempt {self.attempt})")
+
+    def _phase_changed(self, event: Event) -> None:
+        self.phase, self.phase_text, self.progress = _text(event, "phase"), _text(event, "text"), None
+        if self.phase_text:
+            self._say(event, self.phase_text)
+
+    def _progress(self, event: Event) -> None:
+        phase = _text(event, "phase")
+        self.phase = phase or self.phase
+        self.progress = Progress(phase, _int(event, "done"), _int(event, "total"), _text(event, "text"))
+
+    def _step(self, event: Event) -> None:
+        self.step = _int(event, "step")
+        self.image_step = _int(event, "image_step")
+        self.epoch = _int(event, "epoch")
+        self.loss = _number(event, "loss")
+        self.learning_rate = _number(event, "lr")
+        self.grad_norm = _number(event, "grad_norm")
+        self.memory_gib = _number(event, "memory_gib")
+        self.phase, self.progress = "training", None
+        self.losses.add(self.step, self.loss)
+        self.pace.step(self.step, _number(event, "step_s"))
+        if self.loss is None and self.loss_finite:
+            self._say(event, f"the loss of step {self.step} is not a finite number", "error")
+        self.loss_finite = self.loss is not None
+
+    def _epoch_finished(self, event: Event) -> None:
+        loss = _number(event, "loss")
+        shown = f"mean loss {loss:.4f}" if loss is not None else "no finite loss"
+        self._say(event, f"epoch {_int(event, 'epoch')} of {self.epochs} done, {shown}")
+
+    def _sample_written(self, event: Event) -> None:
+        step = _int(event, "step")
+        path, prompt = _text(event, "path"), _text(event, "prompt")
+        self.samples.append(Sample(step, _int(event, "image_step"), _int(event, "index"), path, prompt, _int(event, "seed")))
+        self._say(event, f"sample at step {step}: {path}")
+
+    def _checkpoint_written(self, event: Event) -> None:
+        step, reason = _int(event, "step"), _text(event, "reason")
+        size = _int(event, "bytes")
+        self.checkpoints.append(Checkpoint(step, _int(event, "image_step"), _text(event, "path"), size, reason))
+        if reason in ("asked", "stopping"):
+            self._say(event, f"checkpoint at step {step}", "good")
+
+    def _output_written(self, event: Event) -> None:
+        final = bool(event.get("final"))
+        path = _text(event, "path")
+        self.outputs.append(Output(_int(event, "step"), _int(event, "epoch"), path, _int(event, "bytes"), final))
+        self._say(event, f"{'the finished LoRA' if final else 'LoRA file'}: {path}", "good" if final else "info")
+
+    def _picture_written(self, event: Event) -> None:
+        strength = _number(event, "strength")
+        picture = Picture(
+            _text(event, "path"), _text(event, "prompt"), math.nan if strength is None else strength, _int(event, "seed")
+        )
+        if len(self.pictures) < 10_000:
+            self.pictures.append(picture)
+
+    def _warning(self, event: Event) -> None:
+        warning = Warning(_text(event, "code"), _text(event, "message"), _text(event, "remedy"))
+        self.warnings.append(warning)
+        self._say(event, f"{warning.message} {warning.remedy}".strip(), "warning")
+
+    def _command_acknowledged(self, event: Event) -> None:
+        done = Acknowledgement(_text(event, "command"), bool(event.get("ok")), _text(event, "message"))
+        self.acknowledged[_text(event, "id")] = done
+        while len(self.acknowledged) > 100:
+            del self.acknowledged[next(iter(self.acknowledged))]
+        outcome = "was carried out" if done.ok else "was refused"
+        self._say(
+            event, f"{done.command} {outcome}{': ' + done.message if done.message else ''}", "good" if done.ok else "warning"
+        )
+
+    def _run_failed_with(self, event: Event) -> None:
+        self.error = Warning("", _text(event, "message"), _text(event, "remedy"))
+        self._say(event, f"{self.error.message} {self.error.remedy}".strip(), "error")
+
+    def _trainer_ended(self, event: Event) -> None:
+        self.phase, self.progress = "", None
+        if event.get("exit_code") != 0:
+            self._say(event, _text(event, "reason") or "the trainer ended", "warning")
+
+    def _run_finished(self, event: Event) -> None:
+        code = _int(event, "exit_code")
+        ending = Ending(
+            _text(event, "status"), code, _text(event, "reason"), _text(event, "advice"), _int(event, "step") or self.step
+        )
+        self.ending, self.phase, self.progress = ending, "", None
+        level: Level = "error" if ending.status not in ENDINGS or ending.status == "failed" else "good"
+        self._say(event, f"{ending.status or 'ended'}. {ending.reason}".strip(), level)
+
+    _HANDLERS: ClassVar[dict[str, Callable[[RunState, Event], None]]] = {
+        "run_started": _run_started,
+        "trainer_started": _trainer_started,
+        "phase_changed": _phase_changed,
+        "progress": _progress,
+        "step": _step,
+        "epoch_finished": _epoch_finished,
+        "sample_written": _sample_written,
+        "checkpoint_written": _checkpoint_written,
+        "output_written": _output_written,
+        "picture_written": _picture_written,
+        "warning": _warning,
+        "command_acknowledged": _command_acknowledged,
+        "run_failed_with": _run_failed_with,
+        "trainer_ended": _trainer_ended,
+        "run_finished": _run_finished,
+    }
+
+
+def _text(event: Event, name: str) -> str:
+    value: Any = event.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _number(event: Event, name: str) -> float | None:
+    value: Any = event.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _int(event: Event, name: str) -> int:
+    number = _number(event, name)
+    return int(number) if number is not None else 0

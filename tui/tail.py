@@ -1,0 +1,48 @@
+"""Follows the event log that another process writes: bounded reads, so that a screen stays quick on a long log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from loratui.engine.runs.events import EventBatch, read_events
+
+READ_BYTES = 1 << 18
+"""One read: about 1 500 events, some 20 ms of work for who takes them in."""
+
+POLL_S = 0.25
+"""Polling at the end of the log costs microseconds, and works on network volumes, where notifications do not."""
+
+
+class Tail:
+    """Remembers how far a log was read; a log that became shorter is another log and is read from its start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.restarted = False
+        """Whether the last `read` began again from the start."""
+
+    def read(self) -> EventBatch:
+        """The next events; an empty batch at the end of the log. A log that cannot be read now is an empty batch."""
+        self.restarted = False
+        try:
+            if self.offset and self.path.stat().st_size < self.offset:
+                self.offset, self.restarted = 0, True
+            batch = read_events(self.path, self.offset, READ_BYTES)
+        except OSError:
+            return EventBatch((), self.offset, 0)
+        self.offset = batch.offset
+        return batch
+
+    def drain(self, budget_s: float = float("inf")) -> Iterator[EventBatch]:
+        """Batches up to the present end of the log, for at most `budget_s` seconds."""
+        end = time.monotonic() + budget_s
+        while time.monotonic() < end:
+            before = self.offset
+            batch = self.read()
+            if batch.events or batch.skipped:
+                yield batch
+            if self.offset == before:
+                return
