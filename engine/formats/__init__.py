@@ -1,0 +1,1 @@
+"""File formats of LoRAs: names, headers and metadata, without torch."""

@@ -1,0 +1,102 @@
+"""The trainer process: `python -m loratui.engine.training RUN --job train|validate`, started by the supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import faulthandler
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.runs.control import Inbox
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.summary import StateWriter
+from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.requests import Interrupted, Requests
+
+JOBS = ("train", "validate")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one job to its end and returns its exit code; an error is told in the event log first."""
+    parser = argparse.ArgumentParser(prog="python -m loratui.engine.training", description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--job", choices=JOBS, default="train")
+    args = parser.parse_args(argv)
+    os.umask(0o077)
+    faulthandler.enable()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever fetched while training
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    requests = Requests()
+    requests.install()
+    run = RunDirectory(args.run.resolve())
+    log = EventLog.open(run.events_of(args.job))
+    report = Reporter(log, StateWriter(run) if args.job == "train" else None)
+    try:
+        report.phase("loading", "Starting")
+        requests.open(Inbox(run, log))
+        return int(_work(run, args.job, report, requests))
+    except Interrupted as interrupted:
+        requests.acknowledge_ending("Ended before the first step.")
+        return int(interrupted.exit_code)
+    except Exception as error:
+        traceback.print_exc()
+        return int(_tell(error, report))
+    finally:
+        report.close()
+        log.close()
+
+
+def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> ExitCode:
+    from loratui.engine.training.setup import read_job
+
+    if job == "validate":
+        from loratui.engine.training.validation.grid import make_grid
+
+        return make_grid(read_job(run), report, requests)
+    from loratui.engine.training.trainer import Trainer
+
+    return Trainer(read_job(run), report, requests).run()
+
+
+def _tell(error: Exception, report: Reporter) -> ExitCode:
+    code, message, remedy = explain(error)
+    report.event("run_failed_with", exit_code=int(code), message=message, remedy=remedy)
+    return code
+
+
+def explain(error: Exception) -> tuple[ExitCode, str, str]:
+    """Exit code, what happened, and what to do, for any error that ends a job."""
+    from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
+
+    if isinstance(error, LoratuiError):
+        return error.exit_code, error.message, error.remedy
+    if is_out_of_memory(error):
+        return (
+            ExitCode.OUT_OF_MEMORY,
+            "There is too little memory for these settings.",
+            "Try a batch size of 1, then a lower resolution or rank.",
+        )
+    if is_gpu_lost(error):
+        return ExitCode.GPU_LOST, f"The GPU stopped working: {_first_line(error)}", "Start on another machine: loratui resume."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return ExitCode.DISK, f"The disk cannot be written: {error.strerror}.", "Free some space, then: loratui resume."
+    if isinstance(error, ValueError) and type(error).__name__ == "SchemaError":
+        return ExitCode.USAGE, str(error), ""
+    return (
+        ExitCode.CRASHED,
+        f"loratui failed: {type(error).__name__}: {_first_line(error)}",
+        "The whole story is in log/trainer.log of the run.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Latents and text states on disk, keyed by everything that they depend on, so that a stale one can never be used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.errors import DatasetError, NotFiniteError
+from loratui.engine.runs.durable import write_file
+from loratui.engine.training.families.base import Family, Latents, TextStates
+from loratui.engine.training.images import load_pixels
+
+VERSION = 1
+"""Raised when the same picture or caption would be encoded differently by newer code."""
+
+Progress = Callable[[int, int], None]
+
+
+def cache_key(*parts: object) -> str:
+    """A name for what these parts make: 40 hexadecimal digits."""
+    text = "\n".join(str(part) for part in (VERSION, *parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+class LatentCache:
+    """The latents of a run's pictures, encoded once."""
+
+    def __init__(self, folder: Path, family: Family, *, on_disk: bool = True) -> None:
+        self._folder = folder
+        self._family = family
+        self._vae, _ = family.fingerprints()
+        self._on_disk = on_disk
+        self._known: dict[tuple[str, bool], Latents] = {}
+
+    def fill(self, entries: Sequence[LedgerEntry], flips: Iterable[bool], progress: Progress) -> None:
+        """Encodes what is not there yet. `progress(done, total)` is called after each picture and may raise to stop.
+
+        Raises `DatasetError` for a picture that is gone, changed or damaged, `NotFiniteError` for one that the VAE cannot encode.
+        """
+        wanted = [(entry, flip) for entry in entries if entry.repeats for flip in flips]
+        for done, (entry, flip) in enumerate(wanted, 1):
+            if (entry.relative, flip) not in self._known:
+                self._known[entry.relative, flip] = self._stored(entry, flip) or self._encode(entry, flip)
+            progress(done, len(wanted))
+
+    def get(self, entry: LedgerEntry, flip: bool = False) -> Latents:
+        """The latents of a picture that `fill` was given."""
+        return self._known[entry.relative, flip]
+
+    def _path(self, entry: LedgerEntry, flip: bool) -> Path:
+        return self._folder / f"latents-{cache_key(entry.sha256, entry.bucket, entry.fit, flip, self._vae)}.safetensors"
+
+    def _stored(self, entry: LedgerEntry, flip: bool) -> Latents | None:
+        tensors = _read(self._path(entry, flip), {"mean", "std"}) if self._on_disk else None
+        return Latents(tensors["mean"], tensors["std"]) if tensors else None
+
+    def _encode(self, entry: LedgerEntry, flip: bool) -> Latents:
+        try:
+            with entry.path.open("rb") as file:
+                unchanged = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
+            pixels = load_pixels(entry.path, entry.fit, entry.bucket) if unchanged else None
+        except (OSError, PictureError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise DatasetError(f"{entry.path}: {reason}.", "Put it back or start a new run without it.") from error
+        if pixels is None:
+            raise DatasetError(f"{entry.path}: changed since the run was planned.", "Put the old file back or start a new run.")
+        try:
+            # A mirrored picture is encoded anew: the VAE of a mirror image is not the mirror image of its latents.
+            latents = self._family.encode_image(pixels.flip(-1) if flip else pixels)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"{entry.path}: the VAE made numbers that are not finite.", error.remedy) from error
+        if self._on_disk:
+            write_file(self._path(entry, flip), save({"mean": latents.mean, "std": latents.std}), durable=False)
+        return latents
+
+
+class TextCache:
+    """The text states of captions and prompts, encoded once."""
+
+    def __init__(self, folder: Path, family: Family) -> None:
+        self._folder = folder
+        self._family = family
+        _, self._encoder = family.fingerprints()
+        self._known: dict[str, TextStates] = {}
+
+    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
+        """Encodes what is not there yet; `key` names the settings that the encoding depends on, such as clip skip."""
+        wanted = list(dict.fromkeys(captions))
+        for done, caption in enumerate(wanted, 1):
+            if caption not in self._known:
+                path = self._folder / f"text-{cache_key(self._encoder, *key, caption)}.safetensors"
+                self._known[caption] = self._stored(path) or self._encode(caption, path)
+            progress(done, len(wanted))
+
+    def get(self, caption: str) -> TextStates:
+        """The states of a caption that `fill` was given."""
+        return self._known[caption]
+
+    def cut(self) -> Mapping[str, int]:
+        """Captions that did not fit, with the number of tokens that were cut."""
+        return {caption: states.tokens_cut for caption, states in self._known.items() if states.tokens_cut}
+
+    @staticmethod
+    def _stored(path: Path) -> TextStates | None:
+        tensors = _read(path, {"tokens_cut"})
+        if tensors is None:
+            return None
+        return TextStates({name: t for name, t in tensors.items() if name != "tokens_cut"}, int(tensors["tokens_cut"]))
+
+    def _encode(self, caption: str, path: Path) -> TextStates:
+        (states,) = self._family.encode_text([caption])
+        write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
+        return states
+
+
+def _read(path: Path, needed: set[str]) -> dict[str, Tensor] | None:
+    """The tensors of a cache file, or None if it is missing, torn or not finite, so that it is made anew."""
+    try:
+        tensors = load(path.read_bytes())
+    except (OSError, SafetensorError):
+        return None
+    if not needed <= tensors.keys() or not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+        return None
+    return tensors

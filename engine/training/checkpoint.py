@@ -1,0 +1,162 @@
+"""Checkpoints: all that a run needs to go on exactly, whole or not there, and never trusted without their sums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from loratui.engine.errors import UsageError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
+from loratui.engine.training.data import Position
+
+FORMAT = 1
+ADAPTER, OPTIMIZER, STATE, MANIFEST = "adapter.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"
+
+
+class BadCheckpointError(ValueError):
+    """A checkpoint that cannot be used; the text says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state between two optimizer steps."""
+
+    position: Position
+    adapter: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+    optimizer_plain: str
+    """JSON of the optimizer's state that is no tensor."""
+    identity: Mapping[str, Any]
+    """What must be the same to go on: see `Trainer`."""
+    epoch_loss: tuple[float, int]
+    """Sum of the losses of the unfinished epoch's image-steps, and their number."""
+    seconds: float
+    """Training time so far."""
+
+
+def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, int]:
+    """Writes a checkpoint, reads it back, and returns its folder and its bytes.
+
+    On return it is on the disk, names included. An unreadable folder of the same step is replaced.
+    """
+    final = run.checkpoint(checkpoint.position.step)
+    if final.exists():
+        try:
+            verify(final)
+        except BadCheckpointError:
+            remove_tree(final)
+        else:
+            return final, sum(file.stat().st_size for file in final.iterdir())
+    state = {
+        "format": FORMAT,
+        "position": asdict(checkpoint.position),
+        "optimizer": json.loads(checkpoint.optimizer_plain),
+        "identity": dict(checkpoint.identity),
+        "epoch_loss": [checkpoint.epoch_loss[0].hex(), checkpoint.epoch_loss[1]],
+        "seconds": checkpoint.seconds,
+    }
+    files = {
+        ADAPTER: save(dict(checkpoint.adapter), {"format": "pt"}),
+        OPTIMIZER: save(dict(checkpoint.optimizer), {"format": "pt"}),
+        STATE: json.dumps(state, indent=1).encode(),
+    }
+    with building(final) as folder:
+        for name, data in files.items():
+            failpoint(f"checkpoint.{name}")
+            write_file(folder / name, data, durable=False)
+        manifest = {
+            "format": FORMAT,
+            "files": {name: {"bytes": len(data), "sha256": _sum(data)} for name, data in files.items()},
+        }
+        failpoint("checkpoint.manifest")
+        write_json(folder / MANIFEST, manifest, durable=False)
+    verify(final)
+    return final, sum(map(len, files.values()))
+
+
+def verify(folder: Path) -> dict[str, bytes]:
+    """The files of a checkpoint, each equal to its sum in the manifest. Raises `BadCheckpointError`."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if manifest["format"] > FORMAT:
+            raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
+        if set(manifest["files"]) != {ADAPTER, OPTIMIZER, STATE}:
+            raise BadCheckpointError(f"{folder.name} has another set of files than a checkpoint has")
+        files = {name: (folder / name).read_bytes() for name in manifest["files"]}
+        for name, data in files.items():
+            if len(data) != manifest["files"][name]["bytes"] or _sum(data) != manifest["files"][name]["sha256"]:
+                raise BadCheckpointError(f"{folder.name}/{name} is damaged")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, BadCheckpointError):
+            raise
+        raise BadCheckpointError(f"{folder.name} is not complete") from error
+    return files
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder. Raises `BadCheckpointError`."""
+    files = verify(folder)
+    try:
+        state = json.loads(files[STATE])
+        total, count = state["epoch_loss"]
+        checkpoint = Checkpoint(
+            position=Position(**state["position"]),
+            adapter=load(files[ADAPTER]),
+            optimizer=load(files[OPTIMIZER]),
+            optimizer_plain=json.dumps(state["optimizer"]),
+            identity=state["identity"],
+            epoch_loss=(float.fromhex(total), int(count)),
+            seconds=float(state["seconds"]),
+        )
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise BadCheckpointError(f"{folder.name} cannot be read") from error
+    if folder.name != f"step-{checkpoint.position.step:06d}":
+        raise BadCheckpointError(f"{folder.name} holds step {checkpoint.position.step}")
+    return checkpoint
+
+
+def checkpoint_folders(run: RunDirectory) -> list[Path]:
+    """Checkpoint folders by step, oldest first; whether they are good is not looked at."""
+    found = [path for path in run.checkpoints.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole; bad ones are told to `on_bad` and left where they are.
+
+    None if the run has none at all. Raises `UsageError` if it has some and every one is bad, since starting over would
+    write over what can perhaps be saved.
+    """
+    folders = checkpoint_folders(run)
+    for folder in reversed(folders):
+        try:
+            return load_checkpoint(folder)
+        except BadCheckpointError as error:
+            on_bad(str(error))
+    if folders:
+        raise UsageError(
+            f"Every checkpoint in {run.checkpoints} is damaged.",
+            "The LoRA files in output/ are untouched. Start a new run: loratui train RUN/recipe.toml",
+        )
+    return None
+
+
+def prune(run: RunDirectory, keep: int) -> None:
+    """Deletes all but the newest `keep` checkpoints, and what a crash left behind. Bad ones are neither counted nor deleted."""
+    sweep_leftovers(run.checkpoints)
+    good = [path for path in checkpoint_folders(run) if (path / MANIFEST).is_file()]
+    for path in good[:-keep]:
+        remove_tree(path)
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

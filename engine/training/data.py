@@ -1,0 +1,88 @@
+"""Which pictures make which batch: the whole course of a run, known before its first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from loratui.engine.planning.order import OrderEntry, epoch_batches
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place between two optimizer steps."""
+
+    epoch: int
+    """Counted from 1."""
+    window: int
+    """Windows of this epoch that are done."""
+    step: int
+    """Optimizer steps done."""
+    image_step: int
+    micro_step: int
+    """Batches done."""
+
+
+START = Position(epoch=1, window=0, step=0, image_step=0, micro_step=0)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The batches whose gradients make one optimizer step."""
+
+    batches: tuple[tuple[int, ...], ...]
+    """Ledger indices, batch by batch."""
+    before: Position
+    after: Position
+    ends_epoch: bool
+
+    @property
+    def images(self) -> int:
+        """Image-steps in this window."""
+        return sum(map(len, self.batches))
+
+
+@dataclass(frozen=True)
+class Course:
+    """The order of a whole run; every part of it is a pure function of these values."""
+
+    entries: Sequence[OrderEntry]
+    seed: int
+    epochs: int
+    batch_size: int
+    accumulation: int
+    image_steps: int = 0
+    """Total at which the last epoch is cut; 0: all epochs in full."""
+
+    def windows(self, start: Position = START) -> Iterator[Window]:
+        """The windows from `start` on. The last window of an epoch may have fewer batches, and a batch fewer pictures."""
+        at = start
+        while at.epoch <= self.epochs:
+            windows = self._epoch(at.epoch)
+            if not windows:
+                return
+            for number in range(at.window, len(windows)):
+                batches = windows[number]
+                last = number == len(windows) - 1
+                after = Position(
+                    epoch=at.epoch + 1 if last else at.epoch,
+                    window=0 if last else number + 1,
+                    step=at.step + 1,
+                    image_step=at.image_step + sum(map(len, batches)),
+                    micro_step=at.micro_step + len(batches),
+                )
+                yield Window(batches, at, after, last)
+                at = after
+
+    def _epoch(self, epoch: int) -> list[tuple[tuple[int, ...], ...]]:
+        shown = sum(entry.repeats for entry in self.entries)
+        limit = None
+        if self.image_steps:
+            limit = min(shown, self.image_steps - (epoch - 1) * shown)
+            if limit <= 0:
+                return []
+        batches = epoch_batches(self.entries, seed=self.seed, epoch=epoch, batch_size=self.batch_size, limit=limit)
+        return [
+            tuple(tuple(batch) for batch in batches[at : at + self.accumulation])
+            for at in range(0, len(batches), self.accumulation)
+        ]

@@ -1,0 +1,123 @@
+"""What the trainer, the cache, the sampler and the export ask of a model family, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.formats.kohya import KohyaNames
+from loratui.engine.training.losses import Prediction
+from loratui.presets.schema import Base
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The VAE's distribution for one picture, already scaled to what the denoiser sees: (C, h, w) each, fp32.
+
+    Both are kept, because a cache of one drawn sample would freeze the VAE's noise for the whole run.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """What the denoiser gets of a caption: named tensors without a batch dimension, fp32."""
+
+    tensors: Mapping[str, Tensor]
+    tokens_cut: int
+    """Content tokens that did not fit into the encoder's window."""
+
+
+@dataclass(frozen=True)
+class Noised:
+    """One batch ready for the denoiser."""
+
+    model_input: Tensor
+    """(B, C, h, w) fp32."""
+    timesteps: Tensor
+    """(B,) in the unit that the denoiser expects."""
+    target: Tensor
+    """(B, C, h, w) fp32: what the denoiser should predict."""
+    snr: Tensor | None
+    """(B,) signal-to-noise ratio, or None where the idea does not apply."""
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """One picture to make."""
+
+    text: TextStates
+    negative: TextStates
+    seed: int
+    width: int
+    height: int
+    steps: int
+    guidance: float
+
+
+class Family(Protocol):
+    """A loaded base model. Methods run without gradients unless they say otherwise."""
+
+    denoiser: nn.Module
+    """What the LoRA is put on; frozen."""
+    prediction: Prediction
+    file_facts: FileFacts
+    device: torch.device
+
+    def fingerprints(self) -> tuple[str, str]:
+        """SHA-256 of the VAE's and of the text encoder's weights, for cache keys."""
+        ...
+
+    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
+        """The text states of each caption, on the CPU."""
+        ...
+
+    def encode_image(self, pixels: Tensor) -> Latents:
+        """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
+        ...
+
+    def free_encoders(self) -> None:
+        """Forgets the text encoder and the VAE's encoder; encoding is over."""
+        ...
+
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+        """A training input from (B, C, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
+        ...
+
+    def predict(self, model_input: Tensor, timesteps: Tensor, text: Sequence[TextStates]) -> Tensor:
+        """The denoiser's prediction, with gradients where they are enabled."""
+        ...
+
+    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
+        """A picture as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
+        ...
+
+    def target_pattern(self, targets: str) -> str:
+        """Regular expression that matches the full path of every denoiser module in a target set."""
+        ...
+
+    def lora_names(self, module: str) -> KohyaNames:
+        """The tensor names of a denoiser module in a LoRA file."""
+        ...
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a LoRA file of this family says about its base."""
+
+    architecture: str
+    base_version: str
+    implementation: str
+
+
+class FamilyLoader(Protocol):
+    """Loads a base of one family."""
+
+    def __call__(self, model: Path, base: Base, *, device: torch.device, dtype: torch.dtype) -> Family: ...

@@ -1,0 +1,40 @@
+"""A picture file as the tensor that the VAE gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from loratui.engine.dataset.buckets import Bucket, Fit
+from loratui.engine.dataset.pictures import load_rgb
+
+
+def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
+    """(3, H, W) fp32 in [−1, 1], H × W being the bucket: upright, sRGB, resized to cover, cropped.
+
+    Raises `PictureError`.
+    """
+    picture = load_rgb(path)
+    if picture.size != (fit.resized_w, fit.resized_h):
+        picture = picture.resize((fit.resized_w, fit.resized_h), Image.Resampling.LANCZOS)
+    picture = picture.crop((fit.left, fit.top, fit.left + bucket.width, fit.top + bucket.height))
+    return to_tensor(picture)
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """(3, H, W) fp32: byte 0 becomes −1, byte 255 becomes 1."""
+    array = np.asarray(picture, dtype=np.uint8)
+    return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 127.5 - 1.0
+
+
+def to_png(pixels: Tensor) -> bytes:
+    """A PNG file without any metadata, from (3, H, W) uint8."""
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy(), "RGB").save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,69 @@
+"""What the trainer tells: events, the state summary, and a sign of life while it is busy."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.summary import StateWriter
+
+HEARTBEAT_AFTER_S = 5.0
+STEPS_A_SECOND = 10.0
+PROGRESS_A_SECOND = 4.0
+
+
+class Reporter:
+    """The only one in the trainer that writes to the event log."""
+
+    def __init__(self, log: EventLog, state: StateWriter | None) -> None:
+        self.log = log
+        self._state = state
+        self._phase = ""
+        self._last_step = self._last_progress = float("-inf")
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def close(self) -> None:
+        """Ends the heartbeat and writes the last state."""
+        self._ended.set()
+        self._heart.join()
+        if self._state is not None:
+            self._state.write()
+
+    def event(self, type: str, *, durable: bool = False, state: dict[str, Any] | None = None, **fields: Any) -> None:
+        """An event, and the changes of the state summary that follow from it."""
+        seq = self.log.append(type, durable=durable, **fields)
+        if self._state is not None:
+            self._state.update(seq=seq, **(state or {}))
+
+    def phase(self, phase: str, text: str) -> None:
+        """The trainer turns to something else."""
+        self._phase = phase
+        self._last_progress = float("-inf")
+        self.event("phase_changed", phase=phase, text=text, state={"phase": phase, "text": text})
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """How far the phase is; thinned, but its end is always written."""
+        now = time.monotonic()
+        if done >= total or now - self._last_progress >= 1 / PROGRESS_A_SECOND:
+            self._last_progress = now
+            self.event("progress", phase=self._phase, done=done, total=total, text=text)
+
+    def step(self, *, always: bool, state: dict[str, Any], **fields: Any) -> None:
+        """One optimizer step; thinned above ten a second, unless `always`."""
+        now = time.monotonic()
+        if always or now - self._last_step >= 1 / STEPS_A_SECOND:
+            self._last_step = now
+            self.event("step", state=state, **fields)
+
+    def warn(self, code: str, message: str, remedy: str = "") -> None:
+        """Something that the person should know."""
+        self.event("warning", code=code, message=message, remedy=remedy)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(1.0):
+            if self.log.quiet_s >= HEARTBEAT_AFTER_S:
+                self.log.append("heartbeat", phase=self._phase)

@@ -1,0 +1,95 @@
+"""What is asked of a running trainer: signals and commands, and when they are served."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs.control import Command, Inbox
+
+
+class Interrupted(BaseException):
+    """The job was asked to end here; no `except Exception` shall stop it."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__(exit_code.name)
+        self.exit_code = exit_code
+
+
+class Requests:
+    """SIGTERM and the control folder, seen as flags that the trainer looks at where it can act."""
+
+    def __init__(self) -> None:
+        self._terminate = False
+        self._inbox: Inbox | None = None
+        self._ending: Command | None = None
+        self._asked: list[Command] = []
+        self.nothing_to_save = True
+        """While true, SIGTERM ends the process at once."""
+
+    def install(self) -> None:
+        """Takes SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to whoever hangs on it."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def open(self, inbox: Inbox) -> None:
+        """From now on commands are looked for too."""
+        self._inbox = inbox
+
+    def poll(self) -> None:
+        """Looks for new commands."""
+        if self._inbox is None:
+            return
+        for command in self._inbox.poll():
+            if command.command in ("pause", "stop"):
+                if self._ending is not None:
+                    self._inbox.acknowledge(self._ending, True, "asked again")
+                self._ending = command
+            else:
+                self._asked.append(command)
+
+    @property
+    def ending(self) -> ExitCode | None:
+        """The exit code of the end that was asked for, if one was."""
+        if self._terminate:
+            return ExitCode.TERMINATED
+        if self._ending is not None:
+            return ExitCode.PAUSED if self._ending.command == "pause" else ExitCode.TERMINATED
+        return None
+
+    def stop_if_asked(self) -> None:
+        """Raises `Interrupted` if an end was asked for; for work that is thrown away, such as a half-made sample."""
+        self.poll()
+        if self.ending is not None:
+            raise Interrupted(self.ending)
+
+    def take(self) -> list[Command]:
+        """Commands other than the ending ones, each to be acknowledged by `done`."""
+        self.poll()
+        asked, self._asked = self._asked, []
+        return asked
+
+    def done(self, command: Command, ok: bool, message: str) -> None:
+        """Tells what became of a command."""
+        if self._inbox is not None:
+            self._inbox.acknowledge(command, ok, message)
+
+    def acknowledge_ending(self, message: str) -> None:
+        """Tells that the end is coming and all is saved; other commands are refused."""
+        if self._inbox is None:
+            return
+        if self._ending is not None:
+            self._inbox.acknowledge(self._ending, True, message)
+            self._ending = None
+        for command in self.take():
+            self._inbox.acknowledge(command, False, "The run is ending.")
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._terminate:
+            return  # asked twice: the first saving goes on
+        self._terminate = True
+        if self.nothing_to_save:
+            raise Interrupted(ExitCode.TERMINATED)

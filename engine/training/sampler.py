@@ -1,0 +1,45 @@
+"""Sample pictures at fixed seeds, in a way that leaves no trace in the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loratui.engine.runs.durable import make_directory, write_file
+from loratui.engine.training.adapters import LoraAdapter
+from loratui.engine.training.cache import TextCache
+from loratui.engine.training.families.base import Family, SamplePlan
+from loratui.engine.training.images import to_png
+from loratui.presets.schema import Settings
+
+NEGATIVE = ""
+"""The negative prompt: none, so that samples show what was learnt and nothing else."""
+
+
+def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) -> SamplePlan:
+    """One picture of `prompt`, with the recipe's sampling settings."""
+    samples, side = settings.samples, settings.dataset.resolution
+    return SamplePlan(
+        text=texts.get(prompt),
+        negative=texts.get(NEGATIVE),
+        seed=seed,
+        width=samples.width or side,
+        height=samples.height or side,
+        steps=samples.steps,
+        guidance=samples.guidance,
+    )
+
+
+def write_sample(
+    path: Path, family: Family, adapter: LoraAdapter, plan: SamplePlan, strength: float, on_step: Callable[[int, int], None]
+) -> None:
+    """Makes one picture at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises."""
+    with adapter.strength(strength):
+        pixels = family.sample(plan, on_step)
+    make_directory(path.parent)
+    write_file(path, to_png(pixels))
+
+
+def prompts_to_encode(prompts: Sequence[str]) -> list[str]:
+    """All texts that sampling `prompts` needs."""
+    return [NEGATIVE, *prompts]

@@ -1,0 +1,98 @@
+"""What every job needs before it can begin: the run's settings, its pictures, a device, and the base model on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from loratui.engine.dataset.ledger import Ledger, read_ledger
+from loratui.engine.errors import UsageError
+from loratui.engine.machine.hardware import allowed_cpus
+from loratui.engine.planning.preflight import base_path
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.training.adapters import LoraAdapter, add_lora
+from loratui.engine.training.families import loader
+from loratui.engine.training.families.base import Family
+from loratui.presets.schema import Precision, Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as a trainer process sees it."""
+
+    run: RunDirectory
+    settings: Settings
+    preset: str
+    ledger: Ledger
+    device: torch.device
+    dtype: torch.dtype
+    """Of the frozen base; the LoRA is fp32."""
+
+    @property
+    def subject(self) -> str:
+        """Trigger and class word, as prompts have them."""
+        return f"{self.settings.dataset.trigger} {self.settings.dataset.class_word}".strip()
+
+    def prompt(self, template: str) -> str:
+        """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
+        dataset = self.settings.dataset
+        filled = template.replace("{subject}", self.subject).replace("{trigger}", dataset.trigger)
+        return " ".join(filled.replace("{class}", dataset.class_word).split())
+
+    @property
+    def output_name(self) -> str:
+        """Name of the LoRA file, without its ending."""
+        from loratui.engine.runs.directory import safe_name
+
+        return safe_name(self.settings.output.name or self.settings.dataset.trigger or "lora")
+
+
+def read_job(run: RunDirectory) -> Job:
+    """The job of a run directory. Raises `UsageError` and `DatasetError` for files that cannot be used."""
+    recipe = read_recipe(run.effective)
+    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    settings = recipe.settings
+    configure_torch(device, settings.memory.threads)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, base_dtype(settings.training.precision, device))
+
+
+def configure_torch(device: torch.device, threads: int) -> None:
+    """Threads as allowed here, and on a CPU the same bits at each run."""
+    torch.set_num_threads(threads or allowed_cpus())
+    if device.type == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def base_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The format of the frozen base. `auto`: bf16 on a GPU that has it, else fp32.
+
+    Raises `UsageError` for fp16, whose gradients vanish without loss scaling.
+    """
+    if precision == "fp16":
+        raise UsageError("training.precision fp16: this version trains in bf16 or fp32.", "Choose auto.")
+    if precision == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def load_base(job: Job) -> Family:
+    """The base model of a job, on its device."""
+    model: Path | None = base_path(job.settings.base.model)
+    if model is None:
+        raise UsageError(
+            f"{job.settings.base.model}: the base model was not found.", "Was it moved? loratui doctor shows where bases are."
+        )
+    return loader(job.settings.base.family)(model, job.settings.base, device=job.device, dtype=job.dtype)
+
+
+def add_adapter(job: Job, family: Family) -> LoraAdapter:
+    """A new LoRA on the base, as the job's settings have it."""
+    settings = job.settings
+    pattern = family.target_pattern(settings.adapter.targets)
+    return add_lora(family.denoiser, pattern, settings.adapter, seed=settings.training.seed)
