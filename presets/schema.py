@@ -27,14 +27,14 @@ def key(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
-    choices: tuple[str, ...] = (),
+    pattern: str = "",
 ) -> Any:
     """A field of a section: its default, a line of help, and the range that a value must lie in.
 
-    `low` and `high` are inclusive, `above` is exclusive. `choices` is for open string fields whose
-    allowed values are known; closed sets use `Literal`.
+    `low` and `high` are inclusive, `above` is exclusive. `pattern` is a regular expression that text must match in
+    full; closed sets use `Literal`.
     """
-    meta = {"help": help, "low": low, "high": high, "above": above, "choices": choices}
+    meta = {"help": help, "low": low, "high": high, "above": above, "pattern": pattern}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=meta)
     return field(default=default, metadata=meta)
@@ -88,8 +88,14 @@ class Dataset:
     keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
     caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
+    subject: Literal["person", "character", "style", "thing"] = key("person", "what the pictures teach")
     images_wanted: tuple[int, int] = key((10, 50), "number of pictures that the recipe works with, least and most")
-    images_ideal: int = key(0, "number of pictures that the recipe likes best; 0: no opinion", low=0)
+    images_ideal: int = key(0, "number of pictures that the recipe likes best; 0: no opinion", low=0, high=100_000)
+    image_bands: str = key(
+        "",
+        "what a number of pictures means, such as: 1-9 few; 10-20 good; 21- many",
+        pattern=r"(\d+-\d* [^;]+(; *(?!$)|$))*",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +170,7 @@ class Adapter:
     )
     conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
     conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: as alpha", low=0.0, high=65504.0)
+    rank_wanted: tuple[int, int] = key((4, 128), "ranks that the recipe works with, least and most")
     targets: Targets = key("sd-scripts", "which layers get a LoRA")
     dropout: float = key(0.0, "share of inputs dropped in front of the LoRA", low=0.0, high=0.99)
     rank_stabilised: bool = key(False, "scale by alpha/sqrt(rank) instead of alpha/rank")
@@ -270,6 +277,8 @@ class KeyInfo:
     high: float | None
     above: float | None
     choices: tuple[str, ...]
+    """Allowed values of a closed set; empty for any other."""
+    pattern: str
 
 
 def keys() -> Iterator[KeyInfo]:
@@ -278,9 +287,8 @@ def keys() -> Iterator[KeyInfo]:
         hints = get_type_hints(cls)
         for f in dataclasses.fields(cls):
             default = getattr(cls(), f.name)
-            choices = tuple(get_args(hints[f.name])) if get_origin(hints[f.name]) is Literal else f.metadata["choices"]
-            m = f.metadata
-            yield KeyInfo(f"{section}.{f.name}", hints[f.name], default, m["help"], m["low"], m["high"], m["above"], choices)
+            choices = tuple(get_args(hints[f.name])) if get_origin(hints[f.name]) is Literal else ()
+            yield KeyInfo(f"{section}.{f.name}", hints[f.name], default, choices=choices, **f.metadata)
 
 
 KEYS: dict[str, KeyInfo] = {k.name: k for k in keys()}
@@ -341,7 +349,10 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
             raise SchemaError(f"{where}: expected {fixed} values, got {len(value)}")
         if not value:
             raise SchemaError(f"{where}: expected at least one value")
-        return tuple(_scalar(where, item, v, info) for v in value)
+        values = tuple(_scalar(where, item, v, info) for v in value)
+        if fixed == 2 and values[0] > values[1]:
+            raise SchemaError(f"{where}: the least, {_show(values[0])}, is more than the most, {_show(values[1])}")
+        return values
     return _scalar(where, kind, value, info)
 
 
@@ -359,6 +370,8 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise SchemaError(f"{where}: expected text in quotes, got {_show(value)}")
+        if info.pattern and not re.fullmatch(info.pattern, value):
+            raise SchemaError(f"{where}: {_show(value)} does not look like {info.help.rpartition(': ')[2]}")
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise SchemaError(f"{where}: expected a number, got {_show(value)}")

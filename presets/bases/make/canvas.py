@@ -87,7 +87,8 @@ class Canvas:
         small: NDArray[Any] = np.asarray(self.image.reduce(_OVERSAMPLING), dtype=np.float32)
         if slope:
             small = small * (1 - slope * np.linspace(-1, 1, SIDE_PX, dtype=np.float32))[None, :, None]
-        return np.clip(small, 0, 255).astype(np.uint8)
+        picture: NDArray[np.uint8] = np.clip(small, 0, 255).astype(np.uint8)
+        return picture
 
     def _pixels(self, shape: Points) -> list[tuple[float, float]]:
         x = shape[:, 0] * self._cos - shape[:, 1] * self._sin + self._at[0]

@@ -142,7 +142,7 @@ def _draw_brows(canvas: Canvas, head: _Head) -> None:
     for side in (-1, 1):
         inner, outer = (side * (_EYE_X - 0.05), _BROW_Y + slope), (side * (_EYE_X + 0.052), _BROW_Y - slope * 0.5 + arch * 0.5)
         middle = (side * (_EYE_X + 0.008), _BROW_Y - arch)
-        canvas.line(points(inner, middle, outer) + (0, lift + arch * 0.3), colour, thickness)
+        canvas.line(points(inner, middle, outer) + np.array([0, lift + arch * 0.3]), colour, thickness)
 
 
 def _draw_nose(canvas: Canvas, head: _Head) -> None:
