@@ -197,11 +197,10 @@ def summarise_all(home: Path) -> list[RunSummary]:
 
 
 def _as_finished(event: Event) -> Verdict:
-    status = event.get("status")
+    endings: tuple[Status, ...] = ("done", "paused", "stopped")
     code = event.get("exit_code")
-    known: dict[Any, Status] = {"done": "done", "paused": "paused", "stopped": "stopped"}
     return Verdict(
-        known.get(status, "failed"),
+        next((ending for ending in endings if ending == event.get("status")), "failed"),
         str(event.get("reason") or ""),
         str(event.get("advice") or ""),
         code if isinstance(code, int) else None,

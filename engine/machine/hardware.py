@@ -1,0 +1,170 @@
+"""This machine as training sees it: GPUs, CPUs, memory, disk and installed versions, without loading torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.machine import cgroup
+
+GIB = 1 << 30
+
+_NVML_PATIENCE_S = 1.0
+_nvml_busy = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU. What the driver does not tell is None."""
+
+    index: int
+    name: str
+    total_gib: float
+    free_gib: float
+    driver: str
+    utilisation_percent: int | None
+    temperature_c: int | None
+    power_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ram:
+    """Main memory, within what the container allows."""
+
+    total_gib: float
+    free_gib: float
+    limited: bool
+    """Whether the container, and not the machine, sets `total_gib`."""
+
+
+def gpus(timeout_s: float = _NVML_PATIENCE_S) -> tuple[Gpu, ...]:
+    """The GPUs that the driver lists; none if there is no driver, or if it does not answer in time. Never raises."""
+    found: list[Gpu] = []
+
+    def ask() -> None:
+        # A broken driver can hang for minutes: one waiting thread is enough.
+        if _nvml_busy.acquire(blocking=False):
+            try:
+                found.extend(_ask_nvml())
+            finally:
+                _nvml_busy.release()
+
+    worker = threading.Thread(target=ask, name="nvml", daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    return () if worker.is_alive() else tuple(found)
+
+
+def allowed_cpus() -> int:
+    """CPUs that this process may keep busy: its affinity and its container's quota, at least 1.
+
+    More threads than that only make each other wait.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup.cpu_quota()
+    return max(1, affinity if quota is None else min(affinity, round(quota)))
+
+
+def cpu_name() -> str:
+    """The processor's name, or its architecture where there is no /proc/cpuinfo."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def ram() -> Ram:
+    """Memory of this machine or container; zeros where the system does not tell."""
+    total, free = _meminfo()
+    limit = cgroup.memory_limit_bytes()
+    if limit is None or (total and limit >= total):
+        return Ram(total / GIB, free / GIB, False)
+    used = cgroup.memory_used_bytes() or 0
+    return Ram(limit / GIB, min(max(0, limit - used), free or limit) / GIB, True)
+
+
+def disk_free_gib(path: Path) -> float | None:
+    """Free space for this user where `path` is or would be made; None if that cannot be read."""
+    for folder in (path, *path.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(folder).free / GIB
+    return None
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """Installed versions by package name, None where it is not installed. Imports none of them."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _ask_nvml() -> list[Gpu]:
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except Exception:  # a missing or broken driver shows itself in many ways, and none may stop the caller
+        return []
+    try:
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        return [_gpu(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())]
+    except Exception:  # as above
+        return []
+    finally:
+        with contextlib.suppress(Exception):
+            nvml.nvmlShutdown()
+
+
+def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+
+    def ask(question: Any, *args: Any) -> Any:
+        # Laptops and virtual GPUs do not answer every question.
+        with contextlib.suppress(nvml.NVMLError):
+            return question(handle, *args)
+        return None
+
+    rates, power = ask(nvml.nvmlDeviceGetUtilizationRates), ask(nvml.nvmlDeviceGetPowerUsage)
+    return Gpu(
+        index=index,
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        total_gib=memory.total / GIB,
+        free_gib=memory.free / GIB,
+        driver=driver,
+        utilisation_percent=None if rates is None else int(rates.gpu),
+        temperature_c=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        power_w=None if power is None else power / 1000,
+    )
+
+
+def _text(value: str | bytes) -> str:
+    """Old bindings answer with bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _meminfo() -> tuple[int, int]:
+    """Total and available bytes."""
+    values: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, _, rest = line.partition(":")
+            values[name] = int(rest.split()[0]) * 1024
+    if "MemTotal" in values:
+        return values["MemTotal"], values.get("MemAvailable", 0)
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), 0
+    return 0, 0

@@ -1,0 +1,107 @@
+"""Starts the supervisor of a run, detached, and returns once it has the lock."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.runs import durable, lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.logs import log_tail
+
+_PATIENCE_S = 30.0
+"""A cold Python on a network volume takes seconds."""
+
+
+def launch(run: RunDirectory, job: str = "train") -> None:
+    """Starts `job` (`train` or `validate`) for a run in a process of its own that outlives this one and its terminal.
+
+    Returns when the lock is held. Raises `UsageError` if the run is alive already, `DiskError` if nothing can be
+    written, and `LoratuiError` with the supervisor's last words if it dies.
+    """
+    if lock.is_held(run.lock):
+        # Taking a held lock fails with the owner's name; if it was let go just now, there is nothing to refuse.
+        lock.acquire(run.lock).release()
+    durable.make_directory(run.log)
+    read_end, write_end = os.pipe()
+    try:
+        process = _start(run, job, write_end)
+    finally:
+        os.close(write_end)
+    try:
+        answer = _read_answer(read_end, time.monotonic() + _PATIENCE_S)
+    finally:
+        os.close(read_end)
+    if answer == "ok":
+        # Whoever outlives the supervisor, such as the app, must reap it.
+        threading.Thread(target=process.wait, name="reap supervisor", daemon=True).start()
+        return
+    raise _failure(run, answer, process)
+
+
+def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "loratui.engine.runs.supervisor", str(run.path), "--job", job]
+    command += ["--ready-fd", str(ready)]
+    try:
+        output = os.open(
+            run.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE
+        )
+    except OSError as error:
+        raise durable.disk_error(error, run.supervisor_log) from error
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[ready],
+            start_new_session=True,
+            umask=0o077,
+            cwd=run.path,
+        )
+    except OSError as error:
+        raise UsageError(
+            f"The supervisor could not be started: {error}.", "Check that Python and loratui are intact."
+        ) from error
+    finally:
+        os.close(output)
+
+
+def _read_answer(fd: int, deadline: float) -> str:
+    """What the supervisor says until it closes its end; "" if it died silently, "timeout" if it says nothing."""
+    parts: list[bytes] = []
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while True:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return "timeout"
+            part = os.read(fd, 65_536)
+            if not part:
+                return b"".join(parts).decode("utf-8", "surrogateescape")
+            parts.append(part)
+
+
+def _failure(run: RunDirectory, answer: str, process: subprocess.Popen[bytes]) -> LoratuiError:
+    if answer == "timeout":
+        process.kill()
+        process.wait()
+        error = LoratuiError(f"The supervisor of {run.name} did not start within {_PATIENCE_S:.0f} s.", "Try again.")
+        error.exit_code = ExitCode.CRASHED
+        return error
+    code = process.wait()
+    number, _, words = answer.partition(" ")
+    if number.isdigit() and words:
+        error = LoratuiError(words)
+        with contextlib.suppress(ValueError):
+            error.exit_code = ExitCode(int(number))
+        return error
+    tail = log_tail(run.supervisor_log)
+    error = LoratuiError(f"The supervisor of {run.name} ended at once ({code}).", tail[-1] if tail else "")
+    error.exit_code = ExitCode.CRASHED
+    return error

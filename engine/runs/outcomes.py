@@ -1,0 +1,136 @@
+"""What follows from the way a trainer ended: start it again, or say the last word on the run."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from loratui.engine.errors import ExitCode
+
+MOST_RESTARTS = 3
+"""Restarts in a row without a new checkpoint; then the fault is not bad luck."""
+
+Ending = Literal["done", "paused", "stopped", "failed"]
+Wish = Literal["", "stop", "pause"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How one trainer ended. Exactly one of `exit_code` and `signal` is set."""
+
+    exit_code: int | None = None
+    signal: int | None = None
+    asked: Wish = ""
+    """What a person, or a SIGTERM to the supervisor, had asked for by then."""
+    oom_killed: bool = False
+    """Whether the kernel counted a kill for lack of memory meanwhile."""
+    message: str = ""
+    """The trainer's own words on its error, if it could write them."""
+    remedy: str = ""
+    last_line: str = ""
+    """The last thing that it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Go on from the last checkpoint."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The last word: `run_finished` and the exit code of the whole run."""
+
+    status: Ending
+    exit_code: int
+    reason: str
+    advice: str
+
+
+_FINAL: dict[int, tuple[Ending, str, str]] = {
+    ExitCode.DONE: ("done", "All steps are done.", "loratui validate {name} makes the strength grid."),
+    ExitCode.PAUSED: ("paused", "Paused as asked.", "loratui resume {name} goes on."),
+    ExitCode.TERMINATED: ("stopped", "Stopped as asked.", "loratui resume {name} goes on."),
+    ExitCode.USAGE: ("failed", "The settings or paths cannot be used.", "Correct them and start a new run."),
+    ExitCode.DATASET: ("failed", "The pictures cannot be trained on.", "Correct the folder and start a new run."),
+    ExitCode.DISK: ("failed", "The disk is full or cannot be written.", "Free some space, then: loratui resume {name}"),
+    ExitCode.NOT_FINITE: (
+        "failed",
+        "The numbers were no longer finite.",
+        "The last good file is kept. Start a new run with a lower learning rate.",
+    ),
+    ExitCode.GPU_LOST: (
+        "failed",
+        "The GPU no longer answers.",
+        "Restart the machine or move the run to another, then: loratui resume {name}",
+    ),
+    ExitCode.OUT_OF_MEMORY: (
+        "failed",
+        "There was not enough memory.",
+        "Start a new run with a smaller batch or resolution, or free memory and: loratui resume {name}",
+    ),
+}
+
+_CRASH_ADVICE = "log/trainer.log has the details. loratui resume {name} goes on from the last checkpoint."
+
+
+def decide(outcome: Outcome, attempts: int, progressed: bool, name: str) -> Restart | Finish:
+    """Restarts a trainer that was killed, unless that was wished or does not help; every exit code is final.
+
+    `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one.
+    The exit code of a killed run is never that of the kill (137).
+    """
+    if outcome.exit_code is not None:
+        return _finish_by_code(outcome, name)
+    if outcome.asked or outcome.signal in (signal.SIGTERM, signal.SIGINT):
+        return finish_by_wish(outcome, outcome.asked, name)
+    if progressed or attempts < MOST_RESTARTS:
+        return Restart(describe(outcome))
+    reason = f"{describe(outcome)} {MOST_RESTARTS} restarts got no further."
+    if outcome.oom_killed:
+        advice = _FINAL[ExitCode.OUT_OF_MEMORY][2].format(name=name)
+        return Finish("failed", ExitCode.OUT_OF_MEMORY, reason, advice)
+    return Finish("failed", ExitCode.CRASHED, reason, _CRASH_ADVICE.format(name=name))
+
+
+def describe(outcome: Outcome) -> str:
+    """How the trainer ended, in words."""
+    if outcome.signal is not None:
+        if outcome.oom_killed:
+            return f"The trainer was killed (signal {outcome.signal}) because memory ran out."
+        if outcome.signal == signal.SIGKILL:
+            return "The trainer was killed (signal 9), perhaps because memory ran out."
+        return f"The trainer was ended by signal {outcome.signal} ({_signal_name(outcome.signal)})."
+    if outcome.message:
+        return outcome.message
+    known = _FINAL.get(outcome.exit_code or 0)
+    if known is not None:
+        return known[1]
+    said = f": {outcome.last_line}" if outcome.last_line else "."
+    return f"The trainer ended with exit code {outcome.exit_code}{said}"
+
+
+def _finish_by_code(outcome: Outcome, name: str) -> Finish:
+    code = outcome.exit_code or 0
+    status, _, advice = _FINAL.get(code, ("failed", "", _CRASH_ADVICE))
+    final = code if code in _FINAL else ExitCode.CRASHED
+    own_words = outcome.remedy if status == "failed" else ""
+    return Finish(status, int(final), describe(outcome), own_words or advice.format(name=name))
+
+
+def finish_by_wish(outcome: Outcome, wish: Wish, name: str) -> Finish:
+    """The last word where a person wished the end, but the trainer was killed before it could end by itself."""
+    advice = f"loratui resume {name} goes on from the last checkpoint."
+    reason = f"{describe(outcome)} It had been asked to {wish}." if wish else describe(outcome)
+    if wish == "pause":
+        return Finish("paused", ExitCode.PAUSED, reason, advice)
+    return Finish("stopped", ExitCode.TERMINATED, reason, advice)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,291 @@
+"""The supervisor of a run: holds its lock, starts the trainer, restarts it when it was killed, writes the last word.
+
+It is started by `launcher.launch` as `python -m loratui.engine.runs.supervisor RUN --job JOB` and uses the standard
+library alone, so that it is there at once and survives what kills a trainer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.machine import cgroup
+from loratui.engine.runs import control, durable, lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import Event, EventLog, last_events, read_events
+from loratui.engine.runs.logs import log_tail
+from loratui.engine.runs.outcomes import Finish, Outcome, Restart, Wish, decide, describe, finish_by_wish
+from loratui.engine.runs.summary import read_state
+
+JOBS = ("train", "validate")
+
+_RESTART_AFTER_S = 1.0
+"""A pause that makes a trainer which dies at once cheap, without costing a real restart anything."""
+
+
+def trainer_command(run: RunDirectory, job: str) -> list[str]:
+    """How the trainer of a job is started. `-P`: the current folder holds no modules."""
+    return [sys.executable, "-P", "-m", "loratui.engine.training", str(run.path), "--job", job]
+
+
+def supervise(
+    run: RunDirectory,
+    job: str,
+    held: lock.RunLock,
+    *,
+    command: Sequence[str] | None = None,
+    restart_after_s: float = _RESTART_AFTER_S,
+    started: Callable[[], None] = lambda: None,
+) -> int:
+    """Carries the run to its end and returns its exit code. The lock must be held; `started` is called once all is set.
+
+    `command` replaces the trainer.
+    """
+    return _Supervisor(run, job, held, command or trainer_command(run, job), restart_after_s).carry_out(started)
+
+
+class _Supervisor:
+    def __init__(self, run: RunDirectory, job: str, held: lock.RunLock, command: Sequence[str], restart_after_s: float) -> None:
+        self._run = run
+        self._job = job
+        self._held = held
+        self._command = list(command)
+        self._restart_after_s = restart_after_s
+        self._stop_asked = False
+        self._child = 0
+        """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
+
+    def carry_out(self, started: Callable[[], None]) -> int:
+        durable.make_directory(self._run.events_of(self._job).parent)
+        durable.make_directory(self._run.log)
+        control.clear(self._run)
+        for folder in (self._run.path, self._run.checkpoints, self._run.samples, self._run.output, self._run.validation):
+            durable.sweep_leftovers(folder)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        started()
+        finish = self._run_trainers()
+        self._record(
+            "run_finished",
+            status=finish.status,
+            exit_code=finish.exit_code,
+            reason=finish.reason,
+            advice=finish.advice,
+            step=self._last_step(),
+        )
+        return finish.exit_code
+
+    def _run_trainers(self) -> Finish:
+        attempt = restarts = 0
+        while True:
+            attempt += 1
+            mark = self._progress_mark()
+            outcome = self._one_trainer(attempt)
+            progressed = self._progress_mark() > mark
+            decision = decide(outcome, restarts, progressed, self._run.name)
+            if isinstance(decision, Finish):
+                return decision
+            restarts = 1 if progressed else restarts + 1
+            self._announce(decision)
+            self._wait_before_restart()
+            if self._stop_asked:
+                return finish_by_wish(outcome, "stop", self._run.name)
+
+    def _one_trainer(self, attempt: int) -> Outcome:
+        log_start = _size(self._run.trainer_log)
+        events_start = _size(self._run.events_of(self._job))
+        kills_before = cgroup.oom_kills()
+        self._start(attempt)
+        status = self._wait()
+        kills_after = cgroup.oom_kills()
+        tail = log_tail(self._run.trainer_log, log_start)
+        said = list(_events_since(self._run.events_of(self._job), events_start))
+        failed_with = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
+        code = os.waitstatus_to_exitcode(status)
+        outcome = Outcome(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            asked=self._asked(said),
+            oom_killed=kills_before is not None and kills_after is not None and kills_after > kills_before,
+            message=str(failed_with.get("message") or "") if failed_with else "",
+            remedy=str(failed_with.get("remedy") or "") if failed_with else "",
+            last_line=tail[-1] if tail else "",
+        )
+        self._record(
+            "trainer_ended",
+            attempt=attempt,
+            exit_code=outcome.exit_code,
+            signal=outcome.signal,
+            reason=describe(outcome),
+            log_tail=tail,
+        )
+        return outcome
+
+    def _start(self, attempt: int) -> None:
+        """Forks the trainer, but lets it begin only when `trainer_started` is in the log: one writer at a time."""
+        gate_read, gate_write = os.pipe()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os.close(gate_write)
+                self._become_trainer(gate_read, blocked)
+            self._child = pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            os.close(gate_read)
+        try:
+            with contextlib.suppress(OSError):
+                self._held.note_trainer(lock.identify(pid))
+            self._record("trainer_started", attempt=attempt, pid=pid)
+            if not self._stop_asked:
+                os.write(gate_write, b"g")
+        finally:
+            os.close(gate_write)
+
+    def _become_trainer(self, gate: int, unblocked: set[int]) -> None:
+        """The child's part, which never returns: wait for the gate, then be the trainer, or die as SIGTERM would have it."""
+        try:
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+            if os.read(gate, 1) != b"g":
+                os.kill(os.getpid(), signal.SIGTERM)
+            null = os.open(os.devnull, os.O_RDONLY)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            output = os.open(self._run.trainer_log, flags, durable.FILE_MODE)
+            os.dup2(null, 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.set_inheritable(self._held.fd, True)
+            environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
+            os.execve(self._command[0], self._command, environment)  # noqa: S606 - a list, no shell
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(2, f"The trainer could not be started: {self._command[0]}: {error}\n".encode())
+        finally:
+            os._exit(ExitCode.CRASHED)
+
+    def _wait(self) -> int:
+        if hasattr(os, "waitid"):
+            # Until it is reaped the dead trainer keeps its pid, so a signal that comes now cannot hit a stranger.
+            os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
+        child, self._child = self._child, 0
+        return os.waitpid(child, 0)[1]
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_asked = True
+        if self._child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGTERM)
+
+    def _asked(self, said: Sequence[Event]) -> Wish:
+        """`stop` or `pause` if one of them was wished, acknowledged or not, while this trainer lived."""
+        if self._stop_asked:
+            return "stop"
+        wishes = [command.command for command in control.pending(self._run)]
+        wishes += [str(e.get("command")) for e in said if e.type == "command_acknowledged" and e.get("ok")]
+        return "stop" if "stop" in wishes else "pause" if "pause" in wishes else ""
+
+    def _announce(self, decision: Restart) -> None:
+        step = self._run.last_checkpoint_step()
+        where = f"from the checkpoint of step {step}" if step and self._job == "train" else "from the beginning"
+        self._record(
+            "warning",
+            code="trainer_restarted",
+            message=f"{decision.reason} It is started again {where}.",
+            remedy="If memory runs out again: loratui stop, then a smaller batch or resolution.",
+        )
+
+    def _wait_before_restart(self) -> None:
+        end = time.monotonic() + self._restart_after_s
+        while not self._stop_asked and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def _progress_mark(self) -> int:
+        """Grows with what a restart will not have to do again."""
+        if self._job == "validate":
+            return sum(1 for path in self._run.validation.glob("*.png"))
+        return self._run.last_checkpoint_step()
+
+    def _last_step(self) -> int:
+        for event in reversed(last_events(self._run.events_of(self._job))):
+            if isinstance(event.get("step"), int):
+                return int(event.get("step"))
+        return read_state(self._run).step
+
+    def _record(self, type: str, **fields: object) -> None:
+        """One event; the log is opened for it alone, since the trainer has written meanwhile.
+
+        A log that cannot be written must not end the run: supervisor.log has the event then.
+        """
+        try:
+            with EventLog.open(self._run.events_of(self._job)) as log:
+                log.append(type, durable=True, **fields)
+        except LoratuiError as error:
+            print(f"{type} {fields} was not logged: {error}", file=sys.stderr, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process: takes the lock, tells the launcher through `--ready-fd` whether it has it, and supervises."""
+    parser = argparse.ArgumentParser(prog="supervisor")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--job", choices=JOBS, default="train")
+    parser.add_argument("--ready-fd", type=int)
+    args = parser.parse_args(argv)
+    os.umask(0o077)
+    run = RunDirectory(args.run)
+    tell = _Teller(args.ready_fd)
+    try:
+        held = lock.acquire(run.lock, job=args.job)
+        return supervise(run, args.job, held, started=lambda: tell("ok"))
+    except LoratuiError as error:
+        tell(f"{int(error.exit_code)} {error}")
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return int(error.exit_code)
+
+
+class _Teller:
+    """Sends one message to the launcher, which may be gone by then."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+
+    def __call__(self, message: str) -> None:
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._fd, message.encode("utf-8", "surrogateescape"))
+            os.close(self._fd)
+            self._fd = None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _events_since(path: Path, offset: int) -> list[Event]:
+    """Events from a byte offset on, except the many that no decision needs."""
+    found: list[Event] = []
+    while True:
+        batch = read_events(path, offset)
+        if batch.offset == offset:
+            return found
+        found += [event for event in batch.events if event.type in ("run_failed_with", "command_acknowledged")]
+        offset = batch.offset
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The machine is described from what answers; what hangs or is missing is left out, in a second at most."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from loratui.engine.machine import cgroup, hardware
+
+
+class FakeDriverError(Exception):
+    """Stands for pynvml.NVMLError."""
+
+
+def fake_nvml(**replaced: object) -> types.SimpleNamespace:
+    def refuse(*args: object) -> None:
+        raise FakeDriverError("Not Supported")
+
+    nvml = {
+        "NVMLError": FakeDriverError,
+        "NVML_TEMPERATURE_GPU": 0,
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlSystemGetDriverVersion": lambda: b"570.1",
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMemoryInfo": lambda handle: types.SimpleNamespace(total=24 << 30, free=12 << 30),
+        "nvmlDeviceGetName": lambda handle: "Simulated GPU",
+        "nvmlDeviceGetUtilizationRates": lambda handle: types.SimpleNamespace(gpu=37),
+        "nvmlDeviceGetTemperature": lambda handle, kind: 61,
+        "nvmlDeviceGetPowerUsage": refuse,
+    }
+    return types.SimpleNamespace(**{**nvml, **replaced})
+
+
+def test_gpus_are_read_from_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
+    first, second = hardware.gpus()
+    assert first == hardware.Gpu(0, "Simulated GPU", 24.0, 12.0, "570.1", 37, 61, None)
+    assert second.index == 1
+
+
+def broken(*args: object) -> None:
+    raise FakeDriverError("Driver/library version mismatch")
+
+
+@pytest.mark.parametrize("part", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetMemoryInfo", "nvmlShutdown"])
+def test_a_driver_that_fails_is_no_gpu_and_no_error(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**{part: broken}))
+    assert len(hardware.gpus()) == (2 if part == "nvmlShutdown" else 0)
+
+
+def test_without_the_package_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert hardware.gpus() == ()
+
+
+def test_a_driver_that_hangs_costs_the_time_limit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(nvmlInit=lambda: release.wait(20)))
+    threads = threading.active_count()
+    started = time.monotonic()
+    assert hardware.gpus(0.1) == ()
+    for _ in range(5):
+        assert hardware.gpus(0.1) == ()
+    assert time.monotonic() - started < 1.0
+    assert threading.active_count() <= threads + 1
+    release.set()
+    deadline = time.monotonic() + 5
+    while not hardware.gpus() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(hardware.gpus()) == 2
+
+
+def test_memory_is_the_containers_if_that_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_meminfo", lambda: (64 << 30, 32 << 30))
+    monkeypatch.setattr(cgroup, "memory_limit_bytes", lambda: None)
+    assert hardware.ram() == hardware.Ram(64.0, 32.0, False)
+    monkeypatch.setattr(cgroup, "memory_limit_bytes", lambda: 8 << 30)
+    monkeypatch.setattr(cgroup, "memory_used_bytes", lambda: 3 << 30)
+    assert hardware.ram() == hardware.Ram(8.0, 5.0, True)
+    monkeypatch.setattr(cgroup, "memory_limit_bytes", lambda: 128 << 30)
+    assert hardware.ram() == hardware.Ram(64.0, 32.0, False)
+
+
+def test_free_space_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
+    here = hardware.disk_free_gib(tmp_path)
+    assert here is not None
+    assert here > 0
+    assert hardware.disk_free_gib(tmp_path / "not" / "yet") == pytest.approx(here, abs=0.5)
+
+
+def test_versions_are_read_without_importing() -> None:
+    code = "import sys; from loratui.engine.machine.hardware import versions, gpus, ram, allowed_cpus\n"
+    code += "found = versions(['torch', 'textual', 'no-such-package']); gpus(); ram(); allowed_cpus()\n"
+    code += "assert found['textual'] and found['no-such-package'] is None, found\n"
+    code += "assert not {'torch', 'textual', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_this_machine_has_cpus_and_memory() -> None:
+    assert hardware.allowed_cpus() >= 1
+    assert hardware.cpu_name()
+    assert hardware.ram().total_gib > 0

@@ -1,0 +1,83 @@
+"""What follows from the way a trainer ended."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_wish
+
+codes = st.integers(0, 255)
+signals = st.sampled_from([4, 6, 7, 8, 9, 11, 31, 64])
+
+
+@given(code=codes, attempts=st.integers(0, 9), progressed=st.booleans(), asked=st.sampled_from(["", "stop", "pause"]))
+def test_an_exit_code_is_final_and_never_that_of_a_kill(code: int, attempts: int, progressed: bool, asked: str) -> None:
+    decision = decide(Outcome(exit_code=code, asked=asked), attempts, progressed, "r")  # type: ignore[arg-type]
+    assert isinstance(decision, Finish)
+    known = {int(c) for c in ExitCode} - {ExitCode.WARNINGS, ExitCode.CRASHED}
+    assert decision.exit_code == (code if code in known else 70)
+    assert decision.reason
+    assert decision.advice
+
+
+@given(number=signals, attempts=st.integers(0, 9), progressed=st.booleans(), oom=st.booleans())
+def test_a_killed_trainer_is_restarted_while_that_helps(number: int, attempts: int, progressed: bool, oom: bool) -> None:
+    decision = decide(Outcome(signal=number, oom_killed=oom), attempts, progressed, "r")
+    if progressed or attempts < MOST_RESTARTS:
+        assert isinstance(decision, Restart)
+    else:
+        assert decision == Finish("failed", 34 if oom else 70, decision.reason, decision.advice)
+
+
+@given(number=signals | st.just(15), attempts=st.integers(0, 9), progressed=st.booleans())
+def test_a_trainer_that_was_asked_to_end_is_never_restarted(number: int, attempts: int, progressed: bool) -> None:
+    stopped = decide(Outcome(signal=number, asked="stop"), attempts, progressed, "r")
+    paused = decide(Outcome(signal=number, asked="pause"), attempts, progressed, "r")
+    assert isinstance(stopped, Finish)
+    assert isinstance(paused, Finish)
+    assert (stopped.status, stopped.exit_code) == ("stopped", 143)
+    assert (paused.status, paused.exit_code) == ("paused", 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
+    decision = decide(Outcome(signal=number), 0, True, "r")
+    assert isinstance(decision, Finish)
+    assert (decision.status, decision.exit_code) == ("stopped", 143)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (Outcome(signal=9), "killed (signal 9), perhaps because memory ran out"),
+        (Outcome(signal=9, oom_killed=True), "because memory ran out."),
+        (Outcome(signal=11), "signal 11 (SIGSEGV)"),
+        (Outcome(signal=63), "signal 63 (unknown)"),
+        (Outcome(exit_code=34), "not enough memory"),
+        (Outcome(exit_code=34, message="Own words."), "Own words."),
+        (Outcome(exit_code=1), "exit code 1."),
+        (Outcome(exit_code=1, last_line="ImportError: x"), "exit code 1: ImportError: x"),
+    ],
+)
+def test_the_end_is_described_in_words(outcome: Outcome, words: str) -> None:
+    assert words in describe(outcome)
+
+
+def test_the_remedy_of_the_trainer_is_used_only_for_failures() -> None:
+    failed = decide(Outcome(exit_code=20, message="m", remedy="own"), 0, False, "r")
+    paused = decide(Outcome(exit_code=10, remedy="own"), 0, False, "r")
+    assert isinstance(failed, Finish)
+    assert isinstance(paused, Finish)
+    assert failed.advice == "own"
+    assert paused.advice == "loratui resume r goes on."
+
+
+def test_a_wish_between_two_trainers_is_told_as_such() -> None:
+    finish = finish_by_wish(Outcome(signal=9), "stop", "r")
+    assert (finish.status, finish.exit_code) == ("stopped", 143)
+    assert "asked to stop" in finish.reason

@@ -1,0 +1,81 @@
+"""A simulated trainer: does what is listed for this attempt in RUN/simulated.json, or else in the environment variable
+SIMULATED_TRAINER, with the real log, lock and control files.
+
+Actions: ["steps", n] up to step n, ["checkpoint", n], ["exit", code], ["kill", signal], ["print", text], ["fail", code,
+message, remedy], ["serve"] (wait for commands and SIGTERM), ["hang"], ["raise"], ["final"].
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from loratui.engine.runs.control import Inbox
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.durable import building
+from loratui.engine.runs.events import EventLog, read_events
+
+
+def main() -> int:
+    run, job = RunDirectory(Path(sys.argv[1])), sys.argv[3]
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
+    attempt = sum(1 for event in read_events(run.events_of(job), 0, 1 << 30).events if event.type == "trainer_started")
+    listed = run.path / "simulated.json"
+    plan = json.loads(listed.read_text() if listed.exists() else os.environ["SIMULATED_TRAINER"])
+    step = run.last_checkpoint_step()
+    with EventLog.open(run.events_of(job)) as log:
+        log.append("run_started", name=run.name, resumed_step=step)
+        inbox = Inbox(run, log)
+
+        def checkpoint(at: int, reason: str) -> None:
+            with building(run.checkpoint(at)) as folder:
+                (folder / "MANIFEST.json").write_text("{}")
+            log.append("checkpoint_written", durable=True, step=at, path=f"checkpoints/step-{at:06d}", reason=reason)
+
+        for action, *values in plan[min(attempt, len(plan)) - 1]:
+            if action == "steps":
+                while step < values[0]:
+                    step += 1
+                    log.append("step", step=step, image_step=step, epoch=1, loss=1 / step)
+            elif action == "checkpoint":
+                checkpoint(values[0], "time")
+            elif action == "print":
+                print(values[0], flush=True)
+            elif action == "fail":
+                log.append("run_failed_with", exit_code=values[0], message=values[1], remedy=values[2])
+                return int(values[0])
+            elif action == "final":
+                log.append("output_written", step=step, epoch=1, path="output/x.safetensors", bytes=1, final=True)
+            elif action == "kill":
+                os.kill(os.getpid(), values[0])
+                time.sleep(60)
+            elif action == "exit":
+                return int(values[0])
+            elif action == "raise":
+                raise RuntimeError("CUDA error: \x1b[31mdevice-side assert\x1b[0m")
+            elif action == "hang":
+                while True:
+                    time.sleep(60)
+            elif action == "serve":
+                deadline = time.monotonic() + 30
+                while time.monotonic() < deadline:
+                    if stopping:
+                        checkpoint(step + 1, "stopping")
+                        return 143
+                    for command in inbox.poll():
+                        if command.command == "pause":
+                            checkpoint(step + 1, "stopping")
+                        inbox.acknowledge(command, True, "done")
+                        if command.command in ("pause", "stop"):
+                            return 10 if command.command == "pause" else 143
+                    time.sleep(0.01)
+    return 99
+
+
+if __name__ == "__main__":
+    sys.exit(main())
