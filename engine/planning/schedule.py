@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,10 @@ class ConceptPlan:
     name: str
     images: int
     repeats: int
-    from_folder: bool = False
+    from_folder: bool
     """Whether its folder's number set the repeats."""
+    rule_repeats: int
+    """What the rule gives where no folder has a number."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Plan:
     processes: int
     rule: str
     formula: str
+    image_band: str
+    """What the recipe says of this number of pictures."""
+    effective_learning_rate: float
+    """alpha / rank × learning rate."""
     concepts: tuple[ConceptPlan, ...]
     buckets: tuple[BucketPlan, ...]
     regularisation_images: int
@@ -78,6 +84,7 @@ class Plan:
         values = dataclasses.asdict(self)
         del values["image_repeats"]
         exposures = self.exposures_per_image
+        values["effective_learning_rate"] = float(f"{self.effective_learning_rate:.6g}")
         values["exposures_per_image"] = int(exposures) if exposures == int(exposures) else round(exposures, 3)
         return values
 
@@ -100,7 +107,7 @@ def make_plan(recipe: Recipe, scan: DatasetScan, *, processes: int = 1) -> Plan:
     if not scan.training:
         raise DatasetError(f"{scan.root}: there are no pictures to train on.", "Add JPEG, PNG or WebP pictures.")
     concepts = [
-        ConceptImages(c.name or c.folder.rpartition("/")[2], c.images, c.folder_repeats)
+        ConceptImages(c.name or c.folder or recipe.settings.dataset.trigger, c.images, c.folder_repeats)
         for c in scan.concepts
         if not c.regularisation
     ]
@@ -242,19 +249,24 @@ def _plan(
         processes=processes,
         rule=schedule.rule,
         formula="",
-        concepts=tuple(
-            ConceptPlan(c.name, c.images, r, _from_folder(c, schedule)) for c, r in zip(concepts, amount.repeats, strict=True)
-        ),
+        image_band=judgement.image_band(recipe.settings, images),
+        effective_learning_rate=judgement.effective_learning_rate(recipe.settings),
+        concepts=tuple(_concept_plans(recipe, concepts, amount, processes)),
         buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
         regularisation_images=regularisation_images,
         image_repeats=tuple(repeats) if scanned else (),
     )
     plan = dataclasses.replace(plan, formula=formula(plan))
-    return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe.settings, plan)))
+    return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe, plan)))
 
 
-def _from_folder(concept: ConceptImages, schedule: Schedule) -> bool:
-    return schedule.folder_repeats and concept.folder_repeats is not None
+def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Amount, processes: int) -> Iterator[ConceptPlan]:
+    uses_folders = recipe.settings.schedule.folder_repeats
+    plain = [dataclasses.replace(c, folder_repeats=None) for c in concepts]
+    by_rule = _amount(recipe, plain, processes).repeats
+    for concept, repeats, would_be in zip(concepts, amount.repeats, by_rule, strict=True):
+        from_folder = uses_folders and concept.folder_repeats is not None
+        yield ConceptPlan(concept.name, concept.images, repeats, from_folder, would_be)
 
 
 def formula(plan: Plan) -> str:

@@ -34,7 +34,7 @@ def train_reader(vae: Any, pictures: Tensor, labels: Tensor, *, steps: int, batc
     labels[bald, names.index("hair")] = _UNSEEN
     reader = Reader().to(device)
     log("reader:", count_parameters(reader), "parameters")
-    rate = torch.tensor(_LEARNING_RATE, device=device)
+    rate = torch.tensor(0.0, device=device)
     optimizer = adamw(reader.parameters(), rate, weight_decay=2e-2)
     for k in range(steps):
         rate.fill_(_LEARNING_RATE * cosine(k, steps, 100))

@@ -81,7 +81,7 @@ def train_unet(
     parameters = [*unet.parameters(), *text_encoder.parameters()]
     average = [p.detach().clone() for p in parameters]
     keep = torch.tensor(0.0, device=device)
-    rate = torch.tensor(_LEARNING_RATE, device=device)
+    rate = torch.tensor(0.0, device=device)
     optimizer = adamw(parameters, rate, weight_decay=1e-2)
     shown = torch.zeros((), device=device)
 

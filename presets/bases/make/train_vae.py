@@ -47,7 +47,7 @@ def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
     weight /= weight.mean()
     encoder = [*vae.encoder.parameters(), *vae.quant_conv.parameters()]
     decoder = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
-    rate = torch.tensor(_LEARNING_RATE, device=device)
+    rate = torch.tensor(0.0, device=device)
     optimizer = adamw([*encoder, *decoder], rate, weight_decay=1e-4)
     shown = torch.zeros((), device=device)
 
