@@ -216,25 +216,31 @@ def _values(
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
     start = below.settings if below else Settings()
     settings, own_keys = schema.read_settings(sections, start=start, origin=origin, text=text, prefix=prefix)
-    reasons = dict(below.reasons) if below else {}
-    given = table.get("why", {})
-    where = schema.located(origin, text, "", f"{prefix}why")
+    own = _reasons(table.get("why", {}), own_keys, origin, text, prefix)
+    silent = sorted(own_keys - own.keys())
+    if silent and shipped:
+        raise SchemaError(f"{origin}: {silent[0]} is set without a reason in [{prefix}why]")
+    yours = dict.fromkeys(silent, Reason(f"set in {Path(origin).name}", "yours"))
+    reasons = MappingProxyType({**(below.reasons if below else {}), **yours, **own})
+    return settings, own_keys | (below.set_keys if below else frozenset()), reasons
+
+
+def _reasons(given: Any, own_keys: frozenset[str], origin: str, text: str, prefix: str) -> dict[str, Reason]:
     if not isinstance(given, Mapping):
-        raise SchemaError(f"{where}why: expected a section [why]")
+        raise SchemaError(f"{schema.located(origin, text, '', f'{prefix}why')}why: expected a section [why]")
+    reasons: dict[str, Reason] = {}
     for dotted, reason in given.items():
-        at = schema.located(origin, text, f"{prefix}why", dotted)
+        problem = ""
         if dotted not in schema.KEYS:
-            raise SchemaError(f"{at}why: no such key {dotted}{schema.nearest(dotted, schema.KEYS)}")
-        if dotted not in own_keys:
-            raise SchemaError(f"{at}why: a reason for {dotted}, which this preset does not set")
-        if not isinstance(reason, Mapping) or set(reason) != {"text", "source"}:
-            raise SchemaError(f'{at}why.{dotted}: expected {{ text = "…", source = "…" }}')
+            problem = f"why: no such key {dotted}{schema.nearest(dotted, schema.KEYS)}"
+        elif dotted not in own_keys:
+            problem = f"why: a reason for {dotted}, which is not set here"
+        elif not (isinstance(reason, Mapping) and set(reason) == {"text", "source"}):
+            problem = f'why.{dotted}: expected {{ text = "…", source = "…" }}'
+        if problem:
+            raise SchemaError(f"{schema.located(origin, text, f'{prefix}why', dotted)}{problem}")
         reasons[dotted] = Reason(str(reason["text"]), str(reason["source"]))
-    for dotted in own_keys - set(given):
-        if shipped:
-            raise SchemaError(f"{origin}: {dotted} is set without a reason in [{prefix}why]")
-        reasons[dotted] = Reason(f"set in {Path(origin).name}", "yours")
-    return settings, own_keys | (below.set_keys if below else frozenset()), MappingProxyType(reasons)
+    return reasons
 
 
 def _with_variants(base: Preset, tables: Any, origin: str, text: str, *, shipped: bool) -> Preset:

@@ -429,15 +429,21 @@ def read_settings(
         if not isinstance(values, Mapping):
             raise SchemaError(f"{located(origin, text, '', section)}{section}: expected a section [{section}]")
         for name, value in values.items():
-            at = located(origin, text, f"{prefix}{section}", name)
-            dotted = f"{section}.{name}"
-            if dotted not in KEYS:
-                near = nearest(name, [k.split(".")[1] for k in KEYS if k.startswith(section + ".")])
-                elsewhere = next((k for k in KEYS if k.endswith("." + name)), "")
-                hint = f"; it belongs to [{elsewhere.split('.')[0]}]" if elsewhere else near
-                raise SchemaError(f"{at}{dotted}: no such key{hint}")
-            changes[dotted] = check(KEYS[dotted], value, at)
+            try:
+                changes[f"{section}.{name}"] = _known_value(section, name, value)
+            except SchemaError as error:  # the line is looked for only now, since that takes time
+                raise SchemaError(f"{located(origin, text, f'{prefix}{section}', name)}{error}") from None
     return replace(start or Settings(), changes), frozenset(changes)
+
+
+def _known_value(section: str, name: str, value: Any) -> Any:
+    dotted = f"{section}.{name}"
+    if dotted in KEYS:
+        return check(KEYS[dotted], value)
+    near = nearest(name, [k.split(".")[1] for k in KEYS if k.startswith(section + ".")])
+    elsewhere = next((k for k in KEYS if k.endswith("." + name)), "")
+    hint = f"; it belongs to [{elsewhere.split('.')[0]}]" if elsewhere else near
+    raise SchemaError(f"{dotted}: no such key{hint}")
 
 
 def to_table(settings: Settings, only: frozenset[str] | None = None) -> dict[str, dict[str, Any]]:

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,7 +107,7 @@ def orientation(image: Image) -> int:
 
 
 @contextmanager
-def open_regular(path: Path) -> Iterator[IO[bytes]]:
+def open_regular(path: Path) -> Iterator[BufferedReader]:
     """Opens a regular file for reading, never blocking on a pipe that took its place.
 
     Raises `PictureError` for anything else.
@@ -122,7 +123,7 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[bytes], Image]]:
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
     # Here, because loading Pillow costs time that most commands do not have.
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
@@ -202,7 +203,7 @@ def _upright(image: Image, turned: int) -> Image:
     return image.transpose(transposes[turned]) if turned in transposes else image
 
 
-def _is_cut_short(file: IO[bytes], kind: str) -> bool:
+def _is_cut_short(file: BufferedReader, kind: str) -> bool:
     """Whether the file ends before the picture does, as far as lengths in the file show it.
 
     A JPEG has no such lengths, and phones append films to theirs; only decoding tells.
@@ -220,7 +221,7 @@ def _is_cut_short(file: IO[bytes], kind: str) -> bool:
         file.seek(place)
 
 
-def _reaches_iend(file: IO[bytes], size: int) -> bool:
+def _reaches_iend(file: BufferedReader, size: int) -> bool:
     """Walks a PNG's chunks by their lengths (4 bytes length, 4 type, data, 4 checksum) to its last."""
     at = 8
     while at + 12 <= size:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.planning import figures
+from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card, FamilyFigures
 from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of
 from loratui.engine.planning.measured import Measurement, Recalled, recall
-from loratui.engine.planning.preflight import base_path
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Settings
@@ -61,7 +61,7 @@ class Cost:
     """None without a GPU."""
     ram_gib: Range
     fits: str
-    """`yes`, `tight` (with all savings only), `no`, or empty where nothing is known."""
+    """`yes`, `with savings`, `no`, or empty where nothing is known."""
     money: Range | None
     """In the unit of the price an hour; None without a price."""
     source: str
@@ -270,7 +270,7 @@ def _fits(vram: Range | None, memory_gib: float | None) -> str:
         return ""
     if memory_gib >= vram[1]:
         return "yes"
-    return "tight" if memory_gib >= vram[0] else "no"
+    return "with savings" if memory_gib >= vram[0] else "no"
 
 
 def _money(time_s: Range, price_per_hour: float | None) -> Range | None:

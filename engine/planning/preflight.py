@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from loratui.engine.dataset import captions
+from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
 from loratui.engine.dataset.scan import DatasetScan
+from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
+from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
-from loratui.presets import SHIPPED
-from loratui.presets.schema import Family
+from loratui.presets.schema import Family, Settings
 
 Severity = Literal["error", "warning", "info"]
 
-TRAINABLE: dict[Family, str] = {
+TRAINABLE: Mapping[Family, str] = {
     "sd15": "",
     "sdxl": "This version plans SDXL but does not train it yet.",
     "flux": "This version plans FLUX but does not train it yet.",
 }
 """Family -> why this version refuses to train it; empty where it trains it."""
+
+OPTIMIZERS = ("auto", "adamw", "adamw8bit")
+KINDS = ("lora", "locon")
+"""Optimizers and adapters that this version trains with."""
+
+UNUSED: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
+    ("training.train_text_encoder", lambda s: s.training.train_text_encoder, "the text encoder stays as it is"),
+    ("dataset.shuffle_captions", lambda s: s.dataset.shuffle_captions, "tags stay in the order of the caption"),
+    ("dataset.caption_tokens", lambda s: s.dataset.caption_tokens > 75, "captions are cut after 75 tokens"),
+)
+"""Settings that this version reads but does not act on: key, whether it is set so, and what happens instead."""
 
 REFUSED_FORMATS = {
     ".ckpt": "can run code when it is read",
@@ -33,6 +46,12 @@ REFUSED_FORMATS = {
     ".gguf": "is quantised for generating and cannot be trained on",
 }
 """Endings of base models that are never opened -> why."""
+
+SPARE_BYTES = 200_000_000
+"""Left free on a disk for all else."""
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""Folders of a diffusers model that training needs."""
 
 
 @dataclass(frozen=True)
@@ -50,56 +69,64 @@ class Finding:
 def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Finding]:
     """Everything that a person should know before the start, errors first."""
     findings = [
-        *check_family(recipe),
+        *check_settings(recipe),
         *check_base(recipe),
         *check_home(home),
+        *check_disk(recipe, plan, home),
         *check_pictures(scan),
         *check_captions(recipe, scan),
+        *check_sizes(recipe, scan),
         *(Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings),
     ]
     rank = {"error": 0, "warning": 1, "info": 2}
     return sorted(findings, key=lambda f: rank[f.severity])
 
 
-def check_family(recipe: Recipe) -> Iterator[Finding]:
-    """Whether this version trains the family."""
-    refusal = TRAINABLE[recipe.settings.base.family]
+def check_settings(recipe: Recipe) -> Iterator[Finding]:
+    """What of the recipe this version cannot train, or does not act on."""
+    settings = recipe.settings
+    refusal = TRAINABLE[settings.base.family]
     if refusal:
         yield Finding("family_unsupported", "error", refusal, "", "Choose a preset for SD1.5, such as sd15-portrait.")
+    if settings.optimizer.name not in OPTIMIZERS:
+        message = f"This version does not train with {settings.optimizer.name} yet."
+        remedy = "Choose the preset without :prodigy, or set optimizer.name=auto with its learning rate and alpha."
+        yield Finding("optimizer_unsupported", "error", message, "", remedy)
+    if settings.adapter.kind not in KINDS:
+        message = f"This version does not train {settings.adapter.kind} yet."
+        yield Finding("kind_unsupported", "error", message, "", f"Set adapter.kind to {' or '.join(KINDS)}.")
+    for key, is_set, instead in UNUSED:
+        if is_set(settings):
+            yield Finding("setting_unused", "info", f"{key} is not acted on in this version: {instead}.", "", "")
 
 
 def check_base(recipe: Recipe) -> Iterator[Finding]:
     """Whether the base model is there and of a kind that may be opened."""
     model = recipe.settings.base.model
-    suffix = Path(model).suffix.lower()
     if not model:
-        yield Finding("base_missing", "error", "No base model is chosen.", "", "Name one with --base.")
-    elif suffix in REFUSED_FORMATS:
-        reason = REFUSED_FORMATS[suffix]
-        yield Finding(
-            "base_format",
-            "error",
-            f"{model}: a {suffix} file {reason}.",
-            "",
-            "Use the model's .safetensors file or diffusers folder.",
-        )
-    elif not base_path(model):
-        yield Finding(
-            "base_not_found",
-            "error",
-            f"{model}: there is no such base model on this machine.",
-            "",
-            "Check the path given with --base; embedded:sd15 is always there.",
-        )
+        yield _base_error("base_missing", "No base model is chosen.", "Name one with --base.")
+        return
+    suffix = Path(model).suffix.lower()
+    if suffix in REFUSED_FORMATS:
+        message = f"{model}: a {suffix} file {REFUSED_FORMATS[suffix]}."
+        yield _base_error("base_format", message, "Use the same model as a diffusers folder of .safetensors files.")
+        return
+    path = base_path(model)
+    if path is None:
+        where = "Give its folder with --base; embedded:sd15 is always there."
+        yield _base_error("base_not_found", f"{model}: there is no such base model on this machine.", where)
+    elif path.is_file():
+        message = f"{model}: this version reads diffusers folders, not single files yet."
+        yield _base_error("base_single_file", message, "Give the model's diffusers folder with --base.")
+    elif not TRAINABLE[recipe.settings.base.family]:
+        missing = [part for part in _PARTS if not (path / part).is_dir()]
+        if missing:
+            message = f"{model}: this is no whole diffusers folder: {', '.join(missing)} missing."
+            yield _base_error("base_incomplete", message, f"It needs the folders {', '.join(_PARTS)}.")
 
 
-def base_path(model: str) -> Path | None:
-    """Where a base model lies on this machine; None if it is not here."""
-    if model.startswith("embedded:"):
-        path = SHIPPED / "bases" / model.removeprefix("embedded:")
-        return path if (path / "model_index.json").is_file() else None
-    path = Path(model).expanduser()
-    return path if path.exists() else None
+def _base_error(id: str, message: str, remedy: str) -> Finding:
+    return Finding(id, "error", message, "Training starts from a base model.", remedy)
 
 
 def check_home(home: Path) -> Iterator[Finding]:
@@ -113,6 +140,16 @@ def check_home(home: Path) -> Iterator[Finding]:
             "The run's checkpoints, samples and LoRA files go there.",
             "Choose another folder with --home, or change its permissions.",
         )
+
+
+def check_disk(recipe: Recipe, plan: Plan, home: Path) -> Iterator[Finding]:
+    """Whether the volume of `home` holds what the run will write."""
+    needed, free = estimate(recipe, plan).disk.run, free_bytes(home)
+    if free < needed * 1.1 + SPARE_BYTES:
+        message = f"{home}: {_size(free)} are free, and this run writes about {_size(needed)}."
+        why = "A full disk ends a run; checkpoints, LoRA files, samples and caches are all written there."
+        remedy = "Free some space, choose another folder with --home, or keep fewer files (output.save_every_epochs)."
+        yield Finding("disk_full", "error", message, why, remedy)
 
 
 def free_bytes(folder: Path) -> int:
@@ -135,7 +172,7 @@ def check_pictures(scan: DatasetScan) -> Iterator[Finding]:
             )
     others = tuple(item.relative for item in scan.left_out if not item.picture)
     if others:
-        yield Finding("ignored", "info", f"{_files(others)} ignored.", "", "", others)
+        yield Finding("ignored", "info", f"{_some(others, 'other file')} ignored: {_listed(others)}.", "", "", others)
     for note in scan.notes:
         named = f"{', '.join(note.files)} " if note.files else ""
         yield Finding(note.id, "info", f"{named}{note.message}.", "", "", note.files)
@@ -165,12 +202,35 @@ def check_captions(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
         yield Finding(
             "trigger_missing",
             "warning",
-            f'{len(lacking)} captions do not hold "{dataset.trigger}": {", ".join(lacking[:5])}{" …" if len(lacking) > 5 else ""}.',
+            f'{len(lacking)} of {len(scan.training)} captions do not hold "{dataset.trigger}": {_listed(lacking)}.',
             "Only the trigger calls the subject up later (guide 000).",
             "Put the trigger first in every caption, spelled the same.",
             lacking,
         )
 
 
-def _files(names: tuple[str, ...]) -> str:
-    return f"{names[0]} is" if len(names) == 1 else f"{len(names)} files are"
+def check_sizes(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
+    """Pictures that must be blown up to fill their bucket, and those too small to be of use."""
+    rule = BucketRule.of(recipe.settings.dataset)
+    blown_up = tuple(i.relative for i in scan.training if enlarged(i.width, i.height, assign(i.width, i.height, rule)))
+    if blown_up:
+        message = f"{_some(blown_up, 'picture')} smaller than the training size and enlarged: {_listed(blown_up)}."
+        why = "Enlarged pictures teach blur."
+        yield Finding("enlarged", "warning", message, why, "Replace them by larger ones, or leave them out.", blown_up)
+    shrunk = tuple(i.relative for i in scan.training if i.width * i.height < (rule.resolution**2) / 4)
+    if shrunk and not rule.upscale:
+        message = f"{_some(shrunk, 'picture')} far smaller than {rule.resolution} px: {_listed(shrunk)}."
+        why = "A quarter of the area holds a quarter of the detail (guides 001 and 002)."
+        yield Finding("small", "warning", message, why, "Replace them by larger ones, or leave them out.", shrunk)
+
+
+def _some(names: tuple[str, ...], what: str) -> str:
+    return f"1 {what} is" if len(names) == 1 else f"{len(names)} {what}s are"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

@@ -27,7 +27,7 @@ class Prepared:
         return tuple(f for f in self.findings if f.severity == "error")
 
 
-def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0) -> Prepared:
+def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0, processes: int = 1) -> Prepared:
     """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
 
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
@@ -36,5 +36,5 @@ def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0) -> Pre
         raise UsageError("No folder of pictures was given.", "Name it: loratui train FOLDER.")
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
-    plan = make_plan(named, found)
+    plan = make_plan(named, found, processes=processes)
     return Prepared(named, found, plan, tuple(check(named, found, plan, home)))

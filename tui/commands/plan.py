@@ -1,0 +1,215 @@
+"""`loratui plan`: repeats, epochs, steps, costs and warnings of a recipe, with or without a folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import UsageError
+from loratui.engine.machine import hardware
+from loratui.engine.planning.estimate import Estimate, Machine, Range, estimate
+from loratui.engine.planning.measured import read_all
+from loratui.engine.planning.preflight import Finding
+from loratui.engine.planning.prepare import prepare
+from loratui.engine.planning.recipe import Recipe
+from loratui.engine.planning.schedule import Plan, plan_for_counts
+from loratui.engine.runs.directory import loratui_home
+from loratui.presets import schema
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.terminal import clean
+
+MOST_IMAGES = 1_000_000
+"""More than any folder; keeps a slip of the finger from filling the memory."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flags of `plan`."""
+    del name
+    common.add_recipe_arguments(parser)
+    common.add_output_arguments(parser)
+    parser.add_argument("--images", type=int, metavar="N", help="plan for so many pictures, without a folder")
+    parser.add_argument("--concept-images", metavar="N,N,…", help="pictures of each of several concepts, without a folder")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that train together (default 1)")
+    parser.add_argument("--save", metavar="FILE", help="write the recipe there; loratui train FILE runs it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the plan.
+
+    JSON: every field of `Plan` (`images repeats epochs image_steps optimizer_steps exposures_per_image steps_per_epoch
+    batch_size rule formula …`, `concepts[] {name images repeats …}`, `warnings[] {code message remedy source}`), and
+    `preset estimate {lora disk here elsewhere[]} findings[] changed settings`.
+    """
+    counts = _counts(args)
+    recipe = common.recipe_from_args(args)
+    if args.price is not None and not 0 <= args.price < 1e6:
+        raise UsageError(f"--price {args.price}: this is no price for an hour.", "Give a number such as 0.79.")
+    if args.processes < 1:
+        raise UsageError(f"--processes {args.processes}: at least one process trains.")
+    findings: Sequence[Finding] = ()
+    if counts:
+        plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
+    else:
+        prepared = prepare(recipe, loratui_home(), processes=args.processes)
+        recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
+    if args.save:
+        save_recipe(recipe, Path(args.save))
+    cost = estimate(recipe, plan, this_machine(), price_per_hour=args.price, measurements=read_all())
+    if args.json:
+        common.print_json(as_json(recipe, plan, cost, findings))
+    else:
+        sys.stdout.write("\n".join(clean(line) for line in as_text(recipe, plan, cost, findings)) + "\n")
+    return 0
+
+
+def _counts(args: argparse.Namespace) -> tuple[int, ...]:
+    """Pictures of each concept that were given instead of a folder; empty if none were.
+
+    Raises `UsageError` for numbers that cannot be meant.
+    """
+    if args.images is None and args.concept_images is None:
+        return ()
+    if args.dataset or args.dataset_option:
+        given = args.dataset or args.dataset_option
+        if not given.endswith(".toml"):
+            raise UsageError(f"A folder ({given}) and a number of pictures were given.", "Give one of them.")
+    if args.concept_images is None:
+        counts: tuple[int, ...] = (args.images,)
+    else:
+        words = args.concept_images.split(",")
+        if not all(word.strip().isdecimal() for word in words):
+            raise UsageError(f"--concept-images {args.concept_images}: expected numbers such as 51,43,32.")
+        counts = tuple(int(word) for word in words)
+        if args.images is not None and args.images != sum(counts):
+            raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
+    if min(counts) < 1 or sum(counts) > MOST_IMAGES:
+        raise UsageError(f"{min(counts)} pictures cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}.")
+    return counts
+
+
+def this_machine() -> Machine:
+    """What the estimate needs of the machine that this runs on."""
+    cards, memory = hardware.gpus(), hardware.ram()
+    largest = max(cards, key=lambda gpu: gpu.total_gib, default=None)
+    return Machine(
+        gpu=largest.name if largest else "",
+        vram_gib=largest.total_gib if largest else None,
+        ram_gib=memory.total_gib or None,
+    )
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes the recipe to a new file.
+
+    Raises `UsageError` if there is one already, or it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path}: there is a file already.", "Give another name with --save.") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(recipe.to_toml())
+
+
+def as_json(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The stable keys of `loratui plan --json`."""
+    return {
+        **plan.to_json(),
+        "preset": recipe.preset,
+        "estimate": cost.to_json(),
+        "findings": [asdict(finding) for finding in findings],
+        "changed": {key: _plain(schema.get(recipe.settings, key)) for key in sorted(recipe.changed)},
+        "settings": schema.to_table(recipe.settings),
+    }
+
+
+def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding]) -> Iterator[str]:
+    """The plan for people, line by line."""
+    settings = recipe.settings
+    yield plan.formula
+    yield ""
+    band = f"  ({plan.image_band})" if plan.image_band else ""
+    yield _row("pictures", text.number(plan.images), band)
+    if len(plan.concepts) > 1:
+        for concept in plan.concepts:
+            mark = ", set by its folder" if concept.from_folder else ""
+            yield _row(f"  {concept.name}", text.number(concept.images), f"  × {text.number(concept.repeats)} repeats{mark}")
+    else:
+        mark = "  (set by its folder)" if plan.concepts[0].from_folder else ""
+        yield _row("repeats", text.number(plan.repeats), mark)
+    if plan.regularisation_images:
+        yield _row("regularisation", text.number(plan.regularisation_images), "  pictures, matched to the others")
+    yield _row("epochs", text.number(plan.epochs))
+    yield _row("image-steps", text.number(plan.image_steps), f"  ({plan.exposures_per_image:.4g} for each picture)")
+    yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")
+    if len(plan.buckets) > 1:
+        yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))
+    scale = (
+        f"  (alpha {settings.adapter.effective_alpha:g} / rank {settings.adapter.rank} × {settings.optimizer.learning_rate:g})"
+    )
+    yield _row("learning rate", f"{plan.effective_learning_rate:.3g}", scale)
+    yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({cost.lora.modules} layers)")
+    yield _row(
+        "disk", text.size(cost.disk.run), f"  and a download of {text.size(cost.disk.download)}" if cost.disk.download else ""
+    )
+    yield ""
+    yield from _costs(cost, elsewhere=not settings.base.model.startswith("embedded:"))
+    yield from _marks(recipe)
+    shown = findings or [Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings]
+    for finding in shown:
+        yield ""
+        yield f"{finding.severity}: {finding.message}"
+        if finding.why or finding.remedy:
+            yield f"  {finding.remedy}{_source(finding.why)}"
+
+
+def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
+    widths = (18, 14, 14, 12, 16)
+    yield text.columns(("machine", "time", "memory", "fits", "price" if cost.here.money else ""), widths)
+    for name, row in (("this one: ", cost.here), *(("", c) for c in cost.elsewhere if elsewhere)):
+        memory = f"{_range(row.vram_gib)} GiB" if row.vram_gib else f"{_range(row.ram_gib)} GiB RAM"
+        money = f"{row.money[0]:.2f} to {row.money[1]:.2f}" if row.money else ""
+        yield text.columns((name + row.machine, duration_range(row.time_s), memory, row.fits, money), widths)
+    yield f"by {cost.here.source}"
+
+
+def duration_range(seconds: Range) -> str:
+    """`27–210 s`, `3–12 min`, `1.4–6.7 h`, `6–79 days`: both ends in the unit of the longer."""
+    for unit, length, least in (("days", 86_400, 3), ("h", 3600, 1.5), ("min", 60, 4)):
+        if seconds[1] >= least * length:
+            low, high = (s / length for s in seconds)
+            return f"{low:.0f}–{high:.0f} {unit}" if low >= 10 or unit == "days" else f"{low:.2g}–{high:.2g} {unit}"
+    return f"{seconds[0]:.0f}–{seconds[1]:.0f} s"
+
+
+def _marks(recipe: Recipe) -> Iterator[str]:
+    ours = [key for key in sorted(recipe.changed) if key != "dataset.path"]
+    if ours:
+        yield ""
+        yield f"changed from {recipe.preset or 'the defaults'}:"
+        for key in ours:
+            yield f"  {key} = {_plain(schema.get(recipe.settings, key))}"
+
+
+def _row(name: str, value: str, more: str = "") -> str:
+    return f"{name:<18}{value:>9}{more}"
+
+
+def _range(values: Range) -> str:
+    return "–".join(f"{value:.0f}" if value >= 10 else f"{value:g}" for value in values)
+
+
+def _source(why: str) -> str:
+    return f" ({why})" if why else ""
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

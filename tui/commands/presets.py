@@ -1,0 +1,120 @@
+"""`loratui presets`: the list, and `show NAME`: one preset with the reason and source of every value."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from loratui.engine.errors import UsageError
+from loratui.presets import Found, Preset, find_presets, load_preset, schema
+from loratui.tui.commands import common
+from loratui.tui.terminal import clean
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flags of `presets`."""
+    del name
+    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="list (the default), or show NAME")
+    parser.add_argument("preset", nargs="?", metavar="NAME", help="preset, or NAME:VARIANT")
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the list or one preset."""
+    if args.action == "show":
+        if not args.preset:
+            raise UsageError("No preset was named.", "loratui presets show NAME")
+        preset = load_preset(args.preset)
+        _print(args.json, preset_json(preset), preset_text(preset))
+        return 0
+    found = find_presets()
+    _print(args.json, list_json(found), list_text(found))
+    for problem in found.problems:
+        sys.stderr.write(f"left out: {clean(problem)}\n")
+    return 0
+
+
+def list_json(found: Found) -> dict[str, Any]:
+    """The stable keys of `loratui presets --json`."""
+    return {
+        "presets": [_summary(preset) for preset in found.presets],
+        "problems": [str(problem) for problem in found.problems],
+    }
+
+
+def preset_json(preset: Preset) -> dict[str, Any]:
+    """The stable keys of `loratui presets show NAME --json`."""
+    return {
+        **_summary(preset),
+        "settings": schema.to_table(preset.settings),
+        "values": [
+            {"key": key, "value": _plain(schema.get(preset.settings, key)), "why": reason.text, "source": reason.source}
+            for key, reason in sorted(preset.reasons.items(), key=lambda item: _ORDER[item[0]])
+        ],
+    }
+
+
+def list_text(found: Found) -> Iterator[str]:
+    """The list for people."""
+    for preset in found.presets:
+        mark = "" if preset.shipped else " (yours)"
+        yield f"{preset.name}{mark}: {preset.title}"
+        yield f"    {preset.summary}"
+        for variant in preset.variants.values():
+            yield f"    {variant.name}: {variant.title}"
+    yield ""
+    yield "loratui presets show NAME says why each value is what it is."
+
+
+def preset_text(preset: Preset) -> Iterator[str]:
+    """One preset for people, each value with its reason."""
+    yield f"{preset.name}: {preset.title}"
+    yield preset.summary
+    if preset.variants:
+        yield f"Variants: {', '.join(v.name for v in preset.variants.values())}"
+    section = ""
+    for key in _ORDER:
+        if key not in preset.reasons:
+            continue
+        if key.split(".")[0] != section:
+            section = key.split(".")[0]
+            yield ""
+            yield f"[{section}]"
+        reason = preset.reasons[key]
+        yield f"{key.split('.')[1]} = {_toml(schema.get(preset.settings, key))}"
+        yield f"    {reason.text} ({reason.source})"
+
+
+_ORDER = {key: at for at, key in enumerate(schema.KEYS)}
+
+
+def _summary(preset: Preset) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "title": preset.title,
+        "summary": preset.summary,
+        "front": preset.front,
+        "family": preset.settings.base.family,
+        "shipped": preset.shipped,
+        "extends": preset.extends,
+        "variants": [variant.name for variant in preset.variants.values()],
+        "path": str(preset.path),
+    }
+
+
+def _print(as_json: bool, table: dict[str, Any], lines: Iterator[str]) -> None:
+    if as_json:
+        common.print_json(table)
+    else:
+        sys.stdout.write("\n".join(clean(line) for line in lines) + "\n")
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
