@@ -1,0 +1,85 @@
+"""Headers of files from anywhere: hostile, damaged, or simply something else."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.safetensors_file import read_header
+
+
+def make(path: Path, header: object, data: bytes) -> Path:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
+    return path
+
+
+ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    header = read_header(make(tmp_path / "x", {"__metadata__": {"a": "b"}, "w": ENTRY}, bytes(8)))
+    assert header.metadata == {"a": "b"}
+    assert header.tensors["w"].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        ({"w": ENTRY}, bytes(7)),
+        ({"w": ENTRY}, bytes(9)),
+        ({"w": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12)),
+        ({"w": ENTRY, "v": ENTRY}, bytes(8)),
+        ({"w": {**ENTRY, "shape": [3]}}, bytes(8)),
+        ({"w": {**ENTRY, "shape": [-2]}}, bytes(8)),
+        ({"w": {**ENTRY, "dtype": "EVIL"}}, bytes(8)),
+        ({"w": [1]}, bytes(8)),
+        ([1], b""),
+        (b"\xff\xfe", b""),
+        (b"[" * 100_000, b""),
+        ({"__metadata__": {"a": 1}}, b""),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path: Path, header: object, data: bytes) -> None:
+    with pytest.raises(UsageError):
+        read_header(make(tmp_path / "x", header, data))
+
+
+def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(struct.pack("<Q", 2**62) + bytes(100))
+    with pytest.raises(UsageError, match="not a safetensors file"):
+        read_header(path)
+
+
+def test_a_pickle_in_disguise_is_named_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(pickle.dumps({"weights": list(range(1000))}))
+    with pytest.raises(UsageError, match="pickle"):
+        read_header(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("data.pkl", bytes(1000))
+    with pytest.raises(UsageError, match=r"\.ckpt"):
+        read_header(path)
+    path.write_bytes(b"GGUF" + bytes(1000))
+    with pytest.raises(UsageError, match="GGUF"):
+        read_header(path)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(data)
+    try:
+        read_header(path)
+    except UsageError:
+        return
+    assert len(data) >= 10

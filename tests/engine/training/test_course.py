@@ -1,0 +1,71 @@
+"""The order of a run: every picture as often as planned, and the same way on from any point."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.planning.order import OrderEntry
+from loratui.engine.training.data import Course
+
+courses = st.builds(
+    Course,
+    entries=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=9).map(
+        lambda rows: [OrderEntry(i, bucket, repeats) for i, (bucket, repeats) in enumerate(rows)]
+    ),
+    seed=st.integers(0, 2**63 - 1),
+    epochs=st.integers(1, 4),
+    batch_size=st.integers(1, 4),
+    accumulation=st.integers(1, 3),
+    image_steps=st.integers(0, 60),
+)
+
+
+@given(courses)
+def test_every_picture_is_seen_as_planned(course: Course) -> None:
+    seen = Counter(i for window in course.windows() for batch in window.batches for i in batch)
+    full = {entry.index: entry.repeats * course.epochs for entry in course.entries if entry.repeats}
+    if course.image_steps == 0 or course.image_steps >= sum(full.values()):
+        assert seen == full
+    else:
+        assert seen.total() == course.image_steps
+        assert all(seen[i] <= full[i] for i in seen)
+
+
+@given(courses, st.data())
+def test_the_way_on_from_any_position_is_the_same(course: Course, data: st.DataObject) -> None:
+    windows = list(course.windows())
+    if not windows:
+        return
+    cut = data.draw(st.integers(0, len(windows) - 1))
+    assert list(course.windows(windows[cut].before)) == windows[cut:]
+    assert list(course.windows(windows[-1].after)) == []
+
+
+@given(courses)
+def test_positions_add_up(course: Course) -> None:
+    images = steps = batches = 0
+    for window in course.windows():
+        assert (window.before.step, window.before.image_step, window.before.micro_step) == (steps, images, batches)
+        images, steps, batches = images + window.images, steps + 1, batches + len(window.batches)
+        assert (window.after.step, window.after.image_step, window.after.micro_step) == (steps, images, batches)
+        assert 1 <= len(window.batches) <= course.accumulation
+        assert all(1 <= len(batch) <= course.batch_size for batch in window.batches)
+        assert window.ends_epoch == (window.after.epoch == window.before.epoch + 1)
+
+
+@given(courses)
+def test_a_batch_never_mixes_buckets(course: Course) -> None:
+    buckets = {entry.index: entry.bucket for entry in course.entries}
+    for window in course.windows():
+        for batch in window.batches:
+            assert len({buckets[i] for i in batch}) == 1
+
+
+def test_epochs_are_in_different_orders() -> None:
+    course = Course([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, accumulation=1)
+    order = [window.batches[0][0] for window in course.windows()]
+    assert order[:20] != order[20:]
+    assert sorted(order[:20]) == sorted(order[20:])
