@@ -145,6 +145,18 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def supported(path: Path) -> bool:
+    """Whether the file system of an existing file has locks; without them only the owner's identity guards a run."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def read_owner(path: Path) -> Owner | None:
     """The present or last holder of the lock, or None if the file is missing or says nothing usable."""
     try:

@@ -2,7 +2,7 @@
 SIMULATED_TRAINER, with the real log, lock and control files.
 
 Actions: ["steps", n] up to step n, ["checkpoint", n], ["exit", code], ["kill", signal], ["print", text], ["fail", code,
-message, remedy], ["serve"] (wait for commands and SIGTERM), ["hang"], ["raise"], ["final"].
+message, remedy], ["picture", name], ["serve"] (wait for commands and SIGTERM), ["hang"], ["raise"], ["final"].
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.durable import building
 from loratui.engine.runs.events import EventLog, read_events
+from loratui.engine.runs.summary import StateWriter
 
 
 def main() -> int:
@@ -29,7 +30,10 @@ def main() -> int:
     plan = json.loads(listed.read_text() if listed.exists() else os.environ["SIMULATED_TRAINER"])
     step = run.last_checkpoint_step()
     with EventLog.open(run.events_of(job)) as log:
-        log.append("run_started", name=run.name, resumed_step=step)
+        state = StateWriter(run)
+        numbers = {"preset": "demo", "images": 18, "epochs": 2, "image_steps": 80, "optimizer_steps": 40}
+        log.append("run_started", name=run.name, resumed_step=step, steps_per_epoch=20, batch_size=2, **numbers)
+        state.update(now=True, step=step, **numbers)
         inbox = Inbox(run, log)
 
         def checkpoint(at: int, reason: str) -> None:
@@ -41,15 +45,21 @@ def main() -> int:
             if action == "steps":
                 while step < values[0]:
                     step += 1
-                    log.append("step", step=step, image_step=step, epoch=1, loss=1 / step)
+                    log.append("step", step=step, image_step=2 * step, epoch=1, loss=1 / step, step_s=0.01)
+                state.update(now=True, step=step, image_step=2 * step, loss=1 / step)
             elif action == "checkpoint":
                 checkpoint(values[0], "time")
+            elif action == "picture":
+                path = f"validation/{values[0]}"
+                (run.path / path).write_bytes(b"x")
+                log.append("picture_written", path=path, prompt="p", strength=1.0, seed=1)
             elif action == "print":
                 print(values[0], flush=True)
             elif action == "fail":
                 log.append("run_failed_with", exit_code=values[0], message=values[1], remedy=values[2])
                 return int(values[0])
             elif action == "final":
+                (run.output / "x.safetensors").write_bytes(b"x")
                 log.append("output_written", step=step, epoch=1, path="output/x.safetensors", bytes=1, final=True)
             elif action == "kill":
                 os.kill(os.getpid(), values[0])

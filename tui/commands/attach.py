@@ -1,0 +1,46 @@
+"""`loratui attach`: comes back to a run, in the app where there is a terminal, else in plain lines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from loratui.engine.runs.summary import summarise
+from loratui.tui.commands import common
+from loratui.tui.follow import describe_step, follow_to_the_end, progress_stream, say
+from loratui.tui.store import RunState
+from loratui.tui.tail import Tail
+from loratui.tui.terminal import clean, wants_plain
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--plain --json`."""
+    del name
+    common.add_run_argument(parser)
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Opens the training screen, or prints where the run stands and then what happens, until it ends.
+
+    Returns the run's exit code in plain mode. JSON (printed at the end of the run) as `loratui train`.
+    """
+    chosen = common.chosen_run(args)
+    if not args.json and not wants_plain(args.plain):
+        from loratui.tui.app import run_app
+
+        return run_app(screen="training", run=chosen)
+    out = progress_stream(args.json, False)
+    now = summarise(chosen)
+    job = now.job or "train"
+    state = RunState()
+    for batch in Tail(chosen.events_of(job)).drain():
+        state.apply_batch(batch)
+    say(out, f"{chosen.name} is {now.status}.")
+    if state.step:
+        say(out, clean(describe_step(state)))
+    if not now.active and now.reason:
+        say(out, clean(now.reason))
+    if now.active and sys.stdout.isatty():
+        say(out, "Ctrl-C leaves it running.")
+    return common.conclude(follow_to_the_end(chosen, job, out), args, out)

@@ -1,0 +1,207 @@
+"""What several commands share: arguments that choose a recipe, the way from a recipe to a running run, and questions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from loratui.engine.errors import DatasetError, ExitCode, UsageError
+from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
+from loratui.tui.follow import Followed, say
+from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.planning.preflight import Finding
+    from loratui.engine.planning.prepare import Prepared
+    from loratui.engine.planning.recipe import Recipe
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--json --plain --home`, which every command takes."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
+    # The same options stand before the command; a default here would wipe out what was said there.
+    parser.add_argument("--plain", action="store_true", default=argparse.SUPPRESS, help="plain lines, no full-screen app")
+    parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="where runs are kept")
+
+
+def add_run_argument(parser: argparse.ArgumentParser, *, default: str | None = "latest") -> None:
+    """The positional RUN: a name, a path or `latest`."""
+    if default is None:
+        parser.add_argument("run_name", metavar="RUN", help="name or folder of a run (see loratui runs)")
+    else:
+        help_text = f"name or folder of a run; without it, the {default}"
+        parser.add_argument("run_name", metavar="RUN", nargs="?", default=default, help=help_text)
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments from which `recipe_from_args` makes a recipe."""
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of pictures, or a recipe.toml")
+    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
+    parser.add_argument("--preset", metavar="NAME", help="the preset to begin with (see loratui presets)")
+    parser.add_argument("--base", metavar="MODEL", help="base model: embedded:NAME, a folder or a .safetensors file")
+    parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
+    parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
+    parser.add_argument("--name", metavar="NAME", help="name of the LoRA file (default: the trigger)")
+    parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
+    parser.add_argument("--batch", metavar="N", type=int, help="batch size")
+    parser.add_argument(
+        "--repeats", metavar="rule|N", help="rule: ignore the numbers in folder names; N: that many repeats per epoch"
+    )
+    parser.add_argument("--price", metavar="PER_HOUR", type=float, help="price of this machine per hour, for the estimate")
+
+
+def recipe_from_args(args: argparse.Namespace) -> Recipe:
+    """The recipe that the arguments describe; its folder may still be missing (`plan --images`).
+
+    Raises `UsageError` and `SchemaError`.
+    """
+    from loratui.engine.planning.recipe import build_recipe, parse_sets, read_recipe
+
+    positional, named = args.dataset, args.dataset_option
+    from_file = positional is not None and positional.endswith(".toml") and not Path(positional).is_dir()
+    if positional is not None and named is not None and not from_file and positional != named:
+        raise UsageError(f"Two folders were given: {positional} and {named}.", "Give one.")
+    folder = named if from_file or positional is None else positional
+    changes = {**_repeats(args.repeats), **parse_sets(args.sets)}
+    if from_file:
+        if args.preset is not None:
+            raise UsageError(f"{positional} says which preset it began with.", "Leave out --preset, or the file.")
+        path = Path(positional)
+        if not path.is_file():
+            raise UsageError(f"{path}: there is no such recipe.", "Check the path.")
+        return read_recipe(path).with_changes({**_overrides(args, folder), **changes})
+    if args.preset is None:
+        raise UsageError("Which preset?", f"Say --preset NAME; there are {', '.join(_preset_names())}.")
+    recipe = build_recipe(
+        args.preset,
+        dataset=Path(folder) if folder is not None else None,
+        base=args.base or "",
+        trigger=args.trigger or "",
+        class_word=args.class_word or "",
+        name=args.name or "",
+        batch_size=args.batch,
+    )
+    return recipe.with_changes(changes) if changes else recipe
+
+
+def start_run(recipe: Recipe, home: Path) -> RunDirectory:
+    """Reads the pictures, plans, checks, makes the run directory and starts it; nothing is made if a check fails."""
+    from loratui.engine.planning.prepare import prepare
+
+    return start_prepared(prepare(recipe, home), home)
+
+
+def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:
+    """As `start_run`, from what `prepare` found."""
+    from loratui.engine.dataset.ledger import build_ledger
+    from loratui.engine.planning.recipe import effective_toml
+    from loratui.engine.runs.launcher import launch
+
+    refuse_errors(prepared.errors)
+    recipe, plan = prepared.recipe, prepared.plan
+    run = create_run(
+        home,
+        run_stem(recipe),
+        recipe_toml=recipe.to_toml(),
+        effective_toml=effective_toml(recipe, plan),
+        ledger=build_ledger(recipe.settings, prepared.scan, plan),
+    )
+    launch(run)
+    return run
+
+
+def run_stem(recipe: Recipe) -> str:
+    """What the run is named after: the LoRA file, else the trigger, else the folder."""
+    settings = recipe.settings
+    return settings.output.name or settings.dataset.trigger or Path(settings.dataset.path).name
+
+
+def refuse_errors(errors: Sequence[Finding]) -> None:
+    """Raises the first of the findings as an error with its exit code, and counts the others."""
+    if not errors:
+        return
+    first = errors[0]
+    more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
+    raise (DatasetError if first.files else UsageError)(f"{first.message}{more}", first.remedy)
+
+
+def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
+    """One line for each finding, its remedy behind it."""
+    signs = {"error": "error: ", "warning": "warning: "}
+    for finding in findings:
+        line = f"{signs.get(finding.severity, '')}{finding.message} {finding.remedy}".rstrip()
+        say(out, clean(line))
+
+
+def chosen_run(args: argparse.Namespace) -> RunDirectory:
+    """The run that the arguments name. Raises `UsageError` with near names."""
+    return open_run(loratui_home(), args.run_name)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """The one object on stdout. ASCII, so that any locale and any file name can be printed."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO) -> int:
+    """The end of a command that followed a run: the last lines, the JSON, the exit code of the run.
+
+    None stands for a person who left by Ctrl-C: 0 where somebody watched, 130 for a script that waited.
+    """
+    from loratui.tui.follow import say_conclusion
+
+    if ended is None:
+        return 130 if args.json or getattr(args, "wait", False) else int(ExitCode.DONE)
+    say_conclusion(ended, out)
+    if args.json:
+        print_json(ended.to_json())
+    return int(ended.exit_code)
+
+
+def ask(question: str, *, default: bool) -> bool:
+    """A yes-or-no question on the terminal. `question` must be clean; the end of input is a no."""
+    sys.stderr.write(f"{question} {'[Y/n]' if default else '[y/N]'} ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer:
+        return False
+    word = answer.strip().lower()
+    return default if not word else word in ("y", "yes")
+
+
+def can_ask() -> bool:
+    """Whether somebody sits at the other end of stdin and stderr."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _overrides(args: argparse.Namespace, folder: str | None) -> dict[str, Any]:
+    said = {
+        "dataset.path": str(Path(folder).expanduser().absolute()) if folder is not None else None,
+        "base.model": args.base,
+        "dataset.trigger": args.trigger,
+        "dataset.class_word": args.class_word,
+        "output.name": args.name,
+        "training.batch_size": args.batch,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _repeats(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    if text == "rule":
+        return {"schedule.folder_repeats": False}
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--repeats {text}: expected rule or a number of at least 1.")
+    return {"schedule.folder_repeats": False, "schedule.repeats": int(text)}
+
+
+def _preset_names() -> list[str]:
+    from loratui.presets import list_presets
+
+    return [preset.name for preset in list_presets()]

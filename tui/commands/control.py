@@ -1,0 +1,139 @@
+"""`loratui pause | stop | sample | checkpoint`: asks a running trainer for something and waits for its answer."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.runs import control, lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import Event
+from loratui.engine.runs.summary import summarise
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.tail import POLL_S, Tail
+from loratui.tui.terminal import clean
+
+ENDING = ("pause", "stop")
+DEFAULT_TIMEOUT_S = 120.0
+"""Samples on a CPU, or a checkpoint on a slow volume, may keep a trainer busy for that long."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a command."""
+
+    ok: bool | None
+    """None: nothing was heard in time."""
+    message: str
+    status: str
+    """How the run stands now, as in `RunSummary`."""
+    exit_code: int | None
+    """The run's, if it has ended."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--timeout --json`, and `--kill` for stop."""
+    common.add_run_argument(parser)
+    common.add_output_arguments(parser)
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT_S, help="seconds to wait for the answer (120)"
+    )
+    if name == "stop":
+        parser.add_argument(
+            "--kill", action="store_true", help="if it does not answer in time, kill the trainer; the last checkpoint stays"
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sends the command `args.command` and waits.
+
+    Returns 0 if it was carried out, 2 if it was refused or the run is not alive, 1 if no answer came in time; the command
+    then stands until the trainer gets to it. JSON: `run command id ok message status exit_code`.
+    """
+    chosen = common.chosen_run(args)
+    before = summarise(chosen)
+    if not lock.is_held(chosen.lock):
+        hint = f"loratui resume {chosen.name}" if before.status not in ("done", "failed") else "loratui runs lists the others."
+        raise UsageError(f"{chosen.name} is not running: it is {before.status}.", hint)
+    if before.job == "validate" and args.command not in ENDING:
+        raise UsageError(f"{chosen.name} is making its strength grid; {args.command} is for training.")
+    tail = Tail(chosen.events_of(before.job))
+    tail.offset = _end(tail)
+    identity = control.send(chosen, args.command)
+    out = sys.stderr if args.json else sys.stdout
+    answer = wait_for_answer(chosen, tail, identity, args.command, args.timeout)
+    if answer.ok is None and getattr(args, "kill", False) and answer.status == "running":
+        answer = _kill(chosen, tail, identity, args.timeout)
+    if args.json:
+        common.print_json({"run": chosen.name, "command": args.command, "id": identity, **asdict(answer)})
+    say(out, clean(_sentence(chosen.name, args.command, answer)))
+    if answer.ok is None:
+        return int(ExitCode.WARNINGS)
+    return int(ExitCode.DONE if answer.ok else ExitCode.USAGE)
+
+
+def wait_for_answer(
+    chosen: RunDirectory, tail: Tail, identity: str, command: str, timeout_s: float, poll_s: float = POLL_S / 2
+) -> Answer:
+    """Waits for the acknowledgement and, for a command that ends the run, for that end."""
+    deadline = time.monotonic() + timeout_s
+    heard: Event | None = None
+    while True:
+        alive = lock.is_held(chosen.lock)
+        for batch in tail.drain():
+            for event in batch.events:
+                if event.type == "command_acknowledged" and event.get("id") == identity:
+                    heard = event
+        said = str(heard.get("message") or "") if heard is not None else ""
+        if heard is not None and (not heard.get("ok") or command not in ENDING):
+            return _answer(chosen, bool(heard.get("ok")), said, alive)
+        if not alive:
+            # It may have ended by itself: the status says how, and nothing is left for the next start to obey.
+            control.withdraw(chosen, identity)
+            ok = command in ENDING
+            return _answer(chosen, ok, said if ok else "The run ended before it came to that.", alive)
+        if time.monotonic() >= deadline:
+            return Answer(None, "No answer yet.", "running", None)
+        time.sleep(poll_s)
+
+
+def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> Answer:
+    """Kills the trainer, never another process; the supervisor sees the pending `stop` and does not restart it."""
+    owner = lock.read_owner(chosen.lock)
+    if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
+        error = LoratuiError(
+            f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
+        )
+        error.exit_code = ExitCode.CRASHED
+        raise error
+    return wait_for_answer(chosen, tail, identity, "stop", timeout_s)
+
+
+def _answer(chosen: RunDirectory, ok: bool, message: str, alive: bool) -> Answer:
+    if alive:
+        return Answer(ok, message, "running", None)
+    ended = summarise(chosen)
+    return Answer(ok, message or ended.reason, ended.status, ended.exit_code)
+
+
+def _sentence(name: str, command: str, answer: Answer) -> str:
+    if answer.ok is None:
+        return f"{name} has not answered yet; it will {command} when it comes to it. loratui attach {name} shows it."
+    if not answer.ok:
+        return f"{name}: {command} was refused. {answer.message}"
+    if command in ENDING:
+        come_back = f" loratui resume {name} goes on." if answer.status in ("paused", "stopped") else ""
+        return f"{name} is {answer.status}. {answer.message}".rstrip() + come_back
+    return f"{name}: {command} done. {answer.message}".rstrip()
+
+
+def _end(tail: Tail) -> int:
+    try:
+        return tail.path.stat().st_size
+    except OSError:
+        return 0

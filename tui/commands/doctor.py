@@ -1,0 +1,143 @@
+"""`loratui doctor`: this machine as loratui sees it, where things are, and what is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.machine import hardware
+from loratui.engine.runs import durable, lock
+from loratui.engine.runs.directory import loratui_home
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+PACKAGES = (
+    "loratui",
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "safetensors",
+    "bitsandbytes",
+    "textual",
+    "Pillow",
+    "numpy",
+    "nvidia-ml-py",
+)
+_OPTIONAL = ("bitsandbytes",)
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--json`."""
+    del name
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the findings; returns 0, or 1 if something stands in the way of training.
+
+    JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
+    gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w} home config disk_free_gib
+    write{ok fsync_ms locks message} embedded_base`.
+    """
+    report = examine()
+    if args.json:
+        common.print_json(report)
+    else:
+        for line in describe(report):
+            say(sys.stdout, clean(line))
+    return int(ExitCode.DONE if report["ok"] else ExitCode.WARNINGS)
+
+
+def examine() -> dict[str, Any]:
+    """Everything that `--json` prints."""
+    from loratui.engine.planning.preflight import base_path
+    from loratui.presets import user_folder
+
+    home = loratui_home()
+    packages = hardware.versions(PACKAGES)
+    report: dict[str, Any] = {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(terse=True),
+        "packages": packages,
+        "cpu": {"name": hardware.cpu_name(), "allowed_cpus": hardware.allowed_cpus()},
+        "ram": _rounded(asdict(hardware.ram())),
+        "gpus": [_rounded(asdict(gpu)) for gpu in hardware.gpus()],
+        "home": str(home),
+        "config": str(user_folder().parent),
+        "disk_free_gib": _rounded({"free": hardware.disk_free_gib(home)})["free"],
+        "write": try_writing(home),
+        "embedded_base": str(base_path("embedded:sd15") or "") or None,
+    }
+    problems = [f"{name} is not installed." for name, found in packages.items() if found is None and name not in _OPTIONAL]
+    if not report["write"]["ok"]:
+        problems.append(report["write"]["message"])
+    elif not report["write"]["locks"]:
+        problems.append(f"{home}: this file system has no locks; a second start of a run is noticed less surely.")
+    if report["embedded_base"] is None:
+        problems.append("The embedded base is missing: install loratui again.")
+    return {"ok": not problems, "problems": problems, **report}
+
+
+def try_writing(home: Path) -> dict[str, Any]:
+    """Writes a small file durably where runs are kept, locks it, and takes everything away again."""
+    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    probe = home / f".doctor-{os.getpid()}"
+    try:
+        durable.make_directory(home)
+        started = time.monotonic()
+        durable.write_file(probe, b"loratui doctor\n")
+        fsync_ms = (time.monotonic() - started) * 1000
+        return {"ok": True, "fsync_ms": round(fsync_ms, 1), "locks": lock.supported(probe), "message": ""}
+    except LoratuiError as error:
+        return {"ok": False, "fsync_ms": None, "locks": False, "message": str(error)}
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+            for folder in made:
+                folder.rmdir()
+
+
+def describe(report: dict[str, Any]) -> list[str]:
+    """The report as lines, label and value."""
+    ram, write = report["ram"], report["write"]
+    limit = " (limit of this container)" if ram["limited"] else ""
+    free = report["disk_free_gib"]
+    rows = [
+        ("system", report["platform"]),
+        ("python", f"{report['python']}, {report['executable']}"),
+        ("CPU", f"{report['cpu']['name']}, {text.count(report['cpu']['allowed_cpus'], 'core')} to use"),
+        ("RAM", f"{ram['total_gib']} GiB{limit}, {ram['free_gib']} GiB free"),
+        *(("GPU", _gpu_line(gpu)) for gpu in report["gpus"]),
+        *([] if report["gpus"] else [("GPU", "none: small bases train on the CPU")]),
+        ("runs", f"{report['home']}, {'–' if free is None else free} GiB free"),
+        ("writing", f"works, {write['fsync_ms']} ms to be safe on the disk" if write["ok"] else "does not work"),
+        ("settings", report["config"]),
+        ("base", report["embedded_base"] or "missing"),
+        *((name, version or "not installed") for name, version in report["packages"].items()),
+        *(("problem", problem) for problem in report["problems"]),
+        *([] if report["problems"] else [("", "Nothing stands in the way of training.")]),
+    ]
+    return [f"{label:<13}{value}" for label, value in rows]
+
+
+def _gpu_line(gpu: dict[str, Any]) -> str:
+    busy = "" if gpu["utilisation_percent"] is None else f", {gpu['utilisation_percent']} % busy"
+    warm = "" if gpu["temperature_c"] is None else f", {gpu['temperature_c']} °C"
+    return f"{gpu['name']}, {gpu['total_gib']} GiB, {gpu['free_gib']} GiB free{busy}{warm}, driver {gpu['driver']}"
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 1) if isinstance(value, float) else value for key, value in values.items()}

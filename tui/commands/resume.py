@@ -1,0 +1,31 @@
+"""`loratui resume`: goes on with a paused, stopped, failed or interrupted run from its last checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+
+from loratui.engine.errors import UsageError
+from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.summary import summarise
+from loratui.tui.commands import common
+from loratui.tui.follow import follow_to_the_end, progress_stream, say
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--wait --json`."""
+    del name
+    common.add_run_argument(parser)
+    common.add_output_arguments(parser)
+    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, exit code of the run")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Starts the run again and follows it. JSON as `loratui train`."""
+    chosen = common.chosen_run(args)
+    out = progress_stream(args.json, args.wait)
+    if summarise(chosen).status == "done":
+        raise UsageError(f"{chosen.name} is done: there is nothing to resume.", f"loratui validate {chosen.name} looks at it.")
+    launch(chosen)
+    step = chosen.last_checkpoint_step()
+    say(out, f"{chosen.name} goes on {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}.")
+    return common.conclude(follow_to_the_end(chosen, "train", out), args, out)

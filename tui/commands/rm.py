@@ -1,0 +1,51 @@
+"""`loratui rm`: deletes a run with everything in it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from loratui.engine.errors import UsageError
+from loratui.engine.runs import lock
+from loratui.engine.runs.directory import RunDirectory, delete_run
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--yes --json`."""
+    del name
+    common.add_run_argument(parser, default=None)
+    common.add_output_arguments(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks and deletes. JSON: `run path deleted bytes`."""
+    chosen = common.chosen_run(args)
+    if lock.is_held(chosen.lock):
+        raise UsageError(f"{chosen.name} is running.", f"End it first: loratui stop {chosen.name}")
+    size = _bytes_below(chosen.path)
+    if not args.yes:
+        if not common.can_ask():
+            raise UsageError(f"{chosen.name} was not deleted: nobody can be asked here.", "Say --yes.")
+        if not common.ask(clean(_question(chosen, size)), default=False):
+            raise UsageError(f"{chosen.name} was not deleted.")
+    delete_run(chosen)
+    if args.json:
+        common.print_json({"run": chosen.name, "path": str(chosen.path), "deleted": True, "bytes": size})
+    else:
+        say(sys.stdout, f"{clean(chosen.name)} is deleted, {text.size(size)} freed.")
+    return 0
+
+
+def _question(chosen: RunDirectory, size: int) -> str:
+    files = len(list(chosen.output.glob("*.safetensors")))
+    return f"Delete {chosen.name} ({text.size(size)}, {text.count(files, 'LoRA file')})?"
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

@@ -1,0 +1,50 @@
+"""`loratui runs`: the runs on this machine and how they stand."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from loratui.engine.runs.directory import loratui_home
+from loratui.engine.runs.summary import RunSummary, summarise_all
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--json`."""
+    del name
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lists the runs, the newest first.
+
+    JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
+    images epochs epoch step optimizer_steps image_step image_steps loss step_s phase text sample output checkpoint_step
+    seconds`; `output` and `sample` are relative to `path`.
+    """
+    home = loratui_home()
+    summaries = summarise_all(home)
+    if args.json:
+        common.print_json({"home": str(home), "runs": [summary.to_json() for summary in summaries]})
+        return 0
+    if not summaries:
+        say(sys.stdout, f"There are no runs in {clean(home)}. loratui demo makes one.")
+        return 0
+    rows = [("run", "status", "steps", "loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        say(sys.stdout, text.columns(row, widths))
+    return 0
+
+
+def _row(summary: RunSummary, now: float) -> tuple[str, ...]:
+    state = summary.state
+    steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else "–"
+    made = text.ago(max(0.0, now - summary.created)) if summary.created else "–"
+    status = "validating" if summary.job == "validate" and summary.active else summary.status
+    return clean(summary.name), status, steps, text.loss(state.loss), clean(state.preset, 30) or "–", made

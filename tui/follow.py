@@ -1,0 +1,205 @@
+"""Follows a run in plain lines, one sentence for each change, until it ends or the person leaves."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs import lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import read_state, summarise
+from loratui.tui import text
+from loratui.tui.store import RunState
+from loratui.tui.tail import POLL_S, Tail
+from loratui.tui.terminal import clean
+
+STEP_LINE_S = 2.0
+"""Step lines are at least that far apart,"""
+STEP_SHARE = 0.05
+"""and come when that share of the steps is done,"""
+STEP_LATEST_S = 30.0
+"""or when nothing was said for so long."""
+
+
+class Narrator:
+    """Turns what a `RunState` adds up to into lines. Decides only by what it is told, the time included."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._told = state.log_count
+        self._told_step = state.step
+        self._told_at = float("-inf")
+
+    def lines(self, now: float) -> Iterator[str]:
+        """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
+        new = min(self._state.log_count - self._told, len(self._state.log))
+        for line in list(self._state.log)[len(self._state.log) - new :]:
+            yield f"{text.clock(line.ts)}  {clean(_sentence(line.text))}"
+            self._told_at = now
+        self._told = self._state.log_count
+        progress = self._progress(now)
+        if progress:
+            self._told_at, self._told_step = now, self._state.step
+            yield f"{text.clock(time.time())}  {clean(_sentence(progress))}"
+
+    def _progress(self, now: float) -> str:
+        state, quiet_s = self._state, now - self._told_at
+        if state.progress is not None and state.progress.total > 0:
+            done = state.progress
+            return f"{state.status}: {done.done} of {done.total}" if quiet_s >= STEP_LINE_S else ""
+        new_steps = state.step - self._told_step
+        if new_steps <= 0 or quiet_s < STEP_LINE_S:
+            return ""
+        if new_steps < STEP_SHARE * state.optimizer_steps and quiet_s < STEP_LATEST_S:
+            return ""
+        return describe_step(state)
+
+
+def describe_step(state: RunState) -> str:
+    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, loss 0.1234, 9.1 steps/s, 3 min left`."""
+    parts = [f"step {text.number(state.step)}"]
+    if state.optimizer_steps:
+        parts[0] += f" of {text.number(state.optimizer_steps)} ({100 * state.step // state.optimizer_steps} %)"
+    if state.epochs:
+        parts.append(f"epoch {state.epoch} of {state.epochs}")
+    if state.loss is not None:
+        parts.append(f"loss {text.loss(state.loss)}")
+    if state.steps_per_s:
+        parts.append(text.rate(state.steps_per_s))
+    left = state.eta_s
+    if left is not None:
+        parts.append(f"{text.time_left(left)} left")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A run as it was when following it ended."""
+
+    run: RunDirectory
+    state: RunState
+    status: str
+    """As in `RunSummary`."""
+    exit_code: int
+    """The run's; 70 if it ended without a word."""
+    reason: str
+    advice: str
+    seconds: float
+    """Spent by the run's trainers so far, or by following it if they did not tell."""
+
+    @property
+    def output(self) -> Path | None:
+        """The LoRA file: the finished one, or else the newest."""
+        newest = self.state.newest_output
+        return self.run.path / newest.path if newest else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints. `optimizer_steps` and `image_steps` are those that were made."""
+        state = self.state
+        return {
+            "run": self.run.name,
+            "path": str(self.run.path),
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "advice": self.advice,
+            "output": str(self.output) if self.output else None,
+            "outputs": [str(self.run.path / path) for path in dict.fromkeys(output.path for output in state.outputs)],
+            "samples": [str(self.run.path / path) for path in dict.fromkeys(sample.path for sample in state.samples)],
+            "images": state.images,
+            "epochs": state.epochs,
+            "epoch": state.epoch,
+            "optimizer_steps": state.step,
+            "image_steps": state.image_step,
+            "planned_optimizer_steps": state.optimizer_steps,
+            "planned_image_steps": state.image_steps,
+            "loss": state.loss,
+            "seconds": round(self.seconds, 3),
+            "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
+        }
+
+
+def follow(
+    run: RunDirectory,
+    job: str,
+    out: TextIO,
+    *,
+    past: bool = False,
+    poll_s: float = POLL_S,
+) -> Followed:
+    """Prints what happens in a job of a run to `out` until no process works on it any more.
+
+    What happened before is taken in, and printed only with `past`. KeyboardInterrupt passes through.
+    """
+    began = time.monotonic()
+    state = RunState()
+    tail = Tail(run.events_of(job))
+    narrator = Narrator(state)
+    if not past:
+        for batch in tail.drain():
+            state.apply_batch(batch)
+        narrator = Narrator(state)
+    while True:
+        # First whether it lives, then what it said: all that a dead run said is then seen.
+        alive = lock.is_held(run.lock)
+        for batch in tail.drain():
+            state.apply_batch(batch)
+            for line in narrator.lines(time.monotonic()):
+                say(out, line)
+        for line in narrator.lines(time.monotonic()):
+            say(out, line)
+        if not alive:
+            return _conclude(run, job, state, time.monotonic() - began)
+        time.sleep(poll_s)
+
+
+def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
+    """`follow`, ended by Ctrl-C with a word on how to come back; None then. The run goes on without us."""
+    try:
+        return follow(run, job, out, past=past)
+    except KeyboardInterrupt:
+        say(out, "")
+        say(out, f"{run.name} goes on without this terminal. To come back: loratui attach {run.name}")
+        say(out, f"To end it: loratui stop {run.name}")
+        return None
+
+
+def say_conclusion(ended: Followed, out: TextIO) -> None:
+    """The last lines: how it ended, what to do next, and where the LoRA file is."""
+    if ended.state.ending is None:
+        say(out, f"{ended.run.name} ended without a last word: {clean(ended.reason)}")
+    if ended.advice:
+        say(out, clean(ended.advice))
+    if ended.output is not None:
+        say(out, f"LoRA file: {clean(ended.output)}")
+
+
+def say(out: TextIO, line: str) -> None:
+    """One line, at once. `line` must be clean already."""
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    out.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    out.flush()
+
+
+def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
+    """Where progress goes: stderr where stdout is for a script, else stdout."""
+    return sys.stderr if json_wanted or wait else sys.stdout
+
+
+def _conclude(run: RunDirectory, job: str, state: RunState, elapsed_s: float) -> Followed:
+    seconds = (read_state(run).seconds or elapsed_s) if job == "train" else elapsed_s
+    if state.ending is not None:
+        last = state.ending
+        return Followed(run, state, last.status, last.exit_code, last.reason, last.advice, seconds)
+    summary = summarise(run)
+    code = ExitCode.CRASHED if summary.exit_code is None else summary.exit_code
+    return Followed(run, state, summary.status, int(code), summary.reason, summary.advice, seconds)
+
+
+def _sentence(line: str) -> str:
+    return line[:1].upper() + line[1:]
