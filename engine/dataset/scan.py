@@ -147,7 +147,7 @@ def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
     )
     kept = tuple(image for image in found.images if image.relative not in reasons)
     left_out = tuple(sorted((*found.left_out, *gone), key=lambda item: item.relative))
-    return dataclasses.replace(found, images=kept, left_out=left_out, concepts=_concepts(kept))
+    return dataclasses.replace(found, images=kept, left_out=left_out, concepts=concepts_of(kept))
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class _Reader:
         """The scan, in a stable order."""
         images = tuple(sorted(self.images, key=lambda image: image.relative))
         left_out = tuple(sorted(self.left_out, key=lambda item: item.relative))
-        return DatasetScan(self.root, images, left_out, _concepts(images), (*self.notes, *_notes(images)))
+        return DatasetScan(self.root, images, left_out, concepts_of(images), (*self.notes, *_notes(images)))
 
     def _read_regularisation(self, folder: Path) -> None:
         for child in self._read_folder(_Folder(folder, "", None, True)):
@@ -352,7 +352,8 @@ def _caption_names(picture: Path, caption_files: dict[str, Path]) -> list[str]:
     return found
 
 
-def _concepts(images: Sequence[ImageEntry]) -> tuple[Concept, ...]:
+def concepts_of(images: Sequence[ImageEntry]) -> tuple[Concept, ...]:
+    """The concepts of pictures: one for each folder, the subject's before regularisation."""
     groups: dict[tuple[bool, str, str], list[ImageEntry]] = {}
     for image in images:
         folder = image.relative.rpartition("/")[0]

@@ -1,0 +1,85 @@
+"""Captions: how bytes become text, and which text a picture is trained on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "encoding"),
+    [
+        (b"anafox smiling\n", "anafox smiling", "utf-8"),
+        ("anafox, café".encode(), "anafox, café", "utf-8"),
+        (b"\xef\xbb\xbfanafox", "anafox", "utf-8 with BOM"),
+        ("anafox, 写真".encode("utf-16"), "anafox, 写真", "utf-16"),
+        ("anafox".encode("utf-16-be").join([b"\xfe\xff", b""]), "anafox", "utf-16"),
+        ("anafox, caf\xe9 \x93x\x94".encode("latin-1"), "anafox, café “x”", "cp1252"),
+        (b"one\r\n\r\ntwo\tthree", "one two three", "utf-8"),
+        (b"a\x00b \x1b[31mred", "a b [31mred", "utf-8"),
+        (b"   \n ", "", "utf-8"),
+        (b"", "", "utf-8"),
+        (b"\x81\x8d", "\ufffd\ufffd", "cp1252"),
+    ],
+)
+def test_decoding_rule(data: bytes, text: str, encoding: str) -> None:
+    decoded = decode(data)
+    assert (decoded.text, decoded.encoding, decoded.cut) == (text, encoding, False)
+
+
+def test_a_huge_caption_is_cut_between_characters() -> None:
+    decoded = decode("é".encode() * LONGEST_BYTES)
+    assert decoded.cut
+    assert decoded.encoding == "utf-8"
+    assert set(decoded.text) == {"é"}
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_become_one_line_of_text(data: bytes) -> None:
+    text = decode(data).text
+    assert text == " ".join(text.split())
+    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+
+
+@given(st.text(max_size=80))
+def test_utf8_text_without_controls_survives(text: str) -> None:
+    clean = " ".join("".join(c for c in text if c.isprintable() or c == " ").split())
+    if not clean.startswith("\ufeff"):
+        assert decode(clean.encode()).text == clean
+
+
+@pytest.mark.parametrize(
+    ("caption", "trigger", "class_word", "final"),
+    [
+        ("anafox in a park", "anafox", "woman", "anafox in a park"),
+        ("in a park", "anafox", "woman", "in a park"),
+        (None, "anafox", "woman", "anafox woman"),
+        (None, "anafox", "", "anafox"),
+        (None, "", "woman", "woman"),
+        ("", " anafox ", "woman", "anafox woman"),
+        (None, "", "", ""),
+    ],
+)
+def test_compose(caption: str | None, trigger: str, class_word: str, final: str) -> None:
+    assert compose(caption, trigger, class_word) == final
+
+
+@pytest.mark.parametrize(
+    ("caption", "trigger", "found"),
+    [
+        ("anafox in a park", "anafox", True),
+        ("photo of anafox, smiling", "anafox", True),
+        ("(anafox:1.2)", "anafox", True),
+        ("Anafox in a park", "anafox", False),
+        ("anafoxes", "anafox", False),
+        ("my anafox2", "anafox", False),
+        ("a.b c", "a.b", True),
+        ("axb", "a.b", False),
+        ("anything", "", True),
+    ],
+)
+def test_trigger_is_a_word_spelled_and_cased_the_same(caption: str, trigger: str, found: bool) -> None:
+    assert contains_trigger(caption, trigger) is found

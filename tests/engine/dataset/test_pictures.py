@@ -1,0 +1,203 @@
+"""Pictures: headers without decoding, hostile files refused, and pixels as they are trained on."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms, PngImagePlugin
+
+from loratui.engine.dataset.pictures import PIXEL_LIMIT, PictureError, check_decodes, load_rgb, read_header
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def png_of_size(path: Path, width: int, height: int) -> Path:
+    """A PNG that claims a size without having its pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format"),
+    [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("bmp", "BMP"), ("tiff", "TIFF"), ("avif", "AVIF")],
+)
+def test_headers_of_all_formats(tmp_path: Path, suffix: str, format: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", Image.new("RGB", (40, 20), "red"))
+    header = read_header(path)
+    assert (header.width, header.height, header.format, header.orientation) == (40, 20, format, 1)
+    check_decodes(path)
+    red, green, blue = load_rgb(path).getpixel((5, 5))  # type: ignore[misc]
+    assert red > 240
+    assert green < 20
+    assert blue < 20
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_rotation_by_exif(tmp_path: Path, orientation: int, suffix: str) -> None:
+    """The upright picture has its red corner at the top left, whatever way it was stored."""
+    upright = Image.new("RGB", (40, 20), "white")
+    upright.paste("red", (0, 0, 12, 8))
+    stored_by = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[orientation]
+    stored = upright if stored_by is None else upright.transpose(stored_by)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / f"a.{suffix}", stored, exif=exif, quality=95)
+    assert (read_header(path).width, read_header(path).height) == (40, 20)
+    picture = load_rgb(path)
+    assert picture.size == (40, 20)
+    corner, far = picture.getpixel((3, 2)), picture.getpixel((36, 17))
+    assert corner[0] > 200 > 80 > corner[1]  # type: ignore[index]
+    assert min(far) > 200  # type: ignore[arg-type,type-var]
+
+
+def test_nonsense_orientation_is_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    path = save(tmp_path / "a.jpg", Image.new("RGB", (40, 20)), exif=exif)
+    assert read_header(path).orientation == 1
+
+
+def test_transparency_is_laid_on_the_background_not_revealed(tmp_path: Path) -> None:
+    hidden = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    assert load_rgb(save(tmp_path / "a.png", hidden)).getpixel((0, 0)) == (255, 255, 255)
+    assert load_rgb(tmp_path / "a.png", background=(0, 0, 255)).getpixel((0, 0)) == (0, 0, 255)
+    palette = Image.new("P", (8, 8), 3)
+    palette.putpalette([0, 0, 0] * 3 + [255, 0, 0])
+    path = save(tmp_path / "b.png", palette, transparency=3)
+    assert load_rgb(path).getpixel((0, 0)) == (255, 255, 255)
+    grey = Image.new("LA", (8, 8), (0, 128))
+    assert load_rgb(save(tmp_path / "c.png", grey)).getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    ramp = Image.new("I;16", (256, 1))
+    for x in range(256):
+        ramp.putpixel((x, 0), x * 257)
+    picture = load_rgb(save(tmp_path / "a.png", ramp))
+    assert [picture.getpixel((x, 0)) for x in (0, 100, 255)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+
+
+def test_dark_16_bit_grey_stays_dark(tmp_path: Path) -> None:
+    dark = Image.new("I;16", (8, 8), 200)
+    assert load_rgb(save(tmp_path / "a.png", dark)).getpixel((0, 0)) == (1, 1, 1)
+
+
+def test_cmyk_and_one_bit(tmp_path: Path) -> None:
+    cmyk = load_rgb(save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), quality=95))
+    red, green, _ = cmyk.getpixel((4, 4))  # type: ignore[misc]
+    assert red > 200 > 80 > green
+    bits = load_rgb(save(tmp_path / "b.png", Image.new("1", (8, 8), 1)))
+    assert bits.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_colour_profiles_are_turned_to_srgb_and_broken_ones_ignored(tmp_path: Path) -> None:
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = save(tmp_path / "a.png", Image.new("RGB", (8, 8), (10, 200, 30)), icc_profile=lab)
+    assert load_rgb(path).getpixel((0, 0)) == pytest.approx((10, 200, 30), abs=2)
+    broken = save(tmp_path / "b.png", Image.new("RGB", (8, 8), (10, 200, 30)), icc_profile=b"nonsense")
+    assert load_rgb(broken).getpixel((0, 0)) == (10, 200, 30)
+
+
+def test_only_the_first_frame_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    path = tmp_path / "a.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], lossless=True)
+    assert load_rgb(path).getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_cut_short_is_seen_from_lengths(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a.{suffix}", Image.effect_noise((200, 200), 80).convert("RGB"))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(PictureError, match=r"cut short|is not a picture|cannot be read"):
+        read_header(path)
+
+
+def test_a_jpeg_cut_short_is_found_by_decoding(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.effect_noise((400, 400), 80).convert("RGB"))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert read_header(path).width == 400
+    with pytest.raises(PictureError, match="damaged"):
+        check_decodes(path)
+    with pytest.raises(PictureError, match="damaged"):
+        load_rgb(path)
+
+
+def test_bytes_behind_the_picture_do_no_harm(tmp_path: Path) -> None:
+    """Phones append films to photographs."""
+    for suffix in ("jpg", "png"):
+        path = save(tmp_path / f"a.{suffix}", Image.new("RGB", (40, 20), "red"))
+        path.write_bytes(path.read_bytes() + bytes(200_000))
+        assert read_header(path).width == 40
+        check_decodes(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("a.png", b"", "empty"),
+        ("a.png", b"<html><body>Please log in</body></html>", "not a picture"),
+        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(50), "not a picture|cannot be read"),
+        ("a.png", b"8BPS" + bytes(100), "not a picture"),
+        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        ("a.png", b"GIF89a" + bytes(100), "not a picture"),
+        ("a.tif", b"II*\0\x08\0\0\0\xff\xff" + bytes(60), "not a picture|cannot be read"),
+    ],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, data: bytes, why: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(PictureError, match=why):
+        read_header(path)
+
+
+@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (13_000, 13_000), (8_001, 8_001)])
+def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path, width: int, height: int) -> None:
+    path = png_of_size(tmp_path / "a.png", width, height)
+    with pytest.raises(PictureError, match="64 megapixels"):
+        read_header(path)
+    with pytest.raises(PictureError):
+        load_rgb(path)
+    assert width * height > PIXEL_LIMIT
+
+
+def test_a_text_bomb_in_a_png_is_never_unpacked(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "a" * 50_000_000, zip=True)
+    path = save(tmp_path / "a.png", Image.new("RGB", (8, 8)), pnginfo=info)
+    with pytest.raises(PictureError, match="cannot be read as a picture"):
+        read_header(path)
+
+
+def test_a_pipe_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PictureError, match="regular file"):
+        read_header(tmp_path / "a.png")
+
+
+def test_a_missing_file_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(PictureError, match="No such file"):
+        read_header(tmp_path / "a.png")
