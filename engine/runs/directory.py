@@ -200,15 +200,7 @@ def open_run(home: Path, name_or_path: str) -> RunDirectory:
 
     Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it.
     """
-    if name_or_path == "latest":
-        runs = list_runs(home)
-        if not runs:
-            raise UsageError(f"There are no runs in {home}.", "loratui train FOLDER --preset NAME makes one.")
-        return runs[0]
-    looks_like_path = os.sep in name_or_path or name_or_path in (".", "..")
-    path = Path(name_or_path).resolve() if looks_like_path else home / "runs" / name_or_path
-    if (not looks_like_path and not RUN_NAME.fullmatch(name_or_path)) or not _is_run(path):
-        raise _no_such_run(home, name_or_path)
+    path = _find_run(home, name_or_path)
     made_by = _read_marker(path).get("format")
     if isinstance(made_by, int) and made_by > FORMAT:
         raise UsageError(
@@ -248,6 +240,21 @@ def _fill(folder: Path, name: str, recipe_toml: str, effective_toml: str, ledger
     durable.write_file(new.effective, effective_toml.encode("utf-8"), durable=False)
     durable.write_json(new.dataset, ledger, durable=False)
     durable.write_json(new.marker, {"format": FORMAT, "name": name, "created": round(time.time(), 3)}, durable=False)
+
+
+def _find_run(home: Path, name_or_path: str) -> Path:
+    if name_or_path == "latest":
+        runs = list_runs(home)
+        if not runs:
+            raise UsageError(f"There are no runs in {home}.", "loratui train FOLDER --preset NAME makes one.")
+        return runs[0].path
+    if os.sep in name_or_path or name_or_path in (".", ".."):
+        path = Path(name_or_path).resolve() if "\0" not in name_or_path else Path()
+    else:
+        path = home / "runs" / (name_or_path if RUN_NAME.fullmatch(name_or_path) else "")
+    if not _is_run(path):
+        raise _no_such_run(home, name_or_path)
+    return path
 
 
 def _is_run(path: Path) -> bool:

@@ -22,11 +22,13 @@ Status = Literal["starting", "running", "paused", "stopped", "done", "failed", "
 STALLED_AFTER_S = 10.0
 """A trainer writes at least a heartbeat each 5 s; two missing ones are shown."""
 START_TAKES_S = 180.0
-"""Loading torch from a slow volume may take minutes before the trainer says anything."""
+"""Loading torch from a slow volume may take minutes in which the trainer can say nothing."""
 ELSEWHERE_STALE_S, ELSEWHERE_DEAD_S = 30.0, 600.0
 """Locks do not reach across machines: a run that another machine owns is judged by the age of its last event."""
 
 _WRITE_EVERY_S = 5.0
+_END_OF_LOG = 8192
+"""Bytes of the log that tell how a run stands: some fifty events."""
 _SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
 
 
@@ -142,7 +144,7 @@ def summarise(run: RunDirectory) -> RunSummary:
     owner = lock.read_owner(run.lock)
     held = lock.is_held(run.lock)
     job = (owner.job if owner else "train") if held else ""
-    events = last_events(run.events_of(job))
+    events = last_events(run.events_of(job), _END_OF_LOG)
     quiet_s = max(0.0, time.time() - events[-1].ts) if events else max(0.0, time.time() - (owner.since if owner else 0.0))
     verdict = judge(events, held=held, quiet_s=quiet_s, owner=owner, name=run.name)
     if not held and not job:
@@ -163,11 +165,13 @@ def summarise(run: RunDirectory) -> RunSummary:
 def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
     """How a run stands, from the last events of its log, its lock, and the seconds since the last event."""
     last = events[-1] if events else None
-    told = last is not None and last.type not in _SUPERVISORS_TYPES
     if held:
-        if told:
-            return Verdict("stalled" if quiet_s > STALLED_AFTER_S else "running", _silence(quiet_s, STALLED_AFTER_S))
-        return Verdict("stalled" if quiet_s > START_TAKES_S else "starting", _silence(quiet_s, START_TAKES_S))
+        told = last is not None and last.type not in _SUPERVISORS_TYPES
+        loading = not told or (last is not None and last.get("phase") == "loading")
+        limit_s = START_TAKES_S if loading else STALLED_AFTER_S
+        if quiet_s > limit_s:
+            return Verdict("stalled", f"No word from the trainer for {quiet_s:.0f} s.")
+        return Verdict("running" if told else "starting")
     if last is not None and last.type == "run_finished":
         return _as_finished(last)
     if owner is not None and owner.supervisor.host != lock.host_name() and quiet_s < ELSEWHERE_DEAD_S:
@@ -225,10 +229,6 @@ def _why_interrupted(last: Event | None, owner: lock.Owner | None) -> str:
     if owner is not None and owner.supervisor.boot_id != lock.boot_id():
         return "The machine was restarted while it ran."
     return "Its processes are gone without a word: killed, perhaps for lack of memory, or the container was restarted."
-
-
-def _silence(quiet_s: float, limit_s: float) -> str:
-    return f"No word from the trainer for {quiet_s:.0f} s." if quiet_s > limit_s else ""
 
 
 def _fits(value: Any, default: Any) -> bool:

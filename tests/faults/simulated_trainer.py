@@ -1,8 +1,9 @@
 """A simulated trainer: does what is listed for this attempt in RUN/simulated.json, or else in the environment variable
 SIMULATED_TRAINER, with the real log, lock and control files.
 
-Actions: ["steps", n] up to step n, ["checkpoint", n], ["exit", code], ["kill", signal], ["print", text], ["fail", code,
-message, remedy], ["picture", name], ["serve"] (wait for commands and SIGTERM), ["hang"], ["raise"], ["final"].
+Actions: ["steps", n] up to step n, ["slowly", n, seconds] with a checkpoint after each step, ["checkpoint", n],
+["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy], ["picture", name], ["serve"] (wait for
+commands and SIGTERM), ["hang"], ["raise"], ["final"].
 """
 
 from __future__ import annotations
@@ -53,6 +54,12 @@ def main() -> int:
                 path = f"validation/{values[0]}"
                 (run.path / path).write_bytes(b"x")
                 log.append("picture_written", path=path, prompt="p", strength=1.0, seed=1)
+            elif action == "slowly":
+                while step < values[0] and not stopping:
+                    step += 1
+                    log.append("step", step=step, image_step=2 * step, epoch=1, loss=1 / step, step_s=values[1])
+                    time.sleep(values[1])
+                    checkpoint(step, "time")
             elif action == "print":
                 print(values[0], flush=True)
             elif action == "fail":

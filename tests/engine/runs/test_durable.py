@@ -202,3 +202,53 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(data[:3])))
     durable.write_file(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+@pytest.fixture
+def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is made to last, and what is renamed, in order: power loss keeps only what was synced before."""
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(fd: int) -> None:
+        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{fd}')).name}")  # noqa: PTH115 - the link's text is wanted
+        fsync(fd)
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append(f"rename to {target.name}")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    return done
+
+
+def test_a_durable_file_is_synced_before_it_gets_its_name_and_the_name_after(tmp_path: Path, order: list[str]) -> None:
+    durable.write_file(tmp_path / "state.json", b"x")
+    temporary, *rest = order
+    assert temporary.startswith("sync .state.json.")
+    assert rest == ["rename to state.json", f"sync {tmp_path.name}"]
+    order.clear()
+    durable.write_file(tmp_path / "state.json", b"x", durable=False)
+    assert order == ["rename to state.json"]
+
+
+def test_a_folder_is_synced_in_all_its_parts_before_it_gets_its_name(tmp_path: Path, order: list[str]) -> None:
+    with durable.building(tmp_path / "step") as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "c").write_text("c")
+        (folder / "a").write_text("a")
+        (folder / "b").write_text("b")
+        name = folder.name
+    renamed = order.index("rename to step")
+    assert set(order[:renamed]) == {"sync a", "sync b", "sync c", "sync deep", f"sync {name}"}
+    assert order.index("sync c") < order.index("sync deep") < order.index(f"sync {name}")
+    assert order[renamed + 1 :] == [f"sync {tmp_path.name}"]
+
+
+def test_removing_lets_the_name_go_before_the_content(tmp_path: Path, order: list[str]) -> None:
+    (tmp_path / "run").mkdir()
+    durable.remove_tree(tmp_path / "run")
+    first, second = order
+    assert first.startswith("rename to .run.")
+    assert second == f"sync {tmp_path.name}"

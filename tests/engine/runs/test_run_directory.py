@@ -157,7 +157,7 @@ def test_a_run_is_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.
     assert open_run(tmp_path / "other", ".").path == run.path
 
 
-@pytest.mark.parametrize("wrong", ["nosuch", "..", "../..", "/", "", "a/b", "x\0y", "-n", "--help"])
+@pytest.mark.parametrize("wrong", ["nosuch", "..", "../..", "/", "", "a/b", "x\0y", "a/\0", "-n", "--help"])
 def test_what_is_no_run_is_refused(tmp_path: Path, wrong: str) -> None:
     make(tmp_path)
     with pytest.raises(UsageError, match="There is no run"):
