@@ -113,7 +113,7 @@ def _exposures(case: _Case) -> Iterator[Advice]:
         epochs = max(1, math.floor(plan.epochs * most / shown))
         message = f"Each picture is shown {shown:.0f} times; beyond {most} this recipe tends to learn the photos by heart."
         yield Advice("too_many_exposures", message, _less(plan, epochs), source)
-    elif shown < least and not _wants_more_epochs(case):
+    elif shown < least and not _wants_more_epochs(case) and not _is_capped(case):
         epochs = math.ceil(plan.epochs * least / shown)
         message = f"Each picture is shown {shown:.0f} times; below {least} the likeness may stay weak."
         yield Advice("too_few_exposures", message, f"Train {epochs} epochs (schedule.epochs={epochs}).", source)
@@ -150,16 +150,22 @@ def _total(case: _Case) -> Iterator[Advice]:
         message = f"{plan.image_steps} image-steps: beyond about {schedule.image_steps_warn} the result was seen to get worse."
         remedy = "Compare the saved epochs, and use the one before it gets worse; or train fewer."
         yield Advice("too_many_image_steps", message, remedy, case.source("schedule.image_steps_warn"))
-    limit = schedule.image_steps_below
-    if schedule.rule == "per_image_small_sets_more" and limit and not schedule.epochs and not schedule.image_steps:
+    if _is_capped(case):
         asked = schedule.exposures * plan.images
-        if asked >= limit:
-            message = (
-                f"{plan.images} pictures × {schedule.exposures} would be {asked} image-steps; they stay under {limit}, "
-                f"so that each picture is shown {plan.exposures_per_image:.0f} times."
-            )
-            remedy = "Choose the best pictures, or another preset for so many."
-            yield Advice("capped", message, remedy, case.source("schedule.image_steps_below"))
+        message = (
+            f"{plan.images} pictures × {schedule.exposures} would be {asked} image-steps; they stay under "
+            f"{schedule.image_steps_below}, so that each picture is shown {plan.exposures_per_image:.0f} times."
+        )
+        remedy = "Choose the best pictures, or another preset for so many."
+        yield Advice("capped", message, remedy, case.source("schedule.image_steps_below"))
+
+
+def _is_capped(case: _Case) -> bool:
+    """Whether guide 004's limit, and not its number for each picture, decides the total."""
+    schedule = case.settings.schedule
+    if schedule.rule != "per_image_small_sets_more" or schedule.epochs or schedule.image_steps:
+        return False
+    return 0 < schedule.image_steps_below <= schedule.exposures * case.plan.images
 
 
 def _rate(case: _Case) -> Iterator[Advice]:

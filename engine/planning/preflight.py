@@ -184,13 +184,15 @@ def check_captions(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
     without = tuple(i.relative for i in scan.training if i.caption is None)
     if without:
         instead = captions.compose(None, dataset.trigger, dataset.class_word)
-        which = "No picture has" if len(without) == len(scan.training) else f"{len(without)} pictures have no"
-        rest = "a caption" if which.startswith("No ") else "caption"
+        if len(without) == len(scan.training):
+            which = "No picture has a caption"
+        else:
+            which = "1 picture has no caption" if len(without) == 1 else f"{len(without)} pictures have no caption"
         shown = f'trained on "{instead}"' if instead else "trained on an empty caption"
         yield Finding(
             "caption_missing",
             "info" if instead else "warning",
-            f"{which} {rest}: {shown}.",
+            f"{which}: {shown}.",
             "A caption tells what in the picture is not the subject.",
             "" if instead else "Name the subject with --trigger and --class.",
             without,

@@ -104,15 +104,15 @@ def read_recipe(path: Path) -> Recipe:
     preset = table.get("preset", "")
     if not isinstance(preset, str):
         raise SchemaError(f"{schema.located(origin, text, '', 'preset')}preset: expected a name in quotes")
+    listed = table.get("changed", [])
+    if not isinstance(listed, list):
+        raise SchemaError(f"{schema.located(origin, text, '', 'changed')}changed: expected a list of keys")
     known = _known(preset)
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
     settings, _ = schema.read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
-    if known or not preset:
-        changed = _changed(settings, preset)
-    else:
-        # The preset is not on this machine; the file's own list says what its owner changed.
-        changed = frozenset(key for key in table.get("changed", ()) if key in schema.KEYS)
-    return Recipe(settings, preset, changed)
+    # Where the preset is not on this machine, the file's own list says what its owner changed.
+    own = frozenset(key for key in listed if key in schema.KEYS)
+    return Recipe(settings, preset, _changed(settings, preset) if known or not preset else own)
 
 
 def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:

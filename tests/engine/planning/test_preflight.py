@@ -1,0 +1,200 @@
+"""Preflight: every check finds its fault, names it, and is silent on a good set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from loratui.engine.dataset.scan import DatasetScan, scan
+from loratui.engine.errors import DatasetError, UsageError
+from loratui.engine.planning import preflight
+from loratui.engine.planning.preflight import Finding, base_path, check
+from loratui.engine.planning.prepare import prepare
+from loratui.engine.planning.recipe import build_recipe
+from loratui.engine.planning.schedule import make_plan
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten captioned pictures of the demo's size."""
+    path = tmp_path / "set"
+    path.mkdir()
+    for at in range(10):
+        Image.new("RGB", (128, 128), "gray").save(path / f"{at}.png")
+        (path / f"{at}.txt").write_text("anafox in a park")
+    return path
+
+
+def findings(folder: Path, home: Path, *sets: str, preset: str = "demo", base: str = "embedded:sd15") -> dict[str, Finding]:
+    recipe = build_recipe(preset, dataset=folder, trigger="anafox", class_word="woman", base=base, sets=sets)
+    found = scan(folder)
+    return {f.id: f for f in check(recipe, found, make_plan(recipe, found), home)}
+
+
+def test_a_good_set_gives_no_finding(folder: Path, tmp_path: Path) -> None:
+    assert findings(folder, tmp_path / "home" / "new") == {}
+
+
+def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.txt").unlink()
+    some = findings(folder, tmp_path)["caption_missing"]
+    assert (some.severity, some.files) == ("info", ("3.png",))
+    assert some.message == '1 picture has no caption: trained on "anafox woman".'
+    for path in folder.glob("*.txt"):
+        path.unlink()
+    every = findings(folder, tmp_path)["caption_missing"]
+    assert every.message == 'No picture has a caption: trained on "anafox woman".'
+    nothing = findings(folder, tmp_path, "dataset.trigger=", "dataset.class_word=")["caption_missing"]
+    assert nothing.severity == "warning"
+    assert "--trigger" in nothing.remedy
+
+
+def test_captions_without_the_trigger_are_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.txt").write_text("Anafox in a park")
+    finding = findings(folder, tmp_path)["trigger_missing"]
+    assert (finding.severity, finding.files) == ("warning", ("3.png",))
+    assert "1 of 10" in finding.message
+
+
+def test_a_broken_picture_is_named_but_does_not_refuse(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:40])
+    (folder / "notes.md").write_text("x")
+    found = findings(folder, tmp_path)
+    assert (found["left_out"].severity, found["left_out"].files) == ("warning", ("3.png",))
+    assert found["left_out"].message.startswith("3.png is")
+    assert found["ignored"].severity == "info"
+
+
+def test_small_and_enlarged_pictures(folder: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (100, 40)).save(folder / "3.png")
+    found = findings(folder, tmp_path)
+    assert found["enlarged"].files == found["small"].files == ("3.png",)
+
+
+@pytest.mark.parametrize(
+    ("preset", "sets", "id"),
+    [
+        ("sdxl-person", (), "family_unsupported"),
+        ("flux-identity-18img", (), "family_unsupported"),
+        ("sd15-character:prodigy", (), "optimizer_unsupported"),
+        ("demo", ("adapter.kind=loha",), "kind_unsupported"),
+    ],
+)
+def test_what_this_version_cannot_train_is_refused(
+    folder: Path, tmp_path: Path, preset: str, sets: tuple[str, ...], id: str
+) -> None:
+    finding = findings(folder, tmp_path, *sets, preset=preset)[id]
+    assert finding.severity == "error"
+    assert finding.remedy
+
+
+def test_settings_that_are_not_acted_on_are_said(folder: Path, tmp_path: Path) -> None:
+    finding = findings(folder, tmp_path, "train_text_encoder=true")["setting_unused"]
+    assert (finding.severity, "text encoder stays" in finding.message) == ("info", True)
+
+
+@pytest.mark.parametrize(
+    ("base", "id"),
+    [
+        ("model.ckpt", "base_format"),
+        ("model.PT", "base_format"),
+        ("pytorch_model.bin", "base_format"),
+        ("flux.gguf", "base_format"),
+        ("/no/such/model", "base_not_found"),
+        ("embedded:nothing", "base_not_found"),
+        ("embedded:../../tests", "base_not_found"),
+        ("SINGLE", "base_single_file"),
+        ("HALF", "base_incomplete"),
+    ],
+)
+def test_bases_that_cannot_be_trained_on(folder: Path, tmp_path: Path, base: str, id: str) -> None:
+    if base == "SINGLE":
+        base = str(tmp_path / "model.safetensors")
+        Path(base).write_bytes(b"x")
+    if base == "HALF":
+        base = str(tmp_path / "half")
+        (tmp_path / "half" / "unet").mkdir(parents=True)
+    finding = findings(folder, tmp_path, base=base)[id]
+    assert finding.severity == "error"
+    assert base in finding.message
+
+
+def test_no_base_at_all(folder: Path, tmp_path: Path) -> None:
+    assert "--base" in findings(folder, tmp_path, "base.model=")["base_missing"].remedy
+
+
+def test_a_base_that_the_hubs_tools_downloaded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert base_path("owner/name") is None
+    folder = tmp_path / "models--owner--name"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc\n")
+    assert base_path("owner/name") is None
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "snapshots" / "abc" / "model_index.json").write_text("{}")
+    assert base_path("owner/name") == folder / "snapshots" / "abc"
+    assert base_path("../owner/name") is None
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_home_is_refused(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "locked"
+    home.mkdir(mode=0o500)
+    assert findings(folder, home / "deeper")["output_not_writable"].severity == "error"
+
+
+def test_a_file_in_the_place_of_the_home_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert findings(folder, tmp_path / "file")["output_not_writable"].severity == "error"
+
+
+def test_a_full_disk_is_seen_before_the_start(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=210_000_000))
+    finding = findings(folder, tmp_path)["disk_full"]
+    assert (finding.severity, "210 MB are free" in finding.message) == ("error", True)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
+    assert "disk_full" not in findings(folder, tmp_path)
+
+
+def test_errors_come_first(folder: Path, tmp_path: Path) -> None:
+    (folder / "3.txt").unlink()
+    (folder / "4.png").write_bytes(b"x")
+    recipe = build_recipe("sdxl-person", dataset=folder)
+    found = scan(folder)
+    severities = [f.severity for f in check(recipe, found, make_plan(recipe, found), tmp_path)]
+    assert severities == sorted(severities, key=["error", "warning", "info"].index)
+    assert set(severities) == {"error", "warning", "info"}
+
+
+def test_prepare_leaves_out_what_does_not_decode_before_it_counts(folder: Path, tmp_path: Path) -> None:
+    for path in folder.glob("*.png"):
+        path.unlink()
+    for at in range(10):
+        Image.effect_noise((300, 300), 60).save(folder / f"{at}.jpg")
+    (folder / "3.jpg").write_bytes((folder / "3.jpg").read_bytes()[:4000])
+    prepared = prepare(build_recipe("demo", dataset=folder, trigger="anafox"), tmp_path)
+    assert (prepared.plan.images, len(prepared.scan.images), prepared.errors) == (9, 9, ())
+    assert "3.jpg" in {name for f in prepared.findings if f.id == "left_out" for name in f.files}
+
+
+def test_prepare_takes_trigger_and_class_from_the_folder(folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "7_anafox woman")
+    prepared = prepare(build_recipe("demo", dataset=tmp_path / "7_anafox woman"), tmp_path)
+    assert prepared.recipe.settings.dataset.trigger == "anafox"
+    assert prepared.plan.repeats == 7
+
+
+def test_prepare_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No folder"):
+        prepare(build_recipe("demo"), tmp_path)
+    with pytest.raises(DatasetError, match="no such folder"):
+        prepare(build_recipe("demo", dataset=tmp_path / "nowhere"), tmp_path)
+
+
+def test_an_empty_scan_never_reaches_the_checks(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError):
+        make_plan(build_recipe("demo"), DatasetScan(tmp_path, (), (), (), ()))
