@@ -330,7 +330,10 @@ def resolve_key(dotted: str, origin: str = "") -> str:
             return owners[0]
         if owners:
             raise SchemaError(f"{origin}{dotted}: this could mean {' or '.join(owners)}; write the section too")
-    raise SchemaError(f"{origin}{dotted}: no such setting{nearest(dotted, KEYS)}")
+    by_leaf = {k.rsplit(".", 1)[1]: k for k in KEYS}
+    alike = difflib.get_close_matches(leaf, by_leaf, n=1, cutoff=0.6)
+    hint = nearest(dotted, KEYS) or (f"; did you mean {by_leaf[alike[0]]}?" if alike else "")
+    raise SchemaError(f"{origin}{dotted}: no such setting{hint}")
 
 
 def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
