@@ -53,7 +53,7 @@ class Size:
     checked: int
 
 
-FULL = Size(100_000, 40_000, 4_000, 64, 9_000, 256, 3_000, 256, 256)
+FULL = Size(100_000, 40_000, 3_500, 64, 14_000, 256, 3_000, 256, 256)
 TOY = Size(250, 250, 4, 4, 4, 4, 4, 16, 2)
 
 
@@ -218,7 +218,13 @@ def sample(pipeline: Any, prompts: list[str], *, seed: int, steps: int = 20, gui
         part = prompts[start : start + 64]
         generators = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
         images = pipeline(
-            part, num_inference_steps=steps, guidance_scale=guidance, height=128, width=128, generator=generators, output_type="np"
+            part,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            height=128,
+            width=128,
+            generator=generators,
+            output_type="np",
         ).images
         done.append((images * 255).round().astype(np.uint8))
     return np.concatenate(done)

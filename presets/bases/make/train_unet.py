@@ -61,9 +61,7 @@ def new_unet() -> Any:
     )
 
 
-def train_unet(
-    latents: Tensor, texts: Tensor, empty: Tensor, tokenizer: Any, *, steps: int, batch: int, compiled: bool = False
-) -> tuple[Any, Any]:
+def train_unet(latents: Tensor, texts: Tensor, empty: Tensor, tokenizer: Any, *, steps: int, batch: int) -> tuple[Any, Any]:
     """Train on scaled latents (n, 4, 32, 32) and the tokens of their captions (n, captions, 77); `empty` are those of "".
 
     Loss weighted by min-SNR with gamma 5 (Hang et al. 2023, for epsilon: min(SNR, 5) / SNR), offset noise, a tenth of the
@@ -73,7 +71,7 @@ def train_unet(
     unet = new_unet().to(device, memory_format=torch.channels_last)
     text_encoder = new_text_encoder(tokenizer).to(device)
     log("UNet:", count_parameters(unet), "parameters; text encoder:", count_parameters(text_encoder))
-    predict = torch.compile(unet) if compiled else unet
+    predict = torch.compile(unet) if device.type == "cuda" else unet
     betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, TIMESTEPS) ** 2
     kept = torch.cumprod(1 - betas, 0).to(device)
     signal, noise_level, snr = kept.sqrt(), (1 - kept).sqrt(), kept / (1 - kept)
