@@ -1,7 +1,11 @@
-"""The real supervisor over a simulated trainer: `simulated_supervisor.py RUN JOB TRAINER...`."""
+"""The real supervisor over a simulated trainer: `simulated_supervisor.py RUN JOB TRAINER...`.
+
+With SIGNAL_AT_START in the environment it gets that signal just before it starts the first trainer.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +14,14 @@ from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.supervisor import supervise
 
+
+def started() -> None:
+    """Says so, and lets the signal come."""
+    print("ready", flush=True)
+    if number := os.environ.get("SIGNAL_AT_START"):
+        os.kill(os.getpid(), int(number))
+
+
 if __name__ == "__main__":
     run, job, command = RunDirectory(Path(sys.argv[1])), sys.argv[2], sys.argv[3:]
     try:
@@ -17,4 +29,4 @@ if __name__ == "__main__":
     except LoratuiError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
-    sys.exit(supervise(run, job, held, command=command, restart_after_s=0.05, started=lambda: print("ready", flush=True)))
+    sys.exit(supervise(run, job, held, command=command, restart_after_s=0.05, started=started))

@@ -3,7 +3,7 @@ SIMULATED_TRAINER, with the real log, lock and control files.
 
 Actions: ["steps", n] up to step n, ["slowly", n, seconds] with a checkpoint after each step, ["checkpoint", n],
 ["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy], ["picture", name], ["serve"] (wait for
-commands and SIGTERM), ["hang"], ["raise"], ["final"].
+commands and SIGTERM), ["promise"] (acknowledge one command without doing it), ["hang"], ["raise"], ["final"].
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ def main() -> int:
             elif action == "kill":
                 os.kill(os.getpid(), values[0])
                 time.sleep(60)
+            elif action == "promise":
+                while not (commands := inbox.poll()):
+                    time.sleep(0.01)
+                inbox.acknowledge(commands[0], True, "It will be done.")
             elif action == "exit":
                 return int(values[0])
             elif action == "raise":

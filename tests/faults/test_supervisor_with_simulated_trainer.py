@@ -160,6 +160,30 @@ def test_progress_earns_new_restarts(run: RunDirectory, supervised: Callable[...
     assert len(of_type(run, "trainer_started")) == 7
 
 
+def test_a_new_checkpoint_starts_the_count_of_restarts_anew(run: RunDirectory, supervised: Callable[..., Any]) -> None:
+    killed = [["kill", 9]]
+    assert end(supervised(killed, killed, [["checkpoint", 10], ["kill", 9]], killed, killed, [["exit", 0]])) == 0
+
+
+def test_a_stop_before_the_first_trainer_starts_none(
+    run: RunDirectory, supervised: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNAL_AT_START", "15")
+    assert end(supervised([["serve"]])) == 143
+    assert finished(run).get("status") == "stopped"
+    assert of_type(run, "run_started") == []
+
+
+def test_a_trainer_killed_while_it_keeps_its_promise_to_stop_is_not_restarted(
+    run: RunDirectory, supervised: Callable[..., Any]
+) -> None:
+    process = supervised([["steps", 3], ["promise"], ["kill", 9]])
+    trainer_is_up(run)
+    control.send(run, "pause")
+    assert end(process) == 10
+    assert finished(run).get("status") == "paused"
+
+
 def test_sigterm_to_the_supervisor_lets_the_trainer_save_first(run: RunDirectory, supervised: Callable[..., Any]) -> None:
     process = supervised([["steps", 5], ["serve"]])
     trainer_is_up(run)
