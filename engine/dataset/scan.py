@@ -6,7 +6,7 @@ import dataclasses
 import re
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,6 +251,7 @@ class _Reader:
 
     def _read_files(self, folder: _Folder, files: Sequence[Path]) -> None:
         caption_files = {p.name: p for p in files if p.suffix.lower() in CAPTION_SUFFIXES}
+        by_lower = {name.lower(): name for name in caption_files}
         used: set[str] = set()
         for path in files:
             suffix = path.suffix.lower()
@@ -259,7 +260,7 @@ class _Reader:
             if suffix not in pictures.SUFFIXES:
                 self._leave_out(path, _not_a_picture(suffix), picture=suffix in _KNOWN_UNREAD)
                 continue
-            candidates = _caption_names(path, caption_files)
+            candidates = _caption_names(path, caption_files, by_lower)
             used.update(candidates)
             self._read_picture(folder, path, [caption_files[name] for name in candidates])
         for name in caption_files.keys() - used:
@@ -339,9 +340,11 @@ def _not_a_picture(suffix: str) -> str:
     return _KNOWN_UNREAD.get(suffix, "is not a picture or caption")
 
 
-def _caption_names(picture: Path, caption_files: dict[str, Path]) -> list[str]:
-    """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`."""
-    by_lower = {name.lower(): name for name in caption_files}
+def _caption_names(picture: Path, caption_files: Mapping[str, Path], by_lower: Mapping[str, str]) -> list[str]:
+    """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`.
+
+    `by_lower` finds names whose case differs.
+    """
     found: list[str] = []
     for suffix in CAPTION_SUFFIXES:
         for stem in (picture.stem, picture.name):

@@ -134,9 +134,9 @@ def training_image_steps(settings: Settings, plan: Plan, known: FamilyFigures) -
 
 
 def sample_count(settings: Settings, plan: Plan) -> int:
-    """How many sample pictures a run makes."""
+    """How many sample pictures a run makes: each so many image-steps, always at the end, and before it if wanted."""
     every = settings.samples.every_image_steps or plan.image_steps_per_epoch
-    times = plan.image_steps // every + int(settings.samples.before_training)
+    times = math.ceil(plan.image_steps / every) + int(settings.samples.before_training)
     return times * len(settings.samples.prompts)
 
 

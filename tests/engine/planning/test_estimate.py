@@ -154,6 +154,8 @@ def test_samples_are_counted() -> None:
     assert sample_count(recipe.settings, plan_for_counts(recipe, 18)) == 22  # before, and after each of 10 epochs: 2
     none_before = build_recipe("demo", sets=("before_training=false", "every_image_steps=0"))
     assert sample_count(none_before.settings, plan_for_counts(none_before, 5)) == 20
+    rarely = build_recipe("demo", sets=("before_training=false", "every_image_steps=1000"))
+    assert sample_count(rarely.settings, plan_for_counts(rarely, 18)) == 4  # at 1 000, and at the end
 
 
 def test_a_measured_run_replaces_the_table() -> None:
