@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     faulthandler.enable()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever fetched while training
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait by spinning take the cores from whatever else runs here; a step then takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     requests = Requests()
     requests.install()
     run = RunDirectory(args.run.resolve())
