@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 from loratui.presets import schema
 from loratui.presets.schema import SchemaError, Settings
+from loratui.presets.toml_file import located, read_settings, read_toml
 
 SHIPPED = Path(__file__).resolve().parent
 
@@ -146,7 +146,7 @@ def _read_file(path: Path, below: tuple[Path, ...]) -> Preset:
     name = str(table.get("name", path.stem))
     _check_top_level(table, _TOP_LEVEL, origin, text)
     if name != path.stem:
-        raise SchemaError(f"{schema.located(origin, text, '', 'name')}name: {name!r} differs from the file's name")
+        raise SchemaError(f"{located(origin, text, '', 'name')}name: {name!r} differs from the file's name")
     if not shipped and (SHIPPED / path.name).exists():
         raise SchemaError(f"{origin}: {name} is the name of a preset that comes with loratui; rename the file")
 
@@ -166,33 +166,10 @@ def _read_file(path: Path, below: tuple[Path, ...]) -> Preset:
     return _with_variants(own, table.get("variants", {}), origin, text, shipped=shipped)
 
 
-def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """Source and table of a TOML file of this program's format.
-
-    Raises `SchemaError` for a file that cannot be read, is no TOML, or has a newer format.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SchemaError(f"{path}: is not UTF-8 text") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SchemaError(f"{path}: is not valid TOML: {error}") from None
-    version = table.get("format", schema.FORMAT)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise SchemaError(f"{schema.located(str(path), text, '', 'format')}format: expected {schema.FORMAT}")
-    if version > schema.FORMAT:
-        raise SchemaError(f"{path}: has format {version}; this loratui reads up to {schema.FORMAT}: use a newer loratui")
-    return text, table
-
-
 def _parent(table: Mapping[str, Any], path: Path, below: tuple[Path, ...], text: str) -> Preset | None:
     if "extends" not in table:
         return None
-    at = schema.located(str(path), text, "", "extends")
+    at = located(str(path), text, "", "extends")
     wanted = table["extends"]
     if not isinstance(wanted, str):
         raise SchemaError(f"{at}extends: expected the name of a preset in quotes")
@@ -215,7 +192,7 @@ def _values(
     """Settings, set keys and reasons of one table laid over `below`; `prefix` is the TOML path of a variant."""
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
     start = below.settings if below else Settings()
-    settings, own_keys = schema.read_settings(sections, start=start, origin=origin, text=text, prefix=prefix)
+    settings, own_keys = read_settings(sections, start=start, origin=origin, text=text, prefix=prefix)
     own = _reasons(table.get("why", {}), own_keys, origin, text, prefix)
     silent = sorted(own_keys - own.keys())
     if silent and shipped:
@@ -227,7 +204,7 @@ def _values(
 
 def _reasons(given: Any, own_keys: frozenset[str], origin: str, text: str, prefix: str) -> dict[str, Reason]:
     if not isinstance(given, Mapping):
-        raise SchemaError(f"{schema.located(origin, text, '', f'{prefix}why')}why: expected a section [why]")
+        raise SchemaError(f"{located(origin, text, '', f'{prefix}why')}why: expected a section [why]")
     reasons: dict[str, Reason] = {}
     for dotted, reason in given.items():
         problem = ""
@@ -238,14 +215,14 @@ def _reasons(given: Any, own_keys: frozenset[str], origin: str, text: str, prefi
         elif not (isinstance(reason, Mapping) and set(reason) == {"text", "source"}):
             problem = f'why.{dotted}: expected {{ text = "…", source = "…" }}'
         if problem:
-            raise SchemaError(f"{schema.located(origin, text, f'{prefix}why', dotted)}{problem}")
+            raise SchemaError(f"{located(origin, text, f'{prefix}why', dotted)}{problem}")
         reasons[dotted] = Reason(str(reason["text"]), str(reason["source"]))
     return reasons
 
 
 def _with_variants(base: Preset, tables: Any, origin: str, text: str, *, shipped: bool) -> Preset:
     if not isinstance(tables, Mapping):
-        raise SchemaError(f"{schema.located(origin, text, '', 'variants')}variants: expected sections [variants.NAME]")
+        raise SchemaError(f"{located(origin, text, '', 'variants')}variants: expected sections [variants.NAME]")
     variants: dict[str, Preset] = {}
     for short, table in tables.items():
         prefix = f"variants.{short}."
@@ -272,16 +249,16 @@ def _check_top_level(table: Mapping[str, Any], known: tuple[str, ...], origin: s
     for key in table:
         if key not in known and key not in schema.SECTIONS:
             near = schema.nearest(key, (*known, *schema.SECTIONS))
-            at = schema.located(origin, text, prefix.rstrip("."), key)
+            at = located(origin, text, prefix.rstrip("."), key)
             raise SchemaError(f"{at}{prefix}{key}: no such key or section{near}")
     if not isinstance(table.get("front", False), bool):
-        raise SchemaError(f"{schema.located(origin, text, '', 'front')}front: expected true or false")
+        raise SchemaError(f"{located(origin, text, '', 'front')}front: expected true or false")
 
 
 def _text(table: Mapping[str, Any], key: str, default: str, origin: str, text: str) -> str:
     value = table.get(key, default)
     if not isinstance(value, str):
-        raise SchemaError(f"{schema.located(origin, text, '', key)}{key}: expected text in quotes")
+        raise SchemaError(f"{located(origin, text, '', key)}{key}: expected text in quotes")
     return value
 
 

@@ -197,6 +197,11 @@ def check_captions(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
             "" if instead else "Name the subject with --trigger and --class.",
             without,
         )
+    named_by_folders = all(c.name for c in scan.concepts if not c.regularisation)
+    if not dataset.trigger and not named_by_folders and dataset.subject in ("person", "character"):
+        message = f"No trigger word is set, so no word is known to stand for the {dataset.subject}."
+        why = "The trigger is what calls the subject up later, and names the files (guide 000)."
+        yield Finding("trigger_absent", "warning", message, why, "Give the made-up word of the captions with --trigger.")
     lacking = tuple(
         i.relative for i in scan.training if i.caption and not captions.contains_trigger(i.caption, dataset.trigger)
     )

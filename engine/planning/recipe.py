@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loratui.presets import Preset, load_preset, read_toml, schema
+from loratui.presets import Preset, load_preset, schema
 from loratui.presets.schema import SchemaError, Settings
+from loratui.presets.toml_file import located, read_settings, read_toml
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
@@ -99,17 +100,17 @@ def read_recipe(path: Path) -> Recipe:
     origin = str(path)
     for key in table:
         if key not in _TOP_LEVEL and key not in schema.SECTIONS:
-            at = schema.located(origin, text, "", key)
+            at = located(origin, text, "", key)
             raise SchemaError(f"{at}{key}: no such key or section{schema.nearest(key, (*_TOP_LEVEL, *schema.SECTIONS))}")
     preset = table.get("preset", "")
     if not isinstance(preset, str):
-        raise SchemaError(f"{schema.located(origin, text, '', 'preset')}preset: expected a name in quotes")
+        raise SchemaError(f"{located(origin, text, '', 'preset')}preset: expected a name in quotes")
     listed = table.get("changed", [])
     if not isinstance(listed, list):
-        raise SchemaError(f"{schema.located(origin, text, '', 'changed')}changed: expected a list of keys")
+        raise SchemaError(f"{located(origin, text, '', 'changed')}changed: expected a list of keys")
     known = _known(preset)
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
-    settings, _ = schema.read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
+    settings, _ = read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
     # Where the preset is not on this machine, the file's own list says what its owner changed.
     own = frozenset(key for key in listed if key in schema.KEYS)
     return Recipe(settings, preset, _changed(settings, preset) if known or not preset else own)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from loratui.presets import schema
 from loratui.presets.schema import KEYS, SchemaError, Settings
+from loratui.presets.toml_file import read_settings
 
 
 def test_every_key_has_help_and_a_default_that_fits() -> None:
@@ -20,7 +21,7 @@ def test_every_key_has_help_and_a_default_that_fits() -> None:
 
 
 def test_all_keys_survive_a_round_trip() -> None:
-    settings, keys = schema.read_settings(schema.to_table(Settings()))
+    settings, keys = read_settings(schema.to_table(Settings()))
     assert settings == Settings()
     assert keys == frozenset(KEYS)
 
@@ -95,7 +96,7 @@ def test_wrong_values_say_what_was_expected(typed: str, complaint: str) -> None:
 )
 def test_errors_in_files_name_the_line(source: str, complaint: str) -> None:
     with pytest.raises(SchemaError, match=complaint):
-        schema.read_settings(tomllib.loads(source), origin="f.toml", text=source)
+        read_settings(tomllib.loads(source), origin="f.toml", text=source)
 
 
 @given(st.sampled_from(sorted(KEYS)), st.text(max_size=40))

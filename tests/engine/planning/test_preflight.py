@@ -60,6 +60,17 @@ def test_captions_without_the_trigger_are_named(folder: Path, tmp_path: Path) ->
     assert "1 of 10" in finding.message
 
 
+def test_a_missing_trigger_is_said_unless_folders_name_the_concepts(folder: Path, tmp_path: Path) -> None:
+    assert "--trigger" in findings(folder, tmp_path, "dataset.trigger=")["trigger_absent"].remedy
+    assert "trigger_absent" not in findings(folder, tmp_path, "dataset.trigger=", "subject=style")
+    for name in ("10_anafox", "10_bobcat"):
+        (folder / name).mkdir()
+        Image.new("RGB", (128, 128)).save(folder / name / "a.png")
+    for path in folder.glob("*.*"):
+        path.unlink()
+    assert "trigger_absent" not in findings(folder, tmp_path, "dataset.trigger=")
+
+
 def test_a_broken_picture_is_named_but_does_not_refuse(folder: Path, tmp_path: Path) -> None:
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:40])
     (folder / "notes.md").write_text("x")
