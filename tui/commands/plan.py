@@ -167,6 +167,108 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     for finding in shown:
         yield ""
         yield f"{finding.severity}: {finding.message}"
+        yield from (f"  {line}" for line in (finding.remedy, finding.why) if line)
+
+
+def _counts(args: argparse.Namespace) -> tuple[int, ...]:
+    """Pictures of each concept that were given instead of a folder; empty if none were.
+
+    Raises `UsageError` for numbers that cannot be meant.
+    """
+    if args.images is None and args.concept_images is None:
+        return ()
+    if args.dataset or args.dataset_option:
+        given = args.dataset or args.dataset_option
+        if not given.endswith(".toml"):
+            raise UsageError(f"A folder ({given}) and a number of pictures were given.", "Give one of them.")
+    if args.concept_images is None:
+        counts: tuple[int, ...] = (args.images,)
+    else:
+        words = args.concept_images.split(",")
+        if not all(word.strip().isdecimal() for word in words):
+            raise UsageError(f"--concept-images {args.concept_images}: expected numbers such as 51,43,32.")
+        counts = tuple(int(word) for word in words)
+        if args.images is not None and args.images != sum(counts):
+            raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
+    if min(counts) < 1 or sum(counts) > MOST_IMAGES:
+        raise UsageError(f"{min(counts)} pictures cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}.")
+    return counts
+
+
+def this_machine() -> Machine:
+    """What the estimate needs of the machine that this runs on."""
+    cards, memory = hardware.gpus(), hardware.ram()
+    largest = max(cards, key=lambda gpu: gpu.total_gib, default=None)
+    return Machine(
+        gpu=largest.name if largest else "",
+        vram_gib=largest.total_gib if largest else None,
+        ram_gib=memory.total_gib or None,
+    )
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes the recipe to a new file.
+
+    Raises `UsageError` if there is one already, or it cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path}: there is a file already.", "Give another name with --save.") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(recipe.to_toml())
+
+
+def as_json(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The stable keys of `loratui plan --json`."""
+    return {
+        **plan.to_json(),
+        "preset": recipe.preset,
+        "estimate": cost.to_json(),
+        "findings": [asdict(finding) for finding in findings],
+        "changed": {key: _plain(schema.get(recipe.settings, key)) for key in sorted(recipe.changed)},
+        "settings": schema.to_table(recipe.settings),
+    }
+
+
+def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding]) -> Iterator[str]:
+    """The plan for people, line by line."""
+    settings = recipe.settings
+    yield plan.formula
+    yield ""
+    band = f"  ({plan.image_band})" if plan.image_band else ""
+    yield _row("pictures", text.number(plan.images), band)
+    if len(plan.concepts) > 1:
+        for concept in plan.concepts:
+            mark = ", set by its folder" if concept.from_folder else ""
+            yield _row(f"  {concept.name}", text.number(concept.images), f"  × {text.number(concept.repeats)} repeats{mark}")
+    else:
+        mark = "  (set by its folder)" if plan.concepts[0].from_folder else ""
+        yield _row("repeats", text.number(plan.repeats), mark)
+    if plan.regularisation_images:
+        yield _row("regularisation", text.number(plan.regularisation_images), "  pictures, matched to the others")
+    yield _row("epochs", text.number(plan.epochs))
+    yield _row("image-steps", text.number(plan.image_steps), f"  ({plan.exposures_per_image:.4g} for each picture)")
+    yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")
+    if len(plan.buckets) > 1:
+        yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))
+    scale = (
+        f"  (alpha {settings.adapter.effective_alpha:g} / rank {settings.adapter.rank} × {settings.optimizer.learning_rate:g})"
+    )
+    yield _row("learning rate", f"{plan.effective_learning_rate:.3g}", scale)
+    yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({cost.lora.modules} layers)")
+    yield _row(
+        "disk", text.size(cost.disk.run), f"  and a download of {text.size(cost.disk.download)}" if cost.disk.download else ""
+    )
+    yield ""
+    yield from _costs(cost, elsewhere=not settings.base.model.startswith("embedded:"))
+    yield from _marks(recipe)
+    shown = findings or [Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings]
+    for finding in shown:
+        yield ""
+        yield f"{finding.severity}: {finding.message}"
         if finding.why or finding.remedy:
             yield f"  {finding.remedy}{_source(finding.why)}"
 
@@ -205,10 +307,6 @@ def _row(name: str, value: str, more: str = "") -> str:
 
 def _range(values: Range) -> str:
     return "–".join(f"{value:.0f}" if value >= 10 else f"{value:g}" for value in values)
-
-
-def _source(why: str) -> str:
-    return f" ({why})" if why else ""
 
 
 def _plain(value: Any) -> Any:
