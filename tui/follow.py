@@ -32,7 +32,7 @@ class Narrator:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._told = state.log_count
-        self._told_step = state.step
+        self._told_place, self._told_phase = state.step, "training"
         self._told_at = float("-inf")
 
     def lines(self, now: float) -> Iterator[str]:
@@ -44,20 +44,25 @@ class Narrator:
         self._told = self._state.log_count
         progress = self._progress(now)
         if progress:
-            self._told_at, self._told_step = now, self._state.step
+            self._told_at = now
             yield f"{text.clock(time.time())}  {clean(_sentence(progress))}"
 
     def _progress(self, now: float) -> str:
-        state, quiet_s = self._state, now - self._told_at
+        """A sentence on how far it is, if it is time for one."""
+        state = self._state
         if state.progress is not None and state.progress.total > 0:
-            done = state.progress
-            return f"{state.status}: {done.done} of {done.total}" if quiet_s >= STEP_LINE_S else ""
-        new_steps = state.step - self._told_step
-        if new_steps <= 0 or quiet_s < STEP_LINE_S:
+            place, total = state.progress.done, state.progress.total
+            sentence = f"{state.status}: {place} of {total}"
+        else:
+            place, total = state.step, state.optimizer_steps
+            sentence = describe_step(state)
+        told = self._told_place if state.phase == self._told_phase else 0
+        quiet_s = now - self._told_at
+        due = place - told >= STEP_SHARE * total or quiet_s >= STEP_LATEST_S
+        if place <= told or quiet_s < STEP_LINE_S or not due:
             return ""
-        if new_steps < STEP_SHARE * state.optimizer_steps and quiet_s < STEP_LATEST_S:
-            return ""
-        return describe_step(state)
+        self._told_place, self._told_phase = place, state.phase
+        return sentence
 
 
 def describe_step(state: RunState) -> str:

@@ -36,8 +36,6 @@ class Outcome:
 class Restart:
     """Go on from the last checkpoint."""
 
-    reason: str
-
 
 @dataclass(frozen=True, slots=True)
 class Finish:
@@ -49,13 +47,31 @@ class Finish:
     advice: str
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the last word on a job says that depends on the job."""
+
+    again: str
+    """The command that goes on with it."""
+    done: str
+    next: str
+    """What to do after a good end."""
+
+
+def words_of(job: str, name: str) -> Words:
+    """The words for a job, `train` or `validate`, of the run called `name`."""
+    if job == "validate":
+        return Words(f"loratui validate {name}", "All pictures are made.", "")
+    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the strength grid.")
+
+
 _FINAL: dict[int, tuple[Ending, str, str]] = {
-    ExitCode.DONE: ("done", "All steps are done.", "loratui validate {name} makes the strength grid."),
-    ExitCode.PAUSED: ("paused", "Paused as asked.", "loratui resume {name} goes on."),
-    ExitCode.TERMINATED: ("stopped", "Stopped as asked.", "loratui resume {name} goes on."),
+    ExitCode.DONE: ("done", "Done.", ""),
+    ExitCode.PAUSED: ("paused", "Paused as asked.", "{again} goes on."),
+    ExitCode.TERMINATED: ("stopped", "Stopped as asked.", "{again} goes on."),
     ExitCode.USAGE: ("failed", "The settings or paths cannot be used.", "Correct them and start a new run."),
     ExitCode.DATASET: ("failed", "The pictures cannot be trained on.", "Correct the folder and start a new run."),
-    ExitCode.DISK: ("failed", "The disk is full or cannot be written.", "Free some space, then: loratui resume {name}"),
+    ExitCode.DISK: ("failed", "The disk is full or cannot be written.", "Free some space, then: {again}"),
     ExitCode.NOT_FINITE: (
         "failed",
         "The numbers were no longer finite.",
@@ -64,35 +80,35 @@ _FINAL: dict[int, tuple[Ending, str, str]] = {
     ExitCode.GPU_LOST: (
         "failed",
         "The GPU no longer answers.",
-        "Restart the machine or move the run to another, then: loratui resume {name}",
+        "Restart the machine or move the run to another, then: {again}",
     ),
     ExitCode.OUT_OF_MEMORY: (
         "failed",
         "There was not enough memory.",
-        "Start a new run with a smaller batch or resolution, or free memory and: loratui resume {name}",
+        "Start a new run with a smaller batch or resolution, or free memory and: {again}",
     ),
 }
 
-_CRASH_ADVICE = "log/trainer.log has the details. loratui resume {name} goes on from the last checkpoint."
+_CRASH_ADVICE = "log/trainer.log has the details. {again} goes on from what was saved last."
 
 
-def decide(outcome: Outcome, attempts: int, progressed: bool, name: str) -> Restart | Finish:
+def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> Restart | Finish:
     """Restarts a trainer that was killed, unless that was wished or does not help; every exit code is final.
 
     `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one.
     The exit code of a killed run is never that of the kill (137).
     """
     if outcome.exit_code is not None:
-        return _finish_by_code(outcome, name)
+        return _finish_by_code(outcome, words)
     if outcome.asked or outcome.signal in (signal.SIGTERM, signal.SIGINT):
-        return finish_by_wish(outcome, outcome.asked, name)
+        return finish_by_wish(outcome, outcome.asked, words)
     if progressed or attempts < MOST_RESTARTS:
-        return Restart(describe(outcome))
+        return Restart()
     reason = f"{describe(outcome)} {MOST_RESTARTS} restarts got no further."
     if outcome.oom_killed:
-        advice = _FINAL[ExitCode.OUT_OF_MEMORY][2].format(name=name)
+        advice = _FINAL[ExitCode.OUT_OF_MEMORY][2].format(again=words.again)
         return Finish("failed", ExitCode.OUT_OF_MEMORY, reason, advice)
-    return Finish("failed", ExitCode.CRASHED, reason, _CRASH_ADVICE.format(name=name))
+    return Finish("failed", ExitCode.CRASHED, reason, _CRASH_ADVICE.format(again=words.again))
 
 
 def describe(outcome: Outcome) -> str:
@@ -112,17 +128,19 @@ def describe(outcome: Outcome) -> str:
     return f"The trainer ended with exit code {outcome.exit_code}{said}"
 
 
-def _finish_by_code(outcome: Outcome, name: str) -> Finish:
+def _finish_by_code(outcome: Outcome, words: Words) -> Finish:
     code = outcome.exit_code or 0
+    if code == ExitCode.DONE:
+        return Finish("done", ExitCode.DONE, words.done, words.next)
     status, _, advice = _FINAL.get(code, ("failed", "", _CRASH_ADVICE))
     final = code if code in _FINAL else ExitCode.CRASHED
     own_words = outcome.remedy if status == "failed" else ""
-    return Finish(status, int(final), describe(outcome), own_words or advice.format(name=name))
+    return Finish(status, int(final), describe(outcome), own_words or advice.format(again=words.again))
 
 
-def finish_by_wish(outcome: Outcome, wish: Wish, name: str) -> Finish:
+def finish_by_wish(outcome: Outcome, wish: Wish, words: Words) -> Finish:
     """The last word where a person wished the end, but the trainer was killed before it could end by itself."""
-    advice = f"loratui resume {name} goes on from the last checkpoint."
+    advice = f"{words.again} goes on from what was saved last."
     reason = f"{describe(outcome)} It had been asked to {wish}." if wish else describe(outcome)
     if wish == "pause":
         return Finish("paused", ExitCode.PAUSED, reason, advice)

@@ -22,7 +22,7 @@ from loratui.engine.runs import control, durable, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, last_events, read_events
 from loratui.engine.runs.logs import log_tail
-from loratui.engine.runs.outcomes import Finish, Outcome, Restart, Wish, decide, describe, finish_by_wish
+from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
 from loratui.engine.runs.summary import read_state
 
 JOBS = ("train", "validate")
@@ -59,6 +59,7 @@ class _Supervisor:
         self._held = held
         self._command = list(command)
         self._restart_after_s = restart_after_s
+        self._words = words_of(job, run.name)
         self._stop_asked = False
         self._child = 0
         """Pid of a trainer that is not yet reaped, so that a signal can never hit another process; 0 without one."""
@@ -91,14 +92,14 @@ class _Supervisor:
             mark = self._progress_mark()
             outcome = self._one_trainer(attempt)
             progressed = self._progress_mark() > mark
-            decision = decide(outcome, restarts, progressed, self._run.name)
+            decision = decide(outcome, restarts, progressed, self._words)
             if isinstance(decision, Finish):
                 return decision
             restarts = 1 if progressed else restarts + 1
-            self._announce(decision)
+            self._announce(outcome)
             self._wait_before_restart()
             if self._stop_asked:
-                return finish_by_wish(outcome, "stop", self._run.name)
+                return finish_by_wish(outcome, "stop", self._words)
 
     def _one_trainer(self, attempt: int) -> Outcome:
         log_start = _size(self._run.trainer_log)
@@ -197,14 +198,14 @@ class _Supervisor:
         wishes += [str(e.get("command")) for e in said if e.type == "command_acknowledged" and e.get("ok")]
         return "stop" if "stop" in wishes else "pause" if "pause" in wishes else ""
 
-    def _announce(self, decision: Restart) -> None:
+    def _announce(self, outcome: Outcome) -> None:
         step = self._run.last_checkpoint_step()
         where = f"from the checkpoint of step {step}" if step and self._job == "train" else "from the beginning"
         self._record(
             "warning",
             code="trainer_restarted",
-            message=f"{decision.reason} It is started again {where}.",
-            remedy="If memory runs out again: loratui stop, then a smaller batch or resolution.",
+            message=f"The trainer is started again {where}, after signal {outcome.signal}.",
+            remedy="Should this come again and again, it is most often a lack of memory: stop, and use a smaller batch.",
         )
 
     def _wait_before_restart(self) -> None:

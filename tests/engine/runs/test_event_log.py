@@ -77,7 +77,7 @@ def test_a_line_with_a_right_checksum_but_wrong_content_is_skipped(body: bytes) 
     assert decode(body + b',"crc":"%08x"}\n' % zlib.crc32(body)) is None
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(content=events_to_write, garbage=st.lists(st.binary(max_size=80), max_size=4), size=st.integers(1, 400))
 def test_whole_events_among_garbage_are_all_read_in_order_whatever_the_chunk(
     tmp_path: Path, content: list[tuple[str, dict[str, Any]]], garbage: list[bytes], size: int

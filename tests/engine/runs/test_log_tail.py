@@ -46,7 +46,7 @@ def test_a_missing_log_has_no_lines(tmp_path: Path) -> None:
     assert log_tail(tmp_path / "none") == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(st.binary(max_size=500))
 def test_whatever_is_in_the_log_the_lines_are_harmless(tmp_path: Path, data: bytes) -> None:
     lines = tail(tmp_path, data)

@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_wish
+from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_wish, words_of
 
+WORDS = words_of("train", "r")
 codes = st.integers(0, 255)
 signals = st.sampled_from([4, 6, 7, 8, 9, 11, 31, 64])
 
 
 @given(code=codes, attempts=st.integers(0, 9), progressed=st.booleans(), asked=st.sampled_from(["", "stop", "pause"]))
 def test_an_exit_code_is_final_and_never_that_of_a_kill(code: int, attempts: int, progressed: bool, asked: str) -> None:
-    decision = decide(Outcome(exit_code=code, asked=asked), attempts, progressed, "r")  # type: ignore[arg-type]
+    decision = decide(Outcome(exit_code=code, asked=asked), attempts, progressed, WORDS)  # type: ignore[arg-type]
     assert isinstance(decision, Finish)
     known = {int(c) for c in ExitCode} - {ExitCode.WARNINGS, ExitCode.CRASHED}
     assert decision.exit_code == (code if code in known else 70)
@@ -27,7 +28,7 @@ def test_an_exit_code_is_final_and_never_that_of_a_kill(code: int, attempts: int
 
 @given(number=signals, attempts=st.integers(0, 9), progressed=st.booleans(), oom=st.booleans())
 def test_a_killed_trainer_is_restarted_while_that_helps(number: int, attempts: int, progressed: bool, oom: bool) -> None:
-    decision = decide(Outcome(signal=number, oom_killed=oom), attempts, progressed, "r")
+    decision = decide(Outcome(signal=number, oom_killed=oom), attempts, progressed, WORDS)
     if progressed or attempts < MOST_RESTARTS:
         assert isinstance(decision, Restart)
     else:
@@ -36,8 +37,8 @@ def test_a_killed_trainer_is_restarted_while_that_helps(number: int, attempts: i
 
 @given(number=signals | st.just(15), attempts=st.integers(0, 9), progressed=st.booleans())
 def test_a_trainer_that_was_asked_to_end_is_never_restarted(number: int, attempts: int, progressed: bool) -> None:
-    stopped = decide(Outcome(signal=number, asked="stop"), attempts, progressed, "r")
-    paused = decide(Outcome(signal=number, asked="pause"), attempts, progressed, "r")
+    stopped = decide(Outcome(signal=number, asked="stop"), attempts, progressed, WORDS)
+    paused = decide(Outcome(signal=number, asked="pause"), attempts, progressed, WORDS)
     assert isinstance(stopped, Finish)
     assert isinstance(paused, Finish)
     assert (stopped.status, stopped.exit_code) == ("stopped", 143)
@@ -46,7 +47,7 @@ def test_a_trainer_that_was_asked_to_end_is_never_restarted(number: int, attempt
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
-    decision = decide(Outcome(signal=number), 0, True, "r")
+    decision = decide(Outcome(signal=number), 0, True, WORDS)
     assert isinstance(decision, Finish)
     assert (decision.status, decision.exit_code) == ("stopped", 143)
 
@@ -69,8 +70,8 @@ def test_the_end_is_described_in_words(outcome: Outcome, words: str) -> None:
 
 
 def test_the_remedy_of_the_trainer_is_used_only_for_failures() -> None:
-    failed = decide(Outcome(exit_code=20, message="m", remedy="own"), 0, False, "r")
-    paused = decide(Outcome(exit_code=10, remedy="own"), 0, False, "r")
+    failed = decide(Outcome(exit_code=20, message="m", remedy="own"), 0, False, WORDS)
+    paused = decide(Outcome(exit_code=10, remedy="own"), 0, False, WORDS)
     assert isinstance(failed, Finish)
     assert isinstance(paused, Finish)
     assert failed.advice == "own"
@@ -78,6 +79,15 @@ def test_the_remedy_of_the_trainer_is_used_only_for_failures() -> None:
 
 
 def test_a_wish_between_two_trainers_is_told_as_such() -> None:
-    finish = finish_by_wish(Outcome(signal=9), "stop", "r")
+    finish = finish_by_wish(Outcome(signal=9), "stop", WORDS)
     assert (finish.status, finish.exit_code) == ("stopped", 143)
     assert "asked to stop" in finish.reason
+
+
+def test_each_job_has_its_own_last_word() -> None:
+    trained = decide(Outcome(exit_code=0), 0, False, words_of("train", "r"))
+    pictured = decide(Outcome(exit_code=0), 0, False, words_of("validate", "r"))
+    stopped = decide(Outcome(exit_code=143), 0, False, words_of("validate", "r"))
+    assert trained == Finish("done", 0, "All steps are done.", "loratui validate r makes the strength grid.")
+    assert pictured == Finish("done", 0, "All pictures are made.", "")
+    assert stopped == Finish("stopped", 143, "Stopped as asked.", "loratui validate r goes on.")
