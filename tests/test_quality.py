@@ -80,3 +80,8 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     lines = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if ".venv" in line]
     assert " && ".join(lines).replace(" --quiet", "") in readme
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    code = "import sys; sys.path.insert(0, 'docs'); import make_settings; sys.stdout.write(make_settings.page())"
+    assert run("-c", code).stdout == (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")

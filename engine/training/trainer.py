@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import resource
+import statistics
 import time
+from collections import deque
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
+from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
@@ -37,6 +41,9 @@ from loratui.presets.schema import to_table
 
 IDENTITY_SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same for a run to go on; the others may be edited in between."""
+
+FEWEST_STEPS_TO_MEASURE = 20
+"""A shorter run says nothing of how long a step takes here."""
 
 
 class Trainer:
@@ -66,6 +73,7 @@ class Trainer:
         self.at: Position = START
         self.checkpointed_at = time.monotonic()
         self.sampled_at: int | None = None
+        self.image_step_s: deque[float] = deque(maxlen=1000)
 
     # ---- from start to end
 
@@ -206,6 +214,7 @@ class Trainer:
         self.at = window.after
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
+        self.image_step_s.append(step_s / window.images)
         memory = {"memory_gib": torch.cuda.max_memory_allocated() / 2**30} if self.job.device.type == "cuda" else {}
         self.report.step(
             always=window.ends_epoch or at.step == 0,
@@ -399,6 +408,24 @@ class Trainer:
         self.report.phase("finishing", "Writing the LoRA file")
         self._export(self.total.epoch - 1, self.job.output_name, final=True)
         self.requests.acknowledge_ending("The run is done.")
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keeps what this run took for the estimates of the next one on this machine."""
+        if len(self.image_step_s) < FEWEST_STEPS_TO_MEASURE:
+            return
+        on_gpu, settings = self.job.device.type == "cuda", self.settings
+        remember(
+            Measurement(
+                gpu=torch.cuda.get_device_name(self.job.device) if on_gpu else "cpu",
+                model=settings.base.model,
+                resolution=settings.dataset.resolution,
+                batch_size=settings.training.batch_size,
+                image_step_s=statistics.median(self.image_step_s),
+                peak_vram_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+                peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+            )
+        )
 
     def _end_early(self) -> ExitCode:
         ending = self.requests.ending

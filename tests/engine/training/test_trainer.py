@@ -150,6 +150,19 @@ def test_a_total_cuts_the_last_epoch(make_run: MakeRun) -> None:
     assert events(run, "epoch_finished")[-1].fields["image_step"] == 9
 
 
+def test_a_long_enough_run_is_remembered_for_the_next_estimate(make_run: MakeRun) -> None:
+    from loratui.engine.planning.measured import read_all
+
+    train(make_run("adapter.targets=attention"))
+    assert read_all() == []
+    train(make_run("adapter.targets=attention", "schedule.epochs=3"))
+    (measured,) = read_all()
+    assert (measured.gpu, measured.resolution, measured.batch_size) == ("cpu", 64, 2)
+    assert 0 < measured.image_step_s < 10
+    assert measured.peak_ram_gib is not None
+    assert measured.peak_ram_gib > 0.1
+
+
 # ---- what training must not depend on
 
 
