@@ -26,6 +26,9 @@ PHASES: dict[str, str] = {
 }
 """The trainer's phases in words."""
 
+_EXPECTED_ENDS = (0, 10, 143)
+"""Exit codes of a trainer that ended as it should: done, paused, stopped."""
+
 ENDINGS: dict[str, str] = {"done": "done", "paused": "paused", "stopped": "stopped", "failed": "failed"}
 
 
@@ -345,7 +348,7 @@ class RunState:
 
     def _trainer_ended(self, event: Event) -> None:
         self.phase, self.progress = "", None
-        if event.get("exit_code") != 0:
+        if event.get("exit_code") not in _EXPECTED_ENDS:
             self._say(event, _text(event, "reason") or "the trainer ended", "warning")
 
     def _run_finished(self, event: Event) -> None:
@@ -354,8 +357,10 @@ class RunState:
             _text(event, "status"), code, _text(event, "reason"), _text(event, "advice"), _int(event, "step") or self.step
         )
         self.ending, self.phase, self.progress = ending, "", None
-        level: Level = "error" if ending.status not in ENDINGS or ending.status == "failed" else "good"
-        self._say(event, f"{ending.status or 'ended'}. {ending.reason}".strip(), level)
+        levels: dict[str, Level] = {"done": "good", "paused": "info", "stopped": "info"}
+        words = ending.reason or self.status
+        if not (self.log and self.log[-1].text == words):
+            self._say(event, words, levels.get(ending.status, "error"))
 
     _HANDLERS: ClassVar[dict[str, Callable[[RunState, Event], None]]] = {
         "run_started": _run_started,

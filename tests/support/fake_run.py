@@ -1,0 +1,201 @@
+"""A believable run without a trainer: a real run directory, lock and event log, with losses and pictures that are made up."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loratui.engine.planning.recipe import effective_toml
+from loratui.engine.runs import control, lock
+from loratui.engine.runs.directory import RunDirectory, create_run
+from loratui.engine.runs.durable import make_directory
+from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.summary import StateWriter
+from loratui.tui.commands.demo import demo_draft
+
+STEPS, EPOCHS = 900, 10
+PROMPTS = (
+    "a drawn portrait of anafox woman, red clothing, blue background",
+    "a drawn portrait of anafox woman, green clothing, gray background",
+)
+
+
+def make_run(home: Path, name: str = "anafox") -> RunDirectory:
+    """The run directory of the demo, planned but not begun."""
+    draft = demo_draft()
+    assert draft.recipe is not None
+    plan = draft.plan()
+    assert plan is not None
+    effective = effective_toml(draft.recipe, plan)
+    return create_run(home, name, recipe_toml=draft.recipe.to_toml(), effective_toml=effective, ledger={}, today="20261121")
+
+
+class FakeTrainer:
+    """Holds the lock and writes what supervisor and trainer would. A context manager; leaving it lets go of the lock."""
+
+    def __init__(self, run: RunDirectory, job: str = "train", *, step_s: float = 0.25) -> None:
+        self.run = run
+        self.step_s = step_s
+        make_directory(run.events_of(job).parent)
+        self.log = EventLog.open(run.events_of(job))
+        self.state = StateWriter(run)
+        self.lock = lock.acquire(run.lock, job=job)
+        self.step = 0
+        self._random = random.Random(7)
+
+    def __enter__(self) -> FakeTrainer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.log.close()
+        self.lock.release()
+
+    def start(self, resumed_step: int = 0, **changes: Any) -> None:
+        """The trainer starts and tells its numbers."""
+        self.step = resumed_step
+        self.log.append("trainer_started", attempt=1, pid=4711)
+        numbers = {
+            "name": self.run.name,
+            "preset": "demo",
+            "family": "sd15",
+            "base": "embedded:sd15",
+            "trigger": "anafox",
+            "images": 18,
+            "epochs": EPOCHS,
+            "image_steps": 2 * STEPS,
+            "optimizer_steps": STEPS,
+            "steps_per_epoch": STEPS // EPOCHS,
+            "batch_size": 2,
+            "accumulation": 1,
+            "resumed_step": resumed_step,
+            "device": "cpu",
+            "dtype": "float32",
+            "loratui": "0.1.0",
+            "torch": "2.13.0",
+        }
+        self.log.append("run_started", **{**numbers, **changes})
+        shown = {key: numbers[key] for key in ("preset", "family", "base", "trigger", "images", "epochs")}
+        self.state.update(now=True, **shown, optimizer_steps=STEPS, image_steps=2 * STEPS, step_s=self.step_s)
+
+    def phase(self, phase: str, text: str = "") -> None:
+        """The trainer turns to something else."""
+        self.log.append("phase_changed", phase=phase, text=text)
+        self.state.update(phase=phase, text=text)
+
+    def steps(self, count: int, *, loss: float | None = None, finite: bool = True) -> None:
+        """So many optimizer steps, with a loss that falls and scatters as that of a diffusion model does."""
+        for _ in range(count):
+            self.step += 1
+            course = 0.06 + 0.10 * math.exp(-self.step / 150)
+            made_up = course * math.exp(self._random.gauss(0, 0.55))
+            value = loss if loss is not None else made_up
+            epoch = (self.step - 1) * EPOCHS // STEPS + 1
+            self.log.append(
+                "step",
+                step=self.step,
+                image_step=2 * self.step,
+                epoch=epoch,
+                loss=value if finite else math.nan,
+                lr=1e-3 * (1 + math.cos(math.pi * self.step / STEPS)) / 2,
+                grad_norm=0.4 + 0.2 * self._random.random(),
+                step_s=self.step_s * (0.9 + 0.2 * self._random.random()),
+            )
+            self.state.update(step=self.step, image_step=2 * self.step, epoch=epoch, loss=value if finite else None)
+            if self.step % (STEPS // EPOCHS) == 0:
+                self.log.append("epoch_finished", epoch=epoch, step=self.step, image_step=2 * self.step, loss=course)
+                self.output(f"output/anafox-{self.step:06d}.safetensors", epoch)
+
+    def sample(self, prompt: str = PROMPTS[0], index: int = 0) -> None:
+        """A sample picture."""
+        path = self.run.samples / f"step-{self.step:06d}" / f"{index:02d}.png"
+        write_portrait(path, self.step / STEPS, index)
+        relative = path.relative_to(self.run.path).as_posix()
+        self.log.append(
+            "sample_written", step=self.step, image_step=2 * self.step, index=index, path=relative, prompt=prompt, seed=1000
+        )
+
+    def output(self, path: str = "output/anafox.safetensors", epoch: int = EPOCHS, *, final: bool = False) -> None:
+        """A LoRA file, which is none."""
+        file = self.run.path / path
+        file.write_bytes(b"not really a LoRA")
+        self.log.append("output_written", step=self.step, epoch=epoch, path=path, bytes=3_400_000, final=final)
+        self.state.update(output=path)
+
+    def picture(self, prompt: str, strength: float, seed: int = 1000) -> None:
+        """A picture of the strength grid."""
+        path = self.run.validation / f"{PROMPTS.index(prompt) if prompt in PROMPTS else 9:02d}-{strength:.2f}-{seed}.png"
+        write_portrait(path, strength, len(prompt))
+        relative = path.relative_to(self.run.path).as_posix()
+        self.log.append("picture_written", path=relative, prompt=prompt, strength=strength, seed=seed)
+
+    def acknowledge(self, ok: bool = True, message: str = "") -> None:
+        """Answers every waiting command."""
+        inbox = control.Inbox(self.run, self.log)
+        for command in inbox.poll():
+            inbox.acknowledge(command, ok, message)
+
+    def finish(self, status: str = "done", exit_code: int = 0, reason: str = "All steps are done.", advice: str = "") -> None:
+        """The last word."""
+        self.state.update(now=True)
+        self.log.append("trainer_ended", attempt=1, exit_code=exit_code, signal=None, reason=reason)
+        self.log.append("run_finished", status=status, exit_code=exit_code, reason=reason, advice=advice, step=self.step)
+
+
+def write_portrait(path: Path, progress: float, variant: int = 0) -> None:
+    """A drawn face that becomes clearer as `progress` rises from 0 to 1."""
+    from PIL import Image, ImageDraw, ImageFilter
+
+    grounds = ((70, 110, 190), (150, 150, 150), (200, 170, 110), (90, 150, 100))
+    picture = Image.new("RGB", (128, 128), grounds[variant % len(grounds)])
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse((22, 6, 106, 112), fill=(210, 100, 40))
+    draw.rectangle((18, 104, 110, 128), fill=(190, 40, 50) if variant % 2 == 0 else (50, 140, 70))
+    draw.ellipse((34, 20, 94, 108), fill=(240, 205, 175))
+    for x in (50, 78):
+        draw.ellipse((x - 7, 52, x + 7, 64), fill=(255, 255, 255))
+        draw.ellipse((x - 4, 53, x + 4, 63), fill=(40, 120, 60))
+    draw.arc((50, 74, 78, 94), 20, 160, fill=(170, 50, 60), width=3)
+    noise = Image.effect_noise((128, 128), 60).convert("RGB")
+    clear = min(1.0, 0.35 + progress * 0.65)
+    picture = Image.blend(noise, picture.filter(ImageFilter.GaussianBlur((1 - clear) * 6)), clear)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def finished_run(home: Path, name: str = "anafox") -> RunDirectory:
+    """A run that is done, with samples of every second epoch."""
+    run = make_run(home, name)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        for _ in range(EPOCHS):
+            trainer.steps(STEPS // EPOCHS)
+            trainer.sample()
+        trainer.output(final=True)
+        trainer.finish(advice=f"loratui validate {run.name} makes the strength grid.")
+    return run
+
+
+def write_grid(run: RunDirectory, count: int = 8) -> None:
+    """The first `count` pictures of the strength grid, and the end of the job if that is all."""
+    cells = [(prompt, strength) for prompt in PROMPTS for strength in (0.0, 0.5, 1.0, 1.5)]
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.log.append("trainer_started", attempt=1, pid=4712)
+        trainer.phase("sampling", "Making 8 pictures")
+        for prompt, strength in cells[:count]:
+            trainer.picture(prompt, strength)
+        if count >= len(cells):
+            trainer.finish()
+
+
+def wait_until(condition: Any, timeout_s: float = 10.0) -> bool:
+    """Waits until `condition()` is true; False if it never was."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,72 @@
+"""`loratui demo`: a LoRA of an invented person on the embedded base, in a few minutes, on any machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from loratui.engine.runs.directory import loratui_home
+from loratui.tui.commands import common
+from loratui.tui.terminal import clean, wants_plain
+
+if TYPE_CHECKING:
+    from loratui.tui.draft import Draft
+    from loratui.tui.follow import Followed
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """`--no-tui --json --plain --home`."""
+    del name
+    parser.add_argument("--no-tui", action="store_true", help="the same in plain lines; ends with the LoRA file's path")
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Opens the app at the demo's plan, or trains at once in plain lines and returns the run's exit code.
+
+    JSON as `loratui train`.
+    """
+    draft = demo_draft()
+    assert draft.recipe is not None
+    if not args.no_tui and not args.json and not wants_plain(args.plain):
+        from loratui.tui.app import run_app
+
+        return run_app(recipe=draft.recipe)
+    from loratui.tui.follow import follow_to_the_end, progress_stream, say
+
+    out = progress_stream(args.json, args.json)
+    plan = draft.plan()
+    assert plan is not None
+    say(out, "The demo: anafox, an invented person, in 18 drawings; the base model comes with loratui.")
+    for line in plan.formula.split("; "):
+        say(out, f"  {clean(line)}")
+    started = common.start_run(draft.recipe, loratui_home())
+    say(out, f"{started.name} runs on its own, in {clean(started.path)}")
+    say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
+    ended = follow_to_the_end(started, "train", out, past=True)
+    if ended is not None and ended.status == "done":
+        for line in what_next(ended):
+            say(out, line)
+    return common.conclude(ended, args, out)
+
+
+def demo_draft() -> Draft:
+    """The demo with everything chosen: preset, pictures, trigger, class word."""
+    from loratui.engine.dataset.scan import scan
+    from loratui.engine.planning.recipe import build_recipe
+    from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
+    from loratui.tui.draft import Draft
+
+    folder = demo_dataset()
+    recipe = build_recipe("demo", dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)
+    return Draft(recipe, scan(folder))
+
+
+def what_next(ended: Followed) -> list[str]:
+    """What to do with the file."""
+    name = ended.run.name
+    return [
+        f"See what it learned: {clean(ended.run.samples)}, or in the app: loratui attach {name}",
+        "Use it: the file below is in kohya's format, which every tool for LoRAs opens. It belongs to the demo's own base",
+        "(embedded:sd15), not to the full Stable Diffusion. For a LoRA of your own: loratui train FOLDER --preset sd15-portrait",
+    ]

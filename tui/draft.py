@@ -1,0 +1,176 @@
+"""What the wizard knows so far: the recipe as chosen and the folder as read. Pure; full-screen and plain wizard share it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.planning.schedule import Plan
+
+_SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
+"""What belongs to the person's subject and stays when another preset is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A number of the plan that can be edited: its key, name, and what it does, in a line."""
+
+    key: str
+    label: str
+    help: str
+
+
+PLAN_FIELDS: tuple[Field, ...] = (
+    Field("schedule.repeats", "Repeats", "how often each picture is shown in one epoch; empty: by the preset's rule"),
+    Field("schedule.epochs", "Epochs", "passes over all pictures; each saves a LoRA file to choose from; empty: by the rule"),
+    Field("training.batch_size", "Batch", "pictures behind one weight update; more needs more memory, and halves the updates"),
+    Field("adapter.rank", "Rank", "size of the LoRA: a higher rank holds more detail, and sticks to the photos more"),
+    Field(
+        "optimizer.learning_rate",
+        "Learning rate",
+        "how far each update goes; too high burns the picture, too low learns nothing",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A run that is being planned."""
+
+    recipe: Recipe | None = None
+    scan: DatasetScan | None = None
+    """Of the recipe's folder; None until it was read."""
+
+    def with_preset(self, name: str) -> Draft:
+        """Another preset, with the subject that was typed before. Raises `SchemaError`."""
+        from loratui.engine.planning.recipe import build_recipe
+
+        recipe = build_recipe(name)
+        if self.recipe is not None:
+            if self.recipe.preset == name:
+                return self
+            recipe = recipe.with_changes({key: self.value(key) for key in _SUBJECT_KEYS})
+        return dataclasses.replace(self, recipe=recipe)
+
+    def with_values(self, changes: Mapping[str, Any]) -> Draft:
+        """Values typed in. The folder's reading is dropped if the folder is another. Raises `SchemaError`."""
+        assert self.recipe is not None
+        recipe = self.recipe.with_changes(changes)
+        same = recipe.settings.dataset.path == self.recipe.settings.dataset.path
+        return Draft(recipe, self.scan if same else None)
+
+    def with_scan(self, scan: DatasetScan) -> Draft:
+        """The folder as it was read."""
+        return dataclasses.replace(self, scan=scan)
+
+    def with_text(self, key: str, text: str) -> Draft:
+        """A number as typed; empty puts repeats and epochs back to the rule and others to the preset's value.
+
+        Raises `SchemaError` for what is no number or out of range.
+        """
+        from loratui.presets import schema
+
+        assert self.recipe is not None
+        if not text.strip():
+            if key.startswith("schedule."):
+                return self.with_values({key: 0})
+            return dataclasses.replace(self, recipe=self.recipe.reset(key))
+        dotted, value = schema.parse_value(key, text.replace(",", "."))
+        if key.startswith("schedule.") and value == 0:
+            raise schema.SchemaError(f"{key}: 0 is too small; leave it empty to let the preset's rule decide")
+        return self.with_values({dotted: value})
+
+    def reset(self, key: str) -> Draft:
+        """One value back at the preset's."""
+        assert self.recipe is not None
+        return dataclasses.replace(self, recipe=self.recipe.reset(key))
+
+    def value(self, key: str) -> Any:
+        """The value of a dotted key."""
+        from loratui.presets import schema
+
+        assert self.recipe is not None
+        return schema.get(self.recipe.settings, key)
+
+    def preset_value(self, key: str) -> Any:
+        """What the preset has there."""
+        from loratui.presets import schema
+
+        assert self.recipe is not None
+        return schema.get(self.recipe.reset(key).settings, key)
+
+    def plan(self) -> Plan | None:
+        """The plan, with the trigger taken from the folder's name where none was typed; None without a folder that was read."""
+        from loratui.engine.planning.schedule import make_plan
+
+        if self.recipe is None or self.scan is None:
+            return None
+        return make_plan(self.named(), self.scan)
+
+    def named(self) -> Recipe:
+        """The recipe with trigger and class word from the folder's name, where none were typed."""
+        from loratui.engine.planning.recipe import with_folder_names
+
+        assert self.recipe is not None
+        return with_folder_names(self.recipe, self.scan) if self.scan else self.recipe
+
+    def why(self, key: str) -> str:
+        """The preset's reason for its value, with who says so; empty where it has none."""
+        from loratui.presets import load_preset
+
+        assert self.recipe is not None
+        if not self.recipe.preset:
+            return ""
+        reason = load_preset(self.recipe.preset).reasons.get(key)
+        return f"{reason.text} ({reason.source})" if reason else ""
+
+
+def shown_value(value: Any) -> str:
+    """A setting as people write it; 0 for repeats and epochs means that the rule decides."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        from loratui.tui import text
+
+        return text.learning_rate(value) if value and abs(value) < 0.01 else f"{value:g}"
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def folder_from_text(text: str) -> Path | None:
+    """The folder that a person typed, with `~` for the home folder and quotes from a pasted shell word taken off."""
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    if not text:
+        return None
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def next_step_for_folder(text: str) -> str:
+    """What a person can do about a folder that cannot be used: names of what is there instead."""
+    path = folder_from_text(text)
+    if path is None:
+        return "Type the path of the folder with your pictures, such as ~/photos/anna."
+    parent = path
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    try:
+        names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return f"{parent} cannot be read; check its permissions."
+    if not names:
+        return f"In {parent} there are no folders. Copy your pictures to this machine first, for example with rsync or scp."
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return f"In {parent} there are: {', '.join(names[:6])}{more}."

@@ -1,0 +1,104 @@
+"""What the workers tell the screens. Named for what has happened; workers touch no widget, they only post these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.planning.measured import Measurement
+    from loratui.engine.planning.prepare import Prepared
+    from loratui.engine.runs.directory import RunDirectory
+    from loratui.engine.runs.events import EventBatch
+    from loratui.engine.runs.summary import RunSummary
+
+
+@dataclass
+class RunsListed(Message):
+    """The runs were looked at."""
+
+    runs: tuple[RunSummary, ...]
+    problem: str = ""
+    """Why they could not be; empty if they could."""
+
+
+@dataclass
+class EventsRead(Message):
+    """The log of a job went on."""
+
+    job: str
+    batch: EventBatch
+    restarted: bool = False
+    """Whether the log was begun anew, so that what was read before no longer counts."""
+
+
+@dataclass
+class LogEndReached(Message):
+    """Everything that was in the log has been sent; what follows is new."""
+
+    job: str
+
+
+@dataclass
+class StandingChanged(Message):
+    """How the run stands has changed."""
+
+    summary: RunSummary
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, StandingChanged)
+
+
+@dataclass
+class FolderScanned(Message):
+    """A folder of pictures was read, or could not be."""
+
+    folder: str
+    scan: DatasetScan | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class MachineKnown(Message):
+    """The machine and earlier runs on it were looked at."""
+
+    machine: Machine
+    measurements: tuple[Measurement, ...]
+
+
+@dataclass
+class PreflightFinished(Message):
+    """The checks are done, or could not be made."""
+
+    prepared: Prepared | None
+    problem: str = ""
+
+
+@dataclass
+class RunStarted(Message):
+    """A run was created and lives, or could not be started."""
+
+    run: RunDirectory | None
+    problem: str = ""
+
+
+@dataclass
+class JobLaunched(Message):
+    """A job of an existing run was started, or could not be."""
+
+    job: str
+    problem: str = ""
+
+
+@dataclass
+class RunDeleted(Message):
+    """A run is gone, or could not be deleted."""
+
+    name: str
+    problem: str = ""

@@ -1,0 +1,225 @@
+"""The app without a screen: the same steps as questions and answers, then the run in plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loratui.engine.errors import DatasetError, LoratuiError
+from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
+from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.summary import RunSummary, summarise_all
+from loratui.presets.schema import SchemaError
+from loratui.tui import checklist, text
+from loratui.tui.asking import Asker, asker
+from loratui.tui.draft import PLAN_FIELDS, Draft, folder_from_text, next_step_for_folder, shown_value
+from loratui.tui.follow import follow_to_the_end, say_conclusion
+from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
+
+
+def run_plain() -> int:
+    """Lists the runs and asks what to do; returns the exit code. Raises `UsageError` where nobody answers."""
+    return Wizard(asker(), loratui_home()).menu()
+
+
+class Wizard:
+    """One conversation. What it knows is a `Draft`, as in the full-screen app."""
+
+    def __init__(self, asker: Asker, home: Path) -> None:
+        self._ask = asker
+        self._home = home
+        self._draft = Draft()
+
+    def menu(self) -> int:
+        """The first question."""
+        runs = summarise_all(self._home)
+        say(f"loratui: {text.count(len(runs), 'run')} in {self._home}")
+        options = ["Train a LoRA on my pictures", "Try the demo: an invented person, a few minutes, no download"]
+        options += [_run_line(run) for run in runs[:20]]
+        chosen = self._ask.choose("What shall be done?", [*options, "Nothing; leave"])
+        if chosen == 0:
+            return self.new_run()
+        if chosen == 1:
+            return self.demo()
+        if chosen < len(options):
+            return self.old_run(runs[chosen - 2])
+        return 0
+
+    def new_run(self) -> int:
+        """Preset, data set, plan, checks, start."""
+        self._choose_preset()
+        self._choose_folder()
+        self._choose_words()
+        return self._plan_and_start()
+
+    def demo(self) -> int:
+        """The demo with everything chosen."""
+        from loratui.tui.commands.demo import demo_draft
+
+        self._draft = demo_draft()
+        return self._plan_and_start()
+
+    def old_run(self, summary: RunSummary) -> int:
+        """What can be done with a run that is there."""
+        run = open_run(self._home, summary.name)
+        if summary.reason:
+            say(summary.reason)
+        if summary.active:
+            return self._follow(run, summary.job or "train")
+        options = ["Leave it"]
+        if summary.status != "done":
+            options.append("Go on from its last checkpoint")
+        if any(run.output.glob("*.safetensors")):
+            options += ["Make the strength grid", "Go through the checklist"]
+        match options[self._ask.choose(f"{summary.name} is {summary.status}.", options)]:
+            case "Go on from its last checkpoint":
+                launch(run)
+                return self._follow(run, "train")
+            case "Make the strength grid":
+                return self._make_grid(run)
+            case "Go through the checklist":
+                self._tick(run)
+        return 0
+
+    def _choose_preset(self) -> None:
+        from loratui.presets import list_presets
+
+        presets = list_presets()
+        chosen = presets[self._ask.choose("Which preset?", [f"{preset.title} ({preset.name})" for preset in presets])]
+        say(chosen.summary)
+        self._draft = self._draft.with_preset(chosen.name)
+
+    def _choose_folder(self) -> None:
+        found: dict[str, DatasetScan] = {}
+
+        def check(answer: str) -> str:
+            from loratui.engine.dataset.scan import scan
+
+            folder = folder_from_text(answer)
+            if folder is None:
+                return next_step_for_folder(answer)
+            try:
+                found[answer] = scan(folder)
+            except DatasetError as error:
+                return f"{error} {next_step_for_folder(answer)}"
+            except OSError as error:
+                return f"{folder}: {error.strerror}"
+            return ""
+
+        answer = self._ask.text("Folder of your pictures", "", check)
+        folder = folder_from_text(answer)
+        scan = found.get(answer) or found[next(iter(found))]
+        assert folder is not None
+        self._draft = self._draft.with_values({"dataset.path": str(folder.absolute())}).with_scan(scan)
+        captioned = sum(image.caption is not None for image in scan.training)
+        say(f"{text.count(len(scan.training), 'picture')}, {captioned} with a caption.")
+        for item in scan.left_out:
+            if item.picture:
+                say(f"Left out: {item.relative} {item.reason}.")
+
+    def _choose_words(self) -> None:
+        named = self._draft.named().settings.dataset
+        trigger = self._ask.text("Trigger: a made-up word for your subject, such as anafox", named.trigger)
+        class_word = self._ask.text("Class: the general word for it, such as woman", named.class_word)
+        base = self._ask.text("Base model: a file, a folder or embedded:sd15", str(self._draft.value("base.model")))
+        values = {"dataset.trigger": trigger, "dataset.class_word": class_word, "base.model": base}
+        self._draft = self._draft.with_values(values)
+
+    def _plan_and_start(self) -> int:
+        from loratui.engine.planning.prepare import prepare
+        from loratui.tui.commands.common import say_findings, start_prepared
+
+        while self._change_numbers():
+            pass
+        prepared = prepare(self._draft.named(), self._home)
+        say_findings(prepared.findings, sys.stdout)
+        if prepared.errors:
+            say("Mend that first, then start again. Nothing was written.")
+            return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
+        if not self._ask.confirm("Start the training?"):
+            say("Not started; nothing was written.")
+            return 0
+        run = start_prepared(prepared, self._home)
+        say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
+        return self._follow(run, "train")
+
+    def _change_numbers(self) -> bool:
+        """Shows the plan and lets one number be changed; False when the plan is right."""
+        plan = self._draft.plan()
+        assert plan is not None
+        say("The plan:")
+        for line in plan.formula.split("; "):
+            say(f"  {line}")
+        for warning in plan.warnings:
+            say(f"Warning: {warning.message} {warning.remedy}")
+        planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
+        options = ["The plan is right"]
+        for field in PLAN_FIELDS:
+            value = self._draft.value(field.key) or planned.get(field.key, 0)
+            options.append(f"Change {field.label.lower()}, now {shown_value(value)}: {field.help}")
+        chosen = self._ask.choose("Change anything?", options)
+        if chosen == 0:
+            return False
+        field = PLAN_FIELDS[chosen - 1]
+
+        def check(answer: str) -> str:
+            try:
+                self._draft.with_text(field.key, answer)
+            except SchemaError as error:
+                return str(error)
+            return ""
+
+        self._draft = self._draft.with_text(field.key, self._ask.text(field.label, "", check))
+        return True
+
+    def _follow(self, run: RunDirectory, job: str) -> int:
+        ended = follow_to_the_end(run, job, sys.stdout, past=True)
+        if ended is None:
+            return 0
+        say_conclusion(ended, sys.stdout)
+        if job == "train" and ended.status == "done" and self._ask.confirm("Make the strength grid now?"):
+            return self._make_grid(run)
+        return int(ended.exit_code)
+
+    def _make_grid(self, run: RunDirectory) -> int:
+        launch(run, "validate")
+        ended = follow_to_the_end(run, "validate", sys.stdout)
+        if ended is None:
+            return 0
+        if ended.status == "done":
+            say(f"Strength grid: {run.validation}")
+            if self._ask.confirm("Go through the checklist now?", default=False):
+                self._tick(run)
+        return int(ended.exit_code)
+
+    def _tick(self, run: RunDirectory) -> None:
+        path = run.validation / "checklist.json"
+        ticks = checklist.read_ticks(path)
+        for at, point in enumerate(checklist.POINTS, 1):
+            say(f"{at}. {point.title}")
+            say(f"   {point.look_at} {point.look_for}")
+            if self._ask.confirm("Looked at, and good?", default=point.id in ticks) != (point.id in ticks):
+                ticks = checklist.toggled(ticks, point.id)
+                checklist.write_ticks(path, ticks)
+        say(f"{len(ticks)} of {len(checklist.POINTS)} ticked. What was seen, and what to do:")
+        for seen, do in checklist.NEXT_STEPS:
+            say(f"  {seen}: {do}")
+
+
+def say(line: str) -> None:
+    """One harmless line, at once."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(clean(line).encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def _run_line(run: RunSummary) -> str:
+    state = run.state
+    steps = f", step {text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
+    made = f", made {text.ago(time.time() - run.created)}" if run.created else ""
+    return f"{run.name}: {run.status}{steps}{made}"

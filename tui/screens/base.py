@@ -1,0 +1,86 @@
+"""What all screens share: a heading, the line of keys, and a plain word where the terminal is too small."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.worker import Worker
+
+from loratui.tui.widgets.key_bar import KeyBar
+from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 20
+"""Below this many columns and rows a notice takes the place of the screen."""
+
+T = TypeVar("T")
+
+
+def rest(worker: Worker[object], seconds: float) -> None:
+    """Sleeps in a thread, but no longer than the thread is wanted."""
+    end = time.monotonic() + seconds
+    while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
+        time.sleep(min(0.05, left))
+
+
+class LoratuiScreen(Screen[T]):
+    """A screen of the app. Subclasses give `CONTEXT`, their name in the table of keys, and `body()`."""
+
+    CONTEXT: ClassVar[str]
+
+    @property
+    def loratui(self) -> LoratuiApp:
+        """The app, by its own type."""
+        return cast("LoratuiApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Heading, body, keys; and the notice that is shown instead of them."""
+        with Horizontal(id="heading"):
+            yield Line(self.heading(), id="heading-left")
+            yield Line(self.heading_right(), id="heading-right")
+        yield from self.body()
+        yield KeyBar(self.CONTEXT)
+        yield Line(id="too-small")
+
+    def heading(self) -> Content:
+        """What stands in the first line at the left."""
+        return plain("loratui", "bold $accent")
+
+    def heading_right(self) -> Content:
+        """What stands in the first line at the right."""
+        return Content("")
+
+    def body(self) -> ComposeResult:
+        """The widgets between heading and keys."""
+        raise NotImplementedError
+
+    def available(self, action: str) -> bool:
+        """Whether a key's action can be carried out now; keys that cannot are not shown."""
+        del action
+        return True
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Textual's question for `available`."""
+        del parameters
+        return self.available(action)
+
+    def line(self, id: str) -> Line:
+        """The line of text with that id."""
+        return self.query_one(f"#{id}", Line)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Shows the notice where there is too little room."""
+        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        self.set_class(small, "-too-small")
+        if small:
+            size = f"{event.size.width}×{event.size.height}"
+            wanted = f"loratui needs {LEAST_WIDTH}×{LEAST_HEIGHT}: make the window larger, or use loratui --plain."
+            self.line("too-small").say(f"This terminal is {size}. {wanted}")

@@ -1,0 +1,42 @@
+"""A question before something that cannot be undone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from loratui.tui.widgets.line import Line, plain
+
+
+class ConfirmScreen(ModalScreen[bool]):
+    """Asks; `y` means yes, everything that usually means no means no."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)"),
+        Binding("n,escape,q", "answer(False)"),
+    ]
+
+    def __init__(self, question: str, details: str, yes: str) -> None:
+        super().__init__()
+        self._question = question
+        self._details = details
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """Question, what it means, and the two keys."""
+        with Vertical(classes="dialog"):
+            yield Line(plain(self._question, "bold"))
+            yield Line(plain(self._details, "$muted"))
+            yield Line(
+                Content.assemble(("y", "bold $accent"), f"  {self._yes}      ", ("n", "bold $accent"), "  no"),
+                classes="answers",
+            )
+
+    def action_answer(self, yes: bool) -> None:
+        """Closes with the answer."""
+        self.dismiss(yes)

@@ -1,0 +1,190 @@
+"""The third step: how often the pictures are shown, with the arithmetic written out and every number open to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+
+from loratui.engine.errors import DatasetError
+from loratui.presets.schema import SchemaError
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.draft import PLAN_FIELDS, Draft, shown_value
+from loratui.tui.messages import MachineKnown
+from loratui.tui.screens.steps import StepScreen
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.engine.planning.schedule import Plan
+
+
+class PlanScreen(StepScreen):
+    """Fields at the left, formula and warnings at the right; both follow every key."""
+
+    CONTEXT = "plan"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("plan")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: MachineKnown | None = None
+        self._problems: dict[str, str] = {}
+        """Key of the field -> what is wrong with what was typed there."""
+
+    def body(self) -> ComposeResult:
+        """Form and arithmetic."""
+        with Horizontal(id="plan-body"):
+            with Vertical(id="plan-form"):
+                for field in PLAN_FIELDS:
+                    yield Field(field.key, field.label, field.help, numeric=True, quiet=True)
+                yield Line(id="plan-help")
+            with VerticalScroll(id="plan-result", can_focus=False):
+                yield Line(id="plan-text")
+
+    def on_mount(self) -> None:
+        """Fills the fields."""
+        self._fill()
+        next(iter(self.query(Field))).enter()
+        self._look_at_the_machine()
+
+    @work(thread=True, exclusive=True, group="machine", description="look at the machine")
+    def _look_at_the_machine(self) -> None:
+        from loratui.engine.planning.measured import read_all
+        from loratui.tui.commands.plan import this_machine
+
+        self.post_message(MachineKnown(this_machine(), tuple(read_all())))
+
+    def on_machine_known(self, message: MachineKnown) -> None:
+        """Now the costs can be told."""
+        self._known = message
+        self._fill()
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Explains the field."""
+        event.stop()
+        self._explain(event.field)
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Takes the number in and counts anew."""
+        event.stop()
+        key = event.field.key
+        self._problems.pop(key, None)
+        try:
+            self.loratui.draft = self.loratui.draft.with_text(key, event.text)
+        except SchemaError as error:
+            self._problems[key] = str(error)
+        self._fill(but=event.field)
+        self._explain(event.field)
+
+    def action_reset(self) -> None:
+        """The preset's number for the field under the cursor."""
+        for field in self.query(Field):
+            if field.entered:
+                self._problems.pop(field.key, None)
+                self.loratui.draft = self.loratui.draft.reset(field.key)
+                self._fill()
+                self._explain(field)
+
+    def action_next(self) -> None:
+        """On to the checks, if every number is one."""
+        if self._problems:
+            wrong = next(field for field in self.query(Field) if field.key in self._problems)
+            wrong.enter()
+            return
+        self.loratui.open("preflight")
+
+    def _fill(self, but: Field | None = None) -> None:
+        draft = self.loratui.draft
+        plan, problem = _plan(draft)
+        for field in self.query(Field):
+            if field is not but:
+                value = draft.value(field.key)
+                planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
+                by_rule = field.key in ("schedule.repeats", "schedule.epochs") and value == 0
+                field.set("" if by_rule else shown_value(value), f"{planned.get(field.key, '–')}" if by_rule else "")
+            field.mark(_mark(draft, field.key))
+        lines = _describe(draft, plan, self._costs(draft, plan)) if plan else [plain(f"✖ {problem}", "$error")]
+        self.line("plan-text").say(Content("\n").join(list(lines)))
+
+    def _costs(self, draft: Draft, plan: Plan) -> str:
+        """Time, file and disk in a line; empty until the machine is known."""
+        from loratui.engine.planning.estimate import estimate
+        from loratui.tui.commands.plan import duration_range
+
+        if self._known is None:
+            return ""
+        cost = estimate(draft.named(), plan, self._known.machine, measurements=self._known.measurements)
+        here = cost.here
+        memory = f" · {here.vram_gib[0]:.3g}–{here.vram_gib[1]:.3g} GiB of GPU memory" if here.vram_gib else ""
+        fits = {"no": ", which this GPU does not have", "tight": ", just fits"}.get(here.fits, "")
+        file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
+        return f"{duration_range(here.time_s)} on this machine{memory}{fits} · {file}"
+
+    def _explain(self, field: Field) -> None:
+        problem = self._problems.get(field.key)
+        if problem:
+            self.line("plan-help").say(plain(problem, "$error"))
+            return
+        why = self.loratui.draft.why(field.key)
+        reason = Content.assemble("\n", plain(f"Preset: {why}", "$muted")) if why else Content("")
+        self.line("plan-help").say(Content.assemble(plain(f"{field.label}: {field.help}."), reason))
+
+
+def _plan(draft: Draft) -> tuple[Plan | None, str]:
+    try:
+        plan = draft.plan()
+    except DatasetError as error:
+        return None, str(error)
+    return plan, "" if plan else "The folder was not read yet; go back one step."
+
+
+def _mark(draft: Draft, key: str) -> str:
+    assert draft.recipe is not None
+    if key not in draft.recipe.changed:
+        return "by the rule" if key in ("schedule.repeats", "schedule.epochs") and draft.value(key) == 0 else ""
+    before = draft.preset_value(key)
+    return f"◆ preset: {shown_value(before) if before else 'by the rule'}"
+
+
+def _describe(draft: Draft, plan: Plan, costs: str) -> Iterator[Content]:
+    assert draft.recipe is not None
+    yield plain(f"The plan, preset {draft.recipe.preset}", "bold $accent")
+    for line in plan.formula.split("; "):
+        equation, equals, result = line.rpartition(" = ")
+        yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))
+    yield Content("")
+    exposures = f"{plan.exposures_per_image:g}"
+    yield plain(
+        f"  Each picture is shown {exposures} times. A step on the weights sees {text.count(plan.effective_batch, 'picture')}."
+    )
+    if len(plan.concepts) > 1:
+        for concept in plan.concepts:
+            yield plain(f"  {concept.name}: {text.count(concept.images, 'picture')} × {concept.repeats}")
+    sizes = ", ".join(f"{b.images} at {b.width} × {b.height}" for b in plan.buckets[:4])
+    yield plain(f"  Trained {sizes} px{' …' if len(plan.buckets) > 4 else ''}.", "$muted")
+    if costs:
+        yield plain(f"  {costs}")
+    changed = [key for key in sorted(draft.recipe.changed) if not key.startswith("dataset.")]
+    if changed:
+        yield Content("")
+        yield plain("Changed from the preset", "bold")
+        for key in changed:
+            by_rule = key in ("schedule.repeats", "schedule.epochs") and not draft.preset_value(key)
+            before = "by the rule" if by_rule else shown_value(draft.preset_value(key)) or "nothing"
+            yield Content.assemble(
+                ("  ◆ ", "$accent"),
+                plain(f"{key} {shown_value(draft.value(key))}"),
+                plain(f"  (preset: {before})", "$muted"),
+            )
+    yield Content("")
+    if not plan.warnings:
+        yield plain("✔ No warnings.", "$success")
+    for warning in plan.warnings:
+        yield plain(f"! {warning.message}", "$warning")
+        yield Content.assemble(plain(f"  {warning.remedy}"), plain(f"  ({warning.source})", "$muted"))

@@ -1,0 +1,137 @@
+"""The first step: which recipe to begin with, and why its numbers are what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.engine.planning.preflight import TRAINABLE
+from loratui.presets import Found, Preset, find_presets, schema
+from loratui.tui.bindings import bindings_for
+from loratui.tui.draft import shown_value
+from loratui.tui.screens.steps import StepScreen
+from loratui.tui.widgets.line import Line, plain
+
+_FAMILIES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX"}
+_KEYS_FIRST = (
+    "schedule.rule",
+    "schedule.exposures",
+    "schedule.steps_per_epoch",
+    "schedule.total_steps",
+    "schedule.repeats",
+    "schedule.epochs",
+    "training.batch_size",
+    "adapter.rank",
+    "adapter.alpha",
+    "optimizer.name",
+    "optimizer.learning_rate",
+)
+"""What people ask about first."""
+
+
+class PresetScreen(StepScreen):
+    """Presets at the left, the chosen one explained at the right."""
+
+    CONTEXT = "preset"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preset")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: Found = find_presets()
+
+    def body(self) -> ComposeResult:
+        """List and explanation."""
+        options = [Option(_option(preset)) for preset in self._found.presets]
+        with Horizontal(id="preset-body"):
+            yield OptionList(*options, id="presets", markup=False)
+            with VerticalScroll(id="preset-about", can_focus=False):
+                yield Line(id="preset-text")
+        if self._found.problems:
+            yield Line(plain(f"Left out: {self._found.problems[0]}", "$warning"), id="preset-problems")
+
+    def on_mount(self) -> None:
+        """Chooses what was chosen before, else what most people want first."""
+        names = [preset.name for preset in self._found.presets]
+        recipe = self.loratui.draft.recipe
+        before = recipe.preset if recipe else ""
+        options = self.query_one(OptionList)
+        first = next((n for n, p in enumerate(self._found.presets) if _trainable(p)), 0)
+        options.highlighted = names.index(before) if before in names else first
+        options.focus()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Explains the preset under the highlight."""
+        preset = self._found.presets[event.option_index]
+        self.query_one("#preset-text", Line).say(Content("\n").join(list(_about(preset))))
+        self.query_one("#preset-about").scroll_home(animate=False)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter and click."""
+        event.stop()
+        self.action_next()
+
+    def keep(self) -> None:
+        """The chosen preset goes into the draft."""
+        at = self.query_one(OptionList).highlighted
+        if at is not None:
+            self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
+
+    def action_next(self) -> None:
+        """On to the pictures."""
+        self.keep()
+        self.loratui.open("dataset")
+
+
+def _option(preset: Preset) -> Content:
+    marks = ("" if preset.shipped else "  (yours)") + ("" if _trainable(preset) else "  (plan only)")
+    name = plain(f"  {preset.name}{marks}", "$muted")
+    return Content.assemble(plain(preset.title, "bold" if preset.front else ""), "\n", name)
+
+
+def _trainable(preset: Preset) -> bool:
+    return not TRAINABLE[preset.settings.base.family]
+
+
+def _about(preset: Preset) -> Iterator[Content]:
+    settings = preset.settings
+    least, most = settings.dataset.images_wanted
+    best = f", best {settings.dataset.images_ideal}" if settings.dataset.images_ideal else ""
+    yield plain(preset.title, "bold $accent")
+    yield plain(preset.summary)
+    if not _trainable(preset):
+        yield plain(f"! {TRAINABLE[settings.base.family]}", "$warning")
+    yield Content("")
+    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {settings.base.model or 'your own, given in the next step'}")
+    yield _pair("pictures", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
+    yield Content("")
+    yield plain("Its values, and who says so", "bold")
+    for key in sorted(preset.reasons, key=_place):
+        reason = preset.reasons[key]
+        value = shown_value(schema.get(settings, key))
+        if len(value) > 40:
+            value = f"{value[:39]}…"
+        yield Content.assemble(
+            plain(f"{_short(key)} {value}", "$primary"),
+            plain(f"  {reason.text} "),
+            plain(f"({reason.source})", "$muted"),
+        )
+
+
+def _short(key: str) -> str:
+    section, _, name = key.partition(".")
+    return section if name == "name" else name.replace("_", " ")
+
+
+def _place(key: str) -> tuple[int, str]:
+    return (_KEYS_FIRST.index(key) if key in _KEYS_FIRST else len(_KEYS_FIRST), key)
+
+
+def _pair(name: str, value: str) -> Content:
+    return Content.assemble(plain(name.ljust(10), "$muted"), plain(value))

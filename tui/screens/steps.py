@@ -1,0 +1,41 @@
+"""The steps of the wizard: their order, the line that shows where one is, and going back and forth."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.widgets.line import plain
+
+STEPS: tuple[tuple[str, str], ...] = (
+    ("preset", "preset"),
+    ("dataset", "data set"),
+    ("plan", "plan"),
+    ("preflight", "preflight"),
+)
+"""Screen and title of each step, in order."""
+
+
+class StepScreen(LoratuiScreen[None]):
+    """A step of the wizard. What was typed lies in the app's draft, so that steps may come and go."""
+
+    def heading(self) -> Content:
+        """Program and purpose."""
+        return Content.assemble(("loratui", "bold $accent"), ("  new run", "$muted"))
+
+    def heading_right(self) -> Content:
+        """All steps, this one marked by brackets and colour."""
+        parts = []
+        for at, (name, title) in enumerate(STEPS, 1):
+            here = name == self.CONTEXT
+            parts.append(plain(f"[{at} {title}]" if here else f"{at} {title}", "bold $accent" if here else "$muted"))
+        return Content(" › ").join(parts)
+
+    def action_back(self) -> None:
+        """To the step before, or from the first one to the runs."""
+        at = [name for name, _ in STEPS].index(self.CONTEXT)
+        self.keep()
+        self.loratui.open(STEPS[at - 1][0] if at else "home")
+
+    def keep(self) -> None:
+        """Puts what was typed here into the draft, whether it is complete or not."""

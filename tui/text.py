@@ -1,0 +1,139 @@
+"""Words and numbers as people read them; pure functions that every view shares."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+STATUS_SIGNS: dict[str, str] = {
+    "starting": "○",
+    "running": "●",
+    "stalled": "◌",
+    "paused": "‖",
+    "stopped": "■",
+    "done": "✔",
+    "failed": "✖",
+    "interrupted": "!",
+}
+"""A sign for each status of a run, so that colour never stands alone."""
+
+STATUS_TONES: dict[str, str] = {
+    "starting": "$primary",
+    "running": "$accent",
+    "stalled": "$warning",
+    "paused": "$muted",
+    "stopped": "$muted",
+    "done": "$success",
+    "failed": "$error",
+    "interrupted": "$warning",
+}
+"""Theme colour of each status."""
+
+
+def number(value: int) -> str:
+    """A whole number with thin groups: 1 800."""
+    return f"{value:,}".replace(",", " ")
+
+
+def count(value: int, word: str) -> str:
+    """`1 picture`, `18 pictures`."""
+    return f"{number(value)} {word}{'' if value == 1 else 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `2 min 14 s`, `3 h 05 min`, `2 d 4 h`; `–` if unknown."""
+    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def time_left(seconds: float | None) -> str:
+    """A duration as coarse as it is uncertain: to 5 s below a minute, 10 s below ten minutes, then to the minute."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{max(1, math.ceil(seconds / 5)) * 5} s" if seconds > 0 else "0 s"
+    if seconds < 600:
+        return duration(round(seconds / 10) * 10)
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return duration(round(seconds / 60) * 60)
+
+
+def ago(seconds: float) -> str:
+    """How long ago: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
+    if seconds < 60:
+        return "now"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min ago"
+    if seconds < 86_400:
+        return f"{int(seconds // 3600)} h ago"
+    return f"{int(seconds // 86_400)} d ago"
+
+
+def clock(ts: float) -> str:
+    """Time of day of a log line; dashes for a time that no calendar has."""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(ts))
+    except (OverflowError, ValueError, OSError):
+        return "--:--:--"
+
+
+def loss(value: float | None) -> str:
+    """A loss with three figures; `–` if there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.3g}"
+
+
+def rate(steps_per_s: float | None) -> str:
+    """Optimizer steps a second, or seconds a step where that is more telling."""
+    if steps_per_s is None or steps_per_s <= 0:
+        return "–"
+    return f"{steps_per_s:.1f} steps/s" if steps_per_s >= 1 else f"{1 / steps_per_s:.1f} s/step"
+
+
+def learning_rate(value: float | None) -> str:
+    """A learning rate as recipes write it: 1e-4, 3.2e-05."""
+    if value is None:
+        return "–"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if value else "0"
+
+
+def size(count_bytes: int) -> str:
+    """A file's size: 812 B, 3.4 MB."""
+    amount = float(count_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")
+
+
+def shorten_path(path: str, width: int) -> str:
+    """A path cut in its middle, so that its beginning and its name stay."""
+    if len(path) <= width or width < 8:
+        return path[:width]
+    head = (width - 1) // 3
+    return f"{path[:head]}…{path[len(path) - (width - 1 - head) :]}"
+
+
+def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Cells padded or cut to their widths, two blanks between; a width below 0 aligns to the right, 0 leaves out."""
+    shown = []
+    for cell, width in zip(cells, widths, strict=True):
+        wide = abs(width)
+        if not wide:
+            continue
+        cut = cell if len(cell) <= wide else cell[: wide - 1] + "…"
+        shown.append(cut.rjust(wide) if width < 0 else cut.ljust(wide))
+    return "  ".join(shown).rstrip()

@@ -1,0 +1,93 @@
+"""The colour themes. Colour never says anything alone: a word or a sign always stands beside it."""
+
+from __future__ import annotations
+
+from textual.theme import Theme
+
+_QUIET = {"block-cursor-text-style": "none"}
+
+THEMES: tuple[Theme, ...] = (
+    Theme(
+        name="loratui-dark",
+        primary="#87afd7",
+        secondary="#5f87af",
+        accent="#ffaf5f",
+        foreground="#d7d7d7",
+        background="#121212",
+        surface="#1c1c1c",
+        panel="#303030",
+        success="#87d787",
+        warning="#ffd75f",
+        error="#ff8787",
+        dark=True,
+        variables={
+            **_QUIET,
+            "muted": "#949494",
+            "block-cursor-background": "#3a4a5f",
+            "block-cursor-foreground": "#ffffff",
+            "block-cursor-blurred-background": "#262626",
+            "block-cursor-blurred-foreground": "#d7d7d7",
+            "border": "#5f87af",
+            "border-blurred": "#444444",
+            "input-cursor-background": "#ffaf5f",
+            "input-cursor-foreground": "#121212",
+        },
+    ),
+    Theme(
+        name="loratui-light",
+        primary="#005f87",
+        secondary="#5f87af",
+        accent="#af5f00",
+        foreground="#262626",
+        background="#fafafa",
+        surface="#eeeeee",
+        panel="#dadada",
+        success="#008700",
+        warning="#875f00",
+        error="#af0000",
+        dark=False,
+        variables={
+            **_QUIET,
+            "muted": "#626262",
+            "block-cursor-background": "#afd7ff",
+            "block-cursor-foreground": "#000000",
+            "block-cursor-blurred-background": "#e4e4e4",
+            "block-cursor-blurred-foreground": "#262626",
+            "border": "#5f87af",
+            "border-blurred": "#bcbcbc",
+        },
+    ),
+    Theme(
+        name="loratui-contrast",
+        primary="#00ffff",
+        secondary="#ffffff",
+        accent="#ffff00",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#303030",
+        success="#00ff00",
+        warning="#ffff00",
+        error="#ff5f5f",
+        dark=True,
+        variables={
+            **_QUIET,
+            "muted": "#d0d0d0",
+            "block-cursor-background": "#ffffff",
+            "block-cursor-foreground": "#000000",
+            "block-cursor-blurred-background": "#4e4e4e",
+            "block-cursor-blurred-foreground": "#ffffff",
+            "border": "#ffffff",
+            "border-blurred": "#8a8a8a",
+        },
+    ),
+)
+"""The colours of the first two are of the 256 that every terminal has, since SSH often drops the rest."""
+
+DEFAULT = THEMES[0].name
+
+
+def after(name: str) -> str:
+    """The theme that follows, round and round."""
+    names = [theme.name for theme in THEMES]
+    return names[(names.index(name) + 1) % len(names)] if name in names else DEFAULT

@@ -1,0 +1,133 @@
+"""Pictures as half blocks: decoded small in a worker, cached, refused when they are too large or no picture."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_PIXELS = 64_000_000
+"""Larger pictures are refused from their header: decoding them could take all memory."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+_CACHED = 200
+
+_decoding = threading.Lock()
+"""One picture at a time: several threads that decode make the screen wait, and finish no sooner on two cores."""
+
+_cache: OrderedDict[tuple[str, int, int, int, int, bool], Thumbnail] = OrderedDict()
+
+
+class ThumbnailError(ValueError):
+    """A file that cannot be shown, and why; the text continues the file's name to a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small picture, `width` × `height` pixels; one cell shows two pixels, one above the other."""
+
+    width: int
+    height: int
+    """Always even."""
+    rgb: bytes
+    """Three bytes a pixel, row by row."""
+    source_width: int
+    """px of the file, after rotation; so is `source_height`."""
+    source_height: int
+
+    def row(self, y: int) -> list[tuple[tuple[int, int, int], tuple[int, int, int]]]:
+        """The cells of line `y`: colour of the upper and of the lower pixel."""
+        top, bottom, width = 2 * y * self.width * 3, (2 * y + 1) * self.width * 3, self.width * 3
+        upper, lower = self.rgb[top : top + width], self.rgb[bottom : bottom + width]
+        return [((upper[i], upper[i + 1], upper[i + 2]), (lower[i], lower[i + 1], lower[i + 2])) for i in range(0, width, 3)]
+
+
+def load(path: Path, columns: int, rows: int, *, few_colours: bool = False) -> Thumbnail:
+    """The picture at `path`, as large as fits into `columns` × `rows` cells with its shape kept.
+
+    `few_colours` dithers to the 256 colours that every terminal has. Meant for worker threads: loads Pillow, reads
+    the disk. Raises `ThumbnailError`.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ThumbnailError(f"cannot be read: {error.strerror}") from None
+    key = (str(path), state.st_mtime_ns, state.st_size, columns, rows, few_colours)
+    with _decoding:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+        made = _decode(path, columns, rows, few_colours)
+        _cache[key] = made
+        while len(_cache) > _CACHED:
+            _cache.popitem(last=False)
+    return made
+
+
+def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
+    """The largest size in pixels with the shape of `width` × `height` in so many cells of one by two pixels; its
+    height is even."""
+    scale = min(columns / width, 2 * rows / height)
+    fitted_width = min(columns, max(1, round(width * scale)))
+    fitted_height = min(rows, max(1, round(height * scale / 2))) * 2
+    return fitted_width, fitted_height
+
+
+def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail:
+    from PIL import Image, ImageOps
+
+    try:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ThumbnailError(f"is too large to show: {opened.width} × {opened.height} px")
+            opened.draft("RGB", (columns * 2, rows * 4))
+            upright = ImageOps.exif_transpose(opened)
+            source = (opened.height, opened.width) if _turned(opened) else (opened.width, opened.height)
+            flat = _flattened(upright)
+            width, height = fitted(flat.width, flat.height, columns, rows)
+            small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+            if few_colours:
+                small = small.quantize(palette=_xterm_palette(), dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+            return Thumbnail(width, height, small.tobytes(), *source)
+    except ThumbnailError:
+        raise
+    except Image.DecompressionBombError:
+        raise ThumbnailError("is too large to show") from None
+    except Exception as error:
+        # Decoders raise whatever a damaged file makes them stumble over: ValueError, SyntaxError, struct.error, …
+        raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None
+
+
+def _turned(image: Image.Image) -> bool:
+    return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    """RGB, transparency laid on mid grey, 16 bits brought down to 8."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda value: value / 256).convert("L")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, (128, 128, 128, 255))
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _xterm_palette() -> Image.Image:
+    """The 6 × 6 × 6 cube and the greys of xterm's 256 colours (numbers 16 to 255)."""
+    from PIL import Image
+
+    levels = (0, 95, 135, 175, 215, 255)
+    cube = [channel for r in levels for g in levels for b in levels for channel in (r, g, b)]
+    greys = [8 + 10 * n for n in range(24) for _ in range(3)]
+    colours = cube + greys
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours + colours[:3] * (256 - len(colours) // 3))
+    return palette

@@ -1,0 +1,132 @@
+"""The arithmetic of the loss plot: which dots of which braille character stand for which loss. No screen, no colour."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loratui.tui.history import Bin, LossHistory
+
+RAW, SMOOTHED = 1, 2
+"""What a character shows; where both fall into one, the smoothed curve wins."""
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Unicode's bit for the dot in row 0 to 3 and column 0 to 1 of a braille character."""
+
+Cell = tuple[str, int]
+"""A character, and what it shows: 0, RAW or SMOOTHED."""
+
+BLANK: Cell = (" ", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class YRange:
+    """The losses at the lower and upper edge of the plot."""
+
+    low: float
+    high: float
+
+
+def columns(history: LossHistory, count: int, steps: int) -> list[Bin]:
+    """The history in `count` columns over optimizer steps 1 to `steps`; empty bins where nothing is known."""
+    result = []
+    width = history.steps_per_bin
+    for column in range(count):
+        first = column * steps // count
+        last = max(first, (column + 1) * steps // count - 1)
+        merged = Bin()
+        if first < history.last_step:
+            for part in history.bins[first // width : last // width + 1]:
+                merged.merge(part)
+        result.append(merged)
+    return result
+
+
+def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
+    """A range of round numbers around the bulk of the losses, never smaller than `before`; None without losses.
+
+    The outermost twentieth on either side may lie outside: single steps of a diffusion loss scatter widely.
+    """
+    values = sorted(v for b in shown for v in (b.mean, b.smoothed) if v is not None)
+    if not values:
+        return before
+    margin = len(values) // 20
+    low, high = values[margin], values[-1 - margin]
+    if before is not None:
+        if before.low <= low and high <= before.high:
+            return before
+        low, high = min(low, before.low), max(high, before.high)
+    if high <= low:
+        low, high = low - abs(low) / 2, high + abs(high) / 2 or 1.0
+    step = round_step((high - low) / 4)
+    # The small allowance keeps a border that is already round from growing by another step.
+    return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
+
+
+def round_step(least: float) -> float:
+    """The smallest of 1, 2, 5 × 10^n that is at least `least`."""
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= least * (1 - 1e-9))
+
+
+def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
+    """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, and the smoothed loss as
+    a line without breaks except where there are no losses. Losses outside the range lie on its edge."""
+    width = (len(shown) + 1) // 2
+    bits = [[0] * width for _ in range(rows)]
+    kinds = [[0] * width for _ in range(rows)]
+
+    def dots(column: int, top: int, bottom: int, kind: int) -> None:
+        for y in range(top, bottom + 1):
+            row, cell = y // 4, column // 2
+            if kind < kinds[row][cell]:
+                continue
+            if kind > kinds[row][cell]:
+                # A character has one colour: the line would drag the dots beside it along.
+                bits[row][cell], kinds[row][cell] = 0, kind
+            bits[row][cell] |= _DOTS[y % 4][column % 2]
+
+    last: int | None = None
+    for column, there in enumerate(shown):
+        if there.mean is None or there.smoothed is None:
+            last = None
+            continue
+        mean = dot_row(there.mean, rows, limits)
+        dots(column, mean, mean, RAW)
+        now = dot_row(there.smoothed, rows, limits)
+        before = now if last is None else last
+        dots(column, min(now, before), max(now, before), SMOOTHED)
+        last = now
+    return [[(chr(0x2800 | b), k) if b else BLANK for b, k in zip(*row, strict=True)] for row in zip(bits, kinds, strict=True)]
+
+
+def dot_row(value: float, rows: int, limits: YRange) -> int:
+    """The row of dots, from the top, in which a loss lies."""
+    share = (limits.high - value) / (limits.high - limits.low)
+    return min(rows * 4 - 1, max(0, round(share * (rows * 4 - 1))))
+
+
+def ticks(rows: int, limits: YRange) -> dict[int, float]:
+    """Row of characters -> the round loss that is written there; never two in neighbouring rows."""
+    step = round_step((limits.high - limits.low) / max(1, rows // 2))
+    count = round((limits.high - limits.low) / step)
+    marks: dict[int, float] = {}
+    for value in (limits.high - n * step for n in range(count + 1)):
+        row = dot_row(value, rows, limits) // 4
+        if not {row - 1, row} & marks.keys():
+            marks[row] = value
+    return marks
+
+
+def changed_spans(before: Sequence[Cell], after: Sequence[Cell]) -> list[tuple[int, int]]:
+    """Where two rows differ, as (start, length); differences up to three cells apart make one span."""
+    spans: list[tuple[int, int]] = []
+    for x in range(max(len(before), len(after))):
+        if before[x : x + 1] == after[x : x + 1]:
+            continue
+        if spans and x - sum(spans[-1]) <= 3:
+            spans[-1] = (spans[-1][0], x + 1 - spans[-1][0])
+        else:
+            spans.append((x, 1))
+    return spans

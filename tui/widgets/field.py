@@ -1,0 +1,180 @@
+"""A labelled input with one line that explains it, and a line for what is wrong with what was typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.suggester import Suggester
+from textual.widget import Widget
+from textual.widgets import Input
+
+from loratui.tui.draft import folder_from_text
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.line import Line, plain
+
+_NUMBER = re.compile(r"[0-9.,eE+-]")
+
+
+class FieldInput(Input):
+    """An input that moves on with up, down and enter, takes no control characters, and leaves letters to the keys of
+    the screen where only numbers make sense."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+        Binding("enter", "screen.next", show=False),
+    ]
+
+    def __init__(self, value: str, *, placeholder: str, numeric: bool, suggester: Suggester | None) -> None:
+        super().__init__(clean(value), placeholder=clean(placeholder), suggester=suggester, compact=True, select_on_focus=False)
+        self._numeric = numeric
+        self.cursor_blink = False
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether the key is typed here rather than being a key of the screen."""
+        return super().check_consume_key(key, character) and self._takes(character)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.is_printable and not self._takes(event.character):
+            return
+        await super()._on_key(event)
+
+    def _on_paste(self, event: events.Paste) -> None:
+        # Pasted text may hold anything, escape sequences too.
+        event.text = clean(event.text.strip().split("\n")[0])
+        super()._on_paste(event)
+
+    def _takes(self, character: str | None) -> bool:
+        return not self._numeric or (character is not None and _NUMBER.fullmatch(character) is not None)
+
+
+class Field(Widget):
+    """Label, input, a mark beside it, and below either the explanation or what is wrong."""
+
+    DEFAULT_CSS = """
+    Field { height: auto; margin-bottom: 1; }
+    Field .field-row { height: 1; }
+    Field .field-label { width: 16; height: 1; color: $foreground; }
+    Field FieldInput { width: 1fr; background: $surface; }
+    Field FieldInput:focus { background: $panel; }
+    Field .field-mark { width: auto; max-width: 40; height: 1; margin-left: 1; color: $accent; }
+    Field .field-note { color: $muted; height: auto; padding-left: 16; }
+    Field.-here .field-label { text-style: bold; color: $accent; }
+    Field.-numeric FieldInput { width: 12; }
+    Field.-quiet .field-note { display: none; }
+    Field.-quiet { margin-bottom: 0; }
+    """
+
+    class Edited(Message):
+        """The person changed the text."""
+
+        def __init__(self, field: Field, text: str) -> None:
+            super().__init__()
+            self.field = field
+            self.text = text
+
+    class Entered(Message):
+        """The person came to the field."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+    def __init__(
+        self,
+        key: str,
+        label: str,
+        help: str,
+        value: str = "",
+        *,
+        placeholder: str = "",
+        numeric: bool = False,
+        quiet: bool = False,
+        suggester: Suggester | None = None,
+    ) -> None:
+        super().__init__(classes=("-numeric " if numeric else "") + ("-quiet" if quiet else ""))
+        self.key = key
+        self.label = label
+        self.help = help
+        self._input = FieldInput(value, placeholder=placeholder, numeric=numeric, suggester=suggester)
+
+    def compose(self) -> ComposeResult:
+        """Two lines."""
+        with Horizontal(classes="field-row"):
+            yield Line(plain(self.label), classes="field-label")
+            yield self._input
+            yield Line(classes="field-mark")
+        yield Line(plain(self.help), classes="field-note")
+
+    @property
+    def text(self) -> str:
+        """What stands in the field."""
+        return self._input.value
+
+    def set(self, value: str, placeholder: str = "") -> None:
+        """Puts text into the field without calling it edited."""
+        placeholder = clean(placeholder)
+        if self._input.placeholder != placeholder:
+            self._input.placeholder = placeholder
+        if self._input.value != value:
+            with self._input.prevent(Input.Changed):
+                self._input.value = clean(value)
+
+    def enter(self) -> None:
+        """Moves the focus here."""
+        self._input.focus()
+
+    @property
+    def entered(self) -> bool:
+        """Whether the focus is here."""
+        return self._input.has_focus
+
+    def mark(self, words: str) -> None:
+        """Words beside the input."""
+        self.query_one(".field-mark", Line).say(words)
+
+    def explain(self, problem: str = "") -> None:
+        """Below the input: the problem, or else the explanation."""
+        self.query_one(".field-note", Line).say(plain(problem, "$error") if problem else plain(self.help))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Passes it on under our name."""
+        event.stop()
+        self.post_message(self.Edited(self, event.value))
+
+    def on_descendant_focus(self) -> None:
+        """Marks the field, and tells the screen where the person is."""
+        self.add_class("-here")
+        self.post_message(self.Entered(self))
+
+    def on_descendant_blur(self) -> None:
+        """Takes the mark away."""
+        self.remove_class("-here")
+
+
+class FolderSuggester(Suggester):
+    """Completes the name of a folder; the right arrow takes it."""
+
+    def __init__(self) -> None:
+        super().__init__(use_cache=False, case_sensitive=True)
+
+    async def get_suggestion(self, value: str) -> str | None:
+        """The only or first folder that begins so."""
+        if not value.strip() or value.endswith(("/..", "/.")):
+            return None
+        head, slash, start = value.rpartition("/")
+        folder = folder_from_text((head or "/") if slash else ".") or Path()
+        try:
+            names = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(start) and entry.is_dir())
+        except OSError:
+            return None
+        hidden = start.startswith(".")
+        names = [name for name in names if name == clean(name) and (hidden or not name.startswith("."))]
+        return f"{head}{slash}{names[0]}" if names and start else None

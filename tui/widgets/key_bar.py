@@ -1,0 +1,97 @@
+"""The bottom line: the keys that work now, generated from the table of keys, as many as fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from textual import events
+from textual.app import RenderResult
+from textual.content import Content
+from textual.screen import Screen
+from textual.widget import Widget
+
+from loratui.tui.bindings import action_name, keys_of
+
+_LAST = ("help", "leave")
+"""These stay when others must go for want of space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A key as the bar shows it."""
+
+    id: str
+    key: str
+    """Textual's name of the key to press."""
+    written: str
+    label: str
+
+    @property
+    def width(self) -> int:
+        """Cells that it takes."""
+        return len(self.written) + 1 + len(self.label)
+
+
+class KeyBar(Widget):
+    """One line, painted only when the keys change; a click on a key presses it."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    KeyBar { dock: bottom; height: 1; background: $panel; color: $muted; padding: 0 1; }
+    """
+
+    def __init__(self, context: str) -> None:
+        super().__init__()
+        self._names_of = context
+        self._shown: tuple[Shown, ...] = ()
+
+    def on_mount(self) -> None:
+        """Follows the screen's bindings."""
+        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+        self.call_after_refresh(self._changed, self.screen)
+
+    def _changed(self, screen: Screen[object]) -> None:
+        if screen is not self.screen or not self.is_attached:
+            return
+        shown = tuple(self._keys_now(screen))
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+
+    def _keys_now(self, screen: Screen[object]) -> Iterator[Shown]:
+        focused = screen.focused
+        for key in keys_of(self._names_of):
+            if not key.label or screen.check_action(action_name(key), ()) is not True:
+                continue
+            # A field that takes letters takes the first of a key's names; then another is the one to press.
+            names = [n for n in key.keys.split(",") if focused is None or not focused.check_consume_key(n, _character(n))]
+            if names:
+                yield Shown(key.id, names[0], key.shown if names[0] == key.keys.split(",")[0] else names[0], key.label)
+
+    def render(self) -> RenderResult:
+        """The keys that fit."""
+        return Content("  ").join(
+            [Content.assemble((item.written, "bold $accent"), " ", item.label) for item in self._fitting()]
+        )
+
+    def on_click(self, event: events.Click) -> None:
+        """Presses the key under the pointer."""
+        x = 0
+        for item in self._fitting():
+            if x <= event.x - self.gutter.left < x + item.width:
+                self.app.simulate_key(item.key)
+                return
+            x += item.width + 2
+
+    def _fitting(self) -> list[Shown]:
+        items = list(self._shown)
+        while items and sum(item.width + 2 for item in items) - 2 > self.content_size.width:
+            droppable = [item for item in items if item.id not in _LAST]
+            items.remove(droppable[-1] if droppable else items[-1])
+        return items
+
+
+def _character(name: str) -> str | None:
+    """The character that a key types, for keys that type one."""
+    return {"question_mark": "?", "space": " "}.get(name, name if len(name) == 1 else None)

@@ -1,0 +1,89 @@
+"""The runs, one line each in columns; a line is repainted only when it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.engine.runs.summary import RunSummary
+from loratui.tui import text
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.line import plain
+
+Row = tuple[str, str, str, str, str, str, str]
+
+_AROUND = 6
+"""Cells that margins and the scroll bar take."""
+
+TITLES: Row = ("run", "status", "done", "optimizer step", "loss", "time left", "made")
+
+
+class RunList(OptionList):
+    """The list; the option at place n is the n-th run."""
+
+    DEFAULT_CSS = """
+    RunList, RunList:focus { height: 1fr; border: none; padding: 0; background: $background; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, markup=False)
+        self._shown: list[tuple[str, str]] = []
+        self._widths: tuple[int, ...] = ()
+
+    @property
+    def titles(self) -> str:
+        """The titles of the columns, as wide as the columns."""
+        return text.columns(TITLES, self._widths) if self._widths else ""
+
+    def show(self, runs: Sequence[RunSummary], now: float) -> None:
+        """Shows the runs as they stand; the highlight stays on its run."""
+        self._widths = column_widths([run.name for run in runs], self.app.size.width)
+        lines = [(run.name, text.columns(row(run, now), self._widths)) for run in runs]
+        contents = [_coloured(line, run.status, self._widths[0]) for (_, line), run in zip(lines, runs, strict=True)]
+        before = [name for name, _ in self._shown]
+        if [name for name, _ in lines] != before:
+            chosen = before[self.highlighted] if self.highlighted is not None and before else None
+            self.clear_options()
+            self.add_options([Option(content) for content in contents])
+            names = [name for name, _ in lines]
+            self.highlighted = names.index(chosen) if chosen in names else (0 if names else None)
+        else:
+            for at, (old, new) in enumerate(zip(self._shown, lines, strict=True)):
+                if old != new:
+                    self.replace_option_prompt_at_index(at, contents[at])
+        self._shown = lines
+
+
+def row(run: RunSummary, now: float) -> Row:
+    """The words of one run."""
+    state = run.state
+    status = f"{text.STATUS_SIGNS[run.status]} {run.status}"
+    if run.job == "validate":
+        status = f"{text.STATUS_SIGNS[run.status]} validating"
+    share = f"{min(100, state.image_step * 100 // state.image_steps)} %" if state.image_steps else ""
+    steps = f"{text.number(state.step)} / {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
+    left = ""
+    if run.status in ("running", "starting") and run.job == "train" and state.step_s and state.optimizer_steps:
+        left = text.time_left(state.step_s * max(0, state.optimizer_steps - state.step))
+    loss = text.loss(state.loss) if state.loss is not None else ""
+    return clean(run.name), status, share, steps, loss, left, text.ago(now - run.created) if run.created else ""
+
+
+def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:
+    """Widths of the columns for a window of `width` cells; below 0 for columns aligned to the right."""
+    fixed = (13, -5, -14, -8, -11, -11)
+    if width < 110:
+        fixed = (13, -5, 0, -6, -11, -10)
+    room = width - _AROUND - sum(abs(w) + 2 for w in fixed if w)
+    longest = max((len(name) for name in names), default=12)
+    return (max(12, min(longest, room)), *fixed)
+
+
+def _coloured(line: str, status: str, name_width: int) -> Content:
+    sign = text.STATUS_SIGNS[status]
+    content = plain(line)
+    at = line.find(sign, name_width)
+    return content.stylize(f"{text.STATUS_TONES[status]}", at, at + 14) if at >= 0 else content

@@ -1,0 +1,132 @@
+"""A picture in the terminal, two pixels a cell; without colours, its name and size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual import work
+from textual.app import RenderResult
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+from textual.worker import get_current_worker
+
+from loratui.tui import thumbnails
+from loratui.tui.terminal import clean
+from loratui.tui.thumbnails import Thumbnail, ThumbnailError
+
+
+class ThumbnailView(Widget):
+    """Shows one file. Decoding happens in a thread; until it is done, what was shown before stays."""
+
+    DEFAULT_CSS = """
+    ThumbnailView { color: $muted; }
+    """
+
+    class Decoded(Message):
+        """The picture is there, or cannot be shown."""
+
+        def __init__(self, path: Path, picture: Thumbnail | None, problem: str) -> None:
+            super().__init__()
+            self.path = path
+            self.picture = picture
+            self.problem = problem
+
+    def __init__(self, placeholder: str = "", id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._placeholder = placeholder
+        self._path: Path | None = None
+        self._picture: Thumbnail | None = None
+        self._problem = ""
+
+    def show(self, path: Path) -> None:
+        """Shows another file."""
+        if path == self._path:
+            return
+        self._path = path
+        self._start()
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is shown or will be."""
+        return self._path
+
+    def on_resize(self) -> None:
+        """Decodes for the new size."""
+        self._start()
+
+    def on_thumbnail_view_decoded(self, message: Decoded) -> None:
+        """Takes the picture in, unless another is wanted by now."""
+        message.stop()
+        if message.path == self._path:
+            self._picture, self._problem = message.picture, message.problem
+            self.refresh()
+
+    def render(self) -> RenderResult:
+        """Never used: the widget renders line by line."""
+        return ""
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of the picture, centred, or of the words that stand for it."""
+        width = self.size.width
+        if self._picture is None or self.app.no_color:
+            lines = self._words()
+            top = max(0, (self.size.height - len(lines)) // 2)
+            words = lines[y - top] if top <= y < top + len(lines) else ""
+            return Strip([Segment(words[:width].center(width), self.rich_style)], width)
+        picture = self._picture
+        top = max(0, (self.size.height - picture.height // 2) // 2)
+        if not top <= y < top + picture.height // 2:
+            return Strip.blank(width, self.rich_style)
+        left = max(0, (width - picture.width) // 2)
+        segments = [Segment(" " * left, self.rich_style), *_half_blocks(picture, y - top)]
+        return Strip(segments).adjust_cell_length(width, self.rich_style)
+
+    def _words(self) -> list[str]:
+        if self._path is None:
+            return [self._placeholder]
+        name = clean(self._path.name)
+        if self._problem:
+            return [name, self._problem]
+        if self._picture is not None:
+            return [name, f"{self._picture.source_width} × {self._picture.source_height} px", "(no colours here)"]
+        return [name]
+
+    def _start(self) -> None:
+        if self._path is not None and self.size.width and self.size.height:
+            self._decode(self._path, self.size.width, self.size.height)
+
+    @work(thread=True, exclusive=True, group="decode", description="decode a picture")
+    def _decode(self, path: Path, columns: int, rows: int) -> None:
+        few = self.app.console.color_system not in ("truecolor", None)
+        try:
+            picture, problem = thumbnails.load(path, columns, rows, few_colours=few), ""
+        except ThumbnailError as error:
+            picture, problem = None, str(error)
+        if not get_current_worker().is_cancelled:
+            self.post_message(self.Decoded(path, picture, problem))
+
+
+def _half_blocks(picture: Thumbnail, y: int) -> list[Segment]:
+    segments: list[Segment] = []
+    run, colours = 0, None
+    for cell in picture.row(y):
+        if cell != colours and run:
+            segments.append(_segment(run, colours))
+            run = 0
+        colours = cell
+        run += 1
+    if run:
+        segments.append(_segment(run, colours))
+    return segments
+
+
+def _segment(run: int, colours: tuple[tuple[int, int, int], tuple[int, int, int]] | None) -> Segment:
+    assert colours is not None
+    upper, lower = colours
+    if upper == lower:
+        return Segment(" " * run, Style(bgcolor=Color.from_rgb(*upper)))
+    return Segment("▀" * run, Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))
