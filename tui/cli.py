@@ -58,22 +58,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.home:
         os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
-    from loratui.engine.errors import ExitCode, LoratuiError
-    from loratui.presets.schema import SchemaError
-
     try:
         module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
         return int(importlib.import_module(module).run(args))
-    except (LoratuiError, SchemaError) as error:
-        from loratui.tui.terminal import clean
-
-        sys.stderr.write(f"error: {clean(str(error))}\n")
-        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    except ValueError as error:
+        return _explain(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _explain(error: ValueError) -> int:
+    """Prints an error that is meant for the person and returns its exit code; any other is raised on."""
+    from loratui.engine.errors import ExitCode, LoratuiError
+    from loratui.presets.schema import SchemaError
+    from loratui.tui.terminal import clean
+
+    if not isinstance(error, (LoratuiError, SchemaError)):
+        raise error
+    sys.stderr.write(f"error: {clean(str(error))}\n")
+    return int(getattr(error, "exit_code", ExitCode.USAGE))
 
 
 if __name__ == "__main__":
