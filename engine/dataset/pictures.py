@@ -30,14 +30,42 @@ SUFFIXES = {
 }
 """File name endings (lower case) that are read -> format."""
 
+HEIF_SUFFIXES = (".heic", ".heif")
+"""Read as well where the extra `heic` is installed."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _EXIF_IFD, _GPS_IFD, _LENS_MODEL = 0x0112, 0x8769, 0x8825, 0xA434
 _SWAPS_SIDES = (5, 6, 7, 8)
+_LUMA_TABLE_SUM = 3688
+"""Sum of the luminance quantisation table of the JPEG standard (ITU-T T.81, table K.1), which is quality 50."""
 
 
 class PictureError(ValueError):
     """Why a file cannot be used as a picture, in words."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a picture's header says of how its pixels are stored."""
+
+    orientation: int = 1
+    """EXIF orientation, 1 (upright) to 8."""
+    mode: str = "RGB"
+    """Pillow's name of the pixel format: RGB, RGBA, L, P, CMYK, I;16 …"""
+    bits: int = 8
+    """Bits of a channel: 1, 8, 16 or 32."""
+    alpha: bool = False
+    """Whether pixels can be transparent."""
+    profile: bool = False
+    """Whether a colour profile is embedded."""
+    animated: bool = False
+    gps: bool = False
+    """Whether EXIF tells where the picture was taken."""
+    front_camera: bool = False
+    """Whether EXIF names the front camera of a phone."""
+    jpeg_quality: int | None = None
+    """1 to 100, estimated from the quantisation table; None if this is no JPEG."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +77,7 @@ class Header:
     format: str
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
+    traits: Traits = Traits()
 
 
 def read_header(path: Path) -> Header:
@@ -63,7 +92,7 @@ def read_header(path: Path) -> Header:
             width, height = height, width
         if _is_cut_short(file, image.format or ""):
             raise PictureError("is cut short: the end of the picture is missing")
-        return Header(width, height, _plain_format(image.format or ""), turned)
+        return Header(width, height, _plain_format(image.format or ""), turned, _traits(image, turned))
 
 
 def check_decodes(path: Path) -> None:
@@ -84,11 +113,21 @@ def load_rgb(path: Path, background: tuple[int, int, int] = (255, 255, 255)) -> 
 
     Raises `PictureError`.
     """
+    with opened(path) as image:
+        turned = orientation(image)
+        image.load()
+        return upright(to_rgb(image, background), turned)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image]:
+    """A picture by its header, for decoding within the block; its size is within `PIXEL_LIMIT`.
+
+    Raises `PictureError`, also for whatever a decoder throws within the block.
+    """
     with _opened(path) as (_, image):
         try:
-            turned = orientation(image)
-            image.load()
-            return _upright(_to_rgb(image, background), turned)
+            yield image
         except PictureError:
             raise
         except Exception as error:  # decoders of hostile files fail with almost anything
@@ -104,6 +143,16 @@ def orientation(image: Image) -> int:
     except Exception:  # a broken EXIF block does not make the picture unusable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def heif_is_read() -> bool:
+    """Whether the extra `heic` is installed; if so, Pillow is told of it."""
+    try:
+        import pi_heif
+    except ImportError:
+        return False
+    pi_heif.register_heif_opener()
+    return True
 
 
 @contextmanager
@@ -128,13 +177,14 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
+    formats = (*FORMATS, "HEIF") if path.suffix.lower() in HEIF_SUFFIXES and heif_is_read() else FORMATS
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise PictureError("is empty")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # our own limit is stricter than the one that warns
-                image = pillow.open(file, formats=FORMATS)
+                image = pillow.open(file, formats=formats)
         except pillow.DecompressionBombError as error:
             raise PictureError(f"has more than {PIXEL_LIMIT // 1_000_000} megapixels") from error
         except UnidentifiedImageError as error:
@@ -148,7 +198,8 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
             yield file, image
 
 
-def _to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
+def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
+    """A loaded picture as sRGB with 8 bits, transparency laid on `background`; not rotated."""
     from PIL import Image as pillow
 
     profile = image.info.get("icc_profile")
@@ -188,7 +239,8 @@ def _to_srgb(image: Image, profile: object) -> Image:
     return converted if converted is not None else image
 
 
-def _upright(image: Image, turned: int) -> Image:
+def upright(image: Image, turned: int) -> Image:
+    """The picture rotated by its EXIF orientation, 1 to 8."""
     from PIL import Image as pillow
 
     transposes = {
@@ -201,6 +253,47 @@ def _upright(image: Image, turned: int) -> Image:
         8: pillow.Transpose.ROTATE_90,
     }
     return image.transpose(transposes[turned]) if turned in transposes else image
+
+
+def _traits(image: Image, turned: int) -> Traits:
+    mode = image.mode
+    tile = getattr(image, "tile", None)  # how the file's bytes become pixels: ("zip", box, offset, "RGB;16B")
+    wide = ";16" in str(tile[0][3]) if tile else mode.startswith("I;16")
+    bits = 1 if mode == "1" else 32 if mode in ("I", "F") and not wide else 16 if wide or mode.startswith("I") else 8
+    gps, front = _camera(image)
+    return Traits(
+        orientation=turned,
+        mode=mode,
+        bits=bits,
+        alpha=mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,
+        profile=bool(image.info.get("icc_profile")),
+        animated=image.format in ("PNG", "WEBP", "AVIF") and bool(getattr(image, "is_animated", False)),
+        gps=gps,
+        front_camera=front,
+        jpeg_quality=_jpeg_quality(image),
+    )
+
+
+def _camera(image: Image) -> tuple[bool, bool]:
+    """Whether EXIF tells a place, and whether it names a front camera."""
+    if "exif" not in image.info:
+        return False, False
+    try:
+        exif = image.getexif()
+        lens = exif.get_ifd(_EXIF_IFD).get(_LENS_MODEL, "") if _EXIF_IFD in exif else ""
+        return bool(exif.get(_GPS_IFD)), "front" in str(lens).lower()
+    except Exception:  # a broken EXIF block does not make the picture unusable
+        return False, False
+
+
+def _jpeg_quality(image: Image) -> int | None:
+    """Quality by which libjpeg scales the standard's table: S = 5000/q below 50, 200 - 2q above."""
+    tables = getattr(image, "quantization", None)
+    if not tables:
+        return None
+    scale: float = 100 * sum(next(iter(tables.values()))) / _LUMA_TABLE_SUM
+    quality = 5000 / scale if scale > 100 else (200 - scale) / 2
+    return max(1, min(100, round(quality)))
 
 
 def _is_cut_short(file: BufferedReader, kind: str) -> bool:

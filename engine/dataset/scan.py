@@ -41,6 +41,7 @@ class ImageEntry:
     """The N of its folder's name."""
     regularisation: bool
     bytes: int
+    traits: pictures.Traits = pictures.Traits()
 
 
 @dataclass(frozen=True)
@@ -293,6 +294,7 @@ class _Reader:
                 folder_repeats=folder.repeats,
                 regularisation=folder.regularisation,
                 bytes=size,
+                traits=header.traits,
             )
         )
 

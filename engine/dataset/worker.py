@@ -1,0 +1,41 @@
+"""A worker of the deep pass: reads one JSON request a line, answers with one JSON line of measures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from loratui.engine.dataset.faces import load_detector
+from loratui.engine.dataset.pictures import PictureError
+
+
+def main() -> int:
+    """Serves until the end of its input."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--resolution", type=int, required=True)
+    parser.add_argument("--detector", default="")
+    args = parser.parse_args()
+    # One thread a worker, since there are as many workers as cores; numpy reads this when it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from loratui.engine.dataset.measure import measure_picture
+
+    detector = load_detector(args.detector)
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
+    os.dup2(2, 1)  # what a decoder prints must not stand between the answers
+    for line in sys.stdin:
+        path = Path(json.loads(line))
+        try:
+            answer = {"facts": measure_picture(path, args.resolution, detector).to_json()}
+        except (PictureError, OSError) as error:
+            answer = {"error": str(error)}
+        except MemoryError:
+            answer = {"error": "needs more memory than there is"}
+        answers.write(json.dumps(answer, allow_nan=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
