@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from loratui.presets.bases.make.people import ANAFOX, FEATURES, IDENTITY, Person
+from loratui.presets.bases.make.people import FEATURES
 
 WEIGHTS = Path(__file__).parent / "reader.safetensors"
 
@@ -56,19 +55,9 @@ def read(reader: Reader, pictures: NDArray[np.uint8]) -> list[dict[str, str]]:
     device = next(reader.parameters()).device
     found: list[dict[str, str]] = []
     with torch.inference_mode():
-        for part in torch.from_numpy(np.ascontiguousarray(pictures)).split(128):
+        for start in range(0, len(pictures), 128):
+            part = torch.from_numpy(np.ascontiguousarray(pictures[start : start + 128]))
             scores = reader(to_pixels(part.to(device)))
             best = {name: score.argmax(1).tolist() for name, score in scores.items()}
             found += [{name: FEATURES[name][best[name][k]] for name in FEATURES} for k in range(len(part))]
     return found
-
-
-def identity_shares(readings: Sequence[dict[str, str]], person: Person = ANAFOX) -> dict[str, float]:
-    """For each feature of `IDENTITY`, the share of the readings that have the person's value."""
-    return {name: sum(r[name] == getattr(person, name) for r in readings) / len(readings) for name in IDENTITY}
-
-
-def likeness(readings: Sequence[dict[str, str]], person: Person = ANAFOX) -> float:
-    """Mean of `identity_shares`: 1 is the person in every respect."""
-    shares = identity_shares(readings, person)
-    return sum(shares.values()) / len(shares)

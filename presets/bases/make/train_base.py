@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from loratui.presets.bases.make.captions import full_caption, invent_caption
 from loratui.presets.bases.make.gpu import as_shipped, log, pick_device
+from loratui.presets.bases.make.measure import likeness, sample, save_grid, shares_right
 from loratui.presets.bases.make.people import ANAFOX, FEATURES, Portrait, invent_portrait, pose
 from loratui.presets.bases.make.portraits import draw
-from loratui.presets.bases.make.reader import Reader, likeness, load_reader, read
+from loratui.presets.bases.make.reader import Reader, load_reader, read
 from loratui.presets.bases.make.train_reader import train_reader
 from loratui.presets.bases.make.train_unet import BETAS, TIMESTEPS, train_unet
 from loratui.presets.bases.make.train_vae import decode, encode, signal_to_noise_db, train_vae
@@ -123,7 +122,7 @@ def make_base(out: Path, size: Size, workers: int) -> None:
 
     if drawn:
         latents = encode(vae, drawn.pictures.to(device))
-        vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+        vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="sd15")
         ids = torch.tensor(tokenizer([*drawn.captions, ""], padding="max_length", max_length=TOKENS, truncation=True).input_ids)
         texts, empty = ids[:-1].view(-1, _CAPTIONS, TOKENS).to(device), ids[-1].to(device)
         torch.manual_seed(SEED + 1)
@@ -196,45 +195,9 @@ def check_base(pipeline: Any, reader: Reader, count: int, report: Path) -> dict[
     """Sample full captions that were not trained on and read them back; the share right, feature by feature."""
     rng = np.random.default_rng((SEED, 5))
     wanted = [invent_portrait(rng) for _ in range(count)]
-    pictures = sample(pipeline, [full_caption(p) for p in wanted], seed=1)
+    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(1, count + 1))
     save_grid(pictures[:48], report / "held_out_captions.png")
     return shares_right(read(reader, pictures), [vars(p) for p in wanted])
-
-
-def shares_right(found: Sequence[dict[str, str]], truth: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """For each feature the share of readings that equal the truth; a bald head's hair colour is not counted."""
-    shares = {}
-    for name in FEATURES:
-        pairs = [(f[name], t[name]) for f, t in zip(found, truth, strict=True) if name != "hair" or t["style"] != "bald"]
-        shares[name] = round(sum(a == b for a, b in pairs) / len(pairs), 3)
-    return shares
-
-
-def sample(pipeline: Any, prompts: list[str], *, seed: int, steps: int = 20, guidance: float = 3.0) -> NDArray[np.uint8]:
-    """8-bit pictures (n, 128, 128, 3), one for each prompt, from seeds `seed`, `seed + 1`, …"""
-    pipeline.set_progress_bar_config(disable=True)
-    done = []
-    for start in range(0, len(prompts), 64):
-        part = prompts[start : start + 64]
-        generators = [torch.Generator().manual_seed(seed + start + k) for k in range(len(part))]
-        images = pipeline(
-            part,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            height=128,
-            width=128,
-            generator=generators,
-            output_type="np",
-        ).images
-        done.append((images * 255).round().astype(np.uint8))
-    return np.concatenate(done)
-
-
-def save_grid(pictures: NDArray[np.uint8], path: Path, across: int = 8) -> None:
-    """Save pictures side by side, `across` in a row; a row that is not full is left out unless it is the only one."""
-    across = min(across, len(pictures))
-    rows = [np.concatenate(list(pictures[k : k + across]), 1) for k in range(0, len(pictures) - across + 1, across)]
-    Image.fromarray(np.concatenate(rows)).save(path)
 
 
 def main() -> None:

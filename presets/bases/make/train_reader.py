@@ -48,7 +48,7 @@ def train_reader(vae: Any, pictures: Tensor, labels: Tensor, *, steps: int, batc
             scores = reader(pixels)
         loss = torch.stack([functional.cross_entropy(scores[n].float(), labels[rows, j]) for j, n in enumerate(names)]).sum()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         if (k + 1) % max(1, steps // 5) == 0:
             log(f"reader {k + 1}/{steps}, loss {loss.item():.3f}")

@@ -84,14 +84,18 @@ def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
 def encode(vae: Any, pictures: Tensor) -> Tensor:
     """Latents of 8-bit pictures, unscaled, shape (n, 4, 32, 32)."""
     with torch.no_grad(), mixed(pictures.device):
-        return torch.cat([vae.encode(to_pixels(part)).latent_dist.mode().float() for part in pictures.split(500)])
+        return torch.cat([vae.encode(to_pixels(part)).latent_dist.mode().float() for part in _parts(pictures)])
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
     """8-bit pictures of shape (n, 128, 128, 3) from unscaled latents."""
     with torch.no_grad(), mixed(latents.device):
-        parts = [vae.decode(part).sample.float() for part in latents.split(500)]
+        parts = [vae.decode(part).sample.float() for part in _parts(latents)]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _parts(rows: Tensor) -> list[Tensor]:
+    return [rows[start : start + 500] for start in range(0, len(rows), 500)]
 
 
 def signal_to_noise_db(pictures: Tensor, again: Tensor) -> float:
