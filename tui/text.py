@@ -31,6 +31,9 @@ STATUS_TONES: dict[str, str] = {
 """Theme colour of each status."""
 
 
+_LONGEST_S = 1e10
+
+
 def number(value: int) -> str:
     """A whole number with thin groups: 1 800."""
     return f"{value:,}".replace(",", " ")
@@ -42,8 +45,8 @@ def count(value: int, word: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`45 s`, `2 min 14 s`, `3 h 05 min`, `2 d 4 h`; `–` if unknown."""
-    if seconds is None or not math.isfinite(seconds) or seconds < 0:
+    """`45 s`, `2 min 14 s`, `3 h 05 min`, `2 d 4 h`; `–` if unknown or beyond all sense."""
+    if seconds is None or not 0 <= seconds < _LONGEST_S:
         return "–"
     whole = round(seconds)
     if whole < 60:
@@ -57,7 +60,7 @@ def duration(seconds: float | None) -> str:
 
 def time_left(seconds: float | None) -> str:
     """A duration as coarse as it is uncertain: to 5 s below a minute, 10 s below ten minutes, then to the minute."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not seconds < _LONGEST_S:
         return "–"
     if seconds < 60:
         return f"{max(1, math.ceil(seconds / 5)) * 5} s" if seconds > 0 else "0 s"

@@ -75,6 +75,8 @@ class ValidationScreen(RunScreen):
 
     def available(self, action: str) -> bool:
         """A grid is made from a file, and by one job at a time."""
+        if action == "tick":
+            return self.query_one("#checks").display if self.is_mounted else True
         if action == "make_grid":
             return self.summary is not None and not self.summary.active and self._has_file()
         return True
@@ -91,8 +93,6 @@ class ValidationScreen(RunScreen):
 
     def action_tick(self) -> None:
         """Ticks the point, and keeps that."""
-        if self.has_class("-grid") and not self.has_class("-wide"):
-            return
         self._ticks = checklist.toggled(self._ticks, self.query_one(CheckList).point.id)
         try:
             checklist.write_ticks(self._ticks_path, self._ticks)
@@ -139,7 +139,7 @@ class ValidationScreen(RunScreen):
         if self.summary is not None and self.summary.active and self.summary.job == "validate":
             progress = state.progress
             share = f" ({progress.done * 100 // progress.total} %)" if progress and progress.total else ""
-            return plain(f"{state.status}{share}: {made} of {text.count(planned, 'picture')} so far")
+            return plain(f"Making the pictures{share}: {made} of {text.number(planned)} so far. It goes on if you leave.")
         if state.ending and state.ending.status == "failed":
             return plain(f"✖ The grid could not be made: {state.ending.reason} {state.ending.advice}", "$error")
         if made:

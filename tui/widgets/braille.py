@@ -44,21 +44,27 @@ def columns(history: LossHistory, count: int, steps: int) -> list[Bin]:
 
 
 def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
-    """A range of round numbers around the bulk of the losses, never smaller than `before`; None without losses.
+    """A range of round numbers around the bulk of the losses; None without losses.
 
-    The outermost twentieth on either side may lie outside: single steps of a diffusion loss scatter widely.
+    The outermost tenth of the single losses on either side may lie outside, since they scatter widely, and the
+    outermost thirtieth of the smoothed ones. `before` stays while it holds the bulk and is not twice too wide: each
+    new range is a whole new picture.
     """
-    values = sorted(v for b in shown for v in (b.mean, b.smoothed) if v is not None)
-    if not values:
+    single = sorted(b.mean for b in shown if b.mean is not None)
+    smoothed = sorted(b.smoothed for b in shown if b.smoothed is not None)
+    if not single or not smoothed:
         return before
-    margin = len(values) // 20
-    low, high = values[margin], values[-1 - margin]
-    if before is not None:
-        if before.low <= low and high <= before.high:
+    margin, thin = len(single) // 10, len(smoothed) // 30
+    low = min(single[margin], smoothed[thin])
+    high = max(single[-1 - margin], smoothed[-1 - thin])
+    if before is not None and before.low <= low and high <= before.high:
+        if (high - low) * 2 >= before.high - before.low:
             return before
+    elif before is not None and (high - low) * 2 >= before.high - before.low:
         low, high = min(low, before.low), max(high, before.high)
-    if high <= low:
-        low, high = low - abs(low) / 2, high + abs(high) / 2 or 1.0
+    if high - low <= high * 1e-3:
+        # A flat line, perhaps of zeros, still needs a height.
+        low, high = low / 2, max(high * 1.5, 1e-6)
     step = round_step((high - low) / 4)
     # The small allowance keeps a border that is already round from growing by another step.
     return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
@@ -110,9 +116,9 @@ def dot_row(value: float, rows: int, limits: YRange) -> int:
 def ticks(rows: int, limits: YRange) -> dict[int, float]:
     """Row of characters -> the round loss that is written there; never two in neighbouring rows."""
     step = round_step((limits.high - limits.low) / max(1, rows // 2))
-    count = round((limits.high - limits.low) / step)
+    first, last = math.floor(limits.high / step + 1e-9), math.ceil(limits.low / step - 1e-9)
     marks: dict[int, float] = {}
-    for value in (limits.high - n * step for n in range(count + 1)):
+    for value in (n * step for n in range(first, last - 1, -1)):
         row = dot_row(value, rows, limits) // 4
         if not {row - 1, row} & marks.keys():
             marks[row] = value

@@ -34,7 +34,9 @@ class Line(Static):
         said = joined(*parts)
         if said == self._said and said.spans == self._said.spans:
             return
-        relayout = said.plain.count("\n") != self._said.plain.count("\n") or self.styles.height is None or self._wraps(said)
+        width = self.styles.width
+        as_wide_as_its_text = width is not None and width.is_auto and said.cell_length != self._said.cell_length
+        relayout = said.plain.count("\n") != self._said.plain.count("\n") or as_wide_as_its_text or self._wraps(said)
         self._said = said
         self.update(said, layout=relayout)
 

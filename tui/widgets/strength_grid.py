@@ -92,7 +92,7 @@ class StrengthGrid(VerticalScroll):
     def _fit(self) -> None:
         if self._strengths:
             columns = max(1, (self.content_size.width - 1) // len(self._strengths) - 1)
-            height = max(4, min(columns // 2, self.size.height - 3))
+            height = max(4, min((columns + 1) // 2, self.size.height - 3))
             for view in self.query(ThumbnailView):
                 view.styles.height = height
 

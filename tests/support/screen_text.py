@@ -1,0 +1,47 @@
+"""Reads what a screen shows, and waits for something to be shown."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from textual.app import App
+from textual.pilot import Pilot
+
+
+def screen_lines(app: App[Any]) -> list[str]:
+    """The characters on the screen, line by line."""
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips()]
+
+
+def screen_text(app: App[Any]) -> str:
+    """The characters on the screen."""
+    return "\n".join(screen_lines(app))
+
+
+async def shows(pilot: Pilot[Any], *words: str, timeout_s: float = 15.0) -> str:
+    """Waits until all words are on the screen, and returns its text. Fails with the screen if they never are."""
+    end = time.monotonic() + timeout_s
+    while True:
+        await pilot.pause(0.02)
+        text = screen_text(pilot.app)
+        missing = [word for word in words if word not in text]
+        if not missing:
+            return text
+        assert time.monotonic() < end, f"{missing} never came:\n{text}"
+
+
+async def hides(pilot: Pilot[Any], word: str, timeout_s: float = 15.0) -> str:
+    """Waits until a word is gone from the screen."""
+    end = time.monotonic() + timeout_s
+    while word in (text := screen_text(pilot.app)):
+        assert time.monotonic() < end, f"{word} never went:\n{text}"
+        await pilot.pause(0.02)
+    return text
+
+
+async def type_text(pilot: Pilot[Any], text: str) -> None:
+    """Types characters, whatever they are called as keys."""
+    from textual.keys import _character_to_key
+
+    await pilot.press(*[_character_to_key(character) for character in text])

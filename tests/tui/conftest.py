@@ -1,0 +1,22 @@
+"""What the tests of the app share: a home for runs, and a configuration folder of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _one_time_zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("LORATUI_CONFIG", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder for runs, empty."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LORATUI_HOME", str(folder))
+    return folder

@@ -1,0 +1,75 @@
+"""Numbers and times as people read them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.tui import text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (59.4, "59 s"), (134, "2 min 14 s"), (3600, "1 h 00 min"), (100_000, "1 d 3 h"), (None, "–"), (math.nan, "–")],
+)
+def test_durations(seconds: float | None, shown: str) -> None:
+    assert text.duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (1, "5 s"),
+        (31, "35 s"),
+        (134, "2 min 10 s"),
+        (599, "10 min 00 s"),
+        (1830, "30 min"),
+        (4000, "1 h 07 min"),
+        (None, "–"),
+    ],
+)
+def test_the_time_left_is_as_coarse_as_it_is_uncertain(seconds: float | None, shown: str) -> None:
+    assert text.time_left(seconds) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1e-4, "1e-4"), (3.2e-5, "3.2e-5"), (0.0, "0"), (None, "–"), (1.0, "1e0")])
+def test_learning_rates(value: float | None, shown: str) -> None:
+    assert text.learning_rate(value) == shown
+
+
+def test_rates_turn_over_at_one_a_second() -> None:
+    assert text.rate(4.0) == "4.0 steps/s"
+    assert text.rate(0.25) == "4.0 s/step"
+    assert text.rate(None) == "–"
+
+
+def test_counts_have_their_plural() -> None:
+    assert text.count(1, "picture") == "1 picture"
+    assert text.count(1800, "image-step") == "1 800 image-steps"
+
+
+@given(st.text(max_size=60), st.integers(0, 60))
+def test_a_shortened_path_is_never_wider_and_keeps_its_ends(path: str, width: int) -> None:
+    short = text.shorten_path(path, width)
+    assert len(short) <= width
+    if 8 <= width < len(path):
+        assert short[-2:] == path[-2:]
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.integers(-12, 12)), max_size=6))
+def test_columns_have_their_widths(cells: list[tuple[str, int]]) -> None:
+    line = text.columns([cell for cell, _ in cells], [width for _, width in cells])
+    widths = [abs(width) for _, width in cells if width]
+    assert len(line) <= sum(widths) + 2 * max(0, len(widths) - 1)
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True))
+def test_any_number_can_be_shown(value: float) -> None:
+    assert text.duration(value)
+    assert text.time_left(value)
+    assert text.clock(value)
+    assert text.loss(value)
