@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -26,13 +26,14 @@ def learning_rate_factor(step: int, total: int, *, scheduler: Scheduler, warmup_
         return (step + 1) / (warmup_steps + 1)
     if scheduler == "constant":
         return 1.0
-    done = (step - warmup_steps) / max(1, total - warmup_steps)
+    begun, length = step - warmup_steps, max(1, total - warmup_steps)
+    done = begun / length
     if scheduler == "linear":
         return 1.0 - done
     if scheduler == "polynomial":
         return (1.0 - done) ** 2
     if scheduler == "cosine_with_restarts":
-        done = (done * cycles) % 1.0
+        done = (begun * cycles % length) / length  # in whole numbers: a rounding error would end a cycle at rate 0
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
@@ -63,8 +64,12 @@ def build_optimizer(
     if name == "adamw8bit":
         if device.type != "cuda":
             raise UsageError("optimizer.name adamw8bit: needs an NVIDIA GPU.", "Choose adamw or auto.")
-        from bitsandbytes.optim import AdamW8bit
-
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise UsageError(
+                "optimizer.name adamw8bit: bitsandbytes is not installed.", "Install it, or choose adamw."
+            ) from error
         optimizer: torch.optim.Optimizer = AdamW8bit(list(parameters.values()), **options)
         return optimizer
     raise UsageError(f"optimizer.name {name}: this version trains with {', '.join(TRAINABLE)}.")
@@ -82,14 +87,14 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
     States are kept by parameter name, not by position, so that they can never be given to another tensor.
     """
     tensors: dict[str, Tensor] = {}
-    plain: dict[str, dict[str, Any]] = {}
+    plain: dict[str, Any] = {}
     packed = optimizer.state_dict()
     for index, entries in packed["state"].items():
-        for key, value in entries.items():
+        for key, value in _flat(entries):
             if isinstance(value, Tensor):
                 tensors[f"{names[int(index)]}|{key}"] = value.detach().to("cpu", copy=True).contiguous()
             else:
-                plain.setdefault(names[int(index)], {})[key] = value
+                plain[f"{names[int(index)]}|{key}"] = value
     groups = [{k: v for k, v in group.items() if k != "params"} for group in packed["param_groups"]]
     return tensors, json.dumps({"state": plain, "groups": groups})
 
@@ -97,19 +102,28 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
 def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor], plain: str) -> None:
     """Gives back what `optimizer_state` took. Raises `UsageError` if it belongs to other parameters."""
     stored = json.loads(plain)
-    known = set(names)
-    state: dict[int, dict[str, Any]] = {}
     index = {name: i for i, name in enumerate(names)}
-    for full, value in tensors.items():
-        name, _, key = full.partition("|")
-        if name not in known:
+    state: dict[int, dict[str, Any]] = {}
+    for full, value in [*tensors.items(), *stored["state"].items()]:
+        name, *path = full.split("|")
+        if name not in index:
             raise UsageError(f"The checkpoint's optimizer belongs to other layers: {name}.", "Start a new run.")
-        state.setdefault(index[name], {})[key] = value
-    for name, entries in stored["state"].items():
-        state.setdefault(index[name], {}).update(entries)
+        place = state.setdefault(index[name], {})
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place[path[-1]] = value
     packed = optimizer.state_dict()
     groups = [
         {**group, **saved, "params": group["params"]}
         for group, saved in zip(packed["param_groups"], stored["groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _flat(entries: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested entries, each with its path; bitsandbytes keeps its 8-bit state one level further down."""
+    for key, value in entries.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}|")
+        else:
+            yield f"{above}{key}", value

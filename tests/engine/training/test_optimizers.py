@@ -1,0 +1,146 @@
+"""The learning rate as a function of the step, and optimizers whose state comes back to the right tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from bitsandbytes.optim import AdamW8bit
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from loratui.engine.errors import UsageError
+from loratui.engine.training.optimizers import (
+    build_optimizer,
+    learning_rate_factor,
+    load_optimizer_state,
+    optimizer_state,
+    resolve_name,
+    warmup_steps,
+)
+from loratui.presets.schema import OptimizerSection, Scheduler
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "factors"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [1, 0.75, 0.5, 0.25]),
+        ("polynomial", [1, 0.5625, 0.25, 0.0625]),
+        ("cosine", [1, 0.853553, 0.5, 0.146447]),
+        ("cosine_with_restarts", [1, 0.5, 1, 0.5]),
+    ],
+)
+def test_the_schedules_are_their_formulas(scheduler: Scheduler, factors: list[float]) -> None:
+    found = [learning_rate_factor(k, 4, scheduler=scheduler, warmup_steps=0, cycles=2) for k in range(4)]
+    assert found == pytest.approx(factors, abs=1e-6)
+
+
+@given(
+    st.sampled_from(["constant", "linear", "polynomial", "cosine", "cosine_with_restarts"]),
+    st.integers(1, 300),
+    st.floats(0, 0.9),
+    st.integers(1, 100),
+)
+def test_no_step_is_paid_for_and_made_with_rate_0(scheduler: Scheduler, total: int, warmup: float, cycles: int) -> None:
+    warm = warmup_steps(OptimizerSection(warmup=warmup), total)
+    assert 0 <= warm < total
+    for step in range(total):
+        assert 1e-9 < learning_rate_factor(step, total, scheduler=scheduler, warmup_steps=warm, cycles=cycles) <= 1
+
+
+@given(st.integers(1, 100))
+def test_a_cycle_of_one_step_is_always_at_its_top(cycles: int) -> None:
+    for step in range(cycles):
+        factor = learning_rate_factor(step, cycles, scheduler="cosine_with_restarts", warmup_steps=0, cycles=cycles)
+        assert factor == 1.0
+
+
+def test_auto_is_the_optimizer_of_the_machine() -> None:
+    assert resolve_name("auto", CPU) == "adamw"
+    assert resolve_name("auto", torch.device("cuda")) == "adamw8bit"
+    assert resolve_name("adamw", torch.device("cuda")) == "adamw"
+
+
+@pytest.mark.parametrize("name", ["prodigy", "adamw8bit"])
+def test_what_cannot_be_built_here_is_refused_by_name(name: Any) -> None:
+    with pytest.raises(UsageError, match=name):
+        build_optimizer(OptimizerSection(name=name), parameters(), CPU)
+
+
+def parameters(seed: int = 0) -> dict[str, nn.Parameter]:
+    """One tensor large enough for 8-bit state and one that is not."""
+    source = torch.Generator().manual_seed(seed)
+    return {n: nn.Parameter(torch.randn(shape, generator=source)) for n, shape in (("a", (128, 64)), ("b", (4, 8)))}
+
+
+def step(optimizer: torch.optim.Optimizer, values: dict[str, nn.Parameter], number: int) -> None:
+    source = torch.Generator().manual_seed(number)
+    for value in values.values():
+        value.grad = torch.randn(value.shape, generator=source)
+    optimizer.step()
+
+
+def adamw(values: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
+    return build_optimizer(OptimizerSection(learning_rate=0.01, weight_decay=0.1), values, CPU)
+
+
+def adamw8bit(values: dict[str, nn.Parameter]) -> torch.optim.Optimizer:
+    made: torch.optim.Optimizer = AdamW8bit(list(values.values()), lr=0.01, weight_decay=0.1)
+    return made
+
+
+@pytest.mark.parametrize("make", [adamw, adamw8bit])
+def test_an_optimizer_goes_on_bit_for_bit_from_its_state(make: Callable[..., torch.optim.Optimizer]) -> None:
+    whole = parameters()
+    optimizer = make(whole)
+    for number in range(3):
+        step(optimizer, whole, number)
+    tensors, plain = optimizer_state(optimizer, list(whole))
+    kept = {name: value.clone() for name, value in tensors.items()}
+    values = {name: value.detach().clone() for name, value in whole.items()}
+    for number in range(3, 6):
+        step(optimizer, whole, number)
+    assert all(torch.equal(tensors[name], kept[name]) for name in kept), "what was taken must be a copy"
+
+    resumed = parameters(seed=1)
+    for name, value in resumed.items():
+        value.data.copy_(values[name])
+    again = make(resumed)
+    load_optimizer_state(again, list(resumed), kept, plain)
+    for number in range(3, 6):
+        step(again, resumed, number)
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_8_bit_state_stays_8_bit_on_the_way_through_a_checkpoint() -> None:
+    values = parameters()
+    optimizer = adamw8bit(values)
+    step(optimizer, values, 0)
+    tensors, plain = optimizer_state(optimizer, list(values))
+    small = {name.rpartition("|")[2] for name, value in tensors.items() if name.startswith("a|") and value.dtype == torch.uint8}
+    assert small == {"state1", "state2"}
+    json.loads(plain)
+    again = adamw8bit(values)
+    load_optimizer_state(again, list(values), tensors, plain)
+    assert again.state[values["a"]]["state1"].dtype == torch.uint8
+    assert again.state[values["b"]]["state1"].dtype == torch.float32
+
+
+def test_state_is_kept_by_name_and_refused_for_other_layers() -> None:
+    values = parameters()
+    optimizer = adamw(values)
+    step(optimizer, values, 0)
+    tensors, plain = optimizer_state(optimizer, ["a", "b"])
+    turned = {"b": values["b"], "a": values["a"]}
+    other = adamw(turned)
+    load_optimizer_state(other, ["b", "a"], tensors, plain)
+    assert torch.equal(other.state[values["a"]]["exp_avg"], optimizer.state[values["a"]]["exp_avg"])
+    with pytest.raises(UsageError, match="other layers: b"):
+        load_optimizer_state(adamw(values), ["a", "c"], tensors, plain)
