@@ -32,7 +32,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class BucketRule:
-    """What decides over buckets, px; the area of a training picture is at most `resolution`²."""
+    """What decides over buckets, px; the area of a training picture is at most `resolution`², but for rounding."""
 
     resolution: int
     step: int = 64

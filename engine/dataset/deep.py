@@ -50,8 +50,8 @@ def measure_all(
     *,
     workers: int | None = None,
     detector: str = "",
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> DeepPass:
     """Measures pictures at a training `resolution` (side of a square, px).
 
@@ -87,14 +87,16 @@ def measure_all(
                 damaged[relative] = answer
             if time.monotonic() - told >= 0.1:
                 told = time.monotonic()
-                progress(len(facts) + len(damaged), len(images))
-                if cancelled():
+                if progress:
+                    progress(len(facts) + len(damaged), len(images))
+                if cancelled and cancelled():
                     stop.set()
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    progress(len(facts) + len(damaged), len(images))
+    if progress:
+        progress(len(facts) + len(damaged), len(images))
     unchecked = tuple(i.relative for i in images if i.relative not in facts and i.relative not in damaged)
     return DeepPass(facts, damaged, unchecked)
 

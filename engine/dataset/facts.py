@@ -69,6 +69,8 @@ class PictureFacts:
     """8 × 8 pixels of RGB, row by row."""
     content: Box
     """What remains without the borders of one plain colour."""
+    bars: bool
+    """Whether such borders are bars at two opposite sides."""
     detail: Box
     """Where nine tenths of the picture's edges are."""
     background: tuple[int, int, int] | None

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loratui.engine.dataset import pictures
-from loratui.engine.dataset.facts import WHOLE, Box, PictureFacts
 from loratui.engine.dataset.faces import FaceDetector
+from loratui.engine.dataset.facts import WHOLE, Box, PictureFacts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,15 +61,14 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
     return _facts(picture, transparent, profile, blocks, detector)
 
 
-def _facts(
-    picture: Image, transparent: float, profile: str, blockiness: float, detector: FaceDetector | None
-) -> PictureFacts:
+def _facts(picture: Image, transparent: float, profile: str, blockiness: float, detector: FaceDetector | None) -> PictureFacts:
     luma = _luma(picture)
     levels = np.cumsum(np.bincount(luma.astype(np.uint8).ravel(), minlength=256)) / luma.size
     pixels = np.asarray(picture, dtype=np.uint8)
     small = np.asarray(picture.resize((8, 8)), dtype=np.uint8)
     red, _, blue = (float(value) for value in small.reshape(-1, 3).mean(axis=0))
-    hashed = np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32)
+    content, bars = _content(luma)
+    hashed: Plane = np.asarray(picture.convert("L").resize((32, 32)), dtype=np.float32)
     return PictureFacts(
         blur=round(blur_effect(luma), 4),
         noise=round(noise_level(luma), 3),
@@ -81,7 +80,8 @@ def _facts(
         hash=perceptual_hash(hashed),
         mirrored_hash=perceptual_hash(hashed[:, ::-1]),
         thumbnail=small.tobytes(),
-        content=_content(luma),
+        content=content,
+        bars=bars,
         detail=_detail(luma),
         background=_plain_background(pixels),
         transparent=round(transparent, 4),
@@ -121,7 +121,7 @@ def noise_level(luma: Plane) -> float:
         return 0.0
     rows = luma[:-2] - 2 * luma[1:-1] + luma[2:]
     mask = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
-    counts = _tile_sums(np.ones_like(mask))
+    counts = _tile_sums(np.ones(mask.shape, dtype=np.float32))
     per_tile = math.sqrt(math.pi / 2) / 6 * _tile_sums(mask) / counts
     return float(np.percentile(per_tile, 25))
 
@@ -149,8 +149,7 @@ def _box_blur(luma: Plane, axis: int) -> Plane:
     sums = np.cumsum(np.pad(luma, padding, mode="edge"), axis=axis, dtype=np.float32)
     upper, lower = [slice(None), slice(None)], [slice(None), slice(None)]
     upper[axis], lower[axis] = slice(9, None), slice(None, -9)
-    blurred: Plane = (sums[tuple(upper)] - sums[tuple(lower)]) / 9
-    return blurred
+    return (sums[tuple(upper)] - sums[tuple(lower)]) / np.float32(9)
 
 
 def _tile_sums(values: Plane) -> NDArray[np.float64]:
@@ -172,24 +171,30 @@ def _blockiness(luma: Plane) -> float:
     return worst
 
 
-def _content(luma: Plane) -> Box:
-    """The picture without rows and columns at its edges that are of one colour, the same as the first of them."""
-    left, right = _borders(luma.T)
-    top, bottom = _borders(luma)
-    return WHOLE if left >= right or top >= bottom else Box(left, top, right, bottom)
+def _content(luma: Plane) -> tuple[Box, bool]:
+    """The picture without rows and columns at its edges that are of one colour, the same as the first of them.
+
+    And whether borders at two opposite sides are bars: they end in a straight line, where a plain background ends at
+    a part of the subject.
+    """
+    (left, left_sharp), (right, right_sharp) = _border(luma.T), _border(luma.T[::-1])
+    (top, top_sharp), (bottom, bottom_sharp) = _border(luma), _border(luma[::-1])
+    if left + right >= 1 or top + bottom >= 1:
+        return WHOLE, False
+    box = Box(left, top, round(1 - right, 4), round(1 - bottom, 4))
+    return box, (left_sharp and right_sharp) or (top_sharp and bottom_sharp)
 
 
-def _borders(rows: Plane) -> tuple[float, float]:
-    plain = rows.std(axis=1) <= _PLAIN_ROW
+def _border(rows: Plane) -> tuple[float, bool]:
+    """Share of the rows before the first that is not plain, and whether most of that row differs from them."""
     means = rows.mean(axis=1)
-    count = len(rows)
-
-    def run(order: NDArray[np.intp]) -> int:
-        same = plain[order] & (np.abs(means[order] - means[order[0]]) <= 2 * _PLAIN_ROW)
-        return int(np.argmin(same)) if not same.all() else count
-
-    forward = np.arange(count)
-    return round(run(forward) / count, 4), round(1 - run(forward[::-1]) / count, 4)
+    same = (rows.std(axis=1) <= _PLAIN_ROW) & (np.abs(means - means[0]) <= 2 * _PLAIN_ROW)
+    run = len(rows) if same.all() else int(np.argmin(same))
+    if run == 0 or run >= len(rows) - 1:
+        return round(run / len(rows), 4), False
+    # The row after the next: a resized line is soft.
+    differs = np.abs(rows[run + 1] - means[0]) > 4 * _PLAIN_ROW
+    return round(run / len(rows), 4), bool(differs.mean() > 0.6)
 
 
 def _detail(luma: Plane) -> Box:

@@ -33,6 +33,15 @@ SUFFIXES = {
 HEIF_SUFFIXES = (".heic", ".heif")
 """Read as well where the extra `heic` is installed."""
 
+UNREAD = {
+    ".heic": "is HEIC: install loratui[heic] to read it, or export it as JPEG",
+    ".heif": "is HEIF: install loratui[heic] to read it, or export it as JPEG",
+    ".gif": "is a GIF: save the picture that you want as PNG",
+    ".jxl": "is JPEG XL, which is not read: save it as PNG",
+    ".psd": "is a Photoshop file: save it as PNG",
+}
+"""Endings of pictures that are not read -> why; HEIC only where its extra is missing."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
 _ORIENTATION, _EXIF_IFD, _GPS_IFD, _LENS_MODEL = 0x0112, 0x8769, 0x8825, 0xA434
@@ -143,6 +152,16 @@ def orientation(image: Image) -> int:
     except Exception:  # a broken EXIF block does not make the picture unusable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def is_read(suffix: str) -> bool:
+    """Whether files with this ending (lower case) are read as pictures."""
+    return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_is_read())
+
+
+def why_not_read(suffix: str) -> str:
+    """Why files with this ending (lower case) are left out; continues the name to a sentence."""
+    return UNREAD.get(suffix, "is not a picture or caption")
 
 
 def heif_is_read() -> bool:

@@ -102,13 +102,25 @@ def scan(path: Path) -> DatasetScan:
 
     Raises `DatasetError` for a folder that is missing, unreadable or without a single picture.
     """
-    root = _resolved(path)
-    reader = _Reader(root)
-    reader.read_root()
-    result = reader.result()
+    result, unread = _read(path)
     if not result.training:
-        raise _nothing_found(path, result, reader.unread)
+        raise _nothing_found(path, result, unread)
     return result
+
+
+def read_folder(path: Path) -> DatasetScan:
+    """As `scan`, but a folder without a picture is a scan without pictures.
+
+    Raises `DatasetError` for a folder that is missing or unreadable.
+    """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[DatasetScan, list[str]]:
+    """The scan, and child folders with pictures that were not read."""
+    reader = _Reader(_resolved(path))
+    reader.read_root()
+    return reader.result(), reader.unread
 
 
 def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
@@ -258,8 +270,8 @@ class _Reader:
             suffix = path.suffix.lower()
             if path.name in caption_files:
                 continue
-            if suffix not in pictures.SUFFIXES:
-                self._leave_out(path, _not_a_picture(suffix), picture=suffix in _KNOWN_UNREAD)
+            if not pictures.is_read(suffix):
+                self._leave_out(path, pictures.why_not_read(suffix), picture=suffix in pictures.UNREAD)
                 continue
             candidates = _caption_names(path, caption_files, by_lower)
             used.update(candidates)
@@ -327,19 +339,6 @@ class _Reader:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else "."
-
-
-_KNOWN_UNREAD = {
-    ".heic": "is HEIC, which is not read yet: export it as JPEG",
-    ".heif": "is HEIF, which is not read yet: export it as JPEG",
-    ".gif": "is a GIF: save the picture that you want as PNG",
-    ".jxl": "is JPEG XL, which is not read: save it as PNG",
-    ".psd": "is a Photoshop file: save it as PNG",
-}
-
-
-def _not_a_picture(suffix: str) -> str:
-    return _KNOWN_UNREAD.get(suffix, "is not a picture or caption")
 
 
 def _caption_names(picture: Path, caption_files: Mapping[str, Path], by_lower: Mapping[str, str]) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.pictures import PictureError
@@ -27,6 +28,7 @@ def main() -> int:
     os.dup2(2, 1)  # what a decoder prints must not stand between the answers
     for line in sys.stdin:
         path = Path(json.loads(line))
+        answer: dict[str, Any]
         try:
             answer = {"facts": measure_picture(path, args.resolution, detector).to_json()}
         except (PictureError, OSError) as error:

@@ -1,0 +1,121 @@
+"""Checks of caption files: missing, empty, in other encodings, all the same, too long for the text encoder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from loratui.engine.dataset import captions, tokens
+from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.findings import listed, number_of
+
+
+def _missing(case: Case) -> Iterator[Hit]:
+    training, dataset = case.scan.training, case.settings.dataset
+    without = tuple(i.relative for i in training if i.caption is None)
+    if not without:
+        return
+    instead = captions.compose(None, dataset.trigger, dataset.class_word)
+    if len(without) == len(training):
+        which = "No picture has a caption"
+    else:
+        which = "1 picture has no caption" if len(without) == 1 else f"{len(without)} pictures have no caption"
+    shown = f'trained on "{instead}"' if instead else "trained on an empty caption"
+    if instead:
+        yield Hit(f"{which}: {shown}.", without, "info", "")
+    else:
+        yield Hit(f"{which}: {shown}.", without)
+
+
+def _note(id: str, case: Case) -> Iterator[Hit]:
+    for note in case.scan.notes:
+        if note.id == id:
+            named = f"{', '.join(note.files)} " if note.files else ""
+            yield Hit(f"{named}{note.message}.", note.files)
+
+
+def _same(case: Case) -> Iterator[Hit]:
+    counts = Counter(image.caption for image in case.captioned)
+    if not counts:
+        return
+    caption, count = counts.most_common(1)[0]
+    if count >= 3 and 2 * count > len(case.captioned):
+        files = tuple(image.relative for image in case.captioned if image.caption == caption)
+        yield Hit(f'{count} of {len(case.captioned)} captions are the same: "{str(caption)[:80]}".', files)
+
+
+def _too_long(case: Case) -> Iterator[Hit]:
+    window = tokens.window(case.settings)
+    over = {i.relative: i.caption for i in case.captioned if case.tokenizer.count(i.caption or "") > window}
+    if not over:
+        return
+    first, caption = next(iter(over.items()))
+    lost = case.tokenizer.lost(caption or "", window).strip()
+    counted = "" if case.tokenizer.exact else "about "
+    shown = lost if len(lost) <= 80 else lost[:79] + "…"
+    message = (
+        f"{number_of(tuple(over), 'caption')} of more than {counted}{window} tokens: {listed(tuple(over))}. "
+        f'Of {first} this is cut off: "{shown}".'
+    )
+    yield Hit(message, tuple(over), None if case.tokenizer.exact else "info")
+
+
+CHECKS = (
+    Check(
+        "caption_missing",
+        "warning",
+        "headers",
+        "A caption tells what in the picture is not the subject.",
+        "Name the subject with --trigger and --class.",
+        _missing,
+    ),
+    Check(
+        "caption_empty",
+        "warning",
+        "headers",
+        "It counts as missing.",
+        "Write it, or remove the file.",
+        lambda c: _note("caption_empty", c),
+    ),
+    Check("caption_unreadable", "warning", "headers", "It counts as missing.", "", lambda c: _note("caption_unreadable", c)),
+    Check(
+        "two_captions",
+        "warning",
+        "headers",
+        "Only one can be meant.",
+        "Remove one of them.",
+        lambda c: _note("two_captions", c),
+    ),
+    Check(
+        "caption_encoding",
+        "info",
+        "headers",
+        "A byte-order mark decides, then UTF-8, then cp1252; other trainers stop at such files or read nonsense.",
+        "Save it as UTF-8 if its accents look wrong.",
+        lambda case: _note("caption_encoding", case),
+    ),
+    Check(
+        "caption_too_long",
+        "warning",
+        "headers",
+        "No text encoder reads so much; this is probably no caption.",
+        "Shorten it.",
+        lambda case: _note("caption_too_long", case),
+    ),
+    Check(
+        "caption_same",
+        "info",
+        "headers",
+        "What differs between the pictures cannot be told from the subject then (guide 002).",
+        "Say in each caption what is special in its picture.",
+        _same,
+    ),
+    Check(
+        "caption_cut",
+        "warning",
+        "headers",
+        "The text encoder never sees what is beyond its window (guide 002, comments).",
+        "Shorten them; what matters comes first.",
+        _too_long,
+    ),
+)

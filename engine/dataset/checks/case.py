@@ -1,0 +1,94 @@
+"""What every check looks at, and the shape of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from loratui.engine.dataset import caption_words, captions
+from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.findings import Finding, Severity
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
+from loratui.presets.schema import Settings
+
+Needs = Literal["headers", "bytes", "pixels", "faces"]
+"""What a check reads: headers and captions (the scan), whole files, or what the deep pass measured."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A folder that was read, with the settings that it is judged by."""
+
+    scan: DatasetScan
+    settings: Settings
+    preset: str = ""
+    copies: tuple[tuple[str, ...], ...] | None = None
+    """Groups of files with the same bytes; None where nobody compared them."""
+    facts: Mapping[str, PictureFacts] | None = None
+    """By relative path; None without a deep pass."""
+    tokenizer: TokenCounter = field(default=ESTIMATE)
+
+    @property
+    def trigger(self) -> str:
+        """The trigger word, without spaces around it."""
+        return self.settings.dataset.trigger.strip()
+
+    @property
+    def identity(self) -> bool:
+        """Whether the set teaches one being that must be recognised."""
+        return self.settings.dataset.subject in ("person", "character")
+
+    @cached_property
+    def captioned(self) -> tuple[ImageEntry, ...]:
+        """Training pictures with a caption of their own."""
+        return tuple(image for image in self.scan.training if image.caption)
+
+    @cached_property
+    def holding_trigger(self) -> tuple[ImageEntry, ...]:
+        """Captioned training pictures whose caption holds the trigger."""
+        return tuple(i for i in self.captioned if captions.contains_trigger(i.caption or "", self.trigger))
+
+    @cached_property
+    def style(self) -> caption_words.Style:
+        """How most captions are written."""
+        return caption_words.style_of([image.caption or "" for image in self.captioned])
+
+    def measured(self) -> Iterator[tuple[ImageEntry, PictureFacts]]:
+        """Training pictures with what the deep pass measured."""
+        for image in self.scan.training:
+            found = (self.facts or {}).get(image.relative)
+            if found is not None:
+                yield image, found
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a check found: a sentence and the files; the rest stands in the table."""
+
+    message: str
+    files: tuple[str, ...] = ()
+    severity: Severity | None = None
+    """Other than the check's usual one."""
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table of checks."""
+
+    id: str
+    severity: Severity
+    needs: Needs
+    why: str
+    remedy: str
+    find: Callable[[Case], Iterator[Hit]]
+
+    def findings(self, case: Case) -> Iterator[Finding]:
+        """Each hit as a finding."""
+        for hit in self.find(case):
+            severity = hit.severity or self.severity
+            remedy = self.remedy if hit.remedy is None else hit.remedy
+            yield Finding(self.id, severity, hit.message, self.why, remedy, hit.files)

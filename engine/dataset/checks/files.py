@@ -1,0 +1,84 @@
+"""Checks of the folder: what is not trained on, and files that are there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.findings import counted, listed
+
+
+def _empty(case: Case) -> Iterator[Hit]:
+    if not case.scan.training:
+        only = "only regularisation pictures" if case.scan.images else "no picture that can be used"
+        yield Hit(f"There is {only} in this folder.")
+
+
+def _left_out(case: Case) -> Iterator[Hit]:
+    for item in case.scan.left_out:
+        if item.picture:
+            yield Hit(f"{item.relative} {item.reason}.", (item.relative,))
+
+
+def _ignored(case: Case) -> Iterator[Hit]:
+    others = tuple(i.relative for i in case.scan.left_out if not i.picture and i.reason != ORPHAN)
+    if others:
+        yield Hit(f"{counted(others, 'other file')} ignored: {listed(others)}.", others)
+
+
+def _orphans(case: Case) -> Iterator[Hit]:
+    orphans = tuple(i.relative for i in case.scan.left_out if i.reason == ORPHAN)
+    if orphans:
+        yield Hit(f"{counted(orphans, 'caption')} without a picture: {listed(orphans)}.", orphans)
+
+
+def _same_stem(case: Case) -> Iterator[Hit]:
+    for note in case.scan.notes:
+        if note.id == "same_stem":
+            yield Hit(f"{', '.join(note.files)} {note.message}.", note.files)
+
+
+def _not_decoded(case: Case) -> Iterator[Hit]:
+    for note in case.scan.notes:
+        if note.id == "not_decoded":
+            yield Hit(f"{note.message}.", note.files)
+
+
+def _copies(case: Case) -> Iterator[Hit]:
+    for group in case.copies or ():
+        yield Hit(f"{listed(group)} are the same file.", group)
+
+
+ORPHAN = "is a caption without its picture"
+"""The reason that the scan gives for such a caption file."""
+
+CHECKS = (
+    Check(
+        "no_pictures",
+        "error",
+        "headers",
+        "Without pictures there is nothing to learn from.",
+        "Put JPEG, PNG or WebP pictures of the subject into it, or give the folder that holds them.",
+        _empty,
+    ),
+    Check("left_out", "warning", "headers", "It is not trained on.", "Replace or remove it.", _left_out),
+    Check("ignored", "info", "headers", "", "", _ignored),
+    Check(
+        "caption_orphan",
+        "warning",
+        "headers",
+        "A caption belongs to the picture of the same name; one that is misspelled is silently lost (guide 000).",
+        "Give the caption the name of its picture, or remove it.",
+        _orphans,
+    ),
+    Check("same_stem", "info", "headers", "", "", _same_stem),
+    Check("not_decoded", "info", "headers", "", "", _not_decoded),
+    Check(
+        "copies",
+        "warning",
+        "bytes",
+        "A picture that is there twice is learnt twice as hard, and its details stick (guide 000).",
+        "Leave out all but one.",
+        _copies,
+    ),
+)

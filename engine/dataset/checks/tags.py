@@ -1,0 +1,171 @@
+"""Checks of what captions say: number and style of tags, score tags, doubles, backgrounds, what stands in all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from loratui.engine.dataset import caption_words
+from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.findings import listed, number_of
+
+FEWEST, MOST = 5, 20
+"""Tags of a caption (guide 002)."""
+
+_TAG_BASES = re.compile(
+    r"pony|illustrious|noob|animagine|anything|anylora|wai|fluffyrock|bb95|furry|booru|anime", re.IGNORECASE
+)
+_E621_BASES = re.compile(r"fluffyrock|bb95|furry|e621", re.IGNORECASE)
+_BACKGROUND = re.compile(r"background|backdrop|wall|sky|studio|isolated|snow", re.IGNORECASE)
+_WATERMARK = re.compile(r"watermark|signature|artist name|web address|logo\b|copyright", re.IGNORECASE)
+
+
+def wants_tags(case: Case) -> bool:
+    """Whether the base was trained on tags: by the names of the base and the preset."""
+    return _TAG_BASES.search(f"{case.settings.base.model} {case.preset}") is not None
+
+
+def _style(case: Case) -> Iterator[Hit]:
+    name = case.settings.base.model or case.preset or f"a base of family {case.settings.base.family}"
+    if wants_tags(case) and case.style == "words":
+        kind = "e621 tags" if _E621_BASES.search(name) else "tags of the image boards"
+        yield Hit(f"The captions are sentences, and {name} was trained on {kind}.", remedy=f"Caption with {kind}.")
+    elif case.settings.base.model and not wants_tags(case) and case.style == "booru":
+        yield Hit(f"The captions are tags of the image boards, and {name} was probably trained on sentences.")
+
+
+def _tagged(case: Case) -> Iterator[tuple[str, list[str]]]:
+    for image in case.captioned:
+        if caption_words.style_of_one(image.caption or "") in ("tags", "booru"):
+            yield image.relative, caption_words.parts(image.caption or "")
+
+
+def _many(case: Case) -> Iterator[Hit]:
+    files = tuple(i.relative for i in case.captioned if len(caption_words.parts(i.caption or "")) > MOST)
+    if files:
+        yield Hit(f"{number_of(files, 'caption')} of more than {MOST} tags: {listed(files)}.", files)
+
+
+def _few(case: Case) -> Iterator[Hit]:
+    files = tuple(name for name, tags in _tagged(case) if len(tags) < FEWEST)
+    if files:
+        yield Hit(f"{number_of(files, 'caption')} of fewer than {FEWEST} tags: {listed(files)}.", files)
+
+
+def _scores(case: Case) -> Iterator[Hit]:
+    files = tuple(i.relative for i in case.captioned if caption_words.SCORE.search(i.caption or ""))
+    if files:
+        yield Hit(f"{number_of(files, 'caption')} with score, source or rating tags: {listed(files)}.", files)
+
+
+def _implied(case: Case) -> Iterator[Hit]:
+    found = {image.relative: caption_words.implied(image.caption or "") for image in case.captioned}
+    doubled = {name: pairs for name, pairs in found.items() if pairs}
+    if doubled:
+        pairs = listed([f"{tag} and {other}" for tag, other in dict.fromkeys(p for ps in doubled.values() for p in ps)], 3)
+        files = tuple(doubled)
+        yield Hit(f"{number_of(files, 'caption')} with tags that imply each other ({pairs}): {listed(files)}.", files)
+
+
+def _repeated(case: Case) -> Iterator[Hit]:
+    files = tuple(image.relative for image in case.captioned if caption_words.repeated(image.caption or ""))
+    if files:
+        yield Hit(f"{number_of(files, 'caption')} with a tag twice: {listed(files)}.", files)
+
+
+def _everywhere(case: Case) -> Iterator[Hit]:
+    if len(case.captioned) < 6:
+        return
+    own = {case.trigger.lower(), case.settings.dataset.class_word.strip().lower(), ""}
+    counts = caption_words.tag_counts(image.caption or "" for image in case.captioned)
+    everywhere = [
+        tag
+        for tag, count in counts.most_common()
+        if count >= 0.8 * len(case.captioned) and tag not in own and not (case.trigger and case.trigger.lower() in tag)
+    ]
+    if everywhere:
+        yield Hit(f"In nearly all captions: {listed(everywhere)}.")
+
+
+def _white(case: Case) -> Iterator[Hit]:
+    """Plain light backgrounds that come again without being named."""
+    light = [image for image, facts in case.measured() if facts.background is not None and min(facts.background) >= 225]
+    silent = tuple(i.relative for i in light if i.caption and not _BACKGROUND.search(i.caption))
+    if len(light) >= 3 and silent:
+        yield Hit(f"{number_of(silent)} on plain white, which the caption does not say: {listed(silent)}.", silent)
+
+
+def _watermarks(case: Case) -> Iterator[Hit]:
+    files = tuple(i.relative for i in case.captioned if _WATERMARK.search(i.caption or ""))
+    if files:
+        yield Hit(f"{number_of(files)} with a watermark or signature, by their captions: {listed(files)}.", files)
+
+
+CHECKS = (
+    Check(
+        "tag_style",
+        "info",
+        "headers",
+        "A base understands captions that are written as those that it was trained on (guides 002 and 003).",
+        "Caption with sentences, or choose a base that knows the tags.",
+        _style,
+    ),
+    Check(
+        "many_tags",
+        "warning",
+        "headers",
+        "What is learnt spreads thinly over so many tags: 5 to 20 are right (guide 002).",
+        "Keep what matters in the picture.",
+        _many,
+    ),
+    Check(
+        "few_tags",
+        "info",
+        "headers",
+        "What no tag names becomes part of the trigger: 5 to 20 are right (guide 002).",
+        "Name clothes, place, light and view.",
+        _few,
+    ),
+    Check(
+        "score_tags",
+        "warning",
+        "headers",
+        "They belong into prompts, never into captions: they would be bound to the subject (guide 003).",
+        "Remove them from all captions.",
+        _scores,
+    ),
+    Check(
+        "implied_tags",
+        "info",
+        "headers",
+        "What is learnt is spread over both, and both get weaker (guide 002).",
+        "Keep the more precise one.",
+        _implied,
+    ),
+    Check("repeated_tags", "info", "headers", "It takes room and adds nothing.", "Remove one of them.", _repeated),
+    Check(
+        "tag_everywhere",
+        "info",
+        "headers",
+        "What is in every picture becomes part of the subject, or of that word (guides 000 and 002).",
+        "Add pictures without it, or leave the tag if it belongs to the subject.",
+        _everywhere,
+    ),
+    Check(
+        "white_background",
+        "warning",
+        "pixels",
+        "A white background that comes again must be named, or it sticks to the subject (guide 002).",
+        "Add a tag such as white background to these captions.",
+        _white,
+    ),
+    Check(
+        "watermark",
+        "warning",
+        "headers",
+        "Watermarks and signatures are learnt soon, since they are always alike (guides 000 and 002). They are only known by "
+        "captions here.",
+        "Crop or paint them out, or leave the pictures out.",
+        _watermarks,
+    ),
+)

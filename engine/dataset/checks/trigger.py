@@ -1,0 +1,120 @@
+"""Checks of the trigger and the class word: in every caption, first, spelled the same, and new to the base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loratui.engine.dataset import caption_words
+from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.findings import Severity, listed
+
+
+def _absent(case: Case) -> Iterator[Hit]:
+    named_by_folders = all(c.name for c in case.scan.concepts if not c.regularisation)
+    if case.trigger or named_by_folders or not case.identity:
+        return
+    shared = caption_words.shared_unknown_word([image.caption or "" for image in case.captioned])
+    remedy = f'All captions hold "{shared}": say --trigger {shared} if that is it.' if shared else None
+    message = f"No trigger word is set, so no word is known to stand for the {case.settings.dataset.subject}."
+    yield Hit(message, remedy=remedy)
+
+
+def _missing(case: Case) -> Iterator[Hit]:
+    holding = {image.relative for image in case.holding_trigger}
+    lacking = tuple(image.relative for image in case.captioned if image.relative not in holding)
+    if case.trigger and lacking:
+        total = len(case.scan.training)
+        yield Hit(f'{len(lacking)} of {total} captions do not hold "{case.trigger}": {listed(lacking)}.', lacking)
+
+
+def _spelled(case: Case) -> Iterator[Hit]:
+    if not case.trigger:
+        return
+    found = {i.relative: caption_words.spellings(i.caption or "", case.trigger) for i in case.captioned}
+    odd = {name: words for name, words in found.items() if words}
+    if odd:
+        variants = listed(sorted({word for words in odd.values() for word in words}))
+        files = tuple(odd)
+        yield Hit(f'"{case.trigger}" is spelled in other ways ({variants}) in {listed(files)}.', files)
+
+
+def _not_first(case: Case) -> Iterator[Hit]:
+    if not case.trigger:
+        return
+    late = tuple(i.relative for i in case.holding_trigger if not caption_words.leads(i.caption or "", case.trigger))
+    if late:
+        severity: Severity = "info" if case.style in ("words", "mixed") else "warning"
+        yield Hit(f'"{case.trigger}" does not come first in {len(late)} captions: {listed(late)}.', late, severity)
+
+
+def _class(case: Case) -> Iterator[Hit]:
+    word = case.settings.dataset.class_word.strip()
+    if not case.trigger or not word:
+        return
+    lacking = tuple(
+        i.relative for i in case.holding_trigger if not caption_words.followed_by(i.caption or "", case.trigger, word)
+    )
+    if lacking:
+        yield Hit(f'"{word}" does not follow "{case.trigger}" in {len(lacking)} captions: {listed(lacking)}.', lacking)
+
+
+def _known(case: Case) -> Iterator[Hit]:
+    for word in case.trigger.split():
+        if not case.tokenizer.knows(word):
+            continue
+        others = [name for name in caption_words.proposals(word) if not case.tokenizer.knows(name)]
+        proposal = f"Take a word that means nothing, such as {' or '.join(others)}." if others else None
+        how = "is an everyday word" if caption_words.is_common(word) else "is one token of the base's vocabulary"
+        yield Hit(f'The trigger "{word}" {how}: the base knows it already.', remedy=proposal)
+
+
+CHECKS = (
+    Check(
+        "trigger_absent",
+        "warning",
+        "headers",
+        "The trigger is what calls the subject up later, and names the files (guide 000).",
+        "Give the made-up word of the captions with --trigger.",
+        _absent,
+    ),
+    Check(
+        "trigger_missing",
+        "warning",
+        "headers",
+        "Only the trigger calls the subject up later (guide 000).",
+        "Put the trigger first in every caption, spelled the same.",
+        _missing,
+    ),
+    Check(
+        "trigger_spelling",
+        "warning",
+        "headers",
+        "Another spelling is another word to the model (guides 000 and 002).",
+        "Replace it by the trigger in all captions.",
+        _spelled,
+    ),
+    Check(
+        "trigger_not_first",
+        "warning",
+        "headers",
+        "The first words of a caption weigh most (guides 000 and 002).",
+        "Put the trigger first in every caption.",
+        _not_first,
+    ),
+    Check(
+        "class_not_second",
+        "info",
+        "headers",
+        "The class word tells the model what kind of thing the trigger is (guide 002).",
+        "Put the class word behind the trigger.",
+        _class,
+    ),
+    Check(
+        "trigger_known",
+        "warning",
+        "headers",
+        "The old meaning mixes with the new one (guide 002).",
+        "Take a word that means nothing.",
+        _known,
+    ),
+)

@@ -1,0 +1,143 @@
+"""Which pictures are alike: same bytes, nearly the same picture, mirrored, or before the same background."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from loratui.engine.dataset import pictures
+from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.scan import ImageEntry
+
+NEAR_BITS = 10
+"""Bits of the perceptual hash in which near pictures differ at most; a crop of 4 % changes 4 to 16."""
+NEAR_LEVELS = 9.0
+"""Mean difference of 8 × 8 thumbnails of near pictures, levels, after their brightness is made equal."""
+BACKGROUND_LEVELS = 10.0
+"""Mean difference along the frames of thumbnails before the same background, levels."""
+
+_BITS = 64
+_BANDS = NEAR_BITS + 1
+_FRAME = tuple(3 * cell + c for cell in range(64) if cell // 8 == 0 or cell % 8 in (0, 7) for c in range(3))
+"""Bytes of a thumbnail that lie at its left, right and upper edge."""
+_MOST_CENTRES = 64
+
+
+def copies(images: Iterable[ImageEntry]) -> tuple[tuple[str, ...], ...]:
+    """Groups of relative paths whose files hold the same bytes. Reads only files of equal length."""
+    by_size: dict[int, list[ImageEntry]] = defaultdict(list)
+    for image in images:
+        by_size[image.bytes].append(image)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for members in by_size.values():
+        for image in members if len(members) > 1 else ():
+            try:
+                with pictures.open_regular(image.path) as file:
+                    groups[hashlib.file_digest(file, "sha256").hexdigest()].append(image.relative)
+            except (pictures.PictureError, OSError):
+                continue  # it vanished meanwhile; whoever opens it next says so
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def near_groups(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, ...], ...]:
+    """Groups of pictures that are nearly the same, largest first."""
+    first_with: dict[int, str] = {}
+    pairs = []
+    for name, found in facts.items():
+        same = first_with.setdefault(found.hash, name)
+        if same != name and _alike(facts[same].thumbnail, found.thumbnail):
+            pairs.append((same, name))
+    distinct = [(name, value) for value, name in first_with.items()]
+    pairs += [
+        (one, other)
+        for one, other in _candidates(distinct, distinct)
+        if one < other and _alike(facts[one].thumbnail, facts[other].thumbnail)
+    ]
+    return _groups(pairs)
+
+
+def mirrored_pairs(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, str], ...]:
+    """Pairs of which one is the other in a mirror; a picture that is its own mirror image is none."""
+    upright = [(name, f.hash) for name, f in facts.items()]
+    turned = [(name, f.mirrored_hash) for name, f in facts.items() if (f.hash ^ f.mirrored_hash).bit_count() > NEAR_BITS]
+    return tuple(
+        sorted(
+            (one, other)
+            for one, other in _candidates(upright, turned)
+            if one < other and _alike(facts[one].thumbnail, _mirrored(facts[other].thumbnail))
+        )
+    )
+
+
+def same_background(facts: Mapping[str, PictureFacts]) -> tuple[str, ...]:
+    """The largest group of pictures whose frames look alike; tried around up to 64 of them."""
+    frames = {name: [f.thumbnail[at] for at in _FRAME] for name, f in facts.items()}
+    names = list(frames)
+    centres = names[:: max(1, len(names) // _MOST_CENTRES)]
+    largest: tuple[str, ...] = ()
+    for centre in centres:
+        own = frames[centre]
+        group = tuple(name for name, frame in frames.items() if _difference(own, frame) <= BACKGROUND_LEVELS)
+        largest = max(largest, group, key=len)
+    return largest if len(largest) > 1 else ()
+
+
+def _candidates(ones: Sequence[tuple[str, int]], others: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
+    """Pairs of one of each whose hashes differ in at most `NEAR_BITS` bits, each pair once.
+
+    Of one band more than that many bits may differ, at least one must be equal, so that only pictures that share a band
+    are compared.
+    """
+    for band in range(_BANDS):
+        low, high = _band(band)
+        mask = ((1 << (high - low)) - 1) << low
+        shelves: dict[int, list[tuple[str, int]]] = defaultdict(list)
+        for name, value in ones:
+            shelves[value & mask].append((name, value))
+        for other, value in others:
+            for name, own in shelves.get(value & mask, ()):
+                differs = own ^ value
+                if differs.bit_count() <= NEAR_BITS and not _shares_a_band(differs, band):
+                    yield name, other
+
+
+def _band(index: int) -> tuple[int, int]:
+    return index * _BITS // _BANDS, (index + 1) * _BITS // _BANDS
+
+
+def _shares_a_band(differs: int, bands: int) -> bool:
+    """Whether one of the first `bands` bands is equal, so that the pair was seen before."""
+    return any(not (differs >> low) & ((1 << (high - low)) - 1) for low, high in map(_band, range(bands)))
+
+
+def _alike(one: bytes, other: bytes) -> bool:
+    shift = (sum(one) - sum(other)) / len(one)
+    return sum(abs(a - b - shift) for a, b in zip(one, other, strict=True)) / len(one) <= NEAR_LEVELS
+
+
+def _difference(one: Sequence[int], other: Sequence[int]) -> float:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+
+def _mirrored(thumbnail: bytes) -> bytes:
+    cells = [thumbnail[at : at + 3] for at in range(0, len(thumbnail), 3)]
+    return b"".join(cell for row in range(0, 64, 8) for cell in reversed(cells[row : row + 8]))
+
+
+def _groups(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
+    """Connected names, each group sorted, largest group first."""
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            leader[name] = leader[leader[name]]
+            name = leader[name]
+        return name
+
+    for one, other in pairs:
+        leader[find(one)] = find(other)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in leader:
+        groups[find(name)].append(name)
+    return tuple(sorted((tuple(sorted(group)) for group in groups.values()), key=lambda group: (-len(group), group)))

@@ -1,0 +1,130 @@
+"""How long captions are for a text encoder: exactly by its tokenizer where that is at hand, else by estimate."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from loratui.engine.dataset.caption_words import is_common
+from loratui.presets.schema import Settings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+T5_WINDOW = 512
+"""Tokens of FLUX's long text encoder."""
+
+_PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
+
+
+class TokenCounter(Protocol):
+    """Counts tokens of captions, without the marks of beginning and end."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the base's own tokenizer counts."""
+
+    def count(self, text: str) -> int:
+        """Number of tokens."""
+
+    def lost(self, text: str, window: int) -> str:
+        """The end of `text` that does not fit into `window` tokens."""
+
+    def knows(self, word: str) -> bool:
+        """Whether `word` is one token, so that the base probably has a meaning for it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Counts without a tokenizer: a common word is one token, others one for each begun 4 letters; a sign, a digit one.
+
+    CLIP's vocabulary holds most English words; the made-up ones fall into pieces of 2 to 4 letters.
+    """
+
+    exact: bool = False
+
+    def count(self, text: str) -> int:
+        """Number of tokens, within about a fifth for English captions."""
+        return sum(self._of(piece) for piece in _PIECES.findall(text))
+
+    def lost(self, text: str, window: int) -> str:
+        """The end of `text` behind the piece that fills the window."""
+        used = 0
+        for match in _PIECES.finditer(text):
+            used += self._of(match.group())
+            if used > window:
+                return text[match.start() :]
+        return ""
+
+    def knows(self, word: str) -> bool:
+        """Whether it is a common English word or first name."""
+        return is_common(word)
+
+    def _of(self, piece: str) -> int:
+        if len(piece) <= 4 or is_common(piece):
+            return 1
+        # Longer plain words are mostly whole words of the vocabulary, up to about 9 letters.
+        return (
+            1 if piece.islower() and len(piece) <= 9 and re.search(r"(ing|ed|er|ly|s|ion|ful)$", piece) else -(-len(piece) // 4)
+        )
+
+
+ESTIMATE = Estimate()
+
+
+class Exact:
+    """Counts with a base's `tokenizer.json`."""
+
+    exact = True
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def count(self, text: str) -> int:
+        """Number of tokens."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def lost(self, text: str, window: int) -> str:
+        """The end of `text` behind the last token that fits."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return text[offsets[window][0] :] if len(offsets) > window else ""
+
+    def knows(self, word: str) -> bool:
+        """Whether `word` is one token, or a common word of several."""
+        return bool(word) and (self.count(word) == 1 or is_common(word))
+
+
+def counter_for(base: Path | None, *, long: bool = False) -> TokenCounter:
+    """The counter of a base in a diffusers folder; the estimate where it has no `tokenizer.json` that can be read.
+
+    `long` takes the tokenizer of the second, longer text encoder (FLUX).
+    """
+    if base is None:
+        return ESTIMATE
+    path = base / ("tokenizer_2" if long else "tokenizer") / "tokenizer.json"
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError:
+        return ESTIMATE
+    return _read(path, modified)
+
+
+def window(settings: Settings) -> int:
+    """Tokens of a caption that the base's text encoder reads."""
+    return T5_WINDOW if settings.base.family == "flux" else settings.dataset.caption_tokens
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, modified_ns: int) -> TokenCounter:  # noqa: ARG001 - part of the cache's key
+    try:
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+    except Exception:  # the package is not there, or says with a bare Exception that the file is damaged
+        return ESTIMATE
+    return Exact(tokenizer)
