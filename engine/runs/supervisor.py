@@ -68,8 +68,6 @@ class _Supervisor:
         durable.make_directory(self._run.events_of(self._job).parent)
         durable.make_directory(self._run.log)
         control.clear(self._run)
-        for folder in (self._run.path, self._run.checkpoints, self._run.samples, self._run.output, self._run.validation):
-            durable.sweep_leftovers(folder)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -89,6 +87,7 @@ class _Supervisor:
         attempt = restarts = 0
         while True:
             attempt += 1
+            self._sweep()
             mark = self._progress_mark()
             outcome = self._one_trainer(attempt)
             progressed = self._progress_mark() > mark
@@ -100,6 +99,13 @@ class _Supervisor:
             self._wait_before_restart()
             if self._stop_asked:
                 return finish_by_wish(outcome, "stop", self._words)
+
+    def _sweep(self) -> None:
+        """Deletes what a trainer that was killed left half written."""
+        run = self._run
+        sample_folders = [path for path in run.samples.glob("step-*") if path.is_dir()]
+        for folder in (run.path, run.checkpoints, run.samples, *sample_folders, run.output, run.validation, run.cache):
+            durable.sweep_leftovers(folder)
 
     def _one_trainer(self, attempt: int) -> Outcome:
         log_start = _size(self._run.trainer_log)

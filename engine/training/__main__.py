@@ -36,33 +36,37 @@ def main(argv: list[str] | None = None) -> int:
     requests = Requests()
     requests.install()
     run = RunDirectory(args.run.resolve())
-    log = EventLog.open(run.events_of(args.job))
-    report = Reporter(log, StateWriter(run) if args.job == "train" else None)
     try:
-        report.phase("loading", "Starting")
-        requests.open(Inbox(run, log))
-        return int(_work(run, args.job, report, requests))
-    except Interrupted as interrupted:
-        requests.acknowledge_ending("Ended before the first step.")
-        return int(interrupted.exit_code)
-    except Exception as error:
-        traceback.print_exc()
-        return int(_tell(error, report))
-    finally:
-        report.close()
-        log.close()
+        log = EventLog.open(run.events_of(args.job))
+    except LoratuiError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    with log:
+        report = Reporter(log, StateWriter(run) if args.job == "train" else None)
+        try:
+            report.phase("loading", "Starting")
+            requests.open(Inbox(run, log))
+            return int(_work(run, args.job, report, requests))
+        except Interrupted as interrupted:
+            requests.acknowledge_ending("Ended; there was nothing new to save.")
+            return int(interrupted.exit_code)
+        except Exception as error:
+            traceback.print_exc()
+            return int(_tell(error, report))
+        finally:
+            report.close()
 
 
 def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> ExitCode:
-    from loratui.engine.training.setup import read_job
-
-    if job == "validate":
+    with requests.at_once():  # importing torch takes seconds
+        from loratui.engine.training.setup import read_job
+        from loratui.engine.training.trainer import Trainer
         from loratui.engine.training.validation.grid import make_grid
 
-        return make_grid(read_job(run), report, requests)
-    from loratui.engine.training.trainer import Trainer
-
-    return Trainer(read_job(run), report, requests).run()
+        ready = read_job(run)
+    if job == "validate":
+        return make_grid(ready, report, requests)
+    return Trainer(ready, report, requests).run()
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from loratui.engine.errors import UsageError
+from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
 from loratui.engine.training.data import Position
@@ -47,6 +47,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
     """Writes a checkpoint, reads it back, and returns its folder and its bytes.
 
     On return it is on the disk, names included. An unreadable folder of the same step is replaced.
+    Raises `DiskError`, also if the disk gives back something else than was written.
     """
     final = run.checkpoint(checkpoint.position.step)
     if final.exists():
@@ -79,7 +80,10 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         }
         failpoint("checkpoint.manifest")
         write_json(folder / MANIFEST, manifest, durable=False)
-    verify(final)
+    try:
+        verify(final)
+    except BadCheckpointError as error:
+        raise DiskError(f"{final}: the disk gave back something else than was written.", "Check the volume.") from error
     return final, sum(map(len, files.values()))
 
 
@@ -151,7 +155,10 @@ def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint 
 
 
 def prune(run: RunDirectory, keep: int) -> None:
-    """Deletes all but the newest `keep` checkpoints, and what a crash left behind. Bad ones are neither counted nor deleted."""
+    """Deletes all but the newest `keep` checkpoints, and what a crash left behind.
+
+    Folders without a manifest are neither counted nor deleted.
+    """
     sweep_leftovers(run.checkpoints)
     good = [path for path in checkpoint_folders(run) if (path / MANIFEST).is_file()]
     for path in good[:-keep]:

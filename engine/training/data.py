@@ -22,6 +22,11 @@ class Position:
     micro_step: int
     """Batches done."""
 
+    @property
+    def last_epoch(self) -> int:
+        """Epoch of the last step that was done; 0 at the start."""
+        return self.epoch if self.window else self.epoch - 1
+
 
 START = Position(epoch=1, window=0, step=0, image_step=0, micro_step=0)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from loratui.engine.errors import ExitCode
@@ -22,11 +24,10 @@ class Requests:
 
     def __init__(self) -> None:
         self._terminate = False
+        self._at_once = False
         self._inbox: Inbox | None = None
         self._ending: Command | None = None
         self._asked: list[Command] = []
-        self.nothing_to_save = True
-        """While true, SIGTERM ends the process at once."""
 
     def install(self) -> None:
         """Takes SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to whoever hangs on it."""
@@ -37,6 +38,19 @@ class Requests:
     def open(self, inbox: Inbox) -> None:
         """From now on commands are looked for too."""
         self._inbox = inbox
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within the block nothing is worth saving, and SIGTERM raises `Interrupted` wherever it strikes.
+
+        Elsewhere it only sets a flag, so that no half-done work is torn.
+        """
+        self._at_once = True
+        try:
+            self.stop_if_asked()
+            yield
+        finally:
+            self._at_once = False
 
     def poll(self) -> None:
         """Looks for new commands."""
@@ -65,31 +79,30 @@ class Requests:
         if self.ending is not None:
             raise Interrupted(self.ending)
 
-    def take(self) -> list[Command]:
-        """Commands other than the ending ones, each to be acknowledged by `done`."""
+    def next(self) -> Command | None:
+        """The oldest command that is no ending one. It stays the next until `done`, so that none is lost on the way."""
         self.poll()
-        asked, self._asked = self._asked, []
-        return asked
+        return self._asked[0] if self._asked else None
 
     def done(self, command: Command, ok: bool, message: str) -> None:
-        """Tells what became of a command."""
+        """Tells what became of a command that `next` gave."""
+        self._asked.remove(command)
         if self._inbox is not None:
             self._inbox.acknowledge(command, ok, message)
 
     def acknowledge_ending(self, message: str) -> None:
         """Tells that the end is coming and all is saved; other commands are refused."""
-        if self._inbox is None:
-            return
-        if self._ending is not None:
+        self.poll()
+        if self._inbox is not None and self._ending is not None:
             self._inbox.acknowledge(self._ending, True, message)
-            self._ending = None
-        for command in self.take():
-            self._inbox.acknowledge(command, False, "The run is ending.")
+        self._ending = None
+        for command in list(self._asked):
+            self.done(command, False, "The run is ending.")
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self._terminate:
             return  # asked twice: the first saving goes on
         self._terminate = True
-        if self.nothing_to_save:
+        if self._at_once:
             raise Interrupted(ExitCode.TERMINATED)

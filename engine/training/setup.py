@@ -43,6 +43,11 @@ class Job:
         return " ".join(filled.replace("{class}", dataset.class_word).split())
 
     @property
+    def trained_images(self) -> int:
+        """Pictures that are trained on, regularisation left out."""
+        return sum(1 for entry in self.ledger.images if entry.repeats and not entry.regularisation)
+
+    @property
     def output_name(self) -> str:
         """Name of the LoRA file, without its ending."""
         from loratui.engine.runs.directory import safe_name

@@ -1,14 +1,13 @@
-"""One training run: set up, then window by window (forward, backward, step), with samples, checkpoints and LoRA files on the way."""
+"""One training run: set up, then window by window (forward, backward, step), with what is due after each."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import math
 import resource
 import statistics
 import time
 from collections import deque
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -20,27 +19,21 @@ from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
-from loratui.engine.training.checkpoint import Checkpoint, newest_good, prune, save_checkpoint
+from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
-from loratui.engine.training.lora_file import DTYPES, effect, facts_of, file_tensors, write_lora_file
-from loratui.engine.training.memory import is_out_of_memory
+from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
     load_optimizer_state,
-    optimizer_state,
-    resolve_name,
     set_learning_rate,
     warmup_steps,
 )
+from loratui.engine.training.products import Products
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
-from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
+from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.setup import Job, add_adapter, load_base
-from loratui.presets.schema import to_table
-
-IDENTITY_SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
-"""Sections of the recipe that must be the same for a run to go on; the others may be edited in between."""
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run says nothing of how long a step takes here."""
@@ -72,40 +65,48 @@ class Trainer:
         self.epoch_loss = (0.0, 0)
         self.at: Position = START
         self.checkpointed_at = time.monotonic()
-        self.sampled_at: int | None = None
         self.image_step_s: deque[float] = deque(maxlen=1000)
 
     # ---- from start to end
 
     def run(self) -> ExitCode:
         """Trains to the end, or to where it is asked to end. Errors are raised."""
+        with self.requests.at_once():
+            self._set_up()
+        self.checkpointed_at = time.monotonic()
+        with contextlib.suppress(Interrupted):  # what it cuts off is thrown away: a sample, or a window without its step
+            self._train()
+        if self.requests.ending is not None and self.at != self.total:
+            return self._end_early(self.requests.ending)
+        self._finish()
+        return ExitCode.DONE
+
+    def _set_up(self) -> None:
         stored = newest_good(
             self.job.run, lambda what: self.report.warn("bad_checkpoint", f"{what}; an older one is used.", "")
         )
+        identity = identity_of(self.job)
         if stored is not None:
-            self._check_identity(stored.identity)
+            check_identity(stored.identity, identity)
             self.at, self.seconds_before, self.epoch_loss = stored.position, stored.seconds, stored.epoch_loss
         self._announce()
         self._load()
         if stored is not None:
-            self.adapter.load_state(stored.adapter)
-            load_optimizer_state(self.optimizer, list(self.parameters), stored.optimizer, stored.optimizer_plain)
-        self.requests.nothing_to_save = False
-        self.checkpointed_at = time.monotonic()
-        try:
-            self._train()
-        except Interrupted:
-            # What interrupts is a sample that is thrown away; the state is that of the last whole step.
-            return self._end_early()
-        if self.requests.ending is not None and self.at != self.total:
-            return self._end_early()
-        self._finish()
-        return ExitCode.DONE
+            self._restore(stored, identity)
+        self.products = Products(
+            self.job,
+            self.report,
+            self.requests,
+            family=self.family,
+            adapter=self.adapter,
+            optimizer=self.optimizer,
+            texts=self.texts,
+            identity=identity,
+            epochs=self.total.epoch - 1,
+        )
 
     def _train(self) -> None:
-        settings = self.settings
-        if self.at == START and settings.samples.before_training:
-            self._sample()
+        self._catch_up()
         self.report.phase("training", "")
         for window in self.course.windows(self.at):
             if self._serve_requests():
@@ -113,11 +114,20 @@ class Trainer:
             self._step(window)
             if window.ends_epoch:
                 self._end_epoch(window)
-            elif time.monotonic() - self.checkpointed_at >= settings.output.checkpoint_every_s:
+            elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
                 self._checkpoint("time")
             if self._sample_is_due(window):
                 self._sample()
-                self.report.phase("training", "")
+
+    def _catch_up(self) -> None:
+        """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
+        after the checkpoint."""
+        last = next((window for window in self.course.windows() if window.after == self.at), None)
+        if last is not None and self._lora_is_due(last) and not self.products.has_lora(self.at):
+            self.products.lora(self.at)
+        due = self.settings.samples.before_training if last is None else self._sample_is_due(last)
+        if due and not self.products.has_samples(self.at):
+            self._sample()
 
     def _load(self) -> None:
         job, settings, report = self.job, self.settings, self.report
@@ -140,9 +150,18 @@ class Trainer:
                 "Put what matters first, or shorten them.",
             )
         self.family.free_encoders()
+        if settings.memory.gradient_checkpointing == "on":
+            self.family.keep_fewer_activations()
         self.adapter = add_adapter(job, self.family)
         self.parameters = self.adapter.parameters
         self.optimizer = build_optimizer(settings.optimizer, self.parameters, job.device)
+
+    def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
+        self.adapter.load_state(stored.adapter)
+        load_optimizer_state(self.optimizer, list(self.parameters), stored.optimizer, stored.optimizer_plain)
+        differing = surroundings_differ(stored.identity, identity)
+        if differing:
+            self.report.warn("other_surroundings", f"From here the numbers may differ in their last digits: {differing}.", "")
 
     def _caching(self, what: str) -> Any:
         def progress(done: int, total: int) -> None:
@@ -158,7 +177,7 @@ class Trainer:
             "family": settings.base.family,
             "base": settings.base.model,
             "trigger": settings.dataset.trigger,
-            "images": sum(1 for entry in self.entries if entry.repeats and not entry.regularisation),
+            "images": job.trained_images,
             "epochs": self.total.epoch - 1,
             "image_steps": self.total.image_step,
             "optimizer_steps": self.total.step,
@@ -179,7 +198,7 @@ class Trainer:
                 **numbers,
                 "step": self.at.step,
                 "image_step": self.at.image_step,
-                "epoch": self.at.epoch,
+                "epoch": min(self.at.epoch, self.total.epoch - 1),
                 "checkpoint_step": self.at.step,
             },
         )
@@ -200,6 +219,8 @@ class Trainer:
         self.adapter.train()
         summed = torch.zeros((), device=self.job.device)
         for number, batch in enumerate(window.batches):
+            if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
+                self.requests.stop_if_asked()
             batch_losses = self._losses(batch, at.micro_step + number)
             # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
             (batch_losses.sum() / window.images).backward()  # type: ignore[no-untyped-call]
@@ -282,131 +303,57 @@ class Trainer:
 
     def _serve_requests(self) -> bool:
         """Does what was asked for; True if the run shall end."""
-        for command in self.requests.take():
+        while True:
+            command = self.requests.next()
+            if command is None or self.requests.ending is not None:
+                return self.requests.ending is not None
             if command.command == "checkpoint":
                 self._checkpoint("asked")
                 self.requests.done(command, True, f"Checkpoint of step {self.at.step} saved.")
             else:
                 made = self._sample()
-                self.report.phase("training", "")
                 self.requests.done(command, made, "Samples made." if made else "The samples failed; see the warnings.")
-        return self.requests.ending is not None
 
     def _end_epoch(self, window: Window) -> None:
         total, images = self.epoch_loss
-        epoch, loss = window.before.epoch, total / images
+        loss = total / images
         self.epoch_loss = (0.0, 0)
         self.report.event(
-            "epoch_finished", epoch=epoch, step=self.at.step, image_step=self.at.image_step, loss=loss, state={"loss": loss}
+            "epoch_finished",
+            epoch=window.before.epoch,
+            step=self.at.step,
+            image_step=self.at.image_step,
+            loss=loss,
+            state={"loss": loss},
         )
         self._checkpoint("epoch")
-        if epoch % self.settings.output.save_every_epochs == 0 or self.at == self.total:
-            self._export(epoch, f"{self.job.output_name}-{self.at.step:06d}", final=False)
+        if self._lora_is_due(window):
+            self.products.lora(self.at)
+
+    def _lora_is_due(self, window: Window) -> bool:
+        every = self.settings.output.save_every_epochs
+        return window.ends_epoch and (window.before.epoch % every == 0 or window.after == self.total)
 
     def _sample_is_due(self, window: Window) -> bool:
         every = self.settings.samples.every_image_steps
-        if self.at == self.total:
+        if window.after == self.total:
             return True
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
 
     def _sample(self) -> bool:
-        """Makes all sample pictures of this step. A failure is a warning: it never ends the training."""
-        if self.sampled_at == self.at.step:
-            return True
-        folder = self.job.run.samples / f"step-{self.at.step:06d}"
-        total = len(self.prompts) * self.settings.samples.steps
-        self.report.phase("sampling", f"Making {len(self.prompts)} samples")
-        for index, prompt in enumerate(self.prompts):
-            seed = self.settings.samples.seed + index
-            path = folder / f"{index:02d}.png"
-
-            def on_step(done: int, of: int, index: int = index) -> None:
-                self.report.progress(index * of + done, total, "samples")
-                self.requests.stop_if_asked()
-
-            try:
-                plan = sample_plan(self.settings, self.texts, prompt, seed)
-                write_sample(path, self.family, self.adapter, plan, 1.0, on_step)
-            except Exception as error:
-                self.report.warn("sample_failed", _why_sample_failed(error), "Training goes on.")
-                return False
-            relative = path.relative_to(self.job.run.path).as_posix()
-            self.report.event(
-                "sample_written",
-                durable=True,
-                step=self.at.step,
-                image_step=self.at.image_step,
-                index=index,
-                path=relative,
-                prompt=prompt,
-                seed=seed,
-                state={"sample": relative},
-            )
-        self.sampled_at = self.at.step
-        return True
+        made = self.products.samples(self.at)
+        self.report.phase("training", "")
+        return made
 
     def _checkpoint(self, reason: str) -> None:
-        began = time.monotonic()
-        optimizer, plain = optimizer_state(self.optimizer, list(self.parameters))
-        checkpoint = Checkpoint(
-            position=self.at,
-            adapter=self.adapter.state(),
-            optimizer=optimizer,
-            optimizer_plain=plain,
-            identity=self._identity(),
-            epoch_loss=self.epoch_loss,
-            seconds=self._seconds(),
-        )
-        path, size = save_checkpoint(self.job.run, checkpoint)
+        self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss, seconds=self._seconds())
         self.checkpointed_at = time.monotonic()
-        self.report.event(
-            "checkpoint_written",
-            durable=True,
-            step=self.at.step,
-            image_step=self.at.image_step,
-            path=path.relative_to(self.job.run.path).as_posix(),
-            bytes=size,
-            seconds=round(time.monotonic() - began, 3),
-            reason=reason,
-            state={"checkpoint_step": self.at.step, "seconds": self._seconds()},
-        )
-        prune(self.job.run, self.settings.output.keep_checkpoints)
-
-    def _export(self, epoch: int, name: str, *, final: bool) -> None:
-        """Writes a LoRA file of the state that was last checkpointed."""
-        settings, path = self.settings, self.job.run.output / f"{name}.safetensors"
-        state = self.adapter.state()
-        if effect(self.adapter.modules, state) == 0.0:
-            self.report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
-        facts = facts_of(
-            settings,
-            self.family,
-            title=self.job.output_name,
-            step=self.at.step,
-            epoch=epoch,
-            epochs=self.total.epoch - 1,
-            images=sum(1 for entry in self.entries if entry.repeats and not entry.regularisation),
-            optimizer=resolve_name(settings.optimizer.name, self.job.device),
-            precision=str(self.job.dtype).removeprefix("torch."),
-        )
-        size = write_lora_file(path, file_tensors(self.family, self.adapter, state, DTYPES[settings.output.precision]), facts)
-        relative = path.relative_to(self.job.run.path).as_posix()
-        self.report.event(
-            "output_written",
-            durable=True,
-            step=self.at.step,
-            epoch=epoch,
-            path=relative,
-            bytes=size,
-            final=final,
-            state={"output": relative},
-        )
 
     # ---- the end
 
     def _finish(self) -> None:
         self.report.phase("finishing", "Writing the LoRA file")
-        self._export(self.total.epoch - 1, self.job.output_name, final=True)
+        self.products.lora(self.at, final=True)
         self.requests.acknowledge_ending("The run is done.")
         self._remember()
 
@@ -427,49 +374,17 @@ class Trainer:
             )
         )
 
-    def _end_early(self) -> ExitCode:
-        ending = self.requests.ending
-        assert ending is not None
+    def _end_early(self, ending: ExitCode) -> ExitCode:
         self.report.phase("saving", "Saving a checkpoint")
         self._checkpoint("stopping")
-        if self.at.step:
-            self._export(self.at.epoch, f"{self.job.output_name}-{self.at.step:06d}", final=False)
+        if self.at.step and not self.products.has_lora(self.at):
+            self.products.lora(self.at)
         self.requests.acknowledge_ending(f"Saved at step {self.at.step}.")
         return ending
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _identity(self) -> dict[str, Any]:
-        table = to_table(self.settings)
-        identity: dict[str, Any] = {section: table[section] for section in IDENTITY_SECTIONS}
-        identity["pictures"] = hashlib.sha256(self.job.run.dataset.read_bytes()).hexdigest()
-        return identity
-
-    def _check_identity(self, stored: Mapping[str, Any]) -> None:
-        own = self._identity()
-        differing = [
-            f"{section}.{key}"
-            for section in IDENTITY_SECTIONS
-            for key in own[section].keys() | stored.get(section, {}).keys()
-            if own[section].get(key) != stored.get(section, {}).get(key)
-        ]
-        if own["pictures"] != stored.get("pictures"):
-            differing.append("the pictures (dataset.json)")
-        if differing:
-            raise UsageError(
-                f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",
-                "Put them back as they were, or start a new run.",
-            )
-
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-
-
-def _why_sample_failed(error: Exception) -> str:
-    if is_out_of_memory(error):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return "There was too little memory for the samples."
-    return f"The samples could not be made: {error}"

@@ -72,7 +72,7 @@ class Family(Protocol):
     device: torch.device
 
     def fingerprints(self) -> tuple[str, str]:
-        """SHA-256 of the VAE's and of the text encoder's weights, for cache keys."""
+        """SHA-256 of all that makes latents and of all that makes text states, for cache keys. Ask before the encoders are freed."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
@@ -85,6 +85,10 @@ class Family(Protocol):
 
     def free_encoders(self) -> None:
         """Forgets the text encoder and the VAE's encoder; encoding is over."""
+        ...
+
+    def keep_fewer_activations(self) -> None:
+        """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
         ...
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,14 +96,23 @@ class Sd15:
         if prediction is None:
             raise UsageError(f"The base predicts {scheduler.config.prediction_type!r}, which cannot be trained.")
         self.prediction: Prediction = prediction
+        # The recipe may overrule what the base says of itself; samples must be made as it was trained.
+        self._scheduler_config["prediction_type"] = {"epsilon": "epsilon", "v": "v_prediction"}[prediction]
         if self._clip_skip > encoder.config.num_hidden_layers:
             raise UsageError(
                 f"base.clip_skip {self._clip_skip}: the text encoder has only {encoder.config.num_hidden_layers} layers."
             )
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
+        if prediction == "epsilon" and float(self._alphas_cumprod[-1]) == 0.0:
+            raise UsageError(
+                "The base's schedule ends in pure noise (zero terminal SNR), from which noise cannot be predicted.",
+                "Set base.prediction to v, if it is a v-prediction model.",
+            )
 
+    @functools.cache  # noqa: B019 - one family lives as long as its process; hashing a gigabyte twice takes seconds
     def fingerprints(self) -> tuple[str, str]:
-        return _fingerprint(self._vae), _fingerprint(self._encoder)
+        words = json.dumps(self._tokenizer.get_vocab(), sort_keys=True)
+        return _fingerprint(self._vae, str(self._scaling)), _fingerprint(self._encoder, words)
 
     @torch.no_grad()
     def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
@@ -133,6 +144,9 @@ class Sd15:
         self._vae.quant_conv = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def keep_fewer_activations(self) -> None:
+        self.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
         """x_t = √ᾱ·x₀ + √(1−ᾱ)·ε with t = ⌊1000·u⌋; the target is ε, or v = √ᾱ·ε − √(1−ᾱ)·x₀.
@@ -190,8 +204,8 @@ class Sd15:
         return unet_names(module)
 
 
-def _fingerprint(module: nn.Module) -> str:
-    digest = hashlib.sha256()
+def _fingerprint(module: nn.Module, settings: str) -> str:
+    digest = hashlib.sha256(settings.encode())
     for name, tensor in module.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)

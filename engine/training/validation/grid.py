@@ -21,6 +21,13 @@ def make_grid(job: Job, report: Reporter, requests: Requests) -> ExitCode:
 
     Raises `UsageError` if the run has no LoRA file.
     """
+    with requests.at_once():
+        _make_grid(job, report, requests)
+    requests.acknowledge_ending("All pictures are made.")
+    return ExitCode.DONE
+
+
+def _make_grid(job: Job, report: Reporter, requests: Requests) -> None:
     settings, run = job.settings, job.run
     lora = newest_file(job)
     if lora is None:
@@ -63,7 +70,6 @@ def make_grid(job: Job, report: Reporter, requests: Requests) -> ExitCode:
             "pictures": pictures,
         },
     )
-    return ExitCode.DONE
 
 
 def newest_file(job: Job) -> str | None:

@@ -1,0 +1,63 @@
+"""What a checkpoint must have in common with a run for the run to go on from it, and what may differ at a price."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from loratui.engine.errors import UsageError
+from loratui.engine.training.optimizers import resolve_name
+from loratui.engine.training.setup import Job
+from loratui.presets.schema import to_table
+
+SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
+"""Sections of the recipe that must be the same; the others may be edited in between."""
+
+
+def identity_of(job: Job) -> dict[str, Any]:
+    """The identity of a run as it is trained here, for `state.json` of a checkpoint."""
+    table = to_table(job.settings)
+    return {
+        **{section: table[section] for section in SECTIONS},
+        "pictures": hashlib.sha256(job.run.dataset.read_bytes()).hexdigest(),
+        "optimizer_used": resolve_name(job.settings.optimizer.name, job.device),
+        "made_with": {
+            "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
+            "number format": str(job.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "loratui": version("loratui"),
+        },
+    }
+
+
+def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Raises `UsageError` that names every setting in which a checkpoint differs from the run."""
+    differing = [
+        f"{section}.{key}"
+        for section in SECTIONS
+        for key in own[section].keys() | stored.get(section, {}).keys()
+        if own[section].get(key) != stored.get(section, {}).get(key)
+    ]
+    if own["pictures"] != stored.get("pictures"):
+        differing.append("the pictures (dataset.json)")
+    if differing:
+        raise UsageError(
+            f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",
+            "Put them back as they were, or start a new run.",
+        )
+    if own["optimizer_used"] != stored.get("optimizer_used"):
+        raise UsageError(
+            f"The checkpoint was made by {stored.get('optimizer_used')}, which optimizer.name auto meant there, "
+            f"and here it means {own['optimizer_used']}.",
+            "Go on with a machine of the same kind, or start a new run.",
+        )
+
+
+def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """In words, what of the machine and programs differs, so that the numbers will too; empty if nothing does."""
+    then, now = stored.get("made_with", {}), own["made_with"]
+    return ", ".join(f"{name} {then.get(name)} then and {now[name]} now" for name in now if then.get(name) != now[name])

@@ -1,0 +1,194 @@
+"""What a run leaves on its way: checkpoints, sample pictures and LoRA files."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+
+from loratui.engine.errors import NotFiniteError
+from loratui.engine.runs.events import last_events
+from loratui.engine.training.adapters import LoraAdapter
+from loratui.engine.training.cache import TextCache
+from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
+from loratui.engine.training.data import Position
+from loratui.engine.training.families.base import Family
+from loratui.engine.training.lora_file import DTYPES, effect, facts_of, file_tensors, write_lora_file
+from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
+from loratui.engine.training.optimizers import optimizer_state, resolve_name
+from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.requests import Requests
+from loratui.engine.training.sampler import sample_plan, write_sample
+from loratui.engine.training.setup import Job
+
+LOG_SEARCHED_BYTES = 1 << 20
+"""End of the event log in which a resumed run looks for what was told of its last step."""
+
+
+class Products:
+    """Writes the products of one run and tells of each. All take the position that the LoRA is at."""
+
+    def __init__(
+        self,
+        job: Job,
+        report: Reporter,
+        requests: Requests,
+        *,
+        family: Family,
+        adapter: LoraAdapter,
+        optimizer: torch.optim.Optimizer,
+        texts: TextCache,
+        identity: dict[str, Any],
+        epochs: int,
+    ) -> None:
+        self._job, self._report, self._requests = job, report, requests
+        self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
+        self._identity = identity
+        self._epochs = epochs
+        self._prompts = [job.prompt(template) for template in job.settings.samples.prompts]
+        self._sampled_step: int | None = None
+        told = last_events(job.run.events, LOG_SEARCHED_BYTES)
+        self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
+
+    # ---- LoRA files
+
+    def lora_name(self, at: Position) -> str:
+        """Name of the LoRA file of a step, without its ending."""
+        return f"{self._job.output_name}-{at.step:06d}"
+
+    def has_lora(self, at: Position) -> bool:
+        """Whether the LoRA file of this step is there already."""
+        return self._is_there(f"output/{self.lora_name(at)}.safetensors")
+
+    def lora(self, at: Position, *, final: bool = False) -> None:
+        """Writes a LoRA file of the state that was last checkpointed. `final`: under the name without a step."""
+        settings = self._job.settings
+        path = self._job.run.output / f"{self._job.output_name if final else self.lora_name(at)}.safetensors"
+        state = self._adapter.state()
+        if effect(self._adapter.modules, state) == 0.0:
+            self._report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
+        facts = facts_of(
+            settings,
+            self._family,
+            title=self._job.output_name,
+            step=at.step,
+            epoch=at.last_epoch,
+            epochs=self._epochs,
+            images=self._job.trained_images,
+            optimizer=resolve_name(settings.optimizer.name, self._job.device),
+            precision=str(self._job.dtype).removeprefix("torch."),
+        )
+        tensors = file_tensors(self._family, self._adapter, state, DTYPES[settings.output.precision])
+        size = write_lora_file(path, tensors, facts)
+        relative = path.relative_to(self._job.run.path).as_posix()
+        self._told.add(relative)
+        self._report.event(
+            "output_written",
+            durable=True,
+            step=at.step,
+            epoch=at.last_epoch,
+            path=relative,
+            bytes=size,
+            final=final,
+            state={"output": relative},
+        )
+
+    # ---- samples
+
+    def has_samples(self, at: Position) -> bool:
+        """Whether all sample pictures of this step are there already."""
+        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self._prompts)))
+
+    def samples(self, at: Position) -> bool:
+        """Makes all sample pictures of this step, once. A failure is a warning and gives False: it never ends the training."""
+        if self._sampled_step == at.step:
+            return True
+        settings = self._job.settings
+        total = len(self._prompts) * settings.samples.steps
+        self._report.phase("sampling", f"Making {len(self._prompts)} samples")
+        for index, prompt in enumerate(self._prompts):
+            seed = settings.samples.seed + index
+            relative = self._sample_path(at, index)
+
+            def on_step(done: int, of: int, index: int = index) -> None:
+                self._report.progress(index * of + done, total, "samples")
+                self._requests.stop_if_asked()
+
+            try:
+                plan = sample_plan(settings, self._texts, prompt, seed)
+                write_sample(self._job.run.path / relative, self._family, self._adapter, plan, 1.0, on_step)
+            except Exception as error:
+                if is_gpu_lost(error):
+                    raise
+                self._report.warn("sample_failed", _why_sample_failed(error), "Training goes on.")
+                return False
+            self._report.event(
+                "sample_written",
+                step=at.step,
+                image_step=at.image_step,
+                index=index,
+                path=relative,
+                prompt=prompt,
+                seed=seed,
+                state={"sample": relative},
+            )
+        self._sampled_step = at.step
+        return True
+
+    @staticmethod
+    def _sample_path(at: Position, index: int) -> str:
+        return f"samples/step-{at.step:06d}/{index:02d}.png"
+
+    # ---- checkpoints
+
+    def checkpoint(self, at: Position, reason: str, *, epoch_loss: tuple[float, int], seconds: float) -> None:
+        """Saves all that is needed to go on from `at`.
+
+        Raises `DiskError`, and `NotFiniteError` if the LoRA is no longer finite, so that the checkpoint before stays the newest.
+        """
+        began = time.monotonic()
+        adapter = self._adapter.state()
+        if not all(math.isfinite(float(value.sum())) for value in adapter.values()):
+            raise NotFiniteError(
+                f"The LoRA of step {at.step} has values that are not finite; it was not saved.",
+                "Lower the learning rate, then start anew; the checkpoint and the LoRA files before it are good.",
+            )
+        optimizer, plain = optimizer_state(self._optimizer, list(self._adapter.parameters))
+        path, size = save_checkpoint(
+            self._job.run,
+            Checkpoint(
+                position=at,
+                adapter=adapter,
+                optimizer=optimizer,
+                optimizer_plain=plain,
+                identity=self._identity,
+                epoch_loss=epoch_loss,
+                seconds=seconds,
+            ),
+        )
+        self._report.event(
+            "checkpoint_written",
+            durable=True,
+            step=at.step,
+            image_step=at.image_step,
+            path=path.relative_to(self._job.run.path).as_posix(),
+            bytes=size,
+            seconds=round(time.monotonic() - began, 3),
+            reason=reason,
+            state={"checkpoint_step": at.step, "step": at.step, "image_step": at.image_step, "seconds": seconds},
+        )
+        prune(self._job.run, self._job.settings.output.keep_checkpoints)
+
+    def _is_there(self, relative: str) -> bool:
+        """Whether a product was written and told of; a kill may have come between the two."""
+        return relative in self._told and (self._job.run.path / relative).is_file()
+
+
+def _why_sample_failed(error: Exception) -> str:
+    if is_out_of_memory(error):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return "There was too little memory for the samples."
+    return f"The samples could not be made: {error}"
