@@ -11,6 +11,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("loratui.tui.commands.demo", "train a LoRA of an invented person on this machine, in a few minutes"),
     "train": ("loratui.tui.commands.train", "train a LoRA on a folder of pictures"),
+    "check": ("loratui.tui.commands.check", "what is wrong with a folder of pictures, and what to do about it"),
     "plan": ("loratui.tui.commands.plan", "repeats, epochs, steps and why, without training"),
     "presets": ("loratui.tui.commands.presets", "list the presets, or show one with its reasons"),
     "runs": ("loratui.tui.commands.runs", "list the runs on this machine"),

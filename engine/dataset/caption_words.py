@@ -128,8 +128,10 @@ def repeated(caption: str) -> list[str]:
 
 
 def is_common(word: str) -> bool:
-    """Whether it is an everyday English word or a first name that every base knows."""
-    return word.lower() in _common()
+    """Whether it is an everyday English word, also inflected, or a first name that every base knows."""
+    lower = word.lower()
+    stems = (lower, *(lower.removesuffix(end) for end in ("s", "es", "ing", "ed", "d") if lower.endswith(end)))
+    return any(stem in _common() for stem in stems)
 
 
 def shared_unknown_word(captions: Sequence[str]) -> str:

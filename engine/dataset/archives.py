@@ -1,0 +1,182 @@
+"""A zip of pictures in place of a folder: unpacked into a folder of its own, never outside it, never beyond its limits."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from loratui.engine.dataset import pictures
+from loratui.engine.dataset.findings import Finding, counted, listed
+from loratui.engine.errors import DatasetError, DiskError
+
+CAPTION_SUFFIXES = (".txt", ".caption")
+MOST_ENTRIES = 50_000
+MOST_BYTES = 20_000_000_000
+"""Unpacked, in all."""
+MOST_PICTURE_BYTES = 500_000_000
+MOST_CAPTION_BYTES = 1_000_000
+MOST_EXPANSION = 100
+"""Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: pictures hardly shrink, bombs shrink a thousandfold."""
+FREE_BYTES = 10_000_000
+_CHUNK = 1 << 20
+_HIDDEN = "is hidden"
+_EXPECTED = (_HIDDEN, pictures.why_not_read(""))
+"""Reasons that need no warning."""
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^[A-Za-z]:")
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The folder of an unpacked zip."""
+
+    folder: Path
+    """Where its pictures are: the single folder in it if there is but one."""
+    left_out: tuple[tuple[str, str], ...]
+    """(name in the zip, why it was not unpacked), the name as it stands there."""
+
+    def findings(self) -> Iterator[Finding]:
+        """What was not unpacked: a warning for each entry that may be missed, one note for all else."""
+        others = []
+        for name, reason in self.left_out:
+            if reason in _EXPECTED:
+                others.append(name)
+            else:
+                remedy = "Pack the pictures themselves, without links or passwords."
+                yield Finding("zip_left_out", "warning", f"{name} in the zip {reason}.", "It is not unpacked.", remedy, (name,))
+        if others:
+            message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
+            yield Finding("zip_ignored", "info", message, "", "", tuple(others))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether `path` is a zip file, by its name and its content."""
+    try:
+        return path.suffix.lower() == ".zip" and path.is_file() and zipfile.is_zipfile(path)
+    except OSError:
+        return False
+
+
+def unpack(archive: Path, target: Path) -> Unpacked:
+    """Unpacks pictures and captions into the new folder `target`; all else is left out with a reason.
+
+    Nothing is there unless everything was unpacked. Names that lead out, links, encrypted entries and entries beyond the
+    limits are left out; sizes are counted as they are written, whatever the zip says of them. Raises `DatasetError` for a
+    zip that is damaged, or so large that no set of pictures is meant, and `DiskError` if the disk is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    building = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
+    try:
+        left_out = _unpack(archive, building)
+        building.rename(target)
+    except OSError as error:
+        raise DiskError(
+            f"{target}: cannot be written: {error.strerror}.", "Free some space or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return Unpacked(_inner(target), tuple(left_out))
+
+
+def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
+    left_out: list[tuple[str, str]] = []
+    budget = min(MOST_BYTES, FREE_BYTES + MOST_EXPANSION * archive.stat().st_size)
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            entries = packed.infolist()
+            if len(entries) > MOST_ENTRIES:
+                raise DatasetError(
+                    f"{archive}: holds {len(entries)} files, more than {MOST_ENTRIES}.",
+                    "Unpack it yourself and give the folder.",
+                )
+            for entry in entries:
+                if entry.is_dir():
+                    continue
+                reason = _refusal(entry)
+                if reason:
+                    left_out.append((entry.filename, reason))
+                    continue
+                written, reason = _write(packed, entry, building, budget)
+                budget -= written
+                if reason:
+                    left_out.append((entry.filename, reason))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{archive}: this zip is damaged: {error}.", "Pack or copy it again.") from error
+    return left_out
+
+
+def _refusal(entry: zipfile.ZipInfo) -> str:
+    """Why an entry is not unpacked, from its header alone; empty if it may be."""
+    name = entry.filename.replace("\\", "/")
+    path = PurePosixPath(name)
+    suffix = path.suffix.lower()
+    mode = entry.external_attr >> 16
+    if path.is_absolute() or ".." in path.parts or _UNSAFE.search(name) or not path.name:
+        return "has a name that leads out of the folder, or control characters in it"
+    if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
+        return "has too long a name or lies too deep"
+    if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+        return _HIDDEN
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return "is a link or no plain file"
+    if entry.flag_bits & 0x1:
+        return "is encrypted"
+    if suffix not in CAPTION_SUFFIXES and not pictures.is_read(suffix):
+        return pictures.why_not_read(suffix)
+    if entry.file_size > _limit(suffix):
+        return f"is larger than {_limit(suffix) // 1_000_000} MB"
+    return ""
+
+
+def _limit(suffix: str) -> int:
+    return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else MOST_PICTURE_BYTES
+
+
+def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budget: int) -> tuple[int, str]:
+    """Bytes written, and why the entry was not kept; empty if it was."""
+    path = building / PurePosixPath(entry.filename.replace("\\", "/"))
+    limit = min(budget, _limit(path.suffix.lower()))
+    written = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except (FileExistsError, NotADirectoryError):
+        return 0, "stands twice in the zip"
+    with os.fdopen(descriptor, "wb") as file:
+        try:
+            with packed.open(entry) as source:
+                while chunk := source.read(min(_CHUNK, limit - written + 1)):
+                    written += len(chunk)
+                    if written > limit:
+                        break
+                    file.write(chunk)
+        except OSError:
+            raise
+        except Exception as error:  # each kind of compression has error classes of its own
+            path.unlink()
+            return written, f"is damaged: {error}"
+    if written > limit:
+        path.unlink()
+        if limit == budget:
+            raise DatasetError(
+                f"{packed.filename}: grows beyond {MOST_EXPANSION} times its size when it is unpacked, at {entry.filename}.",
+                "Unpack it yourself, if you trust it, and give the folder.",
+            )
+        return written, f"is larger than {limit // 1_000_000} MB"
+    return written, ""
+
+
+def _inner(folder: Path) -> Path:
+    """The folder that really holds the pictures, where the zip has one folder around them."""
+    for _ in range(3):
+        entries = list(folder.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            break
+        folder = entries[0]
+    return folder

@@ -1,0 +1,169 @@
+"""`loratui check`: what is wrong with a folder of pictures, and what to do about it; nothing is changed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loratui.engine.errors import ExitCode, UsageError
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.findings import Finding
+    from loratui.engine.dataset.inspect import Inspection
+    from loratui.presets.schema import Settings
+
+SIGNS = {"error": "error", "warning": "warning", "info": "note"}
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The flags of `check`."""
+    del name
+    parser.add_argument("dataset", metavar="FOLDER", nargs="?", help="folder of pictures, or a zip of one")
+    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
+    parser.add_argument("--preset", metavar="NAME", help="judge by this preset's sizes and numbers (see loratui presets)")
+    parser.add_argument("--base", metavar="MODEL", help="base model: its tokenizer counts the captions' tokens")
+    parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
+    parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
+    parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
+    parser.add_argument("--deep", action="store_true", help="decode and measure every picture, in all cores")
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the findings. Exit code 0 without warnings, 1 with some, 3 with errors.
+
+    JSON: `folder preset images captioned with_trigger trigger trigger_guessed deep findings[] {id severity files message why
+    remedy} not_checked[] {id reason} trained_with[] left_out[] {file reason} exit_code`.
+    """
+    from loratui.engine.dataset import archives
+
+    given = args.dataset or args.dataset_option
+    if not given:
+        raise UsageError("Which folder?", "Say loratui check FOLDER.")
+    path = Path(given).expanduser()
+    if not archives.is_archive(path):
+        return _check(args, path, path, ())
+    with tempfile.TemporaryDirectory(prefix="loratui-check-") as place:
+        unpacked = archives.unpack(path, Path(place) / "pictures")
+        return _check(args, path, unpacked.folder, tuple(unpacked.findings()))
+
+
+def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tuple[Finding, ...]) -> int:
+    from loratui.engine.dataset.findings import worst_first
+    from loratui.engine.dataset.inspect import inspect_folder
+    from loratui.engine.dataset.tokens import counter_for
+    from loratui.engine.planning.bases import base_path
+
+    settings = _settings(args)
+    base = base_path(settings.base.model) if settings.base.model else None
+    found = inspect_folder(
+        folder,
+        settings,
+        preset=args.preset or "",
+        deep=args.deep,
+        tokenizer=counter_for(base, long=settings.base.family == "flux"),
+        progress=Progress() if args.deep else None,
+    )
+    found = replace(found, findings=tuple(worst_first((*found.findings, *of_the_zip))))
+    if args.json:
+        common.print_json(as_json(found, given, args.preset or ""))
+    else:
+        sys.stdout.write("\n".join(clean(line) for line in as_text(found, given)) + "\n")
+    return int(exit_code(found.findings))
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """The preset's settings, or the defaults, with what was said. Raises `SchemaError`."""
+    from loratui.engine.planning.recipe import parse_sets
+    from loratui.presets import load_preset, schema
+
+    start = load_preset(args.preset).settings if args.preset else schema.Settings()
+    said = {"base.model": args.base, "dataset.trigger": args.trigger, "dataset.class_word": args.class_word}
+    return schema.replace(start, {**{key: value for key, value in said.items() if value is not None}, **parse_sets(args.sets)})
+
+
+def exit_code(findings: tuple[Finding, ...]) -> ExitCode:
+    """3 with an error, 1 with a warning, else 0."""
+    severities = {finding.severity for finding in findings}
+    if "error" in severities:
+        return ExitCode.DATASET
+    return ExitCode.WARNINGS if "warning" in severities else ExitCode.DONE
+
+
+def as_json(found: Inspection, given: Path, preset: str) -> dict[str, Any]:
+    """The stable keys of `loratui check --json`."""
+    case = found.case
+    left_out = [(item.relative, item.reason) for item in found.scan.left_out]
+    return {
+        "folder": str(given),
+        "preset": preset,
+        "images": len(found.scan.training),
+        "regularisation_images": len(found.scan.regularisation),
+        "captioned": len(case.captioned),
+        "with_trigger": len(case.holding_trigger) if case.trigger else 0,
+        "trigger": case.trigger,
+        "trigger_guessed": bool(found.guessed_trigger),
+        "deep": found.deep is not None,
+        "findings": [asdict(finding) for finding in found.findings],
+        "not_checked": [{"id": id, "reason": reason} for id, reason in found.not_checked],
+        "trained_with": list(found.examples()),
+        "left_out": [{"file": name, "reason": reason} for name, reason in left_out],
+        "exit_code": int(exit_code(found.findings)),
+    }
+
+
+def as_text(found: Inspection, given: Path) -> Iterator[str]:
+    """The findings for people, line by line, to be cleaned."""
+    case = found.case
+    yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {len(case.captioned)} with a caption."
+    if case.trigger:
+        how = ", taken from the captions" if found.guessed_trigger else ""
+        yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {len(case.captioned)} captions.'
+    for finding in found.findings:
+        yield ""
+        yield f"{SIGNS[finding.severity]}: {finding.message}"
+        yield from (f"  {line}" for line in (finding.remedy, finding.why) if line)
+    examples = found.examples()
+    if examples:
+        yield ""
+        yield "trained with, for example:"
+        yield from (f'  "{caption}"' for caption in examples)
+    yield ""
+    yield from _closing(found)
+
+
+def _closing(found: Inspection) -> Iterator[str]:
+    warnings = sum(finding.severity == "warning" for finding in found.findings)
+    errors = sum(finding.severity == "error" for finding in found.findings)
+    if errors:
+        yield "Nothing can be trained on."
+    else:
+        yield f"{text.count(warnings, 'warning')}." if warnings else "Nothing is in the way."
+    reasons: dict[str, list[str]] = {}
+    for id, reason in found.not_checked:
+        reasons.setdefault(reason, []).append(id)
+    for reason, ids in reasons.items():
+        remedy = " (--deep makes it)" if found.deep is None and "deep pass" in reason else ""
+        yield f"not checked, {reason}{remedy}: {', '.join(ids)}"
+
+
+class Progress:
+    """Says on stderr how far the deep pass is: about once in a tenth, and at the end."""
+
+    def __init__(self) -> None:
+        self._tenths = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        tenths = 10 * done // total if total else 10
+        if tenths > self._tenths:
+            self._tenths = tenths
+            say(sys.stderr, f"measured {done} of {total} pictures")
