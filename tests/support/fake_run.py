@@ -18,15 +18,16 @@ from loratui.engine.runs.summary import StateWriter
 from loratui.tui.commands.demo import demo_draft
 
 STEPS, EPOCHS = 900, 10
-PROMPTS = (
-    "a drawn portrait of anafox woman, red clothing, blue background",
-    "a drawn portrait of anafox woman, green clothing, gray background",
+TEMPLATES = (
+    "a drawn portrait of {subject}, red clothing, blue background",
+    "a drawn portrait of {subject}, green clothing, gray background",
 )
+PROMPTS = tuple(template.replace("{subject}", "anafox woman") for template in TEMPLATES)
 
 
 def make_run(home: Path, name: str = "anafox") -> RunDirectory:
     """The run directory of the demo, planned but not begun."""
-    draft = demo_draft()
+    draft = demo_draft().with_values({"validation.prompts": TEMPLATES, "validation.seeds": 1})
     assert draft.recipe is not None
     plan = draft.plan()
     assert plan is not None
@@ -102,7 +103,7 @@ class FakeTrainer:
                 loss=value if finite else math.nan,
                 lr=1e-3 * (1 + math.cos(math.pi * self.step / STEPS)) / 2,
                 grad_norm=0.4 + 0.2 * self._random.random(),
-                step_s=self.step_s * (0.9 + 0.2 * self._random.random()),
+                step_s=self.step_s,
             )
             self.state.update(step=self.step, image_step=2 * self.step, epoch=epoch, loss=value if finite else None)
             if self.step % (STEPS // EPOCHS) == 0:

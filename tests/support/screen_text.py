@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from textual.app import App
@@ -19,11 +20,11 @@ def screen_text(app: App[Any]) -> str:
     return "\n".join(screen_lines(app))
 
 
-async def shows(pilot: Pilot[Any], *words: str, timeout_s: float = 15.0) -> str:
+async def shows(pilot: Pilot[Any], *words: str, timeout_s: float = 8.0) -> str:
     """Waits until all words are on the screen, and returns its text. Fails with the screen if they never are."""
     end = time.monotonic() + timeout_s
     while True:
-        await pilot.pause(0.02)
+        await pilot.pause(0.05)
         text = screen_text(pilot.app)
         missing = [word for word in words if word not in text]
         if not missing:
@@ -31,13 +32,21 @@ async def shows(pilot: Pilot[Any], *words: str, timeout_s: float = 15.0) -> str:
         assert time.monotonic() < end, f"{missing} never came:\n{text}"
 
 
-async def hides(pilot: Pilot[Any], word: str, timeout_s: float = 15.0) -> str:
+async def hides(pilot: Pilot[Any], word: str, timeout_s: float = 8.0) -> str:
     """Waits until a word is gone from the screen."""
     end = time.monotonic() + timeout_s
     while word in (text := screen_text(pilot.app)):
         assert time.monotonic() < end, f"{word} never went:\n{text}"
         await pilot.pause(0.02)
     return text
+
+
+async def waits(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+    """Waits until a condition holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, screen_text(pilot.app)
+        await pilot.pause(0.05)
 
 
 async def type_text(pilot: Pilot[Any], text: str) -> None:

@@ -131,6 +131,7 @@ class TrainingScreen(RunScreen):
             self.loratui.tell(str(error), "error")
         else:
             self.loratui.tell(_ASKED[command])
+        self._numbers_due = True
 
     @work(exclusive=True, group="stop")
     async def action_stop(self) -> None:

@@ -14,6 +14,9 @@ RAW, SMOOTHED = 1, 2
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Unicode's bit for the dot in row 0 to 3 and column 0 to 1 of a braille character."""
 
+_LEAST_HEIGHT = 0.2
+"""The range is at least this share of its upper edge."""
+
 Cell = tuple[str, int]
 """A character, and what it shows: 0, RAW or SMOOTHED."""
 
@@ -62,9 +65,9 @@ def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
             return before
     elif before is not None and (high - low) * 2 >= before.high - before.low:
         low, high = min(low, before.low), max(high, before.high)
-    if high - low <= high * 1e-3:
-        # A flat line, perhaps of zeros, still needs a height.
-        low, high = low / 2, max(high * 1.5, 1e-6)
+    if high - low < max(high * _LEAST_HEIGHT, 1e-6):
+        # Magnified without end, the first two losses and a flat line would look like an upheaval.
+        low, high = low * (1 - _LEAST_HEIGHT / 2), max(high * (1 + _LEAST_HEIGHT / 2), low + 1e-6)
     step = round_step((high - low) / 4)
     # The small allowance keeps a border that is already round from growing by another step.
     return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
@@ -113,15 +116,16 @@ def dot_row(value: float, rows: int, limits: YRange) -> int:
     return min(rows * 4 - 1, max(0, round(share * (rows * 4 - 1))))
 
 
-def ticks(rows: int, limits: YRange) -> dict[int, float]:
+def ticks(rows: int, limits: YRange) -> dict[int, str]:
     """Row of characters -> the round loss that is written there; never two in neighbouring rows."""
     step = round_step((limits.high - limits.low) / max(1, rows // 2))
     first, last = math.floor(limits.high / step + 1e-9), math.ceil(limits.low / step - 1e-9)
-    marks: dict[int, float] = {}
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    marks: dict[int, str] = {}
     for value in (n * step for n in range(first, last - 1, -1)):
         row = dot_row(value, rows, limits) // 4
         if not {row - 1, row} & marks.keys():
-            marks[row] = value
+            marks[row] = f"{value:.{decimals}f}" if decimals <= 4 and value < 10_000 else f"{value:.1e}"
     return marks
 
 

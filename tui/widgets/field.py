@@ -41,15 +41,14 @@ class FieldInput(Input):
         """Whether the key is typed here rather than being a key of the screen."""
         return super().check_consume_key(key, character) and self._takes(character)
 
+    # Textual calls the handlers of all classes, this one first; those of Input still follow.
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable and not self._takes(event.character):
-            return
-        await super()._on_key(event)
+            event.prevent_default()
 
     def _on_paste(self, event: events.Paste) -> None:
         # Pasted text may hold anything, escape sequences too.
         event.text = clean(event.text.strip().split("\n")[0])
-        super()._on_paste(event)
 
     def _takes(self, character: str | None) -> bool:
         return not self._numeric or (character is not None and _NUMBER.fullmatch(character) is not None)

@@ -38,7 +38,7 @@ class LossPlot(Widget):
         self._history: LossHistory | None = None
         self._steps = 0
         self._range: YRange | None = None
-        self._ticks: dict[int, float] = {}
+        self._ticks: dict[int, str] = {}
         self._cells: list[list[Cell]] = []
         self._drawn_size = Size(0, 0)
         self._drawn_steps = 0
@@ -98,8 +98,7 @@ class LossPlot(Widget):
             return " " * _GUTTER
         if y not in self._ticks:
             return " " * (_GUTTER - 1) + "│"
-        # Adding 0 turns a rounded -0 into 0.
-        return f"{round(self._ticks[y], 6) + 0:>{_GUTTER - 2}.3g} ┤"
+        return f"{self._ticks[y]:>{_GUTTER - 2}} ┤"
 
     def _x_axis(self, width: int) -> str:
         left = " " * (_GUTTER - 1) + "0"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,11 +100,12 @@ def test_any_history_can_be_drawn_in_any_size(losses: list[float | None], column
     assert {len(row) for row in cells} == {(columns + 1) // 2}
     marks = braille.ticks(rows, limits)
     assert all(0 <= row < rows for row in marks)
-    assert all(limits.low - 1e-9 <= v <= limits.high + 1e-9 or math.isclose(v, limits.low) for v in marks.values())
+    assert all(float(mark) >= 0 and len(mark) <= 7 for mark in marks.values())
 
 
 def test_ticks_are_round_and_never_below_the_range() -> None:
-    assert [round(v, 6) for v in braille.ticks(6, YRange(0.0, 0.08)).values()] == [0.05, 0.0]
+    assert list(braille.ticks(6, YRange(0.0, 0.08)).values()) == ["0.05", "0.00"]
+    assert len(set(braille.ticks(20, YRange(0.16, 0.2)).values())) >= 5
 
 
 @pytest.mark.parametrize(("least", "step"), [(0.03, 0.05), (0.011, 0.02), (1.0, 1.0), (7.0, 10.0)])

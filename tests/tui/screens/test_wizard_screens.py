@@ -1,0 +1,206 @@
+"""From the preset to the start: every step, back and forth, and what is wrong in words."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from screen_text import hides, screen_text, shows, type_text
+
+from loratui.presets.bases import demo_dataset
+from loratui.tui.app import LoratuiApp
+from loratui.tui.commands.demo import demo_draft
+from loratui.tui.draft import Draft
+from loratui.tui.widgets.field import Field
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(18):
+        Image.new("RGB", (128, 128), (number, 0, 0)).save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text(f"a photo of zorblax man, number {number}")
+    return folder
+
+
+async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("n")
+        await shows(pilot, "[1 preset]", "SD1.5: a portrait of a person", "Its values, and who says so")
+        await pilot.press("end", "enter")
+        await shows(pilot, "[2 data set]", "Type the path of the folder")
+        await type_text(pilot, str(pictures))
+        await shows(pilot, "18 pictures, 18 with a caption", "18 of 128 × 128 px")
+        await pilot.press("enter")
+        await type_text(pilot, "zorblax")
+        await pilot.press("down")
+        await type_text(pilot, "man")
+        await pilot.press("enter", "enter")
+        text = await shows(pilot, "[3 plan]", "= 180 image-steps an epoch", "optimizer steps")
+        assert "× 10 epochs = 1 800 image-steps" in text
+        assert "÷ batch 2 = 900 optimizer steps" in text
+        await pilot.press("enter")
+        await shows(pilot, "[4 preflight]", "All 18 pictures can be read", "enter starts the training")
+        await pilot.press("escape", "escape", "escape")
+        await shows(pilot, "[1 preset]")
+        draft = pilot.app.draft  # type: ignore[attr-defined]
+        assert draft.value("dataset.trigger") == "zorblax"
+        assert draft.value("dataset.class_word") == "man"
+
+
+async def test_another_preset_keeps_the_subject(home: Path) -> None:
+    draft = demo_draft().with_preset("sd15-portrait")
+    assert draft.value("dataset.trigger") == "anafox"
+    assert draft.value("adapter.rank") == 128
+    assert draft.scan is not None
+
+
+async def test_presets_that_can_only_be_planned_say_so(home: Path) -> None:
+    async with LoratuiApp(home, "preset").run_test(notifications=True, size=(100, 30)) as pilot:
+        await pilot.press("home")
+        await shows(pilot, "(plan only)", "does not train it yet")
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda folder: folder / "nothing-here", "nothing-here"),
+        (lambda folder: folder / "empty", "empty"),
+        (lambda folder: folder / "file.txt", "file.txt"),
+    ],
+)
+async def test_a_folder_that_cannot_be_used_gives_the_next_step(home: Path, tmp_path: Path, make: object, problem: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photos-of-anna").mkdir()
+    (tmp_path / "file.txt").write_text("x")
+    draft = Draft().with_preset("demo").with_values({"dataset.path": str(make(tmp_path))})  # type: ignore[operator]
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        text = await shows(pilot, "✖", problem)
+        if problem != "empty":
+            assert "photos-of-anna" in text
+        for _ in range(4):
+            await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert "[2 data set]" in screen_text(pilot.app)
+
+
+async def test_a_broken_picture_is_named_and_the_rest_goes_on(home: Path, pictures: Path) -> None:
+    (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
+    draft = Draft().with_preset("demo").with_values({"dataset.path": str(pictures), "dataset.trigger": "zorblax"})
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "18 pictures", "broken.png")
+
+
+async def test_the_folder_completes_with_the_right_arrow(home: Path, pictures: Path) -> None:
+    draft = Draft().with_preset("demo")
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        await type_text(pilot, str(pictures)[:-3])
+        await pilot.pause(0.2)
+        await pilot.press("right")
+        await shows(pilot, "18 pictures")
+        assert pilot.app.screen.query(Field).first().text == str(pictures)
+
+
+async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "× 10 epochs = 1 800 image-steps")
+        await pilot.press("down", "5")
+        text = await shows(pilot, "× 5 epochs = 900 image-steps", "÷ batch 2 = 450 optimizer steps")
+        assert "◆ preset: by the rule" in text
+        assert "Changed from the preset" in text
+        assert "Each picture is shown 50 times" in text
+        await pilot.press("down", "backspace", "1")
+        await shows(pilot, "÷ batch 1 = 900 optimizer steps")
+        await pilot.press("r", "up", "r")
+        await shows(pilot, "× 10 epochs = 1 800 image-steps", "÷ batch 2 = 900 optimizer steps")
+        await hides(pilot, "Changed from the preset")
+
+
+async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "1 800 image-steps")
+        await pilot.press("down", "down", "9", "9", "9")
+        await shows(pilot, "too large")
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        assert "[3 plan]" in screen_text(pilot.app)
+        await pilot.press("r")
+        await hides(pilot, "too large")
+
+
+async def test_letters_are_keys_in_a_number_field(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "1 800 image-steps", "q leave", "? help")
+        await pilot.press("question_mark")
+        await shows(pilot, "put the number of this field back")
+        await pilot.press("escape")
+        await pilot.press("q")
+        await pilot.pause(0.1)
+        assert pilot.app.return_code == 0
+
+
+async def test_letters_are_letters_in_a_text_field_and_f1_still_helps(home: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=Draft().with_preset("demo")).run_test(
+        notifications=True, size=(120, 40)
+    ) as pilot:
+        text = await shows(pilot, "f1 help")
+        assert "q leave" not in text
+        await type_text(pilot, "q?")
+        assert pilot.app.screen.query(Field).first().text == "q?"
+        await pilot.press("f1")
+        await shows(pilot, "Your pictures and the word")
+
+
+async def test_the_costs_on_this_machine_are_told(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "on this machine", "LoRA file", "disk")
+
+
+async def test_a_base_that_is_not_here_stops_the_start(home: Path) -> None:
+    draft = demo_draft().with_values({"base.model": "/nowhere/model.safetensors"})
+    async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        text = await shows(pilot, "✖", "/nowhere/model.safetensors", "1 error")
+        assert "enter start" not in text
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        assert "[4 preflight]" in screen_text(pilot.app)
+    assert not (home / "runs").exists()
+
+
+async def test_pictures_that_go_between_plan_and_start_are_noticed(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "anafox"
+    shutil.copytree(demo_dataset(), folder)
+    draft = demo_draft()
+    assert draft.scan is not None
+    draft = draft.with_values({"dataset.path": str(folder)}).with_scan(draft.scan)
+    shutil.rmtree(folder)
+    async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "This cannot start", "anafox")
+
+
+async def test_the_start_makes_a_run_and_opens_its_training(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[str] = []
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": launched.append(run.name))
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(100, 30)) as pilot:
+        await shows(pilot, "enter starts the training")
+        await pilot.press("enter")
+        await shows(pilot, "waiting for the trainer")
+        assert [path.name for path in (home / "runs").iterdir() if not path.name.startswith(".")] == launched
+        assert pilot.app.draft == Draft()  # type: ignore[attr-defined]
+
+
+async def test_a_start_that_fails_is_told_and_can_be_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from loratui.engine.errors import UsageError
+
+    def fail(run: object, job: str = "train") -> None:
+        raise UsageError("The supervisor could not be started.", "Check that Python is intact.")
+
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", fail)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(100, 30)) as pilot:
+        await shows(pilot, "enter starts the training")
+        await pilot.press("enter")
+        await shows(pilot, "could not be started", "enter start training")
