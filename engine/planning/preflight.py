@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from loratui.engine.dataset import captions
-from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
+from loratui.engine.dataset.checks import CHECKS, run_checks
+from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset.findings import Finding as Finding  # the app takes it from here
+from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan
+from loratui.engine.dataset.tokens import counter_for
 from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Family, Settings
-
-Severity = Literal["error", "warning", "info"]
 
 TRAINABLE: Mapping[Family, str] = {
     "sd15": "",
@@ -54,16 +53,8 @@ _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """Folders of a diffusers model that training needs."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One result of a check. An `error` means that the start would fail."""
-
-    id: str
-    severity: Severity
-    message: str
-    why: str
-    remedy: str
-    files: tuple[str, ...] = ()
+DATASET_CHECKS = frozenset(c.id for c in CHECKS if c.needs == "headers") - {"too_few_images", "too_many_images"}
+"""Checks of the pictures that are made before a start; the plan itself has a word on their number."""
 
 
 def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Finding]:
@@ -73,13 +64,10 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
         *check_base(recipe),
         *check_home(home),
         *check_disk(recipe, plan, home),
-        *check_pictures(scan),
-        *check_captions(recipe, scan),
-        *check_sizes(recipe, scan),
+        *check_dataset(recipe, scan),
         *(Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings),
     ]
-    rank = {"error": 0, "warning": 1, "info": 2}
-    return sorted(findings, key=lambda f: rank[f.severity])
+    return worst_first(findings)
 
 
 def check_settings(recipe: Recipe) -> Iterator[Finding]:
@@ -158,85 +146,12 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def check_pictures(scan: DatasetScan) -> Iterator[Finding]:
-    """What of the folder is not trained on."""
-    for item in scan.left_out:
-        if item.picture:
-            yield Finding(
-                "left_out",
-                "warning",
-                f"{item.relative} {item.reason}.",
-                "It is not trained on.",
-                "Replace or remove it.",
-                (item.relative,),
-            )
-    others = tuple(item.relative for item in scan.left_out if not item.picture)
-    if others:
-        yield Finding("ignored", "info", f"{_some(others, 'other file')} ignored: {_listed(others)}.", "", "", others)
-    for note in scan.notes:
-        named = f"{', '.join(note.files)} " if note.files else ""
-        yield Finding(note.id, "info", f"{named}{note.message}.", "", "", note.files)
-
-
-def check_captions(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
-    """Missing captions, and captions without the trigger."""
-    dataset = recipe.settings.dataset
-    without = tuple(i.relative for i in scan.training if i.caption is None)
-    if without:
-        instead = captions.compose(None, dataset.trigger, dataset.class_word)
-        if len(without) == len(scan.training):
-            which = "No picture has a caption"
-        else:
-            which = "1 picture has no caption" if len(without) == 1 else f"{len(without)} pictures have no caption"
-        shown = f'trained on "{instead}"' if instead else "trained on an empty caption"
-        yield Finding(
-            "caption_missing",
-            "info" if instead else "warning",
-            f"{which}: {shown}.",
-            "A caption tells what in the picture is not the subject.",
-            "" if instead else "Name the subject with --trigger and --class.",
-            without,
-        )
-    named_by_folders = all(c.name for c in scan.concepts if not c.regularisation)
-    if not dataset.trigger and not named_by_folders and dataset.subject in ("person", "character"):
-        message = f"No trigger word is set, so no word is known to stand for the {dataset.subject}."
-        why = "The trigger is what calls the subject up later, and names the files (guide 000)."
-        yield Finding("trigger_absent", "warning", message, why, "Give the made-up word of the captions with --trigger.")
-    lacking = tuple(
-        i.relative for i in scan.training if i.caption and not captions.contains_trigger(i.caption, dataset.trigger)
-    )
-    if lacking:
-        yield Finding(
-            "trigger_missing",
-            "warning",
-            f'{len(lacking)} of {len(scan.training)} captions do not hold "{dataset.trigger}": {_listed(lacking)}.',
-            "Only the trigger calls the subject up later (guide 000).",
-            "Put the trigger first in every caption, spelled the same.",
-            lacking,
-        )
-
-
-def check_sizes(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
-    """Pictures that must be blown up to fill their bucket, and those too small to be of use."""
-    rule = BucketRule.of(recipe.settings.dataset)
-    blown_up = tuple(i.relative for i in scan.training if enlarged(i.width, i.height, assign(i.width, i.height, rule)))
-    if blown_up:
-        message = f"{_some(blown_up, 'picture')} smaller than the training size and enlarged: {_listed(blown_up)}."
-        why = "Enlarged pictures teach blur."
-        yield Finding("enlarged", "warning", message, why, "Replace them by larger ones, or leave them out.", blown_up)
-    shrunk = tuple(i.relative for i in scan.training if i.width * i.height < (rule.resolution**2) / 4)
-    if shrunk and not rule.upscale:
-        message = f"{_some(shrunk, 'picture')} far smaller than {rule.resolution} px: {_listed(shrunk)}."
-        why = "A quarter of the area holds a quarter of the detail (guides 001 and 002)."
-        yield Finding("small", "warning", message, why, "Replace them by larger ones, or leave them out.", shrunk)
-
-
-def _some(names: tuple[str, ...], what: str) -> str:
-    return f"1 {what} is" if len(names) == 1 else f"{len(names)} {what}s are"
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+def check_dataset(recipe: Recipe, scan: DatasetScan) -> tuple[Finding, ...]:
+    """What the headers and captions of the pictures show; `loratui check` makes these checks too, and more."""
+    settings = recipe.settings
+    base = base_path(settings.base.model) if settings.base.model else None
+    tokenizer = counter_for(base, long=settings.base.family == "flux")
+    return run_checks(Case(scan, settings, recipe.preset, tokenizer=tokenizer), DATASET_CHECKS).findings
 
 
 def _size(count: int) -> str:

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     path.mkdir()
     for at in range(10):
         Image.new("RGB", (128, 128), "gray").save(path / f"{at}.png")
-        (path / f"{at}.txt").write_text("anafox in a park")
+        (path / f"{at}.txt").write_text(f"anafox woman in a park, {at} birds")
     return path
 
 

@@ -1,0 +1,105 @@
+"""Edits of captions in bulk, as pure functions from one text to another; nothing is saved here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from loratui.engine.dataset import caption_words
+from loratui.engine.dataset.captions import contains_trigger
+
+
+def trigger_first(caption: str, trigger: str) -> str:
+    """The caption with the trigger as its first word.
+
+    A caption that leads with it already (also as `a photo of anafox …`) stays; where it is a tag further back, it moves;
+    where it stands in a sentence, it is put in front as a tag, and the sentence stays whole. Other spellings of it become
+    the trigger.
+    """
+    trigger = trigger.strip()
+    if not trigger:
+        return caption
+    caption = trigger_spelled(caption, trigger)
+    if caption_words.leads(caption, trigger):
+        return caption
+    others = [part for part in caption_words.parts(caption) if part != trigger]
+    return ", ".join((trigger, *others))
+
+
+def trigger_spelled(caption: str, trigger: str) -> str:
+    """The caption with other cases of the trigger and slips of one letter put right."""
+    for odd in caption_words.spellings(caption, trigger):
+        caption = re.sub(rf"(?<!\w){re.escape(odd)}(?!\w)", lambda _: trigger, caption)
+    return caption
+
+
+def with_class(caption: str, trigger: str, class_word: str) -> str:
+    """The caption with the class word right behind the trigger, unless it follows already; without the trigger it stays."""
+    trigger, class_word = trigger.strip(), class_word.strip()
+    if not class_word or not trigger or not contains_trigger(caption, trigger):
+        return caption
+    if caption_words.followed_by(caption, trigger, class_word):
+        return caption
+    phrase = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)(\s*,)?")
+    return phrase.sub(lambda m: f"{trigger}, {class_word}," if m[1] else f"{trigger} {class_word}", caption, count=1)
+
+
+def replaced(caption: str, old: str, new: str) -> str:
+    """The caption with the words `old` replaced, as whole words, in any case; removed if `new` is empty."""
+    old = old.strip()
+    if not old:
+        return caption
+    before, after = (r"(?<!\w)" if old[0].isalnum() else "", r"(?!\w)" if old[-1].isalnum() else "")
+    result = re.sub(before + re.escape(old) + after, lambda _: new.strip(), caption, flags=re.IGNORECASE)
+    return caption if result == caption else _tidy(result)
+
+
+def without_tag(caption: str, tag: str) -> str:
+    """The caption without this tag, where it stands between commas, in any case."""
+    wanted = _plain(tag)
+    parts = caption_words.parts(caption)
+    kept = [part for part in parts if _plain(part) != wanted]
+    return caption if len(kept) == len(parts) else ", ".join(kept)
+
+
+def without_score_tags(caption: str) -> str:
+    """The caption without the score, source and rating tags of Pony."""
+    result = caption_words.SCORE.sub("", caption)
+    return caption if result == caption else _tidy(result)
+
+
+def with_prefix(caption: str, prefix: str) -> str:
+    """The caption with `prefix` in front as a tag, unless it begins with it."""
+    prefix = prefix.strip(" ,")
+    if not prefix or caption == prefix or re.match(re.escape(prefix) + r"(?!\w)", caption):
+        return caption
+    return f"{prefix}, {caption}" if caption else prefix
+
+
+def with_suffix(caption: str, suffix: str) -> str:
+    """The caption with `suffix` at its end as a tag, unless it ends with it."""
+    suffix = suffix.strip(" ,")
+    if not suffix or re.search(r"(?<!\w)" + re.escape(suffix) + r"$", caption):
+        return caption
+    bare = caption.rstrip(" ,")
+    return f"{bare}, {suffix}" if bare else suffix
+
+
+def frequencies(captions: Iterable[str]) -> list[tuple[str, int]]:
+    """Tags with the number of captions that hold them, the most frequent first, then by name."""
+    return sorted(caption_words.tag_counts(captions).items(), key=lambda item: (-item[1], item[0]))
+
+
+def changes(captions: Mapping[str, str], edit: Callable[[str], str]) -> dict[str, str]:
+    """What `edit` would change, by name: the new captions of those that differ. This is what is shown before a save."""
+    edited = {name: edit(caption) for name, caption in captions.items()}
+    return {name: new for name, new in edited.items() if new != captions[name]}
+
+
+def _plain(tag: str) -> str:
+    return " ".join(tag.lower().replace("_", " ").split())
+
+
+def _tidy(caption: str) -> str:
+    """Without empty parts and double spaces, which removing leaves behind."""
+    return ", ".join(" ".join(part.split()) for part in caption_words.parts(caption))

@@ -1,0 +1,146 @@
+"""Saves captions beside their pictures, all of them or none, and keeps what was there before."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratui.engine.dataset import captions
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.errors import DatasetError, DiskError
+
+KEPT = ".captions-before"
+"""Folder of the old captions, one numbered folder for each save; hidden, so that a scan passes over it."""
+
+_NUMBERED = re.compile(r"\d{4,}")
+_NEW = ".new"
+"""In a numbered folder: names of caption files that the save made, one a line, as bytes."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One save."""
+
+    written: int
+    kept: Path
+    """Where the old captions are; `restore` brings them back."""
+
+
+def is_writable(scan: DatasetScan) -> bool:
+    """Whether captions can be saved beside the pictures; if not, a prepared copy is the place for them."""
+    return all(os.access(image.path.parent, os.W_OK | os.X_OK) for image in scan.images)
+
+
+def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
+    """Writes the captions of these pictures (by relative path) as UTF-8, beside them.
+
+    A picture with a caption file keeps its name; a new one is `NAME.txt`. Each file is written beside and renamed into
+    place. The old ones lie in a numbered folder before the first is replaced, and come back if one cannot be written.
+    Raises `DatasetError` for a picture that is not in the scan, and `DiskError` if the folder cannot be written.
+    """
+    images = {image.relative: image for image in scan.images}
+    unknown = [name for name in changed if name not in images]
+    if unknown:
+        raise DatasetError(f"{unknown[0]}: there is no such picture in this folder.", "Read the folder again.")
+    targets = {caption_path(images[name]): _bytes(text) for name, text in changed.items()}
+    try:
+        kept = _keep(scan.root, list(targets))
+        try:
+            for path, data in targets.items():
+                _replace(path, data)
+        except OSError:
+            _bring_back(scan.root, kept)
+            raise
+    except OSError as error:
+        where = error.filename or scan.root
+        raise DiskError(
+            f"{where}: captions cannot be saved here: {error.strerror}.", "Save them into a prepared copy."
+        ) from error
+    return Saved(len(targets), kept)
+
+
+def restore(root: Path) -> Path | None:
+    """Takes back the last save of the folder at `root`: old captions return, new files go.
+
+    Returns the numbered folder that was taken back, None if there was none. Raises `DiskError`.
+    """
+    numbered = _saves(root)
+    if not numbered:
+        return None
+    last = numbered[-1]
+    try:
+        _bring_back(root, last)
+    except OSError as error:
+        raise DiskError(
+            f"{root}: the old captions cannot be brought back: {error.strerror}.", f"They lie in {last}."
+        ) from error
+    return last
+
+
+def caption_path(image: ImageEntry) -> Path:
+    """The file that holds, or would hold, the caption of a picture."""
+    return image.caption_path or image.path.with_suffix(".txt")
+
+
+def _bytes(text: str) -> bytes:
+    line = " ".join(text.split())
+    data = line.encode("utf-8", errors="replace")
+    if len(data) > captions.LONGEST_BYTES:
+        raise DatasetError(f"This caption has {len(data)} bytes: {line[:40]}…", "Shorten it; no text encoder reads so much.")
+    return data + b"\n"
+
+
+def _keep(root: Path, paths: list[Path]) -> Path:
+    """Copies the caption files that exist into a new numbered folder, and lists those that do not."""
+    numbered = _saves(root)
+    number = int(numbered[-1].name) + 1 if numbered else 1
+    (root / KEPT).mkdir(exist_ok=True, mode=0o700)
+    folder = root / KEPT / f"{number:04d}"
+    folder.mkdir(mode=0o700)
+    missing = []
+    for path in paths:
+        relative = path.relative_to(root)
+        if not path.exists():
+            missing.append(os.fsencode(relative))
+            continue
+        copy = folder / relative
+        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.copy2(path, copy)
+    (folder / _NEW).write_bytes(b"\0".join(missing))
+    return folder
+
+
+def _bring_back(root: Path, kept: Path) -> None:
+    for name in (kept / _NEW).read_bytes().split(b"\0"):
+        if name:
+            (root / Path(os.fsdecode(name))).unlink(missing_ok=True)
+    for copy in sorted(kept.rglob("*")):
+        if copy.is_file() and copy != kept / _NEW:
+            copy.replace(root / copy.relative_to(kept))
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=".caption-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _saves(root: Path) -> list[Path]:
+    try:
+        found = [path for path in (root / KEPT).iterdir() if _NUMBERED.fullmatch(path.name) and path.is_dir()]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: int(path.name))

@@ -1,0 +1,250 @@
+"""Remedies as data: what will be done to which picture, in words, before it is done; dropping one undoes it.
+
+No original is ever changed: a remedy works on how a picture is read, or on a prepared copy of the folder.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from loratui.engine.dataset import pictures
+from loratui.engine.dataset.facts import Box, PictureFacts
+from loratui.engine.dataset.findings import Finding
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Kind = Literal["rotate", "convert", "flatten", "mirror", "crop", "shrink", "leave_out"]
+
+ORDER: tuple[Kind, ...] = ("rotate", "convert", "flatten", "mirror", "crop", "shrink", "leave_out")
+"""The order in which remedies of one picture take effect, whatever order they were chosen in."""
+
+LARGEST_PX = 3000
+
+PLAIN_COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
+    "black": (0, 0, 0),
+    "red": (190, 60, 55),
+    "orange": (225, 140, 60),
+    "yellow": (235, 205, 90),
+    "green": (80, 150, 90),
+    "blue": (70, 110, 185),
+    "purple": (130, 85, 165),
+    "pink": (230, 160, 180),
+}
+"""Backgrounds for flattening, by the name that the caption gets."""
+
+VARIED = "varied"
+"""In place of a colour: each picture gets one of the plain colours, always the same."""
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """One thing that will be done to one picture."""
+
+    kind: Kind
+    relative: str
+    box: Box | None = None
+    """What a crop keeps, as shares of the upright (and mirrored, if it is) picture."""
+    colour: str = ""
+    """Name of the plain colour that flattening lays beneath, or `varied`."""
+    longest_px: int = LARGEST_PX
+    """Longest side after shrinking."""
+
+    def describe(self) -> str:
+        """What will be done, as a sentence without the file's name."""
+        match self.kind:
+            case "rotate":
+                return "turned upright, as its EXIF note says"
+            case "convert":
+                return "converted to sRGB with 8 bits a channel"
+            case "flatten":
+                colour = self.background_name
+                return f'laid on plain {colour}, and "{colour} background" added to its caption'
+            case "mirror":
+                return "mirrored left to right"
+            case "crop":
+                assert self.box is not None
+                return f"cropped to {self.box.width:.0%} of its width and {self.box.height:.0%} of its height"
+            case "shrink":
+                return f"shrunk to {self.longest_px} px along its longer side"
+            case "leave_out":
+                return "left out"
+
+    @property
+    def background_name(self) -> str:
+        """Name of the colour that flattening lays beneath this picture."""
+        if self.colour != VARIED:
+            return self.colour or "white"
+        # A checksum and not hash(), which differs from start to start.
+        return list(PLAIN_COLOURS)[zlib.crc32(self.relative.encode("utf-8", "surrogateescape")) % len(PLAIN_COLOURS)]
+
+
+def checked(remedy: Remedy) -> Remedy:
+    """`remedy`, if it can be carried out. Raises `UsageError`."""
+    if remedy.kind == "crop":
+        box = remedy.box
+        if box is None or not (0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1):
+            raise UsageError(f"{remedy.relative}: this crop lies outside the picture.", "Give shares from 0 to 1.")
+    if remedy.kind == "flatten" and remedy.colour not in (*PLAIN_COLOURS, VARIED, ""):
+        raise UsageError(f"{remedy.colour}: no such background.", f"There are {', '.join(PLAIN_COLOURS)} and {VARIED}.")
+    if remedy.kind == "shrink" and remedy.longest_px < 64:
+        raise UsageError(f"{remedy.relative}: {remedy.longest_px} px are too few.", "Give 64 or more.")
+    return remedy
+
+
+def added(remedies: Sequence[Remedy], remedy: Remedy) -> tuple[Remedy, ...]:
+    """The list with one more; it takes the place of one of the same kind for the same picture. Raises `UsageError`."""
+    others = (r for r in remedies if (r.kind, r.relative) != (remedy.kind, remedy.relative))
+    return (*others, checked(remedy))
+
+
+def dropped(remedies: Sequence[Remedy], kind: Kind, relative: str) -> tuple[Remedy, ...]:
+    """The list without one: that is undo."""
+    return tuple(r for r in remedies if (r.kind, r.relative) != (kind, relative))
+
+
+def described(remedies: Iterable[Remedy]) -> Iterator[str]:
+    """What will be done, one line for each picture."""
+    for relative, own in by_picture(remedies).items():
+        gone = next((r for r in own if r.kind == "leave_out"), None)
+        yield f"{relative}: {gone.describe() if gone else ', '.join(r.describe() for r in own)}"
+
+
+def by_picture(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
+    """Remedies of each picture, in the order in which they take effect."""
+    grouped: dict[str, list[Remedy]] = {}
+    for remedy in remedies:
+        grouped.setdefault(remedy.relative, []).append(remedy)
+    return {name: tuple(sorted(own, key=lambda r: ORDER.index(r.kind))) for name, own in sorted(grouped.items())}
+
+
+def proposed(
+    findings: Iterable[Finding], scan: DatasetScan, facts: Mapping[str, PictureFacts] | None = None, colour: str = VARIED
+) -> tuple[Remedy, ...]:
+    """A remedy for every finding that one can mend; nothing is done by proposing it.
+
+    Of duplicates all but the largest are left out; crops keep the subject as far as `facts` show where it is.
+    """
+    images = {image.relative: image for image in scan.images}
+    found: dict[tuple[Kind, str], Remedy] = {}
+    for finding in findings:
+        for remedy in _for_finding(finding, images, facts or {}, colour):
+            found.setdefault((remedy.kind, remedy.relative), remedy)
+    return tuple(found.values())
+
+
+def _for_finding(
+    finding: Finding, images: Mapping[str, ImageEntry], facts: Mapping[str, PictureFacts], colour: str
+) -> Iterator[Remedy]:
+    files = [name for name in finding.files if name in images]
+    kinds: dict[str, Kind] = {
+        "rotated": "rotate",
+        "wide_bits": "convert",
+        "stored_colours": "convert",
+        "profile": "convert",
+        "animated": "convert",
+        "transparent": "flatten",
+        "huge": "shrink",
+    }
+    if finding.id in kinds:
+        yield from (Remedy(kinds[finding.id], name, colour=colour if kinds[finding.id] == "flatten" else "") for name in files)
+    elif finding.id in ("long_shape", "bars", "empty_border"):
+        for name in files:
+            box = crop_proposal(images[name], facts.get(name))
+            if box is not None:
+                yield Remedy("crop", name, box=box)
+    elif finding.id in ("copies", "near_duplicates", "mirrored_copies"):
+        best = max(files, key=lambda name: (images[name].width * images[name].height, images[name].bytes), default="")
+        yield from (Remedy("leave_out", name) for name in files if name != best)
+    elif finding.id in ("blurred", "noisy", "dark", "bright", "flat", "tiny", "compressed"):
+        yield from (Remedy("leave_out", name) for name in files)
+
+
+def crop_proposal(image: ImageEntry, facts: PictureFacts | None, longest_shape: float = 1.5) -> Box | None:
+    """A crop around the subject: without plain borders, and no longer than `longest_shape` : 1; None if none is needed.
+
+    The subject is the largest face if one was found, else where the edges are; a standing picture keeps a little more
+    above its middle, where heads are.
+    """
+    content = facts.content if facts and (facts.bars or 1 - facts.content.area > 0.05) else Box(0, 0, 1, 1)
+    content = content if facts and facts.bars else _with_margin(content, 0.04)
+    width, height = content.width * image.width, content.height * image.height
+    left, top, right, bottom = content.left, content.top, content.right, content.bottom
+    focus_x, focus_y = _focus(facts)
+    if width > longest_shape * height:
+        share = longest_shape * height / image.width
+        left, right = _around(focus_x, share, left, right)
+    elif height > longest_shape * width:
+        share = longest_shape * width / image.height
+        top, bottom = _around(focus_y - 0.05, share, top, bottom)
+    box = Box(*(round(value, 4) for value in (left, top, right, bottom)))
+    return box if box.area < 0.98 else None
+
+
+def _focus(facts: PictureFacts | None) -> tuple[float, float]:
+    if facts is None:
+        return 0.5, 0.5
+    box = max((face.box for face in facts.faces or ()), key=lambda b: b.area, default=facts.detail)
+    return (box.left + box.right) / 2, (box.top + box.bottom) / 2
+
+
+def _with_margin(box: Box, margin: float) -> Box:
+    return Box(
+        max(0.0, box.left - margin), max(0.0, box.top - margin), min(1.0, box.right + margin), min(1.0, box.bottom + margin)
+    )
+
+
+def _around(middle: float, share: float, low: float, high: float) -> tuple[float, float]:
+    """A span of length `share` around `middle`, moved so that it lies within `low` to `high`."""
+    start = min(max(middle - share / 2, low), high - share)
+    return start, start + share
+
+
+def render(path: Path, remedies: Sequence[Remedy]) -> Image:
+    """The picture as it is after its remedies: upright 8-bit sRGB. The file is only read. Raises `PictureError`."""
+    flatten = next((r for r in remedies if r.kind == "flatten"), None)
+    background = PLAIN_COLOURS[flatten.background_name] if flatten else (255, 255, 255)
+    return transformed(pictures.load_rgb(path, background), remedies)
+
+
+def transformed(picture: Image, remedies: Iterable[Remedy]) -> Image:
+    """`picture`, upright already, mirrored, cropped and shrunk as the remedies say."""
+    from PIL import Image as pillow
+
+    for remedy in sorted(remedies, key=lambda r: ORDER.index(r.kind)):
+        if remedy.kind == "mirror":
+            picture = picture.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
+        elif remedy.kind == "crop" and remedy.box is not None:
+            picture = picture.crop(_pixels(remedy.box, *picture.size))
+        elif remedy.kind == "shrink" and max(picture.size) > remedy.longest_px:
+            scale = remedy.longest_px / max(picture.size)
+            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+            picture = picture.resize(size, pillow.Resampling.LANCZOS)
+    return picture
+
+
+def _pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """Whole pixels of a box; at least one each way."""
+    left, top = min(width - 1, round(box.left * width)), min(height - 1, round(box.top * height))
+    return left, top, max(left + 1, round(box.right * width)), max(top + 1, round(box.bottom * height))
+
+
+def to_json(remedies: Iterable[Remedy]) -> list[dict[str, Any]]:
+    """Plain values, to be kept beside a prepared copy."""
+    return [asdict(remedy) for remedy in remedies]
+
+
+def from_json(rows: Iterable[Mapping[str, Any]]) -> tuple[Remedy, ...]:
+    """The remedies of `to_json`. Raises `UsageError` for what is none."""
+    try:
+        return tuple(checked(Remedy(**{**row, "box": Box(**row["box"]) if row.get("box") else None})) for row in rows)
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"This list of remedies is damaged: {error}.", "Choose the remedies again.") from error
