@@ -1,73 +1,20 @@
-"""Real small runs: steps as planned, exact after every kind of interruption, and nothing else touched."""
+"""Real small runs: steps as planned, equal bit for bit, and nothing else touched."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from small_runs import MakeRun, after_loading, events, every_step, losses, same, train, weights
 
 from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.runs import control
-from loratui.engine.runs.control import Inbox
-from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import Event, EventLog, read_events
 from loratui.engine.runs.summary import StateWriter
-from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Requests
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
-
-MakeRun = Callable[..., RunDirectory]
-
-
-def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None) -> ExitCode:
-    """Trains in this process; `change` may alter the trainer before it starts."""
-    log = EventLog.open(run.events)
-    report = Reporter(log, StateWriter(run))
-    report._last_step = float("-inf")
-    requests = Requests()
-    requests.open(Inbox(run, log))
-    trainer = Trainer(read_job(run), report, requests)
-    change(trainer)
-    try:
-        return trainer.run()
-    finally:
-        report.close()
-        log.close()
-
-
-def events(run: RunDirectory, kind: str) -> list[Event]:
-    return [e for e in read_events(run.events, max_bytes=1 << 24).events if e.type == kind]
-
-
-def every_step(trainer: Trainer) -> None:
-    """Writes every step into the log, however fast."""
-    step = trainer.report.step
-    trainer.report.step = lambda *, always, **fields: step(always=True, **fields)  # type: ignore[method-assign]
-
-
-def losses(run: RunDirectory) -> dict[int, str]:
-    """Loss of each step as it was last made, exact."""
-    return {e.fields["step"]: float(e.fields["loss"]).hex() for e in events(run, "step")}
-
-
-def weights(run: RunDirectory) -> dict[str, torch.Tensor]:
-    return load_file(run.output / "qxz.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
 
 # ---- the plan is what happens
 
@@ -276,137 +223,6 @@ def test_mirrored_pictures_are_encoded_anew(make_run: MakeRun) -> None:
     assert not torch.allclose(found[0].flip(-1), found[1]), "mirroring latents is not encoding the mirror image"
 
 
-# ---- interruptions
-
-
-def process(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:
-    """The real trainer process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "loratui.engine.training", str(run.path)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def wait_for(run: RunDirectory, kind: str, count: int = 1, limit_s: float = 120.0) -> None:
-    end = time.monotonic() + limit_s
-    while len(events(run, kind)) < count:
-        assert time.monotonic() < end, f"no {kind}"
-        time.sleep(0.01)
-
-
-def test_a_killed_run_goes_on_bit_for_bit(make_run: MakeRun) -> None:
-    """Killed between checkpoints, then within the writing of one, then left to finish."""
-    sets = ("schedule.epochs=5", "adapter.dropout=0.2", "dataset.caption_dropout=0.3", "training.noise_offset=0.05")
-    whole, broken = make_run(*sets), make_run(*sets)
-    train(whole, every_step)
-
-    first = process(broken)
-    wait_for(broken, "checkpoint_written", 1)
-    wait_for(broken, "step", 3)
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
-    second = process(broken, LORATUI_FAILPOINT="checkpoint.manifest:2")
-    assert second.wait(120) == -signal.SIGKILL
-    assert [e.fields["resumed_step"] for e in events(broken, "run_started")][1] > 0
-
-    assert train(broken, every_step) == ExitCode.DONE
-    expected, found = losses(whole), losses(broken)
-    assert found.items() <= expected.items()
-    assert max(found) == max(expected) == 35
-    assert same(weights(whole), weights(broken))
-    assert [e.fields["loss"] for e in events(broken, "epoch_finished")][-1] == events(whole, "epoch_finished")[-1].fields[
-        "loss"
-    ]
-    assert not [p for p in broken.checkpoints.iterdir() if p.name.startswith(".")]
-
-
-def test_sigterm_saves_first_and_the_run_goes_on_bit_for_bit(make_run: MakeRun) -> None:
-    sets = ("schedule.epochs=20", "adapter.targets=attention", "samples.steps=1")
-    whole, broken = make_run(*sets), make_run(*sets)
-    train(whole)
-    running = process(broken)
-    wait_for(broken, "step", 3)
-    asked = time.monotonic()
-    running.send_signal(signal.SIGTERM)
-    running.send_signal(signal.SIGHUP)
-    assert running.wait(60) == ExitCode.TERMINATED
-    assert time.monotonic() - asked < 20
-    saved = events(broken, "checkpoint_written")[-1].fields
-    assert saved["reason"] == "stopping"
-    assert saved["step"] < 140
-    assert train(broken) == ExitCode.DONE
-    assert same(weights(whole), weights(broken))
-
-
-def test_pause_ends_with_its_own_code_and_resume_goes_on(make_run: MakeRun) -> None:
-    run, whole = make_run(), make_run()
-    train(whole)
-
-    def pause_at_step_3(trainer: Trainer) -> None:
-        step = trainer._step
-
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            step(window)
-            if window.after.step == 3:
-                control.send(run, "pause")
-
-        trainer._step = stepped  # type: ignore[method-assign]
-
-    assert train(run, pause_at_step_3) == ExitCode.PAUSED
-    answer = events(run, "command_acknowledged")[-1].fields
-    assert (answer["command"], answer["ok"]) == ("pause", True)
-    assert events(run, "checkpoint_written")[-1].fields["step"] == 3
-    assert not list(run.control.iterdir())
-    assert train(run) == ExitCode.DONE
-    assert same(weights(whole), weights(run))
-
-
-def test_commands_are_carried_out_and_acknowledged(make_run: MakeRun) -> None:
-    run = make_run("samples.every_image_steps=100000")
-
-    def ask(trainer: Trainer) -> None:
-        step = trainer._step
-
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            step(window)
-            if window.after.step == 5:
-                control.send(run, "sample")
-                control.send(run, "checkpoint")
-
-        trainer._step = stepped  # type: ignore[method-assign]
-
-    train(run, ask)
-    assert [(e.fields["command"], e.fields["ok"]) for e in events(run, "command_acknowledged")] == [
-        ("sample", True),
-        ("checkpoint", True),
-    ]
-    assert (run.samples / "step-000005" / "00.png").is_file()
-    assert [e.fields["step"] for e in events(run, "checkpoint_written") if e.fields["reason"] == "asked"] == [5]
-
-
-def test_stopping_within_a_sample_throws_the_sample_away(make_run: MakeRun) -> None:
-    run = make_run("samples.steps=8")
-
-    def stop_in_sample(trainer: Trainer) -> None:
-        progress = trainer.report.progress
-
-        def seen(done: int, total: int, text: str = "") -> None:
-            progress(done, total, text)
-            if text == "samples" and done == 3:
-                control.send(run, "stop")
-
-        trainer.report.progress = seen  # type: ignore[method-assign]
-
-    assert train(run, stop_in_sample) == ExitCode.TERMINATED
-    assert not list(run.samples.rglob("*.png"))
-    assert events(run, "checkpoint_written")[-1].fields["step"] == 7
-    assert train(run) == ExitCode.DONE
-
-
 # ---- trouble
 
 
@@ -523,3 +339,144 @@ def test_errors_end_with_their_code_and_words(error: Exception, code: ExitCode) 
     found, message, _ = explain(error)
     assert found == code
     assert message
+
+
+# ---- settings that reach the step
+
+
+@pytest.mark.parametrize(("limit", "clipped"), [("0", False), ("0.0001", True)])
+def test_gradients_are_clipped_to_the_norm_or_not_at_all(make_run: MakeRun, limit: str, clipped: bool) -> None:
+    run = make_run(f"training.max_grad_norm={limit}", "adapter.targets=attention", "schedule.epochs=1")
+    used: list[float] = []
+
+    def spy(trainer: Trainer) -> None:
+        def measure(*_: object) -> None:
+            used.append(torch.stack([p.grad.norm() for p in trainer.parameters.values() if p.grad is not None]).norm().item())
+
+        after_loading(trainer, lambda: trainer.optimizer.register_step_pre_hook(measure))
+        every_step(trainer)
+
+    train(run, spy)
+    told = [e.fields["grad_norm"] for e in events(run, "step")]
+    assert min(told) > 0.0001, "the norm before clipping is told"
+    assert used == pytest.approx([0.0001] * len(told) if clipped else told, rel=1e-3)
+
+
+@pytest.mark.parametrize(("chance", "empty"), [("0.0", 0), ("1.0", 7)])
+def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
+    make_run: MakeRun, chance: str, empty: int
+) -> None:
+    seen: list[str] = []
+
+    def spy(trainer: Trainer) -> None:
+        def look() -> None:
+            predict = trainer.family.predict
+            caption_of = {id(states): caption for caption, states in trainer.texts._known.items()}
+
+            def predicted(model_input, timesteps, text):  # type: ignore[no-untyped-def]
+                seen.extend(caption_of[id(one)] for one in text)
+                return predict(model_input, timesteps, text)
+
+            trainer.family.predict = predicted  # type: ignore[method-assign]
+            with torch.no_grad():
+                for batch in ((0, 1, 2, 3, 4), (5, 6)):
+                    trainer._losses(batch, 0)
+            trainer.family.predict = predict  # type: ignore[method-assign]
+
+        after_loading(trainer, look)
+
+    run = make_run(f"dataset.caption_dropout={chance}", "adapter.targets=attention", "schedule.epochs=1")
+    train(run, spy)
+    assert seen.count("") == empty
+    if not empty:
+        assert seen == [entry.caption for entry in read_ledger(run.dataset).images]
+        assert len(set(seen)) == 7
+
+
+def test_half_of_the_pictures_are_mirrored_and_which_is_drawn_anew(make_run: MakeRun) -> None:
+    chosen: list[bool] = []
+
+    def spy(trainer: Trainer) -> None:
+        def look() -> None:
+            get = trainer.latents.get
+            trainer.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
+            with torch.no_grad():
+                for micro_step in range(40):
+                    trainer._losses((0, 1), micro_step)
+
+        after_loading(trainer, look)
+
+    train(make_run("dataset.flip=true", "adapter.targets=attention", "schedule.epochs=1"), spy)
+    drawn = chosen[:80]
+    assert 25 < sum(drawn) < 55
+    assert drawn[:40] != drawn[40:]
+
+
+def test_fewer_kept_activations_change_no_bit(make_run: MakeRun) -> None:
+    passes: dict[str, int] = {}
+    files = []
+    for setting in ("on", "off"):
+
+        def spy(trainer: Trainer, setting: str = setting) -> None:
+            def count() -> None:
+                passes[setting] = 0
+
+                def seen(*_: object) -> None:
+                    passes[setting] += 1
+
+                trainer.family.denoiser.get_submodule("up_blocks.0.resnets.0").register_forward_pre_hook(seen)
+
+            after_loading(trainer, count)
+
+        run = make_run(
+            f"memory.gradient_checkpointing={setting}", "adapter.dropout=0.3", "samples.steps=1", "schedule.epochs=1"
+        )
+        train(run, spy)
+        files.append(weights(run))
+    assert passes["on"] > passes["off"] > 0
+    assert same(*files)
+
+
+def test_a_base_in_bf16_trains_on_a_cpu_too(make_run: MakeRun) -> None:
+    formats = set()
+
+    def spy(trainer: Trainer) -> None:
+        def look() -> None:
+            own = {id(p) for p in trainer.parameters.values()}
+            formats.update((p.dtype, id(p) in own) for p in trainer.family.denoiser.parameters())
+
+        after_loading(trainer, look)
+
+    run = make_run("training.precision=bf16", "adapter.targets=sd-scripts+conv", "schedule.epochs=1")
+    assert train(run, spy) == ExitCode.DONE
+    assert formats == {(torch.bfloat16, False), (torch.float32, True)}
+    assert not events(run, "warning")
+    assert all(value.abs().max() > 0 for name, value in weights(run).items() if name.endswith("lora_up.weight"))
+
+
+def test_a_checkpoint_of_another_optimizer_is_refused_and_other_surroundings_are_told(make_run: MakeRun) -> None:
+    from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
+
+    run = make_run()
+    own = identity_of(read_job(run))
+    check_identity(own, own)
+    assert surroundings_differ(own, own) == ""
+    with pytest.raises(UsageError, match="adamw8bit, which optimizer"):
+        check_identity({**own, "optimizer_used": "adamw8bit"}, own)
+    with pytest.raises(UsageError, match=r"dataset\.json"):
+        check_identity({**own, "pictures": "0"}, own)
+    with pytest.raises(UsageError, match=r"adapter\.alpha, training\.seed"):
+        check_identity({**own, "adapter": {**own["adapter"], "alpha": 1}, "training": {**own["training"], "seed": 1}}, own)
+    other = {**own, "made_with": {**own["made_with"], "torch": "1.0"}}
+    assert surroundings_differ(other, own) == f"torch 1.0 then and {torch.__version__} now"
+
+
+def test_a_resume_among_other_programs_is_told(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    from loratui.engine.training import identity
+
+    run = make_run("adapter.targets=attention", "schedule.epochs=1")
+    train(run)
+    assert not events(run, "warning")
+    monkeypatch.setattr(identity, "version", lambda _: "99")
+    assert train(run) == ExitCode.DONE
+    assert [e.fields["code"] for e in events(run, "warning")] == ["other_surroundings"]

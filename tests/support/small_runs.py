@@ -1,0 +1,105 @@
+"""Small real training runs for tests: in this process or in the real trainer process, and what they leave behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import load_file
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs.control import Inbox
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import Event, EventLog, read_events
+from loratui.engine.runs.summary import StateWriter
+from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.requests import Requests
+from loratui.engine.training.setup import read_job
+from loratui.engine.training.trainer import Trainer
+
+MakeRun = Callable[..., RunDirectory]
+
+
+def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None) -> ExitCode:
+    """Trains in this process; `change` may alter the trainer before it starts."""
+    log = EventLog.open(run.events)
+    report = Reporter(log, StateWriter(run))
+    report._last_step = float("-inf")
+    requests = Requests()
+    requests.open(Inbox(run, log))
+    trainer = Trainer(read_job(run), report, requests)
+    change(trainer)
+    try:
+        return trainer.run()
+    finally:
+        report.close()
+        log.close()
+
+
+def events(run: RunDirectory, kind: str) -> list[Event]:
+    return [e for e in read_events(run.events, max_bytes=1 << 24).events if e.type == kind]
+
+
+def every_step(trainer: Trainer) -> None:
+    """Writes every step into the log, however fast."""
+    step = trainer.report.step
+    trainer.report.step = lambda *, always, **fields: step(always=True, **fields)  # type: ignore[method-assign]
+
+
+def losses(run: RunDirectory) -> dict[int, str]:
+    """Loss of each step as it was last made, exact."""
+    return {e.fields["step"]: float(e.fields["loss"]).hex() for e in events(run, "step")}
+
+
+def weights(run: RunDirectory) -> dict[str, torch.Tensor]:
+    return load_file(run.output / "qxz.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def after_loading(trainer: Trainer, do: Callable[[], object]) -> None:
+    """Has `do` called once the model, the caches and the optimizer are there."""
+    load = trainer._load
+
+    def loaded() -> None:
+        load()
+        do()
+
+    trainer._load = loaded  # type: ignore[method-assign]
+
+
+def after_step(trainer: Trainer, number: int, do: Callable[[], object]) -> None:
+    """Has `do` called right after optimizer step `number`."""
+    step = trainer._step
+
+    def stepped(window) -> None:  # type: ignore[no-untyped-def]
+        step(window)
+        if window.after.step == number:
+            do()
+
+    trainer._step = stepped  # type: ignore[method-assign]
+
+
+def process(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:
+    """The real trainer process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "loratui.engine.training", str(run.path)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(run: RunDirectory, kind: str, count: int = 1, limit_s: float = 120.0) -> None:
+    end = time.monotonic() + limit_s
+    while len(events(run, kind)) < count:
+        assert time.monotonic() < end, f"no {kind}"
+        time.sleep(0.01)
