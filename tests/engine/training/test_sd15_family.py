@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from loratui.engine.training.adapters import matching_modules
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import SamplePlan
 from loratui.engine.training.families.sd15 import Sd15, load
+from loratui.engine.training.losses import min_snr_weight
 from loratui.presets.schema import Base
 
 CPU = torch.device("cpu")
@@ -142,6 +145,36 @@ def test_sampling_equals_the_librarys_pipeline(base_folder: Path, family: Sd15, 
         output_type="pt",
     ).images[0]
     assert (picture * 255 - made.float()).abs().max() <= 1.0
+
+
+def test_a_prediction_that_the_recipe_overrules_is_sampled_as_it_was_trained(base_folder: Path, tmp_path: Path) -> None:
+    """The base says epsilon; as v it must sample like the same base that says v."""
+    said = tmp_path / "v"
+    shutil.copytree(base_folder, said)
+    config = json.loads((said / "scheduler" / "scheduler_config.json").read_text())
+    (said / "scheduler" / "scheduler_config.json").write_text(json.dumps({**config, "prediction_type": "v_prediction"}))
+    made = []
+    for folder, base in ((base_folder, Base(prediction="v")), (said, Base()), (base_folder, Base())):
+        family = load(folder, base, device=CPU, dtype=torch.float32)
+        assert isinstance(family, Sd15)
+        made.append(family.sample(plan(family, 5.0), lambda *_: None))
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+
+
+def test_noise_cannot_be_predicted_from_pure_noise(base_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder, folder)
+    file = folder / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "rescale_betas_zero_snr": True}))
+    with pytest.raises(UsageError, match="zero terminal SNR"):
+        load(folder, Base(), device=CPU, dtype=torch.float32)
+    family = load(folder, Base(prediction="v"), device=CPU, dtype=torch.float32)
+    one = torch.ones(1, 4, 2, 2)
+    snr = family.add_noise(one, one, torch.tensor([0.9999])).snr
+    assert snr is not None
+    assert snr.item() == 0.0
+    assert min_snr_weight(snr, 5.0, "v").item() == 0.0
 
 
 def test_sampling_repeats_and_differs_by_seed_and_leaves_the_random_state_alone(family: Sd15) -> None:

@@ -1,0 +1,104 @@
+"""Latents and text states on disk: a stale or damaged one is never used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.training.cache import LatentCache, TextCache
+from loratui.engine.training.families.sd15 import Sd15, load
+from loratui.presets.schema import Base
+
+
+@pytest.fixture
+def entry(make_run: Callable[..., RunDirectory]) -> LedgerEntry:
+    return read_ledger(make_run().dataset).images[0]
+
+
+def latents(folder: Path, family: Sd15, entry: LedgerEntry, flips: Sequence[bool] = (False,)) -> LatentCache:
+    folder.mkdir(exist_ok=True)
+    cache = LatentCache(folder, family)
+    cache.fill([entry], flips, lambda *_: None)
+    return cache
+
+
+def texts(folder: Path, family: Sd15, caption: str, skip: int = 1) -> TextCache:
+    folder.mkdir(exist_ok=True)
+    cache = TextCache(folder, family)
+    cache.fill([caption], (skip,), lambda *_: None)
+    return cache
+
+
+def other(base_folder: Path, change: Callable[[Sd15], object]) -> Sd15:
+    family = load(base_folder, Base(), device=torch.device("cpu"), dtype=torch.float32)
+    assert isinstance(family, Sd15)
+    with torch.no_grad():
+        change(family)
+    return family
+
+
+def test_latents_are_encoded_once_and_anew_for_all_that_changes_them(
+    tmp_path: Path, base_folder: Path, family: Sd15, entry: LedgerEntry
+) -> None:
+    folder = tmp_path / "cache"
+    latents(folder, family, entry)
+    assert len(list(folder.iterdir())) == 1
+    family.encode_image = None  # type: ignore[method-assign,assignment]
+    latents(folder, family, entry)
+
+    def vae(one: Sd15) -> None:
+        next(one._vae.parameters()).view(-1)[0].add_(1e-3)
+
+    changes: list[tuple[Sd15, LedgerEntry, Sequence[bool]]] = [
+        (other(base_folder, lambda _: None), entry, (True,)),
+        (other(base_folder, lambda _: None), replace(entry, bucket=replace(entry.bucket, width=56)), (False,)),
+        (other(base_folder, lambda _: None), replace(entry, fit=replace(entry.fit, resized_w=72, left=4)), (False,)),
+        (other(base_folder, vae), entry, (False,)),
+        (other(base_folder, lambda one: setattr(one, "_scaling", 0.13)), entry, (False,)),
+    ]
+    for number, (made_by, changed, flips) in enumerate(changes, 2):
+        latents(folder, made_by, changed, flips)
+        assert len(list(folder.iterdir())) == number
+
+
+def rename_a_token(family: Sd15) -> None:
+    words = {f"{word}?" if word == "q" else word: number for word, number in family._tokenizer.get_vocab().items()}
+    family._tokenizer.get_vocab = lambda: words
+
+
+def test_text_states_are_encoded_once_and_anew_for_all_that_changes_them(
+    tmp_path: Path, base_folder: Path, family: Sd15
+) -> None:
+    folder = tmp_path / "cache"
+    texts(folder, family, "a fox")
+    family.encode_text = None  # type: ignore[method-assign,assignment]
+    texts(folder, family, "a fox")
+    same = other(base_folder, lambda _: None)
+    texts(folder, same, "a dog")
+    texts(folder, same, "a fox", skip=2)
+    texts(folder, other(base_folder, lambda one: next(one._encoder.parameters()).view(-1)[0].add_(1e-3)), "a fox")
+    texts(folder, other(base_folder, rename_a_token), "a fox")
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_numbers_that_are_not_finite_are_not_taken_from_the_disk(tmp_path: Path, family: Sd15, entry: LedgerEntry) -> None:
+    folder = tmp_path / "cache"
+    good = latents(folder, family, entry).get(entry)
+    (file,) = folder.iterdir()
+    save_file({**load_file(file), "mean": torch.full_like(good.mean, float("nan"))}, file)
+    again = latents(folder, family, entry).get(entry)
+    assert torch.equal(again.mean, good.mean)
+    assert torch.isfinite(load_file(file)["mean"]).all()
+
+
+def test_the_caption_s_cut_is_remembered(tmp_path: Path, family: Sd15) -> None:
+    long = "f" * 100
+    assert texts(tmp_path / "cache", family, long).cut() == {long: 25}
+    assert texts(tmp_path / "cache", family, long).cut() == {long: 25}
