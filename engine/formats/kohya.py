@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 UNET = "lora_unet_"
@@ -47,12 +46,3 @@ def text_encoder_names(module: str, prefix: str = TEXT_ENCODER) -> KohyaNames:
     """
     path = module if module.startswith("text_model.") else f"text_model.{module}"
     return KohyaNames(prefix + path.replace(".", "_"))
-
-
-def modules_by_stem(modules: Iterable[str], prefix: str = UNET) -> dict[str, str]:
-    """Kohya stem -> module path, for reading a file.
-
-    Underscores cannot be turned back into dots by the text alone, so the model's own list of modules decides.
-    """
-    name = unet_names if prefix == UNET else (lambda module: text_encoder_names(module, prefix))
-    return {name(module).stem: module for module in modules}
