@@ -143,6 +143,17 @@ def test_a_trainer_that_was_killed_goes_on_from_its_checkpoint(run: RunDirectory
     assert finished(run).get("status") == "done"
 
 
+def test_what_a_killed_trainer_left_half_written_is_swept_before_the_next(
+    run: RunDirectory, supervised: Callable[..., Any]
+) -> None:
+    folders = (run.path, run.checkpoints, run.output, run.cache, run.samples / "step-000010")
+    (run.samples / "step-000010").mkdir()
+    for folder in folders:
+        (folder / ".x.0123abcd.tmp").write_bytes(b"half")
+    assert end(supervised([["exit", 0]])) == 0
+    assert not [path for folder in folders for path in folder.glob(".*.tmp")]
+
+
 def test_restarts_end_when_no_checkpoint_comes_any_more(run: RunDirectory, supervised: Callable[..., Any]) -> None:
     once = [["steps", 10], ["checkpoint", 10], ["kill", 9]]
     hopeless = [["kill", 11]]
