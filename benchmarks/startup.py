@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
-from pty_meter import Terminal
+from fake_run import finished_run
+from pty_terminal import Terminal
 
 LORATUI = str(Path(sys.executable).parent / "loratui")
 
@@ -35,8 +36,8 @@ def first_screen_s(home: Path, mark: bytes, *arguments: str) -> tuple[float, int
     try:
         got = terminal.read_for(10, until=mark)
         assert mark in got, got[-500:]
-        terminal.read_for(0.3)
-        painted = next(at for at, part in terminal.chunks if mark in part or mark in b"".join(p for t, p in terminal.chunks if t <= at))
+        painted = terminal.chunks[-1][0]
+        terminal.read_for(1.0)
         return painted, sum(len(part) for _, part in terminal.chunks)
     finally:
         terminal.close()
@@ -45,8 +46,6 @@ def first_screen_s(home: Path, mark: bytes, *arguments: str) -> tuple[float, int
 def main() -> None:
     """Prints best and median."""
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    from fake_run import finished_run
-
     with tempfile.TemporaryDirectory() as folder:
         empty, full = Path(folder, "empty"), Path(folder, "full")
         empty.mkdir()
@@ -57,7 +56,7 @@ def main() -> None:
             ("loratui --help", [(help_s(), 0) for _ in range(times)], 0.15),
             ("first screen, no runs", [first_screen_s(empty, b"No runs yet") for _ in range(times)], 0.5),
             ("first screen, three runs", [first_screen_s(full, name.encode()) for _ in range(times)], 0.5),
-            ("loratui attach", [first_screen_s(full, b"optimizer steps", "attach", name) for _ in range(times)], 0.5),
+            ("loratui attach", [first_screen_s(full, b"loss, smoothed", "attach", name) for _ in range(times)], 0.5),
         ]
     for what, results, goal in rows:
         seconds = [s for s, _ in results]

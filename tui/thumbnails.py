@@ -57,6 +57,9 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False) -> T
         state = path.stat()
     except OSError as error:
         raise ThumbnailError(f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        # A null byte in the name, from a log that was tampered with.
+        raise ThumbnailError("cannot be read: its name is none") from None
     key = (str(path), state.st_mtime_ns, state.st_size, columns, rows, few_colours)
     with _decoding:
         if key in _cache:

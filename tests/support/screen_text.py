@@ -49,6 +49,15 @@ async def waits(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: flo
         await pilot.pause(0.05)
 
 
+async def paste(pilot: Pilot[Any], text: str) -> None:
+    """Pastes into the field that has the focus."""
+    from textual.events import Paste
+
+    assert pilot.app.screen.focused is not None
+    pilot.app.screen.focused.post_message(Paste(text))
+    await pilot.pause()
+
+
 async def type_text(pilot: Pilot[Any], text: str) -> None:
     """Types characters, whatever they are called as keys."""
     from textual.keys import _character_to_key

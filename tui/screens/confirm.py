@@ -7,10 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
 
-from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.line import Line, joined, plain
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -33,7 +32,7 @@ class ConfirmScreen(ModalScreen[bool]):
             yield Line(plain(self._question, "bold"))
             yield Line(plain(self._details, "$muted"))
             yield Line(
-                Content.assemble(("y", "bold $accent"), f"  {self._yes}      ", ("n", "bold $accent"), "  no"),
+                joined(plain("y", "bold $accent"), f"  {self._yes}      ", plain("n", "bold $accent"), "  no"),
                 classes="answers",
             )
 

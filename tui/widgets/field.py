@@ -26,10 +26,11 @@ class FieldInput(Input):
     """An input that moves on with up, down and enter, takes no control characters, and leaves letters to the keys of
     the screen where only numbers make sense."""
 
+    # With priority the focus has moved before the next key is looked at: over a slow link keys come in bunches.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", show=False),
-        Binding("enter", "screen.next", show=False),
+        Binding("up", "app.focus_previous", show=False, priority=True),
+        Binding("down", "app.focus_next", show=False, priority=True),
+        Binding("enter", "screen.next", show=False, priority=True),
     ]
 
     def __init__(self, value: str, *, placeholder: str, numeric: bool, suggester: Suggester | None) -> None:
@@ -128,12 +129,13 @@ class Field(Widget):
 
     def enter(self) -> None:
         """Moves the focus here."""
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     @property
     def entered(self) -> bool:
         """Whether the focus is here."""
-        return self._input.has_focus
+        # The flag of the input follows later than the focus itself.
+        return self.screen.focused is self._input
 
     def mark(self, words: str) -> None:
         """Words beside the input."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from screen_text import hides, screen_text, shows, type_text
+from screen_text import hides, paste, screen_text, shows, type_text
 
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
@@ -33,7 +33,7 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await shows(pilot, "[1 preset]", "SD1.5: a portrait of a person", "Its values, and who says so")
         await pilot.press("end", "enter")
         await shows(pilot, "[2 data set]", "Type the path of the folder")
-        await type_text(pilot, str(pictures))
+        await paste(pilot, str(pictures))
         await shows(pilot, "18 pictures, 18 with a caption", "18 of 128 × 128 px")
         await pilot.press("enter")
         await type_text(pilot, "zorblax")
@@ -98,7 +98,7 @@ async def test_a_broken_picture_is_named_and_the_rest_goes_on(home: Path, pictur
 async def test_the_folder_completes_with_the_right_arrow(home: Path, pictures: Path) -> None:
     draft = Draft().with_preset("demo")
     async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await type_text(pilot, str(pictures)[:-3])
+        await paste(pilot, str(pictures)[:-3])
         await pilot.pause(0.2)
         await pilot.press("right")
         await shows(pilot, "18 pictures")

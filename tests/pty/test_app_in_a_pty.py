@@ -1,0 +1,168 @@
+"""The app as a person runs it, behind a real terminal: by keys alone, through a dropped line, and where there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fake_run import FakeTrainer, make_run
+from pty_terminal import Terminal
+
+from loratui.presets.bases import demo_dataset
+
+LORATUI = [sys.executable, "-m", "loratui.tui.cli"]
+
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*?(?<![0-9])(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?![0-9])[0-9;]*m")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LORATUI_HOME", str(folder))
+    monkeypatch.setenv("LORATUI_CONFIG", str(tmp_path / "config"))
+    return folder
+
+
+def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
+    with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
+        terminal.shows("No runs yet", "n new run", "q leave")
+        terminal.press("n")
+        terminal.shows("[1 preset]", "enter next")
+        terminal.press("\x1b[F")
+        terminal.shows("Demo: an invented person", "embedded:sd15")
+        terminal.press("\r")
+        terminal.shows("[2 data set]", "Folder")
+        terminal.press(str(demo_dataset()))
+        terminal.shows("18 pictures, 18 with a caption")
+        terminal.press("\ranafox\rwoman\r\r")
+        terminal.shows("[3 plan]", "18 pictures × 10 repeats = 180", "× 10 epochs = 1 800 image-steps", "÷ batch 2 = 900")
+        terminal.press("\r")
+        terminal.shows("[4 preflight]", "All 18 pictures can be read", "enter starts the training")
+        terminal.press("q")
+        assert terminal.ended(5)
+        assert terminal.exit_code == 0
+        assert b"\x1b[?1049l" in terminal.sent
+
+
+def test_a_run_is_watched_and_left(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.sample()
+        trainer.steps(90)
+        with Terminal.start([*LORATUI, "attach", run.name], columns=80, rows=24) as terminal:
+            terminal.shows("90 of 900 optimizer steps", "4.0 steps/s", "● training")
+            trainer.steps(90)
+            terminal.shows("180 of 900 optimizer steps")
+            terminal.press("q")
+            assert terminal.ended(5)
+            assert f"come back with: loratui attach {run.name}".encode() in terminal.sent
+        trainer.steps(1)
+
+
+@pytest.mark.parametrize("ignore_hangup", [False, True], ids=["plain", "nohup"])
+def test_a_dropped_line_ends_the_app_within_a_second(home: Path, ignore_hangup: bool) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(9)
+        command = [*LORATUI, "attach", run.name]
+        with Terminal.start(command, columns=80, rows=24, ignore_hangup=ignore_hangup) as terminal:
+            terminal.shows("9 of 900 optimizer steps")
+            terminal.hang_up()
+            assert terminal.ended(1.0)
+        trainer.steps(1)
+
+
+def test_sigterm_gives_the_terminal_back(home: Path) -> None:
+    with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
+        terminal.shows("No runs yet")
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.ended(5)
+        assert b"\x1b[?1049l" in terminal.sent
+
+
+def test_while_nothing_happens_nothing_is_sent_and_no_processor_is_used(home: Path) -> None:
+    with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
+        terminal.shows("No runs yet")
+        terminal.read_for(1.0)
+        sent, used = len(terminal.sent), terminal.cpu_s()
+        terminal.read_for(2.5)
+        assert len(terminal.sent) == sent
+        assert terminal.cpu_s() - used < 0.25
+
+
+def test_without_colours_no_colour_is_sent(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.sample()
+        trainer.steps(90)
+        with Terminal.start([*LORATUI, "attach", run.name], environ={"NO_COLOR": "1"}) as terminal:
+            terminal.shows("90 of 900 optimizer steps", "128 × 128 px")
+            assert _COLOUR.search(terminal.sent) is None
+
+
+def test_hostile_text_sends_no_sequence_of_its_own(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(3)
+        trainer.sample(prompt="\x1b]52;c;ZXZpbA==\x07 \x1b]0;owned\x07 \x9b31m [@click=app.leave]x[/]")
+        trainer.log.append("warning", code="x", message="\x1b[2J\x1bc gone", remedy="\x90+q\x9c")
+        with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+            terminal.shows("3 of 900 optimizer steps", "␛]52;c;ZXZpbA==", "[@click")
+            for harmful in (b"\x1b]52", b"\x1b]0;owned", b"\x1b[2J\x1bc", b"\x9b31m", b"\xc2\x9b", b"\xc2\x90"):
+                assert harmful not in terminal.sent
+
+
+@pytest.mark.parametrize("term", ["dumb", "", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_questions(home: Path, term: str) -> None:
+    with Terminal.start(LORATUI, columns=80, rows=24, environ={"TERM": term}) as terminal:
+        terminal.shows("What shall be done?", "Number [1]:")
+        assert b"\x1b" not in terminal.sent
+        terminal.press("3\n")
+        assert terminal.ended(10)
+        assert terminal.exit_code == 0
+
+
+def test_without_a_terminal_and_without_answers_it_says_what_to_do(home: Path) -> None:
+    done = subprocess.run(LORATUI, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "loratui train FOLDER --preset NAME" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_answers_from_a_pipe_are_taken(home: Path) -> None:
+    done = subprocess.run([*LORATUI, "--plain"], input="9\n3\n", capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "Type a number from 1 to 3." in done.stdout
+
+
+def test_plain_on_a_good_terminal_asks_with_arrow_keys(home: Path) -> None:
+    with Terminal.start([*LORATUI, "--plain"], columns=80, rows=24) as terminal:
+        terminal.shows("What shall be done?", "Train a LoRA on my pictures")
+        terminal.press("\x1b[B\x1b[B\r")
+        assert terminal.ended(10)
+        assert terminal.exit_code == 0
+
+
+def test_a_terminal_that_stops_reading_is_waited_for(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+            terminal.shows("0 of 900 optimizer steps")
+            for _ in range(10):
+                trainer.sample()
+                trainer.steps(20)
+                time.sleep(0.2)
+            terminal.shows("200 of 900 optimizer steps")
+            assert terminal.rss_mib() < 120

@@ -1,0 +1,149 @@
+"""Runs a command in a terminal of its own making: what it sends and when, its keys, its processor time, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Terminal:
+    """A child process behind a pty, whose output is kept with its times."""
+
+    pid: int
+    fd: int
+    columns: int
+    rows: int
+    started: float
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
+    """Seconds since the start, and what came then."""
+    exit_code: int | None = None
+
+    @classmethod
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        columns: int = 120,
+        rows: int = 40,
+        environ: Mapping[str, str] | None = None,
+        ignore_hangup: bool = False,
+    ) -> Terminal:
+        """Starts `command` in a terminal of that size."""
+        env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+        env.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environ or {})})
+        started = time.monotonic()
+        pid, fd = pty.fork()
+        if pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            if ignore_hangup:
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.execvpe(command[0], list(command), env)
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        return cls(pid, fd, columns, rows, started)
+
+    @property
+    def sent(self) -> bytes:
+        """Everything that the child has sent."""
+        return b"".join(part for _, part in self.chunks)
+
+    def read_for(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Reads for so long, or until the condition holds; whether it held."""
+        end = time.monotonic() + seconds
+        while not until():
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                return until()
+            try:
+                part = os.read(self.fd, 1 << 16)
+            except OSError:
+                part = b""
+            if not part:
+                return until()
+            self.chunks.append((time.monotonic() - self.started, part))
+        return True
+
+    def screen(self) -> str:
+        """What stands on the screen now, as an emulator sees it."""
+        import pyte
+
+        screen = pyte.Screen(self.columns, self.rows)
+        pyte.ByteStream(screen).feed(_without_what_pyte_lacks(self.sent))
+        return "\n".join(line.rstrip() for line in screen.display)
+
+    def shows(self, *words: str, timeout_s: float = 20.0) -> str:
+        """Reads until all words are on the screen. Fails with the screen if they never are."""
+        end = time.monotonic() + timeout_s
+        while True:
+            self.read_for(0.1)
+            text = self.screen()
+            missing = [word for word in words if word not in text]
+            if not missing:
+                return text
+            assert time.monotonic() < end, f"{missing} never came:\n{text}"
+
+    def press(self, keys: str) -> None:
+        """Types."""
+        os.write(self.fd, keys.encode())
+
+    def hang_up(self) -> None:
+        """Closes the terminal, as a dropped connection does."""
+        os.close(self.fd)
+        self.fd = -1
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether the child ends within so many seconds; output is read meanwhile."""
+        end = time.monotonic() + timeout_s
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.exit_code = os.waitstatus_to_exitcode(status)
+                return True
+            if time.monotonic() > end:
+                return False
+            if self.fd >= 0:
+                self.read_for(0.05)
+            else:
+                time.sleep(0.02)
+
+    def close(self) -> None:
+        """Ends the child and the terminal."""
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def cpu_s(self) -> float:
+        """Processor time that the child has used, seconds."""
+        fields = Path(f"/proc/{self.pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_mib(self) -> float:
+        """Memory that the child holds, MiB."""
+        return int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _without_what_pyte_lacks(data: bytes) -> bytes:
+    """pyte prints the ends of sequences that it does not know (kitty's keys, synchronised output) as text."""
+    import re
+
+    return re.sub(rb"\x1b\[[<>=?][0-9;]*[uqpmn$]+|\x1b\[[?][0-9;]*\$p", b"", data)

@@ -1,0 +1,30 @@
+"""Stands in for face detectors that misbehave in a worker of the deep pass."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+
+class _OnAColour:
+    def __init__(self, crash: bool) -> None:
+        self._crash = crash
+
+    def detect(self, picture: Any) -> list[object]:
+        if picture.getpixel((0, 0)) == (1, 2, 3):
+            if self._crash:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            time.sleep(60)
+        return []
+
+
+def crashes_on_a_colour() -> _OnAColour:
+    """A detector that kills its process at a picture of the colour (1, 2, 3)."""
+    return _OnAColour(crash=True)
+
+
+def hangs_on_a_colour() -> _OnAColour:
+    """A detector that does not return from such a picture."""
+    return _OnAColour(crash=False)

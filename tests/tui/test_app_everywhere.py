@@ -1,0 +1,201 @@
+"""What holds on every screen: help, small windows, resizing, no colours, themes, and what a viewer must never load."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_run import FakeTrainer, finished_run, make_run, write_grid
+from screen_text import hides, screen_text, shows
+from textual.dom import DOMNode
+
+import loratui.tui.screens
+import loratui.tui.widgets
+from loratui.tui import themes
+from loratui.tui.app import LoratuiApp
+from loratui.tui.bindings import CONTEXTS, KEYS, action_name, bindings_for, keys_of
+from loratui.tui.commands.demo import demo_draft
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+
+def _app(home: Path, context: str) -> LoratuiApp:
+    run = None
+    if context in ("training", "validation", "home"):
+        run = finished_run(home)
+        write_grid(run)
+    draft = demo_draft() if context in ("preset", "dataset", "plan", "preflight") else None
+    return LoratuiApp(home, context, run, draft)
+
+
+def _screen_classes() -> dict[str, type[LoratuiScreen[None]]]:
+    found: dict[str, type[LoratuiScreen[None]]] = {}
+    for module in pkgutil.iter_modules(loratui.tui.screens.__path__):
+        for cls in vars(importlib.import_module(f"loratui.tui.screens.{module.name}")).values():
+            if inspect.isclass(cls) and issubclass(cls, LoratuiScreen) and "CONTEXT" in vars(cls):
+                found[cls.CONTEXT] = cls
+    return found
+
+
+def test_every_key_has_its_action_on_every_screen_where_it_works() -> None:
+    classes = _screen_classes()
+    assert classes.keys() == CONTEXTS.keys()
+    for key in KEYS:
+        for context in key.contexts:
+            owner = LoratuiApp if key.action.startswith("app.") else classes[context]
+            assert hasattr(owner, f"action_{action_name(key)}"), (key.id, context)
+
+
+def test_no_key_is_one_that_terminals_take_for_themselves() -> None:
+    taken = {"ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+s", "ctrl+q", "ctrl+a", "ctrl+b", "ctrl+w", "ctrl+t", "ctrl+n"}
+    for key in KEYS:
+        assert not taken & set(key.keys.split(","))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
+    names = [name for key in keys_of(context) for name in key.keys.split(",")]
+    assert len(names) == len(set(names))
+    assert len(bindings_for(context)) == len(keys_of(context))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+async def test_help_names_every_key_of_the_screen(home: Path, context: str) -> None:
+    async with _app(home, context).run_test(notifications=True, size=(120, 50)) as pilot:
+        await shows(pilot, "help")
+        await pilot.press("f1")
+        text = await shows(pilot, CONTEXTS[context].title, "esc closes this help")
+        for key in keys_of(context):
+            assert key.help[:40] in text, key.id
+        await pilot.press("escape")
+        await hides(pilot, "esc closes this help")
+
+
+@pytest.mark.parametrize("context", ["home", "plan", "training", "validation"])
+async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context: str) -> None:
+    async with _app(home, context).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "loratui")
+        for width, height in ((20, 5), (1, 1), (300, 100), (59, 24), (80, 19), (60, 20)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause(0.02)
+        assert "needs" not in screen_text(pilot.app)
+        await pilot.resize_terminal(50, 15)
+        await shows(pilot, "This terminal is 50×15", "60×20")
+        await pilot.resize_terminal(80, 24)
+        await hides(pilot, "This terminal is")
+        assert pilot.app.return_code is None
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+async def test_the_smallest_size_shows_every_screen(home: Path, context: str) -> None:
+    async with _app(home, context).run_test(notifications=True, size=(60, 20)) as pilot:
+        text = await shows(pilot, "help")
+        assert "needs" not in text
+
+
+async def test_without_colours_nothing_has_one_and_pictures_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.sample()
+        trainer.steps(90)
+        app = LoratuiApp(home, "training", run)
+        async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+            await shows(pilot, "90 of 900", "128 × 128 px", "00.png")
+            assert pilot.app.screen.query_one(ThumbnailView)._picture is not None
+            svg = app.export_screenshot()
+            assert "▀" not in svg
+            for strip in app.screen._compositor.render_strips():
+                for segment in app._filter_segments(list(strip)) if hasattr(app, "_filter_segments") else []:
+                    assert segment.style is None or segment.style.color is None
+
+
+async def test_the_themes_go_round(home: Path) -> None:
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        seen = []
+        for _ in themes.THEMES:
+            seen.append(pilot.app.theme)
+            await pilot.press("f2")
+        assert seen == [theme.name for theme in themes.THEMES]
+        assert pilot.app.theme == themes.DEFAULT
+    assert themes.after("unknown") == themes.DEFAULT
+
+
+async def test_ctrl_c_leaves(home: Path) -> None:
+    app = LoratuiApp(home)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("ctrl+c")
+        await pilot.pause(0.1)
+    assert app.return_value is not None
+
+
+_WALK = """
+import asyncio, sys
+from pathlib import Path
+from loratui.tui.app import LoratuiApp
+from loratui.tui.commands.demo import demo_draft
+
+async def walk():
+    app = LoratuiApp(Path(sys.argv[1]), "preset", None, demo_draft())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause(0.3)
+        for screen in ("dataset", "plan", "preflight", "home"):
+            app.open(screen)
+            await pilot.pause(0.3)
+
+asyncio.run(walk())
+heavy = {"torch", "diffusers", "transformers", "peft", "accelerate", "bitsandbytes", "numpy", "pydantic", "scipy"}
+print(sorted(heavy & set(sys.modules)))
+print(sorted({"tui", "engine", "presets"} & set(sys.modules)))
+"""
+
+
+def test_a_walk_through_the_wizard_never_loads_torch_or_numpy(home: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _WALK, str(home)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == ["[]", "[]"]
+
+
+def test_the_first_screen_loads_no_more_than_it_needs() -> None:
+    code = "import sys, loratui.tui.app, loratui.tui.screens.home; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert not loaded & {"torch", "numpy", "PIL", "tomlkit", "questionary", "prompt_toolkit", "pynvml"}
+    assert not {name for name in loaded if name.startswith("loratui.engine.planning")}
+
+
+def _own_classes() -> list[type[DOMNode]]:
+    modules = [importlib.import_module("loratui.tui.app")]
+    for package in (loratui.tui.widgets, loratui.tui.screens):
+        modules += [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+    return [
+        cls
+        for module in modules
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and issubclass(cls, DOMNode) and cls.__module__ == module.__name__
+    ]
+
+
+@pytest.mark.parametrize("cls", _own_classes(), ids=lambda cls: cls.__name__)
+def test_no_private_name_of_ours_is_one_of_textuals(cls: type[DOMNode]) -> None:
+    """Such a clash once stopped the app without a word."""
+    assigned = re.compile(r"self\.(_\w+)\b[^=\n]*=[^=]")
+    tree = ast.parse(inspect.getsource(cls).strip())
+    ours = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    ours |= set(assigned.findall(inspect.getsource(cls)))
+    theirs: set[str] = set()
+    for base in cls.__mro__:
+        if base.__module__.startswith("textual"):
+            theirs |= set(vars(base)) | set(assigned.findall(inspect.getsource(base)))
+    handlers = {"_on_key", "_on_paste"}
+    assert not {name for name in ours & theirs if name.startswith("_") and not name.startswith("__")} - handlers
