@@ -1,0 +1,133 @@
+"""Zips: pictures and captions come out, nothing leaves the folder, bombs are refused."""
+
+from __future__ import annotations
+
+import io
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from made_pictures import clean_set, drawn
+
+from loratui.engine.dataset import archives
+from loratui.engine.dataset.archives import is_archive, unpack
+from loratui.engine.dataset.scan import scan
+from loratui.engine.errors import DatasetError
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    drawn(1).save(file, "PNG")
+    return file.getvalue()
+
+
+def packed(path: Path, entries: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in entries.items():
+            file.writestr(name, data)
+    return path
+
+
+def test_a_zip_of_a_folder_is_read_like_the_folder(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set", 3)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, f"my photos/{path.name}")
+    assert is_archive(tmp_path / "a.zip")
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert unpacked.left_out == ()
+    assert unpacked.folder == tmp_path / "out" / "my photos"
+    before, after = scan(folder), scan(unpacked.folder)
+    assert [(i.relative, i.caption) for i in before.images] == [(i.relative, i.caption) for i in after.images]
+    assert stat.S_IMODE((unpacked.folder / "00.png").stat().st_mode) == 0o600
+
+
+def test_concept_folders_stay(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {"10_anafox woman/a.png": png(), "5_bobcat man/a.png": png()})
+    found = scan(unpack(tmp_path / "a.zip", tmp_path / "out").folder)
+    assert [(c.name, c.folder_repeats) for c in found.concepts] == [("anafox woman", 10), ("bobcat man", 5)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.png", "/a.png", "x/../../a.png", "..\\a.png", "C:\\a.png", "C:a.png", "a\x1b.png", "a\n.png", "n" * 300 + ".png",
+     "/".join("abcdefghij") + "/a.png"],
+)  # fmt: skip
+def test_names_that_lead_out_are_left_out(tmp_path: Path, name: str) -> None:
+    packed(tmp_path / "a.zip", {name: png(), "good.png": png()})
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "in" / "out")
+    assert [p.name for p in (tmp_path / "in" / "out").rglob("*")] == ["good.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "in"]
+    (finding,) = unpacked.findings()
+    assert (finding.id, finding.severity) == ("zip_left_out", "warning")
+
+
+def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for name, kind in (("link.png", stat.S_IFLNK), ("pipe.png", stat.S_IFIFO)):
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = (kind | 0o777) << 16
+            file.writestr(entry, "/etc/passwd")
+        file.writestr("good.png", png())
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert unpacked.left_out == (("link.png", "is a link or no plain file"), ("pipe.png", "is a link or no plain file"))
+
+
+def test_a_bomb_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {f"{n}.png": b"\0" * 9_000_000 for n in range(4)})
+    with pytest.raises(DatasetError, match="times its size"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_header_that_lies_about_the_size_does_not_help(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {"a.txt": b"x" * 3_000_000, "good.png": png()})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for mark, at in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        start = data.index(mark)
+        data[start + at : start + at + 4] = struct.pack("<I", 10)
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert [name for name, _ in unpacked.left_out] == ["a.txt"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST_ENTRIES", 3)
+    packed(tmp_path / "a.zip", {f"{n}.png": b"" for n in range(4)})
+    with pytest.raises(DatasetError, match="holds 4 files"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_encrypted_double_hidden_and_foreign_entries(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.png", png())
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("a.png", b"other")
+        file.writestr("__MACOSX/._a.png", b"x")
+        file.writestr("run.exe", b"MZ")
+        file.writestr("c.gif", b"GIF89a")
+        file.writestr("e.png", b"secret")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    central = data.index(b"e.png", data.index(b"PK\x01\x02"))
+    data[central - 46 + 8] |= 1
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert dict(unpacked.left_out)["a.png"] == "stands twice in the zip"
+    assert dict(unpacked.left_out)["e.png"] == "is encrypted"
+    assert [(f.id, f.files) for f in unpacked.findings()][-1] == ("zip_ignored", ("__MACOSX/._a.png", "run.exe"))
+    assert (tmp_path / "out" / "a.png").read_bytes() == png()
+
+
+def test_a_damaged_zip_is_said(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {"a.png": png(), "b.png": png()})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[60:90] = b"\xff" * 30
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    (left,) = unpack(tmp_path / "a.zip", tmp_path / "out").left_out
+    assert left[0] == "a.png"
+    assert "is damaged" in left[1]
+    (tmp_path / "b.zip").write_bytes(b"PK\x03\x04 nothing")
+    assert not is_archive(tmp_path / "b.zip")
