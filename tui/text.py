@@ -72,11 +72,11 @@ def time_left(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago: `now`, `5 min ago`, `3 h ago`, `2 d ago`."""
-    if seconds < 60:
-        return "now"
+    """How long ago: `just now`, `5 min ago`, `3 h ago`, `2 d ago`; coarse, so that a list at rest is not repainted."""
+    if seconds < 300:
+        return "just now"
     if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
+        return f"{int(seconds // 300) * 5} min ago"
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     return f"{int(seconds // 86_400)} d ago"

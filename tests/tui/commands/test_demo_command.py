@@ -1,0 +1,44 @@
+"""`loratui demo` in plain lines, with a trainer that is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_run import FakeTrainer
+
+from loratui.engine.runs.directory import RunDirectory, list_runs, loratui_home
+from loratui.tui import cli
+
+
+@pytest.fixture
+def _trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch(run: RunDirectory, job: str = "train") -> None:
+        with FakeTrainer(run, job) as trainer:
+            trainer.start()
+            trainer.steps(900)
+            trainer.output(final=True)
+            trainer.finish(advice=f"loratui validate {run.name} makes the strength grid.")
+
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", launch)
+
+
+@pytest.mark.usefixtures("_trained")
+def test_plain_lines_end_with_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--no-tui"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [run] = list_runs(loratui_home())
+    assert lines[-1] == f"LoRA file: {run.output / 'anafox.safetensors'}"
+    text = "\n".join(lines)
+    assert "18 pictures × 10 repeats = 180 image-steps an epoch" in text
+    assert "÷ batch 2 = 900 optimizer steps" in text
+    assert "every tool for LoRAs opens" in text
+
+
+@pytest.mark.usefixtures("_trained")
+def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "done"
+    assert Path(body["output"]).is_file()

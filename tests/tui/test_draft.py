@@ -1,0 +1,97 @@
+"""What the wizard knows so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loratui.presets.schema import SchemaError
+from loratui.tui.commands.demo import demo_draft
+from loratui.tui.draft import PLAN_FIELDS, Draft, folder_from_text, next_step_for_folder, shown_value
+
+
+def test_the_demo_is_the_worked_example() -> None:
+    plan = demo_draft().plan()
+    assert plan is not None
+    assert (plan.images, plan.repeats, plan.epochs, plan.image_steps, plan.optimizer_steps) == (18, 10, 10, 1800, 900)
+
+
+def test_every_field_of_the_plan_is_a_setting_and_says_what_it_does() -> None:
+    draft = demo_draft()
+    for field in PLAN_FIELDS:
+        assert draft.value(field.key) is not None
+        assert "\n" not in field.help
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("schedule.epochs", "5", 5),
+        ("schedule.epochs", "", 0),
+        ("training.batch_size", "", 2),
+        ("optimizer.learning_rate", "2e-4", 2e-4),
+        ("optimizer.learning_rate", "0,0002", 2e-4),
+    ],
+)
+def test_numbers_as_people_type_them(key: str, text: str, value: float) -> None:
+    assert demo_draft().with_text(key, text).value(key) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("schedule.epochs", "0"), ("schedule.epochs", "1.5"), ("adapter.rank", "many"), ("training.batch_size", "-1")],
+)
+def test_what_is_no_number_is_refused_in_words(key: str, text: str) -> None:
+    with pytest.raises(SchemaError, match=key):
+        demo_draft().with_text(key, text)
+
+
+def test_the_same_preset_again_keeps_what_was_changed_and_another_one_only_the_subject() -> None:
+    draft = demo_draft().with_text("schedule.epochs", "3")
+    assert draft.with_preset("demo").value("schedule.epochs") == 3
+    other = draft.with_preset("sd15-portrait")
+    assert other.value("schedule.epochs") == 6
+    assert other.value("dataset.path") == draft.value("dataset.path")
+
+
+def test_another_folder_forgets_what_was_read() -> None:
+    draft = demo_draft()
+    assert draft.with_values({"dataset.trigger": "x"}).scan is not None
+    assert draft.with_values({"dataset.path": "/elsewhere"}).scan is None
+    assert Draft().plan() is None
+
+
+def test_a_reason_names_its_source() -> None:
+    assert demo_draft().why("schedule.repeats").endswith("(guide 000)")
+
+
+@pytest.mark.parametrize(
+    ("typed", "path"), [("", None), ("  ", None), ("'/a b/c'", "/a b/c"), ('"/x"', "/x"), (" /y ", "/y"), ("'", "'")]
+)
+def test_folders_as_people_paste_them(typed: str, path: str | None) -> None:
+    assert folder_from_text(typed) == (Path(path) if path else None)
+
+
+def test_the_home_folder_is_found_or_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder_from_text("~/a") == tmp_path / "a"
+    assert folder_from_text("~no-such-user/a") == Path("~no-such-user/a")
+
+
+def test_the_next_step_names_what_is_there(tmp_path: Path) -> None:
+    assert "no folders" in next_step_for_folder(str(tmp_path / "gone"))
+    for number in range(8):
+        (tmp_path / f"photos{number}").mkdir()
+    text = next_step_for_folder(str(tmp_path / "deep" / "gone"))
+    assert "photos0, photos1" in text
+    assert "and 2 more" in text
+    assert "Type the path" in next_step_for_folder("")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(True, "yes"), (False, "no"), (1e-4, "1e-4"), (0.5, "0.5"), (3, "3"), ((0.0, 1.5), "0.0, 1.5"), ("a", "a")],
+)
+def test_values_are_shown_as_people_write_them(value: object, shown: str) -> None:
+    assert shown_value(value) == shown

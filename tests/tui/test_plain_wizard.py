@@ -1,0 +1,147 @@
+"""The same steps as questions and answers, by lines alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_run import FakeTrainer, finished_run, make_run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.engine.errors import UsageError
+from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.presets import list_presets
+from loratui.presets.bases import demo_dataset
+from loratui.tui import plain
+from loratui.tui.asking import LineAsker
+from loratui.tui.plain import Wizard
+
+
+def _wizard(home: Path, *answers: str) -> Wizard:
+    return Wizard(LineAsker(io.StringIO("".join(f"{answer}\n" for answer in answers)), io.StringIO()), home)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Jobs that would have been started; each ends well at once."""
+    jobs: list[tuple[str, str]] = []
+
+    def launch(run: RunDirectory, job: str = "train") -> None:
+        jobs.append((run.name, job))
+        with FakeTrainer(run, job) as trainer:
+            trainer.start()
+            if job == "train":
+                trainer.steps(90)
+                trainer.output(final=True)
+            trainer.finish()
+
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", launch)
+    monkeypatch.setattr(plain, "launch", launch)
+    return jobs
+
+
+def test_from_nothing_to_a_file(
+    home: Path, tmp_path: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(demo_dataset(), folder)
+    number = [preset.name for preset in list_presets()].index("demo") + 1
+    answers = ["1", str(number), str(tmp_path / "gone"), str(folder), "anafox", "woman", "", "1", "y", "n"]
+    assert _wizard(home, *answers).menu() == 0
+    printed = capsys.readouterr().out
+    assert "18 pictures × 10 repeats = 180 image-steps an epoch" in printed
+    assert "÷ batch 2 = 900 optimizer steps" in printed
+    [run] = list_runs(home)
+    assert started == [(run.name, "train")]
+    assert str(run.output / "anafox.safetensors") in printed
+
+
+def test_the_demo_with_other_numbers_and_the_grid(
+    home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = ["2", "3", "nonsense", "4", "1", "y", "y", "y", *["y"] * 7]
+    assert _wizard(home, *answers).menu() == 0
+    printed = capsys.readouterr().out
+    assert "× 4 epochs = 720 image-steps" in printed
+    assert [job for _, job in started] == ["train", "validate"]
+    [run] = list_runs(home)
+    assert len(json.loads((run.validation / "checklist.json").read_text())["ticked"]) == 7
+
+
+def test_saying_no_writes_nothing(home: Path, started: list[tuple[str, str]]) -> None:
+    assert _wizard(home, "2", "1", "n").menu() == 0
+    assert started == []
+    assert list_runs(home) == []
+
+
+def test_an_error_before_the_start_is_an_exit_code(
+    home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wizard = _wizard(home, "1")
+    wizard._draft = wizard._draft.with_preset("demo").with_values(
+        {"dataset.path": str(demo_dataset()), "base.model": "/gone.safetensors"}
+    )
+    from loratui.engine.dataset.scan import scan
+
+    wizard._draft = wizard._draft.with_scan(scan(demo_dataset()))
+    assert wizard._plan_and_start() == 2
+    assert "/gone.safetensors" in capsys.readouterr().out
+    assert list_runs(home) == []
+
+
+def test_old_runs_can_be_gone_on_with(home: Path, started: list[tuple[str, str]]) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(9)
+        trainer.finish("paused", 10, "Paused; a checkpoint was saved.")
+    assert _wizard(home, "3", "2", "n").menu() == 0
+    assert started == [(run.name, "train")]
+
+
+def test_a_done_run_offers_grid_and_checklist(home: Path, started: list[tuple[str, str]]) -> None:
+    run = finished_run(home)
+    assert _wizard(home, "3", "3", "y", "", "", "", "", "", "n").menu() == 0
+    ticked = json.loads((run.validation / "checklist.json").read_text())["ticked"]
+    assert list(ticked) == ["likeness"]
+    assert _wizard(home, "3", "2", "n").menu() == 0
+    assert started == [(run.name, "validate")]
+
+
+def test_leaving_at_once(home: Path) -> None:
+    assert _wizard(home, "3").menu() == 0
+
+
+def test_an_end_of_answers_is_an_error_with_a_remedy(home: Path) -> None:
+    with pytest.raises(UsageError, match="nobody to ask"):
+        _wizard(home).menu()
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n\r"), max_size=10), max_size=6), st.integers(1, 5))
+def test_whatever_is_typed_a_choice_is_one_of_the_list(answers: list[str], options: int) -> None:
+    source = io.StringIO("".join(f"{answer}\n" for answer in [*answers, "1"]))
+    chosen = LineAsker(source, io.StringIO()).choose("Which?", [str(n) for n in range(options)])
+    assert 0 <= chosen < options
+
+
+def test_yes_and_no_in_all_their_forms() -> None:
+    def asked(text: str, default: bool) -> bool:
+        return LineAsker(io.StringIO(text), io.StringIO()).confirm("Sure?", default)
+
+    assert asked("y\n", False)
+    assert asked("YES\n", False)
+    assert not asked("n\n", True)
+    assert asked("\n", True)
+    assert not asked("\n", False)
+    assert asked("what\ny\n", False)
+
+
+def test_questions_fit_any_encoding() -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    LineAsker(io.StringIO("1\n"), out).choose("18 × 10 – which?", ["a…"])
+    out.flush()
+    assert b"18 ? 10" in out.buffer.getvalue()  # type: ignore[attr-defined]
