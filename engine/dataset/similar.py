@@ -21,7 +21,7 @@ _BITS = 64
 _BANDS = NEAR_BITS + 1
 _FRAME = tuple(3 * cell + c for cell in range(64) if cell // 8 == 0 or cell % 8 in (0, 7) for c in range(3))
 """Bytes of a thumbnail that lie at its left, right and upper edge."""
-_MOST_CENTRES = 64
+_SAMPLE, _CENTRES = 200, 40
 
 
 def copies(images: Iterable[ImageEntry]) -> tuple[tuple[str, ...], ...]:
@@ -71,16 +71,17 @@ def mirrored_pairs(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, str], 
 
 
 def same_background(facts: Mapping[str, PictureFacts]) -> tuple[str, ...]:
-    """The largest group of pictures whose frames look alike; tried around up to 64 of them."""
+    """The largest group of pictures whose frames look alike; of large sets a sample decides around which."""
     frames = {name: [f.thumbnail[at] for at in _FRAME] for name, f in facts.items()}
-    names = list(frames)
-    centres = names[:: max(1, len(names) // _MOST_CENTRES)]
-    largest: tuple[str, ...] = ()
-    for centre in centres:
-        own = frames[centre]
-        group = tuple(name for name, frame in frames.items() if _difference(own, frame) <= BACKGROUND_LEVELS)
-        largest = max(largest, group, key=len)
-    return largest if len(largest) > 1 else ()
+    sample = list(frames)[:: max(1, len(frames) // _SAMPLE)]
+    centres = sample[:: max(1, len(sample) // _CENTRES)]
+
+    def around(centre: str, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if _difference(frames[centre], frames[name]) <= BACKGROUND_LEVELS)
+
+    best = max(centres, key=lambda centre: len(around(centre, sample)), default=None)
+    group = around(best, frames) if best is not None else ()
+    return group if len(group) > 1 else ()
 
 
 def _candidates(ones: Sequence[tuple[str, int]], others: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
