@@ -40,7 +40,15 @@ def page() -> str:
         "This page is made from `presets/schema.py` by `docs/make_settings.py`.",
     ]
     for section, cls in SECTIONS.items():
-        lines += ["", f"## [{section}]", "", (cls.__doc__ or "").splitlines()[0], "", "| key | default | allowed | meaning |", "|---|---|---|---|"]
+        lines += [
+            "",
+            f"## [{section}]",
+            "",
+            (cls.__doc__ or "").splitlines()[0],
+            "",
+            "| key | default | allowed | meaning |",
+            "|---|---|---|---|",
+        ]
         for name, info in KEYS.items():
             if name.startswith(section + "."):
                 help_text = info.help.replace("|", "\\|")
