@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -82,6 +83,20 @@ def unpack(archive: Path, target: Path) -> Unpacked:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return Unpacked(_inner(target), tuple(left_out))
+
+
+def unpack_once(archive: Path, place: Path) -> Path:
+    """The folder of the zip's pictures below `place`; unpacked anew only if that content was not unpacked there before.
+
+    Raises as `unpack`.
+    """
+    try:
+        with pictures.open_regular(archive) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except (pictures.PictureError, OSError) as error:
+        raise DatasetError(f"{archive}: {error}.", "Check who may read it (ls -l).") from error
+    target = place / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', archive.stem)[:40].strip('.-') or 'pictures'}-{digest}"
+    return _inner(target) if target.is_dir() else unpack(archive, target).folder
 
 
 def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.dataset import archives
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.preflight import Finding, check
@@ -30,11 +31,20 @@ class Prepared:
 def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0, processes: int = 1) -> Prepared:
     """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
 
+    A zip in place of the folder is unpacked below `home`, once for each content, and the recipe names that folder then.
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
     """
     if not recipe.settings.dataset.path:
         raise UsageError("No folder of pictures was given.", "Name it: loratui train FOLDER.")
+    recipe = _unpacked(recipe, home)
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
     plan = make_plan(named, found, processes=processes)
     return Prepared(named, found, plan, tuple(check(named, found, plan, home)))
+
+
+def _unpacked(recipe: Recipe, home: Path) -> Recipe:
+    path = Path(recipe.settings.dataset.path).expanduser()
+    if not archives.is_archive(path):
+        return recipe
+    return recipe.with_changes({"dataset.path": str(archives.unpack_once(path, home / "datasets"))})

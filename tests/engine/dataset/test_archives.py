@@ -131,3 +131,22 @@ def test_a_damaged_zip_is_said(tmp_path: Path) -> None:
     assert "is damaged" in left[1]
     (tmp_path / "b.zip").write_bytes(b"PK\x03\x04 nothing")
     assert not is_archive(tmp_path / "b.zip")
+
+
+def test_the_same_zip_is_unpacked_once_and_a_run_can_be_prepared_from_it(tmp_path: Path) -> None:
+    from loratui.engine.planning.prepare import prepare
+    from loratui.engine.planning.recipe import build_recipe
+
+    folder = clean_set(tmp_path / "set", 10)
+    with zipfile.ZipFile(tmp_path / "[my] set.zip", "w") as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, path.name)
+    recipe = build_recipe("demo", dataset=tmp_path / "[my] set.zip", trigger="anafox", class_word="woman")
+    prepared = prepare(recipe, tmp_path / "home")
+    assert len(prepared.scan.images) == 10
+    place = Path(prepared.recipe.settings.dataset.path)
+    assert place.parent == tmp_path / "home" / "datasets"
+    assert place.name.startswith("my-set-")
+    (place / "00.txt").write_text("changed by hand")
+    again = prepare(recipe, tmp_path / "home")
+    assert again.scan.images[0].caption == "changed by hand"
