@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -12,12 +12,14 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.worker import get_current_worker
 
-from loratui.engine.runs.summary import RunSummary
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import RunDeleted, RunsListed
 from loratui.tui.screens.base import LoratuiScreen, rest
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.run_list import RunList
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.summary import RunSummary
 
 _LOOK_EVERY_S = 2.0
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from loratui.engine.runs.summary import RunSummary
 from loratui.tui import text
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import plain
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.summary import RunSummary
 
 Row = tuple[str, str, str, str, str, str, str]
 
