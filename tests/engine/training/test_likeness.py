@@ -63,6 +63,7 @@ def test_a_short_training_already_brings_the_person_nearer(tmp_path: Path) -> No
     torch.set_num_threads(1)
     run = demo_run(
         tmp_path,
+        "optimizer.learning_rate=1e-3",
         "schedule.repeats=3",
         "schedule.epochs=4",
         "samples.before_training=false",
