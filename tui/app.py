@@ -168,10 +168,10 @@ def run_app(*, screen: str = "home", run: RunDirectory | str | None = None, reci
 
 def _draft_of(recipe: Recipe) -> tuple[Draft, str]:
     from loratui.engine.dataset.scan import scan
-    from loratui.engine.errors import DatasetError
+    from loratui.engine.errors import LoratuiError
 
     draft = Draft(recipe)
     try:
         return draft.with_scan(scan(Path(recipe.settings.dataset.path))), "plan"
-    except DatasetError:
+    except LoratuiError:
         return draft, "dataset"

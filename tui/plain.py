@@ -105,7 +105,7 @@ class Wizard:
                 return next_step_for_folder(answer)
             try:
                 found[answer] = scan(folder)
-            except DatasetError as error:
+            except LoratuiError as error:
                 return f"{error} {next_step_for_folder(answer)}"
             except OSError as error:
                 return f"{folder}: {error.strerror}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.dataset import captions, pictures
-from loratui.engine.errors import DatasetError
+from loratui.engine.errors import DatasetError, UsageError
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 """Endings of caption files; where a picture has both, the first counts."""
@@ -100,7 +100,7 @@ class DatasetScan:
 def scan(path: Path) -> DatasetScan:
     """The pictures in `path`: a plain folder, an `N_token class` folder, or a folder of such folders and `reg` folders.
 
-    Raises `DatasetError` for a folder that is missing, unreadable or without a single picture.
+    Raises `DatasetError` for a folder that is missing, unreadable or without a single picture, `UsageError` for a file.
     """
     result, unread = _read(path)
     if not result.training:
@@ -385,7 +385,7 @@ def _resolved(path: Path) -> Path:
     except (OSError, RuntimeError):
         raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of pictures is meant.") from None
     if not root.is_dir():
-        raise DatasetError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {path.parent}.")
+        raise UsageError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {path.parent}.")
     return root
 
 

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
-from loratui.engine.errors import DatasetError
+from loratui.engine.errors import LoratuiError
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
@@ -139,7 +139,7 @@ class PlanScreen(StepScreen):
 def _plan(draft: Draft) -> tuple[Plan | None, str]:
     try:
         plan = draft.plan()
-    except DatasetError as error:
+    except LoratuiError as error:
         return None, str(error)
     return plan, "" if plan else "The folder was not read yet; go back one step."
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from loratui.engine.dataset.scan import DatasetScan, scan, verify, without
-from loratui.engine.errors import DatasetError, ExitCode
+from loratui.engine.errors import DatasetError, ExitCode, LoratuiError
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 48), caption: str | None = None) -> Path:
@@ -206,10 +206,10 @@ def test_refusals_say_what_where_and_what_to_do(tmp_path: Path, kind: str) -> No
         (folder / "b.png").write_text("x")
     if kind == "only regularisation":
         picture(folder / "reg" / "a.png")
-    with pytest.raises(DatasetError) as refusal:
+    with pytest.raises(LoratuiError) as refusal:
         scan(folder)
     error = refusal.value
-    assert error.exit_code == ExitCode.DATASET == 3
+    assert error.exit_code == (ExitCode.USAGE if kind == "file" else ExitCode.DATASET)
     assert str(folder) in error.message
     assert error.remedy
     assert {
