@@ -67,7 +67,8 @@ class TrainingScreen(RunScreen):
     def body(self) -> ComposeResult:
         """Progress, numbers, plot and sample, verdict, log."""
         yield Line("Reading the run …", id="steps")
-        yield Progress(id="progress")
+        with Horizontal(id="progress-row"):
+            yield Progress(id="progress")
         with Horizontal(id="numbers"):
             for name, title in _NUMBERS:
                 with Vertical(classes="number", id=f"number-{name}"):
