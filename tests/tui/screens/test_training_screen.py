@@ -30,7 +30,7 @@ async def test_a_run_is_told_as_it_happens(home: Path, size: tuple[int, int]) ->
             text = await shows(pilot, "180 of 1 800 image-steps", "90 of 900 optimizer steps", "4.0 steps/s", "10 %")
             assert "epoch 1 of 10" in text
             await shows(pilot, "3 min 20 s", "a drawn portrait", "samples/step-000000/00.png", "900 optimizer steps")
-            assert any("⠀" < character <= "⣿" for character in screen_text(pilot.app))
+            await waits(pilot, lambda: any("⠀" < character <= "⣿" for character in screen_text(pilot.app)))
             view = pilot.app.screen.query_one(ThumbnailView)
             await waits(pilot, lambda: view._picture is not None)
             trainer.steps(810)
@@ -137,7 +137,9 @@ async def test_losses_that_are_not_finite_leave_a_gap_and_a_word(home: Path) -> 
         trainer.steps(100)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
             await shows(pilot, "600 of 900 optimizer steps", "not a finite number")
-            cells = pilot.app.screen.query_one(LossPlot)._cells
+            plot = pilot.app.screen.query_one(LossPlot)
+            await waits(pilot, lambda: plot._history is not None and plot._history.last_step == 600)
+            cells = plot._cells
             blank = [all(row[x][0] == " " for row in cells) for x in range(len(cells[0]))]
             assert any(blank[len(blank) // 3 : len(blank) // 2])
             assert not all(blank)
