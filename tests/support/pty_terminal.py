@@ -40,7 +40,7 @@ class Terminal:
         ignore_hangup: bool = False,
     ) -> Terminal:
         """Starts `command` in a terminal of that size."""
-        env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+        env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")}
         env.update({"TERM": "xterm-256color", "COLORTERM": "truecolor", **(environ or {})})
         started = time.monotonic()
         pid, fd = pty.fork()

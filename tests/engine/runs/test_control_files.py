@@ -140,3 +140,9 @@ def test_a_sender_killed_half_way_sends_nothing(run: RunDirectory) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(run.path)], env=env, timeout=30, check=False)
     assert done.returncode == -signal.SIGKILL
     assert control.pending(run) == []
+
+
+def test_commands_of_the_same_millisecond_keep_their_order(run: RunDirectory) -> None:
+    sent = [control.send(run, name) for name in ("sample", "checkpoint") * 20]
+    assert sent == sorted(sent)
+    assert [command.id for command in control.pending(run)] == sent

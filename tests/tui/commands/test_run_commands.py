@@ -75,7 +75,7 @@ def serving(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     )
     wait_for(lambda: list_runs(home) and summarise(only_run(home)).state.step == 5)
     started.send_signal(signal.SIGINT)
-    output, _ = started.communicate(timeout=10)
+    output, _ = started.communicate(timeout=90)
     assert started.returncode == 0
     assert f"loratui attach {only_run(home).name}" in output
     assert lock.is_held(only_run(home).lock)
@@ -129,7 +129,7 @@ def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFi
         (["train", "{tmp}/none", "--preset", "demo"], 3, "none"),
         (["train", "{tmp}/empty", "--preset", "demo"], 3, "empty"),
         (["train", "{tmp}/texts", "--preset", "demo"], 3, "texts"),
-        (["train", "{tmp}/a-file", "--preset", "demo"], 3, "a-file"),
+        (["train", "{tmp}/a-file", "--preset", "demo"], 2, "a-file"),
         (["train", PICTURES], 2, "--preset NAME; there are "),
         (["train", PICTURES, "--preset", "dmeo"], 2, "demo"),
         (["train", "--preset", "demo"], 2, "No folder"),
@@ -269,7 +269,7 @@ def test_a_refused_command_is_two(serving: RunDirectory, capsys: pytest.CaptureF
     (command,) = wait_for(lambda: control.pending(serving))
     with EventLog.open(serving.events) as log:
         control.Inbox(serving, log).acknowledge(command, False, "The base is still loading.")
-    output, _ = answering.communicate(timeout=10)
+    output, _ = answering.communicate(timeout=90)
     assert answering.returncode == 2
     assert json.loads(output)["message"] == "The base is still loading."
 
@@ -282,7 +282,7 @@ def test_attach_shows_how_it_stands_and_follows(serving: RunDirectory, capsys: p
     assert attached.stdout.readline() == f"{serving.name} is running.\n"
     assert attached.stdout.readline().startswith("step 5 of 40 (12 %)")
     assert cli.main(["stop"]) == 0
-    output, _ = attached.communicate(timeout=10)
+    output, _ = attached.communicate(timeout=90)
     assert attached.returncode == 143
     assert "Stopped as asked." in output
     capsys.readouterr()
