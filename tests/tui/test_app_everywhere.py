@@ -67,9 +67,11 @@ def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-async def test_help_names_every_key_of_the_screen(home: Path, context: str) -> None:
-    async with _app(home, context).run_test(notifications=True, size=(120, 50)) as pilot:
-        await shows(pilot, "help")
+async def test_every_screen_fits_the_smallest_size_and_has_its_help(home: Path, context: str) -> None:
+    async with _app(home, context).run_test(notifications=True, size=(60, 20)) as pilot:
+        text = await shows(pilot, "help")
+        assert "needs" not in text
+        await pilot.resize_terminal(120, 50)
         await pilot.press("f1")
         text = await shows(pilot, CONTEXTS[context].title, "esc closes this help")
         for key in keys_of(context):
@@ -91,13 +93,6 @@ async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context:
         await pilot.resize_terminal(80, 24)
         await hides(pilot, "This terminal is")
         assert pilot.app.return_code is None
-
-
-@pytest.mark.parametrize("context", CONTEXTS)
-async def test_the_smallest_size_shows_every_screen(home: Path, context: str) -> None:
-    async with _app(home, context).run_test(notifications=True, size=(60, 20)) as pilot:
-        text = await shows(pilot, "help")
-        assert "needs" not in text
 
 
 async def test_without_colours_nothing_has_one_and_pictures_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from fake_run import FakeTrainer, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from screen_text import paste, screen_text, shows, waits
 
+from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
 from loratui.tui.screens.confirm import ConfirmScreen
@@ -44,8 +44,7 @@ def _harmless(app: LoratuiApp) -> str:
     return text
 
 
-@pytest.mark.parametrize("hostile", CORPUS, ids=range(len(CORPUS)))
-async def test_hostile_events(home: Path, hostile: str) -> None:
+def _run_that_says(home: Path, hostile: str) -> RunDirectory:
     run = make_run(home)
     with FakeTrainer(run) as trainer:
         trainer.start(preset=hostile, device=hostile, base=hostile)
@@ -58,14 +57,23 @@ async def test_hostile_events(home: Path, hostile: str) -> None:
         trainer.log.append("output_written", step=1, epoch=1, path=hostile, bytes=1, final=True)
         trainer.log.append("run_failed_with", exit_code=1, message=hostile, remedy=hostile)
         trainer.finish(hostile, 1, hostile, hostile)
-    async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "✖ failed")
-        pilot.app.tell(hostile)  # type: ignore[attr-defined]
-        pilot.app.push_screen(ConfirmScreen(hostile, hostile, hostile[:40]))
-        await waits(pilot, lambda: isinstance(pilot.app.screen, ConfirmScreen))
-        await pilot.pause(0.2)
-        _harmless(pilot.app)  # type: ignore[arg-type]
-        assert pilot.app.return_code is None
+    return run
+
+
+async def test_hostile_events(home: Path) -> None:
+    runs = {hostile: _run_that_says(home, hostile) for hostile in CORPUS}
+    app = LoratuiApp(home)
+    async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+        for hostile, run in runs.items():
+            app.open("training", run.name)
+            await shows(pilot, run.name, "✖ failed", "✖")
+            app.tell(hostile)
+            app.push_screen(ConfirmScreen(hostile, hostile, hostile[:40]))
+            await waits(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+            await pilot.pause(0.1)
+            _harmless(app)
+            app.pop_screen()
+        assert app.return_code is None
 
 
 async def test_markup_is_shown_as_it_was_written(home: Path) -> None:
@@ -108,18 +116,23 @@ async def test_hostile_file_names_and_captions(home: Path, tmp_path: Path) -> No
         _harmless(pilot.app)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("hostile", CORPUS[:12], ids=range(12))
-async def test_hostile_pastes(home: Path, hostile: str) -> None:
-    draft = Draft().with_preset("demo")
-    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+async def test_hostile_pastes(home: Path) -> None:
+    app = LoratuiApp(home, "dataset", draft=Draft().with_preset("demo"))
+    async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "[2 data set]")
-        await paste(pilot, hostile)
-        await waits(pilot, lambda: bool(pilot.app.screen.query(Field).first().text.strip()))
-        await pilot.pause(0.4)
-        _harmless(pilot.app)  # type: ignore[arg-type]
+        field = app.screen.query(Field).first()
+        for hostile in CORPUS[:12]:
+            field.set("")
+            await paste(pilot, hostile)
+            await waits(pilot, lambda: bool(field.text.strip()))
+            await pilot.pause(0.4)
+            _harmless(app)
+        field.set("")
+        await paste(pilot, "once")
+        await waits(pilot, lambda: field.text == "once")
 
 
-def test_a_paste_is_taken_once() -> None:
+def test_strings_between_contents_are_cleaned_too() -> None:
     assert plain("[b]") == joined("[b]")
     assert plain("\x1b[31m").plain == "␛[31m"
 

@@ -27,14 +27,14 @@ from loratui.tui.widgets.thumbnail import ThumbnailView
 _NUMBERS_EVERY_S = 0.5
 _PLOT_EVERY_S = 1.0
 
-_NUMBERS = (
-    ("smoothed", "loss, smoothed"),
-    ("rate", "rate"),
-    ("left", "time left"),
-    ("lr", "learning rate"),
-    ("norm", "gradient"),
-    ("memory", "GPU memory"),
-)
+_NUMBERS = {
+    "smoothed": "loss, smoothed",
+    "rate": "rate",
+    "left": "time left",
+    "lr": "learning rate",
+    "norm": "gradient",
+    "memory": "GPU memory",
+}
 """Id and title of each number."""
 
 _ASKED = {
@@ -70,10 +70,8 @@ class TrainingScreen(RunScreen):
         with Horizontal(id="progress-row"):
             yield Progress(id="progress")
         with Horizontal(id="numbers"):
-            for name, title in _NUMBERS:
-                with Vertical(classes="number", id=f"number-{name}"):
-                    yield Line(plain(title, "$muted"), classes="number-title")
-                    yield Line("–", id=f"value-{name}", classes="number-value")
+            for name, title in _NUMBERS.items():
+                yield Line(_number(title, "–"), id=f"number-{name}", classes="number")
         with Horizontal(id="middle"):
             with Vertical(id="plot-panel", classes="panel") as panel:
                 panel.border_title = Content("loss")
@@ -177,7 +175,7 @@ class TrainingScreen(RunScreen):
             "memory": f"{state.memory_gib:.1f} GiB" if state.memory_gib else "–",
         }
         for name, value in values.items():
-            self.line(f"value-{name}").say(value)
+            self.line(f"number-{name}").say(_number(_NUMBERS[name], value))
         memory = self.query_one("#number-memory")
         memory.display = state.memory_gib is not None
         self._show_sample()
@@ -259,6 +257,11 @@ def what_to_do(summary: RunSummary) -> str:
     if summary.status in ("paused", "stopped", "interrupted"):
         return "r resumes from the last checkpoint."
     return summary.advice
+
+
+def _number(title: str, value: str) -> Content:
+    """A number under its title."""
+    return Content("\n").join([plain(title, "$muted"), plain(value, "bold")])
 
 
 def _fraction(state: RunState) -> float:
