@@ -223,7 +223,7 @@ class Trainer:
                 self.requests.stop_if_asked()
             batch_losses = self._losses(batch, at.micro_step + number)
             # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
-            (batch_losses.sum() / window.images).backward()  # type: ignore[no-untyped-call]
+            (batch_losses.sum() / window.images).backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             summed += batch_losses.detach().sum()
         limit = settings.training.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))

@@ -146,7 +146,7 @@ class Sd15:
             torch.cuda.empty_cache()
 
     def keep_fewer_activations(self) -> None:
-        self.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]
+        self.denoiser.enable_gradient_checkpointing()  # type: ignore[operator]  # diffusers' own method
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
         """x_t = √ᾱ·x₀ + √(1−ᾱ)·ε with t = ⌊1000·u⌋; the target is ε, or v = √ᾱ·ε − √(1−ᾱ)·x₀.

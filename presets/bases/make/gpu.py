@@ -58,7 +58,7 @@ def capture(step: Callable[[], None], device: torch.device) -> Callable[[], None
     """
     if device.type != "cuda":
         return step
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch gives it no types
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(4):
