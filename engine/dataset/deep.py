@@ -52,11 +52,12 @@ def measure_all(
     detector: str = "",
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    found: Callable[[str, PictureFacts | str], None] | None = None,
 ) -> DeepPass:
     """Measures pictures at a training `resolution` (side of a square, px).
 
     `progress(done, total)` is called in this thread, at most ten times a second and at the end; `cancelled()` is asked as
-    often. `detector` names a face detector as `module:factory`.
+    often. `found(relative, facts)` is called for each picture as it comes, with the reason in place of facts if it is damaged. `detector` names a face detector as `module:factory`.
     """
     images = list(images)
     pending: queue.SimpleQueue[ImageEntry] = queue.SimpleQueue()
@@ -85,6 +86,8 @@ def measure_all(
                 facts[relative] = answer
             elif relative:
                 damaged[relative] = answer
+            if relative and found:
+                found(relative, answer)
             if time.monotonic() - told >= 0.1:
                 told = time.monotonic()
                 if progress:
