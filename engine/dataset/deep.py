@@ -57,7 +57,8 @@ def measure_all(
     """Measures pictures at a training `resolution` (side of a square, px).
 
     `progress(done, total)` is called in this thread, at most ten times a second and at the end; `cancelled()` is asked as
-    often. `found(relative, facts)` is called for each picture as it comes, with the reason in place of facts if it is damaged. `detector` names a face detector as `module:factory`.
+    often. `found(relative, facts)` is called for each picture as it comes, with the reason in place of facts if it is
+    damaged. `detector` names a face detector as `module:factory`.
     """
     images = list(images)
     pending: queue.SimpleQueue[ImageEntry] = queue.SimpleQueue()
