@@ -116,7 +116,9 @@ class TextCache:
         return TextStates({name: t for name, t in tensors.items() if name != "tokens_cut"}, int(tensors["tokens_cut"]))
 
     def _encode(self, caption: str, path: Path) -> TextStates:
-        (states,) = self._family.encode_text([caption])
+        with torch.no_grad():  # one at a time: a caption's states must not depend on what else is in a batch
+            (states,) = self._family.encode_text([caption])
+        states = TextStates({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
         write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
         return states
 

@@ -10,7 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from loratui.engine.dataset.buckets import Bucket, Fit
+from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.dataset.pictures import load_rgb
+from loratui.engine.training.families.base import Framing
 
 
 def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
@@ -23,6 +25,13 @@ def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
         picture = picture.resize((fit.resized_w, fit.resized_h), Image.Resampling.LANCZOS)
     picture = picture.crop((fit.left, fit.top, fit.left + bucket.width, fit.top + bucket.height))
     return to_tensor(picture)
+
+
+def framing_of(entry: LedgerEntry, flip: bool) -> Framing:
+    """Where a training picture comes from; of a mirrored one, where it lies in the mirrored photo."""
+    fit, bucket = entry.fit, entry.bucket
+    left = fit.resized_w - bucket.width - fit.left if flip else fit.left
+    return Framing((entry.width, entry.height), (left, fit.top), (bucket.width, bucket.height))
 
 
 def to_tensor(picture: Image.Image) -> Tensor:

@@ -6,12 +6,16 @@ import threading
 import time
 from typing import Any
 
+from loratui.engine.machine.telemetry import Reading, Sampler, worth_telling
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
 
 HEARTBEAT_AFTER_S = 5.0
 STEPS_A_SECOND = 10.0
 PROGRESS_A_SECOND = 4.0
+MEASURE_EVERY_S = 5.0
+DISK_LOW_GIB, DISK_WELL_GIB = 1.0, 2.0
+"""Below the first the person is told, once until there is as much again as the second."""
 
 
 class Reporter:
@@ -25,6 +29,8 @@ class Reporter:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
+        # Never joined: a broken driver may keep it for minutes, and nothing is lost with it.
+        threading.Thread(target=self._measure, name="telemetry", daemon=True).start()
 
     def close(self) -> None:
         """Ends the heartbeat and writes the last state."""
@@ -62,6 +68,29 @@ class Reporter:
     def warn(self, code: str, message: str, remedy: str = "") -> None:
         """Something that the person should know."""
         self.event("warning", code=code, message=message, remedy=remedy)
+
+    def _measure(self) -> None:
+        """Tells what the machine does: each few seconds where something changes, else each half minute."""
+        sampler = Sampler(self.log.path.parent)
+        told: Reading | None = None
+        told_at = 0.0
+        low = False
+        wait_s = 1.0
+        while not self._ended.wait(wait_s):
+            wait_s = MEASURE_EVERY_S
+            reading, now = sampler.read(), time.monotonic()
+            if self._ended.is_set():
+                break
+            if worth_telling(told, reading, now - told_at):
+                told, told_at = reading, now
+                self.log.append("telemetry", **reading.to_fields())
+            free = reading.disk_free_gib
+            if free is not None and free < DISK_LOW_GIB and not low:
+                low = True
+                self.warn("disk_low", f"Only {free:.1f} GiB are free on the disk of this run.", "Delete what is not needed.")
+            elif free is not None and free > DISK_WELL_GIB:
+                low = False
+        sampler.close()
 
     def _beat(self) -> None:
         while not self._ended.wait(1.0):

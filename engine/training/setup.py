@@ -93,7 +93,7 @@ def load_base(job: Job) -> Family:
         raise UsageError(
             f"{job.settings.base.model}: the base model was not found.", "Was it moved? loratui doctor shows where bases are."
         )
-    return loader(job.settings.base.family)(model, job.settings.base, device=job.device, dtype=job.dtype)
+    return loader(job.settings.base.family)(model, job.settings, device=job.device, dtype=job.dtype)
 
 
 def add_adapter(job: Job, family: Family) -> LoraAdapter:

@@ -22,6 +22,7 @@ from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
+from loratui.engine.training.images import framing_of
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -131,13 +132,9 @@ class Trainer:
 
     def _load(self) -> None:
         job, settings, report = self.job, self.settings, self.report
-        report.phase("loading", f"Loading {settings.base.model}")
         self.family = load_base(job)
         self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
         self.texts = TextCache(job.run.cache, self.family)
-        report.phase("caching", "Encoding pictures")
-        flips = (False, True) if settings.dataset.flip else (False,)
-        self.latents.fill(self.entries, flips, self._caching("pictures"))
         texts = [entry.caption for entry in self.entries if entry.repeats] + prompts_to_encode(self.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
@@ -149,7 +146,12 @@ class Trainer:
                 f"{len(cut)} captions or prompts are longer than the text encoder reads; up to {longest} tokens are cut.",
                 "Put what matters first, or shorten them.",
             )
-        self.family.free_encoders()
+        self.family.free_text_encoders()
+        report.phase("caching", "Encoding pictures")
+        flips = (False, True) if settings.dataset.flip else (False,)
+        self.latents.fill(self.entries, flips, self._caching("pictures"))
+        self.family.free_image_encoder()
+        report.phase("loading", f"Loading {settings.base.model}")
         if settings.memory.gradient_checkpointing == "on":
             self.family.keep_fewer_activations()
         self.adapter = add_adapter(job, self.family)
@@ -262,9 +264,9 @@ class Trainer:
         training, seed = settings.training, settings.training.seed
         entries = [self.entries[i] for i in batch]
         chance = torch.rand(2, len(batch), generator=noise.generator(seed, "data", micro_step)).tolist()
-        chosen = [
-            self.latents.get(entry, settings.dataset.flip and u < 0.5) for entry, u in zip(entries, chance[0], strict=True)
-        ]
+        flips = [settings.dataset.flip and u < 0.5 for u in chance[0]]
+        chosen = [self.latents.get(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
+        framing = [framing_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
         texts = [
             self.texts.get("" if u < settings.dataset.caption_dropout else entry.caption)
             for entry, u in zip(entries, chance[1], strict=True)
@@ -280,7 +282,7 @@ class Trainer:
         with torch.autocast(
             device.type, dtype=self.job.dtype, enabled=device.type == "cuda" and self.job.dtype != torch.float32
         ):
-            prediction = self.family.predict(noised.model_input, noised.timesteps, texts)
+            prediction = self.family.predict(noised.model_input, noised.timesteps, texts, framing)
         value = losses.per_sample_loss(prediction, noised.target, kind=training.loss, huber_c=training.huber_c)
         if noised.snr is not None:
             if training.min_snr_gamma:

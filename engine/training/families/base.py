@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from loratui.engine.formats.kohya import KohyaNames
 from loratui.engine.training.losses import Prediction
-from loratui.presets.schema import Base
+from loratui.presets.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,28 @@ class Latents:
 
 @dataclass(frozen=True)
 class TextStates:
-    """What the denoiser gets of a caption: named tensors without a batch dimension, fp32."""
+    """What the denoiser gets of a caption: named tensors without a batch dimension, in the format that the encoder computes in."""
 
     tensors: Mapping[str, Tensor]
     tokens_cut: int
     """Content tokens that did not fit into the encoder's window."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where a training picture comes from within its photo, px, as (width, height) and (left, top). Some bases are told of it."""
+
+    original: tuple[int, int]
+    """Of the file, upright."""
+    crop: tuple[int, int]
+    """In the photo as it was scaled for its bucket."""
+    target: tuple[int, int]
+    """The training picture itself."""
+
+    @classmethod
+    def whole(cls, width: int, height: int) -> Framing:
+        """A picture that is not cut from anything, as samples are."""
+        return cls((width, height), (0, 0), (width, height))
 
 
 @dataclass(frozen=True)
@@ -45,8 +62,10 @@ class Noised:
     """(B,) in the unit that the denoiser expects."""
     target: Tensor
     """(B, C, h, w) fp32: what the denoiser should predict."""
-    snr: Tensor | None
-    """(B,) signal-to-noise ratio, or None where the idea does not apply."""
+    snr: Tensor | None = None
+    """(B,) signal-to-noise ratio of a diffusion model; None for flow matching."""
+    sigma: Tensor | None = None
+    """(B,) share of noise in the input of a flow-matching model, 0 to 1; None for diffusion."""
 
 
 @dataclass(frozen=True)
@@ -63,28 +82,46 @@ class SamplePlan:
 
 
 class Family(Protocol):
-    """A loaded base model. Methods run without gradients unless they say otherwise."""
+    """A base model. Each part is loaded when it is first needed, so that no more than what is at work lies in memory.
 
-    denoiser: nn.Module
-    """What the LoRA is put on; frozen."""
+    Methods run without gradients unless they say otherwise.
+    """
+
     prediction: Prediction
     file_facts: FileFacts
     device: torch.device
+    latent_channels: int
+    size_step: int
+    """Sides of a picture are multiples of this, px."""
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """What the LoRA is put on; frozen."""
+        ...
+
+    @property
+    def text_encoders(self) -> Mapping[str, nn.Module]:
+        """The text encoders that a LoRA may train too, by the name of their part; frozen."""
+        ...
 
     def fingerprints(self) -> tuple[str, str]:
-        """SHA-256 of all that makes latents and of all that makes text states, for cache keys. Ask before the encoders are freed."""
+        """SHA-256 of all that makes latents and of all that makes text states, for cache keys. Loads no part."""
         ...
 
     def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
-        """The text states of each caption, on the CPU."""
+        """The text states of each caption, on the device, with gradients where they are enabled."""
         ...
 
     def encode_image(self, pixels: Tensor) -> Latents:
         """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
         ...
 
-    def free_encoders(self) -> None:
-        """Forgets the text encoder and the VAE's encoder; encoding is over."""
+    def free_text_encoders(self) -> None:
+        """Forgets the text encoders; they are loaded again if they are needed again."""
+        ...
+
+    def free_image_encoder(self) -> None:
+        """Forgets what only `encode_image` needs; it is loaded again if it is needed again."""
         ...
 
     def keep_fewer_activations(self) -> None:
@@ -95,8 +132,8 @@ class Family(Protocol):
         """A training input from (B, C, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
         ...
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, text: Sequence[TextStates]) -> Tensor:
-        """The denoiser's prediction, with gradients where they are enabled."""
+    def predict(self, model_input: Tensor, timesteps: Tensor, text: Sequence[TextStates], framing: Sequence[Framing]) -> Tensor:
+        """The denoiser's prediction (B, C, h, w), with gradients where they are enabled."""
         ...
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
@@ -122,6 +159,6 @@ class FileFacts:
 
 
 class FamilyLoader(Protocol):
-    """Loads a base of one family."""
+    """Makes the family of a base; its parts are loaded later."""
 
-    def __call__(self, model: Path, base: Base, *, device: torch.device, dtype: torch.dtype) -> Family: ...
+    def __call__(self, model: Path, settings: Settings, *, device: torch.device, dtype: torch.dtype) -> Family: ...

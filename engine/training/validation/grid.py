@@ -37,7 +37,7 @@ def _make_grid(job: Job, report: Reporter, requests: Requests) -> None:
     family = load_base(job)
     texts = TextCache(run.cache, family)
     texts.fill(prompts_to_encode(prompts), (settings.base.clip_skip,), lambda *_: requests.stop_if_asked())
-    family.free_encoders()
+    family.free_text_encoders()
     adapter = add_adapter(job, family)
     read_lora_file(run.output / lora, family, adapter)
     cells = [

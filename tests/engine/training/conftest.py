@@ -15,7 +15,7 @@ from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.training.families.sd15 import Sd15, load
-from loratui.presets.schema import Base
+from loratui.presets.schema import Settings
 
 torch.set_num_threads(1)
 
@@ -84,7 +84,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def family(base_folder: Path) -> Sd15:
     """The random base, loaded anew for each test, since adapters change it."""
-    loaded = load(base_folder, Base(), device=torch.device("cpu"), dtype=torch.float32)
+    loaded = load(base_folder, Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(loaded, Sd15)
     return loaded
 

@@ -9,10 +9,11 @@ import torch
 
 from loratui.engine.errors import UsageError
 from loratui.engine.training.adapters import LoraAdapter, add_lora
-from loratui.engine.training.families.base import TextStates
+from loratui.engine.training.families.base import Framing, TextStates
 from loratui.engine.training.families.sd15 import Sd15
 from loratui.presets.schema import Adapter
 
+WHOLE = Framing.whole(64, 64)
 ADAPTER = Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv")
 
 
@@ -31,7 +32,7 @@ def move(adapter: LoraAdapter) -> None:
 def run(family: Sd15) -> torch.Tensor:
     text = TextStates({"states": torch.ones(77, 16)}, 0)
     with torch.no_grad():
-        return family.predict(torch.linspace(-1, 1, 256).view(1, 4, 8, 8), torch.tensor([300]), [text])
+        return family.predict(torch.linspace(-1, 1, 256).view(1, 4, 8, 8), torch.tensor([300]), [text], [WHOLE])
 
 
 def frozen_hash(family: Sd15, adapter: LoraAdapter) -> str:
@@ -88,13 +89,13 @@ def test_strength_0_is_the_base_bit_for_bit_and_the_way_back_is_whole(family: Sd
 
 def test_the_starting_values_depend_on_the_seed_alone(family: Sd15, base_folder) -> None:
     from loratui.engine.training.families.sd15 import load
-    from loratui.presets.schema import Base
+    from loratui.presets.schema import Settings
 
     torch.manual_seed(123)
     state = torch.get_rng_state()
     first = put(family, seed=1).state()
     assert torch.equal(state, torch.get_rng_state())
-    second_family = load(base_folder, Base(), device=torch.device("cpu"), dtype=torch.float32)
+    second_family = load(base_folder, Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(second_family, Sd15)
     second = put(second_family, seed=1).state()
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -123,7 +124,7 @@ def test_training_moves_every_layer_of_the_lora_and_nothing_else(family: Sd15) -
     optimizer = torch.optim.AdamW(adapter.parameters.values(), lr=1e-2)
     text = TextStates({"states": torch.randn(77, 16)}, 0)
     for step in range(3):
-        prediction = family.predict(torch.randn(2, 4, 8, 8), torch.tensor([10, 900 - step]), [text, text])
+        prediction = family.predict(torch.randn(2, 4, 8, 8), torch.tensor([10, 900 - step]), [text, text], [WHOLE, WHOLE])
         (prediction - 1).square().mean().backward()
         assert all(value.grad is not None for value in adapter.parameters.values())
         optimizer.step()

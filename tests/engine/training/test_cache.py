@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.families.sd15 import Sd15, load
-from loratui.presets.schema import Base
+from loratui.presets.schema import Settings
 
 
 @pytest.fixture
@@ -36,12 +40,21 @@ def texts(folder: Path, family: Sd15, caption: str, skip: int = 1) -> TextCache:
     return cache
 
 
-def other(base_folder: Path, change: Callable[[Sd15], object]) -> Sd15:
-    family = load(base_folder, Base(), device=torch.device("cpu"), dtype=torch.float32)
+def other(base_folder: Path, place: Path, file: str = "", change: Callable[[Any], Any] = lambda content: content) -> Sd15:
+    """The base again, at another place; with `change` made to the content of one of its files."""
+    shutil.copytree(base_folder, place)
+    if file.endswith(".safetensors"):
+        save_file(change(load_file(place / file)), place / file)
+    elif file:
+        (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
+    family = load(place, Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(family, Sd15)
-    with torch.no_grad():
-        change(family)
     return family
+
+
+def first_value_moved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors[min(tensors)].view(-1)[0].add_(1e-3)
+    return tensors
 
 
 def test_latents_are_encoded_once_and_anew_for_all_that_changes_them(
@@ -53,24 +66,25 @@ def test_latents_are_encoded_once_and_anew_for_all_that_changes_them(
     family.encode_image = None  # type: ignore[method-assign,assignment]
     latents(folder, family, entry)
 
-    def vae(one: Sd15) -> None:
-        next(one._vae.parameters()).view(-1)[0].add_(1e-3)
-
+    same = other(base_folder, tmp_path / "same")
+    vae = other(base_folder, tmp_path / "vae", "vae/diffusion_pytorch_model.safetensors", first_value_moved)
+    scale = other(base_folder, tmp_path / "scale", "vae/config.json", lambda config: {**config, "scaling_factor": 0.13})
     changes: list[tuple[Sd15, LedgerEntry, Sequence[bool]]] = [
-        (other(base_folder, lambda _: None), entry, (True,)),
-        (other(base_folder, lambda _: None), replace(entry, bucket=replace(entry.bucket, width=56)), (False,)),
-        (other(base_folder, lambda _: None), replace(entry, fit=replace(entry.fit, resized_w=72, left=4)), (False,)),
-        (other(base_folder, vae), entry, (False,)),
-        (other(base_folder, lambda one: setattr(one, "_scaling", 0.13)), entry, (False,)),
+        (same, entry, (True,)),
+        (same, replace(entry, bucket=replace(entry.bucket, width=56)), (False,)),
+        (same, replace(entry, fit=replace(entry.fit, resized_w=72, left=4)), (False,)),
+        (vae, entry, (False,)),
+        (scale, entry, (False,)),
     ]
     for number, (made_by, changed, flips) in enumerate(changes, 2):
         latents(folder, made_by, changed, flips)
         assert len(list(folder.iterdir())) == number
 
 
-def rename_a_token(family: Sd15) -> None:
-    words = {f"{word}?" if word == "q" else word: number for word, number in family._tokenizer.get_vocab().items()}
-    family._tokenizer.get_vocab = lambda: words
+def rename_a_token(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    words = tokenizer["model"]["vocab"]
+    words["q?"] = words.pop("q")
+    return tokenizer
 
 
 def test_text_states_are_encoded_once_and_anew_for_all_that_changes_them(
@@ -80,11 +94,12 @@ def test_text_states_are_encoded_once_and_anew_for_all_that_changes_them(
     texts(folder, family, "a fox")
     family.encode_text = None  # type: ignore[method-assign,assignment]
     texts(folder, family, "a fox")
-    same = other(base_folder, lambda _: None)
+    same = other(base_folder, tmp_path / "same")
+    texts(folder, same, "a fox")
     texts(folder, same, "a dog")
     texts(folder, same, "a fox", skip=2)
-    texts(folder, other(base_folder, lambda one: next(one._encoder.parameters()).view(-1)[0].add_(1e-3)), "a fox")
-    texts(folder, other(base_folder, rename_a_token), "a fox")
+    texts(folder, other(base_folder, tmp_path / "encoder", "text_encoder/model.safetensors", first_value_moved), "a fox")
+    texts(folder, other(base_folder, tmp_path / "tokenizer", "tokenizer/tokenizer.json", rename_a_token), "a fox")
     assert len(list(folder.iterdir())) == 5
 
 

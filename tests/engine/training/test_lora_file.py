@@ -20,7 +20,7 @@ from loratui.engine.training.adapters import LoraAdapter, add_lora
 from loratui.engine.training.families.base import TextStates
 from loratui.engine.training.families.sd15 import Sd15, load
 from loratui.engine.training.lora_file import effect, facts_of, file_tensors, read_lora_file, write_lora_file
-from loratui.presets.schema import Adapter, Base, Settings
+from loratui.presets.schema import Adapter, Settings
 
 SETTINGS = replace(Settings(), adapter=Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv"))
 
@@ -105,7 +105,7 @@ def test_an_independent_reader_of_the_kohya_names_sees_the_same_change(family: S
     adapter = trained(family)
     own = output(family.denoiser, family)
     tensors = load_file(write(family, adapter, tmp_path / "lora.safetensors"))
-    plain = load(family_folder(family), Base(), device=torch.device("cpu"), dtype=torch.float32).denoiser
+    plain = load(family_folder(family), Settings(), device=torch.device("cpu"), dtype=torch.float32).denoiser
     used = set()
     with torch.no_grad():
         for name, module in plain.named_modules():
@@ -120,7 +120,7 @@ def test_an_independent_reader_of_the_kohya_names_sees_the_same_change(family: S
 
 
 def family_folder(family: Sd15) -> Path:
-    return Path(family._vae.config._name_or_path)
+    return Path(family._parts["vae"].config._name_or_path)
 
 
 def test_fp16_keeps_the_effect(family: Sd15, base_folder: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_effect_is_the_norm_of_the_change_and_0_for_a_new_lora(family: Sd15)
 
 def test_a_file_of_other_layers_is_refused(family: Sd15, base_folder: Path, tmp_path: Path) -> None:
     path = write(family, trained(family), tmp_path / "lora.safetensors")
-    other = load(base_folder, Base(), device=torch.device("cpu"), dtype=torch.float32)
+    other = load(base_folder, Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(other, Sd15)
     narrow = trained(other, replace(SETTINGS, adapter=Adapter(rank=4, alpha=2.0, targets="attention")))
     with pytest.raises(UsageError, match="did not train"):

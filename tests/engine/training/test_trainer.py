@@ -373,9 +373,9 @@ def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
             predict = trainer.family.predict
             caption_of = {id(states): caption for caption, states in trainer.texts._known.items()}
 
-            def predicted(model_input, timesteps, text):  # type: ignore[no-untyped-def]
+            def predicted(model_input, timesteps, text, framing):  # type: ignore[no-untyped-def]
                 seen.extend(caption_of[id(one)] for one in text)
-                return predict(model_input, timesteps, text)
+                return predict(model_input, timesteps, text, framing)
 
             trainer.family.predict = predicted  # type: ignore[method-assign]
             with torch.no_grad():

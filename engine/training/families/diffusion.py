@@ -1,0 +1,87 @@
+"""DDPM noise and its sampling, which SD1.5 and SDXL share: x_t = √ᾱ_t·x₀ + √(1−ᾱ_t)·ε over 1000 steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loratui.engine.errors import UsageError
+from loratui.engine.training.families.base import Noised, SamplePlan
+from loratui.engine.training.losses import Prediction
+from loratui.engine.training.noise import generator
+from loratui.presets.schema import Base
+
+_STORED: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+"""(2B, C, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompt."""
+
+
+class Diffusion:
+    """The schedule of one base, and what its denoiser predicts."""
+
+    def __init__(self, scheduler: Any, base: Base) -> None:
+        """`scheduler` is the base's `DDPMScheduler`. Raises `UsageError` for a prediction that cannot be trained."""
+        stored = _STORED.get(scheduler.config.prediction_type)
+        prediction = stored if base.prediction == "auto" else base.prediction
+        if prediction is None:
+            raise UsageError(f"The base predicts {scheduler.config.prediction_type!r}, which cannot be trained.")
+        self.prediction: Prediction = prediction
+        # The recipe may overrule what the base says of itself; samples must be made as it was trained.
+        self._config = dict(scheduler.config) | {"prediction_type": next(k for k, v in _STORED.items() if v == prediction)}
+        self._alphas_cumprod = scheduler.alphas_cumprod.double()
+        if prediction == "epsilon" and float(self._alphas_cumprod[-1]) == 0.0:
+            raise UsageError(
+                "The base's schedule ends in pure noise (zero terminal SNR), from which noise cannot be predicted.",
+                "Set base.prediction to v, if it is a v-prediction model.",
+            )
+
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+        """t = ⌊1000·u⌋; the target is ε, or v = √ᾱ·ε − √(1−ᾱ)·x₀.
+
+        Sources: Ho et al., "Denoising Diffusion Probabilistic Models", 2020; Salimans and Ho, "Progressive Distillation", 2022.
+        """
+        steps = len(self._alphas_cumprod)
+        timesteps = (uniform.double().cpu() * steps).long().clamp(max=steps - 1)
+        kept = self._alphas_cumprod[timesteps]
+        shape = (-1, *(1 for _ in latents.shape[1:]))
+        signal = kept.sqrt().float().view(shape).to(latents.device)
+        spread = (1 - kept).sqrt().float().view(shape).to(latents.device)
+        target = noise if self.prediction == "epsilon" else signal * noise - spread * latents
+        snr = (kept / (1 - kept)).float().to(latents.device)
+        return Noised(signal * latents + spread * noise, timesteps.to(latents.device), target, snr=snr)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        plan: SamplePlan,
+        shape: tuple[int, int, int, int],
+        device: torch.device,
+        denoise: Denoise,
+        on_step: Callable[[int, int], None],
+    ) -> Tensor:
+        """Latents of `shape` (1, C, h, w) by DPM-Solver++ 2M with classifier-free guidance.
+
+        The noise is drawn on the CPU, so that a seed means the same everywhere. Without guidance, `denoise` gets one half only.
+        """
+        from diffusers import DPMSolverMultistepScheduler
+
+        # A scheduler of its own: set_timesteps would shrink the table that training draws from.
+        scheduler = DPMSolverMultistepScheduler.from_config(self._config)
+        scheduler.set_timesteps(plan.steps)
+        latents = torch.randn(shape, generator=generator(plan.seed, "sample")) * scheduler.init_noise_sigma
+        latents = latents.to(device)
+        copies = 1 if plan.guidance == 1.0 else 2
+        for done, timestep in enumerate(scheduler.timesteps, 1):
+            model_input = scheduler.scale_model_input(latents.expand(copies, -1, -1, -1), timestep)
+            prediction = denoise(model_input, timestep.expand(copies).to(device)).float()
+            if copies == 2:
+                negative, positive = prediction.chunk(2)
+                prediction = negative + plan.guidance * (positive - negative)
+            latents = scheduler.step(prediction, timestep, latents).prev_sample
+            on_step(done, plan.steps)
+        assert isinstance(latents, Tensor)
+        return latents

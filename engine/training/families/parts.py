@@ -1,0 +1,63 @@
+"""The parts of a base model, each loaded when it is first asked for, frozen, and forgotten when its work is done."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.errors import NotFiniteError
+
+
+class Parts:
+    """Loads parts by name onto one device."""
+
+    def __init__(self, loaders: Mapping[str, Callable[[], nn.Module]], device: torch.device) -> None:
+        self._loaders = dict(loaders)
+        self._device = device
+        self._loaded: dict[str, nn.Module] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """The part, loaded now if it is not there: on the device, in evaluation mode, without gradients.
+
+        Raises what its loader raises; `UsageError` for a file that cannot be used.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._loaders[name]().to(self._device).eval().requires_grad_(False)
+        return self._loaded[name]
+
+    def is_loaded(self, name: str) -> bool:
+        """Whether the part lies in memory."""
+        return name in self._loaded
+
+    def free(self, *names: str) -> None:
+        """Forgets these parts; asked for again, they are loaded again."""
+        for name in names:
+            self._loaded.pop(name, None)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def fingerprint(files: Iterable[Path], *settings: object) -> str:
+    """SHA-256 of the content of `files`, in the order of their paths, and of `settings`."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in sorted(files):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """All files in a folder and below it."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def finite(tensor: Tensor, what: str) -> Tensor:
+    """`tensor` itself. Raises `NotFiniteError` if a value of it is not finite."""
+    if not bool(torch.isfinite(tensor).all()):
+        raise NotFiniteError(f"The base model made {what} that are not finite.", "Its file may be damaged; load it anew.")
+    return tensor
