@@ -25,11 +25,13 @@ COMMANDS: dict[str, str] = {
     "stop": "save a checkpoint and the LoRA file and end",
     "sample": "make the sample pictures after this step",
     "checkpoint": "save a checkpoint after this step",
+    "stop_after_epoch": "stop when this epoch is complete; with the argument `cancel`, do not",
+    "set_samples": "use other `prompts` for the samples, or another interval, `every_image_steps`, from the next samples on",
 }
 """Every command and its meaning."""
 
 _LARGEST = 65_536
-_FILE = re.compile(r"([0-9a-f]{16})-([a-z]{1,32})\.json")
+_FILE = re.compile(r"([0-9a-f]{16})-([a-z_]{1,32})\.json")
 
 
 @dataclass(frozen=True, slots=True)

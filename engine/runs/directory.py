@@ -67,6 +67,11 @@ class RunDirectory:
         return self.path / "state.json"
 
     @property
+    def changes(self) -> Path:
+        """What a person changed while the run trains."""
+        return self.path / "changes.json"
+
+    @property
     def lock(self) -> Path:
         """The file that is locked while the run is alive."""
         return self.path / "run.lock"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import threading
 import time
 import zlib
@@ -33,12 +34,21 @@ EVENT_TYPES: dict[str, str] = {
     "warning": "something that a person should know, with a remedy",
     "heartbeat": "nothing else happened for some seconds, but the trainer lives",
     "command_acknowledged": "a command was carried out or refused",
+    "changes_in_force": "what a person changed while the run trains",
+    "telemetry": "what the machine does meanwhile",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",
     "run_finished": "the last word on a run",
 }
 """Every type of event, with its meaning; docs/design.md lists the fields."""
+
+FREQUENT_TYPES = ("step", "progress", "heartbeat", "telemetry")
+"""The types of which there are so many that a glance at the past passes most of them over."""
+
+_FREQUENT = re.compile(b'"type":"(?:%s)"' % b"|".join(name.encode() for name in FREQUENT_TYPES))
+_TYPE_WITHIN = 96
+"""Bytes at the start of a line within which its type stands."""
 
 _OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
@@ -116,6 +126,11 @@ class EventLog:
             if self._lost:
                 self._report_lost()
             return self._append(type, fields, durable)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     @property
     def quiet_s(self) -> float:
@@ -221,6 +236,41 @@ def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventB
         return EventBatch((), offset + len(data), 1) if len(data) >= _LONGEST_LINE else EventBatch((), offset, 0)
     events, skipped = _decode_lines(data[:end])
     return EventBatch(events, offset + end, skipped)
+
+
+def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 22) -> EventBatch:
+    """As `read_events`, but of the frequent types (`FREQUENT_TYPES`) only each `keep_every`th event: a long past at a glance.
+
+    What is passed over is not checked, so that `skipped` counts the bad lines among the others. The last frequent event
+    of the read is always kept.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            data = file.read(max_bytes)
+    except FileNotFoundError:
+        return EventBatch((), offset, 0)
+    end = data.rfind(b"\n") + 1
+    if end == 0:
+        return read_events(path, offset, max_bytes)
+    kept: list[bytes] = []
+    passed = b""
+    frequent = 0
+    for line in data[:end].split(b"\n"):
+        if not _FREQUENT.search(line, 0, _TYPE_WITHIN):
+            if line:
+                kept.append(line)
+            continue
+        frequent += 1
+        passed = line
+        if frequent % keep_every == 0:
+            kept.append(line)
+            passed = b""
+    if passed:
+        kept.append(passed)
+    events = [event for event in map(decode, kept) if event is not None]
+    # The last frequent one was put behind rarer ones that came after it.
+    return EventBatch(tuple(sorted(events, key=lambda event: event.seq)), offset + end, len(kept) - len(events))
 
 
 def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:

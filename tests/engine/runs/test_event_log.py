@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loratui.engine.errors import DiskError
-from loratui.engine.runs.events import EVENT_TYPES, EventLog, decode, encode, last_events, read_events
+from loratui.engine.runs.events import EVENT_TYPES, EventLog, decode, encode, last_events, read_events, skim_events
 
 names = st.from_regex(r"[a-z][a-z_]{0,12}", fullmatch=True).filter(
     lambda n: n not in ("v", "seq", "ts", "type", "crc", "not_finite", "durable", "self")
@@ -266,3 +266,45 @@ def test_quiet_time_starts_anew_with_each_event(tmp_path: Path, monkeypatch: pyt
         assert log.quiet_s == 7.0
         log.append("heartbeat", phase="training")
         assert log.quiet_s == 0.0
+
+
+def test_a_glance_at_a_long_past_keeps_all_that_is_rare_and_the_last_step(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog.open(path) as log:
+        for step in range(1, 1001):
+            log.append("step", step=step, loss=0.1)
+            if step % 100 == 0:
+                log.append("epoch_finished", epoch=step // 100, step=step, loss=0.1)
+    with path.open("ab") as file:
+        file.write(b"rubbish\n")
+    batch = skim_events(path, 0, 50)
+    assert batch.offset == path.stat().st_size
+    assert batch.skipped == 1
+    steps = [event.get("step") for event in batch.events if event.type == "step"]
+    assert steps == list(range(50, 1001, 50))
+    assert [event.get("epoch") for event in batch.events if event.type == "epoch_finished"] == list(range(1, 11))
+    assert [event.seq for event in batch.events] == sorted(event.seq for event in batch.events)
+
+
+def test_a_glance_in_small_reads_loses_nothing_and_waits_for_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog.open(path) as log:
+        for step in range(1, 301):
+            log.append("step", step=step)
+            log.append("sample_written", step=step, path=f"samples/{step}.png")
+    with path.open("ab") as file:
+        file.write(b'{"v":1,"seq":601')
+    offset, samples = 0, 0
+    while (batch := skim_events(path, offset, 7, max_bytes=1000)).offset != offset:
+        offset = batch.offset
+        samples += sum(event.type == "sample_written" for event in batch.events)
+    assert samples == 300
+    assert offset < path.stat().st_size
+
+
+def test_a_glance_steps_over_a_line_without_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"x" * (3 << 20))
+    batch = skim_events(path, 0, 10, max_bytes=1 << 20)
+    assert batch.skipped == 1
+    assert batch.offset > 0

@@ -1,0 +1,102 @@
+"""What a person changed while the run trains: other samples, an end after this epoch. Kept in the run, so that a restart knows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loratui.engine.runs import durable
+from loratui.engine.runs.directory import RunDirectory
+
+FORMAT = 1
+MOST_PROMPTS = 16
+"""Samples cost time at each turn; more than that is a grid, which comes after the training."""
+LONGEST_PROMPT = 1000
+LARGEST_INTERVAL = 1_000_000_000
+_LARGEST_FILE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is in force instead of the recipe; None where the recipe still holds."""
+
+    prompts: tuple[str, ...] | None = None
+    """Sample prompts, with their placeholders."""
+    every_image_steps: int | None = None
+    """Image-steps between samples; 0: once an epoch."""
+    stop_after_epoch: int | None = None
+    """The run ends with this epoch. Forgotten when the run ends, however it ends."""
+
+    def to_fields(self) -> dict[str, Any]:
+        """The fields of the event `changes_in_force`."""
+        return {
+            "prompts": None if self.prompts is None else list(self.prompts),
+            "every_image_steps": self.every_image_steps,
+            "stop_after_epoch": self.stop_after_epoch,
+        }
+
+
+class ChangeError(ValueError):
+    """A change that cannot be made; the text is for the person."""
+
+
+def read(run: RunDirectory) -> Changes:
+    """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
+    try:
+        with run.changes.open("rb") as file:
+            body = json.loads(file.read(_LARGEST_FILE))
+    except (OSError, ValueError, RecursionError):
+        return Changes()
+    if not isinstance(body, dict) or body.get("v") != FORMAT:
+        return Changes()
+    found = Changes()
+    for name in ("prompts", "every_image_steps"):
+        try:
+            found = with_samples(found, {name: body.get(name)})
+        except ChangeError:
+            continue
+    epoch = body.get("stop_after_epoch")
+    return replace(found, stop_after_epoch=epoch if _is_whole(epoch) and epoch > 0 else None)
+
+
+def write(run: RunDirectory, changes: Changes) -> None:
+    """Keeps them. Raises `DiskError`."""
+    durable.write_json(run.changes, {"v": FORMAT, **changes.to_fields()})
+
+
+def forget_the_end(run: RunDirectory) -> None:
+    """The run has ended or begins anew: an end after some epoch was meant for before. Raises `DiskError`."""
+    changes = read(run)
+    if changes.stop_after_epoch is not None:
+        write(run, replace(changes, stop_after_epoch=None))
+
+
+def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
+    """`before` with the arguments of the command `set_samples`: `prompts` and `every_image_steps`, either may be missing.
+
+    Raises `ChangeError` for what cannot be sampled.
+    """
+    prompts, every = args.get("prompts"), args.get("every_image_steps")
+    after = before
+    if prompts is not None:
+        if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise ChangeError("The prompts must be a list of texts.")
+        kept = tuple(prompt.strip() for prompt in prompts if prompt.strip())
+        if not kept:
+            raise ChangeError("There must be at least one prompt.")
+        if len(kept) > MOST_PROMPTS:
+            raise ChangeError(f"{len(kept)} prompts are too many; {MOST_PROMPTS} is the most while training.")
+        if any(len(prompt) > LONGEST_PROMPT for prompt in kept):
+            raise ChangeError(f"A prompt may have {LONGEST_PROMPT} characters.")
+        after = replace(after, prompts=kept)
+    if every is not None:
+        if not _is_whole(every) or not 0 <= every <= LARGEST_INTERVAL:
+            raise ChangeError(f"The interval must be a number of image-steps from 0 (once an epoch) to {LARGEST_INTERVAL}.")
+        after = replace(after, every_image_steps=every)
+    return after
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
