@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 64_000_000
 """Larger pictures are refused from their header: decoding them could take all memory."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 _CACHED = 200
 
 _decoding = threading.Lock()

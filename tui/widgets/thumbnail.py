@@ -82,7 +82,7 @@ class ThumbnailView(Widget):
         if not top <= y < top + picture.height // 2:
             return Strip.blank(width, self.rich_style)
         left = max(0, (width - picture.width) // 2)
-        segments = [Segment(" " * left, self.rich_style), *_half_blocks(picture, y - top)]
+        segments = [Segment(" " * left, self.rich_style), *half_blocks(picture, y - top)]
         return Strip(segments).adjust_cell_length(width, self.rich_style)
 
     def _words(self) -> list[str]:
@@ -110,7 +110,8 @@ class ThumbnailView(Widget):
             self.post_message(self.Decoded(path, picture, problem))
 
 
-def _half_blocks(picture: Thumbnail, y: int) -> list[Segment]:
+def half_blocks(picture: Thumbnail, y: int) -> list[Segment]:
+    """Line `y` of a picture in half blocks."""
     segments: list[Segment] = []
     run, colours = 0, None
     for cell in picture.row(y):

@@ -1,0 +1,107 @@
+"""Which remedy one key applies to a finding: remedies of pictures, edits of captions, or another setting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loratui.engine.dataset import caption_edits, caption_words, remedies
+from loratui.engine.dataset.findings import Finding
+from loratui.engine.dataset.remedies import Kind, Remedy
+from loratui.presets.schema import Settings
+from loratui.tui import text
+from loratui.tui.preparation import Preparation
+
+VERBS: Mapping[Kind, str] = {
+    "rotate": "turn {} upright",
+    "convert": "convert {} to plain sRGB",
+    "flatten": "lay {} on a plain background",
+    "mirror": "mirror {}",
+    "crop": "crop {} around the subject",
+    "shrink": f"shrink {{}} to {remedies.LARGEST_PX} px",
+    "leave_out": "leave {} out",
+}
+
+
+@dataclass(frozen=True)
+class Mend:
+    """What would be done about a finding. It is shown before it is chosen, and undone by one key."""
+
+    label: str
+    """What will be done, beginning with a verb in lower case."""
+    remedies: tuple[Remedy, ...] = ()
+    captions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Dotted keys of the recipe -> new values."""
+
+
+def mend_for(finding: Finding, prepared: Preparation, settings: Settings) -> Mend | None:
+    """What one key does about `finding`; None where only the person can."""
+    return _of_pictures(finding, prepared) or _of_captions(finding, prepared, settings) or _of_settings(finding, settings)
+
+
+def is_mended(finding: Finding, prepared: Preparation) -> bool:
+    """Whether everything that can be done about the pictures of a finding is chosen already."""
+    wanted = remedies.proposed([finding], prepared.sound, prepared.facts)
+    return bool(wanted) and all(prepared.has(r.kind, r.relative) for r in wanted)
+
+
+def _of_pictures(finding: Finding, prepared: Preparation) -> Mend | None:
+    wanted = remedies.proposed([finding], prepared.sound, prepared.facts)
+    missing = tuple(r for r in wanted if not prepared.has(r.kind, r.relative) and r.relative not in prepared.left_out)
+    if not missing:
+        return None
+    counts = Counter(remedy.kind for remedy in missing)
+    said = [VERBS[kind].format(text.count(counts[kind], "picture")) for kind in remedies.ORDER if counts[kind]]
+    return Mend(", ".join(said), remedies=missing)
+
+
+def _of_captions(finding: Finding, prepared: Preparation, settings: Settings) -> Mend | None:
+    edit = _edits(settings).get(finding.id)
+    if edit is None:
+        return None
+    words, change = edit
+    now = {name: prepared.caption(name) for name in finding.files if name in prepared.names}
+    changed = caption_edits.changes({name: caption for name, caption in now.items() if caption}, change)
+    if not changed:
+        return None
+    return Mend(f"{words} in {text.count(len(changed), 'caption')}", captions=changed)
+
+
+def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
+    trigger, class_word = settings.dataset.trigger.strip(), settings.dataset.class_word.strip()
+    first = (f'put "{trigger}" first', lambda caption: caption_edits.trigger_first(caption, trigger))
+    return {
+        "trigger_missing": first,
+        "trigger_not_first": first,
+        "trigger_spelling": (
+            f'spell "{trigger}" the same',
+            lambda caption: caption_edits.trigger_spelled(caption, trigger),
+        ),
+        "class_not_second": (
+            f'put "{class_word}" behind "{trigger}"',
+            lambda caption: caption_edits.with_class(caption, trigger, class_word),
+        ),
+        "score_tags": ("remove score tags", caption_edits.without_score_tags),
+        "white_background": (
+            'add "white background"',
+            lambda caption: caption_edits.with_suffix(caption, "white background"),
+        ),
+    }
+
+
+def _of_settings(finding: Finding, settings: Settings) -> Mend | None:
+    if finding.id == "flip_identity":
+        return Mend("turn mirroring off", settings={"dataset.flip": False})
+    if finding.id == "trigger_known":
+        better = trigger_proposals(settings.dataset.trigger)
+        if better:
+            return Mend(f'take "{better[0]}" as the trigger', settings={"dataset.trigger": better[0]})
+    return None
+
+
+def trigger_proposals(word: str) -> tuple[str, ...]:
+    """Made-up words near `word`."""
+    return caption_words.proposals(word.split()[0]) if word.split() else ()

@@ -1,0 +1,206 @@
+"""What a person has chosen for a folder of pictures so far: remedies and caption edits, with undo; nothing is carried out here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from loratui.engine.dataset import remedies
+from loratui.engine.dataset.checks import Checked
+from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.remedies import Kind, Remedy
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry, LeftOut, without
+from loratui.engine.dataset.similar import copies
+
+BY_CHOICE = "left out by you"
+MOST_UNDO = 100
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is to be done, as of one moment."""
+
+    remedies: tuple[Remedy, ...] = ()
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """Relative path -> caption that was typed and not saved; only where it differs from what is on the disk."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A folder and what is to become of it. The folder itself stays as it is until something is carried out."""
+
+    given: str
+    """What was typed: a folder or a zip."""
+    scan: DatasetScan
+    """The folder as read; of a zip the place where it was unpacked."""
+    chosen: Choices = Choices()
+    facts: Mapping[str, PictureFacts] = field(default_factory=dict)
+    """What the deep check measured so far."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Pictures that the deep check could not decode -> why."""
+    copied_captions: Mapping[str, str] = field(default_factory=dict)
+    """Captions that were saved, though not beside their pictures: they belong into the prepared copy."""
+    copy: Path | None = None
+    """The prepared copy that was made last."""
+    same_bytes: tuple[tuple[str, ...], ...] | None = None
+    """Groups of files with the same bytes; None where nobody compared them."""
+    checked: Checked | None = None
+    """What the checks said last."""
+    past: tuple[tuple[str, Choices], ...] = ()
+    """(what was done, the choices before), the last one last."""
+    future: tuple[tuple[str, Choices], ...] = ()
+    """(what was undone, the choices that it had led to)."""
+
+    @property
+    def root(self) -> Path:
+        """The folder with the original pictures."""
+        return self.scan.root
+
+    @property
+    def needs_copy(self) -> bool:
+        """Whether the folder as it is is not what is to be trained on."""
+        return bool(self.chosen.remedies or self.copied_captions)
+
+    @property
+    def unsaved(self) -> int:
+        """Captions that were edited and not saved."""
+        return len(self.chosen.captions)
+
+    @cached_property
+    def left_out(self) -> frozenset[str]:
+        """Pictures that the person left out."""
+        return frozenset(remedy.relative for remedy in self.chosen.remedies if remedy.kind == "leave_out")
+
+    @cached_property
+    def sound(self) -> DatasetScan:
+        """The folder without the pictures that turned out to be damaged: what a prepared copy is made of."""
+        return without(self.scan, dict(self.damaged))
+
+    @cached_property
+    def edited(self) -> DatasetScan:
+        """The set as it would be trained on now, with unsaved captions and without what is left out."""
+        reasons = {**dict.fromkeys(self.left_out, BY_CHOICE), **self.damaged}
+        texts = {**self.copied_captions, **self.chosen.captions}
+        found = without(self.scan, {name: reason for name, reason in reasons.items() if name in self.names})
+        if not texts:
+            return found
+        images = tuple(
+            dataclasses.replace(image, caption=texts[image.relative] or None) if image.relative in texts else image
+            for image in found.images
+        )
+        return dataclasses.replace(found, images=images)
+
+    @cached_property
+    def names(self) -> Mapping[str, ImageEntry]:
+        """The pictures by relative path."""
+        return {image.relative: image for image in self.scan.images}
+
+    @cached_property
+    def unusable(self) -> tuple[LeftOut, ...]:
+        """Files that look like pictures and cannot be used."""
+        return tuple(item for item in self.scan.left_out if item.picture)
+
+    def caption(self, relative: str) -> str:
+        """The caption of a picture as it stands now, saved or not; empty if it has none."""
+        saved = self.saved_caption(relative)
+        return self.chosen.captions.get(relative, saved)
+
+    def saved_caption(self, relative: str) -> str:
+        """The caption without unsaved edits."""
+        return self.copied_captions.get(relative, self.names[relative].caption or "")
+
+    def captions(self) -> dict[str, str]:
+        """Captions as they stand now of the subject's pictures that are kept and have one."""
+        found = {image.relative: image.caption or "" for image in self.edited.training}
+        return {name: caption for name, caption in found.items() if caption}
+
+    def remedies_of(self, relative: str) -> tuple[Remedy, ...]:
+        """What is to be done to one picture, in its order."""
+        own = tuple(remedy for remedy in self.chosen.remedies if remedy.relative == relative)
+        return remedies.by_picture(own).get(relative, ())
+
+    def has(self, kind: Kind, relative: str) -> bool:
+        """Whether this remedy was chosen for this picture."""
+        return any((remedy.kind, remedy.relative) == (kind, relative) for remedy in self.chosen.remedies)
+
+    def reason_left_out(self, relative: str) -> str:
+        """Why a picture of the scan is not trained on; empty if it is."""
+        return BY_CHOICE if relative in self.left_out else self.damaged.get(relative, "")
+
+    def with_remedies(self, what: str, added: Sequence[Remedy]) -> Preparation:
+        """More remedies; each takes the place of one of its kind for its picture. Raises `UsageError`."""
+        keys = {(remedy.kind, remedy.relative) for remedy in added}
+        others = tuple(r for r in self.chosen.remedies if (r.kind, r.relative) not in keys)
+        return self._chose(what, dataclasses.replace(self.chosen, remedies=(*others, *map(remedies.checked, added))))
+
+    def without_remedy(self, what: str, kind: Kind, relative: str) -> Preparation:
+        """One remedy less."""
+        return self._chose(
+            what, dataclasses.replace(self.chosen, remedies=remedies.dropped(self.chosen.remedies, kind, relative))
+        )
+
+    def with_captions(self, what: str, texts: Mapping[str, str]) -> Preparation:
+        """Captions as typed; those that are as they were saved are no edits any more."""
+        merged = {**self.chosen.captions, **texts}
+        changed = {name: text for name, text in merged.items() if text != self.saved_caption(name)}
+        return self._chose(what, dataclasses.replace(self.chosen, captions=changed))
+
+    def undone(self) -> tuple[Preparation, str]:
+        """The step before, and what was taken back; itself and nothing at the beginning."""
+        if not self.past:
+            return self, ""
+        what, before = self.past[-1]
+        future = (*self.future, (what, self.chosen))
+        return dataclasses.replace(self, chosen=before, past=self.past[:-1], future=future), what
+
+    def redone(self) -> tuple[Preparation, str]:
+        """What was taken back last, done again."""
+        if not self.future:
+            return self, ""
+        what, after = self.future[-1]
+        past = (*self.past, (what, self.chosen))
+        return dataclasses.replace(self, chosen=after, past=past, future=self.future[:-1]), what
+
+    def with_measured(self, facts: Mapping[str, PictureFacts], damaged: Mapping[str, str]) -> Preparation:
+        """More of the deep check."""
+        return dataclasses.replace(self, facts={**self.facts, **facts}, damaged={**self.damaged, **damaged})
+
+    def saved_beside(self, scan: DatasetScan) -> Preparation:
+        """After the captions were written beside the pictures, with the folder read anew. Undo brings the old texts back
+        as unsaved edits."""
+        return self._after_save(dataclasses.replace(self, scan=scan))
+
+    def saved_for_copy(self) -> Preparation:
+        """After the captions were given to the prepared copy, since the folder itself cannot be written."""
+        return self._after_save(dataclasses.replace(self, copied_captions={**self.copied_captions, **self.chosen.captions}))
+
+    def _after_save(self, saved: Preparation) -> Preparation:
+        known = saved.names
+        earlier = {name: self.saved_caption(name) for name in self.chosen.captions}
+
+        def rebased(choices: Choices) -> Choices:
+            texts = {name: text for name, text in {**earlier, **choices.captions}.items() if name in known}
+            return dataclasses.replace(
+                choices, captions={name: text for name, text in texts.items() if text != saved.saved_caption(name)}
+            )
+
+        return dataclasses.replace(
+            saved,
+            chosen=dataclasses.replace(self.chosen, captions={}),
+            past=tuple((what, rebased(choices)) for what, choices in self.past),
+            future=tuple((what, rebased(choices)) for what, choices in self.future),
+        )
+
+    def _chose(self, what: str, choices: Choices) -> Preparation:
+        if choices == self.chosen:
+            return self
+        past = (*self.past, (what, self.chosen))[-MOST_UNDO:]
+        return dataclasses.replace(self, chosen=choices, past=past, future=())
+
+
+def compared(scan: DatasetScan) -> tuple[tuple[str, ...], ...]:
+    """Groups of pictures with the same bytes; reads files of equal length whole."""
+    return copies(scan.images)

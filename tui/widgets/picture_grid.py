@@ -1,0 +1,327 @@
+"""The pictures of a folder as tiles: only what is visible is drawn and decoded, so that 10 000 pictures cost no more than 10."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events, work
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.worker import get_current_worker
+
+from loratui.tui import thumbnails
+from loratui.tui.terminal import clean
+from loratui.tui.thumbnails import Thumbnail, ThumbnailError
+from loratui.tui.widgets.thumbnail import half_blocks
+
+TILE_WIDTH = 18
+"""Columns of a tile; one blank column follows."""
+PICTURE_ROWS = 6
+WORD_ROWS = 2
+KEPT = 400
+"""Thumbnails that are kept; more are decoded again when they come into view."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A picture of the grid."""
+
+    name: str
+    """Relative path, as it is known everywhere else."""
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What stands below a picture."""
+
+    sign: str
+    """How it stands, in one character; a blank if nothing is to be said."""
+    tone: str
+    """Component class of its colour: `error`, `warning`, `note`, `out` or empty."""
+    line: str
+    """Size and bucket, or why it is left out."""
+
+
+class PictureGrid(ScrollView, can_focus=True):
+    """Tiles with a cursor."""
+
+    DEFAULT_CSS = """
+    PictureGrid { background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    PictureGrid > .grid--name { color: $foreground; }
+    PictureGrid > .grid--line { color: $muted; }
+    PictureGrid > .grid--here { color: $foreground; background: $panel; text-style: bold; }
+    PictureGrid:focus > .grid--here { color: $background; background: $accent; text-style: bold; }
+    PictureGrid > .grid--error { color: $error; text-style: bold; }
+    PictureGrid > .grid--warning { color: $warning; text-style: bold; }
+    PictureGrid > .grid--note { color: $accent; }
+    PictureGrid > .grid--out { color: $muted; text-style: strike; }
+    PictureGrid:nocolor > .grid--here { text-style: reverse; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "grid--name",
+        "grid--line",
+        "grid--here",
+        "grid--error",
+        "grid--warning",
+        "grid--note",
+        "grid--out",
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1, 0)", show=False),
+        Binding("right,l", "move(1, 0)", show=False),
+        Binding("up,k", "move(0, -1)", show=False),
+        Binding("down,j", "move(0, 1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "edge(0)", show=False),
+        Binding("end", "edge(-1)", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another picture."""
+
+        def __init__(self, item: Item) -> None:
+            super().__init__()
+            self.item = item
+
+    class Opened(Message):
+        """A picture was clicked twice."""
+
+        def __init__(self, item: Item) -> None:
+            super().__init__()
+            self.item = item
+
+    class Decoded(Message):
+        """Thumbnails are there; None where a file cannot be shown."""
+
+        def __init__(self, made: dict[Path, Thumbnail | None]) -> None:
+            super().__init__()
+            self.made = made
+
+    def __init__(self, label: Callable[[str], Label], id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._label_of = label
+        self._items: Sequence[Item] = ()
+        self._at = 0
+        self._pictures: dict[Path, Thumbnail | None] = {}
+        self._wanted: list[Path] = []
+        self._wanting = threading.Lock()
+        self._decoding = False
+
+    # What is shown
+
+    def show(self, items: Sequence[Item], name: str = "") -> None:
+        """Other pictures, with the cursor on `name` if that is among them."""
+        here = name or (self.item.name if self.item else "")
+        self._items = items
+        self._at = next((at for at, item in enumerate(items) if item.name == here), 0)
+        self._lay_out()
+        self._follow_cursor()
+
+    def relabel(self) -> None:
+        """The labels may say something else now."""
+        self.refresh()
+
+    @property
+    def item(self) -> Item | None:
+        """The picture under the cursor."""
+        return self._items[self._at] if self._items else None
+
+    @property
+    def across(self) -> int:
+        """Tiles in a row."""
+        return max(1, (self.scrollable_content_region.width or self.size.width) // (TILE_WIDTH + 1))
+
+    @property
+    def _tile_height(self) -> int:
+        # Without colours there is no picture, only words.
+        return WORD_ROWS + (1 if self.app.no_color else PICTURE_ROWS)
+
+    def _lay_out(self) -> None:
+        rows = -(-len(self._items) // self.across)
+        self.virtual_size = Size(self.size.width, rows * self._tile_height)
+        self.refresh()
+        self._want_visible()
+
+    # Moving
+
+    def action_move(self, x: int, y: int) -> None:
+        """One tile further."""
+        self._go(self._at + x + y * self.across)
+
+    def action_page(self, pages: int) -> None:
+        """As many rows as are visible."""
+        rows = max(1, self.size.height // self._tile_height)
+        at = self._at + pages * rows * self.across
+        self._go(min(max(at, 0), len(self._items) - 1))
+
+    def action_edge(self, at: int) -> None:
+        """The first picture, or the last one."""
+        self._go(at % len(self._items) if self._items else 0)
+
+    def go_to(self, name: str) -> None:
+        """The cursor on a picture by its name."""
+        at = next((at for at, item in enumerate(self._items) if item.name == name), None)
+        if at is not None:
+            self._go(at)
+
+    def _go(self, at: int) -> None:
+        if not 0 <= at < len(self._items) or at == self._at:
+            return
+        before, self._at = self._at, at
+        self._refresh_tile(before)
+        self._refresh_tile(at)
+        self._follow_cursor()
+        self.post_message(self.Moved(self._items[at]))
+
+    def _follow_cursor(self) -> None:
+        if self._items and self.size.height:
+            top = self._at // self.across * self._tile_height
+            self.scroll_to_region(Region(0, top, 1, self._tile_height), animate=False, force=True, x_axis=False)
+
+    def _refresh_tile(self, at: int) -> None:
+        across, height = self.across, self._tile_height
+        region = Region(at % across * (TILE_WIDTH + 1), at // across * height, TILE_WIDTH, height)
+        self.refresh(region.translate(-self.scroll_offset))
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor goes where one clicks; a double click opens."""
+        across = self.across
+        at = (event.y + self.scroll_offset.y) // self._tile_height * across + min(event.x // (TILE_WIDTH + 1), across - 1)
+        if 0 <= at < len(self._items):
+            self._go(at)
+            if event.chain == 2:
+                self.post_message(self.Opened(self._items[at]))
+
+    # Decoding
+
+    def on_resize(self) -> None:
+        """Another number of tiles in a row."""
+        self._lay_out()
+        self._follow_cursor()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other tiles come into view."""
+        super().watch_scroll_y(old_value, new_value)
+        self._want_visible()
+
+    def visible_items(self) -> Sequence[Item]:
+        """The pictures in view, and those of one more row."""
+        height, across = self._tile_height, self.across
+        first = self.scroll_offset.y // height * across
+        count = (self.size.height // height + 2) * across
+        return self._items[first : first + count]
+
+    def _want_visible(self) -> None:
+        if self.app.no_color or not self.size.width:
+            return
+        wanted = [item.path for item in self.visible_items() if item.path not in self._pictures]
+        with self._wanting:
+            self._wanted = wanted
+        if wanted and not self._decoding:
+            self._decoding = True
+            self._decode(self.app.console.color_system not in ("truecolor", None))
+
+    @work(thread=True, group="tiles", description="decode thumbnails")
+    def _decode(self, few_colours: bool) -> None:
+        worker = get_current_worker()
+        while not worker.is_cancelled:
+            with self._wanting:
+                path = self._wanted.pop(0) if self._wanted else None
+            if path is None:
+                break
+            try:
+                made = thumbnails.load(path, TILE_WIDTH, PICTURE_ROWS, few_colours=few_colours)
+            except ThumbnailError:
+                made = None
+            self.post_message(self.Decoded({path: made}))
+        self.post_message(self.Decoded({}))
+
+    def on_picture_grid_decoded(self, message: Decoded) -> None:
+        """Takes thumbnails in; an empty message ends the thread's work."""
+        message.stop()
+        if not message.made:
+            self._decoding = False
+            self._want_visible()
+            return
+        self._pictures.update(message.made)
+        while len(self._pictures) > KEPT:
+            self._pictures.pop(next(iter(self._pictures)))
+        across = self.across
+        first = self.scroll_offset.y // self._tile_height * across
+        for at, item in enumerate(self.visible_items(), first):
+            if item.path in message.made:
+                self._refresh_tile(at)
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of what is visible: one line of each tile of a row."""
+        row, inner = divmod(y + self.scroll_offset.y, self._tile_height)
+        across, segments = self.across, []
+        for at in range(row * across, min((row + 1) * across, len(self._items))):
+            segments += self._tile_line(at, inner)
+            segments.append(Segment(" ", self.rich_style))
+        width = self.size.width
+        return Strip(segments).adjust_cell_length(width, self.rich_style)
+
+    def _tile_line(self, at: int, inner: int) -> list[Segment]:
+        words_from = self._tile_height - WORD_ROWS
+        if inner < words_from:
+            return self._picture_line(self._items[at], inner)
+        label = self._label_of(self._items[at].name)
+        here = at == self._at
+        if inner == words_from:
+            sign, name = label.sign, clean(self._items[at].name.rpartition("/")[2])
+            style = self.get_component_rich_style("grid--here" if here else "grid--name")
+            tone = style if here or not label.tone else self.get_component_rich_style(f"grid--{label.tone}")
+            marker = "▸" if here else " "
+            return [
+                Segment(set_cell_size(f"{marker}{sign} ", 3), tone),
+                Segment(_fitted(name, TILE_WIDTH - 3), style),
+            ]
+        style = self.get_component_rich_style("grid--here" if here else "grid--line")
+        return [Segment(set_cell_size(f"   {clean(label.line)}", TILE_WIDTH), style)]
+
+    def _picture_line(self, item: Item, inner: int) -> list[Segment]:
+        blank = [Segment(" " * TILE_WIDTH, self.rich_style)]
+        if self.app.no_color:
+            return blank
+        if item.path not in self._pictures:
+            return self._centred("…" if inner == PICTURE_ROWS // 2 else "")
+        picture = self._pictures[item.path]
+        if picture is None:
+            return self._centred("cannot be shown" if inner == PICTURE_ROWS // 2 else "")
+        top = (PICTURE_ROWS - picture.height // 2) // 2
+        if not top <= inner < top + picture.height // 2:
+            return blank
+        left = (TILE_WIDTH - picture.width) // 2
+        right = TILE_WIDTH - picture.width - left
+        pad = self.rich_style
+        return [Segment(" " * left, pad), *half_blocks(picture, inner - top), Segment(" " * right, pad)]
+
+    def _centred(self, words: str) -> list[Segment]:
+        style: Style = self.get_component_rich_style("grid--line")
+        return [Segment(words.center(TILE_WIDTH), style)]
+
+
+def _fitted(name: str, width: int) -> str:
+    """A name in exactly `width` cells, cut in its middle so that its end, where numbers are, stays."""
+    if cell_len(name) <= width:
+        return set_cell_size(name, width)
+    tail_width = width // 2
+    tail = name[-tail_width:]
+    while cell_len(tail) > tail_width:
+        tail = tail[1:]
+    return set_cell_size(name, width - 1 - cell_len(tail)) + "…" + tail
