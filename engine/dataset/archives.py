@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,10 @@ _HIDDEN = "is hidden"
 _EXPECTED = (_HIDDEN, pictures.why_not_read(""))
 """Reasons that need no warning."""
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^[A-Za-z]:")
+
+
+RECORD = ".loratui-unpacked.json"
+"""Beside the unpacked pictures: what of the zip was left out; hidden, so that a scan passes over it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,10 @@ def unpack(archive: Path, target: Path) -> Unpacked:
     building = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
     try:
         left_out = _unpack(archive, building)
+        if left_out:
+            record = _inner(building) / RECORD
+            record.touch(0o600)
+            record.write_text(json.dumps(left_out), encoding="ascii")
         building.rename(target)
     except OSError as error:
         raise DiskError(
@@ -97,6 +106,14 @@ def unpack_once(archive: Path, place: Path) -> Path:
         raise DatasetError(f"{archive}: {error}.", "Check who may read it (ls -l).") from error
     target = place / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', archive.stem)[:40].strip('.-') or 'pictures'}-{digest}"
     return _inner(target) if target.is_dir() else unpack(archive, target).folder
+
+
+def left_out_of(folder: Path) -> tuple[tuple[str, str], ...]:
+    """(name in the zip, reason) of what was not unpacked into `folder`; nothing for a folder that came from no zip."""
+    try:
+        return tuple((str(name), str(reason)) for name, reason in json.loads((folder / RECORD).read_text(encoding="ascii")))
+    except (OSError, ValueError, TypeError):
+        return ()
 
 
 def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
@@ -190,7 +207,7 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
 def _inner(folder: Path) -> Path:
     """The folder that really holds the pictures, where the zip has one folder around them."""
     for _ in range(3):
-        entries = list(folder.iterdir())
+        entries = [entry for entry in folder.iterdir() if entry.name != RECORD]
         if len(entries) != 1 or not entries[0].is_dir():
             break
         folder = entries[0]

@@ -1,4 +1,5 @@
-"""The ledger (`dataset.json`): every picture of a run by content hash, with its bucket, caption and repeats."""
+"""The ledger (`dataset.json`): every picture of a run by content hash, what is done to it, how often it is shown, and what
+is left out with its reason."""
 
 from __future__ import annotations
 
@@ -9,21 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from loratui.engine.dataset import captions, pictures
+from loratui.engine.dataset import archives, captions, pictures, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
+from loratui.engine.dataset.prepared_copy import read_history
+from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
-from loratui.engine.errors import DatasetError
+from loratui.engine.errors import DatasetError, UsageError
 from loratui.presets.schema import Settings
 
 FORMAT = 1
 
 
-class PlannedRepeats(Protocol):
+class Planned(Protocol):
     """What the ledger needs of a plan."""
 
     @property
     def image_repeats(self) -> Sequence[int]:
         """Repeats of each picture of the scan, in its order."""
+
+    @property
+    def image_exposures(self) -> Sequence[int]:
+        """How often the whole run shows each of them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,14 @@ class LedgerEntry:
     repeats: int
     """How often an epoch shows it; 0 for a surplus regularisation picture."""
     regularisation: bool
+    planned: int = 0
+    """How often the whole run will show it."""
+    seen: int | None = None
+    """How often it was shown when the run last wrote that down; None before."""
+    source: str = ""
+    """Its relative path in the folder that a prepared copy was made of; else as `relative`."""
+    remedies: tuple[Remedy, ...] = ()
+    """What was done to it, in the copy or as it is read."""
 
 
 @dataclass(frozen=True)
@@ -56,36 +71,47 @@ class Ledger:
     images: tuple[LedgerEntry, ...]
     left_out: tuple[tuple[str, str], ...]
     """(relative path, reason) of what is not trained on."""
+    identity: str
+    """SHA-256 of all that training depends on: the file without what was seen, in one fixed spelling."""
 
 
-def build_ledger(settings: Settings, scan: DatasetScan, plan: PlannedRepeats) -> dict[str, Any]:
+def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[str, Any]:
     """The content of `dataset.json`. Reads every picture's bytes once, for its hash.
 
+    Of a prepared copy it also says what was done to each picture, and what was left out of the copy.
     Raises `DatasetError` for a picture that changed or vanished since the scan.
     """
     rule = BucketRule.of(settings.dataset)
     several = len({c.name for c in scan.concepts if not c.regularisation}) > 1
+    history = read_history(scan.root)
     rows: list[dict[str, Any]] = []
-    for image, repeats in zip(scan.images, plan.image_repeats, strict=True):
+    for image, repeats, planned in zip(scan.images, plan.image_repeats, plan.image_exposures, strict=True):
         bucket = assign(image.width, image.height, rule)
         place = fit(image.width, image.height, bucket)
+        done = history.of(image.relative) if history else ()
         rows.append(
             {
                 "path": str(image.path),
                 "relative": image.relative,
+                "source": history.sources.get(image.relative, image.relative) if history else image.relative,
                 "sha256": hash_file(image),
                 "width": image.width,
                 "height": image.height,
+                "remedies": remedies.to_json((*done, *remedies.as_read(image))),
                 "bucket": [bucket.width, bucket.height],
                 "fit": {"resized": [place.resized_w, place.resized_h], "left": place.left, "top": place.top},
                 "caption": final_caption(image, settings, several_concepts=several),
                 "concept": image.concept,
                 "repeats": repeats,
+                "planned": planned,
                 "regularisation": image.regularisation,
             }
         )
-    left_out = [{"relative": item.relative, "reason": item.reason} for item in scan.left_out]
-    return {"format": FORMAT, "root": str(scan.root), "images": rows, "left_out": left_out}
+    gone = [(item.relative, item.reason) for item in scan.left_out]
+    gone += [*archives.left_out_of(scan.root), *(history.left_out if history else ())]
+    left_out = [{"relative": relative, "reason": reason} for relative, reason in gone]
+    source = history.source if history else scan.root
+    return {"format": FORMAT, "root": str(scan.root), "source": str(source), "images": rows, "left_out": left_out}
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -93,18 +119,39 @@ def read_ledger(path: Path) -> Ledger:
 
     Raises `DatasetError` for a file that is missing, damaged, or of a newer format.
     """
+    table = read_table(path)
+    try:
+        left_out = tuple((item["relative"], item["reason"]) for item in table["left_out"])
+        return Ledger(Path(table["root"]), tuple(map(_entry, table["images"])), left_out, identity_of(table))
+    except (KeyError, TypeError, IndexError, ValueError, UsageError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The plain content of a `dataset.json`. Raises `DatasetError` as `read_ledger`."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        if table["format"] > FORMAT:
-            raise DatasetError(f"{path}: has format {table['format']}.", "Use a newer loratui.")
-        left_out = tuple((item["relative"], item["reason"]) for item in table["left_out"])
-        return Ledger(Path(table["root"]), tuple(map(_entry, table["images"])), left_out)
+        newer = table["format"] > FORMAT
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{path}: is damaged: {error!r}.", "Start the run anew from its recipe.") from error
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if newer:
+        raise DatasetError(f"{path}: has format {table['format']}.", "Use a newer loratui.")
+    assert isinstance(table, dict)
+    return table
+
+
+def with_seen(table: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
+    """The content of `dataset.json` with how often each picture was shown; its identity stays the same."""
+    rows = [{**row, "seen": count} for row, count in zip(table["images"], counts, strict=True)]
+    return {**table, "images": rows}
+
+
+def identity_of(table: Mapping[str, Any]) -> str:
+    """SHA-256 of a ledger's content without what was seen."""
+    rows = [{key: value for key, value in row.items() if key != "seen"} for row in table["images"]]
+    return hashlib.sha256(json.dumps({**table, "images": rows}, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def final_caption(image: ImageEntry, settings: Settings, *, several_concepts: bool) -> str:
@@ -153,4 +200,13 @@ def _entry(row: Mapping[str, Any]) -> LedgerEntry:
         concept=row["concept"],
         repeats=row["repeats"],
         regularisation=row["regularisation"],
+        # The first ledgers did not have these.
+        planned=row.get("planned", 0),
+        seen=row.get("seen"),
+        source=row.get("source", row["relative"]),
+        remedies=remedies.from_json(row.get("remedies", ())),
     )
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path}: is damaged: {error!r}.", "Start the run anew from its recipe.")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +36,70 @@ class Copied:
     left_out: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class History:
+    """Where the pictures of a prepared copy came from, and what became of them."""
+
+    source: Path
+    """The folder that it was made of."""
+    remedies: tuple[Remedy, ...]
+    """All that was chosen, with the names of the source."""
+    sources: Mapping[str, str]
+    """Relative path in the copy -> in the source."""
+    left_out: tuple[tuple[str, str], ...]
+    """(relative path in the source, reason) of what is not in the copy."""
+
+    def of(self, relative: str) -> tuple[Remedy, ...]:
+        """What was done to one picture of the copy."""
+        return self._by_picture.get(self.sources.get(relative, ""), ())
+
+    @cached_property
+    def _by_picture(self) -> Mapping[str, tuple[Remedy, ...]]:
+        return remedies.by_picture(self.remedies)
+
+
+def copy_below(
+    place: Path,
+    scan: DatasetScan,
+    chosen: Iterable[Remedy],
+    *,
+    captions: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """The prepared copy of these pictures, remedies and captions below `place`, to be trained on in place of the folder.
+
+    It is made only if it is not there yet, so that the same choice always gives the same folder. `captions` as in
+    `make_copy`; so what is raised.
+    """
+    chosen = tuple(chosen)
+    known = [(i.relative, i.bytes, _modified_ns(i), i.caption, (captions or {}).get(i.relative)) for i in scan.images]
+    key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "pictures"
+    target = place / f"{stem}-prepared-{hashlib.sha256(key.encode('ascii')).hexdigest()[:12]}"
+    if read_history(target) is None:
+        make_copy(scan, chosen, target, progress, captions)
+    return target
+
+
 def make_copy(
-    scan: DatasetScan, chosen: Iterable[Remedy], target: Path, progress: Callable[[int, int], None] | None = None
+    scan: DatasetScan,
+    chosen: Iterable[Remedy],
+    target: Path,
+    progress: Callable[[int, int], None] | None = None,
+    captions: Mapping[str, str] | None = None,
 ) -> Copied:
     """Writes the pictures of `scan` with their remedies and captions into the new folder `target`.
 
     A picture without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
-    It is built under a hidden name and appears whole or not at all. Raises `DatasetError` for a picture that changed or
+    `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears whole or not at all. Raises `DatasetError` for a picture that changed or
     vanished, or if `target` exists, and `DiskError`.
     """
     chosen = tuple(map(remedies.checked, chosen))
     own = remedies.by_picture(chosen)
     if target.exists():
         raise DatasetError(f"{target}: there is something already.", "Give another name, or remove it.")
-    gone = {name for name, list_ in own.items() if any(r.kind == "leave_out" for r in list_)}
+    names = {image.relative for image in scan.images}
+    gone = {remedy.relative for remedy in chosen if remedy.kind == "leave_out"} & names
     kept = [image for image in scan.images if image.relative not in gone]
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,10 +107,11 @@ def make_copy(
         try:
             rows = []
             for at, image in enumerate(kept):
-                rows.append(_copy(image, own.get(image.relative, ()), building))
+                text = (captions or {}).get(image.relative, image.caption or "")
+                rows.append(_copy(image, own.get(image.relative, ()), text, building))
                 if progress:
                     progress(at + 1, len(kept))
-            _write(building / RECORD, json.dumps(_record(scan, chosen, rows), indent=1).encode("ascii"))
+            _write(building / RECORD, json.dumps(_record(scan, chosen, rows, gone), indent=1).encode("ascii"))
             building.rename(target)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -68,7 +122,7 @@ def make_copy(
             f"{target}: cannot be written: {error.strerror}.", "Free some space or choose another place."
         ) from error
     changed = sum(image.relative in own for image in kept)
-    return Copied(target, len(kept), changed, tuple(sorted(gone & {image.relative for image in scan.images})))
+    return Copied(target, len(kept), changed, tuple(sorted(gone)))
 
 
 def read_record(folder: Path) -> tuple[Path, tuple[Remedy, ...]] | None:
@@ -76,20 +130,46 @@ def read_record(folder: Path) -> tuple[Path, tuple[Remedy, ...]] | None:
 
     Dropping one of them and copying anew undoes it. Raises `UsageError` for a damaged list.
     """
+    history = read_history(folder)
+    return (history.source, history.remedies) if history else None
+
+
+def read_history(folder: Path) -> History | None:
+    """What is known of a prepared copy; None for a folder that is none. Raises `UsageError` for a damaged list."""
     try:
         table = json.loads((folder / RECORD).read_text(encoding="ascii"))
-        return Path(table["source"]), remedies.from_json(table["remedies"])
+        return History(
+            Path(table["source"]),
+            remedies.from_json(table["remedies"]),
+            {row["picture"]: row["source"] for row in table["pictures"]},
+            tuple((row["relative"], row["reason"]) for row in table["left_out"]),
+        )
     except UsageError:
         raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, str]]) -> dict[str, Any]:
-    return {"format": FORMAT, "source": str(scan.root), "remedies": remedies.to_json(chosen), "pictures": rows}
+def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, str]], gone: Iterable[str]) -> dict[str, Any]:
+    left_out = [(item.relative, item.reason) for item in scan.left_out]
+    left_out += [(name, "was left out by choice") for name in sorted(gone)]
+    return {
+        "format": FORMAT,
+        "source": str(scan.root),
+        "remedies": remedies.to_json(chosen),
+        "pictures": rows,
+        "left_out": [{"relative": relative, "reason": reason} for relative, reason in left_out],
+    }
 
 
-def _copy(image: ImageEntry, own: tuple[Remedy, ...], building: Path) -> dict[str, str]:
+def _modified_ns(image: ImageEntry) -> int:
+    try:
+        return image.path.stat().st_mtime_ns
+    except OSError:
+        return 0  # it vanished; the copy itself says so
+
+
+def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path) -> dict[str, str]:
     relative = Path(image.relative)
     folder = building / relative.parent
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -110,14 +190,13 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], building: Path) -> dict[st
                 shutil.copyfileobj(source, copy)
         except pictures.PictureError as error:
             raise pictures.PictureError(f"{image.relative}: {error}.") from error
-    caption = _caption(image, own)
+    caption = _caption(text, own)
     if caption:
         _write(path.with_suffix(".txt"), caption.encode("utf-8") + b"\n")
     return {"picture": path.relative_to(building).as_posix(), "source": image.relative}
 
 
-def _caption(image: ImageEntry, own: tuple[Remedy, ...]) -> str:
-    caption = image.caption or ""
+def _caption(caption: str, own: tuple[Remedy, ...]) -> str:
     flatten = next((r for r in own if r.kind == "flatten"), None)
     background = f"{flatten.background_name} background" if flatten else ""
     if not caption or not background or background in caption.lower():

@@ -67,7 +67,7 @@ class Remedy:
                 return "converted to sRGB with 8 bits a channel"
             case "flatten":
                 colour = self.background_name
-                return f'laid on plain {colour}, and "{colour} background" added to its caption'
+                return f'laid on plain {colour}, and "{colour} background" added to its caption if it has one'
             case "mirror":
                 return "mirrored left to right"
             case "crop":
@@ -124,6 +124,19 @@ def by_picture(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
     for remedy in remedies:
         grouped.setdefault(remedy.relative, []).append(remedy)
     return {name: tuple(sorted(own, key=lambda r: ORDER.index(r.kind))) for name, own in sorted(grouped.items())}
+
+
+def as_read(image: ImageEntry) -> tuple[Remedy, ...]:
+    """What is done to every picture of this kind as it is read, without being asked for."""
+    traits = image.traits
+    done: list[Remedy] = []
+    if traits.orientation != 1:
+        done.append(Remedy("rotate", image.relative))
+    if traits.bits != 8 or traits.profile or traits.mode not in ("RGB", "RGBA", "L", "LA"):
+        done.append(Remedy("convert", image.relative))
+    if traits.alpha:
+        done.append(Remedy("flatten", image.relative, colour="white"))
+    return tuple(done)
 
 
 def proposed(

@@ -13,7 +13,9 @@ from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
+from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.judgement import Advice
+from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor
 from loratui.presets.schema import Schedule
@@ -70,8 +72,16 @@ class Plan:
     concepts: tuple[ConceptPlan, ...]
     buckets: tuple[BucketPlan, ...]
     regularisation_images: int
+    regularisation_image_steps: int
+    """Image-steps of the run that regularisation adds."""
+    regularisation_optimizer_steps: int
+    """Optimizer steps that it adds: its true cost in time."""
+    prior_weight: float
+    """Factor on the loss of regularisation pictures."""
     image_repeats: tuple[int, ...]
     """Repeats of each picture of the scan, in its order; empty for a plan without a folder."""
+    image_exposures: tuple[int, ...]
+    """How often the whole run shows each of them; their sum is `image_steps`."""
     warnings: tuple[Advice, ...] = ()
 
     @property
@@ -82,10 +92,10 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """The plan with the stable keys of `loratui plan --json`."""
         values = dataclasses.asdict(self)
-        del values["image_repeats"]
-        exposures = self.exposures_per_image
+        del values["image_repeats"], values["image_exposures"]
+        shown = self.exposures_per_image
         values["effective_learning_rate"] = float(f"{self.effective_learning_rate:.6g}")
-        values["exposures_per_image"] = int(exposures) if exposures == int(exposures) else round(exposures, 3)
+        values["exposures_per_image"] = int(shown) if shown == int(shown) else round(shown, 3)
         return values
 
 
@@ -209,6 +219,25 @@ def _limits(schedule: Schedule, amount: Amount, an_epoch: int, *, doubled: bool)
     return amount.epochs, amount.image_steps * (2 if doubled else 1)
 
 
+def _steps(
+    recipe: Recipe, amount: Amount, buckets: Sequence[Bucket], repeats: Sequence[int], processes: int, *, doubled: bool
+) -> tuple[Steps, int]:
+    """The steps of a run, and the image-steps at which it was told to end (0: not told)."""
+    training = recipe.settings.training
+    entries: Counter[Bucket] = Counter()
+    for bucket, shown in zip(buckets, repeats, strict=True):
+        entries[bucket] += shown
+    epochs, cap = _limits(recipe.settings.schedule, amount, sum(repeats), doubled=doubled)
+    steps = count_steps(
+        [n for n in entries.values() if n],
+        epochs=epochs,
+        cap=cap,
+        batch_size=training.batch_size,
+        window=training.accumulation * processes,
+    )
+    return steps, cap
+
+
 def _plan(
     recipe: Recipe,
     concepts: Sequence[ConceptImages],
@@ -219,19 +248,14 @@ def _plan(
     processes: int,
     scanned: Sequence[ImageEntry],
 ) -> Plan:
-    schedule, training = recipe.settings.schedule, recipe.settings.training
-    entries: Counter[Bucket] = Counter()
-    for bucket, shown in zip(buckets, repeats, strict=True):
-        entries[bucket] += shown
-    an_epoch = sum(entries.values())
-    epochs, cap = _limits(schedule, amount, an_epoch, doubled=regularisation_images > 0)
-    steps = count_steps(
-        [n for n in entries.values() if n],
-        epochs=epochs,
-        cap=cap,
-        batch_size=training.batch_size,
-        window=training.accumulation * processes,
-    )
+    training = recipe.settings.training
+    steps, cap = _steps(recipe, amount, buckets, repeats, processes, doubled=regularisation_images > 0)
+    alone = steps
+    if regularisation_images:
+        subject = [0 if image.regularisation else shown for image, shown in zip(scanned, repeats, strict=True)]
+        alone, _ = _steps(recipe, amount, buckets, subject, processes, doubled=False)
+    an_epoch = sum(repeats)
+    cap = cap if 0 < cap < an_epoch * steps.epochs else 0
     images = sum(c.images for c in concepts)
     subject_steps = steps.image_steps / (2 if regularisation_images else 1)
     plan = Plan(
@@ -243,18 +267,30 @@ def _plan(
         exposures_per_image=subject_steps / images,
         steps_per_epoch=steps.steps_per_epoch,
         image_steps_per_epoch=an_epoch,
-        image_steps_cap=cap if 0 < cap < an_epoch * epochs else 0,
+        image_steps_cap=cap,
         batch_size=training.batch_size,
         accumulation=training.accumulation,
         processes=processes,
-        rule=schedule.rule,
+        rule=recipe.settings.schedule.rule,
         formula="",
         image_band=judgement.image_band(recipe.settings, images),
         effective_learning_rate=judgement.effective_learning_rate(recipe.settings),
         concepts=tuple(_concept_plans(recipe, concepts, amount, processes)),
         buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
         regularisation_images=regularisation_images,
+        regularisation_image_steps=steps.image_steps - alone.image_steps,
+        regularisation_optimizer_steps=steps.optimizer_steps - alone.optimizer_steps,
+        prior_weight=training.prior_weight,
         image_repeats=tuple(repeats) if scanned else (),
+        image_exposures=exposures(
+            [OrderEntry(at, bucket, shown) for at, (bucket, shown) in enumerate(zip(buckets, repeats, strict=True))],
+            seed=training.seed,
+            batch_size=training.batch_size,
+            image_steps=steps.image_steps,
+            image_steps_cap=cap,
+        )
+        if scanned
+        else (),
     )
     plan = dataclasses.replace(plan, formula=formula(plan))
     return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe, plan)))

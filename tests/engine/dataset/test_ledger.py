@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from loratui.engine.dataset.archives import unpack_once
 from loratui.engine.dataset.buckets import Bucket, Fit
-from loratui.engine.dataset.ledger import build_ledger, read_ledger
+from loratui.engine.dataset.facts import Box
+from loratui.engine.dataset.ledger import build_ledger, identity_of, read_ledger, with_seen
+from loratui.engine.dataset.prepared_copy import copy_below
+from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import DatasetError
 from loratui.presets.schema import Dataset, Settings
@@ -20,6 +25,10 @@ from loratui.presets.schema import Dataset, Settings
 @dataclass(frozen=True)
 class Repeats:
     image_repeats: tuple[int, ...]
+
+    @property
+    def image_exposures(self) -> tuple[int, ...]:
+        return tuple(10 * repeats for repeats in self.image_repeats)
 
 
 def settings(**dataset: object) -> Settings:
@@ -49,6 +58,7 @@ def test_written_and_read_back(tmp_path: Path) -> None:
     assert ledger.root == folder
     assert [name for name, _ in ledger.left_out] == ["broken.png"]
     assert (entry.path, entry.relative, entry.repeats, entry.caption) == (folder / "a.png", "a.png", 7, "anafox, café")
+    assert (entry.planned, entry.seen, entry.source, entry.remedies) == (70, None, "a.png", ())
     assert entry.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()
     assert (entry.width, entry.height, entry.bucket, entry.fit) == (600, 400, Bucket(576, 384), Fit(576, 384, 0, 0))
 
@@ -87,6 +97,75 @@ def test_regularisation_never_gets_the_trigger(tmp_path: Path) -> None:
     picture(tmp_path / "reg" / "1_person" / "s.png")
     found = captions(tmp_path, settings())
     assert found == {"a.png": "anafox woman", "reg/r.png": "woman", "reg/1_person/s.png": "person"}
+
+
+def test_what_was_seen_stands_in_the_ledger_and_leaves_its_identity_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "set" / "a.png")
+    table = build_ledger(settings(), scan(tmp_path / "set"), Repeats((2,)))
+    seen = with_seen(table, [5])
+    (tmp_path / "dataset.json").write_text(json.dumps(seen))
+    ledger = read_ledger(tmp_path / "dataset.json")
+    assert (ledger.images[0].planned, ledger.images[0].seen) == (20, 5)
+    assert ledger.identity == identity_of(table) == identity_of(with_seen(seen, [6]))
+    table["images"][0]["caption"] = "another"
+    assert identity_of(table) != ledger.identity
+
+
+def test_what_is_done_to_a_picture_as_it_is_read_is_listed(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), "gray").save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGBA", (60, 40), (1, 2, 3, 4)).save(tmp_path / "clear.png")
+    Image.new("CMYK", (60, 40)).save(tmp_path / "print.jpg")
+    Image.new("RGB", (60, 40)).save(tmp_path / "plain.png")
+    rows = build_ledger(settings(), scan(tmp_path), Repeats((1,) * 4))["images"]
+    assert {row["relative"]: [remedy["kind"] for remedy in row["remedies"]] for row in rows} == {
+        "turned.jpg": ["rotate"], "clear.png": ["flatten"], "print.jpg": ["convert"], "plain.png": [],
+    }  # fmt: skip
+    assert [row["remedies"][0]["colour"] for row in rows if row["relative"] == "clear.png"] == ["white"]
+
+
+def test_a_prepared_copy_brings_its_remedies_and_what_it_left_out(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / "set" / name)
+    (tmp_path / "set" / "broken.png").write_text("x")
+    chosen = (Remedy("leave_out", "b.png"), Remedy("mirror", "a.png"), Remedy("crop", "a.png", Box(0, 0, 0.5, 1)))
+    copy = copy_below(tmp_path / "copies", scan(tmp_path / "set"), chosen, captions={"c.png": "anafox, edited"})
+    table = build_ledger(settings(), scan(copy), Repeats((1, 1)))
+    (tmp_path / "dataset.json").write_text(json.dumps(table))
+    ledger = read_ledger(tmp_path / "dataset.json")
+    first, second = ledger.images
+    assert (first.source, [remedy.kind for remedy in first.remedies]) == ("a.png", ["mirror", "crop"])
+    assert (first.width, second.remedies, second.caption) == (300, (), "anafox, edited")
+    assert dict(ledger.left_out) == {"b.png": "was left out by choice", "broken.png": dict(ledger.left_out)["broken.png"]}
+    assert "not a picture" in dict(ledger.left_out)["broken.png"]
+    assert table["source"] == str(tmp_path / "set")
+
+
+def test_the_same_choice_gives_the_same_copy(tmp_path: Path) -> None:
+    picture(tmp_path / "set" / "a.png")
+    found = scan(tmp_path / "set")
+    mirrored = (Remedy("mirror", "a.png"),)
+    first = copy_below(tmp_path / "copies", found, mirrored)
+    stamp = (first / "a.png").stat().st_ino
+    assert copy_below(tmp_path / "copies", found, mirrored) == first
+    assert (first / "a.png").stat().st_ino == stamp
+    others = {
+        copy_below(tmp_path / "copies", found, ()),
+        copy_below(tmp_path / "copies", found, mirrored, captions={"a.png": "anafox"}),
+    }
+    assert len(others | {first}) == 3
+
+
+def test_what_a_zip_left_out_is_in_the_ledger(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        packed.write(tmp_path / "a.png", "set/a.png")
+        packed.writestr("../evil.png", b"x")
+    for _ in range(2):  # the second time nothing is unpacked
+        folder = unpack_once(tmp_path / "set.zip", tmp_path / "unpacked")
+        left_out = build_ledger(settings(), scan(folder), Repeats((1,)))["left_out"]
+        assert [item["relative"] for item in left_out] == ["../evil.png"]
 
 
 @pytest.mark.parametrize("change", ["gone", "grown"])

@@ -60,7 +60,7 @@ def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path,
     lines = list(described(chosen))
     assert lines == [
         "00.png: turned upright, as its EXIF note says",
-        '01.png: laid on plain blue, and "blue background" added to its caption',
+        '01.png: laid on plain blue, and "blue background" added to its caption if it has one',
         "02.png: cropped to 64% of its width and 100% of its height",
         "04.png: left out",
     ]

@@ -1,0 +1,43 @@
+"""How often each picture of a run is shown: a pure function of the order, so that it needs no counting while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.planning.order import OrderEntry, epoch_batches
+from loratui.presets.schema import Settings
+
+
+def exposures(
+    entries: Sequence[OrderEntry], *, seed: int, batch_size: int, image_steps: int, image_steps_cap: int = 0
+) -> tuple[int, ...]:
+    """How often each entry was shown in the first `image_steps` image-steps of a run; their sum is `image_steps`.
+
+    `image_steps_cap` is the total at which the run ends within an epoch (0: it does not), since such a last epoch has an
+    order of its own.
+    """
+    shown = sum(entry.repeats for entry in entries)
+    whole, rest = divmod(image_steps, shown) if shown else (0, 0)
+    counts = [whole * entry.repeats for entry in entries]
+    if rest:
+        limit = min(shown, image_steps_cap - whole * shown) if image_steps_cap else None
+        place = {entry.index: at for at, entry in enumerate(entries)}
+        batches = epoch_batches(entries, seed=seed, epoch=whole + 1, batch_size=batch_size, limit=limit)
+        for index in [index for batch in batches for index in batch][:rest]:
+            counts[place[index]] += 1
+    return tuple(counts)
+
+
+def seen_counts(images: Sequence[LedgerEntry], settings: Settings, image_step: int) -> tuple[int, ...]:
+    """How often each picture of a ledger was shown when a run stood at `image_step`.
+
+    `settings` are those in force (`effective.toml`): seed, batch size and the total of a run that ends within an epoch.
+    """
+    return exposures(
+        [OrderEntry(at, entry.bucket, entry.repeats) for at, entry in enumerate(images)],
+        seed=settings.training.seed,
+        batch_size=settings.training.batch_size,
+        image_steps=image_step,
+        image_steps_cap=settings.schedule.image_steps,
+    )
