@@ -22,6 +22,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Requests
 from loratui.engine.training.sampler import sample_plan, write_sample
 from loratui.engine.training.setup import Job
+from loratui.engine.training.steering import Steering
 
 LOG_SEARCHED_BYTES = 1 << 20
 """End of the event log in which a resumed run looks for what was told of its last step."""
@@ -35,6 +36,7 @@ class Products:
         job: Job,
         report: Reporter,
         requests: Requests,
+        steering: Steering,
         *,
         family: Family,
         adapter: LoraAdapter,
@@ -43,11 +45,10 @@ class Products:
         identity: dict[str, Any],
         epochs: int,
     ) -> None:
-        self._job, self._report, self._requests = job, report, requests
+        self._job, self._report, self._requests, self._steering = job, report, requests, steering
         self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
         self._identity = identity
         self._epochs = epochs
-        self._prompts = [job.prompt(template) for template in job.settings.samples.prompts]
         self._sampled_step: int | None = None
         told = last_events(job.run.events, LOG_SEARCHED_BYTES)
         self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
@@ -99,16 +100,17 @@ class Products:
 
     def has_samples(self, at: Position) -> bool:
         """Whether all sample pictures of this step are there already."""
-        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self._prompts)))
+        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self._steering.prompts)))
 
     def samples(self, at: Position) -> bool:
         """Makes all sample pictures of this step, once. A failure is a warning and gives False: it never ends the training."""
         if self._sampled_step == at.step:
             return True
         settings = self._job.settings
-        total = len(self._prompts) * settings.samples.steps
-        self._report.phase("sampling", f"Making {len(self._prompts)} samples")
-        for index, prompt in enumerate(self._prompts):
+        prompts = self._steering.prompts
+        total = len(prompts) * settings.samples.steps
+        self._report.phase("sampling", f"Making {len(prompts)} samples")
+        for index, prompt in enumerate(prompts):
             seed = settings.samples.seed + index
             relative = self._sample_path(at, index)
 

@@ -79,6 +79,10 @@ class Requests:
         if self.ending is not None:
             raise Interrupted(self.ending)
 
+    def end_here(self) -> None:
+        """The run ends as if it were stopped now: the epoch after which it was to stop is complete."""
+        self._terminate = True
+
     def next(self) -> Command | None:
         """The oldest command that is no ending one. It stays the next until `done`, so that none is lost on the way."""
         self.poll()

@@ -8,6 +8,7 @@ import resource
 import statistics
 import time
 from collections import deque
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.runs.control import Command
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
@@ -35,6 +37,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.setup import Job, add_adapter, load_base
+from loratui.engine.training.steering import Answer, Steering
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run says nothing of how long a step takes here."""
@@ -60,7 +63,7 @@ class Trainer:
             raise UsageError("This run has no steps.", "Its epochs or repeats are 0; make a new plan.")
         self.total = windows[-1].after
         self.steps_per_epoch = next(w.after.step for w in windows if w.ends_epoch)
-        self.prompts = [job.prompt(template) for template in settings.samples.prompts]
+        self.steering = Steering(job, report)
         self.seconds_before = 0.0
         self.started = time.monotonic()
         self.epoch_loss = (0.0, 0)
@@ -91,6 +94,7 @@ class Trainer:
             check_identity(stored.identity, identity)
             self.at, self.seconds_before, self.epoch_loss = stored.position, stored.seconds, stored.epoch_loss
         self._announce()
+        self.steering.announce()
         self._load()
         if stored is not None:
             self._restore(stored, identity)
@@ -98,6 +102,7 @@ class Trainer:
             self.job,
             self.report,
             self.requests,
+            self.steering,
             family=self.family,
             adapter=self.adapter,
             optimizer=self.optimizer,
@@ -119,6 +124,8 @@ class Trainer:
                 self._checkpoint("time")
             if self._sample_is_due(window):
                 self._sample()
+            if window.ends_epoch and self.steering.ends_with(window.before.epoch):
+                self.requests.end_here()
 
     def _catch_up(self) -> None:
         """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
@@ -135,7 +142,7 @@ class Trainer:
         self.family = load_base(job)
         self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
         self.texts = TextCache(job.run.cache, self.family)
-        texts = [entry.caption for entry in self.entries if entry.repeats] + prompts_to_encode(self.prompts)
+        texts = [entry.caption for entry in self.entries if entry.repeats] + prompts_to_encode(self.steering.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
         cut = self.texts.cut()
@@ -309,12 +316,26 @@ class Trainer:
             command = self.requests.next()
             if command is None or self.requests.ending is not None:
                 return self.requests.ending is not None
-            if command.command == "checkpoint":
+            self.requests.done(command, *self._serve(command))
+
+    def _serve(self, command: Command) -> Answer:
+        match command.command:
+            case "checkpoint":
                 self._checkpoint("asked")
-                self.requests.done(command, True, f"Checkpoint of step {self.at.step} saved.")
-            else:
+                return True, f"Checkpoint of step {self.at.step} saved."
+            case "stop_after_epoch":
+                return self.steering.stop_after(self.at.epoch, self.total.epoch - 1, command.args)
+            case "set_samples":
+                return self.steering.set_samples(command.args, self._encode_prompts)
+            case _:
                 made = self._sample()
-                self.requests.done(command, made, "Samples made." if made else "The samples failed; see the warnings.")
+                return made, "Samples made." if made else "The samples failed; see the warnings."
+
+    def _encode_prompts(self, prompts: Sequence[str]) -> None:
+        try:
+            self.texts.fill(prompts_to_encode(prompts), (self.settings.base.clip_skip,), lambda *_: None)
+        finally:
+            self.family.free_text_encoders()
 
     def _end_epoch(self, window: Window) -> None:
         total, images = self.epoch_loss
@@ -337,7 +358,7 @@ class Trainer:
         return window.ends_epoch and (window.before.epoch % every == 0 or window.after == self.total)
 
     def _sample_is_due(self, window: Window) -> bool:
-        every = self.settings.samples.every_image_steps
+        every = self.steering.every_image_steps
         if window.after == self.total:
             return True
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every

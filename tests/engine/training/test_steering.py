@@ -1,0 +1,99 @@
+"""Changes while a run trains: other samples and an end after the epoch, in real small runs and across restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from small_runs import MakeRun, after_loading, after_step, events, train
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs import changes, control
+from loratui.engine.runs.changes import Changes
+from loratui.engine.training.trainer import Trainer
+
+
+def _answers(run: Any) -> list[tuple[str, bool, str]]:
+    return [(e.get("command"), e.get("ok"), e.get("message")) for e in events(run, "command_acknowledged")]
+
+
+def test_other_samples_hold_from_the_next_ones_on_and_after_a_restart(make_run: MakeRun) -> None:
+    run = make_run("samples.every_image_steps=0", "schedule.epochs=3")
+
+    def ask(trainer: Trainer) -> None:
+        new = {"prompts": ["{trigger} as a knight", "a plain {class}"], "every_image_steps": 0}
+        after_step(trainer, 1, lambda: control.send(run, "set_samples", **new))
+        after_step(trainer, trainer.steps_per_epoch + 1, lambda: control.send(run, "stop"))
+
+    train(run, ask)
+    (answer,) = [a for a in _answers(run) if a[0] == "set_samples"]
+    assert answer[1]
+    assert answer[2].startswith("2 samples each epoch.")
+    written = {(e.get("step"), e.get("index")): e.get("prompt") for e in events(run, "sample_written")}
+    first_step = max(step for step, _ in written)
+    assert written[first_step, 0].endswith("as a knight")
+    assert written[first_step, 1].startswith("a plain")
+    train(run)
+    prompts = {e.get("prompt") for e in events(run, "sample_written") if e.get("step") > first_step}
+    assert prompts == {written[first_step, 0], written[first_step, 1]}
+    assert [e.get("prompts") for e in events(run, "changes_in_force")] == [["{trigger} as a knight", "a plain {class}"]] * 2
+
+
+@pytest.mark.parametrize(("args", "word"), [({"prompts": []}, "at least one"), ({"every_image_steps": -5}, "interval")])
+def test_samples_that_cannot_be_made_are_refused_and_training_goes_on(
+    make_run: MakeRun, args: dict[str, Any], word: str
+) -> None:
+    run = make_run()
+    assert train(run, lambda t: after_step(t, 1, lambda: control.send(run, "set_samples", **args))) == ExitCode.DONE
+    ((_, ok, message),) = _answers(run)
+    assert not ok
+    assert word in message
+    assert not run.changes.exists()
+
+
+def test_too_little_memory_for_new_prompts_refuses_them_alone(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def ask(trainer: Trainer) -> None:
+        def no_memory(prompts: object) -> None:
+            raise MemoryError
+
+        trainer._encode_prompts = no_memory  # type: ignore[method-assign,assignment]
+        after_step(trainer, 1, lambda: control.send(run, "set_samples", prompts=["something new"]))
+
+    assert train(run, ask) == ExitCode.DONE
+    ((_, ok, message),) = _answers(run)
+    assert not ok
+    assert "too little memory" in message
+
+
+def test_it_stops_with_the_end_of_the_epoch_and_the_next_start_goes_on_to_the_end(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=3")
+    ended = train(run, lambda t: after_step(t, 1, lambda: control.send(run, "stop_after_epoch")))
+    assert ended == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
+    assert _answers(run)[0] == ("stop_after_epoch", True, "The run stops after epoch 1.")
+    assert run.last_checkpoint_step() == events(run, "epoch_finished")[0].get("step")
+    assert changes.read(run) == Changes(stop_after_epoch=1)
+    changes.forget_the_end(run)  # as the supervisor of the next start does
+    assert train(run) == ExitCode.DONE
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2, 3]
+
+
+def test_a_wish_to_stop_survives_a_kill_of_the_trainer(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=3")
+    changes.write(run, Changes(stop_after_epoch=2))
+    assert train(run) == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2]
+    assert events(run, "changes_in_force")[0].get("stop_after_epoch") == 2
+
+
+def test_a_wish_to_stop_can_be_taken_back(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=2")
+
+    def ask(trainer: Trainer) -> None:
+        after_loading(trainer, lambda: control.send(run, "stop_after_epoch"))
+        after_step(trainer, 1, lambda: control.send(run, "stop_after_epoch", cancel=True))
+
+    assert train(run, ask) == ExitCode.DONE
+    assert [a[2] for a in _answers(run)] == ["The run stops after epoch 1.", "The run goes on to its end."]
