@@ -65,6 +65,10 @@ class Base:
     family: Family = key("sd15", "architecture of the base model")
     model: str = key("", "embedded:NAME, a diffusers folder, a .safetensors file, or a hub id")
     prediction: Literal["auto", "epsilon", "v"] = key("auto", "what the model predicts; auto reads it from the base")
+    zero_terminal_snr: Literal["auto", "on", "off"] = key(
+        "auto",
+        "whether the base's schedule ends in pure noise, as that of some v-prediction bases; auto reads it from the base",
+    )
     clip_skip: int = key(
         1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12
     )
@@ -85,6 +89,9 @@ class Dataset:
     upscale: bool = key(False, "enlarge pictures that are smaller than the resolution")
     flip: bool = key(False, "also train on mirrored pictures; never for a face or anything asymmetric")
     shuffle_captions: bool = key(False, "put the tags of a caption into random order")
+    caption_variants: int = key(
+        8, "orders of each caption that are drawn from when tags are shuffled; each is encoded once", low=1, high=1000
+    )
     keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
     caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
@@ -145,18 +152,51 @@ class Training:
     precision: Precision = key("auto", "number format of the frozen base; the LoRA itself is always trained in fp32")
     loss: Literal["mse", "huber"] = key("mse", "distance between prediction and target")
     huber_c: float = key(0.1, "width of the quadratic part of the Huber loss", above=0.0, high=10.0)
+    huber_schedule: Literal["constant", "exponential", "snr"] = key(
+        "constant", "how that width changes with the noise; exponential and snr make it narrower where there is more noise"
+    )
     min_snr_gamma: float = key(0.0, "min-SNR weighting; 5 is usual, 0 is off", low=0.0, high=100.0)
     debiased_estimation: bool = key(False, "weight by 1/sqrt(SNR); multiplies the learning rate by about 3")
+    scale_v_loss: bool = key(False, "for a v-prediction base: weight by S/(S+1), as if it predicted noise")
     noise_offset: float = key(0.0, "offset noise; 0 is off", low=0.0, high=1.0)
+    multires_noise_iterations: int = key(
+        0, "layers of multi-resolution (pyramid) noise, 6 to 10 are usual; 0 is off", low=0, high=32
+    )
+    multires_noise_discount: float = key(0.3, "how much weaker each coarser layer of that noise is", above=0.0, high=1.0)
+    input_perturbation: float = key(0.0, "more noise in the input than in the target, about 0.1; 0 is off", low=0.0, high=1.0)
     high_noise_bias: float = key(
         0.0,
         "draws more timesteps near pure noise, where hair, pose and colours are settled: t = T·u^(1/(1+b))",
         low=0.0,
         high=10.0,
     )
+    timestep_sampling: Literal["auto", "uniform", "sigmoid", "shift", "flux_shift"] = key(
+        "auto",
+        "which noise levels are trained (FLUX): uniform; sigmoid, most in the middle; shift, sigmoid moved towards noise by "
+        "timestep_shift; flux_shift, moved as the picture's size asks; auto is flux_shift for FLUX",
+    )
+    timestep_shift: float = key(3.0, "shift of timestep_sampling shift; 1 is sigmoid", above=0.0, high=100.0)
+    timestep_scale: float = key(
+        1.0,
+        "spread of timestep_sampling sigmoid, shift and flux_shift; a smaller one stays nearer to the middle",
+        above=0.0,
+        high=10.0,
+    )
+    weighting: Literal["none", "sigma_sqrt", "cosmap"] = key(
+        "none", "weight of each noise level of FLUX: none, 1/sigma², or cosmap of Stable Diffusion 3"
+    )
+    guidance: float = key(
+        1.0, "guidance that FLUX is told while training; 1 is the plain flow. Samples have samples.guidance", low=0.0, high=30.0
+    )
     train_text_encoder: bool = key(False, "also train the text encoder")
     prior_weight: float = key(1.0, "factor on the loss of regularisation pictures; nearer to 0 is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
+    ema_decay: float = key(
+        0.0,
+        "samples and files are made from a moving average of the LoRA; 0.99 to 0.999 are usual, 0 is off",
+        low=0.0,
+        high=0.99999,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +233,7 @@ class OptimizerSection:
     weight_decay: float = key(0.01, "weight decay", low=0.0, high=10.0)
     beta1: float = key(0.9, "first beta of Adam-like optimizers", low=0.0, high=0.999999)
     beta2: float = key(0.999, "second beta of Adam-like optimizers", low=0.0, high=0.999999)
+    d_coef: float = key(1.0, "factor on the rate that Prodigy finds", above=0.0, high=100.0)
     scheduler: Scheduler = key("cosine", "course of the learning rate")
     warmup: float = key(0.0, "share of the optimizer steps over which the learning rate rises from 0", low=0.0, high=0.9)
     cycles: int = key(1, "number of cosine cycles (cosine_with_restarts)", low=1, high=100)
@@ -203,6 +244,9 @@ class Memory:
     """What is traded for memory."""
 
     gradient_checkpointing: Literal["auto", "on", "off"] = key("auto", "compute activations twice instead of keeping them")
+    compile: Literal["auto", "on", "off"] = key(
+        "auto", "compile the base's blocks for the GPU; auto does so where the run is long enough to gain from it"
+    )
     cache_latents: bool = key(True, "encode every picture once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that this machine or container allows", low=0, high=1024)
 
