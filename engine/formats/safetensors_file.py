@@ -16,6 +16,8 @@ BYTES_PER_VALUE = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+SMALLER_FORMATS = frozenset({"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0"})
+"""Number formats of the standard that only quantised models use."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +39,63 @@ class Header:
     metadata: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What one or several files of one model hold together."""
+
+    path: Path
+    """The file, or the index that lists several."""
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str]
+    files: tuple[Path, ...]
+
+
+def read_tables(path: Path) -> Tables:
+    """The header of a .safetensors file, or those of all shards that an `.index.json` lists.
+
+    Raises `UsageError` as `read_header` does, and names shards that are missing.
+    """
+    if path.suffix != ".json":
+        header = read_header(path)
+        return Tables(path, header.tensors, header.metadata, (path,))
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(listed.values()))
+        inside = all(isinstance(n, str) and "/" not in n and "\\" not in n for n in names)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UsageError(f"{path}: this is no index of a model in several files.") from None
+    if not names or not inside:
+        raise UsageError(f"{path}: this index names no files beside it.")
+    files = tuple(path.parent / name for name in names)
+    gone = [file.name for file in files if not file.is_file()]
+    if gone:
+        raise UsageError(
+            f"{path}: {len(gone)} of its {len(files)} files are missing ({', '.join(gone[:3])}).",
+            "Download the model again; what is there already is kept.",
+        )
+    tensors: dict[str, TensorInfo] = {}
+    metadata: dict[str, str] = {}
+    for file in files:
+        header = read_header(file)
+        tensors.update(header.tensors)
+        metadata.update(header.metadata)
+    return Tables(path, tensors, metadata, files)
+
+
 def read_header(path: Path) -> Header:
     """The header of a safetensors file; its offsets must tile the file exactly.
 
-    Raises `UsageError` if the file is something else, damaged, or has a header of more than 16 MiB.
+    Raises `UsageError` if the file cannot be read, is something else, damaged or cut off, or has a header of more
+    than 16 MiB.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise UsageError(f"{path}: too short to be a safetensors file.")
-        (length,) = struct.unpack("<Q", start)
-        if length > MAX_HEADER_BYTES or length > size - 8:
-            raise UsageError(f"{path}: not a safetensors file.", _hint(start))
-        raw = file.read(length)
+    try:
+        size = path.stat().st_size
+        raw = _raw_header(path, size)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: it cannot be read: {error.strerror or error}.", "Check the path and its permissions."
+        ) from None
+    length = len(raw)
     try:
         table = json.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
@@ -65,11 +110,28 @@ def read_header(path: Path) -> Header:
     return Header(tensors, metadata)
 
 
+def _raw_header(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(512)
+        if not start:
+            raise UsageError(f"{path}: the file is empty.", "Get it again.")
+        length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+        if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
+            raise UsageError(f"{path}: not a safetensors file.", _hint(start))
+        if length > size - 8:
+            raise UsageError(f"{path}: the file is cut off within its header, after {size} bytes.", _AGAIN)
+        file.seek(8)
+        return file.read(length)
+
+
 def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
     try:
         dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{path}: the header's entry for {name!r} is damaged.") from None
+    if isinstance(dtype, str) and dtype in SMALLER_FORMATS:
+        message = f"{path}: its weights are stored as {dtype}, a quantised format for generating only."
+        raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
     if dtype not in BYTES_PER_VALUE or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
         raise UsageError(f"{path}: the header's entry for {name!r} is damaged.")
     values = 1
@@ -82,15 +144,29 @@ def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
 
 def _check_tiling(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int) -> None:
     at = 0
-    for info in sorted(tensors.values(), key=lambda t: (t.begin, t.end)):
+    for info in sorted(tensors.values(), key=_place):
         if info.begin != at:
             raise UsageError(f"{path}: its tensors overlap or leave gaps.")
         at = info.end
-    if at != data_bytes:
-        raise UsageError(f"{path}: the file is {'too short' if at > data_bytes else 'too long'}; it may be a broken download.")
+    if at > data_bytes:
+        raise UsageError(f"{path}: the file is cut off: {_bytes(at - data_bytes)} of {_bytes(at)} are missing.", _AGAIN)
+    if at < data_bytes:
+        raise UsageError(f"{path}: the file is {_bytes(data_bytes - at)} too long; it may be a broken download.", _AGAIN)
+
+
+def _place(info: TensorInfo) -> tuple[int, int]:
+    return info.begin, info.end
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count} bytes"
+
+
+_AGAIN = "Download it again."
 
 
 def _hint(start: bytes) -> str:
+    """What the first bytes of a file that is no safetensors file say; empty where they look like one."""
     if start.startswith(b"PK"):
         return (
             "It looks like a .ckpt or .pt file, which can run code when it is opened; look for the same model as .safetensors."
@@ -99,6 +175,8 @@ def _hint(start: bytes) -> str:
         return "It looks like a pickle file, which can run code when it is opened; look for the same model as .safetensors."
     if start.startswith(b"GGUF"):
         return "It is a GGUF file; those are for generating only."
-    if start[:1] in (b"<", b"{") and start[1:2].isalpha():
-        return "It looks like a web page; the download may have asked for a login."
+    if start.startswith(b"version https://git-lfs"):
+        return "It is only the pointer that git keeps for a large file; fetch the file itself with git lfs pull."
+    if start.lstrip(b"\xef\xbb\xbf \r\n\t")[:2].lower() in (b"<!", b"<h", b"<?") or start[:2] == b'{"':
+        return "It is a web page or a server's answer; the download may have asked for a login."
     return ""

@@ -1,0 +1,258 @@
+"""Tells what base model a folder or file is, by keys, shapes and number formats, from headers alone."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats import base_refusals, diffusers_folder
+from loratui.engine.formats.base_keys import FoundPart, find_parts
+from loratui.engine.formats.base_parts import FAMILY_PARTS, FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
+from loratui.engine.formats.base_parts import MissingPart as MissingPart
+from loratui.engine.formats.base_parts import Source as Source
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, text_widths
+from loratui.engine.formats.base_sources import missing_part
+from loratui.engine.formats.safetensors_file import Tables, read_tables
+from loratui.presets.schema import Family
+
+LATENT_CHANNELS: Mapping[Family, int] = {"sd15": 4, "sdxl": 4, "flux": 16}
+
+WEIGHTS: tuple[PartName, ...] = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
+"""Parts that have weights."""
+
+
+def identify(path: Path) -> BaseFiles:
+    """What base model `path` is: a diffusers folder, a folder with one model's file, a .safetensors file or an index.
+
+    Reads headers only. Parts that it does not bring along are in `missing`. Raises `BaseRefused` with the reason.
+    """
+    if not path.exists():
+        raise BaseRefused("base_not_found", f"{path}: there is no such file or folder.", "Check the path.")
+    if not path.is_dir():
+        with _about(path):
+            return _from_file(path, read_tables(_index_of(path) or path))
+    if (path / "model_index.json").is_file():
+        with _about(path):
+            return _pipeline(path)
+    with _about(path):
+        weights = diffusers_folder.read_weights(path) if (path / "config.json").is_file() else None
+        if weights is not None:
+            diffusers_folder.refuse_config(path)
+            return _from_file(path, weights.tables, folder=path, variant=weights.variant)
+    return _loose_files(path)
+
+
+def part_file(path: Path, family: Family, part: PartName, config: Path) -> PartFile:
+    """One part of a base from a file or a folder of its own; `config` is the base's configuration folder.
+
+    Raises `BaseRefused` if it holds something else.
+    """
+    with _about(path):
+        if not path.exists():
+            raise BaseRefused("base_part_not_found", "there is no such file or folder.", f"Check base.{part}.")
+        weights = diffusers_folder.read_weights(path) if path.is_dir() else None
+        if path.is_dir() and weights is None:
+            raise BaseRefused("base_part_wrong", "this folder holds no .safetensors weights.", f"Check base.{part}.")
+        tables = weights.tables if weights else read_tables(_index_of(path) or path)
+        found = find_parts(tables.tensors)
+        for one in found:
+            if fits(one, family, part, config):
+                return _part(tables, one, folder=path if weights else None, variant=weights.variant if weights else "")
+        wanted = missing_part(family, part).title
+        held = ", ".join(dict.fromkeys(ROLE_TITLES[one.role] for one in found)) or "nothing that is known"
+        raise BaseRefused("base_part_wrong", f"this is not the {wanted} that {FAMILY_TITLES[family]} needs (it holds {held}).",
+                          f"Check base.{part}.")  # fmt: skip
+
+
+def with_parts(base: BaseFiles, parts: Mapping[PartName, PartFile]) -> BaseFiles:
+    """`base` with parts put in, in place of its own or of missing ones."""
+    left = tuple(m for m in base.missing if m.part not in parts)
+    return dataclasses.replace(base, parts={**base.parts, **parts}, missing=left)
+
+
+def fits(found: FoundPart, family: Family, part: PartName, config: Path) -> bool:
+    """Whether what a file holds can be this part of a base of `family` with these configurations."""
+    if part == "vae":
+        return found.role == "vae" and found.width == LATENT_CHANNELS[family] and found.can_encode
+    if part == "text_encoder":
+        return found.role == "clip" and found.width == text_widths(config).get(part)
+    if part == "text_encoder_2":
+        roles = ("t5",) if family == "flux" else ("clip", "open_clip")
+        return found.role in roles and found.width == text_widths(config).get(part)
+    return found.role == {"unet": "unet", "transformer": "flux"}.get(part)
+
+
+ROLE_TITLES: Mapping[str, str] = {
+    "unet": "a UNet",
+    "flux": "a FLUX transformer",
+    "vae": "a VAE",
+    "clip": "a CLIP text encoder",
+    "open_clip": "a CLIP text encoder",
+    "t5": "a T5 text encoder",
+}
+
+
+@contextlib.contextmanager
+def _about(path: Path) -> Iterator[None]:
+    """Gives every refusal the path that it is about, and every unreadable file its code."""
+    try:
+        yield
+    except BaseRefused as error:
+        named = error.message if error.message.startswith(str(path)) else f"{path}: {error.message}"
+        raise BaseRefused(error.code, named, error.remedy) from None
+    except UsageError as error:
+        raise BaseRefused("base_unreadable", error.message, error.remedy) from None
+
+
+def _index_of(path: Path) -> Path | None:
+    """The index beside a file that is one of several shards of one model."""
+    for index in sorted(path.parent.glob("*.safetensors.index*.json")):
+        shards = diffusers_folder.read_json(index).get("weight_map")
+        if isinstance(shards, dict) and path.name in shards.values():
+            return index
+    return None
+
+
+def _judge(tables: Tables) -> tuple[FoundPart, tuple[FoundPart, ...]]:
+    """The denoiser among the tensors, and all parts. Raises `BaseRefused` where it is none of ours."""
+    base_refusals.refuse_adapters(tables.tensors)
+    base_refusals.refuse_quantised(tables.tensors)
+    found = find_parts(tables.tensors)
+    denoiser = next((part for part in found if part.role in ("unet", "flux")), None)
+    if denoiser is None:
+        raise base_refusals.no_denoiser(tables.tensors, found)
+    base_refusals.refuse_special(denoiser)
+    base_refusals.refuse_schedule(tables.tensors)
+    return denoiser, found
+
+
+def _from_file(path: Path, tables: Tables, *, folder: Path | None = None, variant: str = "") -> BaseFiles:
+    """A base from one file; `folder` is set where this is a diffusers folder of the denoiser alone."""
+    denoiser, found = _judge(tables)
+    family, fitted = fit(denoiser)
+    parts: dict[PartName, PartFile] = {}
+    for part in FAMILY_PARTS[family]:
+        own = next((one for one in found if fits(one, family, part, fitted.folder)), None)
+        if own is not None:
+            changes = fitted.changes if own.role in ("unet", "flux") else {}
+            parts[part] = dataclasses.replace(_part(tables, own, folder=folder, variant=variant), config_changes=changes)
+    stated = tables.metadata.get("modelspec.prediction_type", "").lower()
+    is_v = "v_pred" in tables.tensors or stated.startswith("v")
+    return _complete(
+        path,
+        family,
+        "single_file" if len(parts) > 1 else "parts",
+        parts,
+        fitted.folder,
+        prediction="v" if is_v else "epsilon",
+        zero_terminal_snr="ztsnr" in tables.tensors,
+    )
+
+
+def _pipeline(path: Path) -> BaseFiles:
+    """A diffusers folder: every part in its own folder, the family by the denoiser's tensors."""
+    diffusers_folder.refuse_pipeline(path)
+    parts: dict[PartName, PartFile] = {}
+    family: Family | None = None
+    for name in WEIGHTS:
+        with _about(path / name):
+            diffusers_folder.refuse_config(path / name)
+            weights = diffusers_folder.read_weights(path / name)
+            if weights is None:
+                continue
+            if name in ("unet", "transformer"):
+                denoiser, found = _judge(weights.tables)
+                family = "flux" if denoiser.role == "flux" else "sdxl" if denoiser.added else "sd15"
+            else:
+                found = find_parts(weights.tables.tensors)
+            one = next((part for part in found if _belongs(part, name)), None)
+            if one is None:
+                raise BaseRefused("base_part_wrong", f"this folder holds no weights of a {name}.", "Download the model again.")
+            parts[name] = _part(weights.tables, one, folder=path / name, variant=weights.variant)
+    if family is None:
+        message = f"{path}: this diffusers folder holds no unet or transformer."
+        raise BaseRefused("base_incomplete", message, "Download the model again; what is there already is kept.")
+    prediction, zero = diffusers_folder.prediction_of(path)
+    return _complete(path, family, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero)
+
+
+def _belongs(found: FoundPart, name: str) -> bool:
+    """Whether a part's tensors are what its folder's name says."""
+    roles = {"unet": ("unet",), "transformer": ("flux",), "vae": ("vae",), "text_encoder": ("clip",)}
+    return found.role in roles.get(name, ("clip", "t5"))
+
+
+def _loose_files(folder: Path) -> BaseFiles:
+    """A folder that holds the file of one model, and perhaps its other parts as files beside it."""
+    bases, reasons = [], []
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            bases.append(identify(file))
+        except BaseRefused as error:
+            reasons.append(error)
+    whole = {base.denoiser.path: base for base in bases}
+    if len(whole) == 1:
+        return next(iter(whole.values()))
+    if whole:
+        names = ", ".join(path.name for path in list(whole)[:5])
+        raise BaseRefused("base_ambiguous", f"{folder}: it holds {len(whole)} models: {names}.", "Name the file itself.")
+    if len(reasons) == 1:
+        raise reasons[0]
+    message = f"{folder}: this is no diffusers folder (no model_index.json), and no file in it is a base model."
+    raise BaseRefused("base_not_found", message, "Give the model's folder or its .safetensors file.")
+
+
+def _part(tables: Tables, found: FoundPart, *, folder: Path | None, variant: str) -> PartFile:
+    base_refusals.refuse_format(found)
+    return PartFile(
+        folder or tables.path,
+        in_folder=folder is not None,
+        files=tables.files,
+        prefix=found.prefix,
+        names=found.names,
+        dtype=found.dtype,
+        fp8=found.fp8,
+        scale_suffix=found.scale_suffix,
+        variant=variant,
+        bytes=found.bytes,
+    )
+
+
+def _complete(
+    path: Path,
+    family: Family,
+    layout: Literal["diffusers", "single_file", "parts"],
+    parts: dict[PartName, PartFile],
+    config: Path,
+    *,
+    prediction: Literal["epsilon", "v"],
+    zero_terminal_snr: bool,
+) -> BaseFiles:
+    """Adds tokenizers and scheduler from the configuration folder or the bundle, and names what is missing."""
+    for name in FAMILY_PARTS[family]:
+        if name.startswith("tokenizer") and name not in parts:
+            places = [config / name, *([] if (family, name) == ("flux", "tokenizer_2") else [CLIP_TOKENIZER])]
+            found = next((place for place in places if diffusers_folder.is_tokenizer(place)), None)
+            if found is not None:
+                parts[name] = PartFile(found)
+    own = config / "scheduler"
+    parts["scheduler"] = PartFile(own if own.is_dir() else BUNDLED / family / "scheduler")
+    is_flux = family == "flux"
+    denoiser = parts[FAMILY_PARTS[family][0]]
+    kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": "transformer" if is_flux else "UNet"}
+    words = [f"{FAMILY_TITLES[family]} {kinds[layout]}", f"{'scaled ' if denoiser.fp8 == 'scaled' else ''}{denoiser.dtype}"]
+    return BaseFiles(
+        path,
+        family,
+        layout,
+        parts,
+        config,
+        None if is_flux else prediction,
+        zero_terminal_snr and not is_flux,
+        ", ".join([*words, *(["v-prediction"] if prediction == "v" and not is_flux else [])]),
+        tuple(missing_part(family, name) for name in FAMILY_PARTS[family] if name not in parts),
+    )

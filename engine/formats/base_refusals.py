@@ -1,0 +1,183 @@
+"""Model files that cannot serve as a base, and the reason: adapters, quantised weights, other models, special versions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
+from loratui.engine.formats.base_parts import BaseRefused
+
+OTHER_BASE = "Choose a checkpoint of SD1.5, SDXL (Pony too) or FLUX.1-dev."
+FULL_WEIGHTS = "Choose the same model with fp16, bf16 or fp8 weights in a .safetensors file."
+ORDINARY = "Choose the ordinary text-to-image version of the same model."
+
+ADAPTERS: tuple[tuple[str, str, str], ...] = (
+    (
+        (
+            r"(^|\.)(lora_unet|lora_te\d?|lora_transformer|lycoris)_"
+            r"|[._](lora_(up|down|mid|A|B|embedding_A)|lora\.(up|down)|lora_magnitude_vector)(\.|$)"
+            r"|\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?|dora_scale|oft_blocks|oft_diag)$"
+        ),
+        "base_is_lora",
+        "a LoRA",
+    ),
+    (
+        (
+            r"(^|\.)(control_model|controlnet_cond_embedding|controlnet_x_embedder|controlnet_blocks|controlnet_down_blocks)\."
+            r"|(^|\.)(input_hint_block|zero_convs)\.\d"
+        ),
+        "base_is_controlnet",
+        "a ControlNet",
+    ),
+    (r"^(ip_adapter|image_proj|ip_adapter_proj_model)\.|^redux_(up|down)\.", "base_is_adapter", "an image adapter"),
+    (r"(^|\.)motion_modules\.\d", "base_is_adapter", "a motion module for video"),
+    (r"^(adapter\.)?body\.\d+\.(resnets|in_conv|block1)\.", "base_is_adapter", "a T2I adapter"),
+    (r"^(emb_params|string_to_param.*|clip_[lg])$", "base_is_embedding", "a textual inversion embedding"),
+    (r"(^|\.)(rdb1\.conv1|RDB1\.conv1)\.weight$|^conv_before_upsample\.", "base_is_upscaler", "an upscaler"),
+)
+"""Pattern of a key, id, what the file is."""
+
+OTHER_MODELS: tuple[tuple[str, str], ...] = (
+    (r"(^|\.)joint_blocks\.0\.", "a Stable Diffusion 3 model"),
+    (r"(^|\.)blocks\.0\.cross_attn\.(q_linear|kv_linear)\.|(^|\.)caption_projection\.", "a PixArt model"),
+    (r"(^|\.)blocks\.0\.cross_attn\.(q|norm_q)\.|(^|\.)condition_embedder\.text_embedder\.", "a Wan video model"),
+    (r"(^|\.)transformer_blocks\.0\.img_mod\.", "a Qwen-Image model"),
+    (r"(^|\.)double_layers\.0\.", "an AuraFlow model"),
+    (r"(^|\.)double_stream_blocks\.0\.", "a HiDream model"),
+    (r"(^|\.)(context_refiner|noise_refiner)\.0\.", "a Lumina or Z-Image model"),
+    (r"(^|\.)(clip_txt_mapper|effnet_mapper)\.", "a Stable Cascade model"),
+    (r"(^|\.)patchify_proj\.", "an LTX video model"),
+    (r"(^|\.)transformer_blocks\.0\.(norm1_context|attn\.add_q_proj)\.", "a model of the Stable Diffusion 3 kind"),
+    (r"^(model\.)?layers\.0\.self_attn\.|^lm_head\.", "a language model"),
+)
+"""Pattern of a key, what the model is, for files in which no denoiser of ours was found."""
+
+FLUX_RELATIVES: tuple[tuple[str, str], ...] = (
+    ("distilled_guidance_layer.", "a Chroma model"),
+    ("double_stream_modulation_img.", "a FLUX.2 model"),
+    ("txt_in.individual_token_refiner.", "a Hunyuan video model"),
+)
+"""Beginning of a key that FLUX.1 does not have, what the model is."""
+
+UNET_INPUTS: Mapping[int, tuple[str, str]] = {
+    9: ("base_inpainting", "an inpainting model (it also takes a mask)"),
+    8: ("base_instruct", "an instruct-pix2pix model (it also takes a picture)"),
+    7: ("base_upscaler", "an upscaling model"),
+    5: ("base_depth", "a depth-to-image model"),
+}
+FLUX_INPUTS: Mapping[int, tuple[str, str]] = {
+    384: ("base_inpainting", "FLUX.1 Fill (it also takes a mask)"),
+    128: ("base_control", "a FLUX.1 control model (it also takes edges or depth)"),
+    96: ("base_control", "a FLUX.1 variant that also takes a picture"),
+}
+"""Channels that a denoiser takes -> id, what it is. FLUX.1 Kontext has the tensors of FLUX.1-dev and cannot be told apart so."""
+
+QUANTISED = re.compile(
+    r"\.(absmax|nested_absmax|quant_map|quant_state\.\w+|SCB|weight_format|qweight|qzeros|wscales|weight_scale_2"
+    r"|weight_zero_point|comfy_quant)$"
+)
+"""Ends of keys that bitsandbytes, GPTQ, SVDQuant, nvfp4 and torchao files have."""
+
+
+def refuse_adapters(tensors: Tensors) -> None:
+    """Raises `BaseRefused` for a LoRA, ControlNet, embedding and their like."""
+    for pattern, code, title in ADAPTERS:
+        found = next((key for key in tensors if re.search(pattern, key)), None)
+        if found is not None:
+            remedy = "Choose the base model that it was made for."
+            raise BaseRefused(code, f"this is {title}, not a base model (it holds {_short(found)}).", remedy)
+
+
+def refuse_quantised(tensors: Tensors) -> None:
+    """Raises `BaseRefused` for weights in 4 or 8 bits other than fp8."""
+    found = next((key for key in tensors if QUANTISED.search(key)), None)
+    # ComfyUI marks every scaled fp8 weight so, too; those are dealt with as scaled.
+    if found is not None and not (found.endswith(".comfy_quant") and _all_eight(tensors)):
+        message = f"its weights are quantised (it holds {_short(found)}), which is for generating only."
+        raise BaseRefused("base_quantised", message, FULL_WEIGHTS)
+
+
+def _all_eight(tensors: Tensors) -> bool:
+    return not any(key.endswith(".weight_scale_2") or info.dtype in ("I8", "U8") for key, info in tensors.items()
+                   if not key.endswith(".comfy_quant"))  # fmt: skip
+
+
+def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
+    """The reason why a file without a denoiser of ours is no base."""
+    for pattern, title in OTHER_MODELS:
+        if any(re.search(pattern, key) for key in tensors):
+            return BaseRefused("base_other_family", f"this is {title}, which cannot be trained here.", OTHER_BASE)
+    titles = {"vae": "a VAE", "clip": "a CLIP text encoder", "open_clip": "a CLIP text encoder", "t5": "a T5 text encoder"}
+    if parts:
+        held = " and ".join(dict.fromkeys(titles[part.role] for part in parts))
+        message = f"this is only {held}, without the UNet or transformer that a base model has."
+        return BaseRefused("base_part_only", message, "Give the model itself; such a file goes into its own setting.")
+    some = ", ".join(_short(key) for key in list(tensors)[:3])
+    message = f"its {len(tensors)} tensors are those of no known model (the first are {some})."
+    return BaseRefused("base_unknown", message, OTHER_BASE)
+
+
+def refuse_special(part: FoundPart) -> None:
+    """Raises `BaseRefused` for a denoiser that is not of the ordinary text-to-image kind, or that misses some of itself."""
+    for code, message, remedy in _flux_reasons(part) if part.role == "flux" else _unet_reasons(part):
+        raise BaseRefused(code, message, remedy)
+
+
+def _unet_reasons(unet: FoundPart) -> Iterator[tuple[str, str, str]]:
+    if unet.inputs in UNET_INPUTS:
+        code, title = UNET_INPUTS[unet.inputs]
+        yield code, f"this is {title}.", ORDINARY
+    if unet.inputs != 4:
+        yield "base_other_family", f"its UNet takes {unet.inputs} channels; SD1.5 and SDXL take 4.", OTHER_BASE
+    if unet.width == 1024:
+        yield "base_other_family", "this is a Stable Diffusion 2 model, which cannot be trained here.", OTHER_BASE
+    if unet.added and unet.width == 1280:
+        yield "base_refiner", "this is the SDXL refiner, not the base model.", "Choose the SDXL base model."
+    if unet.has("encoder_hid_proj."):
+        yield "base_other_family", "this is a Kolors model, which cannot be trained here.", OTHER_BASE
+    if unet.has("time_embed.cond_proj.") or unet.has("time_embedding.cond_proj."):
+        yield "base_distilled", "this is a distilled model for few steps (LCM), which a LoRA would undo.", ORDINARY
+    if not unet.layers:
+        yield "base_other_family", "its UNet reads no text.", OTHER_BASE
+
+
+def _flux_reasons(flux: FoundPart) -> Iterator[tuple[str, str, str]]:
+    for beginning, title in FLUX_RELATIVES:
+        if flux.has(beginning):
+            yield "base_other_family", f"this is {title}, which cannot be trained here.", OTHER_BASE
+    if flux.inputs in FLUX_INPUTS:
+        code, title = FLUX_INPUTS[flux.inputs]
+        yield code, f"this is {title}.", "Choose FLUX.1-dev itself."
+    if not flux.layers or not flux.single_layers or not flux.inputs:
+        yield "base_damaged", "it holds only some of FLUX's blocks.", "Get the file again, or give the index of all its shards."
+    if not flux.guided:
+        message = "this is FLUX.1-schnell (it takes no guidance): it is distilled to few steps, and a LoRA would undo that."
+        yield "base_schnell", message, "Choose FLUX.1-dev; its LoRAs work on schnell too."
+
+
+def refuse_schedule(tensors: Tensors) -> None:
+    """Raises `BaseRefused` for SDXL-shaped models with an EDM schedule (Playground v2.5, CosXL)."""
+    if "edm_mean" in tensors or "edm_vpred.sigma_max" in tensors:
+        raise BaseRefused("base_other_schedule", "this model has an EDM schedule, which cannot be trained here.", OTHER_BASE)
+
+
+def refuse_format(part: FoundPart) -> None:
+    """Raises `BaseRefused` for integer weights, and for fp8 with a scale for each block; one for a tensor or a row is fine."""
+    if part.dtype not in DTYPES.values():
+        message = f"its weights are stored as {part.dtype}, a quantised format for generating only."
+        raise BaseRefused("base_quantised", message, FULL_WEIGHTS)
+    for key, info in part.tensors.items():
+        if part.fp8 != "scaled" or not key.endswith(part.scale_suffix):
+            continue
+        weight = part.tensors.get(f"{key.removesuffix(part.scale_suffix)}.weight")
+        values = 1
+        for n in info.shape:
+            values *= n
+        if weight is not None and values not in (1, weight.shape[0] if weight.shape else 1):
+            message = f"its fp8 weights are scaled in blocks ({_short(key)}), which is for generating only."
+            raise BaseRefused("base_quantised", message, FULL_WEIGHTS)
+
+
+def _short(key: str) -> str:
+    return repr(key if len(key) <= 60 else f"{key[:57]}…")

@@ -1,0 +1,91 @@
+"""Which configuration fits a denoiser in a single file: the bundled one of its family, or that of an embedded base."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from loratui.engine.formats.base_keys import FoundPart
+from loratui.engine.formats.base_parts import NO_CHANGES, BaseRefused
+from loratui.engine.formats.diffusers_folder import read_json
+from loratui.presets import SHIPPED
+from loratui.presets.schema import Family
+
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+"""Configurations of the true sizes, one folder a family, and CLIP's tokenizer."""
+
+CLIP_TOKENIZER = BUNDLED / "clip_tokenizer"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A configuration folder, and what a file has otherwise than it says."""
+
+    folder: Path
+    changes: Mapping[str, Any]
+
+
+def fit(denoiser: FoundPart) -> tuple[Family, Fit]:
+    """The family of a denoiser and the configuration that it is loaded with.
+
+    Raises `BaseRefused` for sizes that no configuration has.
+    """
+    if denoiser.role == "flux":
+        return "flux", _fit_flux(denoiser)
+    family: Family = "sdxl" if denoiser.added else "sd15"
+    for folder in _folders():
+        if _unet_numbers(folder) == (denoiser.first_channels, denoiser.width, denoiser.layers, denoiser.added):
+            return family, Fit(folder, NO_CHANGES)
+    known = {"sd15": "16 transformer blocks on text of width 768", "sdxl": "70 transformer blocks on text of width 2048"}
+    message = f"its UNet has {denoiser.layers} transformer blocks on text of width {denoiser.width}, and {known[family]} make "
+    name = "SDXL; it may be a distilled version such as SSD-1B." if family == "sdxl" else "SD1.5."
+    raise BaseRefused("base_other_shape", message + name, "Choose a full checkpoint of SD1.5 or SDXL.")
+
+
+def text_widths(config: Path) -> dict[str, int]:
+    """Hidden width of each text encoder that a configuration folder describes."""
+    widths = {}
+    for part in ("text_encoder", "text_encoder_2"):
+        values = read_json(config / part / "config.json")
+        width = values.get("hidden_size") or values.get("d_model")
+        if isinstance(width, int):
+            widths[part] = width
+    return widths
+
+
+def _fit_flux(denoiser: FoundPart) -> Fit:
+    for folder in _folders():
+        config = read_json(folder / "transformer" / "config.json")
+        if not config or config["num_attention_heads"] * config["attention_head_dim"] != denoiser.width:
+            continue
+        found = {"num_layers": denoiser.layers, "num_single_layers": denoiser.single_layers}
+        changes = {key: value for key, value in found.items() if config[key] != value}
+        return Fit(folder, MappingProxyType(changes) if changes else NO_CHANGES)
+    message = f"its transformer is {denoiser.width} wide; FLUX.1-dev has 3072."
+    raise BaseRefused("base_other_shape", message, "Choose FLUX.1-dev or a finetune of it.")
+
+
+@functools.cache
+def _folders() -> tuple[Path, ...]:
+    """The bundled configurations first, then the embedded bases."""
+    bundled = [BUNDLED / name for name in ("sd15", "sdxl", "flux")]
+    return (*bundled, *sorted(p.parent for p in (SHIPPED / "bases").glob("*/model_index.json")))
+
+
+@functools.cache
+def _unet_numbers(folder: Path) -> tuple[int, int, int, int] | None:
+    """First channels, text width, transformer blocks in all, width of added inputs; None where there is no UNet."""
+    config = read_json(folder / "unet" / "config.json")
+    if not config:
+        return None
+    channels, layers = config["block_out_channels"], config["layers_per_block"]
+    depth = config.get("transformer_layers_per_block", 1)
+    depths: Sequence[int] = depth if isinstance(depth, list) else [depth] * len(channels)
+    down = sum(n * layers for n, kind in zip(depths, config["down_block_types"], strict=True) if "CrossAttn" in kind)
+    up = sum(n * (layers + 1) for n, kind in zip(depths[::-1], config["up_block_types"], strict=True) if "CrossAttn" in kind)
+    blocks = down + up + depths[-1]
+    return channels[0], config["cross_attention_dim"], blocks, config.get("projection_class_embeddings_input_dim") or 0

@@ -1,0 +1,141 @@
+"""Reads a base in a diffusers folder: which parts it has, in which files, and what its scheduler says of the prediction."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loratui.engine.formats.base_parts import BaseRefused
+from loratui.engine.formats.safetensors_file import Tables, read_tables
+
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+"""Endings of weights that can run code when they are read."""
+
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
+"""Any of these makes a folder a tokenizer's."""
+
+_WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[\w-]+?))?\.safetensors")
+_INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[\w-]+))?\.json")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
+
+
+@dataclass(frozen=True)
+class FolderWeights:
+    """The weights of one part."""
+
+    tables: Tables
+    variant: str
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """A JSON object; empty where the file is not there. Raises `BaseRefused` for one that cannot be read."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        raise BaseRefused("base_damaged", f"{path}: this file cannot be read.", "Download it again.") from None
+    if not isinstance(value, dict):
+        raise BaseRefused("base_damaged", f"{path}: this is no table of settings.", "Download it again.")
+    return value
+
+
+def read_weights(folder: Path) -> FolderWeights | None:
+    """The weights in a part's folder, those without a variant first, then fp16; None where there are none.
+
+    Raises `BaseRefused` where there are only pickles, and `UsageError` for files that are damaged or cut off.
+    """
+    found: dict[str, Path] = {}
+    for pattern in (_WEIGHTS, _INDEX):
+        for path in sorted(folder.glob("*")):
+            match = pattern.fullmatch(path.name)
+            if match and not _SHARD.search(path.name):
+                found.setdefault(match["variant"] or "", path)
+    if found:
+        variant = min(found, key=lambda name: (name != "", name != "fp16", name))
+        return FolderWeights(read_tables(found[variant]), variant)
+    pickles = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLES]
+    if pickles:
+        message = f"{pickles[0]}: a {pickles[0].suffix} file can run code when it is opened, so it is not read."
+        raise BaseRefused("base_pickle", message, "Get the same model with .safetensors files.")
+    shards = [path for path in folder.glob("*.safetensors") if _SHARD.search(path.name)]
+    if shards:
+        message = f"{folder}: the index of its {len(shards)} files is missing."
+        raise BaseRefused("base_damaged", message, "Download the model again; what is there already is kept.")
+    return None
+
+
+def is_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer's files."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+
+
+def class_of(folder: Path) -> str:
+    """The class that a folder says it is of: a pipeline's, or that of one part; empty where it says none."""
+    index = read_json(folder / "model_index.json")
+    config = index or read_json(folder / "config.json")
+    architectures = config.get("architectures")
+    name = config.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else "")
+    return name if isinstance(name, str) else ""
+
+
+SPECIAL_PIPELINES: Mapping[str, tuple[str, str]] = {
+    "FluxKontextPipeline": ("FLUX.1 Kontext, which edits pictures", "base_instruct"),
+    "FluxKontextInpaintPipeline": ("FLUX.1 Kontext, which edits pictures", "base_instruct"),
+    "FluxFillPipeline": ("FLUX.1 Fill, which also takes a mask", "base_inpainting"),
+    "FluxControlPipeline": ("a FLUX.1 control model, which also takes edges or depth", "base_control"),
+    "FluxPriorReduxPipeline": ("FLUX.1 Redux, an image adapter", "base_is_adapter"),
+    "StableDiffusionInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
+    "StableDiffusionXLInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
+    "StableDiffusionInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes a picture", "base_instruct"),
+    "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes a picture", "base_instruct"),
+    "StableDiffusionUpscalePipeline": ("an upscaling model", "base_upscaler"),
+    "LatentConsistencyModelPipeline": ("a distilled model for few steps (LCM), which a LoRA would undo", "base_distilled"),
+}
+"""Pipelines whose weights may look ordinary -> what they are, id."""
+
+PIPELINES = frozenset(
+    {
+        "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline",
+        "FluxPipeline", "FluxImg2ImgPipeline",
+    }
+)  # fmt: skip
+"""Pipelines of the three families."""
+
+
+def refuse_pipeline(folder: Path) -> None:
+    """Raises `BaseRefused` for a pipeline of another kind."""
+    name = class_of(folder)
+    if name in SPECIAL_PIPELINES:
+        title, code = SPECIAL_PIPELINES[name]
+        raise BaseRefused(code, f"{folder}: this is {title}.", "Choose the ordinary text-to-image version of the same model.")
+    if name not in PIPELINES:
+        message = f"{folder}: this is a model for {name or 'an unnamed pipeline'}, which cannot be trained here."
+        raise BaseRefused("base_other_family", message, "Choose a model of SD1.5, SDXL (Pony too) or FLUX.1-dev.")
+
+
+def prediction_of(folder: Path) -> tuple[Literal["epsilon", "v"], bool]:
+    """`epsilon` or `v`, and whether the schedule ends at zero SNR, by the folder's scheduler.
+
+    Raises `BaseRefused` for any other prediction.
+    """
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
+    if str(config.get("_class_name", "")).startswith("EDM"):
+        raise BaseRefused("base_other_schedule", f"{folder}: this model has an EDM schedule, which cannot be trained here.")
+    stored = config.get("prediction_type", "epsilon")
+    known: dict[object, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_prediction": "v"}
+    if stored not in known:
+        raise BaseRefused("base_other_schedule", f"{folder}: this model predicts {stored!r}, which cannot be trained here.")
+    return known[stored], bool(config.get("rescale_betas_zero_snr", False))
+
+
+def refuse_config(folder: Path) -> None:
+    """Raises `BaseRefused` for a part whose own configuration says that it is quantised."""
+    if read_json(folder / "config.json").get("quantization_config"):
+        message = f"{folder}: its weights are quantised, which is for generating only."
+        raise BaseRefused("base_quantised", message, "Choose the same model with fp16 or bf16 weights.")
