@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import file_kinds, pictures
+from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.dataset.findings import Finding, counted, listed
 from loratui.engine.errors import DatasetError, DiskError
 
-CAPTION_SUFFIXES = (".txt", ".caption")
 MOST_ENTRIES = 50_000
 MOST_BYTES = 20_000_000_000
 """Unpacked, in all."""
@@ -28,9 +28,6 @@ MOST_EXPANSION = 100
 """Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: pictures hardly shrink, bombs shrink a thousandfold."""
 FREE_BYTES = 10_000_000
 _CHUNK = 1 << 20
-_HIDDEN = "is hidden"
-_EXPECTED = (_HIDDEN, pictures.why_not_read(""))
-"""Reasons that need no warning."""
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^[A-Za-z]:")
 
 
@@ -51,7 +48,7 @@ class Unpacked:
         """What was not unpacked: a warning for each entry that may be missed, one note for all else."""
         others = []
         for name, reason in self.left_out:
-            if reason in _EXPECTED:
+            if not file_kinds.is_missed(reason):
                 others.append(name)
             else:
                 remedy = "Pack the pictures themselves, without links or passwords."
@@ -153,14 +150,15 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
         return "has a name that leads out of the folder, or control characters in it"
     if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
         return "has too long a name or lies too deep"
-    if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-        return _HIDDEN
+    passed_over = next(filter(None, map(file_kinds.why_passed_over, path.parts)), "")
+    if passed_over:
+        return passed_over
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "is a link or no plain file"
     if entry.flag_bits & 0x1:
         return "is encrypted"
     if suffix not in CAPTION_SUFFIXES and not pictures.is_read(suffix):
-        return pictures.why_not_read(suffix)
+        return file_kinds.why_not_read(suffix)
     if entry.file_size > _limit(suffix):
         return f"is larger than {_limit(suffix) // 1_000_000} MB"
     return ""

@@ -12,35 +12,13 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES, is_heif, told_by_content
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PIXEL_LIMIT = 64_000_000
 """A picture with more pixels than this is refused from its header."""
-
-SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".avif": "AVIF",
-}
-"""File name endings (lower case) that are read -> format."""
-
-HEIF_SUFFIXES = (".heic", ".heif")
-"""Read as well where the extra `heic` is installed."""
-
-UNREAD = {
-    ".heic": "is HEIC: install loratui[heic] to read it, or export it as JPEG",
-    ".heif": "is HEIF: install loratui[heic] to read it, or export it as JPEG",
-    ".gif": "is a GIF: save the picture that you want as PNG",
-    ".jxl": "is JPEG XL, which is not read: save it as PNG",
-    ".psd": "is a Photoshop file: save it as PNG",
-}
-"""Endings of pictures that are not read -> why; HEIC only where its extra is missing."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
@@ -87,6 +65,8 @@ class Header:
     orientation: int
     """EXIF orientation, 1 (upright) to 8."""
     traits: Traits = Traits()
+    bytes: int = 0
+    """Of the whole file."""
 
 
 def read_header(path: Path) -> Header:
@@ -101,7 +81,8 @@ def read_header(path: Path) -> Header:
             width, height = height, width
         if _is_cut_short(file, image.format or ""):
             raise PictureError("is cut short: the end of the picture is missing")
-        return Header(width, height, _plain_format(image.format or ""), turned, _traits(image, turned))
+        size = os.fstat(file.fileno()).st_size
+        return Header(width, height, _plain_format(image.format or ""), turned, _traits(image, turned), size)
 
 
 def check_decodes(path: Path) -> None:
@@ -159,11 +140,6 @@ def is_read(suffix: str) -> bool:
     return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and heif_is_read())
 
 
-def why_not_read(suffix: str) -> str:
-    """Why files with this ending (lower case) are left out; continues the name to a sentence."""
-    return UNREAD.get(suffix, "is not a picture or caption")
-
-
 def heif_is_read() -> bool:
     """Whether the extra `heic` is installed; if so, Pillow is told of it."""
     try:
@@ -196,18 +172,23 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
 
-    formats = (*FORMATS, "HEIF") if path.suffix.lower() in HEIF_SUFFIXES and heif_is_read() else FORMATS
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size == 0:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        if not head:
             raise PictureError("is empty")
+        # By content, since phones and downloads give HEIC files other endings.
+        heif = is_heif(head)
+        if heif and not heif_is_read():
+            raise PictureError(HEIF_MISSING)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # our own limit is stricter than the one that warns
-                image = pillow.open(file, formats=formats)
+                image = pillow.open(file, formats=("HEIF",) if heif else FORMATS)
         except pillow.DecompressionBombError as error:
             raise PictureError(f"has more than {PIXEL_LIMIT // 1_000_000} megapixels") from error
         except UnidentifiedImageError as error:
-            raise PictureError("is not a picture, or its beginning is damaged") from error
+            raise PictureError(told_by_content(head) or "is not a picture, or its beginning is damaged") from error
         except Exception as error:  # decoders of hostile files fail with almost anything
             raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
         with image:

@@ -27,13 +27,6 @@ def _missing(case: Case) -> Iterator[Hit]:
         yield Hit(f"{which}: {shown}.", without)
 
 
-def _note(id: str, case: Case) -> Iterator[Hit]:
-    for note in case.scan.notes:
-        if note.id == id:
-            named = f"{', '.join(note.files)} " if note.files else ""
-            yield Hit(f"{named}{note.message}.", note.files)
-
-
 def _same(case: Case) -> Iterator[Hit]:
     counts = Counter(image.caption for image in case.captioned)
     if not counts:
@@ -75,16 +68,23 @@ CHECKS = (
         "headers",
         "It counts as missing.",
         "Write it, or remove the file.",
-        lambda c: _note("caption_empty", c),
+        lambda case: case.noted("caption_empty"),
     ),
-    Check("caption_unreadable", "warning", "headers", "It counts as missing.", "", lambda c: _note("caption_unreadable", c)),
+    Check(
+        "caption_unreadable",
+        "warning",
+        "headers",
+        "It counts as missing.",
+        "Check who may read it (ls -l).",
+        lambda case: case.noted("caption_unreadable"),
+    ),
     Check(
         "two_captions",
         "warning",
         "headers",
         "Only one can be meant.",
         "Remove one of them.",
-        lambda c: _note("two_captions", c),
+        lambda case: case.noted("two_captions"),
     ),
     Check(
         "caption_encoding",
@@ -92,7 +92,7 @@ CHECKS = (
         "headers",
         "A byte-order mark decides, then UTF-8, then cp1252; other trainers stop at such files or read nonsense.",
         "Save it as UTF-8 if its accents look wrong.",
-        lambda case: _note("caption_encoding", case),
+        lambda case: case.noted("caption_encoding"),
     ),
     Check(
         "caption_too_long",
@@ -100,7 +100,7 @@ CHECKS = (
         "headers",
         "No text encoder reads so much; this is probably no caption.",
         "Shorten it.",
-        lambda case: _note("caption_too_long", case),
+        lambda case: case.noted("caption_too_long"),
     ),
     Check(
         "caption_same",

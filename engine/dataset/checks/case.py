@@ -9,7 +9,7 @@ from typing import Literal
 
 from loratui.engine.dataset import caption_words, captions
 from loratui.engine.dataset.facts import PictureFacts
-from loratui.engine.dataset.findings import Finding, Severity
+from loratui.engine.dataset.findings import Finding, Severity, listed
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
 from loratui.presets.schema import Settings
@@ -55,6 +55,13 @@ class Case:
     def style(self) -> caption_words.Style:
         """How most captions are written."""
         return caption_words.style_of([image.caption or "" for image in self.captioned])
+
+    def noted(self, id: str) -> Iterator[Hit]:
+        """The notes of the scan of this kind."""
+        for note in self.scan.notes:
+            if note.id == id:
+                named = f"{listed(note.files)} " if note.files else ""
+                yield Hit(f"{named}{note.message}.", note.files)
 
     def measured(self) -> Iterator[tuple[ImageEntry, PictureFacts]]:
         """Training pictures with what the deep pass measured."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import counted, listed
+from loratui.engine.dataset.reader import ORPHAN
 
 
 def _empty(case: Case) -> Iterator[Hit]:
@@ -21,9 +22,15 @@ def _left_out(case: Case) -> Iterator[Hit]:
 
 
 def _ignored(case: Case) -> Iterator[Hit]:
-    others = tuple(i.relative for i in case.scan.left_out if not i.picture and i.reason != ORPHAN)
-    if others:
-        yield Hit(f"{counted(others, 'other file')} ignored: {listed(others)}.", others)
+    others = [item for item in case.scan.left_out if not item.picture and item.reason != ORPHAN]
+    if not others:
+        return
+    by_reason: dict[str, list[str]] = {}
+    for item in others:
+        by_reason.setdefault(item.reason, []).append(item.relative)
+    files = tuple(item.relative for item in others)
+    reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in by_reason.items())
+    yield Hit(f"{counted(files, 'other file')} ignored ({reasons}).", files)
 
 
 def _orphans(case: Case) -> Iterator[Hit]:
@@ -32,25 +39,10 @@ def _orphans(case: Case) -> Iterator[Hit]:
         yield Hit(f"{counted(orphans, 'caption')} without a picture: {listed(orphans)}.", orphans)
 
 
-def _same_stem(case: Case) -> Iterator[Hit]:
-    for note in case.scan.notes:
-        if note.id == "same_stem":
-            yield Hit(f"{', '.join(note.files)} {note.message}.", note.files)
-
-
-def _not_decoded(case: Case) -> Iterator[Hit]:
-    for note in case.scan.notes:
-        if note.id == "not_decoded":
-            yield Hit(f"{note.message}.", note.files)
-
-
 def _copies(case: Case) -> Iterator[Hit]:
     for group in case.copies or ():
         yield Hit(f"{listed(group)} are the same file.", group)
 
-
-ORPHAN = "is a caption without its picture"
-"""The reason that the scan gives for such a caption file."""
 
 CHECKS = (
     Check(
@@ -71,8 +63,16 @@ CHECKS = (
         "Give the caption the name of its picture, or remove it.",
         _orphans,
     ),
-    Check("same_stem", "info", "headers", "", "", _same_stem),
-    Check("not_decoded", "info", "headers", "", "", _not_decoded),
+    Check("same_stem", "info", "headers", "", "", lambda case: case.noted("same_stem")),
+    Check("not_decoded", "info", "headers", "", "", lambda case: case.noted("not_decoded")),
+    Check(
+        "unnumbered",
+        "info",
+        "headers",
+        "Each concept is shown for the same time if the recipe balances them (guide 002).",
+        "Name the folders N_token class to set repeats and words; for one subject, put its pictures into one folder.",
+        lambda case: case.noted("unnumbered"),
+    ),
     Check(
         "copies",
         "warning",

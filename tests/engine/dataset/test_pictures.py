@@ -161,9 +161,9 @@ def test_bytes_behind_the_picture_do_no_harm(tmp_path: Path) -> None:
         ("a.png", b"", "empty"),
         ("a.png", b"<html><body>Please log in</body></html>", "not a picture"),
         ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(50), "not a picture|cannot be read"),
-        ("a.png", b"8BPS" + bytes(100), "not a picture"),
+        ("a.png", b"8BPS" + bytes(100), "a paint program"),
         ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
-        ("a.png", b"GIF89a" + bytes(100), "not a picture"),
+        ("a.png", b"GIF89a" + bytes(100), "is a GIF"),
         ("a.tif", b"II*\0\x08\0\0\0\xff\xff" + bytes(60), "not a picture|cannot be read"),
     ],
 )

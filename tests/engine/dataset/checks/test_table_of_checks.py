@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.measure import measure_picture
-from loratui.engine.dataset.scan import read_folder
+from loratui.engine.dataset.scan import read_folder, verify
 from loratui.presets import SHIPPED, load_preset, schema
 
 
@@ -71,7 +72,7 @@ def test_ids_are_unique_and_every_check_says_why() -> None:
     ids = [check.id for check in CHECKS]
     assert len(set(ids)) == len(ids)
     silent = {c.id for c in CHECKS if c.severity != "info" and not (c.why and c.remedy)}
-    assert silent == {"caption_unreadable"}
+    assert silent == set()
 
 
 def rotated(folder: Path) -> None:
@@ -131,6 +132,13 @@ def lonely(folder: Path) -> None:
     image = Image.new("RGB", (128, 128), (90, 120, 200))
     image.paste(drawn(3).resize((40, 50)), (44, 40))
     image.save(folder / "03.png")
+
+
+def without_numbers(folder: Path) -> None:
+    for at, path in enumerate(sorted(folder.iterdir())):
+        part = folder / ("one" if at < 12 else "two")
+        part.mkdir(exist_ok=True)
+        path.rename(part / path.name)
 
 
 def grid(folder: Path, make: Callable[[int], Image.Image]) -> None:
@@ -195,6 +203,7 @@ SENTENCE = "a photo of anafox woman, wearing a red coat, in the park"
 FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[str, ...] | None]] = [
     # id, severity, the fault, settings, files that must be named
     ("left_out", "warning", text("03.png", b"<html>no picture</html>"), {}, ("03.png",)),
+    ("unnumbered", "info", without_numbers, {}, ("one", "two")),
     ("ignored", "info", text("notes.md", "x"), {}, ("notes.md",)),
     ("caption_orphan", "warning", text("99.txt", "anafox"), {}, ("99.txt",)),
     ("same_stem", "info", image("03.bmp", lambda: drawn(60)), {}, ("03.bmp", "03.png")),
@@ -291,7 +300,7 @@ def test_each_fault_is_found(
 
 
 def test_every_check_has_a_fault_that_it_finds() -> None:
-    """`not_decoded` and `caption_unreadable` have tests with the scan; pictures that are missing and faces follow below."""
+    """Missing pictures, faces, and what no file alone can bring about follow below."""
     elsewhere = {"no_pictures", "not_decoded", "caption_unreadable", "several_faces", "no_face", "small_face"}
     assert {check.id for check in CHECKS} - {fault[0] for fault in FAULTS} == elsewhere
 
@@ -301,12 +310,35 @@ def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     assert (finding.id, finding.severity) == ("no_pictures", "error")
 
 
-def test_an_unreadable_caption_is_said(folder: Path) -> None:
+def test_a_caption_that_is_a_link_to_a_folder_is_said(folder: Path) -> None:
     (folder / "03.txt").unlink()
     (folder / "inner").mkdir()
     (folder / "03.txt").symlink_to(folder / "inner")
     found = findings(folder)
     assert found["ignored"].files == ("03.txt",)
+
+
+def test_an_unreadable_caption_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a file of another user; root may read everything, so the refusal is made."""
+    opened = os.open
+
+    def refusing(path: Path, *args: int, **named: int) -> int:
+        if Path(path).name == "03.txt":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    found = findings(folder)
+    assert (found["caption_unreadable"].severity, found["caption_unreadable"].files) == ("warning", ("03.txt",))
+    assert "it cannot be read: Permission denied" in found["caption_unreadable"].message
+    assert found["caption_missing"].files == ("03.png",)
+
+
+def test_pictures_that_there_was_no_time_to_decode_are_said(folder: Path) -> None:
+    case = case_of(folder, deep=False)
+    in_no_time = dataclasses.replace(case, scan=verify(case.scan, budget_s=-1.0))
+    (found,) = (f for f in run_checks(in_no_time).findings if f.id == "not_decoded")
+    assert (found.severity, found.message) == ("info", "12 of 12 pictures were checked by their header only.")
 
 
 def magenta(folder: Path, name: str, *boxes: tuple[int, int, int, int]) -> None:

@@ -1,0 +1,114 @@
+"""What a folder of training pictures holds, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from loratui.engine.dataset import pictures
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One picture to train on."""
+
+    path: Path
+    relative: str
+    """Path within the folder, with `/`."""
+    width: int
+    """px, after rotation by EXIF; so is `height`."""
+    height: int
+    format: str
+    caption: str | None
+    """Text of its caption file; None where there is none or it is empty."""
+    caption_path: Path | None
+    concept: str
+    """Words behind the number of its `N_token class` folder, or the name of its folder where several without numbers are
+    read; empty in a plain folder."""
+    folder_repeats: int | None
+    """The N of its folder's name."""
+    regularisation: bool
+    bytes: int
+    traits: pictures.Traits = pictures.Traits()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that is not trained on, and why: `reason` continues its name to a sentence."""
+
+    path: Path
+    relative: str
+    reason: str
+    picture: bool
+    """Whether it looked like a picture, so that its loss matters."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One subject of the set: the pictures of a folder, or all of a plain folder."""
+
+    name: str
+    folder: str
+    images: int
+    folder_repeats: int | None
+    regularisation: bool
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something in the folder that a person should know; `files` are relative paths."""
+
+    id: str
+    message: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetScan:
+    """What a folder holds."""
+
+    root: Path
+    images: tuple[ImageEntry, ...]
+    """In the order of their relative paths, regularisation pictures among them."""
+    left_out: tuple[LeftOut, ...]
+    concepts: tuple[Concept, ...]
+    notes: tuple[Note, ...]
+
+    @cached_property
+    def training(self) -> tuple[ImageEntry, ...]:
+        """The pictures of the subject, without regularisation."""
+        return tuple(image for image in self.images if not image.regularisation)
+
+    @cached_property
+    def regularisation(self) -> tuple[ImageEntry, ...]:
+        """The pictures that only remind the base of the class."""
+        return tuple(image for image in self.images if image.regularisation)
+
+
+def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
+    """`found` with the pictures at these relative paths left out, each with its reason."""
+    if not reasons:
+        return found
+    gone = tuple(
+        LeftOut(image.path, image.relative, reasons[image.relative], picture=True)
+        for image in found.images
+        if image.relative in reasons
+    )
+    kept = tuple(image for image in found.images if image.relative not in reasons)
+    left_out = tuple(sorted((*found.left_out, *gone), key=lambda item: item.relative))
+    return dataclasses.replace(found, images=kept, left_out=left_out, concepts=concepts_of(kept))
+
+
+def concepts_of(images: Sequence[ImageEntry]) -> tuple[Concept, ...]:
+    """The concepts of pictures: one for each folder, the subject's before regularisation."""
+    groups: dict[tuple[bool, str, str], list[ImageEntry]] = {}
+    for image in images:
+        folder = image.relative.rpartition("/")[0]
+        groups.setdefault((image.regularisation, folder, image.concept), []).append(image)
+    return tuple(
+        Concept(concept, folder, len(members), members[0].folder_repeats, regularisation)
+        for (regularisation, folder, concept), members in sorted(groups.items())
+    )

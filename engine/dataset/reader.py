@@ -1,0 +1,279 @@
+"""Walks a folder of training pictures: which files are pictures, captions, concepts and regularisation, and which are not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratui.engine.dataset import captions, file_kinds, pictures
+from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, Note, concepts_of
+from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
+from loratui.engine.errors import DatasetError
+
+DEEPEST = 3
+"""Folders between the root and a concept's folder, as in `project/dataset/img/10_anafox woman`."""
+MOST_FOLDERS = 2000
+"""More are not looked into: somebody gave a whole disk."""
+
+ORPHAN = "is a caption without its picture"
+UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
+
+_CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
+_REGULARISATION = re.compile(
+    r"(?:regs?|regulari[sz]ation)(?:[ _-].*)?|(?:class|prior)[ _-]?(?:images?|pictures?|photos?)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder whose pictures are read, and what they have in common."""
+
+    path: Path
+    concept: str
+    repeats: int | None
+    regularisation: bool
+
+
+class FolderReader:
+    """Collects the parts of a scan; lives for one scan."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._images: list[ImageEntry] = []
+        self._left_out: list[LeftOut] = []
+        self._notes: list[Note] = []
+        self._unnumbered: list[Path] = []
+        """Folders below the root with pictures, but neither a number nor a name that says what they are."""
+        self._folders = 0
+
+    def read(self) -> DatasetScan:
+        """What the root holds.
+
+        The root's own pictures, and below it every `N_token class` and regularisation folder. Only where that gives no
+        picture of a subject, folders without a number are read too. Raises `DatasetError` if the root cannot be read.
+        """
+        for child in self._read_folder(_named(self.root, regularisation=False)):
+            self._look_into(child, DEEPEST)
+        subject = any(not image.regularisation for image in self._images)
+        wanted = [path for path in self._unnumbered if not subject and not self._holds_results(path)]
+        for path in self._unnumbered:
+            if path in wanted:
+                concept = path.name if len(wanted) > 1 else ""
+                self._read_folder(_Folder(path, concept, None, False))
+            elif self._holds_results(path):
+                self._leave_out(path, "holds what a trainer wrote, by its name", picture=False)
+            else:
+                self._leave_out(path, UNNUMBERED, picture=True)
+        if len(wanted) > 1:
+            names = tuple(map(self._relative, wanted))
+            self._notes.append(Note("unnumbered", "have no numbers, and each is taken for a concept of its own", names))
+        images = tuple(sorted(self._images, key=lambda image: image.relative))
+        left_out = tuple(sorted(self._left_out, key=lambda item: item.relative))
+        return DatasetScan(self.root, images, left_out, concepts_of(images), (*self._notes, *_same_stems(images)))
+
+    def _look_into(self, folder: Path, depth: int) -> None:
+        """Reads a folder below the root if its name says what it is; else looks for such folders in it."""
+        if _REGULARISATION.fullmatch(folder.name):
+            for child in self._read_folder(_Folder(folder, "", None, True)):
+                self._skip(self._read_folder(_named(child, regularisation=True)))
+        elif _CONCEPT.fullmatch(folder.name):
+            self._skip(self._read_folder(_named(folder, regularisation=False)))
+        elif self._counted(folder):
+            entries = self._entries(folder)
+            if any(_is_picture(entry.name) for entry in entries):
+                self._unnumbered.append(folder)
+            children = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            seen = [child for child in children if not file_kinds.why_passed_over(child.name)]
+            if depth > 1:
+                for child in seen:
+                    self._look_into(child, depth - 1)
+            else:
+                self._skip(seen)
+
+    def _counted(self, folder: Path) -> bool:
+        """Whether one more folder may be looked into."""
+        self._folders += 1
+        if self._folders == MOST_FOLDERS + 1:
+            self._leave_out(
+                folder, f"and what follows was not looked into: there are over {MOST_FOLDERS} folders", picture=True
+            )
+        return self._folders <= MOST_FOLDERS
+
+    def _skip(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if any(_is_picture(entry.name) for entry in self._entries(folder)):
+                self._leave_out(folder, "is a folder too deep to be read", picture=True)
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """What lies in a folder, by name; nothing, and said so, where that cannot be read."""
+        try:
+            with os.scandir(folder) as found:
+                return sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == self.root:
+                raise DatasetError(
+                    f"{self.root}: the folder cannot be read: {error.strerror}.", "Check who may read it (ls -ld)."
+                ) from error
+            self._leave_out(folder, f"cannot be read: {error.strerror}", picture=True)
+            return []
+
+    def _read_folder(self, folder: _Folder) -> list[Path]:
+        """Reads the files of one folder and returns its child folders."""
+        children: list[Path] = []
+        files: list[Path] = []
+        for entry in self._entries(folder.path):
+            path = Path(entry.path)
+            passed_over = file_kinds.why_passed_over(entry.name)
+            if passed_over:
+                if not file_kinds.is_own(entry.name):
+                    self._leave_out(path, passed_over, picture=False)
+                continue
+            kind = self._kind(entry)
+            if kind == "folder" and path.suffix.lower() in (*file_kinds.SUFFIXES, *CAPTION_SUFFIXES):
+                self._leave_out(path, "is a folder, in spite of its name", picture=True)
+            elif kind == "folder":
+                children.append(path)
+            elif kind == "file":
+                files.append(path)
+            else:
+                self._leave_out(path, kind, picture=_is_picture(entry.name))
+        self._read_files(folder, files)
+        return children
+
+    def _kind(self, entry: os.DirEntry[str]) -> str:
+        """`file`, `folder`, or why neither."""
+        try:
+            if entry.is_symlink():
+                target = Path(entry.path).resolve(strict=True)
+                if not target.is_relative_to(self.root):
+                    return "is a link that leads out of the folder"
+                if target.is_dir():
+                    return "is a link to a folder"
+                return "file" if target.is_file() else "is a link to a pipe, socket or device"
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+            return "is a link that leads nowhere, or cannot be read"
+        if entry.is_dir(follow_symlinks=False):
+            return "folder"
+        return "file" if entry.is_file(follow_symlinks=False) else "is a pipe, socket or device"
+
+    def _read_files(self, folder: _Folder, files: Sequence[Path]) -> None:
+        caption_files = {p.name: p for p in files if p.suffix.lower() in CAPTION_SUFFIXES}
+        by_lower = {name.lower(): name for name in caption_files}
+        used: set[str] = set()
+        for path in files:
+            suffix = path.suffix.lower()
+            if path.name in caption_files:
+                continue
+            candidates = _caption_names(path, caption_files, by_lower)
+            if pictures.is_read(suffix):
+                self._read_picture(folder, path, [caption_files[name] for name in candidates])
+            else:
+                self._leave_out(path, file_kinds.why_not_read(suffix), picture=suffix in file_kinds.UNREAD)
+                if suffix not in file_kinds.UNREAD:
+                    continue
+            used.update(candidates)
+        for name in caption_files.keys() - used:
+            reason = file_kinds.PROMPTS if file_kinds.is_no_caption(name) else ORPHAN
+            self._leave_out(caption_files[name], reason, picture=False)
+
+    def _read_picture(self, folder: _Folder, path: Path, caption_files: Sequence[Path]) -> None:
+        try:
+            header = pictures.read_header(path)
+        except pictures.PictureError as error:
+            self._leave_out(path, str(error), picture=True)
+            return
+        except OSError as error:
+            self._leave_out(path, f"cannot be read: {error.strerror}", picture=True)
+            return
+        caption = self._read_caption(caption_files[0]) if caption_files else None
+        if len(caption_files) > 1:
+            other = caption_files[1].name
+            self._note("two_captions", f"has two caption files; {caption_files[0].name} counts, {other} does not", path)
+        self._images.append(
+            ImageEntry(
+                path=path,
+                relative=self._relative(path),
+                width=header.width,
+                height=header.height,
+                format=header.format,
+                caption=caption or None,
+                caption_path=caption_files[0] if caption_files else None,
+                concept=folder.concept,
+                folder_repeats=folder.repeats,
+                regularisation=folder.regularisation,
+                bytes=header.bytes,
+                traits=header.traits,
+            )
+        )
+
+    def _read_caption(self, path: Path) -> str:
+        try:
+            with pictures.open_regular(path) as file:
+                decoded = captions.decode(file.read(captions.LONGEST_BYTES + 1))
+        except (pictures.PictureError, OSError) as error:
+            self._note("caption_unreadable", f"cannot be used as a caption: it {error}", path)
+            return ""
+        if not decoded.text:
+            self._note("caption_empty", "is an empty caption", path)
+        if decoded.encoding in ("cp1252", "utf-16"):
+            self._note("caption_encoding", f"is not UTF-8 and was read as {decoded.encoding}", path)
+        if decoded.cut:
+            self._note("caption_too_long", f"is longer than {captions.LONGEST_BYTES // 1024} KiB and was cut", path)
+        return decoded.text
+
+    def _leave_out(self, path: Path, reason: str, *, picture: bool) -> None:
+        self._left_out.append(LeftOut(path, self._relative(path), reason, picture))
+
+    def _note(self, id: str, message: str, path: Path) -> None:
+        self._notes.append(Note(id, message, (self._relative(path),)))
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path != self.root else "."
+
+    def _holds_results(self, folder: Path) -> bool:
+        return any(file_kinds.holds_results(part) for part in folder.relative_to(self.root).parts)
+
+
+def _named(folder: Path, *, regularisation: bool) -> _Folder:
+    """A folder with the number and the words of its name, `N_token class`; both are missing from any other name.
+
+    Below a regularisation folder any name says what its pictures show.
+    """
+    match = _CONCEPT.fullmatch(folder.name)
+    if match:
+        return _Folder(folder, match[2], int(match[1]), regularisation)
+    return _Folder(folder, folder.name if regularisation else "", None, regularisation)
+
+
+def _is_picture(name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
+
+
+def _caption_names(picture: Path, caption_files: Mapping[str, Path], by_lower: Mapping[str, str]) -> list[str]:
+    """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`.
+
+    `by_lower` finds names whose case differs.
+    """
+    found: list[str] = []
+    for suffix in CAPTION_SUFFIXES:
+        for stem in (picture.stem, picture.name):
+            exact = stem + suffix
+            name = exact if exact in caption_files else by_lower.get(exact.lower())
+            if name and name not in found:
+                found.append(name)
+    return found
+
+
+def _same_stems(images: Sequence[ImageEntry]) -> list[Note]:
+    stems: dict[str, list[str]] = {}
+    for image in images:
+        stems.setdefault(image.relative.rpartition(".")[0], []).append(image.relative)
+    return [
+        Note("same_stem", "differ only in their ending and share a caption", tuple(names))
+        for names in stems.values()
+        if len(names) > 1
+    ]
