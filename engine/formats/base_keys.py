@@ -83,6 +83,11 @@ def find_parts(tensors: Tensors) -> tuple[FoundPart, ...]:
     return tuple(_describe(tensors, *place) for place in _places(tensors))
 
 
+def has_no_prefix(key: str) -> bool:
+    """Whether a key can belong to a part without a prefix."""
+    return not key.startswith(_TOP_LEVELS)
+
+
 def _places(tensors: Tensors) -> Iterator[tuple[Role, str, Names]]:
     """Role, prefix and naming of each part; copies such as EMA weights are passed over."""
     seen: set[tuple[Role, str]] = set()
@@ -109,7 +114,7 @@ def _describe(tensors: Tensors, role: Role, prefix: str, names: Names) -> FoundP
     if prefix:
         own = {key[len(prefix) :]: info for key, info in tensors.items() if key.startswith(prefix)}
     else:
-        own = {key: info for key, info in tensors.items() if not key.startswith(_TOP_LEVELS)}
+        own = {key: info for key, info in tensors.items() if has_no_prefix(key)}
     stored: Counter[str] = Counter()
     for info in own.values():
         stored[info.dtype] += info.end - info.begin
