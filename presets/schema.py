@@ -64,6 +64,11 @@ class Base:
 
     family: Family = key("sd15", "architecture of the base model")
     model: str = key("", "embedded:NAME, a diffusers folder, a .safetensors file, or a hub id")
+    text_encoder: str = key("", "file or folder of CLIP-L, where the model does not bring it along; empty: found by itself")
+    text_encoder_2: str = key(
+        "", "file or folder of the second text encoder (FLUX: T5-XXL, SDXL: CLIP-G); empty: found by itself"
+    )
+    vae: str = key("", "file or folder of a VAE in place of the model's own, or where it has none (FLUX: ae)")
     prediction: Literal["auto", "epsilon", "v"] = key("auto", "what the model predicts; auto reads it from the base")
     zero_terminal_snr: Literal["auto", "on", "off"] = key(
         "auto",
