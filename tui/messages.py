@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.measured import Measurement
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from loratui.engine.runs.directory import RunDirectory
     from loratui.engine.runs.events import EventBatch
     from loratui.engine.runs.summary import RunSummary
+    from loratui.tui.draft import Draft
 
 
 @dataclass
@@ -24,6 +27,18 @@ class RunsListed(Message):
     runs: tuple[RunSummary, ...]
     problem: str = ""
     """Why they could not be; empty if they could."""
+    free_bytes: int | None = None
+    """Free on the volume of the runs; None if that cannot be read."""
+
+
+@dataclass
+class DraftOpened(Message):
+    """A draft was read from disk with its folder, or cannot be used."""
+
+    id: str
+    draft: Draft | None
+    step: str
+    problem: str = ""
 
 
 @dataclass
@@ -34,6 +49,8 @@ class EventsRead(Message):
     batch: EventBatch
     restarted: bool = False
     """Whether the log was begun anew, so that what was read before no longer counts."""
+    keep_every: int = 1
+    """Of the frequent events only each so many-th is in the batch: a glance at a long past."""
 
 
 @dataclass
@@ -97,8 +114,50 @@ class JobLaunched(Message):
 
 
 @dataclass
+class BoxSeen(Message):
+    """The machine and the drafts were looked at, and something is new."""
+
+    words: str
+    drafts: int
+    newest: str
+    """What the newest draft is about; not yet cleaned."""
+
+
+@dataclass
+class RunLaunched(Message):
+    """A run of the list was resumed, or could not be."""
+
+    name: str
+    problem: str = ""
+
+
+@dataclass
+class RunSized(Message):
+    """It was added up what deleting a run frees."""
+
+    name: str
+    bytes: int
+
+
+@dataclass
+class ComparisonMade(Message):
+    """The runs to compare were read."""
+
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """(what, value of each run)."""
+    samples: tuple[Path | None, ...]
+
+
+@dataclass
 class RunDeleted(Message):
     """A run is gone, or could not be deleted."""
 
     name: str
     problem: str = ""
+
+
+@dataclass
+class FactsGathered(Message):
+    """What a bug report needs was looked up."""
+
+    report: str

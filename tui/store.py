@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from loratui.tui.history import LossHistory, Pace
+from loratui.tui.history import LossHistory, Series
+from loratui.tui.pace import LONGEST_SILENCE_S, Pace, TimeLeft
 
 if TYPE_CHECKING:
     from loratui.engine.runs.events import Event, EventBatch
@@ -115,6 +116,35 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What the machine did when it was looked at last; None is what it does not tell."""
+
+    ts: float
+    gpu: str
+    gpu_percent: float | None
+    gpu_memory_gib: float | None
+    gpu_memory_total_gib: float | None
+    gpu_c: float | None
+    gpu_w: float | None
+    gpu_limit_w: float | None
+    throttle: tuple[str, ...]
+    cpu_percent: float | None
+    cpus: int
+    ram_gib: float | None
+    ram_total_gib: float | None
+    disk_free_gib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What a person changed while the run trains; None where the recipe still holds."""
+
+    prompts: tuple[str, ...] | None = None
+    every_image_steps: int | None = None
+    stop_after_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a phase is that is not training."""
 
@@ -158,7 +188,17 @@ class RunState:
         self.grad_norm: float | None = None
         self.memory_gib: float | None = None
         self.losses = LossHistory()
+        self.held_out = Series()
+        self.rates = Series()
+        """Steps a second."""
+        self.learning_rates = Series()
         self.pace = Pace()
+        self.machine: Machine | None = None
+        self.busy: deque[float] = deque(maxlen=240)
+        """How busy the GPU was, else the CPUs, percent of what they could, by reading."""
+        self.changes = InForce()
+        self.epoch_ends: deque[int] = deque(maxlen=2000)
+        """The optimizer steps with which epochs ended."""
         self.samples: deque[Sample] = deque(maxlen=2000)
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
         self.outputs: deque[Output] = deque(maxlen=2000)
@@ -175,10 +215,12 @@ class RunState:
         self.skipped = 0
         """Lines of the log that could not be used."""
         self._seq = 0
+        self._longest_silence_s = LONGEST_SILENCE_S
 
-    def apply_batch(self, batch: EventBatch) -> None:
-        """Takes in what one read of the log found."""
+    def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
+        """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
         self.skipped += batch.skipped
+        self._longest_silence_s = LONGEST_SILENCE_S * keep_every
         self.apply_all(batch.events)
 
     def apply_all(self, events: Iterable[Event]) -> None:
@@ -192,7 +234,7 @@ class RunState:
             return
         self._seq = event.seq
         self.events += 1
-        self.pace.tick(event.ts)
+        self.pace.tick(event.ts, self._longest_silence_s)
         handler = self._HANDLERS.get(event.type)
         if handler:
             handler(self, event)
@@ -213,11 +255,23 @@ class RunState:
         return self.pace.steps_per_s
 
     @property
+    def time_left(self) -> TimeLeft | None:
+        """What is left and whether that is sure; None while it is unknown or the run has ended."""
+        return None if self.ending or not self.optimizer_steps else self.pace.time_left()
+
+    @property
     def eta_s(self) -> float | None:
         """Seconds left; None while that is unknown or the run has ended."""
-        if self.ending or not self.optimizer_steps:
-            return None
-        return self.pace.seconds_left(self.optimizer_steps - self.step)
+        left = self.time_left
+        return left.seconds if left else None
+
+    @property
+    def last_step(self) -> int:
+        """The optimizer step with which the run ends: the last of the plan, or of the epoch after which it shall stop."""
+        epoch = self.changes.stop_after_epoch
+        if epoch is None or not self.steps_per_epoch:
+            return self.optimizer_steps
+        return min(self.optimizer_steps, max(self.step, epoch * self.steps_per_epoch))
 
     @property
     def newest_sample(self) -> Sample | None:
@@ -256,7 +310,11 @@ class RunState:
         self.started, self.ending, self.error = True, None, None
         self.pace.restart()
         self.losses.smoothing_steps = max(10.0, self.optimizer_steps / 50)
-        self.losses.drop_after(resumed)
+        for series in (self.losses, self.held_out, self.rates, self.learning_rates):
+            series.drop_after(resumed)
+        while self.epoch_ends and self.epoch_ends[-1] > resumed:
+            self.epoch_ends.pop()
+        self.changes = InForce()
         if resumed or self.step:
             self.step = resumed
             self._say(event, f"training goes on from step {resumed}")
@@ -290,7 +348,10 @@ class RunState:
         self.memory_gib = _number(event, "memory_gib")
         self.phase, self.progress = "training", None
         self.losses.add(self.step, self.loss)
-        self.pace.step(self.step, _number(event, "step_s"))
+        self.learning_rates.add(self.step, self.learning_rate)
+        step_s = _number(event, "step_s")
+        self.rates.add(self.step, 1 / step_s if step_s and step_s > 1e-9 else None)
+        self.pace.step(self.step, step_s, self.last_step - self.step)
         if self.loss is None and self.loss_finite:
             self._say(event, f"the loss of step {self.step} is not a finite number", "error")
         self.loss_finite = self.loss is not None
@@ -298,6 +359,13 @@ class RunState:
     def _epoch_finished(self, event: Event) -> None:
         loss = _number(event, "loss")
         shown = f"mean loss {loss:.4f}" if loss is not None else "no finite loss"
+        held_out = _number(event, "held_out_loss")
+        if held_out is not None:
+            self.held_out.add(_int(event, "step"), held_out)
+            shown += f", {held_out:.4f} on held-out pictures"
+        if _int(event, "step") > 0:
+            self.epoch_ends.append(_int(event, "step"))
+        self.pace.end_epoch()
         self._say(event, f"epoch {_int(event, 'epoch')} of {self.epochs} done, {shown}")
 
     def _sample_written(self, event: Event) -> None:
@@ -342,6 +410,28 @@ class RunState:
             event, f"{done.command} {outcome}{': ' + done.message if done.message else ''}", "good" if done.ok else "warning"
         )
 
+    def _telemetry(self, event: Event) -> None:
+        cpus, percent = _int(event, "cpus"), _number(event, "cpu_percent")
+        self.machine = Machine(
+            ts=event.ts,
+            gpu=_text(event, "gpu"),
+            throttle=tuple(word for word in _list(event, "throttle") if isinstance(word, str)),
+            cpus=cpus,
+            **{name: _number(event, name) for name in _MACHINE_NUMBERS},
+        )
+        busy = self.machine.gpu_percent
+        if busy is None and percent is not None and cpus > 0:
+            busy = percent / cpus
+        if busy is not None:
+            self.busy.append(min(100.0, max(0.0, busy)))
+
+    def _changes_in_force(self, event: Event) -> None:
+        prompts = [prompt for prompt in _list(event, "prompts") if isinstance(prompt, str)]
+        every = _number(event, "every_image_steps")
+        self.changes = InForce(
+            tuple(prompts) or None, None if every is None else int(every), _int(event, "stop_after_epoch") or None
+        )
+
     def _run_failed_with(self, event: Event) -> None:
         self.error = Warning("", _text(event, "message"), _text(event, "remedy"))
         self._say(event, f"{self.error.message} {self.error.remedy}".strip(), "error")
@@ -375,10 +465,31 @@ class RunState:
         "picture_written": _picture_written,
         "warning": _warning,
         "command_acknowledged": _command_acknowledged,
+        "telemetry": _telemetry,
+        "changes_in_force": _changes_in_force,
         "run_failed_with": _run_failed_with,
         "trainer_ended": _trainer_ended,
         "run_finished": _run_finished,
     }
+
+
+_MACHINE_NUMBERS = (
+    "gpu_percent",
+    "gpu_memory_gib",
+    "gpu_memory_total_gib",
+    "gpu_c",
+    "gpu_w",
+    "gpu_limit_w",
+    "cpu_percent",
+    "ram_gib",
+    "ram_total_gib",
+    "disk_free_gib",
+)
+
+
+def _list(event: Event, name: str) -> list[Any]:
+    value: Any = event.get(name)
+    return value if isinstance(value, list) else []
 
 
 def _text(event: Event, name: str) -> str:

@@ -6,10 +6,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from loratui.engine.runs.events import EventBatch, read_events
+from loratui.engine.runs.events import EventBatch, read_events, skim_events
 
 READ_BYTES = 1 << 18
 """One read: about 1 500 events, some 20 ms of work for who takes them in."""
+
+SKIM_BYTES = 1 << 22
+_STEPS_WANTED = 2000
+"""Steps of a long past that are looked at: more than a plot has columns."""
+_STEP_BYTES = 190
+"""A usual line of a step."""
 
 POLL_S = 0.25
 """Polling at the end of the log costs microseconds, and works on network volumes, where notifications do not."""
@@ -35,6 +41,26 @@ class Tail:
             return EventBatch((), self.offset, 0)
         self.offset = batch.offset
         return batch
+
+    def glance(self) -> Iterator[tuple[EventBatch, int]]:
+        """The past up to the present end of the log, and of its frequent events only each so many-th, which is the number
+        beside each batch. A short log is read in full."""
+        try:
+            size = self.path.stat().st_size
+        except OSError:
+            return
+        keep_every = max(1, (size - self.offset) // (_STEPS_WANTED * _STEP_BYTES))
+        while self.offset < size:
+            before = self.offset
+            try:
+                batch = skim_events(self.path, before, keep_every, SKIM_BYTES) if keep_every > 1 else self.read()
+            except OSError:
+                return
+            self.offset = batch.offset
+            if batch.events or batch.skipped:
+                yield batch, keep_every
+            if self.offset == before:
+                return
 
     def drain(self, budget_s: float = float("inf")) -> Iterator[EventBatch]:
         """Batches up to the present end of the log, for at most `budget_s` seconds."""

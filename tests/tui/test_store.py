@@ -112,7 +112,7 @@ def test_time_left_counts_samples_at_their_share(log: Log) -> None:
         state.apply(log.step(n))
         if n % 50 == 0:
             state.apply(log("sample_written", after_s=5.0, step=n, image_step=2 * n, index=0, path="a", prompt="p", seed=1))
-    assert state.eta_s == pytest.approx(700 * 0.6, rel=0.05)
+    assert state.eta_s == pytest.approx(700 * 0.6, rel=0.08)
 
 
 def test_a_suspended_machine_or_a_set_clock_does_not_spoil_the_time_left(log: Log) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from loratui.engine.runs.events import EventLog
 from loratui.tui import tail as tail_module
+from loratui.tui.store import RunState
 from loratui.tui.tail import Tail
 
 
@@ -64,3 +65,35 @@ def test_a_log_that_cannot_be_read_now_is_empty_for_now(tmp_path: Path) -> None:
     folder = tmp_path / "events.jsonl"
     folder.mkdir()
     assert Tail(folder).read().events == ()
+
+
+def test_a_long_past_is_glanced_at_and_adds_up_to_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog.open(path) as log:
+        log.append("run_started", optimizer_steps=9000, image_steps=9000, epochs=3, steps_per_epoch=3000, resumed_step=0)
+        for step in range(1, 9001):
+            log.append("step", step=step, image_step=step, epoch=1, loss=0.5, lr=1e-3, step_s=0.01, grad_norm=0.1)
+            if step % 3000 == 0:
+                log.append("epoch_finished", epoch=step // 3000, step=step, image_step=step, loss=0.5)
+                log.append("sample_written", step=step, image_step=step, index=0, path=f"{step}.png", prompt="p", seed=1)
+    glanced = RunState()
+    tail = Tail(path)
+    for batch, keep_every in tail.glance():
+        assert keep_every > 1
+        glanced.apply_batch(batch, keep_every)
+    assert tail.offset == path.stat().st_size
+    assert glanced.events < 4000
+    assert (glanced.step, list(glanced.epoch_ends), len(glanced.samples)) == (9000, [3000, 6000, 9000], 3)
+    assert glanced.smoothed_loss == pytest.approx(0.5)
+    assert all(b.count for b in glanced.losses.bins)
+    assert list(tail.drain()) == []
+
+
+def test_a_short_past_is_read_in_full(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog.open(path) as log:
+        for step in range(1, 51):
+            log.append("step", step=step)
+    ((batch, keep_every),) = Tail(path).glance()
+    assert (len(batch.events), keep_every) == (50, 1)
+    assert list(Tail(tmp_path / "none.jsonl").glance()) == []

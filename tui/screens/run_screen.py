@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from textual import work
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
@@ -48,6 +48,9 @@ class RunScreen(LoratuiScreen[None]):
         stood: RunSummary | None = None
         look_at = 0.0
         caught_up = False
+        for batch, keep_every in tail.glance():
+            self.post_message(EventsRead(self.JOB, batch, keep_every=keep_every))
+            self._wait_for_room(worker)
         while not worker.is_cancelled:
             before = tail.offset
             batch = tail.read()
@@ -65,14 +68,17 @@ class RunScreen(LoratuiScreen[None]):
                     self.post_message(StandingChanged(stands))
             if at_end:
                 rest(worker, POLL_S)
-            while self.message_queue_size > _MOST_WAITING and not worker.is_cancelled:
-                rest(worker, 0.005)
+            self._wait_for_room(worker)
+
+    def _wait_for_room(self, worker: Worker[object]) -> None:
+        while self.message_queue_size > _MOST_WAITING and not worker.is_cancelled:
+            rest(worker, 0.005)
 
     def on_events_read(self, message: EventsRead) -> None:
         """Takes the events in."""
         if message.restarted:
             self.state = RunState()
-        self.state.apply_batch(message.batch)
+        self.state.apply_batch(message.batch, message.keep_every)
         if self.caught_up:
             self.events_taken()
 

@@ -1,0 +1,102 @@
+"""The time left: right on the whole, quiet in between, and honest about when it is not sure."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loratui.tui.pace import Pace, TimeLeft
+
+STEPS, PER_EPOCH, STEP_S, SAMPLES_S = 900, 90, 0.5, 12.0
+
+
+def _course(pace: Pace, *, slow_from: int = STEPS + 1) -> Iterator[tuple[int, float, TimeLeft]]:
+    """A run whose steps jitter and which makes samples after each epoch: step, true seconds left, estimate."""
+    draw = random.Random(3)
+    now = 1_000.0
+    ends: list[float] = []
+    seen: list[tuple[int, float, TimeLeft]] = []
+    for step in range(1, STEPS + 1):
+        step_s = STEP_S * math.exp(draw.gauss(0, 0.3)) * (2 if step >= slow_from else 1)
+        now += step_s
+        pace.tick(now)
+        pace.step(step, step_s, STEPS - step)
+        left = pace.time_left()
+        assert left is not None
+        seen.append((step, now, left))
+        if step % PER_EPOCH == 0:
+            pace.tick(now)
+            pace.end_epoch()
+            for _ in range(6):
+                now += SAMPLES_S / 6
+                pace.tick(now)
+    ends.append(now)
+    yield from ((step, ends[0] - at, left) for step, at, left in seen)
+
+
+def test_after_the_first_epoch_it_is_right_and_moves_little_from_step_to_step() -> None:
+    before = None
+    for step, true_s, left in _course(Pace()):
+        if step > PER_EPOCH * 2:
+            assert left.seconds == pytest.approx(true_s, rel=0.12, abs=15)
+            assert left.sure
+            assert before is not None
+            assert abs(before - left.seconds) < 3 * STEP_S + SAMPLES_S * 1.2
+        before = left.seconds
+
+
+def test_it_is_not_sure_at_first() -> None:
+    estimates = [left for step, _, left in _course(Pace()) if step < 10]
+    assert not any(left.sure for left in estimates)
+
+
+def test_it_follows_when_the_machine_becomes_slower_and_says_that_it_is_unsure_meanwhile() -> None:
+    course = list(_course(Pace(), slow_from=400))
+    _, true_s, left = course[620]
+    assert left.seconds == pytest.approx(true_s, rel=0.2)
+    assert any(not left.sure for step, _, left in course if 400 <= step < 500)
+
+
+def test_one_suspended_step_hardly_counts() -> None:
+    pace = Pace()
+    now = 0.0
+    for step in range(1, 201):
+        step_s = 3600.0 if step == 150 else 0.5
+        now += step_s
+        pace.tick(now)
+        pace.step(step, step_s, 900 - step)
+    left = pace.time_left()
+    assert left is not None
+    assert left.seconds == pytest.approx(350, rel=0.15)
+    assert pace.worked_s < 200 * 0.5 + 11
+
+
+def test_at_the_end_nothing_is_left() -> None:
+    *_, (_, _, left) = _course(Pace())
+    assert left.seconds == 0.0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(allow_nan=True, allow_infinity=True) | st.floats(0, 100),
+            st.none() | st.floats(allow_nan=True),
+            st.integers(-10, 2000),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_the_clock_says_the_estimate_is_a_number(course: list[tuple[float, float | None, int]]) -> None:
+    pace = Pace()
+    for step, (ts, step_s, left) in enumerate(course, 1):
+        if math.isfinite(ts):
+            pace.tick(ts)
+        pace.step(step, step_s, left)
+        estimate = pace.time_left()
+        assert estimate is None or (estimate.seconds >= 0 and not math.isnan(estimate.seconds))
+    assert pace.worked_s >= 0
