@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from textual.binding import Binding
@@ -21,6 +23,8 @@ class Key:
     """Word or two for the key bar; empty to leave it out there."""
     help: str
     contexts: tuple[str, ...]
+    changes: bool = False
+    """Whether it starts, commands or deletes something; such keys do nothing in a view-only app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +37,43 @@ class Context:
 
 CONTEXTS: dict[str, Context] = {
     "home": Context("Runs", "Every run on this machine. Runs go on by themselves; this list only looks at them."),
+    "compare": Context("Compare", "Runs side by side: the settings that differ, how they ended, and their newest samples."),
     "preset": Context(
         "Preset", "A preset is a recipe with a reason for every number. Choose the one nearest to what you want to train."
     ),
-    "dataset": Context("Data set", "Your pictures and the word that will stand for them. Nothing is changed in your folder."),
+    "base": Context(
+        "Base model",
+        "The model that the LoRA is trained on, and later used with. It stays as it is; training only reads it.",
+    ),
+    "dataset": Context(
+        "Data set",
+        "Your pictures and the word that will stand for them. Everything wrong is listed with a remedy. Your pictures are "
+        "never changed: remedies are carried out on a copy when you go on, and caption files change only when you save.",
+    ),
+    "dataset_picture": Context(
+        "A picture",
+        "One picture with its caption and what can be done about it. The dark part of the picture will not be trained on.",
+    ),
+    "dataset_captions": Context(
+        "All captions",
+        "One change to many captions, shown before it is made. Nothing is written to the files until you save.",
+    ),
+    "dataset_changes": Context(
+        "What will be done",
+        "Every change, before it is made. They are carried out on a copy; your own pictures stay as they are.",
+    ),
     "plan": Context(
         "Plan", "How often the pictures are shown. Change a number and the arithmetic follows; r puts a number back."
     ),
+    "samples": Context(
+        "Samples",
+        "What is drawn while it trains and what the strength grid asks for afterwards. {trigger}, {class} and {subject} "
+        "stand for your words; below each prompt you see it filled in.",
+    ),
     "preflight": Context(
-        "Preflight", "What could go wrong, checked before the start. Errors must be mended; warnings may stay."
+        "Preflight",
+        "What could go wrong, checked before the start. Errors must be mended; warnings may stay. One real step measures "
+        "what no table can know: memory and speed of this recipe on this machine.",
     ),
     "training": Context(
         "Training",
@@ -54,31 +86,59 @@ CONTEXTS: dict[str, Context] = {
     ),
 }
 
-_WIZARD = ("preset", "dataset", "plan", "preflight")
+_WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _EVERYWHERE = tuple(CONTEXTS)
 
 KEYS: tuple[Key, ...] = (
     Key("open", "enter", "enter", "open", "open", "open the run: its training, or its validation if it is done", ("home",)),
-    Key("new", "n", "n", "new_run", "new run", "plan a new run", ("home",)),
+    Key("new", "n", "n", "new_run", "new run", "plan a new run, or go on with a draft", ("home",)),
     Key("demo", "t", "t", "demo", "try the demo", "plan the demo: an invented person, a few minutes, no download", ("home",)),
+    Key("resume_selected", "r", "r", "resume", "resume", "go on from the run's last checkpoint", ("home",), changes=True),
+    Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",)),
+    Key("mark", "space", "space", "mark", "mark", "mark the run, to compare it with others", ("home",)),
+    Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
     Key(
         "validate_selected", "v", "v", "validate", "validate", "open the strength grid and the checklist of the run", ("home",)
     ),
-    Key("delete", "d", "d", "delete", "delete", "delete the run, after a question", ("home",)),
-    Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "dataset", "plan")),
-    Key("start", "enter", "enter", "next", "start training", "start the run in the background", ("preflight",)),
+    Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
+    Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "base", "dataset", "plan", "samples")),
+    Key("start", "enter", "enter", "next", "start training", "start the run in the background", ("preflight",), changes=True),
     Key("check_again", "r", "r", "check_again", "check again", "run the checks again", ("preflight",)),
-    Key("reset", "r", "r", "reset", "reset", "put the number of this field back to the preset's", ("plan",)),
-    Key("back", "escape", "esc", "back", "back", "go back one step", _WIZARD),
-    Key("sample", "s", "s", "command('sample')", "sample", "make the sample pictures now", ("training",)),
-    Key("checkpoint", "c", "c", "command('checkpoint')", "checkpoint", "save a checkpoint now", ("training",)),
     Key(
-        "pause", "p", "p", "command('pause')", "pause", "save a checkpoint, free the GPU and end, to be resumed", ("training",)
+        "probe",
+        "p",
+        "p",
+        "probe",
+        "one real step",
+        "measure one real training step on this machine; again to cancel",
+        ("preflight",),
+        changes=True,
     ),
-    Key("resume", "r", "r", "resume", "resume", "go on from the last checkpoint", ("training",)),
-    Key("stop", "x", "x", "stop", "stop", "save and end the run, after a question", ("training",)),
+    Key("mend", "m", "m", "mend", "mend", "go to where the first error or warning can be mended", ("preflight",)),
+    Key("reset", "r", "r", "reset", "reset", "put the value of this field back to the preset's", ("plan",)),
+    Key("reset_text", "f6", "f6", "reset", "reset", "put this field back to the preset's", ("samples",)),
+    Key("add_prompt", "f7", "f7", "add", "add", "add a prompt below this one", ("samples",)),
+    Key("drop_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("samples",)),
+    Key("advanced", "a", "a", "advanced", "all settings", "every setting with its reason and range", ("plan",)),
+    Key("back", "escape", "esc", "back", "back", "go back one step", _WIZARD),
+    Key("sample", "s", "s", "command('sample')", "sample", "make the sample pictures now", ("training",), changes=True),
+    Key("checkpoint", "c", "c", "command('checkpoint')", "checkpoint", "save a checkpoint now", ("training",), changes=True),
+    Key(
+        "pause",
+        "p",
+        "p",
+        "command('pause')",
+        "pause",
+        "save a checkpoint, free the GPU and end, to be resumed",
+        ("training",),
+        changes=True,
+    ),
+    Key("resume", "r", "r", "resume", "resume", "go on from the last checkpoint", ("training",), changes=True),
+    Key("stop", "x", "x", "stop", "stop", "save and end the run, after a question", ("training",), changes=True),
     Key("validate", "v", "v", "validate", "validate", "open the strength grid and the checklist", ("training",)),
-    Key("make_grid", "g", "g", "make_grid", "make grid", "make the pictures of the strength grid", ("validation",)),
+    Key(
+        "make_grid", "g", "g", "make_grid", "make grid", "make the pictures of the strength grid", ("validation",), changes=True
+    ),
     Key(
         "tick",
         "space,enter",
@@ -91,15 +151,113 @@ KEYS: tuple[Key, ...] = (
     Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between grid and checklist", ("validation",)),
     Key("training", "t", "t", "training", "training", "back to the course of the training", ("validation",)),
     Key("runs", "escape", "esc", "back", "runs", "back to the list of runs", ("training", "validation")),
+    Key("compared", "escape", "esc", "back", "runs", "back to the list of runs", ("compare",)),
+    Key(
+        "copy",
+        "y",
+        "y",
+        "app.copy",
+        "copy",
+        "copy a path, a command or an error to your own clipboard; it is shown too",
+        ("home", "compare", "training", "validation", "preflight"),
+    ),
+    Key("open_picture", "enter", "enter", "open_picture", "open", "open the picture large, with its caption", ("dataset",)),
+    Key(
+        "show_files", "enter", "enter", "show_files", "its pictures", "show the pictures that a finding is about", ("dataset",)
+    ),
+    Key("mend_finding", "m", "m", "mend", "mend", "choose the remedy of this finding", ("dataset",)),
+    Key(
+        "leave_out",
+        "x",
+        "x",
+        "leave_out",
+        "leave out",
+        "leave the picture out, or take it in again",
+        ("dataset", "dataset_picture"),
+    ),
+    Key("deep", "d", "d", "deep", "deep check", "look at every pixel: blur, light, doubles, borders, faces", ("dataset",)),
+    Key("deep_stop", "d", "d", "stop_deep", "stop check", "end the deep check; what it found stays", ("dataset",)),
+    Key("captions", "c", "c", "captions", "captions", "change all captions at once, with a preview", ("dataset",)),
+    Key("go_on", "n", "n", "go_on", "next step", "go on to the next step", ("dataset",)),
+    Key("changes", "w", "w", "changes", "what changes", "list everything that will be done", ("dataset",)),
+    Key("edit_caption", "e,enter", "e", "edit", "edit caption", "write in the caption; esc ends it", ("dataset_picture",)),
+    Key(
+        "next_picture",
+        "right,pagedown",
+        "→",
+        "step(1)",
+        "next",
+        "the next picture; pgdn while writing too",
+        ("dataset_picture",),
+    ),
+    Key(
+        "previous_picture",
+        "left,pageup",
+        "←",
+        "step(-1)",
+        "before",
+        "the picture before; pgup while writing too",
+        ("dataset_picture",),
+    ),
+    Key("turn", "o", "o", "toggle('rotate')", "", "turn it upright as its EXIF note says", ("dataset_picture",)),
+    Key("convert", "v", "v", "toggle('convert')", "", "convert it to plain sRGB", ("dataset_picture",)),
+    Key("flatten", "f", "f", "toggle('flatten')", "", "lay it on a plain background", ("dataset_picture",)),
+    Key("mirror", "i", "i", "toggle('mirror')", "", "mirror it left to right", ("dataset_picture",)),
+    Key("crop", "k", "k", "toggle('crop')", "", "crop it around the subject", ("dataset_picture",)),
+    Key("shrink", "z", "z", "toggle('shrink')", "", "shrink it to 3000 px", ("dataset_picture",)),
+    Key("apply_edit", "enter", "enter", "next", "make this change", "make the change that is shown", ("dataset_captions",)),
+    Key("carry_out", "enter", "enter", "carry_out", "carry out", "make the copy with these changes", ("dataset_changes",)),
+    Key("drop_change", "x", "x", "drop", "not this one", "take one change back", ("dataset_changes",)),
+    Key(
+        "save_captions",
+        "s",
+        "s",
+        "save_captions",
+        "save captions",
+        "write the edited captions to their files; the old ones are kept",
+        ("dataset", "dataset_picture", "dataset_captions", "dataset_changes"),
+    ),
+    Key(
+        "undo",
+        "u",
+        "u",
+        "undo",
+        "undo",
+        "take the last change back",
+        ("dataset", "dataset_picture", "dataset_captions", "dataset_changes"),
+    ),
+    Key(
+        "redo",
+        "r",
+        "r",
+        "redo",
+        "redo",
+        "do it again after all",
+        ("dataset", "dataset_picture", "dataset_captions", "dataset_changes"),
+    ),
+    Key("switch_pane", "tab,shift+tab", "tab", "switch_pane", "switch", "between form, findings and pictures", ("dataset",)),
+    Key("copy_line", "y", "y", "app.copy", "copy the line", "copy the line that brings photos here", ("dataset",)),
+    Key(
+        "close_part",
+        "escape",
+        "esc",
+        "back",
+        "back",
+        "back to the data set",
+        ("dataset_picture", "dataset_captions", "dataset_changes"),
+    ),
     Key("help", "question_mark,f1", "?", "app.help", "help", "this help", _EVERYWHERE),
-    Key("theme", "f2", "f2", "app.next_theme", "", "next theme: dark, light, high contrast", _EVERYWHERE),
+    Key("palette", "ctrl+p", "ctrl+p", "app.palette", "", "every command of this screen, found by typing", _EVERYWHERE),
+    Key("jump", "ctrl+o,f4", "ctrl+o", "app.jump", "", "jump to any part of the screen by a letter", _EVERYWHERE),
+    Key("preferences", "f2", "f2", "app.preferences", "", "theme, bell, window title, price of this machine", _EVERYWHERE),
+    Key("debug", "f9", "f9", "app.debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
     Key("leave", "q", "q", "app.leave", "leave", "leave; runs go on, and loratui comes back to them", _EVERYWHERE),
 )
 
 
-def keys_of(context: str) -> tuple[Key, ...]:
+def keys_of(context: str, table: Iterable[Key] = KEYS) -> tuple[Key, ...]:
     """The keys that work on a screen, in the order in which they are shown."""
-    return tuple(key for key in KEYS if context in key.contexts)
+    return tuple(key for key in table if context in key.contexts)
 
 
 def action_name(key: Key) -> str:
@@ -113,3 +271,48 @@ def bindings_for(context: str) -> list[Binding]:
         Binding(key.keys, key.action, key.label, show=bool(key.label), key_display=key.shown, tooltip=key.help, id=key.id)
         for key in keys_of(context)
     ]
+
+
+def changing_actions(context: str, table: Iterable[Key] = KEYS) -> frozenset[str]:
+    """Names of the actions of a screen that start, command or delete something."""
+    return frozenset(action_name(key) for key in keys_of(context, table) if key.changes)
+
+
+def written(name: str) -> str:
+    """Textual's name of a key as people write it: `escape` is `esc`, `question_mark` is `?`."""
+    from textual.keys import key_to_character
+
+    if name == "escape":
+        return "esc"
+    character = key_to_character(name)
+    return character if character and character.isprintable() and character != " " else name
+
+
+def remapped(wanted: Mapping[str, str], table: tuple[Key, ...] = KEYS) -> tuple[tuple[Key, ...], dict[str, str]]:
+    """The table with other keys for some ids, and id -> what is wrong for each that could not be taken.
+
+    `wanted` maps an id to Textual's names of keys, separated by commas. A key that another action of the same screen
+    has keeps its old one; ids that are unknown are the caller's to refuse.
+    """
+    new = tuple(_with_keys(key, wanted[key.id]) if key.id in wanted else key for key in table)
+    problems: dict[str, str] = {}
+    while clash := _first_clash(new, wanted.keys() - problems.keys()):
+        ours, other, name = clash
+        problems[ours.id] = f"{written(name)} is the key of {other.id} ({other.help}) on the same screen"
+        back = next(key for key in table if key.id == ours.id)
+        new = tuple(back if key.id == ours.id else key for key in new)
+    return new, problems
+
+
+def _with_keys(key: Key, names: str) -> Key:
+    return dataclasses.replace(key, keys=names, shown=written(names.split(",")[0]))
+
+
+def _first_clash(table: tuple[Key, ...], ids: Iterable[str]) -> tuple[Key, Key, str] | None:
+    """A key whose id is in `ids`, the key of the same screen that it takes, and the name of what both want."""
+    for ours in (key for key in table if key.id in set(ids)):
+        for other in table:
+            both = set(ours.keys.split(",")) & set(other.keys.split(","))
+            if other.id != ours.id and both and set(ours.contexts) & set(other.contexts):
+                return ours, other, min(both)
+    return None

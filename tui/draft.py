@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.planning.schedule import Plan
+    from loratui.presets.schema import KeyInfo
+    from loratui.tui.preparation import Preparation
 
 _SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
 """What belongs to the person's subject and stays when another preset is chosen."""
 
 
+_BY_RULE = ("schedule.repeats", "schedule.epochs")
+"""Where 0 means that the preset's rule decides."""
+
+
 @dataclass(frozen=True, slots=True)
-class Field:
+class PlanField:
     """A number of the plan that can be edited: its key, name, and what it does, in a line."""
 
     key: str
@@ -26,17 +32,25 @@ class Field:
     help: str
 
 
-PLAN_FIELDS: tuple[Field, ...] = (
-    Field("schedule.repeats", "Repeats", "how often each picture is shown in one epoch; empty: by the preset's rule"),
-    Field("schedule.epochs", "Epochs", "passes over all pictures; each saves a LoRA file to choose from; empty: by the rule"),
-    Field("training.batch_size", "Batch", "pictures behind one weight update; more needs more memory, and halves the updates"),
-    Field("adapter.rank", "Rank", "size of the LoRA: a higher rank holds more detail, and sticks to the photos more"),
-    Field(
+PLAN_FIELDS: tuple[PlanField, ...] = (
+    PlanField("schedule.repeats", "Repeats", "how often each picture is shown in one epoch; empty: by the preset's rule"),
+    PlanField(
+        "schedule.epochs", "Epochs", "passes over all pictures; each saves a LoRA file to choose from; empty: by the rule"
+    ),
+    PlanField(
+        "training.batch_size", "Batch", "pictures behind one weight update; more needs more memory, and halves the updates"
+    ),
+    PlanField("adapter.rank", "Rank", "size of the LoRA: a higher rank holds more detail, and sticks to the photos more"),
+    PlanField(
         "optimizer.learning_rate",
         "Learning rate",
         "how far each update goes; too high burns the picture, too low learns nothing",
     ),
 )
+
+
+CHOICES = "dataset.choices"
+"""Under this name `Draft.typed` holds remedies and unsaved captions of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,50 +60,80 @@ class Draft:
     recipe: Recipe | None = None
     scan: DatasetScan | None = None
     """Of the recipe's folder; None until it was read."""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key -> text of fields whose text is no usable value, so that it is there again on coming back."""
+    preparation: Preparation | None = None
+    """The folder of pictures with what was chosen for it, as the data-set step left it."""
+    others: Mapping[str, Recipe] = field(default_factory=dict)
+    """Preset -> recipe, of presets that were chosen before, with what was changed in them."""
 
     def with_preset(self, name: str) -> Draft:
-        """Another preset, with the subject that was typed before. Raises `SchemaError`."""
+        """Another preset, with the subject that was typed before, and what was changed when it was chosen last.
+
+        Raises `SchemaError`.
+        """
         from loratui.engine.planning.recipe import build_recipe
 
-        recipe = build_recipe(name)
-        if self.recipe is not None:
-            if self.recipe.preset == name:
-                return self
-            recipe = recipe.with_changes({key: self.value(key) for key in _SUBJECT_KEYS})
-        return dataclasses.replace(self, recipe=recipe)
+        if self.recipe is None:
+            return dataclasses.replace(self, recipe=build_recipe(name))
+        if self.recipe.preset == name:
+            return self
+        recipe = self.others.get(name) or build_recipe(name)
+        recipe = recipe.with_changes({key: self.value(key) for key in _SUBJECT_KEYS})
+        if recipe.settings.base.family == self.recipe.settings.base.family and "base.model" in self.recipe.changed:
+            recipe = recipe.with_changes({"base.model": self.recipe.settings.base.model})
+        others = {preset: kept for preset, kept in self.others.items() if preset != name}
+        typed = {key: text for key, text in self.typed.items() if key.startswith("dataset.")}
+        return dataclasses.replace(self, recipe=recipe, others={**others, self.recipe.preset: self.recipe}, typed=typed)
 
     def with_values(self, changes: Mapping[str, Any]) -> Draft:
         """Values typed in. The folder's reading is dropped if the folder is another. Raises `SchemaError`."""
         assert self.recipe is not None
         recipe = self.recipe.with_changes(changes)
         same = recipe.settings.dataset.path == self.recipe.settings.dataset.path
-        return Draft(recipe, self.scan if same else None)
+        typed = {key: text for key, text in self.typed.items() if key not in changes}
+        return dataclasses.replace(self, recipe=recipe, scan=self.scan if same else None, typed=typed)
+
+    def with_typed(self, key: str, text: str) -> Draft:
+        """Text that is no usable value of `key`, kept as it was typed."""
+        return dataclasses.replace(self, typed={**self.typed, key: text})
 
     def with_scan(self, scan: DatasetScan) -> Draft:
         """The folder as it was read."""
         return dataclasses.replace(self, scan=scan)
 
-    def with_text(self, key: str, text: str) -> Draft:
-        """A number as typed; empty puts repeats and epochs back to the rule and others to the preset's value.
+    def with_preparation(self, prepared: Preparation) -> Draft:
+        """What is chosen for the pictures. The choices are kept as text too, so that a draft on disk has them."""
+        typed = {key: text for key, text in self.typed.items() if key != CHOICES}
+        if prepared.chosen.remedies or prepared.chosen.captions:
+            typed[CHOICES] = prepared.to_json()
+        return dataclasses.replace(self, preparation=prepared, typed=typed)
 
-        Raises `SchemaError` for what is no number or out of range.
+    def with_text(self, key: str, text: str) -> Draft:
+        """A value as typed; empty puts repeats and epochs back to the rule and others to the preset's value.
+
+        Numbers may have a decimal comma. Raises `SchemaError` for what does not fit.
         """
         from loratui.presets import schema
 
         assert self.recipe is not None
         if not text.strip():
-            if key.startswith("schedule."):
+            if key in _BY_RULE:
                 return self.with_values({key: 0})
-            return dataclasses.replace(self, recipe=self.recipe.reset(key))
-        dotted, value = schema.parse_value(key, text.replace(",", "."))
-        if key.startswith("schedule.") and value == 0:
+            return self.reset(key)
+        kind = schema.KEYS[key].type
+        if kind in (int, float):
+            text = text.replace(",", ".")
+        elif kind is bool:
+            text = {"yes": "true", "no": "false"}.get(text.strip().lower(), text)
+        dotted, value = schema.parse_value(key, text)
+        if key in _BY_RULE and value == 0:
             raise schema.SchemaError(f"{key}: 0 is too small; leave it empty to let the preset's rule decide")
         return self.with_values({dotted: value})
 
     def reset(self, key: str) -> Draft:
         """One value back at the preset's."""
-        assert self.recipe is not None
-        return dataclasses.replace(self, recipe=self.recipe.reset(key))
+        return self.with_values({key: self.preset_value(key)})
 
     def value(self, key: str) -> Any:
         """The value of a dotted key."""
@@ -104,6 +148,11 @@ class Draft:
 
         assert self.recipe is not None
         return schema.get(self.recipe.reset(key).settings, key)
+
+    def filled_in(self, prompt: str) -> str:
+        """A prompt as the model will be given it: `{trigger}`, `{class}` and `{subject}` replaced by the person's words."""
+        settings = self.named().settings.dataset
+        return fill_in(prompt, settings.trigger, settings.class_word)
 
     def plan(self) -> Plan | None:
         """The plan, with the trigger taken from the folder's name where none was typed; None without a folder that was read."""
@@ -129,6 +178,24 @@ class Draft:
             return ""
         reason = load_preset(self.recipe.preset).reasons.get(key)
         return f"{reason.text} ({reason.source})" if reason else ""
+
+
+def range_words(info: KeyInfo) -> str:
+    """What a setting may be: `from 1 to 1024`, `one of mse, huber`; empty for free text."""
+    if info.choices:
+        return f"one of {', '.join(info.choices)}"
+    if info.type is bool:
+        return "yes or no"
+    low = f"from {info.low:g}" if info.low is not None else f"more than {info.above:g}" if info.above is not None else ""
+    high = f"to {info.high:g}" if info.high is not None and info.high < 1e15 else ""
+    return f"{low} {high}".strip()
+
+
+def fill_in(prompt: str, trigger: str, class_word: str) -> str:
+    """`prompt` with its placeholders replaced; `{subject}` is trigger and class word."""
+    subject = f"{trigger} {class_word}".strip()
+    filled = prompt.replace("{subject}", subject).replace("{trigger}", trigger).replace("{class}", class_word)
+    return " ".join(filled.split())
 
 
 def shown_value(value: Any) -> str:

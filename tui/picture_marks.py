@@ -1,14 +1,43 @@
-"""What will become of a picture, drawn onto its thumbnail: mirrored, and dark where it will be cut off."""
+"""What will become of a picture: in a word below its tile, and drawn onto its thumbnail, dark where it will be cut off."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from loratui.engine.dataset.buckets import Bucket, fit
+from loratui.engine.dataset.buckets import Bucket, BucketRule, assign, fit
 from loratui.engine.dataset.facts import WHOLE, Box
+from loratui.engine.dataset.findings import Severity
+from loratui.engine.dataset.remedies import Remedy
+from loratui.engine.dataset.scan import ImageEntry
+from loratui.tui.preparation import Preparation
 from loratui.tui.thumbnails import Thumbnail
+from loratui.tui.widgets.picture_grid import Label
 
 _DIMMED = bytes(level // 4 for level in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is drawn onto a picture."""
+
+    flipped: bool
+    trained: Box
+    """What is left after cropping and filling the bucket."""
+
+    @classmethod
+    def of(cls, image: ImageEntry, own: tuple[Remedy, ...], rule: BucketRule) -> Marks:
+        """The marks of a picture with these remedies."""
+        crop = next((remedy.box for remedy in own if remedy.kind == "crop" and remedy.box is not None), WHOLE)
+        bucket = assign(*size_after(image, own), rule)
+        flipped = any(remedy.kind == "mirror" for remedy in own)
+        return cls(flipped, trained_part(image.width, image.height, bucket, crop))
+
+    def __call__(self, picture: Thumbnail) -> Thumbnail:
+        """The picture with them."""
+        turned = mirrored(picture) if self.flipped else picture
+        return dimmed_outside(turned, self.trained) if self.trained.area < 0.995 else turned
 
 
 def mirrored(picture: Thumbnail) -> Thumbnail:
@@ -44,3 +73,36 @@ def trained_part(width: int, height: int, bucket: Bucket, crop: Box = WHOLE) -> 
         crop.left + right * crop.width,
         crop.top + bottom * crop.height,
     )
+
+
+def size_after(image: ImageEntry, own: tuple[Remedy, ...]) -> tuple[int, int]:
+    """Width and height in px after its remedies."""
+    width, height = image.width, image.height
+    for remedy in own:
+        if remedy.kind == "crop" and remedy.box is not None:
+            width, height = max(1, round(remedy.box.width * width)), max(1, round(remedy.box.height * height))
+        elif remedy.kind == "shrink" and max(width, height) > remedy.longest_px:
+            scale = remedy.longest_px / max(width, height)
+            width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    return width, height
+
+
+def tile_label(name: str, prepared: Preparation, worst: Mapping[str, Severity], rule: BucketRule) -> Label:
+    """What stands below a tile: left out and why, or how grave its findings are, and the size it is trained at."""
+    image = prepared.names.get(name)
+    if image is None:
+        reason = next((item.reason for item in prepared.unusable if item.relative == name), "")
+        return Label("✖", "out", reason)
+    reason = prepared.reason_left_out(name)
+    if reason:
+        return Label("–", "out", reason)
+    own = prepared.remedies_of(name)
+    bucket = assign(*size_after(image, own), rule)
+    line = f"{image.width}×{image.height}→{bucket.width}×{bucket.height}"
+    if name in prepared.chosen.captions:
+        return Label("✎", "note", line)
+    severity = worst.get(name)
+    if severity is not None:
+        signs: dict[Severity, tuple[str, str]] = {"error": ("✖", "error"), "warning": ("!", "warning"), "info": ("·", "note")}
+        return Label(*signs[severity], line)
+    return Label("◆" if own else " ", "note" if own else "", line)

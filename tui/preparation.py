@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from loratui.engine.dataset import remedies
-from loratui.engine.dataset.checks import Checked
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, LeftOut, without
-from loratui.engine.dataset.similar import copies
 
 BY_CHOICE = "left out by you"
 MOST_UNDO = 100
+MOST_KEPT = 400_000
+"""Characters of choices that are kept with a draft."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,9 @@ class Preparation:
     copied_captions: Mapping[str, str] = field(default_factory=dict)
     """Captions that were saved, though not beside their pictures: they belong into the prepared copy."""
     copy: Path | None = None
-    """The prepared copy that was made last."""
+    """The prepared copy of just these choices; None where it is still to be made."""
     same_bytes: tuple[tuple[str, ...], ...] | None = None
     """Groups of files with the same bytes; None where nobody compared them."""
-    checked: Checked | None = None
-    """What the checks said last."""
     past: tuple[tuple[str, Choices], ...] = ()
     """(what was done, the choices before), the last one last."""
     future: tuple[tuple[str, Choices], ...] = ()
@@ -63,6 +62,11 @@ class Preparation:
     def needs_copy(self) -> bool:
         """Whether the folder as it is is not what is to be trained on."""
         return bool(self.chosen.remedies or self.copied_captions)
+
+    @property
+    def trained(self) -> Path:
+        """The folder that is to be trained on: the copy if there is one."""
+        return self.copy if self.copy is not None and self.needs_copy else self.root
 
     @property
     def unsaved(self) -> int:
@@ -143,8 +147,8 @@ class Preparation:
         )
 
     def with_captions(self, what: str, texts: Mapping[str, str]) -> Preparation:
-        """Captions as typed; those that are as they were saved are no edits any more."""
-        merged = {**self.chosen.captions, **texts}
+        """Captions as typed, each one line; those that are as they were saved are no edits any more."""
+        merged = {**self.chosen.captions, **{name: " ".join(text.split()) for name, text in texts.items()}}
         changed = {name: text for name, text in merged.items() if text != self.saved_caption(name)}
         return self._chose(what, dataclasses.replace(self.chosen, captions=changed))
 
@@ -154,7 +158,7 @@ class Preparation:
             return self, ""
         what, before = self.past[-1]
         future = (*self.future, (what, self.chosen))
-        return dataclasses.replace(self, chosen=before, past=self.past[:-1], future=future), what
+        return dataclasses.replace(self._with(before), past=self.past[:-1], future=future), what
 
     def redone(self) -> tuple[Preparation, str]:
         """What was taken back last, done again."""
@@ -162,7 +166,30 @@ class Preparation:
             return self, ""
         what, after = self.future[-1]
         past = (*self.past, (what, self.chosen))
-        return dataclasses.replace(self, chosen=after, past=past, future=self.future[:-1]), what
+        return dataclasses.replace(self._with(after), past=past, future=self.future[:-1]), what
+
+    def with_copy(self, copy: Path) -> Preparation:
+        """After the changes were carried out on a copy."""
+        return dataclasses.replace(self, copy=copy)
+
+    def to_json(self) -> str:
+        """The choices as text, to be kept with the draft of a run; of very many captions the remedies alone."""
+        table = {"root": str(self.root), "remedies": remedies.to_json(self.chosen.remedies)}
+        whole = json.dumps({**table, "captions": dict(self.chosen.captions)})
+        return whole if len(whole) <= MOST_KEPT else json.dumps(table)
+
+    def with_json(self, text: str) -> Preparation:
+        """The choices of `to_json`, if they belong to this folder; names that are gone are passed over."""
+        try:
+            table = json.loads(text)
+            if table["root"] != str(self.root):
+                return self
+            kept = tuple(r for r in remedies.from_json(table["remedies"]) if r.relative in self.names)
+            captions = {str(k): str(v) for k, v in table.get("captions", {}).items() if k in self.names}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return self
+        captions = {name: text for name, text in captions.items() if text != self.saved_caption(name)}
+        return self._with(Choices(kept, captions))
 
     def with_measured(self, facts: Mapping[str, PictureFacts], damaged: Mapping[str, str]) -> Preparation:
         """More of the deep check."""
@@ -173,34 +200,31 @@ class Preparation:
         as unsaved edits."""
         return self._after_save(dataclasses.replace(self, scan=scan))
 
-    def saved_for_copy(self) -> Preparation:
-        """After the captions were given to the prepared copy, since the folder itself cannot be written."""
-        return self._after_save(dataclasses.replace(self, copied_captions={**self.copied_captions, **self.chosen.captions}))
+    def saved_for_copy(self, texts: Mapping[str, str]) -> Preparation:
+        """After these captions were given to the prepared copy, since the folder itself cannot be written."""
+        return self._after_save(dataclasses.replace(self, copied_captions={**self.copied_captions, **texts}))
 
     def _after_save(self, saved: Preparation) -> Preparation:
-        known = saved.names
         earlier = {name: self.saved_caption(name) for name in self.chosen.captions}
 
-        def rebased(choices: Choices) -> Choices:
-            texts = {name: text for name, text in {**earlier, **choices.captions}.items() if name in known}
-            return dataclasses.replace(
-                choices, captions={name: text for name, text in texts.items() if text != saved.saved_caption(name)}
-            )
+        def rebased(choices: Choices, texts: Mapping[str, str]) -> Choices:
+            kept = {name: text for name, text in texts.items() if name in saved.names and text != saved.saved_caption(name)}
+            return dataclasses.replace(choices, captions=kept)
 
         return dataclasses.replace(
             saved,
-            chosen=dataclasses.replace(self.chosen, captions={}),
-            past=tuple((what, rebased(choices)) for what, choices in self.past),
-            future=tuple((what, rebased(choices)) for what, choices in self.future),
+            copy=None,
+            chosen=rebased(self.chosen, self.chosen.captions),
+            past=tuple((what, rebased(choices, {**earlier, **choices.captions})) for what, choices in self.past),
+            future=tuple((what, rebased(choices, {**earlier, **choices.captions})) for what, choices in self.future),
         )
 
     def _chose(self, what: str, choices: Choices) -> Preparation:
         if choices == self.chosen:
             return self
         past = (*self.past, (what, self.chosen))[-MOST_UNDO:]
-        return dataclasses.replace(self, chosen=choices, past=past, future=())
+        return dataclasses.replace(self._with(choices), past=past, future=())
 
-
-def compared(scan: DatasetScan) -> tuple[tuple[str, ...], ...]:
-    """Groups of pictures with the same bytes; reads files of equal length whole."""
-    return copies(scan.images)
+    def _with(self, choices: Choices) -> Preparation:
+        same = choices.remedies == self.chosen.remedies
+        return dataclasses.replace(self, chosen=choices, copy=self.copy if same else None)

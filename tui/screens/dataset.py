@@ -1,85 +1,363 @@
-"""The second step: the folder of pictures, the words for the subject, and the base model."""
+"""The data-set step: the folder and the words for the subject, its findings with their remedies, and its pictures as tiles."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
-from textual.worker import get_current_worker
+from textual.widgets import OptionList
 
-from loratui.tui import text
+from loratui.engine.dataset.buckets import BucketRule
+from loratui.presets.schema import SchemaError
+from loratui.tui import dataset_topics, text
 from loratui.tui.bindings import bindings_for
+from loratui.tui.dataset_topics import Topic
 from loratui.tui.draft import folder_from_text, next_step_for_folder
-from loratui.tui.messages import FolderScanned
-from loratui.tui.screens.steps import StepScreen
+from loratui.tui.mending import trigger_proposals
+from loratui.tui.picture_marks import tile_label
+from loratui.tui.recent import recent_folders, remember_folder
+from loratui.tui.screens.dataset_choices import DatasetChoices
+from loratui.tui.screens.dataset_work import FolderRead, kept_choices
+from loratui.tui.screens.steps import STEPS
+from loratui.tui.upload import Upload, upload_line
 from loratui.tui.widgets.field import Field, FolderSuggester
 from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.picture_grid import Item, Label, PictureGrid
+from loratui.tui.widgets.topic_list import TopicList
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.tui.preparation import Preparation
 
 _FIELDS = (
-    (
-        "dataset.path",
-        "Folder",
-        "the pictures to train on, each with its caption in a .txt file of the same name if you have any",
-    ),
+    ("dataset.path", "Folder", "folder or zip with your pictures; captions in .txt files of the same names, if you have any"),
     ("dataset.trigger", "Trigger word", "a made-up word for your subject, such as anafox; you will use it in prompts"),
     ("dataset.class_word", "Class word", "the general word for it, such as woman, dog or chair"),
-    ("base.model", "Base model", "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along"),
 )
-
+_BASE_FIELD = (
+    "base.model",
+    "Base model",
+    "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along",
+)
 _TYPING_PAUSE_S = 0.3
 
 
-class DatasetScreen(StepScreen):
-    """Four fields, and what the folder holds, read while one types."""
+class DatasetScreen(DatasetChoices):
+    """Form above; findings at the left and pictures at the right, or one of both where there is little room."""
 
     CONTEXT = "dataset"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset")]
+    DEFAULT_CSS = """
+    DatasetScreen #dataset-form { height: auto; padding: 0 1; margin-top: 0; }
+    DatasetScreen #dataset-help { height: 1; padding: 0 1; color: $muted; text-wrap: nowrap; text-overflow: ellipsis; }
+    DatasetScreen #dataset-text { height: auto; padding: 0 1; }
+    DatasetScreen #dataset-body { height: 1fr; border-top: solid $border-blurred; }
+    DatasetScreen #dataset-left { width: 52; padding: 0 1; }
+    DatasetScreen.-very-wide #dataset-left { width: 66; }
+    DatasetScreen #topics { height: 1fr; max-height: 50%; }
+    DatasetScreen #topic-scroll { height: 1fr; border-top: solid $border-blurred; scrollbar-size-vertical: 1; }
+    DatasetScreen #topic-text { padding: 0 1; }
+    DatasetScreen #pictures { width: 1fr; height: 1fr; border-left: solid $border-blurred; padding: 0 0 0 1; }
+    DatasetScreen.-narrow #dataset-left { width: 1fr; }
+    DatasetScreen.-narrow #pictures { display: none; border-left: none; }
+    DatasetScreen.-narrow.-pictures #pictures { display: block; }
+    DatasetScreen.-narrow.-pictures #dataset-left { display: none; }
+    DatasetScreen.-unread #dataset-body { display: none; }
+    DatasetScreen #dataset-unread { display: none; height: 1fr; padding: 0 1; border-top: solid $border-blurred; }
+    DatasetScreen.-unread #dataset-unread { display: block; }
+    DatasetScreen #recent { height: auto; max-height: 8; border: none; padding: 0; background: $background; }
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._waiting: Timer | None = None
-        self._scanning = ""
+        self._reading = ""
+        self._only: frozenset[str] = frozenset()
+        """The pictures that a finding is about, while only those are shown."""
+        self._shown_names: tuple[str, ...] = ()
+        self._upload: Upload | None = None
+        self._rule = BucketRule(512)
+
+    # Layout
 
     def body(self) -> ComposeResult:
-        """The form, and below it the folder."""
+        """The form, how the set stands, and what it holds."""
         draft = self.loratui.draft
+        asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
-            for key, label, help in _FIELDS:
+            for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
                 suggester = FolderSuggester() if key in ("dataset.path", "base.model") else None
-                yield Field(key, label, help, str(draft.value(key)), suggester=suggester)
-        with VerticalScroll(id="dataset-found", can_focus=False):
-            yield Line(id="dataset-text")
+                yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
+        yield Line(id="dataset-help")
+        yield Line(id="dataset-text")
+        with Horizontal(id="dataset-body"):
+            with Vertical(id="dataset-left"):
+                yield TopicList(id="topics")
+                with VerticalScroll(id="topic-scroll", can_focus=False):
+                    yield Line(id="topic-text")
+            yield PictureGrid(self._label, id="pictures")
+        with VerticalScroll(id="dataset-unread"):
+            yield Line(id="unread-text")
+            yield OptionList(id="recent", markup=False)
+
+    def _kept_text(self, key: str, value: str) -> str:
+        prepared = self.prepared
+        if key == "dataset.path" and prepared is not None and value in (str(prepared.root), str(prepared.copy)):
+            return prepared.given
+        return value
 
     def on_mount(self) -> None:
         """Begins in the first empty field, and reads the folder if one is named."""
         fields = list(self.query(Field))
         next((field for field in fields if not field.text), fields[0]).enter()
-        self._read()
+        prepared = self.prepared
+        if prepared is not None and self.loratui.draft.scan is not None and prepared.given == fields[0].text:
+            self._reading = fields[0].text
+            self._show_set()
+            self.judge_soon()
+        else:
+            self._read()
+
+    # The form
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Explains the field."""
+        event.stop()
+        self._explain(event.field)
+        self.set_class(False, "-pictures")
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Reads the folder when the typing pauses."""
+        """Reads the folder when the typing pauses; words are checked again."""
         event.stop()
+        if self._waiting is not None:
+            self._waiting.stop()
         if event.field.key == "dataset.path":
-            if self._waiting is not None:
-                self._waiting.stop()
             self._waiting = self.set_timer(_TYPING_PAUSE_S, self._read)
+        else:
+            self._waiting = self.set_timer(_TYPING_PAUSE_S, self._words_typed)
+        self._explain(event.field)
+
+    def _words_typed(self) -> None:
+        self.keep()
+        self.judge_soon()
+
+    def _explain(self, field: Field) -> None:
+        self.line("dataset-help").say(plain(f"{field.label}: {field.help}"))
+        if field.key == "dataset.trigger":
+            self._judge_trigger(field)
+
+    def _judge_trigger(self, field: Field) -> None:
+        from loratui.engine.dataset.caption_words import is_common
+
+        common = [word for word in field.text.split() if is_common(word)]
+        if not common:
+            return
+        better = trigger_proposals(common[0])
+        instead = f" Made up: {', '.join(better)}." if better else ""
+        self.line("dataset-help").say(
+            plain(f"! {common[0]} is an everyday word: the base has a meaning for it already.{instead}", "$warning")
+        )
 
     def keep(self) -> None:
-        """All four go into the draft."""
+        """The fields go into the draft; the folder as it is to be trained on."""
         values = {field.key: field.text.strip() for field in self.query(Field)}
         folder = folder_from_text(values["dataset.path"])
-        values["dataset.path"] = str(folder.absolute()) if folder else ""
-        self.loratui.draft = self.loratui.draft.with_values(values)
+        prepared = self.prepared
+        if prepared is not None and values["dataset.path"] == prepared.given.strip():
+            values["dataset.path"] = str(prepared.trained)
+        else:
+            values["dataset.path"] = str(folder.absolute()) if folder else ""
+        if not values["dataset.trigger"] and self.judgement is not None and prepared is not None:
+            values["dataset.trigger"] = self.judgement.guessed_trigger
+        try:
+            self.loratui.draft = self.loratui.draft.with_values(values)
+        except SchemaError as error:
+            self.loratui.tell(str(error), "error")
+
+    # Reading
+
+    def _read(self) -> None:
+        typed = next(iter(self.query(Field))).text
+        if typed == self._reading and self.prepared is not None and self.prepared.given == typed:
+            return
+        self._reading = typed
+        if folder_from_text(typed) is None:
+            self._show_unread(plain(next_step_for_folder(""), "$muted"), None)
+            return
+        self.line("dataset-text").say(plain("reading the folder …", "$muted"))
+        self.read_folder(typed, kept_choices(self.loratui.draft.typed))
+
+    def on_folder_read(self, message: FolderRead) -> None:
+        """Shows what the folder holds, or what to do about it."""
+        message.stop()
+        if message.typed != self._reading:
+            return
+        if message.prepared is None:
+            remedy = " ".join(part for part in (message.remedy, next_step_for_folder(message.typed)) if part)
+            problem = Content("\n").join([plain(f"✖ {message.problem}", "$error"), plain(remedy)])
+            self._show_unread(problem, folder_from_text(message.typed))
+            return
+        self.stop_measuring()
+        self.judgement = None
+        self._only = frozenset()
+        first = next(iter(self.query(Field)))
+        if message.prepared.given != message.typed:
+            first.set(message.prepared.given)
+            self._reading = message.prepared.given
+        self.loratui.draft = self.loratui.draft.with_preparation(message.prepared)
+        self.keep()
+        self.loratui.draft = self.loratui.draft.with_scan(message.prepared.edited)
+        self._show_set()
+        self.judge_soon()
+
+    def _show_unread(self, words: Content, folder: Path | None) -> None:
+        target = folder.absolute() if folder else self.loratui.home / "photos"
+        self._upload = upload_line(target, os.environ, _user(), socket.gethostname())
+        self.line("dataset-text").say("")
+        lines = [
+            words,
+            Content(""),
+            plain("To bring photos here, type this on your own computer, beside its folder photos:", "bold"),
+            Content.assemble("  ", plain(self._upload.line, "bold $accent")),
+            plain(f"{self._upload.note} f1 helps; y copies the line (tab leaves the field first).".strip(), "$muted"),
+        ]
+        recent = recent_folders(self.loratui.home)
+        if recent:
+            lines += [Content(""), plain("Used before (tab, then enter takes one):", "bold")]
+        self.line("unread-text").say(Content("\n").join(lines))
+        options = self.query_one("#recent", OptionList)
+        options.clear_options()
+        options.add_options([plain(name) for name in recent])
+        options.display = bool(recent)
+        self.add_class("-unread")
+        self.refresh_bindings()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """A folder used before is taken; a finding shows its pictures."""
+        event.stop()
+        if event.option_list.id == "recent":
+            field = next(iter(self.query(Field)))
+            field.set(str(event.option.prompt))
+            field.enter()
+            self._read()
+        else:
+            self.action_show_files()
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The line that brings photos here."""
+        return (("The line", self._upload.line),) if self._upload is not None and self.has_class("-unread") else ()
+
+    # What the set holds
+
+    def prepared_changed(self) -> None:
+        """The list, the tiles and the sums follow."""
+        if self.is_mounted and self.prepared is not None and not self.has_class("-unread"):
+            self._show_set()
+
+    def _show_set(self) -> None:
+        prepared = self.prepared
+        assert prepared is not None
+        self._rule = BucketRule.of(self.loratui.draft.named().settings.dataset)
+        self.remove_class("-unread")
+        self._upload = None
+        self.line("dataset-text").say(dataset_topics.summary(prepared, self.judgement, self._deep_words()))
+        self.query_one(TopicList).show(self._topics(prepared))
+        self._show_topic()
+        self._show_tiles(prepared)
+        trigger = next(field for field in self.query(Field) if field.key == "dataset.trigger")
+        guess = self.judgement.guessed_trigger if self.judgement else ""
+        trigger.set(trigger.text, guess)
+        trigger.mark(f"◆ {guess} stands in all captions" if guess and not trigger.text else "")
+        self.refresh_bindings()
+        self.tell_parts()
+
+    def _topics(self, prepared: Preparation) -> Iterator[Topic]:
+        from loratui.tui.judging import Judgement
+
+        settings = self.loratui.draft.named().settings
+        return dataset_topics.topics(prepared, self.judgement or Judgement(), settings, self.measuring is not None)
+
+    def _deep_words(self) -> str:
+        if self.measuring is not None:
+            done, total = self.measuring
+            return f"deep check {text.number(done)} of {text.number(total)}"
+        return ""
+
+    def _show_tiles(self, prepared: Preparation) -> None:
+        grid = self.query_one(PictureGrid)
+        items = [
+            Item(image.relative, image.path) for image in prepared.scan.images if not self._only or image.relative in self._only
+        ]
+        items += [Item(item.relative, item.path) for item in prepared.unusable if not self._only]
+        names = tuple(item.name for item in items)
+        if names != self._shown_names:
+            self._shown_names = names
+            grid.show(items)
+        else:
+            grid.relabel()
+
+    def _label(self, name: str) -> Label:
+        prepared = self.prepared
+        if prepared is None:
+            return Label(" ", "", "")
+        return tile_label(name, prepared, self.judgement.worst if self.judgement else {}, self._rule)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Explains the topic."""
+        event.stop()
+        self._show_topic()
+
+    def _show_topic(self) -> None:
+        topic = self.query_one(TopicList).topic
+        self.line("topic-text").say(topic.detail if topic else "")
+        self.query_one("#topic-scroll").scroll_home(animate=False)
+        self.refresh_bindings()
+
+    # Keys
+
+    def available(self, action: str) -> bool:
+        """Which keys do something here and now."""
+        prepared, focused = self.prepared, self.focused
+        read = prepared is not None and not self.has_class("-unread")
+        in_form = not isinstance(focused, (TopicList, PictureGrid))
+        topic = self.query_one(TopicList).topic if self.is_mounted and isinstance(focused, TopicList) else None
+        in_grid = isinstance(focused, PictureGrid) and focused.item is not None
+        match action:
+            case "next":
+                return in_form and not (focused is not None and focused.id == "recent")
+            case "copy":
+                return not read and self._upload is not None
+            case "open_picture" | "leave_out":
+                return read and in_grid
+            case "show_files":
+                return read and topic is not None and bool(topic.files)
+            case "mend":
+                return read and topic is not None and topic.mend is not None
+            case "deep":
+                return read and self.measuring is None and not self.all_measured
+            case "stop_deep":
+                return read and self.measuring is not None
+            case "captions" | "switch_pane":
+                return read
+            case "go_on":
+                return read and not in_form
+            case "changes":
+                return read and bool(prepared and prepared.needs_copy)
+            case "save_captions":
+                return read and bool(prepared and prepared.unsaved)
+            case "undo":
+                return read and bool(prepared and prepared.past)
+            case "redo":
+                return read and bool(prepared and prepared.future)
+        return True
 
     def action_next(self) -> None:
         """Down through the fields; from the last one on to the plan, if the folder can be used."""
@@ -88,76 +366,92 @@ class DatasetScreen(StepScreen):
         if at < len(fields) - 1:
             fields[at + 1].enter()
             return
+        self.action_go_on()
+
+    def action_go_on(self) -> None:
+        """To the next step; what was chosen is carried out first, after it was shown."""
         self.keep()
-        if self.loratui.draft.scan is not None:
-            self.loratui.open("plan")
+        if self.prepared is None or self.loratui.draft.scan is None or self.has_class("-unread"):
+            next(iter(self.query(Field))).enter()
+            self._reading = ""
+            self._read()
             return
-        fields[0].enter()
-        self._read()
+        self.carry_out_and(self._leave)
 
-    def _read(self) -> None:
-        typed = next(iter(self.query(Field))).text
-        folder = folder_from_text(typed)
-        self._scanning = typed
-        if folder is None:
-            self.line("dataset-text").say(plain(next_step_for_folder(""), "$muted"))
+    def _leave(self) -> None:
+        prepared = self.prepared
+        assert prepared is not None
+        remember_folder(self.loratui.home, prepared.given)
+        self.loratui.open("plan")
+
+    def action_back(self) -> None:
+        """First out of the pictures of one finding, then to the step before."""
+        if self._only:
+            self._only = frozenset()
+            self.prepared_changed()
+            self.query_one(TopicList).focus()
             return
-        self._scan(typed)
+        if self.prepared is not None and self.prepared.unsaved:
+            self.loratui.tell(
+                f"{text.count(self.prepared.unsaved, 'caption')} not saved yet; they wait here for you.", "warning"
+            )
+        super().action_back()
 
-    @work(thread=True, exclusive=True, group="scan", description="read the folder")
-    def _scan(self, typed: str) -> None:
-        from loratui.engine.dataset.scan import scan
-        from loratui.engine.errors import LoratuiError
-
-        folder = folder_from_text(typed)
-        assert folder is not None
-        try:
-            message = FolderScanned(typed, scan(folder))
-        except LoratuiError as error:
-            remedy = " ".join(part for part in (error.remedy, next_step_for_folder(typed)) if part)
-            message = FolderScanned(typed, None, error.message, remedy)
-        except OSError as error:
-            message = FolderScanned(typed, None, f"{folder}: {error.strerror}", next_step_for_folder(typed))
-        if not get_current_worker().is_cancelled:
-            self.post_message(message)
-
-    def on_folder_scanned(self, message: FolderScanned) -> None:
-        """Shows what the folder holds, or what to do about it."""
-        if message.folder != self._scanning:
-            return
-        if message.scan is None:
-            lines = [plain(f"✖ {message.problem}", "$error"), plain(message.remedy)]
+    def action_switch_pane(self) -> None:
+        """Form, findings, pictures, and round again."""
+        topics, grid = self.query_one(TopicList), self.query_one(PictureGrid)
+        if isinstance(self.focused, TopicList):
+            self.add_class("-pictures")
+            self.call_after_refresh(grid.focus)
+        elif isinstance(self.focused, PictureGrid):
+            self.remove_class("-pictures")
+            next(iter(self.query(Field))).enter()
         else:
-            lines = list(describe(message.scan))
-            self.keep()
-            self.loratui.draft = self.loratui.draft.with_scan(message.scan)
-        self.line("dataset-text").say(Content("\n").join(lines))
+            self.remove_class("-pictures")
+            topics.focus()
+
+    def action_show_files(self) -> None:
+        """Only the pictures of this finding, in the grid."""
+        topic = self.query_one(TopicList).topic
+        names = {item.relative for item in self.prepared.scan.images} if self.prepared else set()
+        if topic is None or not names & set(topic.files):
+            return
+        self._only = frozenset(topic.files)
+        self.prepared_changed()
+        self.add_class("-pictures")
+        self.call_after_refresh(self.query_one(PictureGrid).focus)
+        self.loratui.tell("Only the pictures of this finding; esc shows all again.")
+
+    def action_mend(self) -> None:
+        """Chooses the remedy of the finding."""
+        topic = self.query_one(TopicList).topic
+        if topic is None or topic.mend is None:
+            return
+        if "dataset.trigger" in topic.mend.settings:
+            field = next(field for field in self.query(Field) if field.key == "dataset.trigger")
+            field.set(str(topic.mend.settings["dataset.trigger"]))
+        self.take(topic.mend)
+
+    def action_leave_out(self) -> None:
+        """Leaves the picture under the cursor out, or takes it in again."""
+        item = self.query_one(PictureGrid).item
+        if item is not None:
+            self.toggle_left_out(item.name)
+
+    def action_open_picture(self) -> None:
+        """The picture under the cursor, large."""
+        grid = self.query_one(PictureGrid)
+        if grid.item is not None:
+            self.open_picture(grid.item.name, self._shown_names, grid.go_to)
+
+    def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
+        """A double click opens too."""
+        message.stop()
+        self.action_open_picture()
 
 
-def describe(scan: DatasetScan) -> Iterator[Content]:
-    """What a folder holds, a line each."""
-    training = scan.training
-    captioned = sum(image.caption is not None for image in training)
-    yield plain(f"✔ {text.count(len(training), 'picture')}, {text.number(captioned)} with a caption", "$success")
-    sizes = Counter((image.width, image.height) for image in training).most_common()
-    shown = ", ".join(f"{n} of {w} × {h}" for (w, h), n in sizes[:3])
-    more = f" and {text.count(len(sizes) - 3, 'other size')}" if len(sizes) > 3 else ""
-    yield plain(f"  sizes: {shown} px{more}")
-    named = [c for c in scan.concepts if not c.regularisation and c.folder_repeats is not None]
-    for concept in named:
-        yield plain(
-            f"  {concept.folder or scan.root.name}: {text.count(concept.images, 'picture')}, {concept.folder_repeats} repeats by its name"
-        )
-    if scan.regularisation:
-        yield plain(f"  {text.count(len(scan.regularisation), 'regularisation picture')}")
-    if not captioned:
-        yield plain("  Without captions every picture is trained on trigger and class word.", "$muted")
-    example = next((image.caption for image in training if image.caption), None)
-    if example:
-        yield plain(f"  “{example[:150]}”", "$muted")
-    for item in scan.left_out[:6]:
-        yield plain(f"  ! {item.relative} {item.reason}", "$warning" if item.picture else "$muted")
-    if len(scan.left_out) > 6:
-        yield plain(f"  and {len(scan.left_out) - 6} more left out", "$muted")
-    for note in scan.notes[:6]:
-        yield plain(f"  {', '.join(note.files[:3])} {note.message}".replace("   ", "  "), "$muted")
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "root"

@@ -1,0 +1,139 @@
+"""What is to be said of a folder and of what was chosen for it: findings, what mends them, captions as trained, the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loratui.engine.dataset import caption_words, tokens
+from loratui.engine.dataset.checks import run_checks
+from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset.findings import Finding, Severity
+from loratui.engine.dataset.ledger import final_caption
+from loratui.engine.dataset.scan import ImageEntry
+from loratui.engine.dataset.tokens import TokenCounter
+from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.bases import base_path
+from loratui.engine.planning.recipe import Recipe, with_folder_names
+from loratui.engine.planning.schedule import Plan, make_plan
+from loratui.presets.schema import Settings
+from loratui.tui.mending import Mend, is_mended, mend_for
+from loratui.tui.preparation import Preparation
+
+EXAMPLES = 3
+_RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A caption as the model will see it."""
+
+    name: str
+    """Relative path of the picture."""
+    read: str
+    """What is read of the caption."""
+    cut: str
+    """Its end that the text encoder does not read; empty if all of it is."""
+    tokens: int
+    window: int
+    exact: bool
+    """Whether the base's own tokenizer counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the checks say of a set as it would be trained on now."""
+
+    findings: tuple[Finding, ...] = ()
+    mends: tuple[Mend | None, ...] = ()
+    """What one key does about each finding."""
+    mended: tuple[bool, ...] = ()
+    """Whether that is chosen already."""
+    not_checked: tuple[tuple[str, str], ...] = ()
+    worst: Mapping[str, Severity] = dataclasses.field(default_factory=dict)
+    """The gravest severity of each picture that a finding names and that is not mended."""
+    examples: tuple[Trained, ...] = ()
+    plan: Plan | None = None
+    guessed_trigger: str = ""
+    """The uncommon word that all captions share, where no trigger was given."""
+
+    def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
+        """The findings that name a picture, and whether each is mended."""
+        return tuple((finding, done) for finding, done in zip(self.findings, self.mended, strict=True) if name in finding.files)
+
+    def count(self, severity: Severity) -> int:
+        """Findings of this severity that are not mended."""
+        return sum(f.severity == severity and not done for f, done in zip(self.findings, self.mended, strict=True))
+
+
+def token_counter(settings: Settings) -> TokenCounter:
+    """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
+    base = base_path(settings.base.model) if settings.base.model else None
+    return tokens.counter_for(base, long=settings.base.family == "flux")
+
+
+def judge(prepared: Preparation, recipe: Recipe, counter: TokenCounter) -> Judgement:
+    """Runs every check that can be made. Meant for a thread: a large set takes a while."""
+    found, settings = prepared.edited, recipe.settings
+    guess = ""
+    if not settings.dataset.trigger and settings.dataset.subject in ("person", "character"):
+        guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
+    named = with_folder_names(recipe.with_changes({"dataset.trigger": guess}) if guess else recipe, found)
+    settings = named.settings
+    facts = prepared.facts or None
+    checked = run_checks(Case(found, settings, recipe.preset, prepared.same_bytes, facts, counter))
+    mended = tuple(is_mended(finding, prepared) for finding in checked.findings)
+    worst: dict[str, Severity] = {}
+    for finding, done in zip(checked.findings, mended, strict=True):
+        for name in () if done else finding.files:
+            if name not in worst or _RANK[finding.severity] < _RANK[worst[name]]:
+                worst[name] = finding.severity
+    return Judgement(
+        checked.findings,
+        tuple(mend_for(finding, prepared, settings) for finding in checked.findings),
+        mended,
+        checked.not_checked,
+        worst,
+        _examples(found.training, settings, counter),
+        _plan(named, prepared),
+        guess,
+    )
+
+
+def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, several_concepts: bool = False) -> Trained:
+    """The caption of one picture exactly as the text encoder gets it, and what it does not read."""
+    caption = final_caption(image, settings, several_concepts=several_concepts)
+    if settings.dataset.shuffle_captions and not image.regularisation:
+        caption = shuffled(caption, settings.dataset.keep_tokens, settings.training.seed)
+    window = tokens.window(settings)
+    cut = counter.lost(caption, window)
+    read = caption[: len(caption) - len(cut)] if cut else caption
+    return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact)
+
+
+def shuffled(caption: str, keep: int, seed: int) -> str:
+    """One of the orders in which the tags behind the first `keep` are shown; those stay where they are."""
+    parts = caption_words.parts(caption)
+    moved = parts[keep:]
+    random.Random(seed).shuffle(moved)
+    return ", ".join((*parts[:keep], *moved))
+
+
+def several_concepts(prepared: Preparation) -> bool:
+    """Whether the folder teaches more than one concept."""
+    return len({concept.name for concept in prepared.edited.concepts if not concept.regularisation}) > 1
+
+
+def _examples(training: tuple[ImageEntry, ...], settings: Settings, counter: TokenCounter) -> tuple[Trained, ...]:
+    several = len({image.concept for image in training}) > 1
+    places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
+    return tuple(as_trained(training[at], settings, counter, several_concepts=several) for at in places)
+
+
+def _plan(recipe: Recipe, prepared: Preparation) -> Plan | None:
+    try:
+        return make_plan(recipe, prepared.edited)
+    except LoratuiError:
+        return None

@@ -1,0 +1,310 @@
+"""One picture large: what it is, what is wrong with it, what can be done, and its caption to edit beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import TextArea
+from textual.worker import get_current_worker
+
+from loratui.engine.dataset import remedies
+from loratui.engine.dataset.buckets import BucketRule, assign
+from loratui.engine.dataset.facts import WHOLE, PictureFacts
+from loratui.engine.dataset.remedies import Kind, Remedy
+from loratui.engine.dataset.scan import ImageEntry
+from loratui.tui import picture_marks, text
+from loratui.tui.bindings import bindings_for, keys_of
+from loratui.tui.dataset_topics import SIGNS, TONES, WORDS, caption_content, token_words
+from loratui.tui.mending import VERBS
+from loratui.tui.screens.dataset_choices import DatasetPart
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.caption_editor import CaptionEditor
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.picture_view import PictureView
+
+if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
+    from loratui.tui.judging import Trained
+    from loratui.tui.screens.dataset_choices import DatasetChoices
+
+_TYPING_PAUSE_S = 0.15
+
+
+@dataclass
+class TokensCounted(Message):
+    """A caption was read as the model will read it."""
+
+    trained: Trained
+
+
+class PictureScreen(DatasetPart):
+    """The picture at the left, everything about it at the right."""
+
+    CONTEXT = "dataset_picture"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_picture")]
+    DEFAULT_CSS = """
+    PictureScreen #picture-body { height: 1fr; }
+    PictureScreen #picture { width: 1fr; height: 1fr; }
+    PictureScreen #picture-side { width: 46; padding: 0 1; border-left: solid $border-blurred; }
+    PictureScreen.-wide #picture-side { width: 56; }
+    PictureScreen.-very-wide #picture-side { width: 72; }
+    PictureScreen.-short CaptionEditor { height: 4; }
+    PictureScreen #picture-caption-title, PictureScreen #picture-tokens { height: auto; }
+    PictureScreen #picture-trained { height: auto; max-height: 5; color: $muted; }
+    PictureScreen #picture-about { height: 1fr; border-top: solid $border-blurred; scrollbar-size-vertical: 1; }
+    """
+
+    def __init__(self, owner: DatasetChoices, names: Sequence[str], name: str) -> None:
+        super().__init__(owner)
+        self._names = list(names)
+        self.name_shown = name
+        """Relative path of the picture that is shown."""
+        self._typing: Timer | None = None
+
+    def heading(self) -> Content:
+        """Program and purpose."""
+        return Content.assemble(("loratui", "bold $accent"), ("  a picture", "$muted"))
+
+    def body(self) -> ComposeResult:
+        """Picture, caption, details."""
+        with Horizontal(id="picture-body"):
+            yield PictureView(id="picture")
+            with Vertical(id="picture-side"):
+                yield Line(id="picture-caption-title")
+                yield CaptionEditor(id="caption")
+                yield Line(id="picture-tokens")
+                yield Line(id="picture-trained")
+                with VerticalScroll(id="picture-about", can_focus=False):
+                    yield Line(id="picture-text")
+
+    def on_mount(self) -> None:
+        """Begins with the keys, not with writing."""
+        self.set_focus(None)
+        self._show()
+
+    # What is shown
+
+    def set_changed(self) -> None:
+        """Undo, a finding or a measure: show it."""
+        self._show()
+
+    @property
+    def _image(self) -> ImageEntry:
+        return self.prepared.names[self.name_shown]
+
+    @property
+    def _settings(self) -> Settings:
+        return self.loratui.draft.named().settings
+
+    def _show(self) -> None:
+        prepared, image = self.prepared, self._image
+        at = self._names.index(self.name_shown) + 1
+        self.line("heading-right").say(plain(f"{at} of {len(self._names)}  {self.name_shown}"))
+        view = self.query_one(PictureView)
+        view.show(image.path)
+        view.mark(self._marks())
+        editor = self.query_one(CaptionEditor)
+        caption = prepared.caption(self.name_shown)
+        if not editor.has_focus:
+            editor.set(caption)
+        unsaved = self.name_shown in prepared.chosen.captions
+        there = "not saved yet" if unsaved else "as in its file"
+        state = there if caption or unsaved else "none: trained on trigger and class word"
+        self.line("picture-caption-title").say(
+            Content.assemble(plain("Caption", "bold"), plain(f"  {state}", "$warning" if unsaved else "$muted"))
+        )
+        self.line("picture-text").say(Content("\n").join(list(self._about(image))))
+        self._count(self._image_now())
+
+    def _image_now(self) -> ImageEntry:
+        return dataclasses.replace(self._image, caption=self.prepared.caption(self.name_shown) or None)
+
+    def _marks(self) -> picture_marks.Marks:
+        rule = BucketRule.of(self._settings.dataset)
+        return picture_marks.Marks.of(self._image, self.prepared.remedies_of(self.name_shown), rule)
+
+    def _about(self, image: ImageEntry) -> Iterator[Content]:
+        prepared = self.prepared
+        reason = prepared.reason_left_out(image.relative)
+        if reason:
+            yield plain(f"– not trained on: {reason}", "bold $warning")
+        yield from (plain(line) for line in _details(image, prepared.remedies_of(image.relative), self._settings))
+        facts = prepared.facts.get(image.relative)
+        yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
+        findings = self.owner.judgement.of(image.relative) if self.owner.judgement else ()
+        for finding, done in findings:
+            word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
+            tone = "$success" if done else TONES[finding.severity]
+            yield Content.assemble(plain(f"{word}  ", tone), plain(finding.remedy if not finding.message else finding.message))
+        yield plain("What can be done (each key again takes it back):", "$muted")
+        keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
+        for kind, words in self._offers(image, facts):
+            chosen = prepared.has(kind, image.relative)
+            key = keys["leave_out"] if kind == "leave_out" else keys[f"toggle('{kind}')"]
+            yield Content.assemble(
+                plain("[✔] " if chosen else "[ ] ", "$success" if chosen else "$muted"),
+                plain(f"{key}  ", "bold $accent"),
+                plain(words),
+            )
+
+    def _offers(self, image: ImageEntry, facts: PictureFacts | None) -> Iterator[tuple[Kind, str]]:
+        """What makes sense for this picture, with words."""
+        own = {remedy.kind: remedy for remedy in self.prepared.remedies_of(image.relative)}
+        for kind in remedies.ORDER:
+            remedy = own.get(kind) or offered(kind, image, facts)
+            if remedy is not None:
+                words = VERBS[kind].format("it") if kind == "leave_out" else remedy.describe()
+                yield kind, words.replace("leave it out", "leave it out of the set")
+
+    # Tokens
+
+    @work(thread=True, exclusive=True, group="tokens", description="count tokens")
+    def _count(self, image: ImageEntry) -> None:
+        from loratui.tui.judging import as_trained, several_concepts, token_counter
+
+        settings = self._settings
+        several = several_concepts(self.prepared)
+        trained = as_trained(image, settings, token_counter(settings), several_concepts=several)
+        if not get_current_worker().is_cancelled:
+            self.post_message(TokensCounted(trained))
+
+    def on_tokens_counted(self, message: TokensCounted) -> None:
+        """Shows how much of the window the caption fills, and what is cut off."""
+        message.stop()
+        trained = message.trained
+        if trained.name != self.name_shown:
+            return
+        tone = "bold $error" if trained.cut else "$muted"
+        cut = " – the struck end is not read" if trained.cut else ""
+        self.line("picture-tokens").say(plain(f"{token_words(trained)}{cut}", tone))
+        self.line("picture-trained").say(Content.assemble(plain("trained with: ", "$muted"), caption_content(trained)))
+
+    # Keys
+
+    def available(self, action: str) -> bool:
+        """While writing, letters are letters."""
+        if action == "edit":
+            return not self.query_one(CaptionEditor).has_focus if self.is_mounted else True
+        return super().available(action)
+
+    def action_step(self, by: int) -> None:
+        """Another picture."""
+        self._keep_caption()
+        self.name_shown = self._names[(self._names.index(self.name_shown) + by) % len(self._names)]
+        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
+        self.query_one("#picture-about").scroll_home(animate=False)
+        self._show()
+
+    def action_edit(self) -> None:
+        """Into the caption."""
+        self.query_one(CaptionEditor).focus()
+
+    def action_end_editing(self) -> None:
+        """Out of the caption; what was typed is kept, and not yet saved."""
+        self._keep_caption()
+        self.set_focus(None)
+
+    def action_back(self) -> None:
+        """Back to the data set."""
+        self._keep_caption()
+        super().action_back()
+
+    def action_leave_out(self) -> None:
+        """Leaves the picture out, or takes it in again."""
+        self.owner.toggle_left_out(self.name_shown)
+
+    def action_toggle(self, kind: Kind) -> None:
+        """Chooses a remedy for this picture, or takes it back."""
+        prepared, image = self.prepared, self._image
+        if prepared.has(kind, image.relative):
+            self.owner.choose(prepared.without_remedy(f"not: {VERBS[kind].format(image.relative)}", kind, image.relative))
+            return
+        remedy = offered(kind, image, prepared.facts.get(image.relative))
+        if remedy is None:
+            self.loratui.tell(f"There is no need to {VERBS[kind].format('this picture')}.")
+            return
+        self.owner.choose(prepared.with_remedies(VERBS[kind].format(image.relative), [remedy]))
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Takes the caption in when the typing pauses."""
+        event.stop()
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(_TYPING_PAUSE_S, self._keep_caption)
+
+    def _keep_caption(self) -> None:
+        if self._typing is not None:
+            self._typing.stop()
+            self._typing = None
+        editor = self.query_one(CaptionEditor)
+        # An invisible character that is not shown must not count as an edit.
+        if editor.text == clean(self.prepared.caption(self.name_shown), 100_000):
+            return
+        self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+
+
+def offered(kind: Kind, image: ImageEntry, facts: PictureFacts | None) -> Remedy | None:
+    """The remedy of this kind for a picture; None where it would do nothing."""
+    traits = image.traits
+    match kind:
+        case "rotate":
+            return Remedy(kind, image.relative) if traits.orientation != 1 else None
+        case "convert":
+            plain_colours = traits.mode in ("RGB", "RGBA", "L", "LA") and traits.bits == 8 and not traits.profile
+            return None if plain_colours and not traits.animated else Remedy(kind, image.relative)
+        case "flatten":
+            return Remedy(kind, image.relative, colour=remedies.VARIED) if traits.alpha else None
+        case "crop":
+            box = remedies.crop_proposal(image, facts)
+            return Remedy(kind, image.relative, box=box) if box is not None else None
+        case "shrink":
+            return Remedy(kind, image.relative) if max(image.width, image.height) > remedies.LARGEST_PX else None
+        case "mirror" | "leave_out":
+            return Remedy(kind, image.relative)
+
+
+def _details(image: ImageEntry, own: tuple[Remedy, ...], settings: Settings) -> Iterator[str]:
+    traits = image.traits
+    yield f"{image.width} × {image.height} px, {image.format}, {text.size(image.bytes)}"
+    rule = BucketRule.of(settings.dataset)
+    width, height = picture_marks.size_after(image, own)
+    bucket = assign(width, height, rule)
+    part = picture_marks.trained_part(width, height, bucket, WHOLE)
+    lost = 1 - part.area
+    cut = f"; {lost:.0%} is cut off at the edges" if lost >= 0.01 else ""
+    blown = "; enlarged" if width < bucket.width or height < bucket.height else ""
+    yield f"trained at {bucket.width} × {bucket.height}{cut}{blown}"
+    colour = f"{traits.mode}, {traits.bits} bits"
+    notes = [
+        words
+        for words, so in (
+            ("transparent", traits.alpha),
+            ("colour profile", traits.profile),
+            ("animated", traits.animated),
+            (f"EXIF turns it ({traits.orientation})", traits.orientation != 1),
+            ("holds the place where it was taken", traits.gps),
+            (f"JPEG quality about {traits.jpeg_quality}", traits.jpeg_quality is not None),
+        )
+        if so
+    ]
+    yield ", ".join([f"colour {colour}", *notes])
+
+
+def _faces(facts: PictureFacts | None) -> str:
+    if facts is None:
+        return "pixels and faces: not checked yet (d in the data set)"
+    blur = f"blur {facts.blur:.2f} of 1"
+    if facts.faces is None:
+        return f"{blur}; faces: not checked"
+    sizes = ", ".join(f"{face.box.area:.0%} of the picture" for face in facts.faces[:4])
+    return f"{blur}; {text.count(len(facts.faces), 'face')}{f' ({sizes})' if sizes else ''}"

@@ -1,0 +1,259 @@
+"""What the data-set step does beside the screen: reading the folder, checking it, and measuring its pixels, each in a thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.message import Message
+from textual.worker import get_current_worker
+
+from loratui.tui.draft import CHOICES, folder_from_text
+from loratui.tui.screens.steps import StepScreen
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.facts import PictureFacts
+    from loratui.engine.planning.recipe import Recipe
+    from loratui.tui.judging import Judgement
+    from loratui.tui.preparation import Preparation
+
+_TELL_EVERY_S = 0.7
+"""Least time between two reports of the deep check: each makes the screen say something new."""
+_PAUSE_S = 0.15
+"""Choices that follow each other faster than this are checked together."""
+
+
+@dataclass
+class FolderRead(Message):
+    """A folder or zip was read, or could not be."""
+
+    typed: str
+    prepared: Preparation | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class Judged(Message):
+    """The checks are done."""
+
+    judgement: Judgement
+    seconds: float
+
+
+@dataclass
+class Measured(Message):
+    """The deep check came further, or has ended."""
+
+    root: Path
+    facts: Mapping[str, PictureFacts]
+    """What is new since the last message."""
+    damaged: Mapping[str, str]
+    done: int
+    total: int
+    ended: bool = False
+
+
+class DatasetWork(StepScreen):
+    """The threads of the data-set step. Their results come as messages; what was chosen lies in the app's draft."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judgement: Judgement | None = None
+        """What the checks said last; None until they have."""
+        self.measuring: tuple[int, int] | None = None
+        """Pictures measured, and all that are to be; None while nothing is measured."""
+        self._judge_runs = False
+        self._judge_again = False
+        self._judged_at = 0.0
+        self._judge_took_s = 0.0
+        self._stop_measuring = threading.Event()
+
+    @property
+    def prepared(self) -> Preparation | None:
+        """The folder and what was chosen for it."""
+        return self.loratui.draft.preparation
+
+    def choose(self, prepared: Preparation) -> None:
+        """Takes other choices in and has them checked."""
+        self.loratui.draft = self.loratui.draft.with_preparation(prepared)
+        self.prepared_changed()
+        self.judge_soon()
+
+    def prepared_changed(self) -> None:
+        """The choices or the measures are others: what is shown follows."""
+
+    # Reading
+
+    @work(thread=True, exclusive=True, group="scan", description="read the folder")
+    def read_folder(self, typed: str, kept: str) -> None:
+        """Reads a folder or unpacks a zip, and posts `FolderRead`. `kept` are choices of an earlier time."""
+        from loratui.engine.errors import LoratuiError
+
+        folder = folder_from_text(typed)
+        assert folder is not None
+        try:
+            prepared = opened(typed, folder, self.loratui.home).with_json(kept)
+            message = FolderRead(typed, prepared)
+        except LoratuiError as error:
+            message = FolderRead(typed, None, error.message, error.remedy)
+        except OSError as error:
+            message = FolderRead(typed, None, f"{folder}: {error.strerror}")
+        except ValueError:
+            message = FolderRead(typed, None, "This is no path.", "Type the path of a folder.")
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
+
+    # Checking
+
+    def judge_soon(self) -> None:
+        """Has the set checked, once however often it is asked for in a moment."""
+        self.set_timer(_PAUSE_S, self._judge_now)
+
+    def _judge_now(self) -> None:
+        prepared, recipe = self.prepared, self.loratui.draft.recipe
+        if prepared is None or recipe is None:
+            return
+        if self._judge_runs:
+            self._judge_again = True
+            return
+        self._judge_runs, self._judge_again = True, False
+        self._judged_at = time.monotonic()
+        self._judge(prepared, recipe)
+
+    @work(thread=True, group="judge", description="check the pictures")
+    def _judge(self, prepared: Preparation, recipe: Recipe) -> None:
+        from loratui.tui.judging import judge, token_counter
+
+        began = time.monotonic()
+        judgement = judge(prepared, recipe, token_counter(recipe.settings))
+        self.post_message(Judged(judgement, time.monotonic() - began))
+
+    def on_judged(self, message: Judged) -> None:
+        """Takes the findings in, and checks again if something was chosen meanwhile."""
+        message.stop()
+        self.judgement = message.judgement
+        self._judge_runs, self._judge_took_s = False, message.seconds
+        if self._judge_again:
+            self._judge_now()
+        self.prepared_changed()
+
+    # Measuring
+
+    def measure(self) -> None:
+        """Begins or goes on with the deep check of what was not measured yet."""
+        prepared = self.prepared
+        if prepared is None or self.measuring is not None:
+            return
+        self._stop_measuring = threading.Event()
+        self.measuring = (len(prepared.facts) + len(prepared.damaged), len(prepared.scan.images))
+        self._measure(prepared, self.loratui.draft.value("dataset.resolution"), self._stop_measuring)
+        self.prepared_changed()
+
+    def stop_measuring(self) -> None:
+        """Ends the deep check; what it found stays."""
+        self._stop_measuring.set()
+
+    def on_unmount(self) -> None:
+        """The deep check ends with the step: its figures stay in the draft, and it can go on later."""
+        self._stop_measuring.set()
+
+    @work(thread=True, exclusive=True, group="measure", description="measure the pictures")
+    def _measure(self, prepared: Preparation, resolution: int, stop: threading.Event) -> None:
+        from loratui.engine.dataset.deep import measure_all
+        from loratui.engine.dataset.facts import PictureFacts
+
+        known = {*prepared.facts, *prepared.damaged}
+        waiting = [image for image in prepared.scan.images if image.relative not in known]
+        facts: dict[str, PictureFacts] = {}
+        damaged: dict[str, str] = {}
+        told, done, total = time.monotonic(), len(known), len(prepared.scan.images)
+
+        def tell(ended: bool = False) -> None:
+            nonlocal told
+            told = time.monotonic()
+            self.post_message(Measured(prepared.root, dict(facts), dict(damaged), done, total, ended))
+            facts.clear()
+            damaged.clear()
+
+        def found(relative: str, answer: PictureFacts | str) -> None:
+            nonlocal done
+            done += 1
+            if isinstance(answer, PictureFacts):
+                facts[relative] = answer
+            else:
+                damaged[relative] = answer
+            if time.monotonic() - told >= _TELL_EVERY_S:
+                tell()
+
+        worker = get_current_worker()
+        try:
+            measure_all(waiting, resolution, found=found, cancelled=lambda: stop.is_set() or worker.is_cancelled)
+        finally:
+            tell(ended=True)
+
+    def on_measured(self, message: Measured) -> None:
+        """Takes the measures in; the checks follow, but take no more than a fifth of the time."""
+        message.stop()
+        if message.ended:
+            self.measuring = None
+        elif self.measuring is not None:
+            self.measuring = (message.done, message.total)
+        prepared = self.prepared
+        if prepared is None or prepared.root != message.root:
+            return
+        self.loratui.draft = dataclasses.replace(
+            self.loratui.draft, preparation=prepared.with_measured(message.facts, message.damaged)
+        )
+        self.prepared_changed()
+        if message.ended or time.monotonic() - self._judged_at > max(2.0, 5 * self._judge_took_s):
+            self.judge_soon()
+
+
+def opened(typed: str, folder: Path, home: Path) -> Preparation:
+    """The folder as read; a zip is unpacked below `home` once, a prepared copy leads back to the folder it was made of.
+
+    Raises `LoratuiError` for what cannot be trained on, and `OSError`.
+    """
+    from loratui.engine.dataset import archives
+    from loratui.engine.dataset.prepared_copy import read_history
+    from loratui.engine.dataset.scan import scan
+    from loratui.engine.dataset.similar import copies
+    from loratui.tui.preparation import Choices, Preparation
+
+    if archives.is_archive(folder):
+        folder = archives.unpack_once(folder, home / "datasets")
+    history = read_history(folder)
+    if history is not None and history.source.is_dir():
+        found = scan(history.source)
+        kept = tuple(remedy for remedy in history.remedies)
+        prepared = Preparation(str(history.source), found, Choices(kept), same_bytes=copies(found.images))
+        captions = {} if os.access(history.source, os.W_OK) else _captions_of_copy(folder, history.sources, prepared)
+        return dataclasses.replace(prepared, copied_captions=captions, copy=folder)
+    found = scan(folder)
+    return Preparation(typed, found, same_bytes=copies(found.images))
+
+
+def _captions_of_copy(copy: Path, sources: Mapping[str, str], prepared: Preparation) -> dict[str, str]:
+    """Captions that a copy of a read-only folder has instead of the folder's own."""
+    from loratui.engine.dataset.scan import scan
+
+    flattened = {remedy.relative for remedy in prepared.chosen.remedies if remedy.kind == "flatten"}
+    found = {sources.get(image.relative, ""): image.caption or "" for image in scan(copy).images}
+    return {
+        name: caption
+        for name, caption in found.items()
+        if name in prepared.names and name not in flattened and caption != (prepared.names[name].caption or "")
+    }
+
+
+def kept_choices(typed: Mapping[str, str]) -> str:
+    """The choices that a draft on disk had; empty if it had none."""
+    return typed.get(CHOICES, "")

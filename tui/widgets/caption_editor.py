@@ -1,0 +1,42 @@
+"""A field of several lines for one caption: what is pasted is cleaned, line ends do not get in."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.widgets import TextArea
+
+from loratui.tui.terminal import clean
+
+
+class CaptionEditor(TextArea):
+    """Wraps; enter and escape end the editing, pgup and pgdn change the picture."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,escape", "screen.end_editing", show=False, priority=True),
+        Binding("pagedown", "screen.step(1)", show=False, priority=True),
+        Binding("pageup", "screen.step(-1)", show=False, priority=True),
+    ]
+    DEFAULT_CSS = """
+    CaptionEditor { height: 6; border: none; padding: 0 1; background: $surface; }
+    CaptionEditor:focus { border: none; background: $panel; }
+    CaptionEditor:nocolor { text-style: underline; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__("", id=id, soft_wrap=True, show_line_numbers=False, compact=True)
+        self.cursor_blink = False
+
+    def set(self, caption: str) -> None:
+        """Another caption, without calling it edited."""
+        shown = clean(caption, 100_000)
+        if shown != self.text:
+            with self.prevent(TextArea.Changed):
+                self.load_text(shown)
+            self.move_cursor(self.document.end)
+
+    # Textual calls the handlers of all classes, this one first.
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.text = clean(" ".join(event.text.split()), 100_000)

@@ -1,0 +1,35 @@
+"""A large picture with marks drawn onto it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loratui.tui.thumbnails import Thumbnail
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+
+class PictureView(ThumbnailView):
+    """Shows one file as it will be after what was chosen for it."""
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__("", id=id)
+        self._bare: Thumbnail | None = None
+        self._change: Callable[[Thumbnail], Thumbnail] = lambda picture: picture
+
+    def mark(self, change: Callable[[Thumbnail], Thumbnail]) -> None:
+        """Draws other marks."""
+        self._change = change
+        self._take(self._bare)
+
+    def on_thumbnail_view_decoded(self, message: ThumbnailView.Decoded) -> None:
+        """Takes the picture in with its marks, unless another is wanted by now."""
+        message.stop()
+        message.prevent_default()  # ours stands in for the handler of the widget below
+        if message.path == self.path:
+            self._problem = message.problem
+            self._bare = message.picture
+            self._take(message.picture)
+
+    def _take(self, picture: Thumbnail | None) -> None:
+        self._picture = self._change(picture) if picture is not None else None
+        self.refresh()
