@@ -242,7 +242,8 @@ def _concepts(case: _Case) -> Iterator[Advice]:
     if times[longest] > 1.5 * times[shortest]:
         message = (
             f"{longest} is shown {times[longest]} times an epoch, {shortest} {times[shortest]} times: "
-            "the larger one drowns the other."
+            "the larger one drowns the other. "
+            f"Balanced repeats are {', '.join(f'{c.balanced_repeats} for {c.name}' for c in concepts)}."
         )
         remedy = "Set schedule.rule=balanced_concepts, with --repeats rule if the folders have numbers."
         yield Advice("concepts_unbalanced", message, remedy, "guide 002")
@@ -301,10 +302,24 @@ def _without_effect(case: _Case) -> Iterator[Advice]:
 
 
 def _regularisation(case: _Case) -> Iterator[Advice]:
-    count = case.plan.regularisation_images
-    if count:
-        message = f"{count} regularisation pictures double the work of every epoch; sets with good captions do without."
-        yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "guide 001")
+    plan = case.plan
+    if not plan.regularisation_images:
+        return
+    pictures = f"{plan.regularisation_images} regularisation pictures"
+    if plan.prior_weight == 0:
+        message = f"{pictures} with the weight 0 cost {plan.regularisation_optimizer_steps} optimizer steps and teach nothing."
+        yield Advice(
+            "regularisation_weightless", message, "Set training.prior_weight=1, or leave the reg folder out.", "loratui"
+        )
+        return
+    cost = f"{plan.regularisation_optimizer_steps} of the {plan.optimizer_steps} optimizer steps are theirs"
+    message = f"{pictures} double the work of every epoch ({cost}); sets with good captions do without."
+    yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "guide 001")
+    if plan.regularisation_unused:
+        message = (
+            f"{plan.regularisation_unused} of the {pictures} are never shown: there are more than the subject's image-steps."
+        )
+        yield Advice("regularisation_unused", message, "Remove them, or train more repeats.", "loratui")
 
 
 _JUDGEMENTS: tuple[Callable[[_Case], Iterator[Advice]], ...] = (

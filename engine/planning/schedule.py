@@ -17,7 +17,7 @@ from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.judgement import Advice
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor
+from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
 from loratui.presets.schema import Schedule
 
 
@@ -32,6 +32,8 @@ class ConceptPlan:
     """Whether its folder's number set the repeats."""
     rule_repeats: int
     """What the rule gives where no folder has a number."""
+    balanced_repeats: int
+    """What gives every concept the same time (guide 002)."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Plan:
     """Image-steps of the run that regularisation adds."""
     regularisation_optimizer_steps: int
     """Optimizer steps that it adds: its true cost in time."""
+    regularisation_unused: int
+    """Regularisation pictures that are never shown, there being more than the subject's image-steps ask for."""
     prior_weight: float
     """Factor on the loss of regularisation pictures."""
     image_repeats: tuple[int, ...]
@@ -280,6 +284,7 @@ def _plan(
         regularisation_images=regularisation_images,
         regularisation_image_steps=steps.image_steps - alone.image_steps,
         regularisation_optimizer_steps=steps.optimizer_steps - alone.optimizer_steps,
+        regularisation_unused=sum(i.regularisation and not shown for i, shown in zip(scanned, repeats, strict=False)),
         prior_weight=training.prior_weight,
         image_repeats=tuple(repeats) if scanned else (),
         image_exposures=exposures(
@@ -300,9 +305,10 @@ def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Am
     uses_folders = recipe.settings.schedule.folder_repeats
     plain = [dataclasses.replace(c, folder_repeats=None) for c in concepts]
     by_rule = _amount(recipe, plain, processes).repeats
-    for concept, repeats, would_be in zip(concepts, amount.repeats, by_rule, strict=True):
+    balanced = balanced_concepts(plain, recipe.settings.schedule, 1).repeats
+    for concept, repeats, would_be, even in zip(concepts, amount.repeats, by_rule, balanced, strict=True):
         from_folder = uses_folders and concept.folder_repeats is not None
-        yield ConceptPlan(concept.name, concept.images, repeats, from_folder, would_be)
+        yield ConceptPlan(concept.name, concept.images, repeats, from_folder, would_be, even)
 
 
 def formula(plan: Plan) -> str:
@@ -326,6 +332,12 @@ def formula(plan: Plan) -> str:
     short = "" if exact else ", short last batches counted,"
     parts.append(f"{divisor}{short} = {_n(plan.optimizer_steps)} optimizer {_plural(plan.optimizer_steps, 'step')}")
     return "; ".join(parts)
+
+
+def regularisation_cost(plan: Plan) -> str:
+    """The weight of regularisation pictures, and what they cost."""
+    steps, image_steps = plan.regularisation_optimizer_steps, plan.regularisation_image_steps
+    return f"weight {plan.prior_weight:g}, cost {_n(steps)} optimizer steps ({_n(image_steps)} image-steps)"
 
 
 def _n(number: int) -> str:

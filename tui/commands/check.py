@@ -19,6 +19,7 @@ from loratui.tui.terminal import clean
 if TYPE_CHECKING:
     from loratui.engine.dataset.findings import Finding
     from loratui.engine.dataset.inspect import Inspection
+    from loratui.engine.planning.schedule import Plan
     from loratui.presets.schema import Settings
 
 SIGNS = {"error": "error", "warning": "warning", "info": "note"}
@@ -41,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the findings. Exit code 0 without warnings, 1 with some, 3 with errors.
 
-    JSON: `folder preset images captioned with_trigger trigger trigger_guessed deep findings[] {id severity files message why
-    remedy} not_checked[] {id reason} trained_with[] left_out[] {file reason} exit_code`.
+    JSON: `folder preset images regularisation_images captioned with_trigger trigger trigger_guessed deep findings[] {id severity
+    files message why remedy} not_checked[] {id reason} trained_with[] left_out[] {file reason} concepts[] {name images repeats
+    from_folder rule_repeats balanced_repeats} regularisation {images weight image_steps optimizer_steps} exit_code`.
     """
     from loratui.engine.dataset import archives
 
@@ -74,11 +76,20 @@ def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tupl
         progress=Progress() if args.deep else None,
     )
     found = replace(found, findings=tuple(worst_first((*found.findings, *of_the_zip))))
+    plan = _plan(found)
     if args.json:
-        common.print_json(as_json(found, given, args.preset or ""))
+        common.print_json(as_json(found, plan, given))
     else:
-        sys.stdout.write("\n".join(clean(line) for line in as_text(found, given)) + "\n")
+        sys.stdout.write("\n".join(clean(line) for line in as_text(found, plan, given)) + "\n")
     return int(exit_code(found.findings))
+
+
+def _plan(found: Inspection) -> Plan | None:
+    """What the settings make of the pictures; None without a picture."""
+    from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.planning.schedule import make_plan
+
+    return make_plan(Recipe(found.case.settings, found.case.preset), found.scan) if found.scan.training else None
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -99,13 +110,15 @@ def exit_code(findings: tuple[Finding, ...]) -> ExitCode:
     return ExitCode.WARNINGS if "warning" in severities else ExitCode.DONE
 
 
-def as_json(found: Inspection, given: Path, preset: str) -> dict[str, Any]:
+def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]:
     """The stable keys of `loratui check --json`."""
+    from loratui.engine.dataset.archives import left_out_of
+
     case = found.case
-    left_out = [(item.relative, item.reason) for item in found.scan.left_out]
+    left_out = [*((item.relative, item.reason) for item in found.scan.left_out), *left_out_of(found.scan.root)]
     return {
         "folder": str(given),
-        "preset": preset,
+        "preset": case.preset,
         "images": len(found.scan.training),
         "regularisation_images": len(found.scan.regularisation),
         "captioned": len(case.captioned),
@@ -117,17 +130,36 @@ def as_json(found: Inspection, given: Path, preset: str) -> dict[str, Any]:
         "not_checked": [{"id": id, "reason": reason} for id, reason in found.not_checked],
         "trained_with": list(found.examples()),
         "left_out": [{"file": name, "reason": reason} for name, reason in left_out],
+        "concepts": [asdict(concept) for concept in plan.concepts] if plan else [],
+        "regularisation": {
+            "images": plan.regularisation_images,
+            "weight": plan.prior_weight,
+            "image_steps": plan.regularisation_image_steps,
+            "optimizer_steps": plan.regularisation_optimizer_steps,
+        }
+        if plan
+        else None,
         "exit_code": int(exit_code(found.findings)),
     }
 
 
-def as_text(found: Inspection, given: Path) -> Iterator[str]:
+def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
     """The findings for people, line by line, to be cleaned."""
     case = found.case
     yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {len(case.captioned)} with a caption."
     if case.trigger:
         how = ", taken from the captions" if found.guessed_trigger else ""
         yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {len(case.captioned)} captions.'
+    if plan and len(plan.concepts) > 1:
+        for concept in plan.concepts:
+            balanced = "" if concept.repeats == concept.balanced_repeats else f" (balanced: {concept.balanced_repeats})"
+            pictures = text.count(concept.images, "picture")
+            yield f'concept "{concept.name}": {pictures} × {text.count(concept.repeats, "repeat")} an epoch{balanced}.'
+    if plan and plan.regularisation_images:
+        from loratui.engine.planning.schedule import regularisation_cost
+
+        count = text.count(plan.regularisation_images, "regularisation picture")
+        yield f"{count}: {regularisation_cost(plan)}."
     for finding in found.findings:
         yield ""
         yield f"{SIGNS[finding.severity]}: {finding.message}"

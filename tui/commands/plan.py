@@ -17,7 +17,7 @@ from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.preflight import Finding
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.planning.schedule import Plan, plan_for_counts
+from loratui.engine.planning.schedule import Plan, plan_for_counts, regularisation_cost
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
@@ -146,7 +146,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         mark = "  (set by its folder)" if plan.concepts[0].from_folder else ""
         yield _row("repeats", text.number(plan.repeats), mark)
     if plan.regularisation_images:
-        yield _row("regularisation", text.number(plan.regularisation_images), "  pictures, matched to the others")
+        yield _row("regularisation", text.number(plan.regularisation_images), f"  pictures, {regularisation_cost(plan)}")
     yield _row("epochs", text.number(plan.epochs))
     yield _row("image-steps", text.number(plan.image_steps), f"  ({plan.exposures_per_image:.4g} for each picture)")
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.contents import LeftOut
 from loratui.engine.dataset.findings import counted, listed
 from loratui.engine.dataset.reader import ORPHAN
 
@@ -16,21 +17,27 @@ def _empty(case: Case) -> Iterator[Hit]:
 
 
 def _left_out(case: Case) -> Iterator[Hit]:
-    for item in case.scan.left_out:
-        if item.picture:
-            yield Hit(f"{item.relative} {item.reason}.", (item.relative,))
+    for reason, names in _by_reason(item for item in case.scan.left_out if item.picture).items():
+        if len(names) == 1:
+            yield Hit(f"{names[0]} {reason}.", names)
+        else:
+            yield Hit(f"{len(names)} files are left out ({listed(names)}): each {reason}.", names)
 
 
 def _ignored(case: Case) -> Iterator[Hit]:
     others = [item for item in case.scan.left_out if not item.picture and item.reason != ORPHAN]
-    if not others:
-        return
-    by_reason: dict[str, list[str]] = {}
-    for item in others:
-        by_reason.setdefault(item.reason, []).append(item.relative)
-    files = tuple(item.relative for item in others)
-    reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in by_reason.items())
-    yield Hit(f"{counted(files, 'other file')} ignored ({reasons}).", files)
+    if others:
+        files = tuple(item.relative for item in others)
+        reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in _by_reason(others).items())
+        yield Hit(f"{counted(files, 'other file')} ignored ({reasons}).", files)
+
+
+def _by_reason(items: Iterable[LeftOut]) -> dict[str, tuple[str, ...]]:
+    """Relative paths of what was left out for each reason."""
+    found: dict[str, list[str]] = {}
+    for item in items:
+        found.setdefault(item.reason, []).append(item.relative)
+    return {reason: tuple(names) for reason, names in found.items()}
 
 
 def _orphans(case: Case) -> Iterator[Hit]:

@@ -19,7 +19,7 @@ from loratui.tui import cli
 ANAFOX = str(SHIPPED / "bases" / "anafox")
 KEYS = {
     "folder", "preset", "images", "regularisation_images", "captioned", "with_trigger", "trigger", "trigger_guessed", "deep",
-    "findings", "not_checked", "trained_with", "left_out", "exit_code",
+    "findings", "not_checked", "trained_with", "left_out", "concepts", "regularisation", "exit_code",
 }  # fmt: skip
 
 
@@ -52,6 +52,23 @@ def test_warnings_exit_1_and_errors_3(tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "empty").mkdir()
     code, table = check(capsys, str(tmp_path / "empty"))
     assert (code, table["images"], table["findings"][0]["id"]) == (3, 0, "no_pictures")
+
+
+def test_concepts_and_the_cost_of_regularisation_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for concept, count in (("anafox woman", 6), ("bobcat man", 3)):
+        clean_set(tmp_path / "set" / "img" / f"5_{concept}", count)
+    clean_set(tmp_path / "set" / "reg" / "1_person", 4)
+    words = (str(tmp_path / "set"), "--preset", "demo", "--set", "batch_size=1")
+    _, table = check(capsys, *words)
+    assert [(c["name"], c["images"], c["repeats"], c["balanced_repeats"]) for c in table["concepts"]] == [
+        ("anafox woman", 6, 5, 10), ("bobcat man", 3, 5, 20),
+    ]  # fmt: skip
+    # 9 pictures × 5 repeats × 20 epochs, and as much again.
+    assert table["regularisation"] == {"images": 4, "weight": 1.0, "image_steps": 900, "optimizer_steps": 900}
+    cli.main(["check", *words])
+    said = capsys.readouterr().out
+    assert 'concept "bobcat man": 3 pictures × 5 repeats an epoch (balanced: 20).' in said
+    assert "4 regularisation pictures: weight 1, cost 900 optimizer steps (900 image-steps)." in said
 
 
 def test_a_missing_folder_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
