@@ -1,4 +1,4 @@
-"""The app: themes, the way from screen to screen, and what is said on leaving. Everything else is in the screens."""
+"""The app: settings, the draft, the look at all runs, and the way from screen to screen. Everything else is in the screens."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from textual import work
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
+from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
-from loratui.tui import hangup, themes
+from loratui.tui import hangup, settings, themes, watch
+from loratui.tui.bindings import Key, keys_of
 from loratui.tui.draft import Draft
+from loratui.tui.drafts import DraftSaver, new_id
+from loratui.tui.messages import DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.runs.summary import RunSummary
+    from loratui.tui.drafts import SavedDraft
 
-ScreenName = Literal["home", "preset", "dataset", "plan", "preflight", "training", "validation"]
 Severity = Literal["information", "warning", "error"]
+
+WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
+"""The screens of the wizard, in order."""
+
+_LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
+"""How often the runs are looked at while their list is shown, and while it is not."""
+_ERRORS_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,62 +56,246 @@ class LoratuiApp(App[Farewell]):
 
     TITLE = "loratui"
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    ENABLE_COMMAND_PALETTE = False  # ours is made from the table of keys
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, home: Path, screen: str = "home", run: RunDirectory | None = None, draft: Draft | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        screen: str = "home",
+        run: RunDirectory | None = None,
+        draft: Draft | None = None,
+        *,
+        view_only: bool = False,
+    ) -> None:
         # Without colours the terminal's own ones are kept, rather than shades of grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.home = home
-        self.draft = draft or Draft()
-        """The run that is being planned."""
+        self.view_only = view_only
+        """Whether nothing may be started, commanded or deleted from here."""
+        loaded = settings.load()
+        self.settings = loaded.settings
+        self.key_table: tuple[Key, ...] = loaded.keys
+        self.set_keymap(dict(loaded.keymap))
+        self._told_at_start = loaded.problems
+        self.runs: tuple[RunSummary, ...] = ()
+        """All runs as they were last looked at."""
+        self.errors: deque[str] = deque(maxlen=_ERRORS_KEPT)
+        """What went wrong in this app, for bug reports."""
+        self.crash = ""
+        """What to tell of a fault of the app itself; empty while there was none."""
+        self._planned = draft or Draft()
+        self._saver = DraftSaver(home)
+        self._draft_id = ""
+        self._step = screen
         self._first = (screen, run)
+        self._look_again = threading.Event()
+        self._disk_low = False
+        self._said_title = ""
         self.animation_level = "none"
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
         for theme in themes.THEMES:
             self.register_theme(theme)
-        self.theme = themes.DEFAULT
+        self.theme = themes.full(self.settings.theme)
 
     def on_mount(self) -> None:
         """The first screen. Ends with the terminal, and cleanly on SIGTERM."""
         screen, run = self._first
         self.push_screen(self._make(screen, run))
+        for problem in self._told_at_start:
+            self.tell(problem, "warning")
+        self._look_at_the_runs()
         if not self.is_headless:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
 
+    @property
+    def draft(self) -> Draft:
+        """The run that is being planned."""
+        return self._planned
+
+    @draft.setter
+    def draft(self, draft: Draft) -> None:
+        # Screens that only fill themselves in must not make a draft of what nobody has touched.
+        if draft == self._planned:
+            return
+        self._planned = draft
+        self._save_draft()
+
     def open(self, screen: str, run_name: str = "") -> None:
         """Shows a screen instead of the present one."""
         run = open_run(self.home, run_name) if run_name else None
+        self._step = screen
+        if screen in WIZARD and self._draft_id:
+            self._save_draft()
         self.switch_screen(self._make(screen, run))
+
+    def plan_new(self, draft: Draft | None = None, screen: str = "preset") -> None:
+        """The wizard for another run. What is given is not kept as a draft before something is changed."""
+        self._planned, self._draft_id = draft or Draft(), ""
+        self.open(screen)
 
     def plan_demo(self) -> None:
         """The plan of the demo, with everything chosen."""
         from loratui.tui.commands.demo import demo_draft
 
-        self.draft = demo_draft()
-        self.open("plan")
+        self.plan_new(demo_draft(), "plan")
+
+    @work(thread=True, exclusive=True, group="draft", description="open a draft")
+    def continue_draft(self, saved: SavedDraft) -> None:
+        """Goes on with a draft where it was left; its folder is read first."""
+        from loratui.engine.dataset.scan import scan
+        from loratui.presets.schema import SchemaError
+
+        try:
+            draft = saved.open()
+        except (SchemaError, TypeError) as error:
+            self.post_message(DraftOpened(saved.id, None, "", f"The draft cannot be used by this version: {error}"))
+            return
+        step = saved.step if saved.step in WIZARD else "preset"
+        try:
+            draft = draft.with_scan(scan(Path(str(draft.value("dataset.path")))))
+        except (LoratuiError, OSError):
+            step = "dataset" if WIZARD.index(step) > WIZARD.index("dataset") else step
+        self.post_message(DraftOpened(saved.id, draft, step))
+
+    def on_draft_opened(self, message: DraftOpened) -> None:
+        """To the step at which the draft was left."""
+        if message.draft is None:
+            self.tell(message.problem, "error")
+            return
+        self._planned, self._draft_id = message.draft, message.id
+        self.open(message.step)
 
     def forget_draft(self) -> None:
         """The planned run was started."""
-        self.draft = Draft()
+        if self._draft_id:
+            try:
+                self._saver.forget(self._draft_id)
+            except LoratuiError as error:
+                self.tell(str(error), "warning")
+        self._planned, self._draft_id = Draft(), ""
 
     def tell(self, words: str, severity: Severity = "information") -> None:
-        """A notice that goes by itself."""
+        """A notice that goes by itself; errors are kept for the debug screen."""
+        if severity == "error":
+            self.errors.append(clean(words, 500))
         self.notify(clean(words), severity=severity, markup=False, timeout=6.0 if severity == "information" else 12.0)
 
+    def ring(self) -> None:
+        """The terminal's bell, unless the person has switched it off."""
+        if self.settings.bell:
+            self.bell()
+
+    def copy(self, text: str, what: str) -> None:
+        """Puts text into the clipboard of the person's own terminal (OSC 52), and shows it: not every terminal allows that."""
+        self.copy_to_clipboard(clean(text, 100_000))
+        self.tell(f"{what} sent to your clipboard: {clean(text, 400)}")
+
+    def change_settings(self, changed: settings.AppSettings) -> None:
+        """Takes other settings into use and keeps them."""
+        self.settings = changed
+        self.theme = themes.full(changed.theme)
+        if not changed.title:
+            self._say_title("")
+        try:
+            settings.save(changed)
+        except LoratuiError as error:
+            self.tell(f"Not kept for next time: {error}", "warning")
+
+    def keys_now(self, context: str) -> tuple[Key, ...]:
+        """The keys of a screen, with the person's own."""
+        return keys_of(context, self.key_table)
+
+    def look_at_the_runs_again(self) -> None:
+        """Has the runs looked at now rather than in a while."""
+        self._look_again.set()
+
+    @work(thread=True, exclusive=True, group="look", description="look at the runs")
+    def _look_at_the_runs(self) -> None:
+        from loratui.engine.runs.summary import summarise_all
+
+        worker = get_current_worker()
+        while not worker.is_cancelled:
+            self._look_again.clear()
+            try:
+                listed = RunsListed(tuple(summarise_all(self.home)), free_bytes=_free_bytes(self.home))
+            except OSError as error:
+                listed = RunsListed((), str(error))
+            self.post_message(listed)
+            waited = 0.0
+            while not (worker.is_cancelled or self._look_again.wait(0.05) or waited >= self._look_every_s()):
+                waited += 0.05
+
+    def _look_every_s(self) -> float:
+        return _LOOK_EVERY_S if self._step == "home" else _LOOK_ELSEWHERE_EVERY_S
+
+    def on_runs_listed(self, message: RunsListed) -> None:
+        """Tells what is news, keeps the window's title right, and hands the list to whoever shows it."""
+        found = [] if message.problem else watch.notices({run.name: run for run in self.runs}, message.runs)
+        if not message.problem:
+            self.runs = message.runs
+        active = any(run.active for run in message.runs)
+        low, self._disk_low = watch.disk_notice(message.free_bytes, self._disk_low, active)
+        shown = self._shown_run()
+        for notice in [*found, *([low] if low else [])]:
+            # Whoever looks at a run is told by its own screen.
+            if notice.run and notice.run == shown:
+                continue
+            self.tell(notice.words, notice.severity)
+            self.ring()
+        self._say_title(watch.window_title(message.runs, shown) if self.settings.title else "")
+        for screen in self.screen_stack:
+            if isinstance(screen, LoratuiScreen):
+                screen.runs_listed(message)
+
     def action_help(self) -> None:
-        """Help for the present screen."""
+        """Help for the present screen and the widget that has the focus."""
         from loratui.tui.screens.help import HelpScreen
 
         if isinstance(self.screen, LoratuiScreen):
-            self.push_screen(HelpScreen(self.screen.CONTEXT))
+            self.push_screen(HelpScreen(self.screen.CONTEXT, self.screen.focused))
 
-    def action_next_theme(self) -> None:
-        """The next theme."""
-        self.theme = themes.after(self.theme)
-        self.tell(f"Theme: {self.theme.removeprefix('loratui-')}")
+    def action_palette(self) -> None:
+        """Every command of the screen, found by typing."""
+        from textual.command import CommandPalette
+
+        from loratui.tui.screens.palette import KeyCommands
+
+        if isinstance(self.screen, LoratuiScreen):
+            self.push_screen(CommandPalette(providers=[KeyCommands], placeholder="What do you want to do?"))
+
+    def action_jump(self) -> None:
+        """Letters on everything that can have the focus."""
+        from loratui.tui.screens.jump import JumpScreen
+
+        if isinstance(self.screen, LoratuiScreen):
+            self.push_screen(JumpScreen(self.screen))
+
+    def action_preferences(self) -> None:
+        """Theme, bell, title, price."""
+        from loratui.tui.screens.preferences import PreferencesScreen
+
+        if isinstance(self.screen, LoratuiScreen):
+            self.push_screen(PreferencesScreen())
+
+    def action_debug(self) -> None:
+        """Versions, terminal and errors for a bug report."""
+        from loratui.tui.screens.debug import DebugScreen
+
+        if isinstance(self.screen, LoratuiScreen):
+            self.push_screen(DebugScreen())
+
+    def action_copy(self) -> None:
+        """What the screen has to copy."""
+        from loratui.tui.screens.copying import CopyScreen
+
+        items = self.screen.copyable() if isinstance(self.screen, LoratuiScreen) else ()
+        if items:
+            self.push_screen(CopyScreen(items))
+        elif isinstance(self.screen, LoratuiScreen):
+            self.tell("There is nothing to copy here.")
 
     def action_leave(self) -> None:
         """Ends the app; runs go on."""
@@ -104,6 +305,48 @@ class LoratuiApp(App[Farewell]):
         """Ctrl-C leaves too: nothing can be lost by it."""
         self.action_leave()
 
+    def close(self) -> None:
+        """Has the last state of the draft on disk before the process ends."""
+        self._saver.flush()
+
+    def _save_draft(self) -> None:
+        if self._planned.recipe is None:
+            return
+        self._draft_id = self._draft_id or new_id()
+        step = self._step if self._step in WIZARD else WIZARD[0]
+        self._saver.save(self._draft_id, self._planned, step)
+
+    def _shown_run(self) -> str:
+        run = getattr(self.screen_stack[0] if self.screen_stack else None, "run_directory", None)
+        return run.name if isinstance(run, RunDirectory) else ""
+
+    def _say_title(self, title: str) -> None:
+        """Sets the window's title (OSC 2). The one it had is kept by the terminal (XTWINOPS 22) until we leave."""
+        driver = self._driver
+        if title == self._said_title or self.is_headless or driver is None or os.environ.get("TERM", "").startswith("linux"):
+            return
+        if not self._said_title:
+            driver.write("\x1b[22;2t")
+        driver.write(f"\x1b]2;{clean(title, 200)}\x07" if title else "\x1b[23;2t")
+        self._said_title = title
+
+    def give_title_back(self) -> str:
+        """The sequence that puts the window's title back to what it was (XTWINOPS 23)."""
+        return "\x1b[23;2t" if self._said_title else ""
+
+    def _handle_exception(self, error: Exception) -> None:
+        from loratui.tui.crash import crash_message, write_crash_report
+
+        if not self.crash:
+            self.crash = crash_message(error, write_crash_report(error, self.home, self.errors))
+        super()._handle_exception(error)
+        self._exit_renderables.clear()
+        self._return_code = int(ExitCode.CRASHED)
+
+    def _fatal_error(self) -> None:
+        # A traceback with the values of all variables is for the report's reader, not for the person's terminal.
+        self._close_messages_no_wait()
+
     def _make(self, screen: str, run: RunDirectory | None) -> Screen[None]:
         # Each screen is imported when it is first shown, so that the first one is there at once.
         match screen:
@@ -111,6 +354,10 @@ class LoratuiApp(App[Farewell]):
                 from loratui.tui.screens.preset import PresetScreen
 
                 return PresetScreen()
+            case "base":
+                from loratui.tui.screens.base_model import BaseModelScreen
+
+                return BaseModelScreen()
             case "dataset":
                 from loratui.tui.screens.dataset import DatasetScreen
 
@@ -119,6 +366,10 @@ class LoratuiApp(App[Farewell]):
                 from loratui.tui.screens.plan import PlanScreen
 
                 return PlanScreen()
+            case "samples":
+                from loratui.tui.screens.samples import SamplesScreen
+
+                return SamplesScreen()
             case "preflight":
                 from loratui.tui.screens.preflight import PreflightScreen
 
@@ -139,36 +390,62 @@ class LoratuiApp(App[Farewell]):
     def _farewell(self) -> Farewell:
         from loratui.tui.screens.run_screen import RunScreen
 
-        if isinstance(self.screen, RunScreen):
-            return Farewell(tuple(self.screen.farewell()))
-        from loratui.tui.screens.home import HomeScreen
+        below = self.screen_stack[0] if self.screen_stack else None
+        if isinstance(below, RunScreen):
+            return Farewell(tuple(below.farewell()))
+        lines: list[str] = []
+        if self._draft_id and self._step in WIZARD:
+            lines.append("Your draft is kept; loratui offers it again.")
+        active = [run.name for run in self.runs if run.active]
+        if active:
+            more = f" ({len(active) - 1} more at work)" if len(active) > 1 else ""
+            lines.append(f"Training goes on; come back with: loratui attach {clean(active[0])}{more}")
+        return Farewell(tuple(lines))
 
-        if isinstance(self.screen, HomeScreen):
-            return Farewell(tuple(self.screen.farewell()))
-        return Farewell()
 
-
-def run_app(*, screen: str = "home", run: RunDirectory | str | None = None, recipe: Recipe | None = None) -> int:
+def run_app(
+    *, screen: str = "home", run: RunDirectory | str | None = None, recipe: Recipe | None = None, view_only: bool = False
+) -> int:
     """Runs the app in this terminal until the person leaves, and returns the exit code.
 
     `run` is for the screens `training` and `validation`; `recipe` opens the wizard at its plan, or at the folder if it
-    names none that can be read. Raises `UsageError` for an unknown run.
+    names none that can be read; `view_only` shows everything and starts, commands or deletes nothing.
+    Raises `UsageError` for an unknown run.
     """
     home = loratui_home()
     chosen = open_run(home, run) if isinstance(run, str) else run
     draft = None
     if recipe is not None:
         draft, screen = _draft_of(recipe)
-    app = LoratuiApp(home, screen, chosen, draft)
+    app = LoratuiApp(home, screen, chosen, draft, view_only=view_only)
     farewell = app.run()
-    for line in farewell.lines if farewell else ():
-        sys.stdout.write(f"{line}\n")
+    app.close()
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(app.give_title_back())
+        sys.__stderr__.flush()
+    if app.crash:
+        sys.stderr.write(f"{app.crash}\n")
+        return int(ExitCode.CRASHED)
+    _say_all(farewell.lines if farewell else ())
     return app.return_code or 0
+
+
+def _say_all(lines: Sequence[str]) -> None:
+    from loratui.tui.plain import say
+
+    for line in lines:
+        say(line)
+
+
+def _free_bytes(home: Path) -> int | None:
+    from loratui.engine.machine.hardware import GIB, disk_free_gib
+
+    free = disk_free_gib(home)
+    return None if free is None else int(free * GIB)
 
 
 def _draft_of(recipe: Recipe) -> tuple[Draft, str]:
     from loratui.engine.dataset.scan import scan
-    from loratui.engine.errors import LoratuiError
 
     draft = Draft(recipe)
     try:

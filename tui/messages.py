@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from loratui.engine.runs.events import EventBatch
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.draft import Draft
+    from loratui.tui.preflight_rows import Row
 
 
 @dataclass
@@ -95,6 +96,20 @@ class PreflightFinished(Message):
 
     prepared: Prepared | None
     problem: str = ""
+
+
+@dataclass
+class ProbeWent(Message):
+    """The real step before the start went on."""
+
+    words: str
+
+
+@dataclass
+class ProbeEnded(Message):
+    """The real step is made, failed or was cancelled; the row says which."""
+
+    row: Row
 
 
 @dataclass

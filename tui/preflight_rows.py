@@ -11,7 +11,9 @@ from loratui.tui import text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loratui.engine.planning.estimate import Cost
     from loratui.engine.planning.prepare import Prepared
+    from loratui.engine.runs.probe import Probed
 
 Mark = Literal["error", "warning", "info", "ok"]
 
@@ -26,14 +28,17 @@ class Row:
     mark: Mark
     message: str
     remedy: str = ""
+    step: str = ""
+    """The screen of the wizard on which it can be mended; empty where it is mended outside the app."""
 
 
 def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
     """Findings with the worst first, then what is in order."""
     found = {finding.id for finding in prepared.findings}
+    plan_codes = frozenset(warning.code for warning in prepared.plan.warnings)
     for finding in prepared.findings:
         if finding.severity != "info":
-            yield Row(finding.severity, finding.message, finding.remedy or finding.why)
+            yield Row(finding.severity, finding.message, finding.remedy or finding.why, step_of(finding.id, plan_codes))
     training = prepared.scan.training
     settings = prepared.recipe.settings
     if not found & {"left_out", "not_decoded"}:
@@ -47,4 +52,34 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
         yield Row("ok", f"Runs can be written to {home}.")
     for finding in prepared.findings:
         if finding.severity == "info":
-            yield Row("info", finding.message, finding.remedy)
+            yield Row("info", finding.message, finding.remedy, step_of(finding.id, plan_codes))
+
+
+def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
+    """The screen of the wizard on which a finding can be mended; empty for what lies outside the app."""
+    if finding_id.startswith("base_"):
+        return "base"
+    if finding_id == "family_unsupported":
+        return "preset"
+    if finding_id in plan_codes or finding_id in ("optimizer_unsupported", "kind_unsupported", "setting_unused"):
+        return "plan"
+    return "" if finding_id in ("disk_full", "output_not_writable") else "dataset"
+
+
+def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:
+    """What one real step measured, and what the estimate is now against what it was."""
+    from loratui.tui.commands.plan import duration_range
+
+    step = f"{probed.step_s:.2f} s" if probed.step_s < 10 else f"{probed.step_s:.0f} s"
+    if probed.peak_vram_gib is not None:
+        share = f" of {vram_gib:.0f}" if vram_gib else ""
+        memory = f"{probed.peak_vram_gib:.1f}{share} GiB of GPU memory"
+    else:
+        memory = f"{probed.peak_ram_gib:.1f} GiB of main memory"
+    money = f", costs {after.money[0]:g} to {after.money[1]:g}" if after.money else ""
+    now, was = duration_range(after.time_s), duration_range(before.time_s)
+    tight = vram_gib is not None and probed.peak_vram_gib is not None and probed.peak_vram_gib > 0.95 * vram_gib
+    remedy = f"The whole run takes {now}{money}" + (f"; the estimate was {was}." if was != now else ".")
+    if tight:
+        return Row("warning", f"One real step took {step} and {memory}: hardly any room is left.", remedy, "plan")
+    return Row("ok", f"One real step took {step} and {memory}.", remedy)

@@ -58,7 +58,7 @@ THEMES: tuple[Theme, ...] = (
         },
     ),
     Theme(
-        name="loratui-contrast",
+        name="loratui-high-contrast",
         primary="#00ffff",
         secondary="#ffffff",
         accent="#ffff00",
@@ -81,13 +81,44 @@ THEMES: tuple[Theme, ...] = (
             "border-blurred": "#8a8a8a",
         },
     ),
+    # Blue, orange and yellow are told apart by nearly everybody; red stands nowhere against green.
+    Theme(
+        name="loratui-colour-blind",
+        primary="#87afff",
+        secondary="#5f87d7",
+        accent="#d7afff",
+        foreground="#e4e4e4",
+        background="#121212",
+        surface="#1c1c1c",
+        panel="#303030",
+        success="#5fafff",
+        warning="#ffd75f",
+        error="#ff8700",
+        dark=True,
+        variables={
+            **_QUIET,
+            "muted": "#a8a8a8",
+            "block-cursor-background": "#3a3a5f",
+            "block-cursor-foreground": "#ffffff",
+            "block-cursor-blurred-background": "#262626",
+            "block-cursor-blurred-foreground": "#e4e4e4",
+            "border": "#5f87d7",
+            "border-blurred": "#4e4e4e",
+            "input-cursor-background": "#d7afff",
+            "input-cursor-foreground": "#121212",
+        },
+    ),
 )
 """The colours of the first two are of the 256 that every terminal has, since SSH often drops the rest."""
 
 DEFAULT = THEMES[0].name
 
 
-def after(name: str) -> str:
-    """The theme that follows, round and round."""
-    names = [theme.name for theme in THEMES]
-    return names[(names.index(name) + 1) % len(names)] if name in names else DEFAULT
+def short(name: str) -> str:
+    """A theme's name for people: `dark` for `loratui-dark`."""
+    return name.removeprefix("loratui-")
+
+
+def full(name: str) -> str:
+    """A theme's name for Textual; the default for one that is unknown."""
+    return next((theme.name for theme in THEMES if short(theme.name) == name), DEFAULT)

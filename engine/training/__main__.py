@@ -1,4 +1,4 @@
-"""The trainer process: `python -m loratui.engine.training RUN --job train|validate`, started by the supervisor."""
+"""The trainer process: `python -m loratui.engine.training RUN --job train|validate|probe`, started by the supervisor; a probe by the app."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from loratui.engine.runs.summary import StateWriter
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 
-JOBS = ("train", "validate")
+JOBS = ("train", "validate", "probe")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> ExitCode:
     with requests.at_once():  # importing torch takes seconds
+        from loratui.engine.training.probe import Probe
         from loratui.engine.training.setup import read_job
         from loratui.engine.training.trainer import Trainer
         from loratui.engine.training.validation.grid import make_grid
@@ -66,7 +67,8 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> 
         ready = read_job(run)
     if job == "validate":
         return make_grid(ready, report, requests)
-    return Trainer(ready, report, requests).run()
+    trainer = Probe if job == "probe" else Trainer
+    return trainer(ready, report, requests).run()
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

@@ -1,8 +1,9 @@
-"""What all screens share: a heading, the line of keys, and a plain word where the terminal is too small."""
+"""What all screens share: a heading, the line of keys, view-only, and a plain word where the terminal is too small."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual import events
@@ -12,11 +13,13 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.worker import Worker
 
+from loratui.tui.bindings import changing_actions
 from loratui.tui.widgets.key_bar import KeyBar
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.tui.app import LoratuiApp
+    from loratui.tui.messages import RunsListed
 
 LEAST_WIDTH, LEAST_HEIGHT = 60, 20
 """Below this many columns and rows a notice takes the place of the screen."""
@@ -45,6 +48,8 @@ class LoratuiScreen(Screen[T]):
         """Heading, body, keys; and the notice that is shown instead of them."""
         with Horizontal(id="heading"):
             yield Line(self.heading(), id="heading-left")
+            if self.loratui.view_only:
+                yield Line(plain("view only", "bold $warning"), id="heading-view-only")
             yield Line(self.heading_right(), id="heading-right")
         yield from self.body()
         yield KeyBar(self.CONTEXT)
@@ -68,9 +73,18 @@ class LoratuiScreen(Screen[T]):
         return True
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Textual's question for `available`."""
+        """Textual's question for `available`; a view-only app lets nothing be started, commanded or deleted."""
         del parameters
+        if self.loratui.view_only and action in changing_actions(self.CONTEXT):
+            return False
         return self.available(action)
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """What `y` offers to copy, as pairs of a name and the text."""
+        return ()
+
+    def runs_listed(self, message: RunsListed) -> None:
+        """All runs were looked at; screens that show them take them from here."""
 
     def line(self, id: str) -> Line:
         """The line of text with that id."""

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import OptionList
 
-from loratui.tui.bindings import CONTEXTS, keys_of
+from loratui.tui.bindings import CONTEXTS
+from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
 
 _WORDS = (
     ("image-step", "one picture shown to the model once"),
@@ -23,26 +29,55 @@ _WORDS = (
 
 
 class HelpScreen(ModalScreen[None]):
-    """Help for one screen."""
+    """Help for one screen and, where it has some, for the widget that has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1,enter", "dismiss")]
 
-    def __init__(self, context: str) -> None:
+    def __init__(self, context: str, focused: Widget | None = None) -> None:
         super().__init__()
         self._explained = context
+        self._focused_below = focused
 
     def compose(self) -> ComposeResult:
-        """Purpose, keys, words."""
+        """Purpose, the focused part, keys, words."""
         about = CONTEXTS[self._explained]
         with VerticalScroll(classes="dialog help"):
             yield Line(plain(about.title, "bold $accent"))
             yield Line(plain(about.help))
-            yield Line(_table((key.shown, key.help) for key in keys_of(self._explained)), classes="table")
+            title, rows = about_widget(self._focused_below)
+            if rows:
+                yield Line(plain(title, "bold"))
+                yield Line(_table(rows), classes="table")
+                yield Line(plain("Keys of this screen", "bold"))
+            keys = cast("LoratuiApp", self.app).keys_now(self._explained)
+            yield Line(_table((key.shown, key.help) for key in keys), classes="table")
             yield Line(_table(_WORDS), classes="table")
+            yield Line(
+                plain("Other keys for any of these: keys.toml, see the manual. Everything can be clicked, too.", "$muted")
+            )
             yield Line(plain("esc closes this help", "$muted"))
+
+
+def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
+    """A title and rows of key and meaning for the part that has the focus; nothing for one that only stands there."""
+    field = next((node for node in widget.ancestors_with_self if isinstance(node, Field)), None) if widget else None
+    if field is not None:
+        rows = [
+            ("", f"{field.help}."),
+            ("↑ ↓", "to the field above or below"),
+            ("enter", "on, after the last field to the next step"),
+        ]
+        if field.completes:
+            rows.append(("→", "takes the completion that is shown in grey"))
+        return f"Here: {field.label}", rows
+    if isinstance(widget, OptionList):
+        return "Here: a list", [("↑ ↓", "move; home and end go to its ends"), ("enter", "takes the line, as a click does")]
+    if isinstance(widget, VerticalScroll):
+        return "Here: a text", [("↑ ↓", "scroll; page up and page down go faster")]
+    return "", []
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> Content:
     pairs = list(rows)
     width = max(len(left) for left, _ in pairs)
-    return Content("\n").join([Content.assemble((left.ljust(width + 2), "bold"), right) for left, right in pairs])
+    return Content("\n").join([Content.assemble(plain(left.ljust(width + 2), "bold"), plain(right)) for left, right in pairs])

@@ -1,31 +1,37 @@
-"""The runs on this machine, and the way to a new one."""
+"""The runs on this machine with the one under the highlight in detail, and the ways to a new one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.worker import get_current_worker
 
+from loratui.tui import text
 from loratui.tui.bindings import bindings_for
-from loratui.tui.messages import RunDeleted, RunsListed
+from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
 from loratui.tui.screens.base import LoratuiScreen, rest
+from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
-from loratui.tui.widgets.run_list import RunList
+from loratui.tui.widgets.run_list import RunList, seconds_left, trains
+from loratui.tui.widgets.thumbnail import ThumbnailView
 
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
 
-_LOOK_EVERY_S = 2.0
+_LOOK_AT_BOX_EVERY_S = 4.0
+_RESUMABLE = ("paused", "stopped", "interrupted", "failed")
 
 
 class HomeScreen(LoratuiScreen[None]):
-    """The list of runs, looked at anew every two seconds."""
+    """The list of runs; the app looks at them, and hands over what it finds."""
 
     CONTEXT = "home"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("home")]
@@ -34,6 +40,8 @@ class HomeScreen(LoratuiScreen[None]):
         super().__init__()
         self._runs: tuple[RunSummary, ...] = ()
         self._looked = False
+        self._marked: set[str] = set()
+        self._drafts = ""
 
     def heading(self) -> Content:
         """Program and place."""
@@ -44,52 +52,83 @@ class HomeScreen(LoratuiScreen[None]):
         return plain(self.loratui.home, "$muted")
 
     def body(self) -> ComposeResult:
-        """Column titles, the list, and a word for who has no runs yet."""
+        """The machine, column titles, the list, the chosen run, and a word for who has no runs yet."""
+        yield Line(id="box")
         yield Line(id="columns")
         yield RunList(id="runs")
         yield Line(_WELCOME, id="welcome")
-        yield Line(id="reason")
+        yield Line(id="drafts")
+        with Horizontal(id="chosen"):
+            with Vertical(id="chosen-words"):
+                yield Line(id="chosen-name")
+                yield Line(id="chosen-numbers")
+                yield Line(id="reason")
+            yield ThumbnailView("no sample yet", id="chosen-sample")
+        yield Line(id="trouble")
 
     def on_mount(self) -> None:
-        """Starts looking."""
-        self.query_one("#welcome").display = False
+        """Shows what is known, and has everything looked at."""
+        for id in ("welcome", "drafts", "chosen", "trouble"):
+            self.query_one(f"#{id}").display = False
         self.query_one(RunList).focus()
-        self._look()
+        if self.loratui.runs:
+            self.runs_listed(RunsListed(self.loratui.runs))
+        self.loratui.look_at_the_runs_again()
+        self._look_at_the_box()
 
-    @work(thread=True, exclusive=True, group="look", description="look at the runs")
-    def _look(self) -> None:
-        from loratui.engine.runs.summary import summarise_all
+    @work(thread=True, exclusive=True, group="box", description="look at the machine")
+    def _look_at_the_box(self) -> None:
+        from loratui.tui.box import Box
+        from loratui.tui.drafts import list_drafts
 
         worker = get_current_worker()
+        box, said = Box(), BoxSeen("", 0, "")
         while not worker.is_cancelled:
-            try:
-                listed = RunsListed(tuple(summarise_all(self.loratui.home)))
-            except OSError as error:
-                listed = RunsListed((), str(error))
-            self.post_message(listed)
-            rest(worker, _LOOK_EVERY_S)
+            drafts = list_drafts(self.loratui.home)
+            newest = drafts[0].title if drafts else ""
+            seen = BoxSeen(box.words(self.loratui.home, self.loratui.settings.price_per_hour), len(drafts), newest)
+            if (seen.words, seen.drafts, seen.newest) != (said.words, said.drafts, said.newest):
+                said = seen
+                self.post_message(seen)
+            rest(worker, _LOOK_AT_BOX_EVERY_S)
 
-    def on_runs_listed(self, message: RunsListed) -> None:
+    def on_box_seen(self, message: BoxSeen) -> None:
+        """Shows the machine, and that there are drafts."""
+        self.line("box").say(plain(message.words, "$muted"))
+        self._drafts = message.newest
+        more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
+        self.query_one("#drafts").display = bool(message.drafts)
+        self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
+
+    def runs_listed(self, message: RunsListed) -> None:
         """Shows what was found."""
+        if not self.is_mounted:
+            return
         first = not self._looked
-        self._looked, self._runs = True, message.runs
-        runs = self.query_one(RunList)
-        runs.show(message.runs, time.time())
-        self.line("columns").say(plain(runs.titles, "$muted"))
+        self._looked = True
+        self.query_one("#trouble").display = bool(message.problem)
+        if message.problem:
+            self.line("trouble").say(plain(f"✖ {message.problem}", "$error"))
+            return
+        self._runs = message.runs
+        self._marked &= {run.name for run in message.runs}
         empty = not message.runs
         self.query_one("#welcome").display = empty
-        runs.display = not empty
-        self.line("columns").display = not empty
-        if message.problem:
-            self.line("reason").say(plain(message.problem, "$error"))
-        elif first or empty:
-            self._explain()
+        for id in ("runs", "columns", "chosen"):
+            self.query_one(f"#{id}").display = not empty
+        self._show()
         if not empty and first:
-            runs.focus()
+            self.query_one(RunList).focus()
         self.refresh_bindings()
 
+    def _show(self) -> None:
+        runs = self.query_one(RunList)
+        runs.show(self._runs, time.time(), self._marked)
+        self.line("columns").say(plain(runs.titles, "$muted"))
+        self._explain()
+
     def on_option_list_option_highlighted(self) -> None:
-        """Says why the chosen run stands as it does."""
+        """Shows the chosen run in detail."""
         self._explain()
         self.refresh_bindings()
 
@@ -101,11 +140,22 @@ class HomeScreen(LoratuiScreen[None]):
     def available(self, action: str) -> bool:
         """Keys that need a run are hidden without one."""
         run = self._chosen()
-        if action in ("open", "delete"):
+        if action in ("open", "delete", "duplicate", "copy"):
             return run is not None
+        if action == "mark":
+            return len(self._runs) > 1
+        if action == "compare":
+            return len(self._marked) > 1
+        if action == "resume":
+            return run is not None and run.status in _RESUMABLE
         if action == "validate":
             return run is not None and bool(run.state.output)
         return True
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """Folder, command to come back, the LoRA file with a line to fetch it, and the error."""
+        run = self._chosen()
+        return run_texts(run) if run else ()
 
     def action_open(self) -> None:
         """To the training of the chosen run, or to its validation if it is done."""
@@ -120,29 +170,112 @@ class HomeScreen(LoratuiScreen[None]):
         if run is not None:
             self.loratui.open("validation", run.name)
 
-    def action_new_run(self) -> None:
-        """To the wizard."""
-        self.loratui.open("preset")
+    @work(exclusive=True, group="new")
+    async def action_new_run(self) -> None:
+        """To the wizard; where there are drafts it asks which one to go on with."""
+        from loratui.tui.drafts import list_drafts
+        from loratui.tui.screens.choose_draft import DraftsScreen
+
+        drafts = list_drafts(self.loratui.home)
+        if not drafts:
+            self.loratui.plan_new()
+            return
+        chosen = await self.app.push_screen_wait(DraftsScreen(drafts))
+        if chosen is None:
+            return
+        if chosen == "":
+            self.loratui.plan_new()
+            return
+        self.loratui.continue_draft(next(draft for draft in drafts if draft.id == chosen))
 
     def action_demo(self) -> None:
         """To the plan of the demo."""
         self.loratui.plan_demo()
 
+    @work(thread=True, exclusive=True, group="resume", description="resume a run")
+    def action_resume(self) -> None:
+        """Goes on with the chosen run from its last checkpoint."""
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.runs.directory import open_run
+        from loratui.engine.runs.launcher import launch
+
+        run = self._chosen()
+        if run is None:
+            return
+        try:
+            launch(open_run(self.loratui.home, run.name))
+        except (LoratuiError, OSError) as error:
+            self.post_message(RunLaunched(run.name, str(error)))
+        else:
+            self.post_message(RunLaunched(run.name))
+
+    def on_run_launched(self, message: RunLaunched) -> None:
+        """To the training, or what went wrong."""
+        if message.problem:
+            self.loratui.tell(message.problem, "error")
+        else:
+            self.loratui.open("training", message.name)
+
+    def action_duplicate(self) -> None:
+        """To the plan of a new run with this run's recipe."""
+        from loratui.engine.planning.recipe import read_recipe
+        from loratui.presets.schema import SchemaError
+        from loratui.tui.drafts import saved_from
+
+        run = self._chosen()
+        if run is None:
+            return
+        try:
+            recipe = read_recipe(Path(run.path) / "recipe.toml")
+        except SchemaError as error:
+            self.loratui.tell(str(error), "error")
+            return
+        self.loratui.continue_draft(saved_from(recipe, "plan"))
+
+    def action_mark(self) -> None:
+        """Marks the chosen run, or takes the mark away."""
+        run = self._chosen()
+        if run is not None:
+            self._marked ^= {run.name}
+            self._show()
+            self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        """The marked runs side by side."""
+        from loratui.tui.screens.compare import CompareScreen
+
+        self.app.switch_screen(CompareScreen([run for run in self._runs if run.name in self._marked]))
+
     @work(exclusive=True, group="delete")
     async def action_delete(self) -> None:
-        """Deletes the chosen run after a question."""
-        from loratui.tui.screens.confirm import ConfirmScreen
-
+        """Deletes the chosen run after a question that says what is freed."""
         run = self._chosen()
         if run is None:
             return
         if run.active:
             self.loratui.tell(f"{run.name} is at work; stop it first (enter, then x).", "warning")
             return
-        question = f"Delete {run.name}?"
-        details = "Its LoRA files, checkpoints, samples and log go with it. Your pictures stay."
-        if await self.app.push_screen_wait(ConfirmScreen(question, details, "delete")):
-            self._delete(run.name)
+        self._add_up(run.name, run.path)
+
+    @work(thread=True, exclusive=True, group="size", description="add up what a run takes")
+    def _add_up(self, name: str, path: str) -> None:
+        from loratui.tui.box import folder_bytes
+
+        worker = get_current_worker()
+        taken = folder_bytes(Path(path), lambda: worker.is_cancelled)
+        if not worker.is_cancelled:
+            self.post_message(RunSized(name, taken))
+
+    @work(exclusive=True, group="delete")
+    async def on_run_sized(self, message: RunSized) -> None:
+        """Now the question can be asked."""
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        details = (
+            f"This frees {text.size(message.bytes)}: its LoRA files, checkpoints, samples, cache and log. Your pictures stay."
+        )
+        if await self.app.push_screen_wait(ConfirmScreen(f"Delete {message.name}?", details, "delete")):
+            self._delete(message.name)
 
     @work(thread=True, group="delete files", description="delete a run")
     def _delete(self, name: str) -> None:
@@ -157,22 +290,15 @@ class HomeScreen(LoratuiScreen[None]):
             self.post_message(RunDeleted(name))
 
     def on_run_deleted(self, message: RunDeleted) -> None:
-        """Says so, and looks again."""
+        """Says so, and has the runs looked at again."""
         self.loratui.tell(message.problem or f"{message.name} is deleted.", "error" if message.problem else "information")
-        self._look()
+        self.loratui.look_at_the_runs_again()
 
-    def on_resize(self, event: object) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Lays the columns out anew."""
-        super().on_resize(event)  # type: ignore[arg-type]
-        if self._looked:
-            self.call_after_refresh(self.on_runs_listed, RunsListed(self._runs))
-
-    def farewell(self) -> Iterator[str]:
-        """What to say when the person leaves the app from here."""
-        active = [run.name for run in self._runs if run.active]
-        if active:
-            more = f" ({len(active) - 1} more at work)" if len(active) > 1 else ""
-            yield f"Training goes on; come back with: loratui attach {active[0]}{more}"
+        super().on_resize(event)
+        if self._looked and self._runs:
+            self.call_after_refresh(self._show)
 
     def _chosen(self) -> RunSummary | None:
         at = self.query_one(RunList).highlighted if self.is_mounted else None
@@ -180,18 +306,96 @@ class HomeScreen(LoratuiScreen[None]):
 
     def _explain(self) -> None:
         run = self._chosen()
-        words = ""
-        if run is not None:
-            resumable = run.status in ("paused", "stopped", "interrupted")
-            words = f"{run.reason} {'enter opens it; r resumes there.' if resumable else run.advice}".strip()
-        self.line("reason").say(plain(words, "$muted"))
+        if run is None:
+            return
+        state = run.state
+        about = " · ".join(
+            words
+            for words in (
+                state.preset and f"preset {state.preset}",
+                state.base,
+                text.count(state.images, "picture") if state.images else "",
+            )
+            if words
+        )
+        self.line("chosen-name").say(Content.assemble(plain(run.name, "bold"), plain(f"  {about}", "$muted")))
+        self.line("chosen-numbers").say(plain(" · ".join(numbers(run, self.loratui.settings.price_per_hour))))
+        resumable = run.status in _RESUMABLE
+        reason = f"{run.reason} {'r goes on from its last checkpoint.' if resumable else run.advice}".strip()
+        self.line("reason").say(plain(reason, "$error" if run.status == "failed" else "$muted"))
+        sample = self.query_one(ThumbnailView)
+        path = inside(run, state.sample)
+        sample.display = path is not None
+        if path is not None:
+            sample.show(path)
+
+
+def inside(run: RunSummary, relative: str) -> Path | None:
+    """A file of the run that its state names; None if there is none or the name leads out of the run."""
+    named = Path(relative)
+    if not relative or "\0" in relative or named.is_absolute() or ".." in named.parts:
+        return None
+    return Path(run.path) / named
+
+
+def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
+    """What the chosen run has done, does and costs, a few words each."""
+    state = run.state
+    words = []
+    if state.optimizer_steps:
+        words.append(
+            f"step {text.number(state.step)} of {text.number(state.optimizer_steps)}, epoch {state.epoch} of {state.epochs}"
+        )
+    if state.loss is not None:
+        words.append(f"loss {text.loss(state.loss)}")
+    left = seconds_left(run) if trains(run) else None
+    if trains(run) and state.step_s:
+        words += [text.rate(1 / state.step_s), f"{text.time_left(left)} left"]
+    if state.seconds:
+        words.append(f"took {text.duration(state.seconds)}")
+    if price_per_hour and (state.seconds or left):
+        so_far = f"cost {state.seconds / 3600 * price_per_hour:.2f}"
+        words.append(so_far + (f", {left / 3600 * price_per_hour:.2f} to come" if left else ""))
+    if state.output:
+        words.append(f"LoRA file {Path(state.output).name}")
+    return words
+
+
+def run_texts(run: RunSummary) -> list[tuple[str, str]]:
+    """What there is to copy of a run: names and texts."""
+    import getpass
+    import os
+    import shlex
+    import socket
+
+    items = [("folder", run.path), ("command to come back", f"loratui attach {shlex.quote(run.name)}")]
+    output = inside(run, run.state.output)
+    if output is not None:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = "USER"
+        # What the person's own machine calls this one is in SSH_CONNECTION: client, port, server, port.
+        connection = os.environ.get("SSH_CONNECTION", "").split()
+        host = connection[2] if len(connection) == 4 else socket.gethostname()
+        port = f"-P {connection[3]} " if len(connection) == 4 and connection[3] != "22" else ""
+        target = shlex.quote(f"{user}@{f'[{host}]' if ':' in host else host}:{output}")
+        items += [("LoRA file", str(output)), ("line for your own machine, to fetch the file", f"scp {port}{target} .")]
+    sample = inside(run, run.state.sample)
+    if sample is not None:
+        items.append(("newest sample", str(sample)))
+    if run.status in ("failed", "interrupted") and run.reason:
+        items.append(("error", f"{run.name}: {run.reason} {run.advice}".strip()))
+    return items
 
 
 _WELCOME = Content("\n").join(
     [
         plain("No runs yet.", "bold"),
         Content(""),
-        Content.assemble(("n", "bold $accent"), "  trains a LoRA on your own pictures: preset, data set, plan, checks, start."),
+        Content.assemble(
+            ("n", "bold $accent"), "  trains a LoRA on your own pictures: preset, base, data set, plan, checks, start."
+        ),
         Content.assemble(
             ("t", "bold $accent"), "  tries it out: an invented person, a few minutes on any machine, no download."
         ),

@@ -12,10 +12,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
 from loratui.engine.errors import LoratuiError
-from loratui.presets.schema import SchemaError
+from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
-from loratui.tui.draft import PLAN_FIELDS, Draft, shown_value
+from loratui.tui.draft import PLAN_FIELDS, Draft, range_words, shown_value
 from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.field import Field
@@ -51,14 +51,10 @@ class PlanScreen(StepScreen):
         """Fills the fields."""
         self._fill()
         next(iter(self.query(Field))).enter()
-        self._look_at_the_machine()
-
-    @work(thread=True, exclusive=True, group="machine", description="look at the machine")
-    def _look_at_the_machine(self) -> None:
-        from loratui.engine.planning.measured import read_all
-        from loratui.tui.commands.plan import this_machine
-
-        self.post_message(MachineKnown(this_machine(), tuple(read_all())))
+        for field in self.query(Field):
+            if field.key in self.loratui.draft.typed:
+                self._take(field, self.loratui.draft.typed[field.key])
+        self.look_at_the_machine()
 
     def on_machine_known(self, message: MachineKnown) -> None:
         """Now the costs can be told."""
@@ -73,14 +69,17 @@ class PlanScreen(StepScreen):
     def on_field_edited(self, event: Field.Edited) -> None:
         """Takes the number in and counts anew."""
         event.stop()
-        key = event.field.key
-        self._problems.pop(key, None)
-        try:
-            self.loratui.draft = self.loratui.draft.with_text(key, event.text)
-        except SchemaError as error:
-            self._problems[key] = str(error)
-        self._fill(but=event.field)
+        self._take(event.field, event.text)
         self._explain(event.field)
+
+    def _take(self, field: Field, text: str) -> None:
+        self._problems.pop(field.key, None)
+        try:
+            self.loratui.draft = self.loratui.draft.with_text(field.key, text)
+        except SchemaError as error:
+            self._problems[field.key] = str(error)
+            self.loratui.draft = self.loratui.draft.with_typed(field.key, text)
+        self._fill(but=field)
 
     def action_reset(self) -> None:
         """The preset's number for the field under the cursor."""
@@ -91,13 +90,22 @@ class PlanScreen(StepScreen):
                 self._fill()
                 self._explain(field)
 
+    @work(exclusive=True, group="advanced")
+    async def action_advanced(self) -> None:
+        """Every setting with its reason and range."""
+        from loratui.tui.screens.advanced import AdvancedScreen
+
+        await self.app.push_screen_wait(AdvancedScreen())
+        self._problems.clear()
+        self._fill()
+
     def action_next(self) -> None:
-        """On to the checks, if every number is one."""
+        """On to the prompts, if every number is one."""
         if self._problems:
             wrong = next(field for field in self.query(Field) if field.key in self._problems)
             wrong.enter()
             return
-        self.loratui.open("preflight")
+        self.go_on()
 
     def _fill(self, but: Field | None = None) -> None:
         draft = self.loratui.draft
@@ -107,24 +115,28 @@ class PlanScreen(StepScreen):
                 value = draft.value(field.key)
                 planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
                 by_rule = field.key in ("schedule.repeats", "schedule.epochs") and value == 0
-                field.set("" if by_rule else shown_value(value), f"{planned.get(field.key, '–')}" if by_rule else "")
+                shown = draft.typed.get(field.key, "" if by_rule else shown_value(value))
+                field.set(shown, f"{planned.get(field.key, '–')}" if by_rule else "")
             field.mark(_mark(draft, field.key))
         lines = _describe(draft, plan, self._costs(draft, plan)) if plan else [plain(f"✖ {problem}", "$error")]
         self.line("plan-text").say(Content("\n").join(list(lines)))
 
     def _costs(self, draft: Draft, plan: Plan) -> str:
-        """Time, file and disk in a line; empty until the machine is known."""
+        """Time, memory, money, file and disk in a line; empty until the machine is known."""
         from loratui.engine.planning.estimate import estimate
         from loratui.tui.commands.plan import duration_range
 
         if self._known is None:
             return ""
-        cost = estimate(draft.named(), plan, self._known.machine, measurements=self._known.measurements)
+        price = self.loratui.settings.price_per_hour or None
+        known = self._known
+        cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
         here = cost.here
         memory = f" · {here.vram_gib[0]:.3g}–{here.vram_gib[1]:.3g} GiB of GPU memory" if here.vram_gib else ""
-        fits = {"no": ", which this GPU does not have", "tight": ", just fits"}.get(here.fits, "")
+        fits = {"no": ", which this GPU does not have", "with savings": ", fits with savings"}.get(here.fits, "")
+        money = f" · costs {here.money[0]:g}–{here.money[1]:g}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
-        return f"{duration_range(here.time_s)} on this machine{memory}{fits} · {file}"
+        return f"{duration_range(here.time_s)} on this machine{memory}{fits}{money} · {file} ({here.source})"
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -133,7 +145,9 @@ class PlanScreen(StepScreen):
             return
         why = self.loratui.draft.why(field.key)
         reason = Content.assemble("\n", plain(f"Preset: {why}", "$muted")) if why else Content("")
-        self.line("plan-help").say(Content.assemble(plain(f"{field.label}: {field.help}."), reason))
+        limits = range_words(KEYS[field.key])
+        room = Content.assemble("\n", plain(f"It may be {limits}.", "$muted")) if limits else Content("")
+        self.line("plan-help").say(Content.assemble(plain(f"{field.label}: {field.help}."), reason, room))
 
 
 def _plan(draft: Draft) -> tuple[Plan | None, str]:

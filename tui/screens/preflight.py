@@ -1,24 +1,33 @@
-"""The last step: what could go wrong, and the start."""
+"""The last step: what could go wrong with its remedies, one real step to measure, and the start."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
 
 from loratui.tui.bindings import bindings_for
-from loratui.tui.messages import PreflightFinished, RunStarted
-from loratui.tui.preflight_rows import SIGNS, TONES, rows
+from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
+from loratui.tui.preflight_rows import SIGNS, TONES, Row, probed_row, rows
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
+
+_NOT_PROBED = Row(
+    "info",
+    "One real step was not made yet.",
+    "p makes it: it loads the base and measures memory and speed at full size, which no table can know.",
+)
 
 
 class PreflightScreen(StepScreen):
@@ -31,18 +40,25 @@ class PreflightScreen(StepScreen):
         super().__init__()
         self._prepared: Prepared | None = None
         self._starting = False
+        self._rows: list[Row] = []
+        self._probed = _NOT_PROBED
+        self._probing = False
+        self._cancel = threading.Event()
 
     def body(self) -> ComposeResult:
         """What is about to start, the checks, and a verdict."""
         yield Line(id="preflight-run")
-        with VerticalScroll(id="preflight-list"):
-            yield Line(id="preflight-text")
+        yield OptionList(id="preflight-list", markup=False)
         yield Line(id="preflight-verdict")
 
     def on_mount(self) -> None:
         """Checks at once."""
         self.query_one("#preflight-list").focus()
         self.action_check_again()
+
+    def on_unmount(self) -> None:
+        """A probe that nobody waits for any more is ended."""
+        self._cancel.set()
 
     def action_check_again(self) -> None:
         """Runs the checks."""
@@ -67,29 +83,101 @@ class PreflightScreen(StepScreen):
         """Shows the list and says whether the run can start."""
         self._prepared = message.prepared
         if message.prepared is None:
-            self.line("preflight-text").say(plain(f"✖ {message.problem}", "$error"))
-            self.line("preflight-verdict").say(plain("This cannot start. esc goes back to mend it.", "$error"))
-            return
-        plan = message.prepared.plan
-        self.line("preflight-run").say(plain(plan.formula, "$muted"))
-        lines: list[Content] = []
-        for row in rows(message.prepared, self.loratui.home):
-            lines.append(plain(f"{SIGNS[row.mark]} {row.message}", TONES[row.mark]))
-            if row.remedy:
-                lines.append(plain(f"  {row.remedy}"))
-        self.line("preflight-text").say(Content("\n").join(lines))
-        self._say_verdict(message.prepared)
-        self.refresh_bindings()
+            self._rows = [Row("error", message.problem, "", "dataset")]
+        else:
+            self.line("preflight-run").say(plain(message.prepared.plan.formula, "$muted"))
+            self._rows = list(rows(message.prepared, self.loratui.home))
+        self._show()
 
     def available(self, action: str) -> bool:
-        """Nothing starts before the checks are through without an error."""
+        """Nothing starts before the checks are through without an error, or while a step is measured."""
+        ready = self._prepared is not None and not self._prepared.errors and not self._starting
         if action == "next":
-            return self._prepared is not None and not self._prepared.errors and not self._starting
+            return ready and not self._probing
+        if action == "probe":
+            return ready
+        if action == "mend":
+            row = self._chosen()
+            return row is not None and bool(row.step)
         return True
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The checks as text."""
+        found = [f"{SIGNS[row.mark]} {row.message} {row.remedy}".rstrip() for row in self._all_rows()]
+        return [(f"check {at}", words) for at, words in enumerate(found, 1)]
+
+    def action_mend(self) -> None:
+        """To the step on which the chosen finding can be mended."""
+        row = self._chosen()
+        if row is not None and row.step:
+            self.loratui.open(row.step)
+
+    def action_probe(self) -> None:
+        """Makes one real step, or ends the one that is being made."""
+        if self._probing:
+            self._cancel.set()
+            self.line("preflight-verdict").say(plain("Cancelling …", "$muted"))
+        elif self._prepared is not None and not self._prepared.errors:
+            self._probing = True
+            self._cancel = threading.Event()
+            self.line("preflight-verdict").say(plain("One real step: starting the trainer … p cancels.", "$accent"))
+            self.refresh_bindings()
+            self._probe(self._prepared, self._cancel)
+
+    @work(thread=True, exclusive=True, group="probe", description="measure one real step")
+    def _probe(self, prepared: Prepared, cancel: threading.Event) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.planning.estimate import estimate
+        from loratui.engine.planning.measured import read_all
+        from loratui.engine.runs.probe import probe
+        from loratui.tui.commands.plan import this_machine
+
+        machine, price = this_machine(), self.loratui.settings.price_per_hour or None
+        before = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
+        try:
+            probed = probe(
+                prepared,
+                self.loratui.home,
+                tell=lambda words: self.post_message(ProbeWent(words)) and None,
+                cancelled=cancel.is_set,
+            )
+        except (LoratuiError, OSError) as error:
+            remedy = getattr(error, "remedy", "")
+            self.post_message(
+                ProbeEnded(Row("error", f"One real step failed: {getattr(error, 'message', error)}", remedy, "plan"))
+            )
+            return
+        if probed is None:
+            self.post_message(ProbeEnded(_NOT_PROBED))
+            return
+        after = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
+        self.post_message(ProbeEnded(probed_row(probed, before.here, after.here, machine.vram_gib)))
+
+    def on_probe_went(self, message: ProbeWent) -> None:
+        """Says what is being done."""
+        if self._probing and not self._cancel.is_set():
+            self.line("preflight-verdict").say(plain(f"One real step: {message.words} … p cancels.", "$accent"))
+
+    def on_probe_ended(self, message: ProbeEnded) -> None:
+        """Shows what was measured, with the estimate that follows from it."""
+        self._probing = False
+        self._probed = message.row
+        self._show()
+        self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Other keys may work on this line."""
+        self.refresh_bindings()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter starts, wherever the highlight is."""
+        event.stop()
+        if self.check_action("next", ()):
+            self.action_next()
 
     def action_next(self) -> None:
         """Starts the run."""
-        if self._prepared is None or self._prepared.errors or self._starting:
+        if self._prepared is None or not self.available("next"):
             return
         self._starting = True
         self.line("preflight-verdict").say(plain("Starting …", "$accent"))
@@ -110,20 +198,53 @@ class PreflightScreen(StepScreen):
         """To the training, or what went wrong."""
         self._starting = False
         if message.run is None:
+            self.loratui.tell(message.problem, "error")
             self.line("preflight-verdict").say(plain(f"✖ {message.problem}", "$error"))
             self.refresh_bindings()
             return
         self.loratui.forget_draft()
         self.loratui.open("training", message.run.name)
 
-    def _say_verdict(self, prepared: Prepared) -> None:
-        errors = len(prepared.errors)
-        warnings = sum(finding.severity == "warning" for finding in prepared.findings)
+    def _all_rows(self) -> list[Row]:
+        return [*self._rows, self._probed] if self._prepared is not None else self._rows
+
+    def _chosen(self) -> Row | None:
+        at = self.query_one(OptionList).highlighted if self.is_mounted else None
+        found = self._all_rows()
+        return found[at] if at is not None and at < len(found) else None
+
+    def _show(self) -> None:
+        options = self.query_one(OptionList)
+        at = options.highlighted or 0
+        options.clear_options()
+        options.add_options([Option(_option(row)) for row in self._all_rows()])
+        options.highlighted = min(at, max(0, len(self._all_rows()) - 1))
+        self._say_verdict()
+        self.refresh_bindings()
+
+    def _say_verdict(self) -> None:
+        verdict = self.line("preflight-verdict")
+        if self._prepared is None:
+            verdict.say(plain("This cannot start. esc goes back to mend it.", "$error"))
+            return
+        errors = len(self._prepared.errors)
+        warnings = sum(finding.severity == "warning" for finding in self._prepared.findings)
+        probed = "" if self._probed is not _NOT_PROBED else " p measures one real step first."
         if errors:
-            words = f"{errors} error{'s' if errors > 1 else ''}: mend {'them' if errors > 1 else 'it'}, then r checks again. esc goes back."
-            self.line("preflight-verdict").say(plain(words, "bold $error"))
+            one = errors == 1
+            words = f"{errors} error{'' if one else 's'}: m mends the chosen one, then r checks again. esc goes back."
+            verdict.say(plain(words, "bold $error"))
+        elif self._probed.mark == "error":
+            verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))
         elif warnings:
-            words = f"Ready, with {warnings} warning{'s' if warnings > 1 else ''}. enter starts the training."
-            self.line("preflight-verdict").say(plain(words, "bold $warning"))
+            words = f"Ready, with {warnings} warning{'s' if warnings > 1 else ''}. enter starts the training.{probed}"
+            verdict.say(plain(words, "bold $warning"))
         else:
-            self.line("preflight-verdict").say(plain("Ready. enter starts the training.", "bold $success"))
+            verdict.say(plain(f"Ready. enter starts the training.{probed}", "bold $success"))
+
+
+def _option(row: Row) -> Content:
+    lines = [plain(f"{SIGNS[row.mark]} {row.message}", TONES[row.mark])]
+    if row.remedy:
+        lines.append(Content.assemble(plain(f"  {row.remedy}"), plain("  (m goes there)" if row.step else "", "$muted")))
+    return Content("\n").join(lines)

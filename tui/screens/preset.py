@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -12,13 +12,20 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.preflight import TRAINABLE
 from loratui.presets import Found, Preset, find_presets, schema
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import shown_value
+from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.line import Line, plain
 
+if TYPE_CHECKING:
+    from loratui.engine.planning.estimate import Machine
+    from loratui.presets.schema import Settings
+
+_TONE = {True: "$success", False: "$warning"}
 _FAMILIES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX"}
 _KEYS_FIRST = (
     "schedule.rule",
@@ -45,6 +52,7 @@ class PresetScreen(StepScreen):
     def __init__(self) -> None:
         super().__init__()
         self._found: Found = find_presets()
+        self._machine: Machine | None = None
 
     def body(self) -> ComposeResult:
         """List and explanation."""
@@ -65,12 +73,23 @@ class PresetScreen(StepScreen):
         first = next((n for n, p in enumerate(self._found.presets) if _trainable(p)), 0)
         options.highlighted = names.index(before) if before in names else first
         options.focus()
+        self.look_at_the_machine()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+    def on_machine_known(self, message: MachineKnown) -> None:
+        """Now it can be told whether a preset fits this GPU."""
+        self._machine = message.machine
+        self._explain()
+
+    def on_option_list_option_highlighted(self) -> None:
         """Explains the preset under the highlight."""
-        preset = self._found.presets[event.option_index]
-        self.query_one("#preset-text", Line).say(Content("\n").join(list(_about(preset))))
+        self._explain()
         self.query_one("#preset-about").scroll_home(animate=False)
+
+    def _explain(self) -> None:
+        at = self.query_one(OptionList).highlighted
+        if at is not None:
+            about = _about(self._found.presets[at], self._machine)
+            self.query_one("#preset-text", Line).say(Content("\n").join(list(about)))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter and click."""
@@ -84,9 +103,9 @@ class PresetScreen(StepScreen):
             self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
 
     def action_next(self) -> None:
-        """On to the pictures."""
+        """On to the base model."""
         self.keep()
-        self.loratui.open("dataset")
+        self.go_on()
 
 
 def _option(preset: Preset) -> Content:
@@ -99,7 +118,7 @@ def _trainable(preset: Preset) -> bool:
     return not TRAINABLE[preset.settings.base.family]
 
 
-def _about(preset: Preset) -> Iterator[Content]:
+def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
     settings = preset.settings
     least, most = settings.dataset.images_wanted
     best = f", best {settings.dataset.images_ideal}" if settings.dataset.images_ideal else ""
@@ -108,8 +127,13 @@ def _about(preset: Preset) -> Iterator[Content]:
     if not _trainable(preset):
         yield plain(f"! {TRAINABLE[settings.base.family]}", "$warning")
     yield Content("")
-    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {settings.base.model or 'your own, given in the next step'}")
     yield _pair("pictures", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
+    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {settings.base.model or 'your own, given in the next step'}")
+    if settings.base.model:
+        here = base_path(settings.base.model) is not None
+        yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step gets it", _TONE[here])
+    sign, words, tone = memory_words(settings, machine)
+    yield _pair("GPU", f"{sign} {words}".strip(), tone)
     yield Content("")
     yield plain("Its values, and who says so", "bold")
     for key in sorted(preset.reasons, key=_place):
@@ -133,5 +157,32 @@ def _place(key: str) -> tuple[int, str]:
     return (_KEYS_FIRST.index(key) if key in _KEYS_FIRST else len(_KEYS_FIRST), key)
 
 
-def _pair(name: str, value: str) -> Content:
-    return Content.assemble(plain(name.ljust(10), "$muted"), plain(value))
+def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
+    """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
+    from loratui.engine.planning.estimate import figures_for, vram_range
+    from loratui.engine.planning.lora_size import lora_size
+
+    size = lora_size(
+        settings.base.family,
+        settings.adapter,
+        precision=settings.output.precision,
+        text_encoder=settings.training.train_text_encoder,
+    )
+    low, high = vram_range(settings, size, figures_for(settings))
+    needs = f"needs {low:.0f} to {high:.0f} GiB of GPU memory" if high >= 2 else "needs little memory"
+    if machine is None:
+        return "", needs, ""
+    if machine.vram_gib is None:
+        if settings.base.model.startswith("embedded:"):
+            return "✔", f"{needs}; it trains on the CPU, too", "$success"
+        return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
+    has = f"{machine.gpu} has {machine.vram_gib:.0f}"
+    if machine.vram_gib >= high:
+        return "✔", f"{needs}; {has}", "$success"
+    if machine.vram_gib >= low:
+        return "✔", f"{needs}; {has}: it fits with savings, a little slower", "$success"
+    return "✖", f"{needs}; {has}: too little", "$error"
+
+
+def _pair(name: str, value: str, tone: str = "") -> Content:
+    return Content.assemble(plain(name.ljust(10), "$muted"), plain(value, tone))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from textual import work
 from textual.content import Content
 
+from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import plain
 
 STEPS: tuple[tuple[str, str], ...] = (
     ("preset", "preset"),
+    ("base", "base"),
     ("dataset", "data set"),
     ("plan", "plan"),
+    ("samples", "samples"),
     ("preflight", "preflight"),
 )
 """Screen and title of each step, in order."""
@@ -36,6 +40,19 @@ class StepScreen(LoratuiScreen[None]):
         at = [name for name, _ in STEPS].index(self.CONTEXT)
         self.keep()
         self.loratui.open(STEPS[at - 1][0] if at else "home")
+
+    def go_on(self) -> None:
+        """To the step after this one."""
+        at = [name for name, _ in STEPS].index(self.CONTEXT)
+        self.loratui.open(STEPS[at + 1][0])
+
+    @work(thread=True, exclusive=True, group="machine", description="look at the machine")
+    def look_at_the_machine(self) -> None:
+        """Has `MachineKnown` posted; a driver may take its time, so a thread asks."""
+        from loratui.engine.planning.measured import read_all
+        from loratui.tui.commands.plan import this_machine
+
+        self.post_message(MachineKnown(this_machine(), tuple(read_all())))
 
     def keep(self) -> None:
         """Puts what was typed here into the draft, whether it is complete or not."""

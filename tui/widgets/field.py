@@ -103,6 +103,8 @@ class Field(Widget):
         self.key = key
         self.label = label
         self.help = help
+        self.completes = suggester is not None
+        """Whether the field offers completions."""
         self._input = FieldInput(value, placeholder=placeholder, numeric=numeric, suggester=suggester)
 
     def compose(self) -> ComposeResult:
@@ -144,6 +146,10 @@ class Field(Widget):
     def explain(self, problem: str = "") -> None:
         """Below the input: the problem, or else the explanation."""
         self.query_one(".field-note", Line).say(plain(problem, "$error") if problem else plain(self.help))
+
+    def note(self, words: str, tone: str = "$muted") -> None:
+        """Other words below the input than the explanation."""
+        self.query_one(".field-note", Line).say(plain(words, tone))
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Passes it on under our name."""

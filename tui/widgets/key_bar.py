@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import RenderResult
@@ -11,7 +12,10 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-from loratui.tui.bindings import action_name, keys_of
+from loratui.tui.bindings import action_name, written
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
 
 _LAST = ("help", "leave")
 """These stay when others must go for want of space."""
@@ -61,13 +65,13 @@ class KeyBar(Widget):
 
     def _keys_now(self, screen: Screen[object]) -> Iterator[Shown]:
         focused = screen.focused
-        for key in keys_of(self._names_of):
+        for key in cast("LoratuiApp", self.app).keys_now(self._names_of):
             if not key.label or screen.check_action(action_name(key), ()) is not True:
                 continue
             # A field that takes letters takes the first of a key's names; then another is the one to press.
             names = [n for n in key.keys.split(",") if focused is None or not focused.check_consume_key(n, _character(n))]
             if names:
-                yield Shown(key.id, names[0], key.shown if names[0] == key.keys.split(",")[0] else names[0], key.label)
+                yield Shown(key.id, names[0], key.shown if names[0] == key.keys.split(",")[0] else written(names[0]), key.label)
 
     def render(self) -> RenderResult:
         """The keys that fit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -16,12 +16,12 @@ from loratui.tui.widgets.line import plain
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
 
-Row = tuple[str, str, str, str, str, str, str]
+Row = tuple[str, str, str, str, str, str, str, str]
 
 _AROUND = 6
 """Cells that margins and the scroll bar take."""
 
-TITLES: Row = ("run", "status", "done", "optimizer step", "loss", "time left", "made")
+TITLES: Row = ("run", "status", "done", "optimizer step", "rate", "loss", "time left", "made")
 
 
 class RunList(OptionList):
@@ -41,10 +41,10 @@ class RunList(OptionList):
         """The titles of the columns, as wide as the columns."""
         return text.columns(TITLES, self._widths) if self._widths else ""
 
-    def show(self, runs: Sequence[RunSummary], now: float) -> None:
-        """Shows the runs as they stand; the highlight stays on its run."""
-        self._widths = column_widths([run.name for run in runs], self.app.size.width)
-        lines = [(run.name, text.columns(row(run, now), self._widths)) for run in runs]
+    def show(self, runs: Sequence[RunSummary], now: float, marked: Collection[str] = (), width: int = 0) -> None:
+        """Shows the runs as they stand, in so many cells; the highlight stays on its run."""
+        self._widths = column_widths([run.name for run in runs], width or self.app.size.width)
+        lines = [(run.name, text.columns(row(run, now, run.name in marked), self._widths)) for run in runs]
         contents = [_coloured(line, run.status, self._widths[0]) for (_, line), run in zip(lines, runs, strict=True)]
         before = [name for name, _ in self._shown]
         if [name for name, _ in lines] != before:
@@ -60,7 +60,7 @@ class RunList(OptionList):
         self._shown = lines
 
 
-def row(run: RunSummary, now: float) -> Row:
+def row(run: RunSummary, now: float, marked: bool = False) -> Row:
     """The words of one run."""
     state = run.state
     status = f"{text.STATUS_SIGNS[run.status]} {run.status}"
@@ -68,20 +68,37 @@ def row(run: RunSummary, now: float) -> Row:
         status = f"{text.STATUS_SIGNS[run.status]} validating"
     share = f"{min(100, state.image_step * 100 // state.image_steps)} %" if state.image_steps else ""
     steps = f"{text.number(state.step)} / {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
-    left = ""
-    if run.status in ("running", "starting") and run.job == "train" and state.step_s and state.optimizer_steps:
-        left = text.time_left(state.step_s * max(0, state.optimizer_steps - state.step))
+    left = rate = ""
+    if trains(run) and state.step_s:
+        rate = text.rate(1 / state.step_s)
+        left = text.time_left(seconds_left(run))
     loss = text.loss(state.loss) if state.loss is not None else ""
-    return clean(run.name), status, share, steps, loss, left, text.ago(now - run.created) if run.created else ""
+    name = f"{'◆ ' if marked else ''}{clean(run.name)}"
+    return name, status, share, steps, rate, loss, left, text.ago(now - run.created) if run.created else ""
+
+
+def trains(run: RunSummary) -> bool:
+    """Whether steps are being made."""
+    return run.status in ("running", "starting") and run.job == "train"
+
+
+def seconds_left(run: RunSummary) -> float | None:
+    """Seconds to the last step; None where that is unknown."""
+    state = run.state
+    if not state.step_s or not state.optimizer_steps:
+        return None
+    return state.step_s * max(0, state.optimizer_steps - state.step)
 
 
 def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:
-    """Widths of the columns for a window of `width` cells; below 0 for columns aligned to the right."""
-    fixed = (13, -5, -14, -8, -11, -11)
-    if width < 110:
-        fixed = (13, -5, 0, -6, -11, -10)
+    """Widths of the columns for a window of `width` cells; below 0 for columns aligned to the right, 0 to leave out."""
+    fixed = (13, -5, -14, -12, -8, -11, -11)
+    if width < 120:
+        fixed = (13, -5, -14, 0, -8, -11, -11)
+    if width < 106:
+        fixed = (13, -5, 0, 0, -6, -11, -10)
     room = width - _AROUND - sum(abs(w) + 2 for w in fixed if w)
-    longest = max((len(name) for name in names), default=12)
+    longest = max((len(name) for name in names), default=12) + 2
     return (max(12, min(longest, room)), *fixed)
 
 

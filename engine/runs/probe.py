@@ -1,0 +1,208 @@
+"""One real training step before the start: a trainer process in a temporary run directory that measures and leaves no trace."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.dataset.buckets import BucketRule, assign
+from loratui.engine.dataset.ledger import build_ledger
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.planning.prepare import Prepared
+from loratui.engine.runs import durable, lock
+from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, list_runs
+from loratui.engine.runs.events import Event, read_events
+from loratui.engine.runs.logs import log_tail
+
+STEPS = 3
+"""Optimizer steps that are made: the first warms up, the others are timed."""
+
+_LOOK_EVERY_S = 0.1
+_PATIENCE_S = 5.0
+"""How long a trainer that was asked to end may take before it is killed; a step on a slow CPU does not count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What one real step took. The event `probe_finished` has the same fields."""
+
+    device: str
+    """The driver's name of the card, or `cpu`."""
+    step_s: float
+    """Seconds of one optimizer step at the largest size of the plan."""
+    image_step_s: float
+    """The same for one picture."""
+    peak_vram_gib: float | None
+    """Most GPU memory held at any moment, loading and encoding included; None without a GPU."""
+    peak_ram_gib: float
+    """Most main memory of the trainer process."""
+    load_s: float
+    """Seconds until the first step: loading, encoding the captions and the pictures of one batch."""
+
+
+@dataclass(frozen=True)
+class _Small:
+    """As much of a plan as the ledger needs."""
+
+    image_repeats: Sequence[int]
+    image_exposures: Sequence[int]
+
+
+def probe(
+    prepared: Prepared,
+    home: Path,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Probed | None:
+    """Makes real steps with the largest pictures of the plan and returns what they took; None if it was cancelled.
+
+    `tell` is given what is being done, in words. Nothing of it stays on the disk but the measurement in the person's
+    cache. Raises `LoratuiError` with the exit code of the trainer, such as `OUT_OF_MEMORY`.
+    """
+    place = home / "probes"
+    _sweep(place)
+    run = _make(prepared, place)
+    held = lock.acquire(run.lock, job="probe")
+    try:
+        return _carry_out(run, held, tell, cancelled)
+    finally:
+        held.release()
+        with contextlib.suppress(LoratuiError):
+            delete_run(run)
+        for folder in (place / "runs", place):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:
+    """Up to `count` training pictures of the bucket with the most pixels: nothing in the run needs more memory.
+
+    Where several buckets are as large, the one with the most pictures.
+    """
+    by_bucket: dict[tuple[int, int], list[ImageEntry]] = {}
+    for image in scan.training:
+        bucket = assign(image.width, image.height, rule)
+        by_bucket.setdefault((bucket.width, bucket.height), []).append(image)
+    chosen = max(by_bucket, key=lambda size: (size[0] * size[1], len(by_bucket[size])))
+    return by_bucket[chosen][:count]
+
+
+def _make(prepared: Prepared, place: Path) -> RunDirectory:
+    """The temporary run: one batch of the largest pictures, repeated for `STEPS` optimizer steps."""
+    settings = prepared.recipe.settings
+    batch = settings.training.batch_size
+    pictures = largest(prepared.scan, BucketRule.of(settings.dataset), batch)
+    repeats = math.ceil(STEPS * batch * settings.training.accumulation / len(pictures))
+    changes: dict[str, Any] = {
+        "schedule.repeats": repeats,
+        "schedule.epochs": 1,
+        "schedule.image_steps": 0,
+        "samples.before_training": False,
+    }
+    scan = dataclasses.replace(prepared.scan, images=tuple(pictures))
+    small = _Small([repeats] * len(pictures), [repeats] * len(pictures))
+    toml = prepared.recipe.with_changes(changes).to_toml()
+    return create_run(place, "probe", recipe_toml=toml, effective_toml=toml, ledger=build_ledger(settings, scan, small))
+
+
+def _carry_out(
+    run: RunDirectory, held: lock.RunLock, tell: Callable[[str], None], cancelled: Callable[[], bool]
+) -> Probed | None:
+    process = _start(run, held)
+    offset, asked_at = 0, 0.0
+    said: list[Event] = []
+    while True:
+        ended = process.poll() is not None
+        batch = read_events(run.events, offset)
+        offset = batch.offset
+        for event in batch.events:
+            said.append(event)
+            words = _words(event)
+            if words:
+                tell(words)
+        if ended:
+            break
+        if cancelled() and not asked_at:
+            asked_at = time.monotonic()
+            process.terminate()
+        if asked_at and time.monotonic() - asked_at > _PATIENCE_S:
+            process.kill()
+        time.sleep(_LOOK_EVERY_S)
+    if asked_at:
+        return None
+    return _result(run, process.returncode, said)
+
+
+def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-m", "loratui.engine.training", str(run.path), "--job", "probe"]
+    output = os.open(run.trainer_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
+            start_new_session=True,
+            umask=0o077,
+            cwd=run.path,
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        )
+    except OSError as error:
+        raise UsageError(f"The trainer could not be started: {error}.", "Check that Python and loratui are intact.") from error
+    finally:
+        os.close(output)
+
+
+def _result(run: RunDirectory, code: int, said: Sequence[Event]) -> Probed:
+    done = next((event for event in said if event.type == "probe_finished"), None)
+    if code == 0 and done is not None:
+        return Probed(**{field.name: done.get(field.name) for field in dataclasses.fields(Probed)})
+    failed = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
+    if failed is not None:
+        error = LoratuiError(str(failed.get("message") or ""), str(failed.get("remedy") or ""))
+        error.exit_code = _exit_code(failed.get("exit_code"))
+        raise error
+    if code < 0:
+        error = LoratuiError(
+            f"The trainer was killed by signal {-code}, most often for lack of main memory.",
+            "Use a machine or container with more RAM, or a smaller base.",
+        )
+        error.exit_code = ExitCode.OUT_OF_MEMORY
+        raise error
+    tail = log_tail(run.trainer_log)
+    error = LoratuiError(f"The trainer ended without a result ({code}).", tail[-1] if tail else "")
+    error.exit_code = ExitCode.CRASHED
+    raise error
+
+
+def _exit_code(value: object) -> ExitCode:
+    return ExitCode(value) if isinstance(value, int) and value in set(ExitCode) else ExitCode.CRASHED
+
+
+def _words(event: Event) -> str:
+    if event.type == "phase_changed":
+        return str(event.get("text") or event.get("phase") or "")
+    if event.type == "progress":
+        return f"{event.get('text')}: {event.get('done')} of {event.get('total')}"
+    if event.type == "step":
+        return f"step {event.get('step')} of {STEPS}"
+    return ""
+
+
+def _sweep(place: Path) -> None:
+    """Deletes what a probe left behind that was killed with its viewer; one that is alive is left alone."""
+    for run in list_runs(place):
+        with contextlib.suppress(LoratuiError):
+            delete_run(run)

@@ -1,0 +1,120 @@
+"""What is needed to report a fault: versions, terminal and last errors as text without secrets, and a crash report on disk."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from loratui.tui.terminal import clean, clean_lines
+
+_SECRETS = (
+    (re.compile(r"\b(hf|sk|ghp|gho|github_pat|glpat|xox[abp]|rpa)[_-][A-Za-z0-9_-]{8,}"), r"\1_…"),
+    (
+        re.compile(
+            r"(?i)\b(bearer|token|api[_-]?key|password|secret|passwd|authorization)(['\"]?\s*[=:]\s*['\"]?|\s+)[^\s'\",;&]{4,}"
+        ),
+        r"\1\2…",
+    ),
+    (re.compile(r"(?i)(://)[^/\s:@]+:[^/\s@]+@"), r"\1…@"),
+)
+_SECRET_NAMES = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
+_TERMINAL_VARIABLES = ("TERM", "COLORTERM", "TERM_PROGRAM", "TMUX", "STY", "SSH_TTY", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE")
+_PACKAGES = ("textual", "rich", "torch", "diffusers", "transformers", "peft", "safetensors", "Pillow")
+
+
+def scrubbed(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """`text` without tokens, passwords and the names of the home folder and the user."""
+    env = os.environ if environ is None else environ
+    for name, value in env.items():
+        if _SECRET_NAMES.search(name) and len(value) >= 6:
+            text = text.replace(value, "…")
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    home = env.get("HOME", "").rstrip("/")
+    if len(home) > 1:
+        text = re.sub(re.escape(home) + r"(?=[/\s'\":,)]|$)", "~", text)
+    return re.sub(r"/(home|Users)/[^/\s'\":,)]+", r"/\1/…", text)
+
+
+def facts(
+    size: tuple[int, int] | None = None, *, theme: str = "", environ: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
+    """Versions, machine and terminal, as pairs of name and value. Loads none of the packages that it names."""
+    from loratui.engine.machine import hardware
+
+    env = os.environ if environ is None else environ
+    found = hardware.versions(("loratui", *_PACKAGES))
+    cards = ", ".join(f"{gpu.name} {gpu.total_gib:.0f} GiB, driver {gpu.driver}" for gpu in hardware.gpus())
+    memory = hardware.ram()
+    rows = [
+        ("loratui", found.pop("loratui") or "not installed"),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"),
+        ("packages", ", ".join(f"{name} {version or '–'}" for name, version in found.items())),
+        ("GPU", cards or "none that the driver tells of"),
+        (
+            "memory",
+            f"{memory.total_gib:.0f} GiB{' (limited by the container)' if memory.limited else ''}, {hardware.allowed_cpus()} CPUs",
+        ),
+        (
+            "terminal",
+            ", ".join(f"{name}={_shown(name, env[name])}" for name in _TERMINAL_VARIABLES if name in env) or "no variables set",
+        ),
+        ("encoding", f"{sys.stdout.encoding if sys.stdout else '–'}, file names {sys.getfilesystemencoding()}"),
+    ]
+    if size:
+        rows.append(("window", f"{size[0]}×{size[1]}{f', theme {theme}' if theme else ''}"))
+    return rows
+
+
+def report(rows: Iterable[tuple[str, str]], errors: Iterable[str] = (), trace: str = "") -> str:
+    """The text to paste into a bug report, scrubbed."""
+    lines = [f"{name + ':':<10} {value}" for name, value in rows]
+    told = list(errors)
+    if told:
+        lines += ["", "last errors:", *(f"  {line}" for line in told)]
+    if trace:
+        lines += ["", trace.rstrip()]
+    return clean_lines(scrubbed("\n".join(lines)), 60_000)
+
+
+def write_crash_report(error: BaseException, home: Path, errors: Iterable[str] = ()) -> Path | None:
+    """Writes down a fault of the app itself below `home`, else in the temporary folder; None if neither takes it."""
+    import tempfile
+
+    trace = "".join(traceback.format_exception(error, limit=40))
+    try:
+        rows = facts()
+    except Exception as second:  # a report without the facts is better than none
+        rows = [("facts", f"could not be had: {second}")]
+    data = (report(rows, errors, trace) + "\n").encode("utf-8", "replace")
+    name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in (home / "reports", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError:
+            continue
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        return folder / name
+    return None
+
+
+def crash_message(error: BaseException, path: Path | None) -> str:
+    """What a person reads when the window is gone by a fault of the app."""
+    where = f"A report is in {clean(path)}; nothing in it names you or your secrets." if path else "No report could be written."
+    what = clean(scrubbed(f"{type(error).__name__}: {error}"), 300)
+    return (
+        f"loratui's window ended by a fault of its own: {what}\n{where}\n"
+        "Runs are processes of their own and go on; loratui comes back to them, and loratui --plain does without the window."
+    )
+
+
+def _shown(name: str, value: str) -> str:
+    return "set" if name in ("TMUX", "STY", "SSH_TTY") else clean(value, 40)

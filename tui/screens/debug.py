@@ -1,0 +1,66 @@
+"""Versions, terminal and last errors as text that can be pasted into a bug report, without secrets or names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+
+from loratui.tui import themes
+from loratui.tui.messages import FactsGathered
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
+
+
+class DebugScreen(ModalScreen[None]):
+    """The report; `y` copies it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "copy_report"), Binding("escape,q,f9", "dismiss")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._report = ""
+
+    def compose(self) -> ComposeResult:
+        """The text, and what to do with it."""
+        with VerticalScroll(classes="dialog wide"):
+            yield Line(plain("For a bug report", "bold $accent"))
+            yield Line(plain("Looking …", "$muted"), id="debug-text")
+            words = (
+                "y copies it. Names of your folders, tokens and passwords are left out; read it before you post it. esc closes."
+            )
+            yield Line(plain(words, "$muted"))
+
+    def on_mount(self) -> None:
+        """Asks in a thread: a driver may take its time."""
+        self._gather()
+
+    @work(thread=True, exclusive=True, group="facts", description="gather facts for a report")
+    def _gather(self) -> None:
+        from loratui.tui import crash
+
+        app = cast("LoratuiApp", self.app)
+        rows = crash.facts(tuple(app.size), theme=themes.short(app.theme))
+        self.post_message(FactsGathered(crash.report(rows, app.errors)))
+
+    def on_facts_gathered(self, message: FactsGathered) -> None:
+        """Shows the report line by line, so that no line is cut."""
+        from textual.content import Content
+
+        self._report = message.report
+        lines = [plain(clean(line)) for line in message.report.splitlines()]
+        self.query_one("#debug-text", Line).say(Content("\n").join(lines))
+
+    def action_copy_report(self) -> None:
+        """Sends the report to the clipboard."""
+        if self._report:
+            app = cast("LoratuiApp", self.app)
+            app.copy_to_clipboard(self._report)
+            app.tell("The report was sent to your clipboard; if it is not there, mark it on this screen with the mouse.")

@@ -1,0 +1,48 @@
+"""What the command palette offers: every key of the screen that works now, found by typing a part of what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from loratui.tui.bindings import Key, action_name
+from loratui.tui.screens.base import LoratuiScreen
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
+
+
+class KeyCommands(Provider):
+    """The table of keys as commands."""
+
+    async def discover(self) -> Hits:
+        """All of them, before anything is typed."""
+        for key in self._now():
+            yield DiscoveryHit(_words(key), partial(self._run, key))
+
+    async def search(self, query: str) -> Hits:
+        """Those that match."""
+        matcher = self.matcher(query)
+        for key in self._now():
+            words = _words(key)
+            score = matcher.match(words)
+            if score > 0:
+                yield Hit(score, matcher.highlight(words), partial(self._run, key))
+
+    def _now(self) -> Iterator[Key]:
+        screen = self.screen
+        if not isinstance(screen, LoratuiScreen):
+            return
+        for key in cast("LoratuiApp", self.app).keys_now(screen.CONTEXT):
+            if action_name(key) != "palette" and screen.check_action(action_name(key), ()) is True:
+                yield key
+
+    async def _run(self, key: Key) -> None:
+        await self.app.run_action(key.action, self.screen)
+
+
+def _words(key: Key) -> str:
+    return f"{key.help}  ({key.shown})"

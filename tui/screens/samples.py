@@ -1,0 +1,211 @@
+"""The step before the checks: what is drawn while it trains, and what the strength grid asks for afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+
+from loratui.presets.schema import KEYS, SchemaError, nearest
+from loratui.tui.bindings import bindings_for
+from loratui.tui.draft import Draft, shown_value
+from loratui.tui.screens.steps import StepScreen
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, plain
+
+Prompts = Literal["samples.prompts", "validation.prompts"]
+
+_NUMBERS: dict[Prompts, tuple[tuple[str, str], ...]] = {
+    "samples.prompts": (
+        ("samples.every_image_steps", "Every"),
+        ("samples.steps", "Steps"),
+        ("samples.guidance", "Guidance"),
+        ("samples.seed", "Seed"),
+    ),
+    "validation.prompts": (("validation.strengths", "Strengths"), ("validation.seeds", "Seeds")),
+}
+_TITLES: dict[Prompts, str] = {
+    "samples.prompts": "While it trains: the same prompts and seeds each time, so that you see what changes",
+    "validation.prompts": "Afterwards: the strength grid, each prompt at each strength of the LoRA",
+}
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_KNOWN = ("trigger", "class", "subject")
+
+
+class SamplesScreen(StepScreen):
+    """Two lists of prompts with what they become, and the numbers that go with them."""
+
+    CONTEXT = "samples"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("samples")]
+
+    def body(self) -> ComposeResult:
+        """Both parts, one below the other."""
+        with VerticalScroll(id="samples-form", can_focus=False):
+            for part in _TITLES:
+                yield Line(plain(_TITLES[part], "bold"), classes="samples-title")
+                yield Vertical(*self._prompt_fields(part), id=_id(part), classes="prompts")
+                for key, label in _NUMBERS[part]:
+                    numeric = KEYS[key].type in (int, float)
+                    value = self._draft_now.typed.get(key, shown_value(self._draft_now.value(key)))
+                    yield Field(key, label, KEYS[key].help, value, numeric=numeric)
+
+    def on_mount(self) -> None:
+        """Shows what the prompts become."""
+        for field in self.query(Field):
+            self._explain(field)
+        self.query(Field).first().enter()
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Takes it into the draft and shows what it becomes."""
+        event.stop()
+        self._take(event.field)
+
+    def keep(self) -> None:
+        """Everything is in the draft already."""
+
+    def available(self, action: str) -> bool:
+        """Prompts can be added and taken away where there are prompts."""
+        field = self._here()
+        if action in ("add", "drop"):
+            part = _part(field.key) if field else None
+            return part is not None and (action == "add" or len(self._texts(part)) > 1)
+        return True
+
+    def action_next(self) -> None:
+        """Down through the fields; from the last one on to the checks, if everything can be used."""
+        fields = list(self.query(Field))
+        at = next((n for n, field in enumerate(fields) if field.entered), len(fields) - 1)
+        if at < len(fields) - 1:
+            fields[at + 1].enter()
+            return
+        wrong = next((field for field in fields if self._problem(field)), None)
+        if wrong is not None:
+            wrong.enter()
+        else:
+            self.go_on()
+
+    def action_reset(self) -> None:
+        """The preset's prompts or number."""
+        field = self._here()
+        if field is None:
+            return
+        part = _part(field.key)
+        self.loratui.draft = self.loratui.draft.reset(part or field.key)
+        if part:
+            self._rebuild(part, 0)
+        else:
+            field.set(shown_value(self._draft_now.value(field.key)))
+            self._explain(field)
+
+    def action_add(self) -> None:
+        """An empty prompt below this one."""
+        self._change_list(+1)
+
+    def action_drop(self) -> None:
+        """Takes this prompt away."""
+        self._change_list(-1)
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Other keys may work here."""
+        event.stop()
+        self.refresh_bindings()
+
+    @property
+    def _draft_now(self) -> Draft:
+        return self.loratui.draft
+
+    def _here(self) -> Field | None:
+        return next((field for field in self.query(Field) if field.entered), None)
+
+    def _texts(self, part: Prompts) -> list[str]:
+        """The prompts as they stand, empty ones too."""
+        typed = self._draft_now.typed.get(part)
+        return typed.split("\n") if typed is not None else list(self._draft_now.value(part))
+
+    def _prompt_fields(self, part: Prompts) -> Iterator[Field]:
+        for at, prompt in enumerate(self._texts(part)):
+            yield Field(f"{part}.{at}", f"Prompt {at + 1}", "", prompt)
+
+    def _take(self, field: Field) -> None:
+        part = _part(field.key)
+        if part:
+            fields = [other for other in self.query(Field) if _part(other.key) == part]
+            self._keep_prompts(part, [other.text for other in fields])
+        else:
+            try:
+                self.loratui.draft = self._draft_now.with_text(field.key, field.text)
+            except SchemaError:
+                self.loratui.draft = self._draft_now.with_typed(field.key, field.text)
+        self._explain(field)
+
+    def _keep_prompts(self, part: Prompts, texts: list[str]) -> None:
+        filled = tuple(text.strip() for text in texts if text.strip())
+        draft = self._draft_now.with_values({part: filled}) if filled else self._draft_now
+        # Empty prompts are no part of a recipe, but they are there again on coming back.
+        self.loratui.draft = draft if len(filled) == len(texts) else draft.with_typed(part, "\n".join(texts))
+
+    def _change_list(self, change: Literal[-1, 1]) -> None:
+        field = self._here()
+        part = _part(field.key) if field else None
+        if field is None or part is None:
+            return
+        texts, at = self._texts(part), int(field.key.rpartition(".")[2])
+        if change > 0:
+            texts.insert(at + 1, "")
+        elif len(texts) > 1:
+            del texts[at]
+        self._keep_prompts(part, texts)
+        self._rebuild(part, min(at + max(0, change), len(texts) - 1))
+
+    def _rebuild(self, part: Prompts, at: int) -> None:
+        """Makes the fields of a list anew and goes to one of them."""
+
+        async def rebuild() -> None:
+            box = self.query_one(f"#{_id(part)}", Vertical)
+            async with box.batch():
+                await box.query(Field).remove()
+                await box.mount_all(self._prompt_fields(part))
+            fields = list(box.query(Field))
+            for field in fields:
+                self._explain(field)
+            fields[at].enter()
+
+        self.run_worker(rebuild(), group="prompts", exclusive=True)
+
+    def _problem(self, field: Field) -> str:
+        """What is wrong with a field's text; an unknown placeholder would reach the model as it stands."""
+        if _part(field.key) is None:
+            try:
+                self._draft_now.with_text(field.key, field.text)
+            except SchemaError as error:
+                return str(error)
+            return ""
+        unknown = next((name for name in _PLACEHOLDER.findall(field.text) if name not in _KNOWN), None)
+        if unknown is None:
+            return ""
+        return f"{{{unknown}}} is no placeholder{nearest(unknown, _KNOWN)}; there are {{trigger}}, {{class}} and {{subject}}"
+
+    def _explain(self, field: Field) -> None:
+        problem = self._problem(field)
+        if problem:
+            field.note(f"✖ {problem}", "$error")
+        elif _part(field.key) is None:
+            field.explain()
+        elif not field.text.strip():
+            field.note("empty: left out; f8 removes it")
+        else:
+            filled = self._draft_now.filled_in(field.text)
+            field.note(f"→ {filled}" if filled != field.text.strip() else "→ as it stands: it names neither trigger nor class")
+
+
+def _part(key: str) -> Prompts | None:
+    """The list of prompts that a field belongs to; None for a number."""
+    return next((part for part in _TITLES if key.startswith(f"{part}.")), None)
+
+
+def _id(part: Prompts) -> str:
+    return part.replace(".", "-")

@@ -1,0 +1,206 @@
+"""What a person sets for the app itself: theme, bell, title and price in `app.toml`, other keys in `keys.toml`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.tui import themes
+from loratui.tui.bindings import KEYS, Key, remapped, written
+
+FORMAT = 1
+
+_KEY_NAME = re.compile(r"(ctrl\+|alt\+|shift\+)*([a-zA-Z0-9]|f1?[0-9]|[a-z]{2,}(_[a-z]+)*)")
+_TAKEN = {"ctrl+c", "ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+s", "ctrl+q", "ctrl+z"}
+"""What a terminal takes for itself, or cannot tell from enter, tab and backspace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """The values of `app.toml`."""
+
+    theme: str = themes.short(themes.DEFAULT)
+    """dark, light, high-contrast or colour-blind."""
+    bell: bool = True
+    """Whether the terminal's bell rings when a run ends, crashes or runs out of disk."""
+    title: bool = True
+    """Whether the window's title tells the progress of the run."""
+    price_per_hour: float = 0.0
+    """Price of this machine an hour, in the person's own currency; 0: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings as read, with what could not be used."""
+
+    settings: AppSettings
+    keys: tuple[Key, ...]
+    """The table of keys with the person's own."""
+    keymap: Mapping[str, str]
+    """Id of a key -> Textual's names, for those that are the person's own."""
+    problems: tuple[str, ...]
+
+
+def config_folder() -> Path:
+    """Where `app.toml` and `keys.toml` are looked for; `LORATUI_CONFIG` names another folder."""
+    configured = os.environ.get("LORATUI_CONFIG")
+    if configured:
+        return Path(configured)
+    from platformdirs import user_config_path
+
+    return user_config_path("loratui")
+
+
+def load(folder: Path | None = None) -> Loaded:
+    """The person's settings. What cannot be used keeps its default and is told in `problems`; nothing is raised."""
+    folder = folder or config_folder()
+    if not any((folder / name).exists() for name in ("app.toml", "keys.toml")):
+        return Loaded(AppSettings(), KEYS, {}, ())
+    from loratui.presets.toml_file import located
+
+    problems: list[str] = []
+    settings = _read_app(folder / "app.toml", problems)
+    wanted = _read_keys(folder / "keys.toml", problems)
+    table, clashes = remapped(wanted)
+    path = folder / "keys.toml"
+    text = _source(path)
+    for id, words in clashes.items():
+        at = located(str(path), text, "", id)
+        problems.append(f"{at}{id}: {words}; it keeps {written(_default(id).keys.split(',')[0])}")
+    keymap = {id: names for id, names in wanted.items() if id not in clashes}
+    return Loaded(settings, table, keymap, tuple(problems))
+
+
+def save(settings: AppSettings, folder: Path | None = None) -> None:
+    """Writes `app.toml`, keeping what else stands in it. Raises `DiskError` or `UsageError`."""
+    import tomlkit
+
+    from loratui.engine.runs import durable
+
+    path = (folder or config_folder()) / "app.toml"
+    document = tomlkit.document()
+    try:
+        document = tomlkit.parse(_source(path))
+    except ValueError:
+        document.add(tomlkit.comment("Written anew: what stood here was no TOML."))
+    document["format"] = FORMAT
+    for field in dataclasses.fields(AppSettings):
+        document[field.name] = getattr(settings, field.name)
+    durable.make_directory(path.parent)
+    durable.write_file(path, tomlkit.dumps(document).encode("utf-8"))
+
+
+def _read_app(path: Path, problems: list[str]) -> AppSettings:
+    from loratui.presets.schema import nearest
+    from loratui.presets.toml_file import located
+
+    text = _source(path)
+    table = _parsed(path, text, problems)
+    known = {field.name: field for field in dataclasses.fields(AppSettings)}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        at = located(str(path), text, "", name)
+        if name == "format":
+            continue
+        if name not in known:
+            problems.append(f"{at}{name}: no such setting of the app{nearest(name, known)}")
+            continue
+        problem = _unfit(name, value, known[name].default)
+        if problem:
+            problems.append(f"{at}{name}: {problem}")
+        else:
+            values[name] = type(known[name].default)(value)
+    return AppSettings(**values)
+
+
+def _unfit(name: str, value: Any, default: Any) -> str:
+    """Why a value cannot be used; empty if it can."""
+    from loratui.presets.schema import nearest
+
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "expected true or false"
+    if isinstance(default, float):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return "" if number and math.isfinite(value) and value >= 0 else "expected a number that is not below 0"
+    if name == "theme":
+        names = [themes.short(theme.name) for theme in themes.THEMES]
+        return "" if value in names else f"there is no such theme; there are {', '.join(names)}{nearest(str(value), names)}"
+    return "" if isinstance(value, str) else "expected text in quotes"
+
+
+def _read_keys(path: Path, problems: list[str]) -> dict[str, str]:
+    """Id -> names of keys, of what can be read."""
+    from loratui.presets.schema import SchemaError, nearest
+    from loratui.presets.toml_file import located
+
+    text = _source(path)
+    wanted: dict[str, str] = {}
+    ids = {key.id for key in KEYS}
+    for id, value in _parsed(path, text, problems).items():
+        at = located(str(path), text, "", id)
+        if id == "format":
+            continue
+        if id not in ids:
+            problems.append(f"{at}{id}: no such command{nearest(id, ids)}")
+            continue
+        try:
+            wanted[id] = _key_names(value)
+        except SchemaError as error:
+            problems.append(f"{at}{id}: {error}")
+    return wanted
+
+
+def _key_names(value: Any) -> str:
+    """Textual's names for what a person wrote: `"p"`, `"?"`, `"ctrl+p, f6"` or a list of those."""
+    from textual.keys import _character_to_key
+
+    from loratui.presets.schema import SchemaError
+
+    if isinstance(value, str):
+        items = [value] if len(value) == 1 else value.split(",")
+    elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        items = value
+    else:
+        raise SchemaError('expected a key in quotes, such as "p" or "ctrl+p, f6"')
+    names = []
+    for item in (item.strip() or item for item in items):
+        name = _character_to_key(item) if len(item) == 1 else item.lower() if "+" in item else item
+        name = {"esc": "escape", "return": "enter"}.get(name, name)
+        if not _KEY_NAME.fullmatch(name):
+            raise SchemaError(f"{item!r} is no key; keys are letters, digits, f1 to f12, ctrl+letter, enter, space, tab …")
+        if name in _TAKEN:
+            raise SchemaError(f"{name} is taken by terminals themselves; choose another")
+        names.append(name)
+    return ",".join(names)
+
+
+def _source(path: Path) -> str:
+    try:
+        return path.read_bytes()[:262_144].decode("utf-8-sig", "replace")
+    except OSError:
+        return ""
+
+
+def _parsed(path: Path, text: str, problems: list[str]) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problems.append(f"{path}: is not valid TOML: {error}")
+        return {}
+    version = table.get("format", FORMAT)
+    if not isinstance(version, int) or version > FORMAT:
+        problems.append(f"{path}: has format {version}; this loratui reads up to {FORMAT}")
+        return {}
+    return table
+
+
+def _default(id: str) -> Key:
+    return next(key for key in KEYS if key.id == id)

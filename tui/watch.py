@@ -1,0 +1,76 @@
+"""What a person is told about runs wherever they are in the app: ends, crashes, numbers not finite, a disk running full. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from loratui.engine.errors import ExitCode
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.summary import RunSummary
+
+LOW_DISK_BYTES = 2_000_000_000
+"""Below this a run may fail at its next checkpoint."""
+
+Severity = Literal["information", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell, with a bell if the person may be looking away."""
+
+    words: str
+    severity: Severity
+    run: str = ""
+    """The run that it is about; empty for the machine."""
+
+
+def notices(before: Mapping[str, RunSummary], now: Iterable[RunSummary]) -> list[Notice]:
+    """What changed between two looks at the runs that is worth a word. Runs that were not seen before are no news."""
+    return [notice for run in now if (old := before.get(run.name)) and (notice := _of_run(old, run))]
+
+
+def disk_notice(free_bytes: int | None, was_low: bool, active: bool) -> tuple[Notice | None, bool]:
+    """A word when the disk runs low while a run is at work, and whether it is low; said once until it was better again."""
+    if free_bytes is None or not active:
+        return None, was_low
+    # Half as much again must be free before the warning counts as over, so that it does not come and go.
+    low = free_bytes < (LOW_DISK_BYTES * 1.5 if was_low else LOW_DISK_BYTES)
+    if not low or was_low:
+        return None, low
+    words = f"Only {free_bytes / 1e9:.1f} GB are free where the runs lie. A run that cannot write its checkpoint pauses."
+    return Notice(f"{words} Free some space.", "error"), True
+
+
+def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
+    """The title of the window: how far the shown run is, else the first that is at work, else the program."""
+    active = [run for run in runs if run.active]
+    run = next((run for run in active if run.name == shown), active[0] if active else None)
+    if run is None:
+        return "loratui"
+    state = run.state
+    if run.status == "stalled":
+        return f"stalled · {run.name} · loratui"
+    if run.job != "train" or not state.image_steps:
+        return f"{run.name} · loratui"
+    return f"{min(100, state.image_step * 100 // state.image_steps)} % · {run.name} · loratui"
+
+
+def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
+    if run.status == old.status or run.job not in (old.job, ""):
+        return None
+    what = "The strength grid of " if old.job == "validate" else ""
+    match run.status:
+        case "done":
+            return Notice(f"✔ {what}{run.name} is done.", "information", run.name)
+        case "paused" | "stopped":
+            severity: Severity = "error" if run.exit_code == ExitCode.DISK else "information"
+            return Notice(f"‖ {what}{run.name} is {run.status}. {run.reason}".rstrip(), severity, run.name)
+        case "failed" | "interrupted":
+            why = "Its numbers are no longer finite (NaN). " if run.exit_code == ExitCode.NOT_FINITE else ""
+            return Notice(f"✖ {what}{run.name} ended. {why}{run.reason} {run.advice}".rstrip(), "error", run.name)
+        case "stalled":
+            return Notice(f"! {run.name}: {run.reason}", "warning", run.name)
+    return None
