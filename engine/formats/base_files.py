@@ -19,8 +19,6 @@ from loratui.engine.formats.base_sources import missing_part
 from loratui.engine.formats.safetensors_file import Tables, read_tables
 from loratui.presets.schema import Family
 
-LATENT_CHANNELS: Mapping[Family, int] = {"sd15": 4, "sdxl": 4, "flux": 16}
-
 WEIGHTS: tuple[PartName, ...] = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
 """Parts that have weights."""
 
@@ -33,8 +31,7 @@ def identify(path: Path) -> BaseFiles:
     if not path.exists():
         raise BaseRefused("base_not_found", f"{path}: there is no such file or folder.", "Check the path.")
     if not path.is_dir():
-        with _about(path):
-            return _from_file(path, read_tables(_index_of(path) or path))
+        return identify_tables(read_file(path))
     if (path / "model_index.json").is_file():
         with _about(path):
             return _pipeline(path)
@@ -44,6 +41,21 @@ def identify(path: Path) -> BaseFiles:
             diffusers_folder.refuse_config(path)
             return _from_file(path, weights.tables, folder=path, variant=weights.variant)
     return _loose_files(path)
+
+
+def read_file(path: Path) -> Tables:
+    """The tensors of a .safetensors file, with those of its sister shards where it is one of several.
+
+    Raises `BaseRefused` for anything else.
+    """
+    with _about(path):
+        return read_tables(_index_of(path) or path)
+
+
+def identify_tables(tables: Tables) -> BaseFiles:
+    """As `identify`, from what `read_file` read."""
+    with _about(tables.path):
+        return _from_file(tables.path, tables)
 
 
 def part_file(path: Path, family: Family, part: PartName, config: Path) -> PartFile:
@@ -74,16 +86,20 @@ def with_parts(base: BaseFiles, parts: Mapping[PartName, PartFile]) -> BaseFiles
     return dataclasses.replace(base, parts={**base.parts, **parts}, missing=left)
 
 
-def fits(found: FoundPart, family: Family, part: PartName, config: Path) -> bool:
+def fits(found: FoundPart, family: Family, part: str, config: Path) -> bool:
     """Whether what a file holds can be this part of a base of `family` with these configurations."""
+    return found.can_encode and fits_role(found.role, found.width, family, part, text_widths(config).get(part, 0))
+
+
+def fits_role(role: str, width: int, family: str, part: str, text_width: int) -> bool:
+    """As `fits`, from the few numbers that decide it; `text_width` is that of the encoder wanted."""
     if part == "vae":
-        return found.role == "vae" and found.width == LATENT_CHANNELS[family] and found.can_encode
+        return role == "vae" and width == (16 if family == "flux" else 4)
     if part == "text_encoder":
-        return found.role == "clip" and found.width == text_widths(config).get(part)
+        return role == "clip" and width == text_width
     if part == "text_encoder_2":
-        roles = ("t5",) if family == "flux" else ("clip", "open_clip")
-        return found.role in roles and found.width == text_widths(config).get(part)
-    return found.role == {"unet": "unet", "transformer": "flux"}.get(part)
+        return role in (("t5",) if family == "flux" else ("clip", "open_clip")) and width == text_width
+    return role == {"unet": "unet", "transformer": "flux"}.get(part)
 
 
 ROLE_TITLES: Mapping[str, str] = {

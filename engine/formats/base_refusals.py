@@ -105,6 +105,8 @@ def _all_eight(tensors: Tensors) -> bool:
 
 def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
     """The reason why a file without a denoiser of ours is no base."""
+    if not tensors:
+        return BaseRefused("base_unknown", "it holds no tensors at all.", OTHER_BASE)
     for pattern, title in OTHER_MODELS:
         if any(re.search(pattern, key) for key in tensors):
             return BaseRefused("base_other_family", f"this is {title}, which cannot be trained here.", OTHER_BASE)

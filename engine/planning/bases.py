@@ -1,12 +1,66 @@
-"""Where a base model lies on this machine."""
+"""Where base models lie on this machine: the one that a recipe names, whole with its parts, and all that can be found."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.formats.base_files import fits_role, identify, part_file, with_parts
+from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
+from loratui.engine.formats.base_shapes import text_widths
+from loratui.engine.machine import hub_cache
+from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
 from loratui.presets import SHIPPED
+from loratui.presets.schema import Base, Family
+
+NAMED_PARTS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2", "vae")
+"""Parts that a recipe can name: `base.text_encoder` and so on."""
+
+LISTED_PROBLEMS = frozenset(
+    {
+        "base_inpainting", "base_instruct", "base_control", "base_schnell", "base_distilled", "base_refiner", "base_quantised",
+        "base_other_family", "base_other_schedule", "base_other_shape", "base_pickle", "base_unreadable", "base_damaged",
+        "base_incomplete",
+    }
+)  # fmt: skip
+"""Reasons for which a model is listed although it cannot be used: somebody would look for it."""
+
+KIND_FOLDERS = frozenset(
+    {
+        "unet", "diffusion_models", "checkpoints", "stable-diffusion", "transformer", "transformers", "main", "flux", "sdxl",
+        "sd-1", "sd15", "vae", "clip", "text_encoder", "text_encoders",
+    }
+)  # fmt: skip
+"""Folders in which ComfyUI, Forge, Automatic1111, InvokeAI and kohya's tools keep one kind of file, beside those of other kinds."""
+
+_NEAR_DEPTH = 2
+
+
+@dataclass(frozen=True)
+class FoundBase:
+    """A base model on this machine, or one that cannot be used, with the reason."""
+
+    model: str
+    """What `base.model` is set to for it: `embedded:NAME`, a hub id, or a path."""
+    where: str
+    """`embedded`, `hub` or `folder`."""
+    path: Path
+    family: Family | None
+    title: str
+    prediction: str | None
+    bytes: int
+    missing: tuple[str, ...]
+    """Parts that are neither in it nor anywhere else on this machine, by their names in `base_parts`."""
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether training can start from it as it is."""
+        return not self.problem and not self.missing
 
 
 def base_path(model: str) -> Path | None:
@@ -14,20 +68,205 @@ def base_path(model: str) -> Path | None:
     if model.startswith("embedded:"):
         path = SHIPPED / "bases" / model.removeprefix("embedded:")
         return path if (path / "model_index.json").is_file() else None
+    if not model:
+        return None
     path = Path(model).expanduser()
-    return path if path.exists() else _hub_snapshot(model)
-
-
-def _hub_snapshot(model: str) -> Path | None:
-    """The folder of `owner/name` in the cache of huggingface_hub."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+    if path.exists():
+        return path
+    named = hub_cache.parse_id(model)
+    folder = hub_cache.snapshot(named.repo) if named else None
+    if named is None or folder is None:
         return None
-    home = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser())
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    folder = cache / f"models--{model.replace('/', '--')}"
+    if named.file:
+        return folder / named.file if (folder / named.file).is_file() else None
+    # A snapshot also comes about when another tool fetched a single small file of it.
+    return folder if (folder / "model_index.json").is_file() or any(folder.glob("*.safetensors")) else None
+
+
+def find_base(base: Base, roots: Sequence[Path] | None = None, *, memory: Memory | None = None) -> BaseFiles:
+    """The base that a recipe names, with the parts that it names, and FLUX's parts found beside it or in `roots`.
+
+    `roots` defaults to the usual places. What could not be found is in `missing`. Nothing is fetched.
+    Raises `BaseRefused` for a model or part that is not there or cannot be used.
+    """
+    if not base.model:
+        raise BaseRefused("base_missing", "No base model is chosen.", "Name one with --base; loratui bases lists what is here.")
+    path = base_path(base.model)
+    if path is None:
+        raise _not_found(base.model)
+    found = identify(path)
+    found = with_parts(found, {part: _named_part(base, part, found) for part in NAMED_PARTS if getattr(base, part)})
+    if found.missing:
+        found = with_parts(found, dict(_parts_nearby(found, usual_roots() if roots is None else roots, memory)))
+    return found
+
+
+def part_settings(found: BaseFiles) -> Mapping[str, str]:
+    """`base.text_encoder` and its like for the parts of a base that lie in places of their own, to be kept in a recipe."""
+    return {f"base.{part}": str(found.parts[part].path) for part in NAMED_PARTS
+            if part in found.parts and found.layout != "diffusers" and found.parts[part].path != found.denoiser.path}  # fmt: skip
+
+
+def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = None) -> tuple[list[FoundBase], bool]:
+    """Every base on this machine: embedded, in the hub's cache, and below `roots` (the usual places), and whether the
+    walk was cut short. Reads headers only; `memory_file` keeps what was read for the next time.
+    """
+    memory = Memory.load(memory_file or default_memory())
+    hub = {repo: walk([folder], memory=memory) for repo, folder in hub_cache.snapshots()}
+    here = walk(usual_roots() if roots is None else roots, depth=DEPTH, memory=memory)
+    everything = Walk(
+        [s for w in (*hub.values(), here) for s in w.seen], [t for w in (*hub.values(), here) for t in w.tokenizers]
+    )
+    bases = list(_embedded(memory))
+    for repo, inside in hub.items():
+        bases += _of_repository(repo, inside, everything)
+    known = {base.path for base in bases}
+    bases += [
+        _found(seen, seen.path, "folder", everything) for seen in here.seen if Path(seen.path) not in known and _listed(seen)
+    ]
+    memory.save(memory_file or default_memory())
+    unique = {(base.path, base.model): base for base in bases}
+    return sorted(unique.values(), key=_usable_first), here.cut
+
+
+def default_memory() -> Path:
+    """The file in which `discover` keeps what it read."""
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(caches).expanduser() / "loratui" / "bases.json"
+
+
+def _not_found(model: str) -> BaseRefused:
+    if hub_cache.parse_id(model) and not model.startswith(("/", ".", "~")):
+        remedy = f"If it is on the hub, fetch it with: loratui download {model}. loratui bases lists what is here."
+    else:
+        remedy = "Check the path; loratui bases lists what is here, and embedded:sd15 is always there."
+    return BaseRefused("base_not_found", f"{model}: there is no such base model on this machine.", remedy)
+
+
+def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
+    text = getattr(base, part)
+    path = base_path(text)
+    if path is None:
+        raise BaseRefused("base_part_not_found", f"{text}: there is no such file or folder.", f"Check base.{part}.")
+    if part not in (m.part for m in found.missing) and part not in found.parts:
+        raise BaseRefused("base_part_wrong", f"base.{part}: {FAMILY_TITLES[found.family]} has no such part.", "Leave it empty.")
+    return part_file(path, found.family, part, found.config)
+
+
+def _parts_nearby(found: BaseFiles, roots: Sequence[Path], memory: Memory | None) -> Iterator[tuple[PartName, PartFile]]:
+    """The missing parts, from the nearest place that has them. A VAE of SD1.5 and one of SDXL look alike and are not taken."""
+    wanted = [m.part for m in found.missing if found.family == "flux" or m.part != "vae"]
+    remembered = memory if memory is not None else Memory.load(default_memory())
+    for place, depth in _places(found.path, roots):
+        if not wanted:
+            break
+        inside = walk([place], depth=depth, memory=remembered)
+        for part in list(wanted):
+            taken = _tokenizer(inside) if part == "tokenizer_2" else _best(inside.seen, found, part)
+            if taken is not None:
+                wanted.remove(part)
+                yield part, taken
+    if memory is None:
+        remembered.save(default_memory())
+
+
+def _places(path: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, int]]:
+    """Where parts are looked for, nearest first: beside the model, in the program's folders, in the roots and the hub's cache."""
+    near = path if path.is_dir() else path.parent
+    yield near, _NEAR_DEPTH
+    models = next((f.parent for f in [*list(near.parents)[2::-1], near] if f.name.lower() in KIND_FOLDERS), None)
+    if models is not None:
+        yield models, _NEAR_DEPTH + 1
+        if models.name.lower() == "models":
+            yield models.parent, _NEAR_DEPTH + 1
+    for root in roots:
+        yield root, DEPTH
+    for _, folder in hub_cache.snapshots():
+        yield folder, _NEAR_DEPTH
+
+
+def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | None:
+    """The file that holds a part in the widest number format; of equals the first by path."""
+    width = text_widths(found.config).get(part, 0)
+    ranks = {"fp32": 0, "bf16": 1, "fp16": 1, "fp8_e4m3": 2, "fp8_e5m2": 3}
+    fitting = []
+    for one in seen:
+        for held in one.held:
+            if fits_role(held.role, held.width, found.family, part, width) and held.can_encode and held.dtype in ranks:
+                fitting.append((held.fp8 == "scaled", ranks[held.dtype], bool(one.family), one.path))
+    for *_, path in sorted(fitting):
+        try:
+            return part_file(Path(path), found.family, part, found.config)
+        except BaseRefused:
+            continue
+    return None
+
+
+def _tokenizer(inside: Walk) -> PartFile | None:
+    """T5's tokenizer: by what it holds, since every tokenizer's file is named alike."""
+    return next((PartFile(folder) for folder in inside.tokenizers if is_t5_tokenizer(folder)), None)
+
+
+def is_t5_tokenizer(folder: Path) -> bool:
+    """Whether `tokenizer.json` is T5's: a unigram model whose first entries are pad and end."""
     try:
-        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-    snapshot = folder / "snapshots" / commit
-    return snapshot if commit and (snapshot / "model_index.json").exists() else None
+        model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+        return model["type"] == "Unigram" and [entry[0] for entry in model["vocab"][:2]] == ["<pad>", "</s>"]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return False
+
+
+def _embedded(memory: Memory) -> Iterator[FoundBase]:
+    for index in sorted((SHIPPED / "bases").glob("*/model_index.json")):
+        seen = memory.look(index.parent)
+        yield _found(seen, f"embedded:{index.parent.name}", "embedded", Walk())
+
+
+def _of_repository(repo: str, inside: Walk, everything: Walk) -> Iterator[FoundBase]:
+    """A repository as one base where it is a diffusers folder or holds one model; else its files, each for itself."""
+    whole = [seen for seen in inside.seen if _listed(seen)]
+    folder = hub_cache.snapshot(repo)
+    for seen in whole:
+        place = Path(seen.path)
+        alone = len(whole) == 1 or place == folder
+        name = repo if alone or folder is None else f"{repo}/{place.relative_to(folder)}"
+        yield _found(seen, name, "hub", everything)
+
+
+def _listed(seen: Seen) -> bool:
+    return bool(seen.family) or seen.code in LISTED_PROBLEMS
+
+
+def _found(seen: Seen, model: str, where: str, everything: Walk) -> FoundBase:
+    family: Family | None = seen.family or None  # type: ignore[assignment]  # written by the memory from a Family
+    return FoundBase(
+        model,
+        where,
+        Path(seen.path),
+        family,
+        seen.title,
+        seen.prediction,
+        seen.bytes,
+        tuple(_still_missing(seen, everything)),
+        seen.problem,
+        seen.remedy,
+    )
+
+
+def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
+    widths = {"text_encoder": 768, "text_encoder_2": 4096 if seen.family == "flux" else 1280}
+    for part in seen.missing:
+        if part == "tokenizer_2":
+            there = any(is_t5_tokenizer(folder) for folder in everything.tokenizers)
+        else:
+            there = (seen.family == "flux" or part != "vae") and any(
+                fits_role(held.role, held.width, seen.family, part, widths.get(part, 0)) and held.can_encode
+                for other in everything.seen
+                for held in other.held
+            )
+        if not there:
+            yield part
+
+
+def _usable_first(base: FoundBase) -> tuple[int, bool, str]:
+    return ({"folder": 0, "hub": 1, "embedded": 2}[base.where] if base.usable else 3, bool(base.problem), str(base.model))

@@ -1,0 +1,240 @@
+"""Looks through folders for model files: a bounded walk that reads headers and remembers them by size and time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.formats.base_files import identify, identify_tables, read_file
+from loratui.engine.formats.base_keys import find_parts
+from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
+
+DEPTH = 7
+"""Levels below a root that are looked at."""
+MOST_ENTRIES = 200_000
+"""Files and folders that one walk looks at,"""
+MOST_SECONDS = 20.0
+"""and how long it takes at most; a walk that was cut says so."""
+
+SMALLEST_PICKLE = 100_000_000
+"""Smaller .ckpt, .pt and .gguf files are no base models and are passed over."""
+
+_FORMAT = 1
+_PASSED_OVER = frozenset(
+    {
+        "node_modules", "site-packages", "dist-packages", "__pycache__", "proc", "sys", "dev", "venv", "env", "conda",
+        "miniconda3", "anaconda3", "outputs", "output", "datasets", "runs", "snap", "lost+found",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Held:
+    """One part inside a file, as far as choosing among files needs it."""
+
+    role: str
+    width: int
+    dtype: str
+    fp8: str
+    can_encode: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a file or folder turned out to be."""
+
+    path: str
+    family: str = ""
+    """Of a base model; empty for all else."""
+    layout: str = ""
+    title: str = ""
+    prediction: str | None = None
+    bytes: int = 0
+    missing: tuple[str, ...] = ()
+    """Parts, by their names, that a base does not bring along."""
+    held: tuple[Held, ...] = ()
+    code: str = ""
+    """Why it is no base that can be used; empty for one that can."""
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class Walk:
+    """What a walk found. `cut` says that a limit ended it early."""
+
+    seen: list[Seen] = field(default_factory=list)
+    tokenizers: list[Path] = field(default_factory=list)
+    """Folders with a `tokenizer.json`."""
+    cut: bool = False
+
+
+def usual_roots(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Where people keep models on a rented box: the volume, the home folder, and where images put ComfyUI and its like."""
+    env = os.environ if environ is None else environ
+    named = [env.get(name, "") for name in ("COMFYUI_PATH", "COMFYUI_MODEL_PATH", "INVOKEAI_ROOT")]
+    home = env.get("HOME", "")
+    fixed = ["/workspace", "/runpod-volume", "/notebooks", "/ComfyUI", "/comfyui", "/opt/ComfyUI", "/stable-diffusion-webui",
+             "/opt/stable-diffusion-webui", "/models", "/data/models", "/mnt/models", "/kaggle/input"]  # fmt: skip
+    return tuple(dict.fromkeys(Path(place) for place in [*named, *fixed, home] if place))
+
+
+def walk(roots: Sequence[Path], *, depth: int = DEPTH, memory: Memory | None = None) -> Walk:
+    """Every model file and diffusers folder below `roots`, each once, in a stable order; links are followed once."""
+    found, budget = Walk(), _Budget(MOST_ENTRIES, time.monotonic() + MOST_SECONDS)
+    remembered = memory if memory is not None else Memory({})
+    visited: set[tuple[int, int]] = set()
+    for root in roots:
+        _walk(root, depth, found, budget, remembered, visited)
+    found.cut = budget.spent
+    return found
+
+
+@dataclass
+class _Budget:
+    entries: int
+    until: float
+    spent: bool = False
+
+    def take(self, count: int) -> bool:
+        """Whether the walk may go on after so many entries more."""
+        self.entries -= count
+        self.spent = self.spent or self.entries < 0 or time.monotonic() > self.until
+        return not self.spent
+
+
+def _walk(folder: Path, depth: int, found: Walk, budget: _Budget, memory: Memory, visited: set[tuple[int, int]]) -> None:
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError:
+        return  # gone, or not ours to read
+    if not budget.take(len(entries) + 1):
+        return
+    names = {entry.name for entry in entries}
+    if "tokenizer.json" in names:
+        found.tokenizers.append(folder)
+    if "model_index.json" in names:
+        found.seen.append(memory.look(folder))
+        found.tokenizers += [folder / n for n in ("tokenizer_2",) if (folder / n / "tokenizer.json").is_file()]
+        return
+    for entry in entries:
+        if budget.spent:
+            return
+        if entry.name.endswith((".safetensors", ".ckpt", ".gguf")) and not _is_folder(entry):
+            if _worth_a_look(entry):
+                found.seen.append(memory.look(Path(entry.path)))
+        elif depth > 0 and not entry.name.startswith(".") and entry.name not in _PASSED_OVER and _is_folder(entry):
+            _walk(Path(entry.path), depth - 1, found, budget, memory, visited)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _worth_a_look(entry: os.DirEntry[str]) -> bool:
+    """Shards after the first are part of one model; small pickles are something else."""
+    try:
+        size = entry.stat().st_size
+    except OSError:
+        return False
+    return entry.name.endswith(".safetensors") or size >= SMALLEST_PICKLE
+
+
+class Memory:
+    """What files turned out to be, by path, size and time of change, kept in a file between walks."""
+
+    def __init__(self, table: Mapping[str, Any]) -> None:
+        self._table = dict(table)
+        self._used: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, file: Path) -> Memory:
+        """The memory in a file; an empty one where it cannot be read."""
+        try:
+            table = json.loads(file.read_text(encoding="utf-8"))
+            good = isinstance(table, dict) and table.get("format") == _FORMAT and isinstance(table.get("seen"), dict)
+            return cls(table["seen"] if good else {})
+        except (OSError, ValueError, RecursionError):
+            return cls({})
+
+    def save(self, file: Path) -> None:
+        """Keeps what was used; a disk that refuses costs only time."""
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept = {path: value for path, value in self._table.items() if Path(path).exists()}
+            handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bases-")
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                json.dump({"format": _FORMAT, "seen": {**kept, **self._used}}, out)
+            Path(name).replace(file)
+
+    def look(self, path: Path) -> Seen:
+        """What `path` is, from the memory where it has not changed."""
+        stamp = _stamp(path)
+        known = self._table.get(str(path))
+        if isinstance(known, dict) and known.get("stamp") == stamp:
+            with contextlib.suppress(KeyError, TypeError):
+                return self._keep(path, stamp, _from_json(known["is"]))
+        return self._keep(path, stamp, look_at(path))
+
+    def _keep(self, path: Path, stamp: list[int], seen: Seen) -> Seen:
+        self._used[str(path)] = {"stamp": stamp, "is": asdict(seen)}
+        return seen
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of change; for a folder those of all files in it and in its folders."""
+    files = [path] if not path.is_dir() else [*path.glob("*.json"), *path.glob("*/*")]
+    size, changed = len(files), 0
+    for file in files:
+        with contextlib.suppress(OSError):
+            status = file.stat()
+            size, changed = size + status.st_size, max(changed, status.st_mtime_ns)
+    return [size, changed]
+
+
+def _from_json(value: Mapping[str, Any]) -> Seen:
+    held = tuple(Held(**one) for one in value["held"])
+    return Seen(**{**value, "held": held, "missing": tuple(value["missing"])})
+
+
+def look_at(path: Path) -> Seen:
+    """Reads the headers of a file or folder."""
+    held: tuple[Held, ...] = ()
+    try:
+        if path.is_dir():
+            return _summary(identify(path), held)
+        tables = read_file(path)
+        held = tuple(Held(p.role, p.width, p.dtype, p.fp8, p.can_encode) for p in find_parts(tables.tensors))
+        return _summary(identify_tables(tables), held)
+    except BaseRefused as error:
+        return Seen(str(path), held=held, code=error.code, problem=error.message, remedy=error.remedy, bytes=_bytes(path))
+    except (LoratuiError, OSError) as error:
+        return Seen(str(path), code="base_unreadable", problem=str(error), bytes=_bytes(path))
+
+
+def _summary(base: BaseFiles, held: tuple[Held, ...]) -> Seen:
+    missing = tuple(m.part for m in base.missing)
+    return Seen(str(base.path), base.family, base.layout, base.title, base.prediction, base.bytes, missing, held)
+
+
+def _bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
