@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -45,17 +45,22 @@ class Unpacked:
     """(name in the zip, why it was not unpacked), the name as it stands there."""
 
     def findings(self) -> Iterator[Finding]:
-        """What was not unpacked: a warning for each entry that may be missed, one note for all else."""
-        others = []
-        for name, reason in self.left_out:
-            if not file_kinds.is_missed(reason):
-                others.append(name)
-            else:
-                remedy = "Pack the pictures themselves, without links or passwords."
-                yield Finding("zip_left_out", "warning", f"{name} in the zip {reason}.", "It is not unpacked.", remedy, (name,))
-        if others:
-            message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
-            yield Finding("zip_ignored", "info", message, "", "", tuple(others))
+        """What was not unpacked: see `findings`."""
+        return findings(self.left_out)
+
+
+def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """What of a zip was not unpacked: a warning for each entry that may be missed, one note for all else."""
+    others = []
+    for name, reason in left_out:
+        if file_kinds.is_missed(reason):
+            remedy = "Pack the pictures themselves, without links or passwords."
+            yield Finding("zip_left_out", "warning", f"{name} in the zip {reason}.", "It is not unpacked.", remedy, (name,))
+        else:
+            others.append(name)
+    if others:
+        message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
+        yield Finding("zip_ignored", "info", message, "", "", tuple(others))
 
 
 def is_archive(path: Path) -> bool:

@@ -14,22 +14,24 @@ if TYPE_CHECKING:
 
 
 class FaceDetector(Protocol):
-    """Finds faces. None comes with loratui: without one, the checks of faces say that they were not made."""
+    """Finds faces; `yunet` has one. Without any, the checks of faces say that they were not made."""
 
     def detect(self, picture: Image) -> Sequence[Face]:
         """The faces in an upright RGB picture, in any order."""
 
 
 def load_detector(name: str) -> FaceDetector | None:
-    """The detector that `module:factory` makes; None for an empty name.
+    """The detector that `module:factory` or `module:factory:argument` makes; None for an empty name.
 
-    Raises `UsageError` if there is no such factory.
+    Raises `UsageError` if there is no such factory, or if it fails.
     """
     if not name:
         return None
-    module, _, factory = name.partition(":")
+    module, _, rest = name.partition(":")
+    factory, _, argument = rest.partition(":")
     try:
-        made: FaceDetector = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, ValueError) as error:
+        make = getattr(importlib.import_module(module), factory)
+        made: FaceDetector = make(argument) if argument else make()
+    except Exception as error:  # whatever a factory throws, OpenCV's own errors among it
         raise UsageError(f"{name}: this face detector cannot be loaded: {error}.", "Leave it out.") from error
     return made

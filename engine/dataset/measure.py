@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loratui.engine.dataset import pictures
 from loratui.engine.dataset.faces import FaceDetector
-from loratui.engine.dataset.facts import WHOLE, Box, PictureFacts
+from loratui.engine.dataset.facts import WHOLE, Box, Face, PictureFacts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,8 +94,16 @@ def _facts(picture: Image, transparent: float, profile: str, blockiness: float, 
         background=_plain_background(pixels),
         transparent=round(transparent, 4),
         profile=profile,
-        faces=None if detector is None else tuple(detector.detect(picture)),
+        faces=_faces(picture, detector),
     )
+
+
+def _faces(picture: Image, detector: FaceDetector | None) -> tuple[Face, ...] | None:
+    """The faces, or None where no detector could look: a detector's fault is not the picture's."""
+    try:
+        return None if detector is None else tuple(detector.detect(picture))
+    except Exception:  # detectors throw the errors of the libraries that they run on
+        return None
 
 
 def blur_effect(luma: Plane) -> float:

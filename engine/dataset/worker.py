@@ -11,6 +11,10 @@ from typing import Any
 
 from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.errors import UsageError
+
+_GIVES_WAY = 10
+"""Added to the worker's niceness: it takes every core, and the screen beside it must still answer keys."""
 
 
 def main() -> int:
@@ -23,7 +27,12 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from loratui.engine.dataset.measure import measure_picture
 
+    try:
+        os.nice(_GIVES_WAY)
     detector = load_detector(args.detector)
+    except UsageError as error:  # the pictures are measured all the same, and the checks of faces say that they were not made
+        print(error, file=sys.stderr)
+        detector = None
     answers = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)  # what a decoder prints must not stand between the answers
     for line in sys.stdin:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.dataset import archives
+from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.preflight import Finding, check
@@ -40,7 +41,8 @@ def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0, proces
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
     plan = make_plan(named, found, processes=processes)
-    return Prepared(named, found, plan, tuple(check(named, found, plan, home)))
+    findings = (*check(named, found, plan, home), *archives.findings(archives.left_out_of(found.root)))
+    return Prepared(named, found, plan, tuple(worst_first(findings)))
 
 
 def _unpacked(recipe: Recipe, home: Path) -> Recipe:

@@ -28,3 +28,18 @@ def crashes_on_a_colour() -> _OnAColour:
 def hangs_on_a_colour() -> _OnAColour:
     """A detector that does not return from such a picture."""
     return _OnAColour(crash=False)
+
+
+def fails_to_begin() -> object:
+    """A detector whose weights are damaged."""
+    raise RuntimeError("the network cannot be read")
+
+
+class _Fails:
+    def detect(self, picture: Any) -> list[object]:
+        raise RuntimeError("the network does not fit the picture")
+
+
+def fails() -> _Fails:
+    """A detector that fails at every picture."""
+    return _Fails()

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import say
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
     parser.add_argument("--deep", action="store_true", help="decode and measure every picture, in all cores")
+    parser.add_argument(
+        "--faces", action="store_true", help="also look for faces; downloads the detector (230 KB, MIT) if it is not here"
+    )
     common.add_output_arguments(parser)
 
 
@@ -71,9 +74,10 @@ def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tupl
         folder,
         settings,
         preset=args.preset or "",
-        deep=args.deep,
+        deep=args.deep or args.faces,
+        detector=_detector(download=args.faces),
         tokenizer=counter_for(base, long=settings.base.family == "flux"),
-        progress=Progress() if args.deep else None,
+        progress=Progress() if args.deep or args.faces else None,
     )
     found = replace(found, findings=tuple(worst_first((*found.findings, *of_the_zip))))
     plan = _plan(found)
@@ -82,6 +86,22 @@ def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tupl
     else:
         sys.stdout.write("\n".join(clean(line) for line in as_text(found, plan, given)) + "\n")
     return int(exit_code(found.findings))
+
+
+def _detector(*, download: bool) -> str:
+    """The face detector if it is here, or can be brought here; why it is not is said on stderr where it was asked for."""
+    from loratui.engine.dataset import yunet
+    from loratui.engine.runs.directory import loratui_home
+
+    try:
+        home = loratui_home()
+        if download:
+            yunet.fetch_weights(home)
+        return yunet.detector_name(home)
+    except LoratuiError as error:
+        if download:
+            say(sys.stderr, f"Faces are not looked for: {error}")
+        return ""
 
 
 def _plan(found: Inspection) -> Plan | None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.ledger import build_ledger
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of, scan
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of, scan, without
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning.order import OrderEntry, epoch_batches
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, read_recipe
@@ -144,6 +144,29 @@ def test_regularisation_doubles_an_epoch(tmp_path: Path, regularisation: int, pr
     assert plan.image_steps == 2 * alone.image_steps
     assert plan.exposures_per_image == alone.exposures_per_image
     assert "× 2 with regularisation" in plan.formula
+
+
+def test_the_cost_of_regularisation_is_counted_in_steps(tmp_path: Path) -> None:
+    """Pictures of other shapes make short batches of their own, so that the cost is more than a doubling."""
+    for at in range(5):
+        picture(tmp_path / f"{at}.png")
+    for at in range(30):
+        picture(tmp_path / "reg" / f"{at:02}.png", (128, 64))
+    alone = make_plan(build_recipe("demo", batch_size=2, sets=("repeats=3",)), scan_without(tmp_path, "reg"))
+    plan = make_plan(build_recipe("demo", batch_size=2, sets=("repeats=3",)), scan(tmp_path))
+    assert plan.regularisation_optimizer_steps == plan.optimizer_steps - alone.optimizer_steps > 0
+    assert plan.regularisation_image_steps == alone.image_steps
+    assert (plan.regularisation_unused, plan.prior_weight) == (15, 1.0)
+    advice = {w.code: w.message for w in plan.warnings}
+    assert f"{plan.regularisation_optimizer_steps} of the {plan.optimizer_steps} optimizer steps" in advice["regularisation_doubles"]
+    assert "15 of the 30" in advice["regularisation_unused"]
+    weightless = make_plan(build_recipe("demo", sets=("prior_weight=0",)), scan(tmp_path))
+    assert "regularisation_weightless" in {w.code for w in weightless.warnings}
+
+
+def scan_without(folder: Path, child: str) -> DatasetScan:
+    found = scan(folder)
+    return without(found, {i.relative: "is not wanted" for i in found.images if i.relative.startswith(f"{child}/")})
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(0, 400))
