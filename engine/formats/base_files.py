@@ -16,7 +16,7 @@ from loratui.engine.formats.base_parts import MissingPart as MissingPart
 from loratui.engine.formats.base_parts import Source as Source
 from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, text_widths
 from loratui.engine.formats.base_sources import missing_part
-from loratui.engine.formats.safetensors_file import Tables, read_tables
+from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, read_tables
 from loratui.presets.schema import Family
 
 WEIGHTS: tuple[PartName, ...] = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
@@ -32,7 +32,7 @@ def identify(path: Path) -> BaseFiles:
         raise BaseRefused("base_not_found", f"{path}: there is no such file or folder.", "Check the path.")
     if not path.is_dir():
         return identify_tables(read_file(path))
-    if (path / "model_index.json").is_file():
+    if any((path / name).exists() for name in ("model_index.json", "unet", "transformer")):
         with _about(path):
             return _pipeline(path)
     with _about(path):
@@ -121,7 +121,8 @@ def _about(path: Path) -> Iterator[None]:
         named = error.message if error.message.startswith(str(path)) else f"{path}: {error.message}"
         raise BaseRefused(error.code, named, error.remedy) from None
     except UsageError as error:
-        raise BaseRefused("base_unreadable", error.message, error.remedy) from None
+        code = "base_format" if isinstance(error, NotSafetensors) else "base_unreadable"
+        raise BaseRefused(code, error.message, error.remedy) from None
 
 
 def _index_of(path: Path) -> Path | None:

@@ -61,7 +61,7 @@ def read_weights(folder: Path) -> FolderWeights | None:
     pickles = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLES]
     if pickles:
         message = f"{pickles[0]}: a {pickles[0].suffix} file can run code when it is opened, so it is not read."
-        raise BaseRefused("base_pickle", message, "Get the same model with .safetensors files.")
+        raise BaseRefused("base_format", message, "Get the same model with .safetensors files.")
     shards = [path for path in folder.glob("*.safetensors") if _SHARD.search(path.name)]
     if shards:
         message = f"{folder}: the index of its {len(shards)} files is missing."
@@ -109,8 +109,10 @@ PIPELINES = frozenset(
 
 
 def refuse_pipeline(folder: Path) -> None:
-    """Raises `BaseRefused` for a pipeline of another kind."""
+    """Raises `BaseRefused` for a pipeline of another kind; a folder that names none is judged by its parts alone."""
     name = class_of(folder)
+    if not name and not (folder / "model_index.json").exists():
+        return
     if name in SPECIAL_PIPELINES:
         title, code = SPECIAL_PIPELINES[name]
         raise BaseRefused(code, f"{folder}: this is {title}.", "Choose the ordinary text-to-image version of the same model.")

@@ -20,6 +20,10 @@ SMALLER_FORMATS = frozenset({"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0"})
 """Number formats of the standard that only quantised models use."""
 
 
+class NotSafetensors(UsageError):
+    """A file of some other kind, by its first bytes."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """What the header says of one tensor."""
@@ -85,8 +89,8 @@ def read_tables(path: Path) -> Tables:
 def read_header(path: Path) -> Header:
     """The header of a safetensors file; its offsets must tile the file exactly.
 
-    Raises `UsageError` if the file cannot be read, is something else, damaged or cut off, or has a header of more
-    than 16 MiB.
+    Raises `UsageError` if the file cannot be read, is damaged or cut off, and its `NotSafetensors` if it is something
+    else or has a header of more than 16 MiB.
     """
     try:
         size = path.stat().st_size
@@ -117,7 +121,7 @@ def _raw_header(path: Path, size: int) -> bytes:
             raise UsageError(f"{path}: the file is empty.", "Get it again.")
         length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
         if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
-            raise UsageError(f"{path}: not a safetensors file.", _hint(start))
+            raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
         if length > size - 8:
             raise UsageError(f"{path}: the file is cut off within its header, after {size} bytes.", _AGAIN)
         file.seek(8)

@@ -22,7 +22,7 @@ NAMED_PARTS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2", "vae")
 LISTED_PROBLEMS = frozenset(
     {
         "base_inpainting", "base_instruct", "base_control", "base_schnell", "base_distilled", "base_refiner", "base_quantised",
-        "base_other_family", "base_other_schedule", "base_other_shape", "base_pickle", "base_unreadable", "base_damaged",
+        "base_other_family", "base_other_schedule", "base_other_shape", "base_format", "base_unreadable", "base_damaged",
         "base_incomplete",
     }
 )  # fmt: skip

@@ -13,6 +13,7 @@ from loratui.engine.dataset.findings import Finding as Finding  # the app takes 
 from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import counter_for
+from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.recipe import Recipe
@@ -37,21 +38,8 @@ UNUSED: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
 )
 """Settings that this version reads but does not act on: key, whether it is set so, and what happens instead."""
 
-REFUSED_FORMATS = {
-    ".ckpt": "can run code when it is read",
-    ".pt": "can run code when it is read",
-    ".pth": "can run code when it is read",
-    ".bin": "can run code when it is read",
-    ".gguf": "is quantised for generating and cannot be trained on",
-}
-"""Endings of base models that are never opened -> why."""
-
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
-
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-"""Folders of a diffusers model that training needs."""
-
 
 DATASET_CHECKS = frozenset(c.id for c in CHECKS if c.needs == "headers") - {"too_few_images", "too_many_images"}
 """Checks of the pictures that are made before a start; the plan itself has a word on their number."""
@@ -61,7 +49,7 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
     """Everything that a person should know before the start, errors first."""
     findings = [
         *check_settings(recipe),
-        *check_base(recipe),
+        *check_base(recipe.settings.base),
         *check_home(home),
         *check_disk(recipe, plan, home),
         *check_dataset(recipe, scan),
@@ -86,35 +74,6 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
     for key, is_set, instead in UNUSED:
         if is_set(settings):
             yield Finding("setting_unused", "info", f"{key} is not acted on in this version: {instead}.", "", "")
-
-
-def check_base(recipe: Recipe) -> Iterator[Finding]:
-    """Whether the base model is there and of a kind that may be opened."""
-    model = recipe.settings.base.model
-    if not model:
-        yield _base_error("base_missing", "No base model is chosen.", "Name one with --base.")
-        return
-    suffix = Path(model).suffix.lower()
-    if suffix in REFUSED_FORMATS:
-        message = f"{model}: a {suffix} file {REFUSED_FORMATS[suffix]}."
-        yield _base_error("base_format", message, "Use the same model as a diffusers folder of .safetensors files.")
-        return
-    path = base_path(model)
-    if path is None:
-        where = "Give its folder with --base; embedded:sd15 is always there."
-        yield _base_error("base_not_found", f"{model}: there is no such base model on this machine.", where)
-    elif path.is_file():
-        message = f"{model}: this version reads diffusers folders, not single files yet."
-        yield _base_error("base_single_file", message, "Give the model's diffusers folder with --base.")
-    elif not TRAINABLE[recipe.settings.base.family]:
-        missing = [part for part in _PARTS if not (path / part).is_dir()]
-        if missing:
-            message = f"{model}: this is no whole diffusers folder: {', '.join(missing)} missing."
-            yield _base_error("base_incomplete", message, f"It needs the folders {', '.join(_PARTS)}.")
-
-
-def _base_error(id: str, message: str, remedy: str) -> Finding:
-    return Finding(id, "error", message, "Training starts from a base model.", remedy)
 
 
 def check_home(home: Path) -> Iterator[Finding]:

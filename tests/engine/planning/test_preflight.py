@@ -118,7 +118,7 @@ def test_settings_that_are_not_acted_on_are_said(folder: Path, tmp_path: Path) -
         ("/no/such/model", "base_not_found"),
         ("embedded:nothing", "base_not_found"),
         ("embedded:../../tests", "base_not_found"),
-        ("SINGLE", "base_single_file"),
+        ("SINGLE", "base_format"),
         ("HALF", "base_incomplete"),
     ],
 )
