@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import random
 import re
 from dataclasses import dataclass
+
+from loratui.presets.schema import Dataset
 
 LONGEST_BYTES = 64 * 1024
 """More of a caption file is not read; the longest text window of any base is far shorter."""
@@ -52,6 +55,22 @@ def _one_line(text: str) -> str:
 def compose(caption: str | None, trigger: str, class_word: str) -> str:
     """The caption that a picture is trained on: its own as it stands, else `{trigger} {class}`."""
     return caption or " ".join(word for word in (trigger.strip(), class_word.strip()) if word)
+
+
+def shuffled(caption: str, keep: int, seed: int) -> str:
+    """`caption` with its tags, which commas part, in another order; the first `keep` stay where they are."""
+    tags = [tag for tag in (part.strip() for part in caption.split(",")) if tag]
+    moved = tags[keep:]
+    random.Random(seed).shuffle(moved)
+    return ", ".join([*tags[:keep], *moved])
+
+
+def variants(caption: str, dataset: Dataset, seed: int) -> tuple[str, ...]:
+    """The texts that training draws from for one caption: itself, or as many orders of its tags as the recipe wants."""
+    if not dataset.shuffle_captions:
+        return (caption,)
+    source = random.Random(f"{seed}:{caption}")
+    return tuple(shuffled(caption, dataset.keep_tokens, source.getrandbits(63)) for _ in range(dataset.caption_variants))
 
 
 def contains_trigger(caption: str, trigger: str) -> bool:

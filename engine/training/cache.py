@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -80,6 +81,46 @@ class LatentCache:
         if self._on_disk:
             write_file(self._path(entry, flip), save({"mean": latents.mean, "std": latents.std}), durable=False)
         return latents
+
+
+class Texts(Protocol):
+    """Where the text states of captions and prompts come from."""
+
+    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
+        """Makes ready what `get` will be asked for."""
+        ...
+
+    def get(self, caption: str) -> TextStates:
+        """The states of a caption that `fill` was given."""
+        ...
+
+    def cut(self) -> Mapping[str, int]:
+        """Captions that did not fit, with the number of tokens that were cut."""
+        ...
+
+
+class LiveTexts:
+    """Text states that are made anew each time, because the text encoder itself is being trained."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._cut: dict[str, int] = {}
+
+    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:  # noqa: ARG002 - nothing is kept
+        """Looks only which captions are cut."""
+        wanted = list(dict.fromkeys(captions))
+        for done, caption in enumerate(wanted, 1):
+            self._cut[caption] = self.get(caption).tokens_cut
+            progress(done, len(wanted))
+
+    def get(self, caption: str) -> TextStates:
+        """The states of a caption as the encoder makes them now, without gradients."""
+        with torch.no_grad():
+            return self._family.encode_text([caption])[0]
+
+    def cut(self) -> Mapping[str, int]:
+        """Captions that did not fit, with the number of tokens that were cut."""
+        return {caption: tokens for caption, tokens in self._cut.items() if tokens}
 
 
 class TextCache:

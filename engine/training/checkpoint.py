@@ -20,6 +20,7 @@ from loratui.engine.training.data import Position
 
 FORMAT = 1
 ADAPTER, OPTIMIZER, STATE, MANIFEST = "adapter.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"
+AVERAGE = "average.safetensors"
 
 
 class BadCheckpointError(ValueError):
@@ -32,6 +33,8 @@ class Checkpoint:
 
     position: Position
     adapter: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    """The moving average of the adapter; empty if none is kept."""
     optimizer: Mapping[str, Tensor]
     optimizer_plain: str
     """JSON of the optimizer's state that is no tensor."""
@@ -70,6 +73,8 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         OPTIMIZER: save(dict(checkpoint.optimizer), {"format": "pt"}),
         STATE: json.dumps(state, indent=1).encode(),
     }
+    if checkpoint.average:
+        files[AVERAGE] = save(dict(checkpoint.average), {"format": "pt"})
     with building(final) as folder:
         for name, data in files.items():
             failpoint(f"checkpoint.{name}")
@@ -93,7 +98,7 @@ def verify(folder: Path) -> dict[str, bytes]:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if manifest["format"] > FORMAT:
             raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
-        if set(manifest["files"]) != {ADAPTER, OPTIMIZER, STATE}:
+        if set(manifest["files"]) - {AVERAGE} != {ADAPTER, OPTIMIZER, STATE}:
             raise BadCheckpointError(f"{folder.name} has another set of files than a checkpoint has")
         files = {name: (folder / name).read_bytes() for name in manifest["files"]}
         for name, data in files.items():
@@ -115,6 +120,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         checkpoint = Checkpoint(
             position=Position(**state["position"]),
             adapter=load(files[ADAPTER]),
+            average=load(files[AVERAGE]) if AVERAGE in files else {},
             optimizer=load(files[OPTIMIZER]),
             optimizer_plain=json.dumps(state["optimizer"]),
             identity=state["identity"],

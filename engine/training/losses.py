@@ -2,26 +2,75 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Prediction = Literal["epsilon", "v"]
-"""What a denoiser predicts: the noise, or the velocity of Salimans and Ho."""
+from loratui.presets.schema import Training
+
+Prediction = Literal["epsilon", "v", "flow"]
+"""What a denoiser predicts: the noise, the velocity of Salimans and Ho, or noise − data of flow matching."""
+
+
+def weighted_loss(
+    prediction: Tensor,
+    target: Tensor,
+    noise_share: Tensor,
+    snr: Tensor | None,
+    settings: Training,
+    predicts: Prediction,
+) -> Tensor:
+    """(B,) the loss of each picture as `settings` has it.
+
+    `noise_share` is (B,) how far each input is on its way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
+    signal-to-noise ratio, None for flow matching, where the weights made of it do not exist.
+    """
+    width = huber_width(settings, noise_share, snr) if settings.loss == "huber" else settings.huber_c
+    value = per_sample_loss(prediction, target, kind=settings.loss, huber_c=width)
+    if snr is None:
+        assert settings.min_snr_gamma == 0, "refused before the start"
+        assert not settings.debiased_estimation
+        assert not settings.scale_v_loss
+        return value
+    if settings.min_snr_gamma:
+        value = value * min_snr_weight(snr, settings.min_snr_gamma, predicts)
+    if settings.debiased_estimation:
+        value = value * debiased_weight(snr, predicts)
+    if settings.scale_v_loss and predicts == "v":
+        value = value * v_like_epsilon_weight(snr)
+    return value
 
 
 def per_sample_loss(
-    prediction: Tensor, target: Tensor, *, kind: Literal["mse", "huber"] = "mse", huber_c: float = 0.1
+    prediction: Tensor, target: Tensor, *, kind: Literal["mse", "huber"] = "mse", huber_c: Tensor | float = 0.1
 ) -> Tensor:
     """(B,) mean loss of each sample over its other dimensions, in fp32.
 
-    `huber` is the pseudo-Huber loss 2c(√(d² + c²) − c), which is quadratic for |d| ≪ c and linear beyond.
+    `huber` is the pseudo-Huber loss 2c(√(d² + c²) − c), which is quadratic for |d| ≪ c and linear beyond; c may differ
+    for each sample, as (B,).
     """
     difference = prediction.float() - target.float()
     square = difference.square()
-    value = square if kind == "mse" else 2 * huber_c * (torch.sqrt(square + huber_c**2) - huber_c)
-    return value.flatten(1).mean(1)
+    if kind == "mse":
+        return square.flatten(1).mean(1)
+    width = torch.as_tensor(huber_c, dtype=torch.float32, device=square.device).view(-1, *(1 for _ in square.shape[1:]))
+    return (2 * width * (torch.sqrt(square + width**2) - width)).flatten(1).mean(1)
+
+
+def huber_width(settings: Training, noise_share: Tensor, snr: Tensor | None) -> Tensor:
+    """(B,) c of the Huber loss at each noise level; c₀ is `huber_c`.
+
+    `exponential`: c₀^(t/T). `snr`: (1 − c₀)/(1 + σ)² + c₀ with σ = 1/√SNR. Source: sd-scripts, `get_huber_threshold`.
+    """
+    narrowest = settings.huber_c
+    if settings.huber_schedule == "exponential":
+        return torch.exp(noise_share.float() * math.log(narrowest))
+    if settings.huber_schedule == "snr":
+        assert snr is not None, "refused before for flow matching"
+        return (1 - narrowest) / (1 + snr.rsqrt()).square() + narrowest
+    return torch.full_like(noise_share, narrowest, dtype=torch.float32)
 
 
 def min_snr_weight(snr: Tensor, gamma: float, prediction: Prediction) -> Tensor:
@@ -41,3 +90,9 @@ def debiased_weight(snr: Tensor, prediction: Prediction) -> Tensor:
     """
     clipped = snr.clamp(max=1000.0)
     return clipped.rsqrt() if prediction == "epsilon" else 1 / (clipped + 1)
+
+
+def v_like_epsilon_weight(snr: Tensor) -> Tensor:
+    """(B,) min(S, 1000)/(min(S, 1000)+1): the squared error of v weighted like that of ε. Source: sd-scripts."""
+    clipped = snr.clamp(max=1000.0)
+    return clipped / (clipped + 1)

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from loratui.presets.schema import Training
 
 
 def derived_seed(seed: int, *path: int | str) -> int:
@@ -29,26 +32,53 @@ class Draw:
     """What one batch draws. B is the batch size, the latents have shape (B, C, h, w)."""
 
     noise: Tensor
-    """(B, C, h, w) fp32, N(0, 1), offset noise included."""
+    """(B, C, h, w) fp32, N(0, 1), offset and multi-resolution noise included."""
     uniform: Tensor
     """(B,) fp32 in [0, 1); the family turns it into timesteps or sigmas."""
     latent_noise: Tensor
     """(B, C, h, w) fp32, N(0, 1); picks one latent out of the VAE's distribution."""
+    input_noise: Tensor
+    """(B, C, h, w) fp32: `noise`, perturbed where the input shall have more of it than the target tells of."""
 
 
-def draw(shape: Sequence[int], *, seed: int, micro_step: int, offset: float = 0.0) -> Draw:
+def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training | None = None) -> Draw:
     """The draw of batch number `micro_step` (counted over the whole run), for latents of `shape`.
 
-    With `offset` c, noise gains c·n per picture and channel, n ~ N(0, 1), and so does the target
-    (N. Guttenberg, "Diffusion with Offset Noise", 2023).
+    With `noise_offset` c, noise gains c·n per picture and channel, n ~ N(0, 1), and so does the target
+    (N. Guttenberg, "Diffusion with Offset Noise", 2023). With `input_perturbation` γ, the input's noise gains γ·ξ,
+    ξ ~ N(0, 1) (Ning et al., "Input Perturbation Reduces Exposure Bias in Diffusion Models", 2023).
     """
+    settings = settings or Training()
     source = generator(seed, "noise", micro_step)
     noise = torch.randn(*shape, generator=source)
     uniform = torch.rand(shape[0], generator=source)
     latent_noise = torch.randn(*shape, generator=source)
-    if offset:
-        noise = noise + offset * torch.randn(shape[0], shape[1], *(1 for _ in shape[2:]), generator=source)
-    return Draw(noise, uniform, latent_noise)
+    if settings.noise_offset:
+        noise = noise + settings.noise_offset * torch.randn(shape[0], shape[1], *(1 for _ in shape[2:]), generator=source)
+    if settings.multires_noise_iterations:
+        noise = multires(noise, settings.multires_noise_iterations, settings.multires_noise_discount, source)
+    input_noise = noise
+    if settings.input_perturbation:
+        input_noise = noise + settings.input_perturbation * torch.randn(*shape, generator=source)
+    return Draw(noise, uniform, latent_noise, input_noise)
+
+
+def multires(noise: Tensor, iterations: int, discount: float, source: torch.Generator) -> Tensor:
+    """`noise` (B, C, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
+
+    Layer i, from 0, is 1/rⁱ the size of the one before, r ~ U(2, 4), down to one pixel; each picture is scaled back to a
+    spread of 1. Source: J. Whitaker, "Multi-Resolution Noise for Diffusion Model Training", 2023.
+    """
+    batch, channels, height, width = noise.shape
+    h, w = height, width
+    for layer in range(iterations):
+        shrink = (2 + 2 * float(torch.rand((), generator=source))) ** layer
+        h, w = max(1, int(h / shrink)), max(1, int(w / shrink))
+        coarse = torch.randn(batch, channels, h, w, generator=source)
+        noise = noise + discount**layer * F.interpolate(coarse, (height, width), mode="bilinear")
+        if h == 1 or w == 1:
+            break
+    return noise / noise.std(dim=(1, 2, 3), keepdim=True)
 
 
 def high_noise_uniform(uniform: Tensor, bias: float) -> Tensor:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.judgement import ADAPTIVE
+from loratui.engine.training.averaging import start_schedule_free
 from loratui.presets.schema import OptimizerSection, Scheduler
 
-TRAINABLE = ("auto", "adamw", "adamw8bit")
+TEXT_PARTS = ("text_encoder.", "text_encoder_2.")
+"""How the names of the text encoders' parameters begin."""
+
+GROUP = "group"
+"""Where the name of a parameter stands, for tensors that an optimizer keeps for a whole group."""
+
+Groups = list[dict[str, Any]]
 
 
 def learning_rate_factor(step: int, total: int, *, scheduler: Scheduler, warmup_steps: int, cycles: int = 1) -> float:
@@ -52,33 +60,104 @@ def resolve_name(name: str, device: torch.device) -> str:
 def build_optimizer(
     settings: OptimizerSection, parameters: Mapping[str, nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """The optimizer over `parameters`, whose order must be the same at each start. Raises `UsageError` for one that is not built in."""
+    """The optimizer over `parameters`, whose order must be the same at each start, the text encoders' behind all others.
+
+    The text encoders' parameters, whose names begin with `text_encoder`, get a learning rate of their own.
+    Raises `UsageError` for an optimizer that cannot work here.
+    """
     name = resolve_name(settings.name, device)
-    options: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "betas": (settings.beta1, settings.beta2),
-        "weight_decay": settings.weight_decay,
-    }
-    if name == "adamw":
-        return torch.optim.AdamW(list(parameters.values()), **options)
-    if name == "adamw8bit":
-        if device.type != "cuda":
-            raise UsageError("optimizer.name adamw8bit: needs an NVIDIA GPU.", "Choose adamw or auto.")
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise UsageError(
-                "optimizer.name adamw8bit: bitsandbytes is not installed.", "Install it, or choose adamw."
-            ) from error
-        optimizer: torch.optim.Optimizer = AdamW8bit(list(parameters.values()), **options)
-        return optimizer
-    raise UsageError(f"optimizer.name {name}: this version trains with {', '.join(TRAINABLE)}.")
+    text_rate = settings.text_encoder_learning_rate or settings.learning_rate
+    denoiser = [value for path, value in parameters.items() if not path.startswith(TEXT_PARTS)]
+    text = [value for path, value in parameters.items() if path.startswith(TEXT_PARTS)]
+    # States are kept by name, and torch numbers the parameters group by group.
+    assert all(a is b for a, b in zip([*denoiser, *text], parameters.values(), strict=True))
+    rates = [(denoiser, settings.learning_rate), (text, text_rate)]
+    groups = [{"params": values, "lr": rate, "base_lr": rate} for values, rate in rates if values]
+    if name in ADAPTIVE and len({group["base_lr"] for group in groups}) > 1:
+        raise UsageError(
+            f"optimizer.name {name}: it finds one rate for all parts, and the text encoder is given another.",
+            "Set optimizer.text_encoder_learning_rate to the same as optimizer.learning_rate.",
+        )
+    optimizer = _MAKERS[name](groups, settings, device)
+    start_schedule_free(optimizer)
+    return optimizer
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of every parameter group."""
+def _adamw(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
+
+
+def _adamw8bit(groups: Groups, settings: OptimizerSection, device: torch.device) -> torch.optim.Optimizer:
+    if device.type != "cuda":
+        raise UsageError("optimizer.name adamw8bit: needs an NVIDIA GPU.", "Choose adamw or auto.")
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise UsageError("optimizer.name adamw8bit: bitsandbytes is not installed.", "Install it, or choose adamw.") from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
+    return optimizer
+
+
+def _adafactor(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    return torch.optim.Adafactor(groups, weight_decay=settings.weight_decay)
+
+
+def _prodigy(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    from pytorch_optimizer import Prodigy
+
+    return Prodigy(
+        groups,
+        betas=_betas(settings),
+        weight_decay=settings.weight_decay,
+        d_coef=settings.d_coef,
+        bias_correction=True,
+        # The rate of a warm-up must not be mistaken for the distance travelled.
+        safeguard_warmup=settings.warmup > 0,
+    )
+
+
+def _dadapt_adam(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    from pytorch_optimizer import DAdaptAdam
+
+    return DAdaptAdam(groups, betas=_betas(settings), weight_decay=settings.weight_decay, weight_decouple=True)
+
+
+def _lion(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    from pytorch_optimizer import Lion
+
+    return Lion(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
+
+
+def _adamw_schedule_free(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
+    from pytorch_optimizer import ScheduleFreeAdamW
+
+    return ScheduleFreeAdamW(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
+
+
+_MAKERS: Mapping[str, Callable[[Groups, OptimizerSection, torch.device], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adamw8bit": _adamw8bit,
+    "adafactor": _adafactor,
+    "prodigy": _prodigy,
+    "dadapt_adam": _dadapt_adam,
+    "lion": _lion,
+    "adamw_schedule_free": _adamw_schedule_free,
+}
+
+
+def _betas(settings: OptimizerSection) -> tuple[float, float]:
+    return settings.beta1, settings.beta2
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Sets every group to `factor` times its own rate; returns the denoiser's rate as it now works.
+
+    An adaptive optimizer multiplies it with the distance d that it has estimated.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = group["base_lr"] * factor
+    first = optimizer.param_groups[0]
+    return float(first["lr"] * first.get("d", 1.0))
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple[dict[str, Tensor], str]:
@@ -95,17 +174,30 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
                 tensors[f"{names[int(index)]}|{key}"] = value.detach().to("cpu", copy=True).contiguous()
             else:
                 plain[f"{names[int(index)]}|{key}"] = value
-    groups = [{k: v for k, v in group.items() if k != "params"} for group in packed["param_groups"]]
+    groups: list[dict[str, Any]] = []
+    for number, group in enumerate(packed["param_groups"]):
+        groups.append({})
+        for key, value in group.items():
+            if isinstance(value, Tensor):
+                tensors[f"{GROUP}|{number}|{key}"] = value.detach().to("cpu", copy=True).contiguous()
+            elif key != "params":
+                groups[-1][key] = value
     return tensors, json.dumps({"state": plain, "groups": groups})
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor], plain: str) -> None:
     """Gives back what `optimizer_state` took. Raises `UsageError` if it belongs to other parameters."""
     stored = json.loads(plain)
+    groups = stored["groups"]
+    if len(groups) != len(optimizer.param_groups):
+        raise UsageError("The checkpoint's optimizer belongs to other parts.", "Start a new run.")
     index = {name: i for i, name in enumerate(names)}
     state: dict[int, dict[str, Any]] = {}
     for full, value in [*tensors.items(), *stored["state"].items()]:
         name, *path = full.split("|")
+        if name == GROUP:
+            groups[int(path[0])][path[1]] = value
+            continue
         if name not in index:
             raise UsageError(f"The checkpoint's optimizer belongs to other layers: {name}.", "Start a new run.")
         place = state.setdefault(index[name], {})
@@ -113,11 +205,10 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], ten
             place = place.setdefault(key, {})
         place[path[-1]] = value
     packed = optimizer.state_dict()
-    groups = [
-        {**group, **saved, "params": group["params"]}
-        for group, saved in zip(packed["param_groups"], stored["groups"], strict=True)
+    merged = [
+        {**group, **saved, "params": group["params"]} for group, saved in zip(packed["param_groups"], groups, strict=True)
     ]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer.load_state_dict({"state": state, "param_groups": merged})
 
 
 def _flat(entries: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

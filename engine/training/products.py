@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import torch
 
 from loratui.engine.errors import NotFiniteError
+from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.runs.events import last_events
 from loratui.engine.training.adapters import LoraAdapter
-from loratui.engine.training.cache import TextCache
+from loratui.engine.training.averaging import Averaging
+from loratui.engine.training.cache import Texts
 from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
 from loratui.engine.training.data import Position
 from loratui.engine.training.families.base import Family
-from loratui.engine.training.lora_file import DTYPES, effect, facts_of, file_tensors, write_lora_file
+from loratui.engine.training.lora_file import write_lora_file
 from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.optimizers import optimizer_state, resolve_name
 from loratui.engine.training.reporting import Reporter
@@ -41,12 +44,14 @@ class Products:
         family: Family,
         adapter: LoraAdapter,
         optimizer: torch.optim.Optimizer,
-        texts: TextCache,
+        averaging: Averaging,
+        texts: Texts,
         identity: dict[str, Any],
         epochs: int,
     ) -> None:
         self._job, self._report, self._requests, self._steering = job, report, requests, steering
         self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
+        self._averaging = averaging
         self._identity = identity
         self._epochs = epochs
         self._sampled_step: int | None = None
@@ -67,13 +72,13 @@ class Products:
         """Writes a LoRA file of the state that was last checkpointed. `final`: under the name without a step."""
         settings = self._job.settings
         path = self._job.run.output / f"{self._job.output_name if final else self.lora_name(at)}.safetensors"
-        state = self._adapter.state()
-        if effect(self._adapter.modules, state) == 0.0:
-            self._report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
-        facts = facts_of(
-            settings,
-            self._family,
+        with self._averaging.in_place():
+            state = self._adapter.state()
+        facts = LoraFacts(
+            settings=settings,
             title=self._job.output_name,
+            layout=default_layout(settings),
+            prediction=self._family.prediction,
             step=at.step,
             epoch=at.last_epoch,
             epochs=self._epochs,
@@ -81,8 +86,9 @@ class Products:
             optimizer=resolve_name(settings.optimizer.name, self._job.device),
             precision=str(self._job.dtype).removeprefix("torch."),
         )
-        tensors = file_tensors(self._family, self._adapter, state, DTYPES[settings.output.precision])
-        size = write_lora_file(path, tensors, facts)
+        written = write_lora_file(path, self._adapter.changes(state), facts, settings.output.precision)
+        if not written.has_effect:
+            self._report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
         relative = path.relative_to(self._job.run.path).as_posix()
         self._told.add(relative)
         self._report.event(
@@ -91,7 +97,8 @@ class Products:
             step=at.step,
             epoch=at.last_epoch,
             path=relative,
-            bytes=size,
+            bytes=written.bytes,
+            norms={part: round(norm, 6) for part, norm in written.norms.items()},
             final=final,
             state={"output": relative},
         )
@@ -119,8 +126,9 @@ class Products:
                 self._requests.stop_if_asked()
 
             try:
-                plan = sample_plan(settings, self._texts, prompt, seed)
-                write_sample(self._job.run.path / relative, self._family, self._adapter, plan, 1.0, on_step)
+                plan = partial(sample_plan, settings, self._texts, prompt, seed)
+                with self._averaging.in_place():
+                    write_sample(self._job.run.path / relative, self._family, self._adapter, plan, 1.0, on_step)
             except Exception as error:
                 if is_gpu_lost(error):
                     raise
@@ -163,6 +171,7 @@ class Products:
             Checkpoint(
                 position=at,
                 adapter=adapter,
+                average=self._averaging.state(),
                 optimizer=optimizer,
                 optimizer_plain=plain,
                 identity=self._identity,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loratui.engine.runs.durable import make_directory, write_file
 from loratui.engine.training.adapters import LoraAdapter
-from loratui.engine.training.cache import TextCache
+from loratui.engine.training.cache import Texts
 from loratui.engine.training.families.base import Family, SamplePlan
 from loratui.engine.training.images import to_png
 from loratui.presets.schema import Settings
@@ -16,7 +16,7 @@ NEGATIVE = ""
 """The negative prompt: none, so that samples show what was learnt and nothing else."""
 
 
-def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) -> SamplePlan:
+def sample_plan(settings: Settings, texts: Texts, prompt: str, seed: int) -> SamplePlan:
     """One picture of `prompt`, with the recipe's sampling settings."""
     samples, side = settings.samples, settings.dataset.resolution
     return SamplePlan(
@@ -31,11 +31,19 @@ def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) ->
 
 
 def write_sample(
-    path: Path, family: Family, adapter: LoraAdapter, plan: SamplePlan, strength: float, on_step: Callable[[int, int], None]
+    path: Path,
+    family: Family,
+    adapter: LoraAdapter,
+    plan: Callable[[], SamplePlan],
+    strength: float,
+    on_step: Callable[[int, int], None],
 ) -> None:
-    """Makes one picture at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises."""
+    """Makes one picture at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises.
+
+    `plan` is called with the LoRA at work, since its text states may depend on it.
+    """
     with adapter.strength(strength):
-        pixels = family.sample(plan, on_step)
+        pixels = family.sample(plan(), on_step)
     make_directory(path.parent)
     write_file(path, to_png(pixels))
 

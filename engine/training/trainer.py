@@ -13,18 +13,17 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
-from loratui.engine.training import losses, noise
-from loratui.engine.training.cache import LatentCache, TextCache
+from loratui.engine.training.averaging import Averaging
+from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache, Texts
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
-from loratui.engine.training.images import framing_of
+from loratui.engine.training.objective import Objective, captions_to_encode
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -106,6 +105,7 @@ class Trainer:
             family=self.family,
             adapter=self.adapter,
             optimizer=self.optimizer,
+            averaging=self.averaging,
             texts=self.texts,
             identity=identity,
             epochs=self.total.epoch - 1,
@@ -141,8 +141,9 @@ class Trainer:
         job, settings, report = self.job, self.settings, self.report
         self.family = load_base(job)
         self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
-        self.texts = TextCache(job.run.cache, self.family)
-        texts = [entry.caption for entry in self.entries if entry.repeats] + prompts_to_encode(self.steering.prompts)
+        trains_text = settings.training.train_text_encoder
+        self.texts: Texts = LiveTexts(self.family) if trains_text else TextCache(job.run.cache, self.family)
+        texts = captions_to_encode(job) + prompts_to_encode(self.steering.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
         cut = self.texts.cut()
@@ -153,7 +154,8 @@ class Trainer:
                 f"{len(cut)} captions or prompts are longer than the text encoder reads; up to {longest} tokens are cut.",
                 "Put what matters first, or shorten them.",
             )
-        self.family.free_text_encoders()
+        if not trains_text:
+            self.family.free_text_encoders()
         report.phase("caching", "Encoding pictures")
         flips = (False, True) if settings.dataset.flip else (False,)
         self.latents.fill(self.entries, flips, self._caching("pictures"))
@@ -164,9 +166,12 @@ class Trainer:
         self.adapter = add_adapter(job, self.family)
         self.parameters = self.adapter.parameters
         self.optimizer = build_optimizer(settings.optimizer, self.parameters, job.device)
+        self.averaging = Averaging(self.parameters, self.optimizer, settings.training.ema_decay)
+        self.objective = Objective(job, self.family, self.latents, self.texts)
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
+        self.averaging.load_state(stored.average)
         load_optimizer_state(self.optimizer, list(self.parameters), stored.optimizer, stored.optimizer_plain)
         differing = surroundings_differ(stored.identity, identity)
         if differing:
@@ -217,20 +222,20 @@ class Trainer:
     def _step(self, window: Window) -> None:
         began = time.monotonic()
         settings, at = self.settings, window.before
-        rate = settings.optimizer.learning_rate * learning_rate_factor(
+        factor = learning_rate_factor(
             at.step,
             self.total.step,
             scheduler=settings.optimizer.scheduler,
             warmup_steps=warmup_steps(settings.optimizer, self.total.step),
             cycles=settings.optimizer.cycles,
         )
-        set_learning_rate(self.optimizer, rate)
+        rate = set_learning_rate(self.optimizer, factor)
         self.adapter.train()
         summed = torch.zeros((), device=self.job.device)
         for number, batch in enumerate(window.batches):
             if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
                 self.requests.stop_if_asked()
-            batch_losses = self._losses(batch, at.micro_step + number)
+            batch_losses = self.objective.losses(batch, at.micro_step + number)
             # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
             (batch_losses.sum() / window.images).backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             summed += batch_losses.detach().sum()
@@ -241,6 +246,7 @@ class Trainer:
             self._not_finite(window, loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.averaging.update(window.after.step)
         self.at = window.after
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
@@ -264,40 +270,6 @@ class Trainer:
                 "step_s": step_s,
             },
         )
-
-    def _losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
-        """(B,) weighted losses of one batch; a pure function of the adapter's values and `micro_step`."""
-        settings, device = self.settings, self.job.device
-        training, seed = settings.training, settings.training.seed
-        entries = [self.entries[i] for i in batch]
-        chance = torch.rand(2, len(batch), generator=noise.generator(seed, "data", micro_step)).tolist()
-        flips = [settings.dataset.flip and u < 0.5 for u in chance[0]]
-        chosen = [self.latents.get(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
-        framing = [framing_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
-        texts = [
-            self.texts.get("" if u < settings.dataset.caption_dropout else entry.caption)
-            for entry, u in zip(entries, chance[1], strict=True)
-        ]
-        mean, std = (torch.stack([getattr(one, part) for one in chosen]) for part in ("mean", "std"))
-        drawn = noise.draw(mean.shape, seed=seed, micro_step=micro_step, offset=training.noise_offset)
-        latents = (mean + std * drawn.latent_noise).to(device)
-        noised = self.family.add_noise(
-            latents, drawn.noise.to(device), noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
-        )
-        if settings.adapter.dropout:
-            torch.manual_seed(noise.derived_seed(seed, "dropout", micro_step))
-        with torch.autocast(
-            device.type, dtype=self.job.dtype, enabled=device.type == "cuda" and self.job.dtype != torch.float32
-        ):
-            prediction = self.family.predict(noised.model_input, noised.timesteps, texts, framing)
-        value = losses.per_sample_loss(prediction, noised.target, kind=training.loss, huber_c=training.huber_c)
-        if noised.snr is not None:
-            if training.min_snr_gamma:
-                value = value * losses.min_snr_weight(noised.snr, training.min_snr_gamma, self.family.prediction)
-            if training.debiased_estimation:
-                value = value * losses.debiased_weight(noised.snr, self.family.prediction)
-        weights = [training.prior_weight if entry.regularisation else 1.0 for entry in entries]
-        return value * torch.tensor(weights, device=device)
 
     def _not_finite(self, window: Window, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})

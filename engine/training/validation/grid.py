@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from loratui.engine.errors import ExitCode, UsageError
@@ -39,7 +40,7 @@ def _make_grid(job: Job, report: Reporter, requests: Requests) -> None:
     texts.fill(prompts_to_encode(prompts), (settings.base.clip_skip,), lambda *_: requests.stop_if_asked())
     family.free_text_encoders()
     adapter = add_adapter(job, family)
-    read_lora_file(run.output / lora, family, adapter)
+    read_lora_file(run.output / lora, settings.base.family, adapter)
     cells = [
         (p, strength, settings.samples.seed + n)
         for p in range(len(prompts))
@@ -55,7 +56,7 @@ def _make_grid(job: Job, report: Reporter, requests: Requests) -> None:
             report.progress(made * of + done, len(cells) * of, "pictures")
             requests.stop_if_asked()
 
-        write_sample(path, family, adapter, sample_plan(settings, texts, prompts[p], seed), strength, on_step)
+        write_sample(path, family, adapter, partial(sample_plan, settings, texts, prompts[p], seed), strength, on_step)
         relative = path.relative_to(run.path).as_posix()
         cell: dict[str, Any] = {"path": relative, "prompt": prompts[p], "strength": strength, "seed": seed}
         pictures.append(cell)

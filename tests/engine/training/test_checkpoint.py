@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.checkpoint import (
     ADAPTER,
+    AVERAGE,
     MANIFEST,
     OPTIMIZER,
     STATE,
@@ -38,6 +40,7 @@ def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(
         position=Position(2, 3, step, step * 2, step),
         adapter={"a.lora_A": torch.randn(2, 3, generator=torch.Generator().manual_seed(step))},
+        average={},
         optimizer={"a.lora_A|exp_avg": torch.ones(2, 3), "a.lora_A|step": torch.tensor(float(step))},
         optimizer_plain='{"state": {}, "groups": [{"lr": 0.1}]}',
         identity={"adapter": {"rank": 2}},
@@ -136,3 +139,11 @@ def test_pruning_keeps_the_newest_and_sweeps_what_a_crash_left(run: RunDirectory
     prune(run, 2)
     assert [path.name for path in checkpoint_folders(run)] == ["step-000010", "step-1000000"]
     assert not [path for path in run.checkpoints.iterdir() if path.name.startswith(".")]
+
+
+def test_an_average_comes_back_and_none_is_none(run: RunDirectory) -> None:
+    averaged = replace(checkpoint(7), average={"a.lora_A": torch.full((2, 3), 0.5)})
+    assert torch.equal(load_checkpoint(save_checkpoint(run, averaged)[0]).average["a.lora_A"], averaged.average["a.lora_A"])
+    plain, _ = save_checkpoint(run, checkpoint(8))
+    assert load_checkpoint(plain).average == {}
+    assert not (plain / AVERAGE).exists()

@@ -264,15 +264,18 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
     batches = []
 
     def stop_within(trainer: Trainer) -> None:
-        compute = trainer._losses
+        def look() -> None:
+            compute = trainer.objective.losses
 
-        def computed(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
-            batches.append(micro_step)
-            if micro_step == 4:  # the second batch of the second window
-                control.send(run, "stop")
-            return compute(batch, micro_step)
+            def computed(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
+                batches.append(micro_step)
+                if micro_step == 4:  # the second batch of the second window
+                    control.send(run, "stop")
+                return compute(batch, micro_step)
 
-        trainer._losses = computed  # type: ignore[method-assign]
+            trainer.objective.losses = computed  # type: ignore[method-assign]
+
+        after_loading(trainer, look)
 
     assert train(run, stop_within) == ExitCode.TERMINATED
     assert batches == [0, 1, 2, 3, 4]

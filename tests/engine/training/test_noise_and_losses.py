@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 import torch
 
 from loratui.engine.training import losses, noise
 from loratui.engine.training.families.sd15 import Sd15
+from loratui.presets.schema import Training
 
 
 def at(family: Sd15, t: int) -> torch.Tensor:
@@ -49,7 +52,7 @@ def test_noising_equals_the_librarys(base_folder, family: Sd15) -> None:
     noised = family.add_noise(latents, eps, (t + 0.5) / 1000)
     assert torch.allclose(noised.model_input, reference.add_noise(latents, eps, t), atol=1e-6)
     assert noised.target is eps
-    family.prediction = "v"
+    family._diffusion.prediction = "v"
     assert torch.allclose(
         family.add_noise(latents, eps, (t + 0.5) / 1000).target, reference.get_velocity(latents, eps, t), atol=1e-6
     )
@@ -74,7 +77,7 @@ def test_a_draw_is_a_function_of_seed_and_batch_number_alone() -> None:
 
 
 def test_offset_noise_has_the_right_spread() -> None:
-    drawn = noise.draw((400, 4, 32, 32), seed=1, micro_step=0, offset=0.1).noise
+    drawn = noise.draw((400, 4, 32, 32), seed=1, micro_step=0, settings=Training(noise_offset=0.1)).noise
     assert drawn.var().item() == pytest.approx(1.01, abs=0.01)
     assert drawn.mean((2, 3)).std().item() == pytest.approx((0.1**2 + 1 / 1024) ** 0.5, abs=0.01)
 
@@ -102,3 +105,58 @@ def test_loss_is_computed_in_fp32() -> None:
     )
     assert value.dtype == torch.float32
     assert value.item() == 90000.0
+
+
+def test_multi_resolution_noise_keeps_its_spread_and_has_more_of_it_in_large_patches() -> None:
+    """Each coarser layer adds what an average over patches keeps; independent noise would have nearly none of it."""
+    plain = noise.draw((100, 4, 32, 32), seed=1, micro_step=0).noise
+    settings = Training(multires_noise_iterations=8, multires_noise_discount=0.8)
+    layered = noise.draw((100, 4, 32, 32), seed=1, micro_step=0, settings=settings).noise
+    assert layered.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 100, abs=1e-4)
+
+    def patches(one: torch.Tensor) -> float:
+        return torch.nn.functional.avg_pool2d(one, 16).std().item()
+
+    assert patches(plain) == pytest.approx(1 / 16, rel=0.1)
+    assert patches(layered) > 2 * patches(plain)
+    assert torch.equal(layered, noise.draw((100, 4, 32, 32), seed=1, micro_step=0, settings=settings).noise)
+
+
+def test_multi_resolution_noise_of_a_picture_does_not_depend_on_its_batch_being_scaled() -> None:
+    drawn = noise.draw((3, 4, 16, 24), seed=2, micro_step=0, settings=Training(multires_noise_iterations=10)).noise
+    assert drawn.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+
+
+def test_input_perturbation_changes_the_input_and_not_the_target() -> None:
+    plain = noise.draw((50, 4, 16, 16), seed=1, micro_step=0)
+    drawn = noise.draw((50, 4, 16, 16), seed=1, micro_step=0, settings=Training(input_perturbation=0.1))
+    assert torch.equal(plain.noise, drawn.noise)
+    assert torch.equal(plain.input_noise, plain.noise)
+    assert (drawn.input_noise - drawn.noise).std().item() == pytest.approx(0.1, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "clean", "noisy"), [("constant", 0.1, 0.1), ("exponential", 1.0, 0.1), ("snr", 0.95, 0.1038)]
+)
+def test_the_width_of_the_huber_loss_at_both_ends(
+    schedule: Literal["constant", "exponential", "snr"], clean: float, noisy: float
+) -> None:
+    """The ends of SD's schedule: SNR 1175.44 and 0.00468191."""
+    training = Training(loss="huber", huber_c=0.1, huber_schedule=schedule)
+    found = losses.huber_width(training, torch.tensor([0.0, 1.0]), torch.tensor([1175.44, 0.00468191]))
+    assert found.tolist() == pytest.approx([clean, noisy], abs=2e-3)
+
+
+def test_the_weights_are_multiplied_and_only_v_is_scaled_like_epsilon() -> None:
+    prediction, target = torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
+    share, snr = torch.tensor([0.1, 0.9]), torch.tensor([8.4539, 0.38185])
+
+    def loss(predicts: losses.Prediction, **settings: Any) -> list[float]:
+        return losses.weighted_loss(prediction, target, share, snr, Training(**settings), predicts).tolist()
+
+    assert loss("epsilon") == [1.0, 1.0]
+    assert loss("epsilon", min_snr_gamma=5.0, debiased_estimation=True) == pytest.approx(
+        [0.59145 * 8.4539**-0.5, 0.38185**-0.5], rel=1e-4
+    )
+    assert loss("epsilon", scale_v_loss=True) == [1.0, 1.0]
+    assert loss("v", scale_v_loss=True) == pytest.approx([8.4539 / 9.4539, 0.38185 / 1.38185], rel=1e-4)

@@ -139,7 +139,7 @@ def test_accumulation_has_the_exact_mean_even_in_a_short_window(make_run: MakeRu
         def stepped(window) -> None:  # type: ignore[no-untyped-def]
             expected = {}
             for micro, batch in enumerate(window.batches):
-                (trainer._losses(batch, window.before.micro_step + micro).sum() / window.images).backward()
+                (trainer.objective.losses(batch, window.before.micro_step + micro).sum() / window.images).backward()
             expected = {n: p.grad.clone() for n, p in trainer.parameters.items()}
             trainer.optimizer.zero_grad()
             gradients.append(expected)
@@ -167,9 +167,10 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
                 load()
                 from dataclasses import replace
 
-                trainer.entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
+                entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
+                trainer.objective._entries = entries
                 with torch.no_grad():
-                    values[weight] = trainer._losses((0, 1), 0)
+                    values[weight] = trainer.objective.losses((0, 1), 0)
 
             trainer._load = loaded  # type: ignore[method-assign]
 
@@ -194,9 +195,9 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
 
             trainer.family.add_noise = seen  # type: ignore[method-assign]
             with torch.no_grad():
-                trainer._losses((0,), 0)
-                trainer._losses((0,), 1)
-                trainer._losses((0,), 0)
+                trainer.objective.losses((0,), 0)
+                trainer.objective.losses((0,), 1)
+                trainer.objective.losses((0,), 0)
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -230,13 +231,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
     run = make_run()
 
     def poison(trainer: Trainer) -> None:
-        compute = trainer._losses
+        def spoil() -> None:
+            compute = trainer.objective.losses
 
-        def poisoned(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
-            value = compute(batch, micro_step)
-            return value * float("nan") if micro_step == 10 else value
+            def poisoned(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
+                value = compute(batch, micro_step)
+                return value * float("nan") if micro_step == 10 else value
 
-        trainer._losses = poisoned  # type: ignore[method-assign]
+            trainer.objective.losses = poisoned  # type: ignore[method-assign]
+
+        after_loading(trainer, spoil)
 
     with pytest.raises(NotFiniteError, match=r"step 11 .* pictures: \d\.png"):
         train(run, poison)
@@ -380,7 +384,7 @@ def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
             trainer.family.predict = predicted  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
-                    trainer._losses(batch, 0)
+                    trainer.objective.losses(batch, 0)
             trainer.family.predict = predict  # type: ignore[method-assign]
 
         after_loading(trainer, look)
@@ -402,7 +406,7 @@ def test_half_of_the_pictures_are_mirrored_and_which_is_drawn_anew(make_run: Mak
             trainer.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
             with torch.no_grad():
                 for micro_step in range(40):
-                    trainer._losses((0, 1), micro_step)
+                    trainer.objective.losses((0, 1), micro_step)
 
         after_loading(trainer, look)
 

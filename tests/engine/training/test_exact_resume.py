@@ -1,0 +1,38 @@
+"""A run that was stopped and resumed equals one that was not, whatever its settings draw, average or estimate."""
+
+from __future__ import annotations
+
+import pytest
+from small_runs import MakeRun, after_step, every_step, losses, same, train, weights
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs import control
+from loratui.engine.training.trainer import Trainer
+
+SMALL = ("adapter.targets=attention", "adapter.rank=2", "samples.steps=1", "schedule.epochs=2", "optimizer.scheduler=cosine")
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("optimizer.name=prodigy", "optimizer.learning_rate=1.0", "optimizer.warmup=0.2"),
+        ("optimizer.name=dadapt_adam", "optimizer.learning_rate=1.0"),
+        ("optimizer.name=adamw_schedule_free", "optimizer.scheduler=constant"),
+        ("optimizer.name=adafactor", "training.ema_decay=0.9"),
+        ("optimizer.name=lion", "dataset.shuffle_captions=true", "dataset.caption_variants=3", "dataset.caption_dropout=0.3"),
+        ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "training.input_perturbation=0.1"),
+    ],
+    ids=["prodigy", "dadapt_adam", "schedule free", "average", "shuffled captions", "noise"],
+)
+def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, sets: tuple[str, ...]) -> None:
+    run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)
+
+    def stop(trainer: Trainer) -> None:
+        every_step(trainer)
+        after_step(trainer, 4, lambda: control.send(run, "stop"))
+
+    assert train(undisturbed, every_step) == ExitCode.DONE
+    assert train(run, stop) == ExitCode.TERMINATED
+    assert train(run, every_step) == ExitCode.DONE
+    assert losses(run) == losses(undisturbed)
+    assert same(weights(run), weights(undisturbed))
