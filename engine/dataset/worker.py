@@ -27,9 +27,9 @@ def main() -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from loratui.engine.dataset.measure import measure_picture
 
+    os.nice(_GIVES_WAY)
     try:
-        os.nice(_GIVES_WAY)
-    detector = load_detector(args.detector)
+        detector = load_detector(args.detector)
     except UsageError as error:  # the pictures are measured all the same, and the checks of faces say that they were not made
         print(error, file=sys.stderr)
         detector = None
