@@ -66,7 +66,7 @@ _OWN = re.compile(r"\.loratui-.*|\.captions-before|\.preparing-.*|\.caption-.*")
 _SYSTEM = re.compile(
     r"__MACOSX|(eh)?thumbs\.db|desktop\.ini|icon\r|@eadir|lost\+found|\$recycle\.bin|system volume information", re.IGNORECASE
 )
-_MASK = re.compile(r".*-(masklabel|condlabel)", re.IGNORECASE)
+_MASK = re.compile(r".*-(masklabel|condlabel)\.\w+", re.IGNORECASE | re.DOTALL)
 _NO_CAPTION = re.compile(
     r"(sample[ _-]?|negative[ _-]?)?prompts?([ _-].*)?|read[ _-]?me|licen[cs]e|requirements|notes?|classes|changelog|"
     r"(all[ _-]?)?(captions|tags)|files?[ _-]?list",
@@ -120,7 +120,7 @@ def why_passed_over(name: str) -> str:
         return SYSTEM
     if name.startswith("."):
         return HIDDEN
-    return MASK if _MASK.fullmatch(PurePath(name).stem) else ""
+    return MASK if _MASK.fullmatch(name) else ""
 
 
 def is_no_caption(name: str) -> bool:

@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES, is_heif, told_by_content
@@ -168,10 +170,7 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
-    # Here, because loading Pillow costs time that most commands do not have.
-    from PIL import Image as pillow
-    from PIL import UnidentifiedImageError
-
+    pillow = _pillow()
     with open_regular(path) as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
@@ -182,12 +181,10 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
         if heif and not heif_is_read():
             raise PictureError(HEIF_MISSING)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # our own limit is stricter than the one that warns
-                image = pillow.open(file, formats=("HEIF",) if heif else FORMATS)
+            image = pillow.open(file, formats=("HEIF",) if heif else FORMATS)
         except pillow.DecompressionBombError as error:
             raise PictureError(f"has more than {PIXEL_LIMIT // 1_000_000} megapixels") from error
-        except UnidentifiedImageError as error:
+        except pillow.UnidentifiedImageError as error:
             raise PictureError(told_by_content(head) or "is not a picture, or its beginning is damaged") from error
         except Exception as error:  # decoders of hostile files fail with almost anything
             raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
@@ -196,6 +193,16 @@ def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
                 size = f"{image.width} × {image.height} px"
                 raise PictureError(f"has {size}, more than {PIXEL_LIMIT // 1_000_000} megapixels")
             yield file, image
+
+
+@cache
+def _pillow() -> ModuleType:
+    """Pillow, loaded when it is first needed, because that takes time that most commands do not have."""
+    from PIL import Image as pillow
+
+    # What it warns of is either refused here or of no interest, and would stand in the midst of a screen.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    return pillow
 
 
 def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:

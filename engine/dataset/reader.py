@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class FolderReader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._prefix = len(str(root)) + (str(root) != os.sep)
+        """Characters of a path before its part within the root."""
         self._images: list[ImageEntry] = []
         self._left_out: list[LeftOut] = []
         self._notes: list[Note] = []
@@ -123,23 +125,23 @@ class FolderReader:
     def _read_folder(self, folder: _Folder) -> list[Path]:
         """Reads the files of one folder and returns its child folders."""
         children: list[Path] = []
-        files: list[Path] = []
+        files: list[str] = []
         for entry in self._entries(folder.path):
-            path = Path(entry.path)
-            passed_over = file_kinds.why_passed_over(entry.name)
+            name = entry.name
+            passed_over = file_kinds.why_passed_over(name)
             if passed_over:
-                if not file_kinds.is_own(entry.name):
-                    self._leave_out(path, passed_over, picture=False)
+                if not file_kinds.is_own(name):
+                    self._leave_out(Path(entry.path), passed_over, picture=False)
                 continue
             kind = self._kind(entry)
-            if kind == "folder" and path.suffix.lower() in (*file_kinds.SUFFIXES, *CAPTION_SUFFIXES):
-                self._leave_out(path, "is a folder, in spite of its name", picture=True)
-            elif kind == "folder":
-                children.append(path)
-            elif kind == "file":
-                files.append(path)
+            if kind == "file":
+                files.append(name)
+            elif kind != "folder":
+                self._leave_out(Path(entry.path), kind, picture=_is_picture(name))
+            elif _suffix(name) in file_kinds.SUFFIXES or _suffix(name) in CAPTION_SUFFIXES:
+                self._leave_out(Path(entry.path), "is a folder, in spite of its name", picture=True)
             else:
-                self._leave_out(path, kind, picture=_is_picture(entry.name))
+                children.append(Path(entry.path))
         self._read_files(folder, files)
         return children
 
@@ -159,27 +161,27 @@ class FolderReader:
             return "folder"
         return "file" if entry.is_file(follow_symlinks=False) else "is a pipe, socket or device"
 
-    def _read_files(self, folder: _Folder, files: Sequence[Path]) -> None:
-        caption_files = {p.name: p for p in files if p.suffix.lower() in CAPTION_SUFFIXES}
+    def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
+        caption_files = {name for name in names if _suffix(name) in CAPTION_SUFFIXES}
         by_lower = {name.lower(): name for name in caption_files}
         used: set[str] = set()
-        for path in files:
-            suffix = path.suffix.lower()
-            if path.name in caption_files:
+        for name in names:
+            if name in caption_files:
                 continue
-            candidates = _caption_names(path, caption_files, by_lower)
+            path, suffix = folder.path / name, _suffix(name)
+            candidates = _caption_names(name, caption_files, by_lower)
             if pictures.is_read(suffix):
-                self._read_picture(folder, path, [caption_files[name] for name in candidates])
+                self._read_picture(folder, path, candidates)
             else:
                 self._leave_out(path, file_kinds.why_not_read(suffix), picture=suffix in file_kinds.UNREAD)
                 if suffix not in file_kinds.UNREAD:
                     continue
             used.update(candidates)
-        for name in caption_files.keys() - used:
+        for name in caption_files - used:
             reason = file_kinds.PROMPTS if file_kinds.is_no_caption(name) else ORPHAN
-            self._leave_out(caption_files[name], reason, picture=False)
+            self._leave_out(folder.path / name, reason, picture=False)
 
-    def _read_picture(self, folder: _Folder, path: Path, caption_files: Sequence[Path]) -> None:
+    def _read_picture(self, folder: _Folder, path: Path, caption_names: Sequence[str]) -> None:
         try:
             header = pictures.read_header(path)
         except pictures.PictureError as error:
@@ -188,10 +190,11 @@ class FolderReader:
         except OSError as error:
             self._leave_out(path, f"cannot be read: {error.strerror}", picture=True)
             return
-        caption = self._read_caption(caption_files[0]) if caption_files else None
-        if len(caption_files) > 1:
-            other = caption_files[1].name
-            self._note("two_captions", f"has two caption files; {caption_files[0].name} counts, {other} does not", path)
+        caption_path = folder.path / caption_names[0] if caption_names else None
+        caption = self._read_caption(caption_path) if caption_path else None
+        if len(caption_names) > 1:
+            counts, other = caption_names[:2]
+            self._note("two_captions", f"has two caption files; {counts} counts, {other} does not", path)
         self._images.append(
             ImageEntry(
                 path=path,
@@ -200,7 +203,7 @@ class FolderReader:
                 height=header.height,
                 format=header.format,
                 caption=caption or None,
-                caption_path=caption_files[0] if caption_files else None,
+                caption_path=caption_path,
                 concept=folder.concept,
                 folder_repeats=folder.repeats,
                 regularisation=folder.regularisation,
@@ -231,7 +234,7 @@ class FolderReader:
         self._notes.append(Note(id, message, (self._relative(path),)))
 
     def _relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix() if path != self.root else "."
+        return str(path)[self._prefix :] or "."
 
     def _holds_results(self, folder: Path) -> bool:
         return any(file_kinds.holds_results(part) for part in folder.relative_to(self.root).parts)
@@ -248,19 +251,25 @@ def _named(folder: Path, *, regularisation: bool) -> _Folder:
     return _Folder(folder, folder.name if regularisation else "", None, regularisation)
 
 
+def _suffix(name: str) -> str:
+    """The ending of a name, in lower case."""
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - ten thousand names, and a path takes ten times as long
+
+
 def _is_picture(name: str) -> bool:
-    suffix = Path(name).suffix.lower()
+    suffix = _suffix(name)
     return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
 
 
-def _caption_names(picture: Path, caption_files: Mapping[str, Path], by_lower: Mapping[str, str]) -> list[str]:
+def _caption_names(picture: str, caption_files: Set[str], by_lower: Mapping[str, str]) -> list[str]:
     """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`.
 
     `by_lower` finds names whose case differs.
     """
     found: list[str] = []
+    bare = picture[: -len(_suffix(picture)) or None]
     for suffix in CAPTION_SUFFIXES:
-        for stem in (picture.stem, picture.name):
+        for stem in (bare, picture):
             exact = stem + suffix
             name = exact if exact in caption_files else by_lower.get(exact.lower())
             if name and name not in found:
