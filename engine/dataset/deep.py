@@ -6,6 +6,7 @@ asks for too much memory costs one picture, which is named.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -202,5 +203,6 @@ class _Worker:
         assert process.stdout is not None
         process.kill()  # it holds nothing that could be lost
         process.wait()
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+            process.stdin.close()
         process.stdout.close()
