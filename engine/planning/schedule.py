@@ -15,6 +15,7 @@ from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
 from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.judgement import Advice
+from loratui.engine.planning.loss_weights import mean_loss_weight
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
@@ -71,6 +72,8 @@ class Plan:
     """What the recipe says of this number of pictures."""
     effective_learning_rate: float
     """alpha / rank × learning rate."""
+    mean_loss_weight: float
+    """What the weights of the loss do to that rate, over all noise levels."""
     concepts: tuple[ConceptPlan, ...]
     buckets: tuple[BucketPlan, ...]
     regularisation_images: int
@@ -99,6 +102,7 @@ class Plan:
         del values["image_repeats"], values["image_exposures"]
         shown = self.exposures_per_image
         values["effective_learning_rate"] = float(f"{self.effective_learning_rate:.6g}")
+        values["mean_loss_weight"] = round(self.mean_loss_weight, 3)
         values["exposures_per_image"] = int(shown) if shown == int(shown) else round(shown, 3)
         return values
 
@@ -279,6 +283,7 @@ def _plan(
         formula="",
         image_band=judgement.image_band(recipe.settings, images),
         effective_learning_rate=judgement.effective_learning_rate(recipe.settings),
+        mean_loss_weight=mean_loss_weight(recipe.settings),
         concepts=tuple(_concept_plans(recipe, concepts, amount, processes)),
         buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
         regularisation_images=regularisation_images,

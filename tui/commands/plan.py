@@ -12,6 +12,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import hardware
+from loratui.engine.planning import loss_weights
 from loratui.engine.planning.estimate import Estimate, Machine, Range, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.preflight import Finding
@@ -156,6 +157,8 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         f"  (alpha {settings.adapter.effective_alpha:g} / rank {settings.adapter.rank} × {settings.optimizer.learning_rate:g})"
     )
     yield _row("learning rate", f"{plan.effective_learning_rate:.3g}", scale)
+    if weights := loss_weights.in_words(settings):
+        yield _row("", "", f"  ({weights})")
     yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({cost.lora.modules} layers)")
     yield _row(
         "disk", text.size(cost.disk.run), f"  and a download of {text.size(cost.disk.download)}" if cost.disk.download else ""

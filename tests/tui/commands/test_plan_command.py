@@ -68,7 +68,7 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
     assert {
         "images", "repeats", "epochs", "image_steps", "optimizer_steps", "exposures_per_image", "steps_per_epoch", "batch_size",
         "rule", "formula", "concepts", "warnings", "estimate", "preset", "changed", "settings", "findings", "buckets",
-        "accumulation", "processes", "effective_learning_rate", "image_band", "regularisation_images",
+        "accumulation", "processes", "effective_learning_rate", "mean_loss_weight", "image_band", "regularisation_images",
     } <= table.keys()  # fmt: skip
     assert [(c["images"], c["repeats"]) for c in table["concepts"]] == [(51, 10), (43, 12), (32, 16)]
     assert set(table["warnings"][0]) == {"code", "message", "remedy", "source"}
