@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
 from loratui.engine.machine.hardware import allowed_cpus
-from loratui.engine.planning.preflight import base_path
+from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.adapters import LoraAdapter, add_lora
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import Family
+from loratui.engine.training.families.fingerprints import Digests
 from loratui.presets.schema import Precision, Settings
 
 
@@ -87,13 +87,14 @@ def base_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def load_base(job: Job) -> Family:
-    """The base model of a job, on its device."""
-    model: Path | None = base_path(job.settings.base.model)
-    if model is None:
-        raise UsageError(
-            f"{job.settings.base.model}: the base model was not found.", "Was it moved? loratui doctor shows where bases are."
-        )
-    return loader(job.settings.base.family)(model, job.settings, device=job.device, dtype=job.dtype)
+    """The base model of a job; its parts come onto the device when they are first needed.
+
+    Raises `UsageError` for a base that is gone, not whole, or of another family than the recipe says.
+    """
+    settings = job.settings
+    digests = Digests(job.run.path.parent.parent / "fingerprints.json")
+    load = loader(settings.base.family)
+    return load(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)
 
 
 def add_adapter(job: Job, family: Family) -> LoraAdapter:

@@ -8,7 +8,7 @@ from typing import cast
 from loratui.engine.errors import UsageError
 from loratui.engine.training.families.base import FamilyLoader
 
-LOADERS = {"sd15": "loratui.engine.training.families.sd15"}
+LOADERS = {name: f"loratui.engine.training.families.{name}" for name in ("sd15", "sdxl", "flux")}
 """Family name -> module with a `load` function (`FamilyLoader`)."""
 
 

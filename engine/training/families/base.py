@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.formats.kohya import KohyaNames
+from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.losses import Prediction
+from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 
 
@@ -79,6 +81,8 @@ class SamplePlan:
     height: int
     steps: int
     guidance: float
+    negative_given: bool = False
+    """Whether a person asked for this negative prompt; where none did, some bases take zeros and not the empty text."""
 
 
 class Family(Protocol):
@@ -87,6 +91,7 @@ class Family(Protocol):
     Methods run without gradients unless they say otherwise.
     """
 
+    name: FamilyName
     prediction: Prediction
     file_facts: FileFacts
     device: torch.device
@@ -161,4 +166,11 @@ class FileFacts:
 class FamilyLoader(Protocol):
     """Makes the family of a base; its parts are loaded later."""
 
-    def __call__(self, model: Path, settings: Settings, *, device: torch.device, dtype: torch.dtype) -> Family: ...
+    def __call__(
+        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+    ) -> Family:
+        """`dtype` is that of the denoiser; what is only encoded with stays wide enough to lose nothing.
+
+        Raises `UsageError` for a base that is not whole, or that the settings do not fit.
+        """
+        ...

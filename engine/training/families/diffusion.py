@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,12 @@ from loratui.engine.training.losses import Prediction
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base
 
-_STORED: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+STORED: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+"""Prediction types as schedule files name them."""
+
+ZERO_SNR_RESCALE = 0.7
+"""Share in which guided predictions get back the spread of unguided ones, where the schedule ends in pure noise.
+Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, §3.4."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(2B, C, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompt."""
@@ -23,20 +28,39 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 class Diffusion:
     """The schedule of one base, and what its denoiser predicts."""
 
-    def __init__(self, scheduler: Any, base: Base) -> None:
-        """`scheduler` is the base's `DDPMScheduler`. Raises `UsageError` for a prediction that cannot be trained."""
-        stored = _STORED.get(scheduler.config.prediction_type)
-        prediction = stored if base.prediction == "auto" else base.prediction
-        if prediction is None:
-            raise UsageError(f"The base predicts {scheduler.config.prediction_type!r}, which cannot be trained.")
-        self.prediction: Prediction = prediction
-        # The recipe may overrule what the base says of itself; samples must be made as it was trained.
-        self._config = dict(scheduler.config) | {"prediction_type": next(k for k, v in _STORED.items() if v == prediction)}
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        base: Base,
+        *,
+        prediction: Literal["epsilon", "v"] | None = None,
+        zero_terminal_snr: bool = False,
+    ) -> None:
+        """`config` is the base's schedule; the others are what its files tell besides. The recipe overrules both.
+
+        Raises `UsageError` for a prediction that cannot be trained.
+        """
+        from diffusers import DDPMScheduler
+
+        named = str(config.get("prediction_type", "epsilon"))
+        chosen = (prediction or STORED.get(named)) if base.prediction == "auto" else base.prediction
+        if chosen is None:
+            raise UsageError(f"The base predicts {named!r}, which cannot be trained.")
+        self.prediction: Prediction = chosen
+        told = zero_terminal_snr or bool(config.get("rescale_betas_zero_snr"))
+        self.zero_terminal_snr = told if base.zero_terminal_snr == "auto" else base.zero_terminal_snr == "on"
+        own = dict(config) | {
+            "prediction_type": next(k for k, v in STORED.items() if v == chosen),
+            "rescale_betas_zero_snr": self.zero_terminal_snr,
+        }
+        scheduler = DDPMScheduler.from_config({k: v for k, v in own.items() if k != "_class_name"})
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
-        if prediction == "epsilon" and float(self._alphas_cumprod[-1]) == 0.0:
+        # Samples must be made as the base was trained: pure noise is only met where the steps reach the last timestep.
+        self._config = dict(scheduler.config) | ({"timestep_spacing": "trailing"} if self.zero_terminal_snr else {})
+        if chosen == "epsilon" and float(self._alphas_cumprod[-1]) == 0.0:
             raise UsageError(
                 "The base's schedule ends in pure noise (zero terminal SNR), from which noise cannot be predicted.",
-                "Set base.prediction to v, if it is a v-prediction model.",
+                "Set base.prediction to v, if it is a v-prediction model; else set base.zero_terminal_snr to off.",
             )
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
@@ -79,9 +103,16 @@ class Diffusion:
             model_input = scheduler.scale_model_input(latents.expand(copies, -1, -1, -1), timestep)
             prediction = denoise(model_input, timestep.expand(copies).to(device)).float()
             if copies == 2:
-                negative, positive = prediction.chunk(2)
-                prediction = negative + plan.guidance * (positive - negative)
+                prediction = self._guided(*prediction.chunk(2), plan.guidance)
             latents = scheduler.step(prediction, timestep, latents).prev_sample
             on_step(done, plan.steps)
         assert isinstance(latents, Tensor)
         return latents
+
+    def _guided(self, negative: Tensor, positive: Tensor, guidance: float) -> Tensor:
+        guided = negative + guidance * (positive - negative)
+        if not self.zero_terminal_snr:
+            return guided
+        dimensions = tuple(range(1, guided.dim()))
+        spread = positive.std(dimensions, keepdim=True) / guided.std(dimensions, keepdim=True)
+        return ZERO_SNR_RESCALE * guided * spread + (1 - ZERO_SNR_RESCALE) * guided

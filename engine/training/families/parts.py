@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -40,20 +38,6 @@ class Parts:
             self._loaded.pop(name, None)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def fingerprint(files: Iterable[Path], *settings: object) -> str:
-    """SHA-256 of the content of `files`, in the order of their paths, and of `settings`."""
-    digest = hashlib.sha256(repr(settings).encode())
-    for path in sorted(files):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def folder_files(folder: Path) -> list[Path]:
-    """All files in a folder and below it."""
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def finite(tensor: Tensor, what: str) -> Tensor:

@@ -88,6 +88,7 @@ def test_strength_0_is_the_base_bit_for_bit_and_the_way_back_is_whole(family: Sd
 
 
 def test_the_starting_values_depend_on_the_seed_alone(family: Sd15, base_folder) -> None:
+    from loratui.engine.formats.base_files import identify
     from loratui.engine.training.families.sd15 import load
     from loratui.presets.schema import Settings
 
@@ -95,7 +96,7 @@ def test_the_starting_values_depend_on_the_seed_alone(family: Sd15, base_folder)
     state = torch.get_rng_state()
     first = put(family, seed=1).state()
     assert torch.equal(state, torch.get_rng_state())
-    second_family = load(base_folder, Settings(), device=torch.device("cpu"), dtype=torch.float32)
+    second_family = load(identify(base_folder), Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(second_family, Sd15)
     second = put(second_family, seed=1).state()
     assert all(torch.equal(first[name], second[name]) for name in first)

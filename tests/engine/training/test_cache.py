@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
+from loratui.engine.formats.base_files import identify
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.families.sd15 import Sd15, load
@@ -47,7 +48,7 @@ def other(base_folder: Path, place: Path, file: str = "", change: Callable[[Any]
         save_file(change(load_file(place / file)), place / file)
     elif file:
         (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
-    family = load(place, Settings(), device=torch.device("cpu"), dtype=torch.float32)
+    family = load(identify(place), Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(family, Sd15)
     return family
 

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from loratui.engine.errors import NotFiniteError, UsageError
+from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.metadata import ALLOWED
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.training.adapters import LoraAdapter, add_lora
@@ -105,7 +106,7 @@ def test_an_independent_reader_of_the_kohya_names_sees_the_same_change(family: S
     adapter = trained(family)
     own = output(family.denoiser, family)
     tensors = load_file(write(family, adapter, tmp_path / "lora.safetensors"))
-    plain = load(family_folder(family), Settings(), device=torch.device("cpu"), dtype=torch.float32).denoiser
+    plain = load(identify(family_folder(family)), Settings(), device=torch.device("cpu"), dtype=torch.float32).denoiser
     used = set()
     with torch.no_grad():
         for name, module in plain.named_modules():
@@ -120,7 +121,7 @@ def test_an_independent_reader_of_the_kohya_names_sees_the_same_change(family: S
 
 
 def family_folder(family: Sd15) -> Path:
-    return Path(family._parts["vae"].config._name_or_path)
+    return family._files.path
 
 
 def test_fp16_keeps_the_effect(family: Sd15, base_folder: Path, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_the_effect_is_the_norm_of_the_change_and_0_for_a_new_lora(family: Sd15)
 
 def test_a_file_of_other_layers_is_refused(family: Sd15, base_folder: Path, tmp_path: Path) -> None:
     path = write(family, trained(family), tmp_path / "lora.safetensors")
-    other = load(base_folder, Settings(), device=torch.device("cpu"), dtype=torch.float32)
+    other = load(identify(base_folder), Settings(), device=torch.device("cpu"), dtype=torch.float32)
     assert isinstance(other, Sd15)
     narrow = trained(other, replace(SETTINGS, adapter=Adapter(rank=4, alpha=2.0, targets="attention")))
     with pytest.raises(UsageError, match="did not train"):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError, UsageError
+from loratui.engine.formats.base_files import identify
 from loratui.engine.training.adapters import matching_modules
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import SamplePlan
@@ -38,12 +39,12 @@ def full_size_unet() -> torch.nn.Module:
 def test_target_sets_have_the_counts_of_other_trainers(
     family: Sd15, full_size_unet: torch.nn.Module, targets: str, count: int
 ) -> None:
-    assert len(matching_modules(full_size_unet, family.target_pattern(targets))) == count
+    assert len(matching_modules(full_size_unet, (family.target_pattern(targets),))) == count
 
 
 def test_the_default_targets_have_sd_scripts_number_of_parameters(family: Sd15, full_size_unet: torch.nn.Module) -> None:
     total = 0
-    for module in matching_modules(full_size_unet, family.target_pattern("sd-scripts")).values():
+    for module in matching_modules(full_size_unet, (family.target_pattern("sd-scripts"),)).values():
         out, inside = module.weight.shape[:2]  # type: ignore[union-attr,index,misc]
         total += 16 * (out + inside)
     assert total == 6_782_976
@@ -53,29 +54,31 @@ def test_every_target_set_of_the_schema_works(family: Sd15) -> None:
     from loratui.presets.schema import KEYS
 
     for targets in KEYS["adapter.targets"].choices:
-        assert matching_modules(family.denoiser, family.target_pattern(targets))
+        assert matching_modules(family.denoiser, (family.target_pattern(targets),))
 
 
 def hidden_states(family: Sd15, caption: str) -> tuple[Tensor, ...]:
-    ids = family._tokenizer(caption, padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+    ids = family._tokenizers["tokenizer"](
+        caption, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
     return family._parts["text_encoder"](ids, output_hidden_states=True).hidden_states
 
 
 @pytest.mark.parametrize("skip", [1, 2])
 def test_clip_skip_counts_as_automatic1111_and_keeps_the_final_norm(base_folder: Path, skip: int) -> None:
-    family = load(base_folder, Settings(base=Base(clip_skip=skip)), device=CPU, dtype=torch.float32)
+    family = load(identify(base_folder), Settings(base=Base(clip_skip=skip)), device=CPU, dtype=torch.float32)
     assert isinstance(family, Sd15)
     (states,) = family.encode_text(["a fox"])
     norm = getattr(family._parts["text_encoder"], "text_model", family._parts["text_encoder"]).final_layer_norm
     assert torch.equal(states.tensors["states"], norm(hidden_states(family, "a fox")[-skip])[0])
     if skip == 1:
-        ids = family._tokenizer("a fox", padding="max_length", max_length=77, return_tensors="pt").input_ids
+        ids = family._tokenizers["tokenizer"]("a fox", padding="max_length", max_length=77, return_tensors="pt").input_ids
         assert torch.equal(states.tensors["states"], family._parts["text_encoder"](ids).last_hidden_state[0])
 
 
 def test_clip_skip_beyond_the_encoder_is_refused(base_folder: Path) -> None:
     with pytest.raises(UsageError, match="only 3 layers"):
-        load(base_folder, Settings(base=Base(clip_skip=4)), device=CPU, dtype=torch.float32).encode_text(["a fox"])
+        load(identify(base_folder), Settings(base=Base(clip_skip=4)), device=CPU, dtype=torch.float32).encode_text(["a fox"])
 
 
 def test_long_captions_are_cut_and_the_cut_is_counted(family: Sd15) -> None:
@@ -129,7 +132,7 @@ def test_sampling_equals_the_librarys_pipeline(base_folder: Path, family: Sd15, 
     pipeline = StableDiffusionPipeline(
         vae=family._parts["vae"],
         text_encoder=family._parts["text_encoder"],
-        tokenizer=family._tokenizer,
+        tokenizer=family._tokenizers["tokenizer"],
         unet=family.denoiser,
         scheduler=DPMSolverMultistepScheduler.from_pretrained(base_folder, subfolder="scheduler"),
         safety_checker=None,
@@ -157,7 +160,7 @@ def test_a_prediction_that_the_recipe_overrules_is_sampled_as_it_was_trained(bas
     (said / "scheduler" / "scheduler_config.json").write_text(json.dumps({**config, "prediction_type": "v_prediction"}))
     made = []
     for folder, base in ((base_folder, Base(prediction="v")), (said, Base()), (base_folder, Base())):
-        family = load(folder, Settings(base=base), device=CPU, dtype=torch.float32)
+        family = load(identify(folder), Settings(base=base), device=CPU, dtype=torch.float32)
         assert isinstance(family, Sd15)
         made.append(family.sample(plan(family, 5.0), lambda *_: None))
     assert torch.equal(made[0], made[1])
@@ -170,8 +173,8 @@ def test_noise_cannot_be_predicted_from_pure_noise(base_folder: Path, tmp_path: 
     file = folder / "scheduler" / "scheduler_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "rescale_betas_zero_snr": True}))
     with pytest.raises(UsageError, match="zero terminal SNR"):
-        load(folder, Settings(), device=CPU, dtype=torch.float32)
-    family = load(folder, Settings(base=Base(prediction="v")), device=CPU, dtype=torch.float32)
+        load(identify(folder), Settings(), device=CPU, dtype=torch.float32)
+    family = load(identify(folder), Settings(base=Base(prediction="v")), device=CPU, dtype=torch.float32)
     one = torch.ones(1, 4, 2, 2)
     snr = family.add_noise(one, one, torch.tensor([0.9999])).snr
     assert snr is not None
@@ -201,15 +204,22 @@ def test_sampling_still_works_when_the_encoders_are_gone(family: Sd15) -> None:
     assert family.sample(wanted, lambda *_: None).shape == (3, 64, 64)
 
 
-def test_an_incomplete_folder_names_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "unet").mkdir()
-    with pytest.raises(UsageError, match="vae, text_encoder, tokenizer, scheduler missing"):
-        load(tmp_path, Settings(), device=CPU, dtype=torch.float32)
+def test_an_incomplete_base_names_what_is_missing(base_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(base_folder, folder)
+    shutil.rmtree(folder / "vae")
+    with pytest.raises(UsageError, match="VAE"):
+        load(identify(folder), Settings(), device=CPU, dtype=torch.float32)
+
+
+def test_a_base_of_another_family_is_refused(sdxl_folder: Path) -> None:
+    with pytest.raises(UsageError, match="SDXL"):
+        load(identify(sdxl_folder), Settings(), device=CPU, dtype=torch.float32)
 
 
 def test_a_family_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="flux"):
-        loader("flux")
+    with pytest.raises(UsageError, match="sd3"):
+        loader("sd3")
 
 
 def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet: torch.nn.Module) -> None:
@@ -217,7 +227,7 @@ def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet:
         r"lora_unet_(down_blocks_\d|mid_block|up_blocks_\d)_(attentions|resnets|downsamplers|upsamplers)_\d_\w+"
     )
     names = [
-        family.lora_names(path).stem for path in matching_modules(full_size_unet, family.target_pattern("sd-scripts+conv"))
+        family.lora_names(path).stem for path in matching_modules(full_size_unet, (family.target_pattern("sd-scripts+conv"),))
     ]
     assert len(set(names)) == 278
     assert all(grammar.fullmatch(name) for name in names)

@@ -1,0 +1,89 @@
+"""SHA-256 of the parts of a base, remembered by file, so that ten gigabytes are not read again at each start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from loratui.engine.errors import DiskError
+from loratui.engine.formats.base_keys import has_no_prefix
+from loratui.engine.formats.base_parts import PartFile
+from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.runs.durable import write_file
+
+FORMAT = 1
+_KEPT = 500
+_BLOCK = 1 << 24
+
+
+class Digests:
+    """Digests of files and of parts of files. Known ones hold as long as path, size, time of change and inode do."""
+
+    def __init__(self, memory: Path | None = None) -> None:
+        """`memory` is the file in which digests are kept; without one they are forgotten with this object."""
+        self._memory = memory
+        self._known: dict[str, str] = _read(memory) if memory else {}
+
+    def of(self, part: PartFile) -> str:
+        """What decides a part's work: its tensors, and its configuration or vocabulary where these lie beside them."""
+        digest = hashlib.sha256(repr((part.prefix, part.fp8, sorted(part.config_changes.items()))).encode())
+        weights = {path.resolve() for path in part.files}
+        if part.in_folder:
+            others = [p for p in part.path.iterdir() if p.is_file() and p.suffix != ".safetensors"]
+            for path in sorted(p for p in others if p.suffix in (".json", ".txt", ".model")):
+                digest.update(f"{path.name} {self._digest(path, None)}\n".encode())
+        for path in sorted(weights):
+            digest.update(self._digest(path, None if part.in_folder else part.prefix).encode())
+        return digest.hexdigest()
+
+    def _digest(self, path: Path, prefix: str | None) -> str:
+        """Of a whole file, or of its tensors behind `prefix`."""
+        info = path.stat()
+        key = hashlib.sha256(repr((str(path), info.st_size, info.st_mtime_ns, info.st_ino, prefix)).encode()).hexdigest()
+        if key not in self._known:
+            self._known[key] = _of_file(path) if prefix is None else _of_tensors(path, prefix)
+            self._remember()
+        return self._known[key]
+
+    def _remember(self) -> None:
+        if self._memory is None:
+            return
+        newest = dict(list(self._known.items())[-_KEPT:])
+        try:
+            write_file(self._memory, json.dumps({"format": FORMAT, "digests": newest}).encode(), durable=False)
+        except DiskError:
+            self._memory = None  # not being able to remember costs time, no more
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {str(k): str(v) for k, v in stored["digests"].items()} if stored["format"] == FORMAT else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _of_tensors(path: Path, prefix: str) -> str:
+    """Of the tensors of one part: names, formats, shapes and values, in the order of their names."""
+    digest = hashlib.sha256()
+    header = read_header(path)
+    start = path.stat().st_size - max((info.end for info in header.tensors.values()), default=0)
+    with path.open("rb") as file:
+        for key in sorted(header.tensors):
+            if not (key.startswith(prefix) if prefix else has_no_prefix(key)):
+                continue
+            info = header.tensors[key]
+            digest.update(f"{key} {info.dtype} {info.shape}\n".encode())
+            file.seek(start + info.begin)
+            left = info.end - info.begin
+            while left:
+                block = file.read(min(left, _BLOCK))
+                digest.update(block)
+                left -= len(block)
+    return digest.hexdigest()

@@ -1,0 +1,172 @@
+"""FLUX.1-dev: CLIP's pooled text, T5's states, and a transformer over packed latents that was distilled to take the guidance as an input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.base_parts import BaseFiles
+from loratui.engine.training.families import clip, flow, loading, vae
+from loratui.engine.training.families.base import Family, FileFacts, Framing, Noised, SamplePlan, TextStates
+from loratui.engine.training.families.fingerprints import Digests
+from loratui.engine.training.families.model import BaseModel
+from loratui.engine.training.families.parts import finite
+from loratui.presets.schema import Settings
+
+T5_WINDOW = 512
+"""Tokens that FLUX.1-dev reads of a caption, the end and the padding included; there is no mask."""
+
+
+def load(
+    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+) -> Family:
+    """A FLUX.1-dev base; nothing is fetched, and no weights are loaded yet."""
+    return Flux(files, settings, device=device, dtype=dtype, digests=digests)
+
+
+class Flux(BaseModel):
+    """A FLUX.1-dev base, or one of its shape."""
+
+    name = "flux"
+    prediction = "flow"
+    file_facts = FileFacts(
+        architecture="flux-1-dev/lora", base_version="flux1", implementation="https://github.com/black-forest-labs/flux"
+    )
+    latent_channels = 16
+    size_step = 16
+    trainable_encoders = ("text_encoder",)
+
+    def __init__(
+        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+    ) -> None:
+        wide = torch.float32
+        dtypes = {"transformer": dtype, "vae": wide, "text_encoder": wide, "text_encoder_2": dtype}
+        super().__init__(files, settings, device=device, dtypes=dtypes, digests=digests)  # type: ignore[arg-type]
+        self._schedule = loading.scheduler_config(files)
+
+    def _check_denoiser(self, denoiser: Any) -> None:
+        if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.latent_channels:
+            raise UsageError("This transformer is not FLUX.1-dev's.", "Choose FLUX.1-dev; its LoRAs work on schnell too.")
+        for block in denoiser.single_transformer_blocks:
+            block.attn.register_forward_hook(_with_dense_gradient)
+
+    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
+        """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection."""
+        tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
+        assert not t5.training, "T5 drops values at random in training mode"
+        window = min(tokenizer.model_max_length, T5_WINDOW)
+        made = []
+        for caption, pooled in zip(captions, self._pooled(captions), strict=True):
+            read = len(tokenizer(caption, verbose=False).input_ids)
+            ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
+            states = t5(ids.to(self.device)).last_hidden_state[0]
+            made.append(TextStates({"states": finite(states, "text"), "pooled": finite(pooled, "text")}, max(0, read - window)))
+        return made
+
+    def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
+        """(768,) each: CLIP's last layer behind the final norm, at the first end of the first window."""
+        tokenizer, encoder = self._tokenizers["tokenizer"], self._parts["text_encoder"]
+        made = []
+        for tokens in clip.tokenize(tokenizer, captions, clip.CONTENT):
+            ids = tokens.ids.to(self.device)
+            last = encoder(ids).last_hidden_state
+            made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
+        return made
+
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+        """Continuous σ, shifted as this size of picture asks; see `flow`."""
+        height, width = latents.shape[-2:]
+        shift = flow.shift_of(height * width // 4, self._schedule)
+        return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
+
+    def predict(
+        self,
+        model_input: Tensor,
+        timesteps: Tensor,
+        text: Sequence[TextStates],
+        framing: Sequence[Framing],  # noqa: ARG002 - FLUX is not told where a picture comes from
+    ) -> Tensor:
+        return self._velocity(model_input, timesteps, text, self._settings.training.guidance)
+
+    def _velocity(self, model_input: Tensor, sigmas: Tensor, text: Sequence[TextStates], guidance: float) -> Tensor:
+        transformer = self.denoiser
+        dtype = next(transformer.parameters()).dtype
+        states, pooled = (
+            torch.stack([one.tensors[name] for one in text]).to(self.device, dtype, non_blocking=True)
+            for name in ("states", "pooled")
+        )
+        height, width = model_input.shape[-2:]
+        output = transformer(
+            hidden_states=pack(model_input).to(dtype),
+            timestep=sigmas.float(),  # 0 to 1; the transformer multiplies by 1000 itself, and the guidance too
+            guidance=torch.full_like(sigmas, guidance, dtype=torch.float32),
+            pooled_projections=pooled,
+            encoder_hidden_states=states,
+            txt_ids=torch.zeros(states.shape[1], 3, device=self.device),
+            img_ids=image_ids(height // 2, width // 2).to(self.device),
+            return_dict=False,
+        )[0]
+        return unpack(output, height, width)
+
+    @torch.no_grad()
+    def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
+        """One pass a step: the guidance is an input of the transformer, and there is no negative prompt."""
+        factor = vae.downscale(self._parts["vae"])
+        height, width = plan.height // factor, plan.width // factor
+        latents = flow.sample(
+            plan,
+            (1, self.latent_channels, height, width),
+            self._schedule,
+            height * width // 4,
+            self.device,
+            lambda model_input, sigmas: self._velocity(model_input, sigmas, [plan.text], plan.guidance),
+            on_step,
+        )
+        return vae.decode(self._parts["vae"], latents)
+
+
+def pack(latents: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h/2 · w/2, 4C): squares of 2 × 2 row by row; channel c at (dy, dx) becomes number 4c + 2dy + dx."""
+    batch, channels, height, width = latents.shape
+    squares = latents.view(batch, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
+    return squares.reshape(batch, height // 2 * (width // 2), channels * 4)
+
+
+def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
+    """(B, C, height, width) from what `pack` makes."""
+    batch, _, channels = tokens.shape
+    squares = tokens.view(batch, height // 2, width // 2, channels // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return squares.reshape(batch, channels // 4, height, width)
+
+
+def image_ids(rows: int, columns: int) -> Tensor:
+    """(rows · columns, 3): 0, row, column of each token, in fp32, since bf16 holds no whole numbers above 256 exactly."""
+    ids = torch.zeros(rows, columns, 3)
+    ids[..., 1] += torch.arange(rows)[:, None]
+    ids[..., 2] += torch.arange(columns)[None]
+    return ids.view(-1, 3)
+
+
+class _DenseGradient(torch.autograd.Function):
+    """The identity, whose gradient lies densely in memory.
+
+    A single block's attention gets its gradient as a slice, a double block's as a whole. cuDNN's attention on Hopper
+    (torch 2.11) plans for the first layout that it meets and goes wrong on the other: a crash, or silently wrong gradients.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004 - torch's signature
+        return gradient.contiguous()
+
+
+def _with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> Tensor:  # noqa: ARG001 - a hook's signature
+    dense: Tensor = _DenseGradient.apply(output)  # type: ignore[no-untyped-call]
+    return dense

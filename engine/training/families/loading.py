@@ -1,0 +1,208 @@
+"""Loads the parts of a base from every layout in which bases are found: without the network, onto the device, one copy in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.base_keys import has_no_prefix
+from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+
+UNET_PREFIX = "model.diffusion_model."
+"""diffusers' converter knows a UNet in its original names only behind this prefix."""
+
+_LEFT_OUT = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
+"""Ends of keys that say how fp8 weights are used when generating; they are no weights."""
+
+_OPEN_CLIP = {
+    "positional_embedding": "embeddings.position_embedding.weight",
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "ln_final.weight": "final_layer_norm.weight",
+    "ln_final.bias": "final_layer_norm.bias",
+}
+_OPEN_CLIP_LAYER = {
+    "attn.out_proj": "self_attn.out_proj",
+    "ln_1": "layer_norm1",
+    "ln_2": "layer_norm2",
+    "mlp.c_fc": "mlp.fc1",
+    "mlp.c_proj": "mlp.fc2",
+}
+"""OpenCLIP's names -> those of transformers, below `text_model.`; attn.in_proj is split into q, k and v besides."""
+
+
+def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A part with weights, on `device` and in `dtype`.
+
+    Raises `UsageError` if its files cannot be read, or do not hold all of it.
+    """
+    part = files.parts[name]
+    kind = _kind(files, name)
+    try:
+        model = _from_folder(kind, part, device, dtype) if part.in_folder else _from_file(kind, files, name, device, dtype)
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise UsageError(f"{part.path}: the {name} cannot be loaded: {(str(error).splitlines() or ['?'])[0]}") from error
+    missing = next((key for key, value in model.named_parameters() if value.is_meta), None)
+    if missing is not None:
+        raise UsageError(f"{part.path}: the {name} is not whole; {missing} is missing.", "Load the file anew.")
+    return model
+
+
+def load_tokenizer(files: BaseFiles, name: PartName) -> Any:
+    """CLIP's or T5's tokenizer. Raises `UsageError`."""
+    from transformers import CLIPTokenizer, T5TokenizerFast
+
+    kind = T5TokenizerFast if (files.family, name) == ("flux", "tokenizer_2") else CLIPTokenizer
+    path = files.parts[name].path
+    try:
+        return kind.from_pretrained(str(path), local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: the tokenizer cannot be loaded: {(str(error).splitlines() or ['?'])[0]}") from error
+
+
+def scheduler_config(files: BaseFiles) -> dict[str, Any]:
+    """The configuration of the base's noise schedule. Raises `UsageError`."""
+    return _json_of(files.parts["scheduler"], "scheduler_config.json")
+
+
+def pipeline_config(files: BaseFiles) -> Mapping[str, Any]:
+    """`model_index.json` of the base, or of its family where it is a single file; empty if there is none."""
+    path = files.config / "model_index.json"
+    return _json_of(PartFile(files.config), "model_index.json") if path.is_file() else {}
+
+
+def _json_of(part: PartFile, name: str) -> dict[str, Any]:
+    path = part.path / name
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: this file of the base cannot be read.") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: this file of the base is no table.")
+    return value
+
+
+def _kind(files: BaseFiles, name: PartName) -> Any:
+    import diffusers
+    import transformers
+
+    match name:
+        case "unet":
+            return diffusers.UNet2DConditionModel
+        case "transformer":
+            return diffusers.FluxTransformer2DModel
+        case "vae":
+            return diffusers.AutoencoderKL
+        case "text_encoder":
+            return transformers.CLIPTextModel
+        case "text_encoder_2":
+            return transformers.T5EncoderModel if files.family == "flux" else transformers.CLIPTextModelWithProjection
+        case _:
+            raise AssertionError(f"{name} has no weights")
+
+
+def _from_folder(kind: Any, part: PartFile, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    model: nn.Module = kind.from_pretrained(
+        str(part.path),
+        variant=part.variant or None,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=dtype,
+        device_map={"": device},  # tensor by tensor onto the device, so that a large model never lies in memory twice
+    )
+    return model
+
+
+def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    part = files.parts[name]
+    tensors = dict(_tensors(part, dtype))
+    if name.startswith("text_encoder"):
+        return _text_encoder(kind, files, name, tensors, device, dtype)
+    if name == "unet" and part.names == "original":
+        tensors = {UNET_PREFIX + key: value for key, value in tensors.items()}
+    model: nn.Module = kind.from_single_file(
+        tensors,
+        config=str(files.config),  # with a folder here, nothing is looked up on the hub
+        subfolder=name,
+        local_files_only=True,
+        dtype=dtype,
+        device=device,
+        **part.config_changes,
+    )
+    return model
+
+
+def _tensors(part: PartFile, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a part by their keys without the prefix, still in the file where they need no work."""
+    scales: dict[str, Tensor] = {}
+    if part.fp8 == "scaled":
+        scales = {key: value for key, value in _stored(part) if key.endswith(part.scale_suffix)}
+    for key, value in _stored(part):
+        if key in scales or key.endswith(_LEFT_OUT):
+            continue
+        scale = scales.get(key.removesuffix(".weight") + part.scale_suffix) if scales else None
+        # The scale is one number, or one for each row; the product is rounded once, to the format that is trained in.
+        yield key, value if scale is None else (value.float() * scale.float().reshape(-1, *[1] * (value.dim() - 1))).to(dtype)
+
+
+def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
+    for path in part.files:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            for key in file.keys():  # noqa: SIM118 - this is no dictionary
+                if key.startswith(part.prefix) if part.prefix else has_no_prefix(key):
+                    yield key.removeprefix(part.prefix), file.get_tensor(key)
+
+
+def _text_encoder(
+    kind: Any, files: BaseFiles, name: PartName, tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """A text encoder of transformers from a file's tensors, which are moved one after the other."""
+    from accelerate import init_empty_weights
+
+    config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
+    with init_empty_weights(include_buffers=False):
+        model: nn.Module = kind(config)
+    if files.parts[name].names == "original":
+        tensors = _from_open_clip(tensors)
+    own = model.state_dict().keys()
+    if "encoder.embed_tokens.weight" in own:  # T5's table of tokens has two names, of which files hold either
+        table = tensors.get("shared.weight", tensors.get("encoder.embed_tokens.weight"))
+        tensors |= {key: table for key in ("shared.weight", "encoder.embed_tokens.weight") if table is not None}
+    nested = any(key.startswith("text_model.") for key in own)  # CLIPTextModel has no such level since transformers 5.6
+    moved: dict[str, Tensor] = {}
+    done: dict[int, Tensor] = {}
+    for key, value in tensors.items():
+        bare = key.removeprefix("text_model.")
+        target = next((k for k in (bare, f"text_model.{bare}" if nested else bare) if k in own), None)
+        if target is not None:
+            done[id(value)] = done[id(value)] if id(value) in done else value.to(device, dtype)
+            moved[target] = done[id(value)]
+    model.load_state_dict(moved, strict=False, assign=True)
+    return model
+
+
+def _from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """OpenCLIP's tensors under the names that transformers has for them."""
+    named: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        if key in _OPEN_CLIP:
+            named[_OPEN_CLIP[key]] = value
+        elif key == "text_projection":
+            named["text_projection.weight"] = value.T.contiguous()
+        elif key.startswith("transformer.resblocks."):
+            _, _, number, rest = key.split(".", 3)
+            layer = f"encoder.layers.{number}"
+            if rest.startswith("attn.in_proj_"):
+                for which, third in zip("qkv", value.chunk(3), strict=True):
+                    named[f"{layer}.self_attn.{which}_proj.{rest.removeprefix('attn.in_proj_')}"] = third
+            else:
+                module, _, tensor = rest.rpartition(".")
+                named[f"{layer}.{_OPEN_CLIP_LAYER.get(module, module)}.{tensor}"] = value
+    return named

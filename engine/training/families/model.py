@@ -1,0 +1,124 @@
+"""What all families share: parts that are loaded when they are needed, a VAE, text encoders, and one denoiser."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles, PartName
+from loratui.engine.formats.kohya import KohyaNames
+from loratui.engine.planning.targets import denoiser_patterns
+from loratui.engine.training.families import loading, vae
+from loratui.engine.training.families.base import FileFacts, Latents
+from loratui.engine.training.families.fingerprints import Digests
+from loratui.engine.training.families.parts import Parts
+from loratui.presets.schema import Family, Settings
+
+TEXT_ENCODERS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")
+
+
+class BaseModel:
+    """A base model of any family, as far as the families are alike."""
+
+    name: ClassVar[Family]
+    file_facts: ClassVar[FileFacts]
+    latent_channels: ClassVar[int]
+    size_step: ClassVar[int]
+    trainable_encoders: ClassVar[tuple[PartName, ...]]
+    """Text encoders that a LoRA may train."""
+
+    def __init__(
+        self,
+        files: BaseFiles,
+        settings: Settings,
+        *,
+        device: torch.device,
+        dtypes: Mapping[PartName, torch.dtype],
+        digests: Digests | None,
+    ) -> None:
+        """`dtypes` are those of the parts with weights. Raises `UsageError` for a base of another family or one with parts missing."""
+        if files.family != self.name:
+            raise UsageError(f"{files.path}: this is {files.title}, not {self.name}.", f"Set base.family to {files.family}.")
+        files.require_complete()
+        self.device = device
+        self._files, self._settings, self._dtypes = files, settings, dtypes
+        self._digests = digests or Digests()
+        self._tokenizers = {part: loading.load_tokenizer(files, part) for part in files.parts if part.startswith("tokenizer")}
+        self._encoder_parts = tuple(part for part in TEXT_ENCODERS if part in FAMILY_PARTS[self.name])
+        self._denoiser_part = FAMILY_PARTS[self.name][0]
+        loaders = {part: functools.partial(self._load, part) for part in dtypes}
+        self._parts = Parts(loaders, device)
+
+    def _load(self, part: PartName) -> nn.Module:
+        model = loading.load_part(self._files, part, device=self.device, dtype=self._dtypes[part])
+        if part == self._denoiser_part:
+            self._check_denoiser(model)
+        return model
+
+    def _check_denoiser(self, denoiser: Any) -> None:
+        """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The UNet or transformer, frozen but for its LoRA."""
+        denoiser: nn.Module = self._parts[self._denoiser_part]
+        return denoiser
+
+    @property
+    def text_encoders(self) -> Mapping[str, nn.Module]:
+        """The text encoders that a LoRA may train too, by the name of their part."""
+        return {part: self._parts[part] for part in self.trainable_encoders}
+
+    @functools.cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        parts, base, dataset = self._files.parts, self._settings.base, self._settings.dataset
+        reading = [part for part in (*TEXT_ENCODERS, "tokenizer", "tokenizer_2") if part in parts]
+        settings = (
+            self.name,
+            base.clip_skip,
+            dataset.caption_tokens,
+            [str(self._dtypes[part]) for part in self._encoder_parts],
+        )
+        images = [self._digests.of(parts["vae"]), str(self._dtypes["vae"])]
+        texts = [*(self._digests.of(parts[part]) for part in reading), repr(settings)]  # type: ignore[index]
+        return _joined(images), _joined(texts)
+
+    def fingerprints(self) -> tuple[str, str]:
+        """SHA-256 of all that makes latents and of all that makes text states. Loads no part."""
+        return self._fingerprints
+
+    def encode_image(self, pixels: Tensor) -> Latents:
+        """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU."""
+        return vae.encode(self._parts["vae"], pixels)
+
+    def free_text_encoders(self) -> None:
+        """Forgets the text encoders; they are loaded again if they are needed again."""
+        self._parts.free(*self._encoder_parts)
+
+    def free_image_encoder(self) -> None:
+        """Forgets the VAE; it is loaded again if it is needed again."""
+        self._parts.free("vae")
+
+    def keep_fewer_activations(self) -> None:
+        """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
+        self._parts[self._denoiser_part].enable_gradient_checkpointing()
+
+    def target_pattern(self, targets: str) -> str:
+        """Regular expression that matches the full path of every denoiser module in a target set."""
+        return "|".join(denoiser_patterns(self.name, targets))  # type: ignore[arg-type]
+
+    def lora_names(self, module: str) -> KohyaNames:
+        """The tensor names of a denoiser module in a LoRA file."""
+        from loratui.engine.formats.kohya import unet_names
+
+        return unet_names(module)
+
+
+def _joined(values: list[str]) -> str:
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()

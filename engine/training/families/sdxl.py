@@ -1,0 +1,80 @@
+"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of a picture's framing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loratui.engine.formats.base_parts import BaseFiles
+from loratui.engine.training.families import clip, loading
+from loratui.engine.training.families.base import Family, FileFacts, Framing, SamplePlan, TextStates
+from loratui.engine.training.families.fingerprints import Digests
+from loratui.engine.training.families.parts import finite
+from loratui.engine.training.families.unet import UNetModel
+from loratui.presets.schema import Settings
+
+
+def load(
+    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+) -> Family:
+    """An SDXL base; nothing is fetched, and no weights are loaded yet."""
+    return Sdxl(files, settings, device=device, dtype=dtype, digests=digests)
+
+
+class Sdxl(UNetModel):
+    """An SDXL base, or one of its shape."""
+
+    name = "sdxl"
+    file_facts = FileFacts(
+        architecture="stable-diffusion-xl-v1-base/lora",
+        base_version="sdxl_base_v1-0",
+        implementation="https://github.com/Stability-AI/generative-models",
+    )
+    trainable_encoders = ("text_encoder", "text_encoder_2")
+
+    def __init__(
+        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+    ) -> None:
+        super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
+        self._zeros_for_none = bool(loading.pipeline_config(files).get("force_zeros_for_empty_prompt", True))
+
+    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
+        """For each caption (77·n, 2048) `states`, those of both encoders side by side, and (1280,) `pooled` of the second.
+
+        States are those of the last layer but one without the final norm; the pooled text is that of the first window,
+        behind the last layer and the norm, at the first end, projected. Raises `UsageError` for too large a clip skip.
+        """
+        first, second, settings = self._parts["text_encoder"], self._parts["text_encoder_2"], self._settings
+        tokenizer = self._tokenizers["tokenizer"]  # for both: their vocabularies are the same
+        end = tokenizer.eos_token_id
+        made = []
+        for tokens in clip.tokenize(tokenizer, captions, settings.dataset.caption_tokens):
+            ids = tokens.ids.to(self.device)
+            narrow, _ = clip.states_sdxl(first, ids, settings.base.clip_skip)
+            wide, last = clip.states_sdxl(second, clip.padded_with_zeros(ids, end), settings.base.clip_skip)
+            pooled = second.text_projection(last[0, clip.first_end(ids, end)[0]]).float()
+            states = finite(torch.cat([narrow, wide], -1), "text").flatten(0, 1)
+            made.append(TextStates({"states": states, "pooled": finite(pooled, "text")}, tokens.cut))
+        return made
+
+    def _conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Any]:
+        pooled = torch.stack([self._on_device(one.tensors["pooled"]) for one in text])
+        return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": self._on_device(time_ids(framing))}}
+
+    def _negative(self, plan: SamplePlan) -> TextStates:
+        if plan.negative_given or not self._zeros_for_none:
+            return plan.negative
+        return replace(plan.negative, tensors={name: torch.zeros_like(value) for name, value in plan.text.tensors.items()})
+
+
+def time_ids(framing: Sequence[Framing]) -> Tensor:
+    """(B, 6): height and width of the original, top and left of the crop, height and width of the picture.
+
+    In fp32, since bf16 holds no whole numbers above 256 exactly.
+    """
+    rows = [(*reversed(one.original), *reversed(one.crop), *reversed(one.target)) for one in framing]
+    return torch.tensor(rows, dtype=torch.float32)
