@@ -65,7 +65,7 @@ def facts(
             "terminal",
             ", ".join(f"{name}={_shown(name, env[name])}" for name in _TERMINAL_VARIABLES if name in env) or "no variables set",
         ),
-        ("encoding", f"{sys.stdout.encoding if sys.stdout else '–'}, file names {sys.getfilesystemencoding()}"),
+        ("encoding", f"{sys.__stdout__.encoding if sys.__stdout__ else '–'}, file names {sys.getfilesystemencoding()}"),
     ]
     if size:
         rows.append(("window", f"{size[0]}×{size[1]}{f', theme {theme}' if theme else ''}"))

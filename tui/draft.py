@@ -186,7 +186,8 @@ def range_words(info: KeyInfo) -> str:
         return f"one of {', '.join(info.choices)}"
     if info.type is bool:
         return "yes or no"
-    low = f"from {info.low:g}" if info.low is not None else f"more than {info.above:g}" if info.above is not None else ""
+    least = 1 if info.name in _BY_RULE else info.low
+    low = f"from {least:g}" if least is not None else f"more than {info.above:g}" if info.above is not None else ""
     high = f"to {info.high:g}" if info.high is not None and info.high < 1e15 else ""
     return f"{low} {high}".strip()
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.planning.bases import FoundBase
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.measured import Measurement
     from loratui.engine.planning.prepare import Prepared
@@ -78,6 +80,25 @@ class FolderScanned(Message):
 
     folder: str
     scan: DatasetScan | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class BasesFound(Message):
+    """Base models were looked for on this machine."""
+
+    bases: tuple[FoundBase, ...]
+    cut: bool
+    """Whether the search ended early."""
+
+
+@dataclass
+class BaseLookedAt(Message):
+    """The base that is chosen was looked at, or cannot be used."""
+
+    model: str
+    found: BaseFiles | None
     problem: str = ""
     remedy: str = ""
 

@@ -61,7 +61,7 @@ def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
         return "base"
     if finding_id == "family_unsupported":
         return "preset"
-    if finding_id in plan_codes or finding_id in ("optimizer_unsupported", "kind_unsupported", "setting_unused"):
+    if finding_id in plan_codes or finding_id in ("kind_unsupported", "setting_unused"):
         return "plan"
     return "" if finding_id in ("disk_full", "output_not_writable") else "dataset"
 

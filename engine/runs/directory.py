@@ -177,14 +177,22 @@ def safe_name(text: str, *, longest: int = 48) -> str:
 
 
 def create_run(
-    home: Path, name: str, *, recipe_toml: str, effective_toml: str, ledger: Mapping[str, Any], today: str | None = None
+    home: Path,
+    name: str,
+    *,
+    recipe_toml: str,
+    effective_toml: str,
+    ledger: Mapping[str, Any],
+    today: str | None = None,
+    folder: str = "runs",
 ) -> RunDirectory:
     """A new run directory with its recipe and ledger, named like `anafox-20261121-1`, complete from its first moment.
 
-    `name` is the trigger or whatever the files shall be called; `today` (YYYYMMDD) stands in for the date.
+    `name` is the trigger or whatever the files shall be called; `today` (YYYYMMDD) stands in for the date; `folder` is
+    another place in `home` for what is no run of the person's.
     Raises `DiskError` or `UsageError`; nothing half written is left then.
     """
-    runs = home / "runs"
+    runs = home / folder
     durable.make_directory(runs)
     stem = f"{safe_name(name)}-{today or time.strftime('%Y%m%d')}"
     taken = [int(n[len(stem) + 1 :]) for n in _names(runs) if re.fullmatch(re.escape(stem) + r"-\d{1,6}", n)]
@@ -217,9 +225,9 @@ def open_run(home: Path, name_or_path: str) -> RunDirectory:
     return RunDirectory(path)
 
 
-def list_runs(home: Path) -> list[RunDirectory]:
+def list_runs(home: Path, folder: str = "runs") -> list[RunDirectory]:
     """All runs, the one made last first."""
-    found = [RunDirectory(home / "runs" / name) for name in _names(home / "runs") if not name.startswith(".")]
+    found = [RunDirectory(home / folder / name) for name in _names(home / folder) if not name.startswith(".")]
     runs = [run for run in found if _is_run(run.path)]
     return sorted(runs, key=lambda run: (run.created(), _natural(run.name)), reverse=True)
 

@@ -36,6 +36,7 @@ EVENT_TYPES: dict[str, str] = {
     "command_acknowledged": "a command was carried out or refused",
     "changes_in_force": "what a person changed while the run trains",
     "telemetry": "what the machine does meanwhile",
+    "probe_finished": "one real step was measured before the start, in a temporary run",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",

@@ -27,6 +27,8 @@ from loratui.engine.runs.logs import log_tail
 STEPS = 3
 """Optimizer steps that are made: the first warms up, the others are timed."""
 
+_FOLDER = "probes"
+"""In the home folder, beside `runs`: what the trainer keeps for all runs of a home serves the probe and is kept."""
 _LOOK_EVERY_S = 0.1
 _PATIENCE_S = 5.0
 """How long a trainer that was asked to end may take before it is killed; a step on a slow CPU does not count."""
@@ -70,9 +72,8 @@ def probe(
     `tell` is given what is being done, in words. Nothing of it stays on the disk but the measurement in the person's
     cache. Raises `LoratuiError` with the exit code of the trainer, such as `OUT_OF_MEMORY`.
     """
-    place = home / "probes"
-    _sweep(place)
-    run = _make(prepared, place)
+    _sweep(home)
+    run = _make(prepared, home)
     held = lock.acquire(run.lock, job="probe")
     try:
         return _carry_out(run, held, tell, cancelled)
@@ -80,9 +81,8 @@ def probe(
         held.release()
         with contextlib.suppress(LoratuiError):
             delete_run(run)
-        for folder in (place / "runs", place):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            run.path.parent.rmdir()
 
 
 def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:
@@ -98,7 +98,7 @@ def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]
     return by_bucket[chosen][:count]
 
 
-def _make(prepared: Prepared, place: Path) -> RunDirectory:
+def _make(prepared: Prepared, home: Path) -> RunDirectory:
     """The temporary run: one batch of the largest pictures, repeated for `STEPS` optimizer steps."""
     settings = prepared.recipe.settings
     batch = settings.training.batch_size
@@ -113,7 +113,8 @@ def _make(prepared: Prepared, place: Path) -> RunDirectory:
     scan = dataclasses.replace(prepared.scan, images=tuple(pictures))
     small = _Small([repeats] * len(pictures), [repeats] * len(pictures))
     toml = prepared.recipe.with_changes(changes).to_toml()
-    return create_run(place, "probe", recipe_toml=toml, effective_toml=toml, ledger=build_ledger(settings, scan, small))
+    ledger = build_ledger(settings, scan, small)
+    return create_run(home, "probe", recipe_toml=toml, effective_toml=toml, ledger=ledger, folder=_FOLDER)
 
 
 def _carry_out(
@@ -171,8 +172,11 @@ def _result(run: RunDirectory, code: int, said: Sequence[Event]) -> Probed:
         return Probed(**{field.name: done.get(field.name) for field in dataclasses.fields(Probed)})
     failed = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
     if failed is not None:
-        error = LoratuiError(str(failed.get("message") or ""), str(failed.get("remedy") or ""))
-        error.exit_code = _exit_code(failed.get("exit_code"))
+        code = _exit_code(failed.get("exit_code"))
+        # The log goes with the temporary run, so that its last line is the story.
+        tail = log_tail(run.trainer_log) if code == ExitCode.CRASHED else []
+        error = LoratuiError(str(failed.get("message") or ""), tail[-1] if tail else str(failed.get("remedy") or ""))
+        error.exit_code = code
         raise error
     if code < 0:
         error = LoratuiError(
@@ -201,8 +205,8 @@ def _words(event: Event) -> str:
     return ""
 
 
-def _sweep(place: Path) -> None:
+def _sweep(home: Path) -> None:
     """Deletes what a probe left behind that was killed with its viewer; one that is alive is left alone."""
-    for run in list_runs(place):
+    for run in list_runs(home, _FOLDER):
         with contextlib.suppress(LoratuiError):
             delete_run(run)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -12,15 +13,19 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
-from loratui.engine.planning.bases import base_path
+from loratui.tui import text
 from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import BaseLookedAt, BasesFound
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.field import Field, FolderSuggester
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
-    from loratui.presets.schema import Family
+    from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.planning.bases import FoundBase
+    from loratui.presets.schema import Base
 
 _TYPING_PAUSE_S = 0.3
 _HELP = "a .safetensors file, a diffusers folder, embedded:sd15 (the tiny one that comes along), or owner/name on the hub"
@@ -35,26 +40,44 @@ class BaseModelScreen(StepScreen):
     def __init__(self) -> None:
         super().__init__()
         self._waiting: Timer | None = None
-        self._choices: tuple[tuple[str, str], ...] = ()
+        self._choices: tuple[FoundBase, ...] = ()
 
     def body(self) -> ComposeResult:
-        """Field, list, explanation."""
+        """Field, what is known of it, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
             yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester())
-        yield OptionList(id="base-found", markup=False)
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
+        yield Line(plain("Looking for base models on this machine …", "$muted"), id="base-title")
+        yield OptionList(id="base-found", markup=False)
 
     def on_mount(self) -> None:
-        """Shows what there is."""
-        family = self.loratui.draft.value("base.family")
-        preset = str(self.loratui.draft.preset_value("base.model"))
-        self._choices = tuple(_choices(family, preset))
-        options = self.query_one(OptionList)
-        options.add_options([Option(_option(model, words)) for model, words in self._choices])
+        """Looks at the one that is chosen, and for all others."""
         self.query_one(Field).enter()
         self._say()
+        self._search()
+
+    @work(thread=True, exclusive=True, group="bases", description="look for base models")
+    def _search(self) -> None:
+        from loratui.engine.planning.bases import discover
+
+        found, cut = discover()
+        if not get_current_worker().is_cancelled:
+            self.post_message(BasesFound(tuple(found), cut))
+
+    def on_bases_found(self, message: BasesFound) -> None:
+        """Lists those of the preset's family; those that cannot be used stand last, with the reason."""
+        family = self.loratui.draft.value("base.family")
+        self._choices = tuple(base for base in message.bases if base.family in (family, None))
+        others = len(message.bases) - len(self._choices)
+        words = f"Found here: {text.count(len(self._choices), 'base')} for this preset"
+        words += f", {others} of other families" if others else ""
+        words += "; the search was cut short" if message.cut else ""
+        self.line("base-title").say(plain(f"{words}. ↓ goes there, enter takes one.", "$muted"))
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(_option(base)) for base in self._choices])
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Looks when the typing pauses."""
@@ -67,7 +90,7 @@ class BaseModelScreen(StepScreen):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Takes the chosen one into the field; chosen once more, it goes on."""
         event.stop()
-        model = self._choices[event.option_index][0]
+        model = self._choices[event.option_index].model
         field = self.query_one(Field)
         if field.text.strip() == model:
             self.action_next()
@@ -86,28 +109,68 @@ class BaseModelScreen(StepScreen):
         self.go_on()
 
     def _say(self) -> None:
-        from loratui.engine.planning.preflight import check_base
+        recipe = self.loratui.draft.recipe
+        assert recipe is not None
+        self._look_at(recipe.settings.base)
 
-        draft = self.loratui.draft
-        assert draft.recipe is not None
-        lines: list[Content] = []
-        for finding in check_base(draft.recipe):
-            lines.append(plain(f"{'✖' if finding.severity == 'error' else '!'} {finding.message}", "$error"))
-            lines.append(plain(f"  {finding.remedy}"))
-        if not lines:
-            lines.append(plain(f"✔ {draft.value('base.model')} is on this machine.", "$success"))
-            lines.append(plain(f"  {base_path(str(draft.value('base.model')))}", "$muted"))
+    @work(thread=True, exclusive=True, group="base", description="look at a base model")
+    def _look_at(self, base: Base) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.planning.bases import find_base
+
+        try:
+            message = BaseLookedAt(base.model, find_base(base))
+        except LoratuiError as error:
+            message = BaseLookedAt(base.model, None, error.message, error.remedy)
+        except OSError as error:
+            message = BaseLookedAt(base.model, None, f"{base.model}: {error.strerror}")
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
+
+    def on_base_looked_at(self, message: BaseLookedAt) -> None:
+        """Says what the base is, or why it cannot be used."""
+        if message.model != self.loratui.draft.value("base.model"):
+            return
+        if message.found is None:
+            lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {message.remedy}")]
+        else:
+            lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
         self.line("base-text").say(Content("\n").join(lines))
 
-
-def _choices(family: Family, preset: str) -> Iterator[tuple[str, str]]:
-    """Models to choose from, with a word on each."""
-    if preset:
-        yield preset, "the preset's" + ("" if base_path(preset) else ", not on this machine yet")
-    embedded = f"embedded:{family}"
-    if embedded != preset and base_path(embedded):
-        yield embedded, "tiny, comes along; good for trying things out, not for pictures to show"
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The chosen base."""
+        model = self.query_one(Field).text.strip()
+        return [("base model", model)] if model else ()
 
 
-def _option(model: str, words: str) -> Content:
-    return Content.assemble(plain(model), plain(f"  {words}", "$muted"))
+def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
+    """What a base is, a line each; `family` is the preset's."""
+    from loratui.engine.formats.base_parts import FAMILY_TITLES
+
+    if found.family != family:
+        yield plain(f"✖ This is {found.title}.", "$error")
+        wanted = next((title for name, title in FAMILY_TITLES.items() if name == family), family)
+        yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
+        return
+    size = f", {text.size(found.bytes)}" if found.bytes else ""
+    if found.complete:
+        yield plain(f"✔ {found.title}{size}", "$success")
+    else:
+        yield plain(f"! {found.title}{size}: not complete", "$warning")
+    for missing in found.missing:
+        yield plain(f"  {missing}", "$warning")
+    yield plain(f"  {found.path}", "$muted")
+    elsewhere = [part for part in found.parts.values() if found.path not in (part.path, *part.path.parents)]
+    for part in elsewhere[:4]:
+        yield plain(f"  with {part.path}", "$muted")
+    if found.prediction == "v":
+        yield plain("  It predicts v; loratui trains it so by itself.", "$muted")
+
+
+def _option(base: FoundBase) -> Content:
+    what = f"  {base.title}" + (f", {text.size(base.bytes)}" if base.bytes else "")
+    if base.problem:
+        return Content.assemble(plain(f"✖ {base.model}", "$muted"), plain(f"  {base.problem}", "$error"))
+    if base.missing:
+        return Content.assemble(plain(f"! {base.model}"), plain(f"{what}; missing: {', '.join(base.missing)}", "$warning"))
+    return Content.assemble(plain(f"✔ {base.model}"), plain(what, "$muted"))

@@ -65,7 +65,7 @@ def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
         rows = [
             ("", f"{field.help}."),
             ("↑ ↓", "to the field above or below"),
-            ("enter", "on, after the last field to the next step"),
+            ("enter", "on to the next field or step"),
         ]
         if field.completes:
             rows.append(("→", "takes the completion that is shown in grey"))

@@ -22,7 +22,7 @@ class JumpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss")]
     DEFAULT_CSS = """
-    JumpScreen { background: transparent; layers: letters; }
+    JumpScreen { background: $background 10%; layers: letters; }
     JumpScreen .jump { layer: letters; width: 3; height: 1; background: $accent; color: $background; text-style: bold; }
     JumpScreen .jump:nocolor { text-style: reverse; }
     JumpScreen #jump-hint { dock: bottom; height: 1; background: $panel; padding: 0 1; }

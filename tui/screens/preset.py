@@ -162,12 +162,7 @@ def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str,
     from loratui.engine.planning.estimate import figures_for, vram_range
     from loratui.engine.planning.lora_size import lora_size
 
-    size = lora_size(
-        settings.base.family,
-        settings.adapter,
-        precision=settings.output.precision,
-        text_encoder=settings.training.train_text_encoder,
-    )
+    size = lora_size(settings.base.family, settings.adapter, precision=settings.output.precision)
     low, high = vram_range(settings, size, figures_for(settings))
     needs = f"needs {low:.0f} to {high:.0f} GiB of GPU memory" if high >= 2 else "needs little memory"
     if machine is None:

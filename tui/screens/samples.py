@@ -76,13 +76,8 @@ class SamplesScreen(StepScreen):
         return True
 
     def action_next(self) -> None:
-        """Down through the fields; from the last one on to the checks, if everything can be used."""
-        fields = list(self.query(Field))
-        at = next((n for n, field in enumerate(fields) if field.entered), len(fields) - 1)
-        if at < len(fields) - 1:
-            fields[at + 1].enter()
-            return
-        wrong = next((field for field in fields if self._problem(field)), None)
+        """On to the checks, if everything can be used."""
+        wrong = next((field for field in self.query(Field) if self._problem(field)), None)
         if wrong is not None:
             wrong.enter()
         else:

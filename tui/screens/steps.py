@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import work
+from textual import events, work
 from textual.content import Content
 
 from loratui.tui.messages import MachineKnown
@@ -19,21 +19,33 @@ STEPS: tuple[tuple[str, str], ...] = (
 )
 """Screen and title of each step, in order."""
 
+_ROOM_FOR_STEPS, _ROOM_FOR_ALL = 78, 90
+"""Columns that the line of steps needs, and that line with what the screen is about."""
+
 
 class StepScreen(LoratuiScreen[None]):
     """A step of the wizard. What was typed lies in the app's draft, so that steps may come and go."""
 
     def heading(self) -> Content:
-        """Program and purpose."""
-        return Content.assemble(("loratui", "bold $accent"), ("  new run", "$muted"))
+        """Program and, where there is room, purpose."""
+        purpose = "  new run" if self.app.size.width >= _ROOM_FOR_ALL else ""
+        return Content.assemble(("loratui", "bold $accent"), (purpose, "$muted"))
 
     def heading_right(self) -> Content:
-        """All steps, this one marked by brackets and colour."""
+        """All steps, this one marked by brackets and colour; only this one where there is little room."""
         parts = []
         for at, (name, title) in enumerate(STEPS, 1):
             here = name == self.CONTEXT
+            if here and self.app.size.width < _ROOM_FOR_STEPS:
+                return Content.assemble(plain(f"[{at} {title}]", "bold $accent"), plain(f" of {len(STEPS)} steps", "$muted"))
             parts.append(plain(f"[{at} {title}]" if here else f"{at} {title}", "bold $accent" if here else "$muted"))
         return Content(" › ").join(parts)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Says as much of the steps as fits."""
+        super().on_resize(event)
+        self.line("heading-left").say(self.heading())
+        self.line("heading-right").say(self.heading_right())
 
     def action_back(self) -> None:
         """To the step before, or from the first one to the runs."""
