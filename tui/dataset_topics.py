@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from loratui.engine.dataset.archives import left_out_of
-from loratui.engine.dataset.buckets import BucketRule, assign
+from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.dataset.findings import Finding
 from loratui.presets.schema import Settings
 from loratui.tui import text
@@ -77,10 +77,10 @@ def summary(prepared: Preparation, judged: Judgement | None, deep: str) -> Conte
     if deep:
         parts.append(plain(deep, "$accent"))
     if prepared.chosen.remedies:
-        parts.append(plain(f"◆ {text.count(len(prepared.chosen.remedies), 'change')} chosen", "$accent"))
+        parts.append(plain(f"◆ {text.count(len(prepared.chosen.remedies), 'change')}", "$accent"))
     if prepared.unsaved:
-        parts.append(plain(f"✎ {text.count(prepared.unsaved, 'caption')} not saved", "$warning"))
-    return Content(" · ").join(parts)
+        parts.append(plain(f"✎ {text.number(prepared.unsaved)} unsaved", "$warning"))
+    return Content("   ").join(parts)
 
 
 def caption_content(trained: Trained) -> Content:
@@ -127,7 +127,9 @@ def _finding(finding: Finding, mend: Mend | None, done: bool) -> Topic:
         if more > 0:
             lines.append(plain(f"  and {text.number(more)} more", "$muted"))
     title = _row(sign, tone, word, finding.message)
-    return Topic(f"finding:{finding.id}:{finding.message[:40]}", title, Content("\n").join(lines), finding.files, mend)
+    # A finding that is mended becomes another row, so that the highlight goes on to the next one.
+    id = f"{'mended' if done else 'finding'}:{finding.id}:{finding.files[:1]}"
+    return Topic(id, title, Content("\n").join(lines), finding.files, mend)
 
 
 def _overview(prepared: Preparation, settings: Settings) -> Content:
@@ -136,8 +138,11 @@ def _overview(prepared: Preparation, settings: Settings) -> Content:
     sizes = Counter((image.width, image.height) for image in training).most_common()
     lines.append(plain(f"sizes: {_first((f'{n} of {w} × {h} px' for (w, h), n in sizes), len(sizes))}"))
     rule = BucketRule.of(settings.dataset)
-    buckets = Counter(assign(w, h, rule) for (w, h), n in sizes for _ in range(n)).most_common()
-    lines.append(plain(f"trained at: {_first((f'{n} at {b.width} × {b.height}' for b, n in buckets), len(buckets))}"))
+    buckets: Counter[Bucket] = Counter()
+    for (width, height), count in sizes:
+        buckets[assign(width, height, rule)] += count
+    shown = (f"{n} at {bucket.width} × {bucket.height}" for bucket, n in buckets.most_common())
+    lines.append(plain(f"trained at: {_first(shown, len(buckets))}"))
     if prepared.edited.regularisation:
         lines.append(plain(text.count(len(prepared.edited.regularisation), "regularisation picture")))
     for concept in prepared.edited.concepts:
@@ -154,7 +159,7 @@ def _overview(prepared: Preparation, settings: Settings) -> Content:
 
 def _first(shown: Iterator[str], count: int, most: int = 3) -> str:
     names = [name for name, _ in zip(shown, range(most), strict=False)]
-    return ", ".join(names) + (f" and {count - most} other sizes" if count > most else "")
+    return ", ".join(names) + (f" and {text.count(count - most, 'other size')}" if count > most else "")
 
 
 def _trained(judged: Judgement, settings: Settings) -> Content:

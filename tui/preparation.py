@@ -18,6 +18,8 @@ BY_CHOICE = "left out by you"
 MOST_UNDO = 100
 MOST_KEPT = 400_000
 """Characters of choices that are kept with a draft."""
+_WITHOUT_FACTS = ("left_out", "sound", "edited", "names", "unusable")
+"""What is worked out once for each preparation, and does not depend on the facts."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,11 @@ class Preparation:
 
     def with_measured(self, facts: Mapping[str, PictureFacts], damaged: Mapping[str, str]) -> Preparation:
         """More of the deep check."""
-        return dataclasses.replace(self, facts={**self.facts, **facts}, damaged={**self.damaged, **damaged})
+        after = dataclasses.replace(self, facts={**self.facts, **facts}, damaged={**self.damaged, **damaged})
+        if not damaged:
+            # What does not follow from the facts is not worked out again: with 10 000 pictures that would be felt.
+            after.__dict__.update({name: self.__dict__[name] for name in _WITHOUT_FACTS if name in self.__dict__})
+        return after
 
     def saved_beside(self, scan: DatasetScan) -> Preparation:
         """After the captions were written beside the pictures, with the folder read anew. Undo brings the old texts back

@@ -35,6 +35,7 @@ from loratui.tui.widgets.picture_grid import Item, Label, PictureGrid
 from loratui.tui.widgets.topic_list import TopicList
 
 if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
     from loratui.tui.preparation import Preparation
 
 _FIELDS = (
@@ -82,7 +83,8 @@ class DatasetScreen(DatasetChoices):
         self._reading = ""
         self._only: frozenset[str] = frozenset()
         """The pictures that a finding is about, while only those are shown."""
-        self._shown_names: tuple[str, ...] = ()
+        self._tiles_of: tuple[DatasetScan, frozenset[str]] | None = None
+        """What the tiles are made of."""
         self._upload: Upload | None = None
         self._rule = BucketRule(512)
 
@@ -293,16 +295,14 @@ class DatasetScreen(DatasetChoices):
 
     def _show_tiles(self, prepared: Preparation) -> None:
         grid = self.query_one(PictureGrid)
-        items = [
-            Item(image.relative, image.path) for image in prepared.scan.images if not self._only or image.relative in self._only
-        ]
-        items += [Item(item.relative, item.path) for item in prepared.unusable if not self._only]
-        names = tuple(item.name for item in items)
-        if names != self._shown_names:
-            self._shown_names = names
-            grid.show(items)
-        else:
+        shown = (prepared.scan, self._only)
+        if self._tiles_of is not None and self._tiles_of[0] is shown[0] and self._tiles_of[1] == shown[1]:
             grid.relabel()
+            return
+        self._tiles_of = shown
+        images = [image for image in prepared.scan.images if not self._only or image.relative in self._only]
+        others = [] if self._only else list(prepared.unusable)
+        grid.show([*(Item(i.relative, i.path) for i in images), *(Item(o.relative, o.path) for o in others)])
 
     def _label(self, name: str) -> Label:
         prepared = self.prepared
@@ -320,6 +320,13 @@ class DatasetScreen(DatasetChoices):
         self.line("topic-text").say(topic.detail if topic else "")
         self.query_one("#topic-scroll").scroll_home(animate=False)
         self.refresh_bindings()
+
+    def say(self, words: str) -> None:
+        """Below the form, where nothing is covered; a notice while another screen is in front."""
+        if self.is_current:
+            self.line("dataset-help").say(plain(words, "$accent"))
+        else:
+            super().say(words)
 
     # Keys
 
@@ -420,7 +427,7 @@ class DatasetScreen(DatasetChoices):
         self.prepared_changed()
         self.add_class("-pictures")
         self.call_after_refresh(self.query_one(PictureGrid).focus)
-        self.loratui.tell("Only the pictures of this finding; esc shows all again.")
+        self.say("Only the pictures of this finding; esc shows all again.")
 
     def action_mend(self) -> None:
         """Chooses the remedy of the finding."""
@@ -442,7 +449,7 @@ class DatasetScreen(DatasetChoices):
         """The picture under the cursor, large."""
         grid = self.query_one(PictureGrid)
         if grid.item is not None:
-            self.open_picture(grid.item.name, self._shown_names, grid.go_to)
+            self.open_picture(grid.item.name, grid.names, grid.go_to)
 
     def on_picture_grid_opened(self, message: PictureGrid.Opened) -> None:
         """A double click opens too."""

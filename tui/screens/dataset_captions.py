@@ -39,7 +39,7 @@ class CaptionsScreen(DatasetPart):
     CaptionsScreen #bulk-left { width: 32; padding: 0 1; }
     CaptionsScreen #bulk-edits { height: auto; border: none; padding: 0; background: $background; }
     CaptionsScreen #tags-title { height: 1; margin-top: 1; color: $muted; }
-    CaptionsScreen #tags { height: 1fr; border: none; padding: 0; background: $background; }
+    CaptionsScreen #tags { height: 1fr; border: none; padding: 0; background: $background; text-wrap: nowrap; }
     CaptionsScreen #bulk-right { width: 1fr; padding: 0 1; border-left: solid $border-blurred; }
     CaptionsScreen #bulk-help { height: auto; color: $muted; margin-bottom: 1; }
     CaptionsScreen #bulk-count { height: auto; margin: 1 0; }
@@ -135,7 +135,7 @@ class CaptionsScreen(DatasetPart):
     def available(self, action: str) -> bool:
         """A change that changes nothing cannot be made."""
         if action == "next":
-            return bool(self._would) or isinstance(self.focused, OptionList)
+            return bool(self._would) or self._next_field() is not None
         return super().available(action)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -173,13 +173,17 @@ class CaptionsScreen(DatasetPart):
             self._typing.stop()
         self._typing = self.set_timer(_TYPING_PAUSE_S, self._preview)
 
+    def _next_field(self) -> Field | None:
+        fields = [field for field in self.query(Field) if field.display]
+        entered = next((at for at, field in enumerate(fields) if field.entered), -1)
+        return fields[entered + 1] if entered + 1 < len(fields) else None
+
     def action_next(self) -> None:
         """To the next field; from the last one, makes the change."""
         self._preview()
-        fields = [field for field in self.query(Field) if field.display]
-        entered = next((at for at, field in enumerate(fields) if field.entered), -1)
-        if entered + 1 < len(fields):
-            fields[entered + 1].enter()
+        following = self._next_field()
+        if following is not None:
+            following.enter()
             return
         if not self._would:
             return

@@ -84,6 +84,10 @@ class DatasetChoices(DatasetWork):
         prepared = self.prepared
         return prepared is not None and len(prepared.facts) + len(prepared.damaged) >= len(prepared.scan.images)
 
+    def say(self, words: str) -> None:
+        """A word on what was just chosen."""
+        self.loratui.tell(words)
+
     def tell_parts(self) -> None:
         """Screens above this one follow."""
         for screen in self.loratui.screen_stack:
@@ -105,8 +109,8 @@ class DatasetChoices(DatasetWork):
             prepared = prepared.with_captions(mend.label, mend.captions)
         self.choose(prepared)
         later = " Not written yet: s saves the captions." if mend.captions else ""
-        later = later or (" It is carried out on a copy when you go on; u takes it back." if mend.remedies else "")
-        self.loratui.tell(f"Chosen: {mend.label}.{later}")
+        later = later or (" Done on a copy when you go on; u takes it back." if mend.remedies else "")
+        self.say(f"Chosen: {mend.label}.{later}")
 
     def toggle_left_out(self, name: str) -> None:
         """Leaves a picture out, or takes it in again."""
@@ -135,7 +139,7 @@ class DatasetChoices(DatasetWork):
     def _stepped(self, prepared: Preparation, what: str, words: str) -> None:
         if what:
             self.choose(prepared)
-            self.loratui.tell(f"{words}: {what}.")
+            self.say(f"{words}: {what}.")
 
     # Deep check
 
@@ -146,7 +150,7 @@ class DatasetChoices(DatasetWork):
     def action_stop_deep(self) -> None:
         """Ends that."""
         self.stop_measuring()
-        self.loratui.tell("The deep check ends; what it found stays. d goes on with it.")
+        self.say("The deep check ends; what it found stays. d goes on with it.")
 
     # Screens above
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from loratui.tui.screens.dataset_choices import DatasetChoices
 
 _TYPING_PAUSE_S = 0.15
+_SHOWN_BEFORE_CUT = 40
+"""Characters of a caption that are shown before the place where it is cut off."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class TokensCounted(Message):
 class PictureScreen(DatasetPart):
     """The picture at the left, everything about it at the right."""
 
+    AUTO_FOCUS = ""  # the keys first; writing begins when it is asked for
     CONTEXT = "dataset_picture"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_picture")]
     DEFAULT_CSS = """
@@ -88,8 +91,8 @@ class PictureScreen(DatasetPart):
                     yield Line(id="picture-text")
 
     def on_mount(self) -> None:
-        """Begins with the keys, not with writing."""
-        self.set_focus(None)
+        """Fills everything in."""
+        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
         self._show()
 
     # What is shown
@@ -185,8 +188,11 @@ class PictureScreen(DatasetPart):
         if trained.name != self.name_shown:
             return
         tone = "bold $error" if trained.cut else "$muted"
-        cut = " – the struck end is not read" if trained.cut else ""
+        cut = "; the end is not read" if trained.cut else ""
         self.line("picture-tokens").say(plain(f"{token_words(trained)}{cut}", tone))
+        if trained.cut:
+            # The whole caption stands in the field above; here it matters where it ends.
+            trained = dataclasses.replace(trained, read=f"… {trained.read[-_SHOWN_BEFORE_CUT:]}")
         self.line("picture-trained").say(Content.assemble(plain("trained with: ", "$muted"), caption_content(trained)))
 
     # Keys

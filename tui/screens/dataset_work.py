@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _TELL_EVERY_S = 0.7
 """Least time between two reports of the deep check: each makes the screen say something new."""
+_TURNS_S = 0.0005
+"""After this time a thread that counts gives way to the screen; a key needs several turns until it is seen."""
 _PAUSE_S = 0.15
 """Choices that follow each other faster than this are checked together."""
 
@@ -75,6 +78,7 @@ class DatasetWork(StepScreen):
         self._judged_at = 0.0
         self._judge_took_s = 0.0
         self._stop_measuring = threading.Event()
+        self._turns_before_s = sys.getswitchinterval()
 
     @property
     def prepared(self) -> Preparation | None:
@@ -161,8 +165,14 @@ class DatasetWork(StepScreen):
         """Ends the deep check; what it found stays."""
         self._stop_measuring.set()
 
+    def on_mount(self) -> None:
+        """Lets the screen have its turn more often than Python's threads do by themselves."""
+        self._turns_before_s = sys.getswitchinterval()
+        sys.setswitchinterval(_TURNS_S)
+
     def on_unmount(self) -> None:
         """The deep check ends with the step: its figures stay in the draft, and it can go on later."""
+        sys.setswitchinterval(self._turns_before_s)
         self._stop_measuring.set()
 
     @work(thread=True, exclusive=True, group="measure", description="measure the pictures")

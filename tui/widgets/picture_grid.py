@@ -53,6 +53,19 @@ class Label:
     """Size and bucket, or why it is left out."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A thumbnail as the segments of its lines: made once, since the cursor's every move draws its row again."""
+
+    width: int
+    lines: tuple[list[Segment], ...]
+
+    @classmethod
+    def of(cls, picture: Thumbnail) -> _Drawn:
+        """The segments of a thumbnail."""
+        return cls(picture.width, tuple(half_blocks(picture, y) for y in range(picture.height // 2)))
+
+
 class PictureGrid(ScrollView, can_focus=True):
     """Tiles with a cursor."""
 
@@ -105,7 +118,7 @@ class PictureGrid(ScrollView, can_focus=True):
     class Decoded(Message):
         """Thumbnails are there; None where a file cannot be shown."""
 
-        def __init__(self, made: dict[Path, Thumbnail | None]) -> None:
+        def __init__(self, made: dict[Path, _Drawn | None]) -> None:
             super().__init__()
             self.made = made
 
@@ -114,7 +127,7 @@ class PictureGrid(ScrollView, can_focus=True):
         self._label_of = label
         self._items: Sequence[Item] = ()
         self._at = 0
-        self._pictures: dict[Path, Thumbnail | None] = {}
+        self._pictures: dict[Path, _Drawn | None] = {}
         self._wanted: list[Path] = []
         self._wanting = threading.Lock()
         self._decoding = False
@@ -137,6 +150,11 @@ class PictureGrid(ScrollView, can_focus=True):
     def item(self) -> Item | None:
         """The picture under the cursor."""
         return self._items[self._at] if self._items else None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all pictures, in order."""
+        return [item.name for item in self._items]
 
     @property
     def across(self) -> int:
@@ -242,7 +260,7 @@ class PictureGrid(ScrollView, can_focus=True):
             if path is None:
                 break
             try:
-                made = thumbnails.load(path, TILE_WIDTH, PICTURE_ROWS, few_colours=few_colours)
+                made = _Drawn.of(thumbnails.load(path, TILE_WIDTH, PICTURE_ROWS, few_colours=few_colours))
             except ThumbnailError:
                 made = None
             self.post_message(self.Decoded({path: made}))
@@ -269,17 +287,17 @@ class PictureGrid(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Line `y` of what is visible: one line of each tile of a row."""
         row, inner = divmod(y + self.scroll_offset.y, self._tile_height)
-        across, segments = self.across, []
+        across, ground = self.across, self.rich_style
+        segments: list[Segment] = []
         for at in range(row * across, min((row + 1) * across, len(self._items))):
-            segments += self._tile_line(at, inner)
-            segments.append(Segment(" ", self.rich_style))
-        width = self.size.width
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+            segments += self._tile_line(at, inner, ground)
+            segments.append(Segment(" ", ground))
+        return Strip(segments).adjust_cell_length(self.size.width, ground)
 
-    def _tile_line(self, at: int, inner: int) -> list[Segment]:
+    def _tile_line(self, at: int, inner: int, ground: Style) -> list[Segment]:
         words_from = self._tile_height - WORD_ROWS
         if inner < words_from:
-            return self._picture_line(self._items[at], inner)
+            return self._picture_line(self._items[at], inner, ground)
         label = self._label_of(self._items[at].name)
         here = at == self._at
         if inner == words_from:
@@ -292,10 +310,10 @@ class PictureGrid(ScrollView, can_focus=True):
                 Segment(_fitted(name, TILE_WIDTH - 3), style),
             ]
         style = self.get_component_rich_style("grid--here" if here else "grid--line")
-        return [Segment(set_cell_size(f"   {clean(label.line)}", TILE_WIDTH), style)]
+        return [Segment(set_cell_size(f" {clean(label.line)}", TILE_WIDTH), style)]
 
-    def _picture_line(self, item: Item, inner: int) -> list[Segment]:
-        blank = [Segment(" " * TILE_WIDTH, self.rich_style)]
+    def _picture_line(self, item: Item, inner: int, ground: Style) -> list[Segment]:
+        blank = [Segment(" " * TILE_WIDTH, ground)]
         if self.app.no_color:
             return blank
         if item.path not in self._pictures:
@@ -303,13 +321,12 @@ class PictureGrid(ScrollView, can_focus=True):
         picture = self._pictures[item.path]
         if picture is None:
             return self._centred("cannot be shown" if inner == PICTURE_ROWS // 2 else "")
-        top = (PICTURE_ROWS - picture.height // 2) // 2
-        if not top <= inner < top + picture.height // 2:
+        line = inner - (PICTURE_ROWS - len(picture.lines)) // 2
+        if not 0 <= line < len(picture.lines):
             return blank
         left = (TILE_WIDTH - picture.width) // 2
         right = TILE_WIDTH - picture.width - left
-        pad = self.rich_style
-        return [Segment(" " * left, pad), *half_blocks(picture, inner - top), Segment(" " * right, pad)]
+        return [Segment(" " * left, ground), *picture.lines[line], Segment(" " * right, ground)]
 
     def _centred(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("grid--line")

@@ -14,7 +14,8 @@ class TopicList(OptionList):
     """One option a topic; the highlight stays on the same topic when others come and go."""
 
     DEFAULT_CSS = """
-    TopicList, TopicList:focus { height: 1fr; border: none; padding: 0; background: $background; }
+    TopicList, TopicList:focus { height: 1fr; border: none; padding: 0; background: $background;
+        text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, id: str | None = None) -> None:
@@ -27,11 +28,12 @@ class TopicList(OptionList):
         if [(t.id, t.title) for t in new] == [(t.id, t.title) for t in self._shown]:
             self._shown = new
             return
-        here = self.topic.id if self.topic else ""
+        here, before = self.topic.id if self.topic else "", self.highlighted or 0
         self._shown = new
         self.clear_options()
         self.add_options([Option(topic.title) for topic in new])
-        self.highlighted = next((at for at, topic in enumerate(new) if topic.id == here), 0 if new else None)
+        found = next((at for at, topic in enumerate(new) if topic.id == here), min(before, len(new) - 1))
+        self.highlighted = found if new else None
 
     @property
     def topic(self) -> Topic | None:
