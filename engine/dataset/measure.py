@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Plane = NDArray[np.float32]
+Luma = NDArray[np.uint8]
 """Brightness, height × width, 0 to 255."""
+Steps = NDArray[np.int16]
 
 WIDEST_AREA = 1024**2
 """Pictures are measured at no more than this area, px; also above it training sizes are rare."""
 
 _TILES = 4
 _LINES = 128
-"""Rows and columns that a measure looks at; more tell nothing new and take their time."""
+"""Rows and columns that a measure looks at, at most; more tell nothing new and take their time."""
+_BLOCKS_PX = 2048
+"""Side of the part in which the blocks of compression are looked for."""
 _LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """ITU-R BT.601, as Pillow's own conversion."""
-_LEAST_STEP = 1.5
-"""Steps between neighbours that are no edge, levels."""
+_LEAST_STEP = 2
+"""Steps between neighbours that are below this are no edge, levels."""
 _PLAIN_ROW = 2.5
 """Standard deviation up to which a row or column counts as one colour, levels."""
 _PLAIN_FRAME = 8.0
@@ -38,6 +43,22 @@ _PLAIN_FRAME = 8.0
 _k, _n = np.mgrid[0:8, 0:32].astype(np.float32)
 _COSINES: Plane = np.cos(np.pi * _k * (2 * _n + 1) / 64)
 """First 8 rows of the 32-point discrete cosine transform (DCT-II)."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some rows and columns of a picture's brightness at even distances, each line contiguous."""
+
+    rows: Steps
+    """At most 128 × the picture's width."""
+    columns: Steps
+    """At most 128 × the picture's height."""
+
+    @classmethod
+    def of(cls, luma: Luma) -> Lines:
+        """Lines of a whole picture. Of 16 bits with a sign, so that differences fit."""
+        down, across = (-(-count // _LINES) for count in luma.shape)
+        return cls(luma[::down].astype(np.int16), luma[:, ::across].T.astype(np.int16, order="C"))
 
 
 def measure_picture(path: Path, resolution: int, detector: FaceDetector | None = None) -> PictureFacts:
@@ -52,8 +73,9 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
         wanted = _measured_size(*full, resolution)
         image.draft("RGB", wanted)
         image.load()
-        at_full_size = image.size == full
-        blocks = _blockiness(_luma(image)) if at_full_size and image.mode in ("RGB", "L") else 0.0
+        seeable = image.size == full and image.mode in ("RGB", "L")  # whether blocks are where the encoder put them
+        whole = full == wanted and turned == 1
+        blocks = 0.0 if not seeable else None if whole else _blockiness(_part(image))
         if image.size != wanted and image.mode in ("RGB", "L", "RGBA", "CMYK"):
             from PIL import Image as pillow
 
@@ -67,31 +89,35 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
     return _facts(picture, transparent, profile, blocks, detector)
 
 
-def _facts(picture: Image, transparent: float, profile: str, blockiness: float, detector: FaceDetector | None) -> PictureFacts:
+def _facts(
+    picture: Image, transparent: float, profile: str, blockiness: float | None, detector: FaceDetector | None
+) -> PictureFacts:
+    """The facts of an upright RGB picture; its blockiness is measured here if it is not known."""
     grey = picture.convert("L")
-    luma = np.asarray(grey, dtype=np.float32)
-    levels = np.cumsum(grey.histogram()) / luma.size
-    pixels = np.asarray(picture, dtype=np.uint8)
+    luma = np.asarray(grey, dtype=np.uint8)
+    lines = Lines.of(luma)
+    histogram = np.array(grey.histogram())
+    levels = np.cumsum(histogram) / luma.size
     tiny = np.asarray(_shrunk(picture, 32), dtype=np.float32)
     small = tiny.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
     red, _, blue = (float(value) for value in small.reshape(-1, 3).mean(axis=0))
-    content, bars = _content(luma)
+    content, bars = _content(lines)
     hashed: Plane = tiny @ _LUMA_WEIGHTS
     return PictureFacts(
-        blur=round(blur_effect(luma), 4),
+        blur=round(blur_effect(lines), 4),
         noise=round(noise_level(luma), 3),
         luma_dark=float(np.searchsorted(levels, 0.05)),
-        luma_mean=round(float(luma.mean()), 2),
+        luma_mean=round(float(histogram @ np.arange(256)) / luma.size, 2),
         luma_bright=float(np.searchsorted(levels, 0.95)),
         tint=round(red - blue, 2),
-        blockiness=round(blockiness, 3),
+        blockiness=round(_blockiness(lines) if blockiness is None else blockiness, 3),
         hash=perceptual_hash(hashed),
         mirrored_hash=perceptual_hash(hashed[:, ::-1]),
         thumbnail=small.tobytes(),
         content=content,
         bars=bars,
-        detail=_detail(luma),
-        background=_plain_background(pixels),
+        detail=_detail(lines),
+        background=_plain_background(picture),
         transparent=round(transparent, 4),
         profile=profile,
         faces=_faces(picture, detector),
@@ -106,29 +132,30 @@ def _faces(picture: Image, detector: FaceDetector | None) -> tuple[Face, ...] | 
         return None
 
 
-def blur_effect(luma: Plane) -> float:
+def blur_effect(lines: Lines) -> float:
     """How blurred the sharpest part of a picture is: 0 (sharp) to 1.
 
     Compares the steps between neighbours with those after another blur, which takes little from what is blurred
-    already: Crété-Roffet et al., "The Blur Effect" (2007). Steps of one level are left aside, since rounding makes sharp
-    ones of every slow slope. Taken over 4 × 4 tiles, of which the sharpest with its share of the edges counts, so that
-    a soft background behind a sharp face does no harm. A plain picture counts as sharp.
+    already: Crété-Roffet et al., "The Blur Effect" (2007), here with a mean of 9 neighbours, whose own step from pixel
+    i to i + 1 is (x[i+5] - x[i-4]) / 9. Steps of one level are left aside, since rounding makes sharp ones of every slow
+    slope. Taken over 4 × 4 tiles, of which the sharpest with its share of the edges counts, so that a soft background
+    behind a sharp face does no harm. A plain or tiny picture counts as sharp.
     """
-    if min(luma.shape) < 2 * _TILES:
+    if min(lines.rows.shape[1], lines.columns.shape[1]) < 4 * _TILES:
         return 0.0
     worst_axis = np.zeros((_TILES, _TILES), dtype=np.float64)
     weights = np.zeros((_TILES, _TILES), dtype=np.float64)
     slopes = pixels = 0.0
-    for turned, lines in enumerate((_some_rows(luma), _some_rows(luma.T))):
-        steps = np.abs(np.diff(lines, axis=1))
-        slopes += float(steps.sum())
-        pixels += lines.size
+    for turned, along in enumerate((lines.rows, lines.columns)):
+        steps = np.abs(along[:, 5:-4] - along[:, 4:-5])
+        slopes += float(steps.sum(dtype=np.int64))
+        pixels += steps.size
         steps[steps < _LEAST_STEP] = 0
-        lost = np.maximum(0, steps - np.abs(np.diff(_blurred_rows(lines), axis=1)))
-        total, gone = _tile_sums(steps), _tile_sums(lost)
-        kept = np.divide(total - gone, total, out=np.zeros_like(total), where=total > 0)
-        worst_axis = np.maximum(worst_axis, kept.T if turned else kept)
-        weights += (total.T if turned else total) / lines.size
+        kept = np.minimum(9 * steps, np.abs(along[:, 9:] - along[:, :-9]))
+        total, left = 9.0 * _tile_sums(steps), _tile_sums(kept)
+        share = np.divide(left, total, out=np.zeros_like(total), where=total > 0)
+        worst_axis = np.maximum(worst_axis, share.T if turned else share)
+        weights += (total.T if turned else total) / (9 * steps.size)
     if slopes < 0.01 * pixels:
         return 0.0
     if weights.sum() < 0.02:  # slopes, but not one edge
@@ -137,17 +164,18 @@ def blur_effect(luma: Plane) -> float:
     return float(worst_axis[enough].min())
 
 
-def noise_level(luma: Plane) -> float:
+def noise_level(luma: Luma) -> float:
     """Standard deviation of the noise in the flattest tiles, levels.
 
     Source: Immerkær, "Fast Noise Variance Estimation" (1996); its mask ignores slopes and answers to grain.
     """
     if min(luma.shape) < 16:
         return 0.0
-    every = max(1, len(luma) // _LINES)
-    rows = luma[:-2:every] - 2 * luma[1:-1:every] + luma[2::every]
+    every = -(-len(luma) // _LINES)
+    above, here, below = (luma[at : len(luma) - 2 + at : every].astype(np.int16) for at in range(3))
+    rows = above - 2 * here + below
     mask = np.abs(rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:])
-    counts = _tile_sums(np.ones(mask.shape, dtype=np.float32))
+    counts = np.outer(*(np.diff(np.append(_tile_starts(count), count)) for count in mask.shape))
     per_tile = math.sqrt(math.pi / 2) / 6 * _tile_sums(mask) / counts
     return float(np.percentile(per_tile, 25))
 
@@ -164,15 +192,6 @@ def _measured_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _luma(image: Image) -> Plane:
-    return np.asarray(image.convert("L"), dtype=np.float32)
-
-
-def _some_rows(plane: Plane) -> Plane:
-    """About 128 rows at even distances."""
-    return np.ascontiguousarray(plane[:: max(1, len(plane) // _LINES)])
-
-
 def _shrunk(picture: Image, side: int) -> Image:
     """The picture as a small square, by plain averages."""
     from PIL import Image as pillow
@@ -180,63 +199,78 @@ def _shrunk(picture: Image, side: int) -> Image:
     return picture.resize((side, side), pillow.Resampling.BOX, reducing_gap=1.0)
 
 
-def _blurred_rows(rows: Plane) -> Plane:
-    """Mean of 9 neighbours along each row; the edge is repeated."""
-    sums = np.cumsum(np.pad(rows, ((0, 0), (5, 4)), mode="edge"), axis=1, dtype=np.float32)
-    return (sums[:, 9:] - sums[:, :-9]) / np.float32(9)
+def _tile_starts(count: int) -> list[int]:
+    """Where 4 tiles of nearly equal size begin."""
+    return [tile * count // _TILES for tile in range(_TILES)]
 
 
-def _tile_sums(values: Plane) -> NDArray[np.float64]:
+def _tile_sums(values: Steps) -> NDArray[np.float64]:
     """Sums over 4 × 4 tiles of nearly equal size; a picture narrower than that gives some pixels twice."""
-    down, across = (np.linspace(0, count, _TILES, endpoint=False).astype(int) for count in values.shape)
-    sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(values, down, axis=0), across, axis=1).astype(np.float64)
+    down, across = map(_tile_starts, values.shape)
+    by_row = np.add.reduceat(values, down, axis=0, dtype=np.int32)
+    sums: NDArray[np.float64] = np.add.reduceat(by_row, across, axis=1).astype(np.float64)
     return sums
 
 
-def _blockiness(luma: Plane) -> float:
+def _part(image: Image) -> Lines:
+    """Lines of the upper left part of a picture that may be large."""
+    part = image.crop((0, 0, min(image.width, _BLOCKS_PX), min(image.height, _BLOCKS_PX)))
+    return Lines.of(np.asarray(part.convert("L"), dtype=np.uint8))
+
+
+def _blockiness(lines: Lines) -> float:
     """Mean step across the edges of 8 × 8 blocks over the mean step beside them; both directions, the larger."""
     worst = 0.0
-    for plane in (luma, luma.T):
-        if plane.shape[1] < 256:
+    for along in (lines.rows, lines.columns):
+        if along.shape[1] < 256:
             continue
-        steps = np.abs(np.diff(_some_rows(plane), axis=1)).mean(axis=0)
+        steps = np.abs(along[:, 1:] - along[:, :-1]).sum(axis=0, dtype=np.int32) / len(along)
         edges, others = steps[7::8], np.concatenate([steps[at::8] for at in (2, 3, 4)])
         worst = max(worst, float((edges.mean() + 0.5) / (others.mean() + 0.5)))
     return worst
 
 
-def _content(luma: Plane) -> tuple[Box, bool]:
+def _content(lines: Lines) -> tuple[Box, bool]:
     """The picture without rows and columns at its edges that are of one colour, the same as the first of them.
 
     And whether borders at two opposite sides are bars: they end in a straight line, where a plain background ends at
     a part of the subject.
     """
-    (left, left_sharp), (right, right_sharp) = _border(luma.T), _border(luma.T[::-1])
-    (top, top_sharp), (bottom, bottom_sharp) = _border(luma), _border(luma[::-1])
+    # Each row is known by the sampled columns that cross it, and each column by the sampled rows.
+    (top, top_sharp), (bottom, bottom_sharp) = _borders(lines.columns)
+    (left, left_sharp), (right, right_sharp) = _borders(lines.rows)
     if left + right >= 1 or top + bottom >= 1:
         return WHOLE, False
     box = Box(left, top, round(1 - right, 4), round(1 - bottom, 4))
     return box, (left_sharp and right_sharp) or (top_sharp and bottom_sharp)
 
 
-def _border(rows: Plane) -> tuple[float, bool]:
-    """Share of the rows before the first that is not plain, and whether most of that row differs from them."""
-    some = np.ascontiguousarray(rows[:, :: max(1, rows.shape[1] // _LINES)])
-    means = some.mean(axis=1)
-    same = (some.std(axis=1) <= _PLAIN_ROW) & (np.abs(means - means[0]) <= 2 * _PLAIN_ROW)
-    run = len(rows) if same.all() else int(np.argmin(same))
-    if run == 0 or run >= len(rows) - 1:
-        return round(run / len(rows), 4), False
-    # The row after the next: a resized line is soft.
-    differs = np.abs(rows[run + 1] - means[0]) > 4 * _PLAIN_ROW
-    return round(run / len(rows), 4), bool(differs.mean() > 0.6)
+def _borders(crossing: Steps) -> tuple[tuple[float, bool], tuple[float, bool]]:
+    """For the first and the last of the lines that `crossing` crosses: share of the lines before the first that is not
+    plain, and whether most of that line differs from them."""
+    means = crossing.mean(axis=0, dtype=np.float32)
+    # Variance as the mean square less the squared mean, which is exact enough for 8-bit levels.
+    squares = np.einsum("ij,ij->j", crossing, crossing, dtype=np.int32) / np.float32(len(crossing))
+    plain = squares - means * means <= _PLAIN_ROW**2
+    return _border(crossing, means, plain), _border(crossing[:, ::-1], means[::-1], plain[::-1])
 
 
-def _detail(luma: Plane) -> Box:
+def _border(crossing: Steps, means: Plane, plain: NDArray[np.bool_]) -> tuple[float, bool]:
+    count = len(means)
+    same = plain & (np.abs(means - means[0]) <= 2 * _PLAIN_ROW)
+    run = count if same.all() else int(np.argmin(same))
+    if run == 0 or run >= count - 1:
+        return round(run / count, 4), False
+    # The line after the next: a resized line is soft.
+    differs = np.abs(crossing[:, run + 1] - means[0]) > 4 * _PLAIN_ROW
+    return round(run / count, 4), bool(differs.mean() > 0.6)
+
+
+def _detail(lines: Lines) -> Box:
     spans = []
-    for plane in (luma, luma.T):
-        edges = np.abs(np.diff(_some_rows(plane.T).T, axis=1)).sum(axis=1)
-        total = float(edges.sum())
+    for crossing in (lines.columns, lines.rows):
+        edges = np.abs(crossing[1:] - crossing[:-1]).sum(axis=0, dtype=np.int32)
+        total = int(edges.sum())
         if total <= 0:
             return WHOLE
         reached = np.cumsum(edges) / total
@@ -245,12 +279,13 @@ def _detail(luma: Plane) -> Box:
     return Box(*(round(min(1.0, float(value)), 4) for value in (left, top, right, bottom)))
 
 
-def _plain_background(pixels: NDArray[np.uint8]) -> tuple[int, int, int] | None:
+def _plain_background(picture: Image) -> tuple[int, int, int] | None:
     """The colour along the left, right and upper edge, if it is one; the lower edge often shows the body."""
-    height, width = pixels.shape[:2]
-    across, down = max(1, width // 20), max(1, height // 20)
-    sides = (pixels[: height * 2 // 3, :across], pixels[: height * 2 // 3, -across:], pixels[:down])
-    frame = np.concatenate([part.reshape(-1, 3)[:: max(1, part.size // 6000)] for part in sides]).astype(np.float32)
+    width, height = picture.size
+    across, down, low = max(1, width // 20), max(1, height // 20), max(1, height * 2 // 3)
+    sides = ((0, 0, across, low), (width - across, 0, width, low), (0, 0, width, down))
+    parts = [np.asarray(picture.crop(side), dtype=np.uint8).reshape(-1, 3) for side in sides]
+    frame = np.concatenate([part[:: max(1, part.size // 6000)] for part in parts]).astype(np.float32)
     if frame.std(axis=0).max() > _PLAIN_FRAME:
         return None
     red, green, blue = (round(float(value)) for value in frame.mean(axis=0))

@@ -217,7 +217,8 @@ def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
         canvas = pillow.new("RGBA", rgba.size, (*background, 255))
         canvas.alpha_composite(_to_srgb(rgba, profile))
         return canvas.convert("RGB")
-    return _to_srgb(image, profile).convert("RGB")
+    converted = _to_srgb(image, profile)
+    return converted if converted.mode == "RGB" else converted.convert("RGB")
 
 
 def _to_8_bit(image: Image) -> Image:
