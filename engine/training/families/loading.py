@@ -41,6 +41,9 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
 
     Raises `UsageError` if its files cannot be read, or do not hold all of it.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # the trainer's log is for people
     part = files.parts[name]
     kind = _kind(files, name)
     try:
