@@ -94,6 +94,8 @@ class Pace:
         self._epoch_over = False
         self._steps = 0
         self._steps_s = 0.0
+        self._clock_s = 0.0
+        """Time of this trainer's steps; the predicted end is a time of this clock."""
         self._end_s: float | None = None
         self._left_s: float | None = None
 
@@ -120,7 +122,7 @@ class Pace:
                 self._epoch_over = False
         else:
             self._first_step = step
-        self._settle(steps_left)
+        self._settle(steps_left, max(self._pending_s, max(1, step - self._last_step) * (self._times.mean or 0.0)))
         self._pending_s = 0.0
         self._last_step = max(step, 1)
 
@@ -145,23 +147,24 @@ class Pace:
         """The estimate after the last step; None before the first."""
         if self._left_s is None or self._end_s is None:
             return None
-        seconds = max(0.0, self._end_s - self.worked_s) if self._left_s else 0.0
+        seconds = max(0.0, self._end_s - self._clock_s) if self._left_s else 0.0
         enough = self._steps >= _FEWEST_STEPS and self._steps_s >= _FEWEST_S
         moving = abs(seconds - self._left_s) > _SETTLED * max(seconds, self._left_s, 20.0)
         return TimeLeft(seconds, enough and not moving)
 
-    def _settle(self, steps_left: int) -> None:
+    def _settle(self, steps_left: int, passed_s: float) -> None:
         """Lets the predicted end follow the newest prediction; the nearer the end, the more quickly."""
+        self._clock_s += passed_s
         mean = self._times.mean
         if mean is None:
             return
         made = self._last_step - self._first_step
         share = self._share_s if self._share_s is not None else self._between_s / made if made > 0 else 0.0
         self._left_s = max(0, steps_left) * (mean + share)
-        newest = self.worked_s + self._left_s
+        newest = self._clock_s + self._left_s
         if self._end_s is None or self._steps < _FEWEST_STEPS:
             self._end_s = newest
             return
         lag_s = min(60.0, max(2.0, self._left_s / 10))
-        taken = 1.0 - math.exp(-max(self._pending_s, mean) / lag_s)
+        taken = 1.0 - math.exp(-passed_s / lag_s)
         self._end_s += taken * (newest - self._end_s)

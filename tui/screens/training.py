@@ -1,48 +1,34 @@
-"""A run in training: how far it is, what the loss does, the newest sample, and what it says."""
+"""A run in training: how far it is, what the loss does, the samples, the machine, and what it says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.summary import RunSummary
-from loratui.tui import text
+from loratui.tui import reach, run_words
 from loratui.tui.bindings import bindings_for
+from loratui.tui.gallery import Gallery, Look, gallery
 from loratui.tui.screens.run_screen import RunScreen
-from loratui.tui.store import RunState
 from loratui.tui.terminal import clean
+from loratui.tui.widgets import braille, gpu_panel
+from loratui.tui.widgets.gpu_panel import GpuPanel
 from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.log_panel import LogPanel
 from loratui.tui.widgets.log_tail import LogTail
-from loratui.tui.widgets.loss_plot import LossPlot
+from loratui.tui.widgets.loss_plot import Extras, LossPlot
 from loratui.tui.widgets.progress import Progress
-from loratui.tui.widgets.thumbnail import ThumbnailView
+from loratui.tui.widgets.samples_panel import SamplesPanel
 
 _NUMBERS_EVERY_S = 0.5
 _PLOT_EVERY_S = 1.0
-
-_NUMBERS = {
-    "smoothed": "loss, smoothed",
-    "rate": "rate",
-    "left": "time left",
-    "lr": "learning rate",
-    "norm": "gradient",
-    "memory": "GPU memory",
-}
-"""Id and title of each number."""
-
-_ASKED = {
-    "sample": "Samples are asked for; they come after this step.",
-    "checkpoint": "A checkpoint is asked for; it comes after this step.",
-    "pause": "Pause is asked for: a checkpoint, then the run ends and can be resumed.",
-    "stop": "Stop is asked for: a checkpoint and the LoRA file, then the run ends.",
-}
+_PANELS = ("plot", "samples", "machine", "log")
 
 
 class TrainingScreen(RunScreen):
@@ -50,65 +36,76 @@ class TrainingScreen(RunScreen):
 
     CONTEXT = "training"
     JOB = "train"
+    CSS_PATH = "training.tcss"
+    AUTO_FOCUS = ""  # the field of the log's filter would take the keys
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("training")]
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
-        self._numbers_due = True
-        self._plot_due = True
+        self._numbers_due = self._plot_due = True
         self._asked: dict[str, str] = {}
         """Id of each command that nobody has acknowledged yet -> the command."""
-        self._rang = False
+        self._log_scale = False
+        self._table, self._table_of = Gallery(), -1
+        self._look = Look()
+        self._large = ""
+        """The panel that has the screen for itself; empty if none has."""
 
     def heading(self) -> Content:
         """Program and run."""
         return Content.assemble(("loratui", "bold $accent"), "  ", plain(self.run_directory.name, "bold"))
 
     def body(self) -> ComposeResult:
-        """Progress, numbers, plot and sample, verdict, log."""
+        """Progress, numbers, plot and samples, verdict, machine and log."""
         yield Line("Reading the run …", id="steps")
         with Horizontal(id="progress-row"):
             yield Progress(id="progress")
         with Horizontal(id="numbers"):
-            for name, title in _NUMBERS.items():
+            for name, title in run_words.NUMBERS.items():
                 yield Line(_number(title, "–"), id=f"number-{name}", classes="number")
         with Horizontal(id="middle"):
             with Vertical(id="plot-panel", classes="panel") as panel:
                 panel.border_title = Content("loss")
+                panel.border_subtitle = Content(braille.LEGEND)
                 yield LossPlot(id="plot")
-            with Vertical(id="sample-panel", classes="panel") as panel:
-                panel.border_title = Content("newest sample")
-                yield ThumbnailView("no sample yet", id="sample")
-                yield Line(id="sample-prompt")
-                yield Line(id="sample-path")
+            samples = SamplesPanel(self.file, id="samples-panel", classes="panel")
+            samples.border_title = Content("samples")
+            yield samples
+        yield Line(id="alert")
         yield Line(id="verdict")
-        with Vertical(id="log-panel", classes="panel") as panel:
-            panel.border_title = Content("log")
-            yield LogTail(id="log")
+        yield Line(id="machine-line")
+        with Horizontal(id="lower"):
+            machine = GpuPanel(id="machine-panel", classes="panel")
+            machine.border_title = Content("machine")
+            yield machine
+            yield LogPanel(id="log-panel", classes="panel")
 
     def on_mount(self) -> None:
         """Starts to read and to show."""
-        self.query_one("#verdict").display = False
+        for name in ("alert", "verdict"):
+            self.line(name).display = False
         self.set_interval(_NUMBERS_EVERY_S, self._show_numbers)
         self.set_interval(_PLOT_EVERY_S, self._show_plot)
         self.follow()
 
     def events_taken(self) -> None:
         """Something is new; it is shown when its time comes, the first time at once."""
-        first = not self._plot_due and self.state.events == 0
         self._numbers_due = self._plot_due = True
-        if first or self.query_one("#steps", Line).said.startswith("Reading"):
+        if self.line("steps").said.startswith("Reading"):
             self._show_numbers()
             self._show_plot()
         self._notice_acknowledgements()
-        self._ring_at_the_end()
+
+    # ---- keys
 
     def available(self, action: str) -> bool:
         """Commands need a run that lives, resuming one that does not."""
+        if action in ("open_picture", "scrub", "prompt"):
+            return bool(self.state.samples) or action == "prompt"
         if self.summary is None:
-            return action not in ("command", "stop", "resume", "validate")
+            return action not in ("command", "stop", "resume", "validate", "change_samples", "after_epoch")
         training = self.summary.active and self.summary.job == "train"
-        if action in ("command", "stop"):
+        if action in ("command", "stop", "change_samples", "after_epoch"):
             return training
         if action == "resume":
             return not self.summary.active and self.summary.status != "done"
@@ -116,23 +113,28 @@ class TrainingScreen(RunScreen):
             return bool(self.state.outputs) and not training
         return True
 
-    def action_command(self, command: str) -> None:
+    def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
         """Asks the trainer for something."""
         from loratui.engine.errors import LoratuiError
         from loratui.engine.runs import control
 
         if command in self._asked.values():
-            self.loratui.tell(f"{command} is asked for already.")
+            self.loratui.tell(f"{run_words.COMMANDS[command]} is asked for already; there is no answer yet.")
             return
         try:
-            self._asked[control.send(self.run_directory, command)] = command
+            self._asked[control.send(self.run_directory, command, **(args or {}))] = command
         except LoratuiError as error:
             self.loratui.tell(str(error), "error")
         else:
-            self.loratui.tell(_ASKED[command])
+            self.loratui.tell(run_words.ASKED[command])
         self._numbers_due = True
 
-    @work(exclusive=True, group="stop")
+    def action_after_epoch(self) -> None:
+        """Asks the trainer to stop after this epoch, or takes that back."""
+        cancel = self.state.changes.stop_after_epoch is not None
+        self.action_command("stop_after_epoch", {"cancel": True} if cancel else None)
+
+    @work(exclusive=True, group="question")
     async def action_stop(self) -> None:
         """Asks the person, then the trainer."""
         from loratui.tui.screens.confirm import ConfirmScreen
@@ -141,15 +143,89 @@ class TrainingScreen(RunScreen):
         if await self.app.push_screen_wait(ConfirmScreen(f"Stop {self.run_directory.name}?", details, "stop")):
             self.action_command("stop")
 
+    @work(exclusive=True, group="question")
+    async def action_change_samples(self) -> None:
+        """Asks the person for other prompts and another interval, then the trainer."""
+        from loratui.tui.screens.live_samples import LiveSamplesScreen, samples_now
+
+        wanted = await self.app.push_screen_wait(LiveSamplesScreen(samples_now(self.run_directory, self.state)))
+        if wanted:
+            self.action_command("set_samples", wanted)
+
     def action_resume(self) -> None:
         """Starts the trainer again."""
         self.loratui.tell("Starting from the last checkpoint …")
-        self._rang = False
         self.launch("train")
 
     def action_validate(self) -> None:
         """To the strength grid."""
         self.loratui.open("validation", self.run_directory.name)
+
+    def action_log_scale(self) -> None:
+        """Between a linear and a logarithmic scale of the loss."""
+        self._log_scale = not self._log_scale
+        self._plot_due = True
+        self._show_plot()
+
+    def action_filter(self) -> None:
+        """The field of the log's filter."""
+        if self._large not in ("", "log"):
+            self.action_enlarge("log")
+        self.query_one(LogPanel).ask()
+
+    def action_level(self) -> None:
+        """Everything, warnings, errors."""
+        self.query_one(LogPanel).next_level()
+
+    def action_scrub(self, by: int) -> None:
+        """To the samples of an earlier or a later step; the plot shows the step."""
+        self._turn_to(self._look.moved(self._table, by))
+
+    def action_prompt(self, by: int) -> None:
+        """To another prompt; where the log has the screen, to other lines."""
+        if self._large == "log":
+            self.query_one(LogTail).scroll_by(-by * 5)
+        else:
+            self._turn_to(self._look.turned(self._table, by))
+
+    @work(exclusive=True, group="enlarge")
+    async def action_enlarge(self, name: str) -> None:
+        """Gives the screen to one panel, or back to all of them."""
+        self._large = "" if self._large == name else name
+        for panel in _PANELS:
+            self.set_class(panel == self._large, f"-large-{panel}")
+        await self.query_one(SamplesPanel).set_wall(self._large == "samples")
+        self._numbers_due = self._plot_due = True
+
+    def action_open_picture(self) -> None:
+        """The chosen sample as large as the terminal can show it."""
+        from loratui.tui.screens.image import ImageScreen, shown_samples
+
+        sample = self._look.sample(self._table)
+        if sample is not None:
+            self.app.push_screen(ImageScreen(*shown_samples(self.run_directory, self._table, sample)))
+
+    @on(SamplesPanel.Chosen)
+    def _choose(self, message: SamplesPanel.Chosen) -> None:
+        sample = message.sample
+        self._turn_to(Look(sample.step, self._table.prompts.index(sample.prompt)))
+        self.action_open_picture()
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The sample, the LoRA file, the run, and why it failed."""
+        return list(self._copyable())
+
+    def _copyable(self) -> Iterator[tuple[str, str]]:
+        sample, output = self._look.sample(self._table), self.state.newest_output
+        for name, found in (("sample", sample), ("LoRA file", output)):
+            path = self.file(found.path) if found is not None else None
+            if path is not None:
+                yield f"path of the {name}", str(path)
+                yield f"scp line for the {name}", reach.scp_line(path)
+        yield "the run's folder", str(self.run_directory.path)
+        yield "command to come back", f"loratui attach {self.run_directory.name}"
+        if self.summary is not None and self.summary.reason and not self.summary.active:
+            yield "why it ended", f"{self.summary.reason} {self.summary.advice}".strip()
 
     def farewell(self) -> Iterator[str]:
         """As for every run; of one that ended, where the file is."""
@@ -158,127 +234,96 @@ class TrainingScreen(RunScreen):
         if not self.active and output is not None and self.file(output.path):
             yield f"LoRA file: {clean(self.file(output.path))}"
 
+    # ---- what is shown
+
     def _show_numbers(self) -> None:
         if not (self._numbers_due and self.caught_up):
             return
         self._numbers_due = False
         state = self.state
-        self.line("heading-right").say(self._status())
-        self.line("steps").say(steps_words(state))
-        self.query_one(Progress).show(1.0 if state.finished and state.status == "done" else _fraction(state))
-        values = {
-            "smoothed": text.loss(state.smoothed_loss),
-            "rate": text.rate(state.steps_per_s) if self.active else "–",
-            "left": text.time_left(state.eta_s) if self.active else "–",
-            "lr": text.learning_rate(state.learning_rate),
-            "norm": text.loss(state.grad_norm),
-            "memory": f"{state.memory_gib:.1f} GiB" if state.memory_gib else "–",
-        }
-        for name, value in values.items():
-            self.line(f"number-{name}").say(_number(_NUMBERS[name], value))
-        memory = self.query_one("#number-memory")
-        memory.display = state.memory_gib is not None
-        self._show_sample()
-        self._show_verdict()
-        self.query_one(LogTail).show(state.log, state.log_count)
+        self.line("heading-right").say(run_words.standing(self.summary, state, list(self._asked.values())))
+        self.line("steps").say(run_words.steps_words(state, run_words.current_time() if self.active else None))
+        self.query_one(Progress).show(run_words.fraction(state))
+        shown = run_words.numbers(state, active=self.active, price_per_hour=self._price())
+        for name, (title, value) in shown.items():
+            number = self.line(f"number-{name}")
+            number.say(_number(title, value))
+            if number.display != bool(value):
+                number.display = bool(value)
+        self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
+        self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
+        self.line("machine-line").say(gpu_panel.summary(state.machine))
+        self.query_one(GpuPanel).show_state(state)
+        self.query_one(LogPanel).show(state)
+        self._show_samples()
         self.refresh_bindings()
 
     def _show_plot(self) -> None:
-        if self._plot_due and self.caught_up:
-            self._plot_due = False
-            self.query_one(LossPlot).show(self.state.losses, self.state.optimizer_steps)
-
-    def _show_sample(self) -> None:
-        sample = self.state.newest_sample
-        path = self.file(sample.path) if sample else None
-        if sample is None or path is None:
+        if not (self._plot_due and self.caught_up):
             return
-        self.query_one(ThumbnailView).show(path)
-        self.line("sample-prompt").say(f"step {text.number(sample.step)}: {sample.prompt}")
-        self.line("sample-path").say(plain(sample.path, "$muted"))
+        self._plot_due = False
+        state = self.state
+        pointed = self._look.step
+        marks = {
+            braille.EPOCH: state.epoch_ends,
+            braille.CHECKPOINT: [c.step for c in state.checkpoints if c.reason != "time"],
+            braille.SAMPLE: self._table.steps,
+        }
+        extras = Extras(state.held_out, marks, pointed, self._log_scale)
+        self.query_one(LossPlot).show(state.losses, state.optimizer_steps, extras)
+        panel = self.query_one("#plot-panel")
+        title = f"loss{', logarithmic' if self._log_scale else ''}{', held-out pictures too' if state.held_out.bins else ''}"
+        subtitle = run_words.pointed_words(state, pointed) or braille.LEGEND
+        if str(panel.border_title) != title:
+            panel.border_title = plain(title)
+        if str(panel.border_subtitle) != subtitle:
+            panel.border_subtitle = plain(subtitle)
 
-    def _status(self) -> Content:
-        if self.summary is None:
-            return Content("")
-        status = self.summary.status
-        words: str = status
-        if status == "running":
-            words = "validating" if self.summary.job == "validate" else self.state.status
-        elif status == "starting":
-            words = "starting"
-        asked = f", {' and '.join(sorted(set(self._asked.values())))} asked for" if self._asked else ""
-        return plain(f"{text.STATUS_SIGNS[status]} {words}{asked}", f"bold {text.STATUS_TONES[status]}")
+    def _show_samples(self) -> None:
+        # The newest event is what tells that there are more: the samples are few and their table is quickly made.
+        written = hash((len(self.state.samples), self.state.newest_sample))
+        if written == self._table_of:
+            return
+        self._table_of = written
+        self._table = gallery(s for s in self.state.samples if self.file(s.path) is not None)
+        panel = self.query_one(SamplesPanel)
+        panel.show(self._table, self._look)
+        if panel.needs_refit():
+            self.run_worker(panel.refit(), group="refit", exclusive=True)
 
-    def _show_verdict(self) -> None:
-        words = self._verdict()
-        verdict = self.query_one("#verdict", Line)
-        verdict.say(words)
-        if verdict.display != bool(words.plain):
-            verdict.display = bool(words.plain)
+    def _turn_to(self, look: Look) -> None:
+        if look != self._look:
+            self._look = look
+            self.query_one(SamplesPanel).show(self._table, look)
+            self._plot_due = True
+            self._show_plot()
 
-    def _verdict(self) -> Content:
-        summary, state = self.summary, self.state
-        if summary is None or (summary.active and summary.status != "stalled"):
-            return Content("")
-        parts = [plain(f"{text.STATUS_SIGNS[summary.status]} {summary.status}. ", f"bold {text.STATUS_TONES[summary.status]}")]
-        if summary.status == "done":
-            parts.append(plain("All steps are made."))
-        else:
-            parts.append(plain(f"{summary.reason} {what_to_do(summary)}".strip()))
-        output = state.newest_output
-        if output and summary.status in ("done", "stopped"):
-            where = self.file(output.path) or output.path
-            parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
-        if summary.status == "done":
-            parts += [Content("\n"), plain("v", "bold $accent"), plain("  is it any good? The strength grid and the checklist")]
-        return Content("").join(parts)
+    def _say_or_hide(self, name: str, words: Content) -> None:
+        line = self.line(name)
+        line.say(words)
+        if line.display != bool(words.plain):
+            line.display = bool(words.plain)
+
+    def _price(self) -> float:
+        settings = getattr(self.app, "settings", None)
+        return float(getattr(settings, "price_per_hour", 0.0))
 
     def _notice_acknowledgements(self) -> None:
         for identity in [known for known in self._asked if known in self.state.acknowledged]:
             answer = self.state.acknowledged[identity]
-            command = self._asked.pop(identity)
-            words = answer.message or ("done" if answer.ok else "refused")
-            self.loratui.tell(f"{command}: {words}", "information" if answer.ok else "warning")
+            command = run_words.COMMANDS[self._asked.pop(identity)]
+            outcome = "done" if answer.ok else "refused"
+            words = (
+                f"{command}: {answer.message}" if answer.message and answer.ok else f"{command}: {outcome}. {answer.message}"
+            )
+            self.loratui.tell(words.strip(), "information" if answer.ok else "warning")
+            self._numbers_due = True
         if self.summary is not None and not self.summary.active:
+            for command in self._asked.values():
+                self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended before it came to that.", "warning")
             self._asked.clear()
-
-    def _ring_at_the_end(self) -> None:
-        ended = self.summary is not None and not self.summary.active
-        if ended and not self._rang and self._was_active:
-            self.app.bell()
-        self._rang = self._rang or ended
-        self._was_active = self._was_active or self.active
-
-    _was_active = False
-
-
-def what_to_do(summary: RunSummary) -> str:
-    """What the person can do about a run that ended, here by a key where that is enough."""
-    if summary.status in ("paused", "stopped", "interrupted"):
-        return "r resumes from the last checkpoint."
-    return summary.advice
 
 
 def _number(title: str, value: str) -> Content:
-    """A number under its title."""
+    """A figure under its title."""
     return Content("\n").join([plain(title, "$muted"), plain(value, "bold")])
-
-
-def _fraction(state: RunState) -> float:
-    """Of training, or of the phase before it."""
-    if state.progress and state.progress.total and not state.image_step:
-        return state.progress.done / state.progress.total
-    return state.fraction
-
-
-def steps_words(state: RunState) -> Content:
-    """Where the run is, with both kinds of steps under their names."""
-    progress = state.progress
-    if not state.image_step and progress is not None and progress.total:
-        return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
-    if not state.started:
-        return plain(state.status)
-    image_steps = f"{text.number(state.image_step)} of {text.number(state.image_steps)} image-steps"
-    steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
-    epoch = f"epoch {max(1, state.epoch)} of {state.epochs}"
-    return plain(f"{epoch} · {image_steps} · {steps}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.history import Bin, LossHistory
+from loratui.tui.history import Bin, Series
 
-RAW, SMOOTHED = 1, 2
-"""What a character shows; where both fall into one, the smoothed curve wins."""
+RAW, SMOOTHED, HELD_OUT, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 8)
+"""What a character shows; where several fall into one, the later wins."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Unicode's bit for the dot in row 0 to 3 and column 0 to 1 of a braille character."""
@@ -25,13 +26,13 @@ BLANK: Cell = (" ", 0)
 
 @dataclass(frozen=True, slots=True)
 class YRange:
-    """The losses at the lower and upper edge of the plot."""
+    """The losses at the lower and upper edge of the plot, or their decimal logarithms."""
 
     low: float
     high: float
 
 
-def columns(history: LossHistory, count: int, steps: int) -> list[Bin]:
+def columns(history: Series, count: int, steps: int) -> list[Bin]:
     """The history in `count` columns over optimizer steps 1 to `steps`; empty bins where nothing is known."""
     result = []
     width = history.steps_per_bin
@@ -73,15 +74,50 @@ def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
     return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
 
 
+def logged(shown: Sequence[Bin]) -> list[Bin]:
+    """The same columns with the decimal logarithms of their losses; what is not above 0 becomes a gap."""
+    result = []
+    for there in shown:
+        mean, smoothed = there.mean, there.smoothed
+        if mean is None or mean <= 0 or smoothed is None or smoothed <= 0:
+            result.append(Bin())
+        else:
+            result.append(Bin(total=math.log10(mean), count=1, smoothed=math.log10(smoothed)))
+    return result
+
+
+def log_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
+    """As `y_range`, of logarithms: its edges are those of 1, 2 or 5 × 10^n, at least one such step apart on each side."""
+    single = sorted(b.mean for b in shown if b.mean is not None)
+    smoothed = [b.smoothed for b in shown if b.smoothed is not None]
+    if not single or not smoothed:
+        return before
+    margin = len(single) // 20
+    low, high = min(single[margin], min(smoothed)), max(single[-1 - margin], max(smoothed))
+    if before is not None and before.low <= low and high <= before.high and (high - low) * 3 >= before.high - before.low:
+        return before
+    edges = _log_edges(low - 0.31, high + 0.31)
+    below, above = [e for e in edges if e <= low + 1e-9], [e for e in edges if e >= high - 1e-9]
+    bottom, top = below[-1], above[0]
+    return YRange(bottom, top if top > bottom else edges[edges.index(bottom) + 1])
+
+
+def _log_edges(low: float, high: float) -> list[float]:
+    """Logarithms of the numbers 1, 2 and 5 × 10^n from a little below `low` to a little above `high`."""
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2)
+    return [n + math.log10(m) for n in powers for m in (1.0, 2.0, 5.0)]
+
+
 def round_step(least: float) -> float:
     """The smallest of 1, 2, 5 × 10^n that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= least * (1 - 1e-9))
 
 
-def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
+def draw(shown: Sequence[Bin], rows: int, limits: YRange, held_out: Sequence[Bin] = ()) -> list[list[Cell]]:
     """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, and the smoothed loss as
-    a line without breaks except where there are no losses. Losses outside the range lie on its edge."""
+    a line without breaks except where there are no losses. Losses outside the range lie on its edge. The few losses of
+    held-out pictures are joined by a line of their own."""
     width = (len(shown) + 1) // 2
     bits = [[0] * width for _ in range(rows)]
     kinds = [[0] * width for _ in range(rows)]
@@ -107,7 +143,52 @@ def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
         before = now if last is None else last
         dots(column, min(now, before), max(now, before), SMOOTHED)
         last = now
+    for column, row in _joined(held_out, rows, limits):
+        dots(column, row, row, HELD_OUT)
     return [[(chr(0x2800 | b), k) if b else BLANK for b, k in zip(*row, strict=True)] for row in zip(bits, kinds, strict=True)]
+
+
+def _joined(shown: Sequence[Bin], rows: int, limits: YRange) -> list[tuple[int, int]]:
+    """(column, row of dots) of straight lines between the columns that have a value."""
+    known = [(column, dot_row(there.mean, rows, limits)) for column, there in enumerate(shown) if there.mean is not None]
+    dots = known[:1]
+    for (left, y), (right, to) in itertools.pairwise(known):
+        dots += [(column, y + round((to - y) * (column - left) / (right - left))) for column in range(left + 1, right + 1)]
+    return dots
+
+
+def place(step: int, width: int, steps: int) -> int:
+    """The cell of `width` in which optimizer step `step` of `steps` lies."""
+    return min(width - 1, max(0, (max(1, step) - 1) * width // max(1, steps)))
+
+
+_MARKS = {EPOCH: "╵", CHECKPOINT: "◆", SAMPLE: "▴"}
+LEGEND = "▴ samples  ◆ checkpoint  ╵ epoch"
+
+
+def marks(width: int, steps: int, at: Mapping[int, Iterable[int]]) -> list[Cell]:
+    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the last of these wins."""
+    line = [BLANK] * width
+    for kind in (EPOCH, CHECKPOINT, SAMPLE):
+        places = {place(step, width, steps) for step in at.get(kind, ())}
+        if kind == EPOCH and len(places) * 3 > width:
+            continue  # a mark in every third cell marks nothing
+        for x in places:
+            line[x] = (_MARKS[kind], kind)
+    return line
+
+
+def spark(values: Sequence[float | None], width: int, low: float, high: float) -> str:
+    """`values`, two to a character and the last at the right end, as columns of up to four dots in `width` characters."""
+    shown = [None] * max(0, 2 * width - len(values)) + list(values)[-2 * width :]
+    bits = [0] * width
+    for column, value in enumerate(shown):
+        if value is None:
+            continue
+        share = (value - low) / (high - low) if high > low else 0.5
+        for y in range(4 - min(4, max(1, round(share * 4))), 4):
+            bits[column // 2] |= _DOTS[y][column % 2]
+    return "".join(chr(0x2800 | b) if b else " " for b in bits)
 
 
 def dot_row(value: float, rows: int, limits: YRange) -> int:
@@ -121,12 +202,23 @@ def ticks(rows: int, limits: YRange) -> dict[int, str]:
     step = round_step((limits.high - limits.low) / max(1, rows // 2))
     first, last = math.floor(limits.high / step + 1e-9), math.ceil(limits.low / step - 1e-9)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    marks: dict[int, str] = {}
+    marked: dict[int, str] = {}
     for value in (n * step for n in range(first, last - 1, -1)):
         row = dot_row(value, rows, limits) // 4
-        if not {row - 1, row} & marks.keys():
-            marks[row] = f"{value:.{decimals}f}" if decimals <= 4 and value < 10_000 else f"{value:.1e}"
-    return marks
+        if not {row - 1, row} & marked.keys():
+            marked[row] = f"{value:.{decimals}f}" if decimals <= 4 and value < 10_000 else f"{value:.1e}"
+    return marked
+
+
+def log_ticks(rows: int, limits: YRange) -> dict[int, str]:
+    """As `ticks`, where the limits are logarithms."""
+    marked: dict[int, str] = {}
+    for edge in reversed(_log_edges(limits.low, limits.high)):
+        row = dot_row(edge, rows, limits) // 4
+        inside = limits.low - 1e-9 <= edge <= limits.high + 1e-9
+        if inside and not {row - 1, row, row + 1} & marked.keys():
+            marked[row] = f"{10**edge:.3g}"
+    return marked
 
 
 def changed_spans(before: Sequence[Cell], after: Sequence[Cell]) -> list[tuple[int, int]]:

@@ -1,9 +1,12 @@
-"""The last lines of what a run tells, as many as fit."""
+"""What a run tells: its last lines, those of a level, or those that contain some words; older ones by scrolling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal
 
+from textual import events
 from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
@@ -15,9 +18,18 @@ from loratui.tui.widgets.line import plain
 _TONES: dict[Level, str] = {"info": "", "good": "$success", "warning": "$warning", "error": "$error"}
 _SIGNS: dict[Level, str] = {"info": " ", "good": "✔", "warning": "!", "error": "✖"}
 
+Least = Literal["everything", "warnings", "errors"]
+LEVELS: dict[Least, tuple[Level, ...]] = {
+    "everything": ("info", "good", "warning", "error"),
+    "warnings": ("warning", "error"),
+    "errors": ("error",),
+}
+_LONGEST_SEARCHED = 300
+"""Characters of a line that are searched: a person's regular expression must not keep the screen busy."""
+
 
 class LogTail(Widget):
-    """Repaints only when there is a new line."""
+    """Repaints only when what it shows has changed."""
 
     DEFAULT_CSS = """
     LogTail { height: 1fr; }
@@ -27,19 +39,85 @@ class LogTail(Widget):
         super().__init__(id=id)
         self._lines: list[LogLine] = []
         self._count = -1
+        self._matches: Callable[[str], bool] = always
+        self._least: Least = "everything"
+        self._back = 0
+        self._shown: tuple[LogLine, ...] = ()
 
     def show(self, lines: Iterable[LogLine], count: int) -> None:
-        """Shows the end of `lines`; `count` is how many there ever were."""
+        """Takes in the end of the log; `count` is how many lines there ever were."""
         if count != self._count:
+            if self._back:
+                # A person who reads the past keeps it before their eyes.
+                self._back += sum(map(self._wanted, list(lines)[-max(0, count - self._count) :]))
             self._count = count
-            self._lines = list(lines)[-60:]
-            self.refresh()
+            self._lines = list(lines)
+            self._look()
+
+    def filter(self, matches: Callable[[str], bool], least: Least) -> None:
+        """Shows only lines that match and are of this level or worse."""
+        self._matches, self._least, self._back = matches, least, 0
+        self._look()
+
+    def scroll_by(self, lines: int) -> None:
+        """Older lines (above 0) or newer ones (below)."""
+        self._back += lines
+        self._look()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Older lines."""
+        event.stop()
+        self.scroll_by(3)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Newer lines."""
+        event.stop()
+        self.scroll_by(-3)
+
+    def on_resize(self) -> None:
+        """Another number of lines fits."""
+        self._look()
 
     def render(self) -> RenderResult:
-        """The last lines, the newest at the bottom, each cut to the width."""
-        height, width = self.content_size.height, self.content_size.width
-        shown = [_line(line).truncate(width, ellipsis=True) for line in self._lines[-height:]] if height else []
-        return Content("\n").join(shown)
+        """The lines, the newest at the bottom, each cut to the width."""
+        width = self.content_size.width
+        if not self._shown and self._count > 0:
+            return plain("no line of the log is like that", "$muted")
+        return Content("\n").join([_line(line).truncate(width, ellipsis=True) for line in self._shown])
+
+    def _wanted(self, line: LogLine) -> bool:
+        return line.level in LEVELS[self._least] and self._matches(line.text)
+
+    def _look(self) -> None:
+        height = self.content_size.height
+        found = [line for line in self._lines if self._wanted(line)]
+        self._back = max(0, min(self._back, len(found) - height))
+        end = len(found) - self._back
+        shown = tuple(found[max(0, end - height) : end]) if height else ()
+        if shown != self._shown:
+            self._shown = shown
+            self.refresh()
+
+
+def always(text: str) -> bool:
+    """Every line."""
+    del text
+    return True
+
+
+def matcher(wanted: str) -> tuple[Callable[[str], bool], str]:
+    """A test of a line's text for what a person typed, and what is wrong with it if it is no regular expression.
+
+    Words are looked for as they stand, in any case; `/…/` is a regular expression.
+    """
+    if len(wanted) >= 2 and wanted.startswith("/") and wanted.endswith("/"):
+        try:
+            pattern = re.compile(wanted[1:-1], re.IGNORECASE)
+        except (re.error, OverflowError, RecursionError) as error:
+            return always, f"no regular expression: {error}"
+        return lambda text: pattern.search(text[:_LONGEST_SEARCHED]) is not None, ""
+    words = wanted.casefold()
+    return (lambda text: words in text.casefold()) if words else always, ""
 
 
 def _line(line: LogLine) -> Content:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import RenderResult
-from textual.geometry import Region, Size
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from loratui.tui import text
-from loratui.tui.history import LossHistory
+from loratui.tui.history import LossHistory, Series
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, Cell, YRange
 
@@ -20,15 +22,40 @@ _GUTTER = 8
 """Cells at the left for the numbers of the y axis."""
 
 
-class LossPlot(Widget):
-    """Losses as dim dots, the smoothed loss as a bright line. Repaints only the cells that changed."""
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What is drawn beside the loss of the training."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"loss-plot--raw", "loss-plot--smoothed", "loss-plot--axis"}
+    held_out: Series = field(default_factory=Series)
+    marks: Mapping[int, Iterable[int]] = field(default_factory=dict)
+    """Optimizer steps by kind, as `braille.marks` takes them."""
+    cursor: int | None = None
+    """The optimizer step that is pointed at."""
+    log_scale: bool = False
+
+
+_NOTHING = Extras()
+
+
+class LossPlot(Widget):
+    """Losses as dim dots, the smoothed loss as a bright line, marks below. Repaints only the cells that changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "loss-plot--raw",
+        "loss-plot--smoothed",
+        "loss-plot--held-out",
+        "loss-plot--cursor",
+        "loss-plot--sample",
+        "loss-plot--axis",
+    }
     DEFAULT_CSS = """
     LossPlot {
         min-height: 4;
         .loss-plot--raw { color: $primary 70%; }
         .loss-plot--smoothed { color: $accent; }
+        .loss-plot--held-out { color: $success; }
+        .loss-plot--cursor { color: $foreground 60%; }
+        .loss-plot--sample { color: $accent; }
         .loss-plot--axis { color: $muted; }
     }
     """
@@ -40,12 +67,12 @@ class LossPlot(Widget):
         self._range: YRange | None = None
         self._ticks: dict[int, str] = {}
         self._cells: list[list[Cell]] = []
-        self._drawn_size = Size(0, 0)
-        self._drawn_steps = 0
+        self._drawn: tuple[object, ...] = ()
+        self._extras = Extras()
 
-    def show(self, history: LossHistory, steps: int) -> None:
+    def show(self, history: LossHistory, steps: int, extras: Extras = _NOTHING) -> None:
         """Draws a history on an axis of `steps` optimizer steps, or of the steps made if they are more."""
-        self._history = history
+        self._history, self._extras = history, extras
         self._steps = max(steps, history.last_step, 1)
         self._draw()
 
@@ -63,26 +90,45 @@ class LossPlot(Widget):
         width = self.size.width
         if y >= self.size.height - 1:
             return Strip([Segment(self._x_axis(width), axis)], width)
-        styles = {
-            0: self.rich_style,
-            braille.RAW: self.get_component_rich_style("loss-plot--raw"),
-            braille.SMOOTHED: self.get_component_rich_style("loss-plot--smoothed"),
-        }
+        styles = self._styles(axis)
         segments = [Segment(self._y_label(y), axis), *_segments(self._cells[y] if y < len(self._cells) else [], styles)]
         return Strip(segments).adjust_cell_length(width, self.rich_style)
 
+    def _styles(self, axis: Style) -> dict[int, Style]:
+        return {
+            0: self.rich_style,
+            braille.RAW: self.get_component_rich_style("loss-plot--raw"),
+            braille.SMOOTHED: self.get_component_rich_style("loss-plot--smoothed"),
+            braille.HELD_OUT: self.get_component_rich_style("loss-plot--held-out"),
+            braille.CURSOR: self.get_component_rich_style("loss-plot--cursor"),
+            braille.SAMPLE: self.get_component_rich_style("loss-plot--sample"),
+            braille.EPOCH: axis,
+            braille.CHECKPOINT: axis,
+        }
+
     def _draw(self) -> None:
-        if self._history is None or self.size.width <= _GUTTER + 2 or self.size.height < 3:
+        if self._history is None or self.size.width <= _GUTTER + 2 or self.size.height < 4:
             return
-        rows, width = self.size.height - 1, self.size.width - _GUTTER
-        shown = braille.columns(self._history, width * 2, self._steps)
-        limits = braille.y_range(shown, self._range)
-        cells = braille.draw(shown, rows, limits) if limits else [[BLANK] * width for _ in range(rows)]
-        everything = (limits, self._steps, self.size) != (self._range, self._drawn_steps, self._drawn_size)
-        before, self._cells = self._cells, cells
-        self._range, self._drawn_steps, self._drawn_size = limits, self._steps, self.size
-        if everything:
-            self._ticks = braille.ticks(rows, limits) if limits else {}
+        rows, width = self.size.height - 2, self.size.width - _GUTTER
+        extras, log_scale = self._extras, self._extras.log_scale
+        shown, held_out = (braille.columns(series, width * 2, self._steps) for series in (self._history, extras.held_out))
+        for there in held_out:
+            there.smoothed = there.mean
+        before_range = self._range if self._drawn[-1:] == (log_scale,) else None
+        if log_scale:
+            shown, held_out = braille.logged(shown), braille.logged(held_out)
+            limits = braille.log_range(shown, before_range)
+        else:
+            limits = braille.y_range(shown, before_range)
+        cells = braille.draw(shown, rows, limits, held_out) if limits else [[BLANK] * width for _ in range(rows)]
+        cells.append(braille.marks(width, self._steps, extras.marks))
+        if extras.cursor is not None:
+            _point(cells, braille.place(extras.cursor, width, self._steps))
+        drawn = (limits, self._steps, self.size, log_scale)
+        before, self._cells, self._range = self._cells, cells, limits
+        if drawn != self._drawn:
+            self._drawn = drawn
+            self._ticks = (braille.log_ticks if log_scale else braille.ticks)(rows, limits) if limits else {}
             self.refresh()
             return
         dirty = [
@@ -94,7 +140,7 @@ class LossPlot(Widget):
             self.refresh(*dirty)
 
     def _y_label(self, y: int) -> str:
-        if self._range is None:
+        if self._range is None or y == self.size.height - 2:
             return " " * _GUTTER
         if y not in self._ticks:
             return " " * (_GUTTER - 1) + "│"
@@ -107,6 +153,14 @@ class LossPlot(Widget):
             return left[:width].ljust(width)
         right = f"{text.number(self._steps)} optimizer steps"
         return (left + right.rjust(width - len(left)))[:width]
+
+
+def _point(cells: list[list[Cell]], x: int) -> None:
+    """A vertical line through what is blank, and a head in the line of marks."""
+    for row in cells[:-1]:
+        if row[x] == BLANK:
+            row[x] = ("┊", braille.CURSOR)
+    cells[-1][x] = ("▲", braille.SAMPLE)
 
 
 def _segments(cells: list[Cell], styles: dict[int, Style]) -> list[Segment]:

@@ -88,7 +88,7 @@ async def test_a_refused_command_says_why(home: Path) -> None:
             await pilot.press("s")
             await shows(pilot, "sample asked for")
             trainer.acknowledge(ok=False, message="not while saving")
-            await shows(pilot, "sample: not while saving")
+            await shows(pilot, "sample: refused. not while saving")
 
 
 async def test_a_paused_run_offers_to_resume(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""One picture in real pixels, drawn once while the app stands aside; any key returns to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loratui.tui import graphics, pixels
+from loratui.tui.graphics import Capability
+from loratui.tui.terminal import clean
+from loratui.tui.thumbnails import MOST_PIXELS, ThumbnailError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+_LARGEST_PX = 2400
+"""More pixels than a usual screen has would only take longer on the line."""
+
+_known: list[Capability] = []
+"""What was found out about this process's terminal; it is asked once."""
+
+
+def show(path: Path, caption: str) -> str:
+    """Draws the picture and waits for a key. Gives back why there is no picture; empty if there was one.
+
+    Must be called while the app is suspended. Raises `ThumbnailError` for a file that cannot be shown.
+    """
+    stdin, stdout = sys.__stdin__, sys.__stdout__
+    if stdin is None or stdout is None or not (stdin.isatty() and stdout.isatty()):
+        return "there is no terminal"
+    picture = _opened(path)
+    return show_on(stdin.fileno(), stdout.fileno(), picture, caption, os.environ)
+
+
+def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ: Mapping[str, str]) -> str:
+    """As `show`, on a given terminal."""
+    with graphics.raw(stdin):
+        capability = _known[0] if _known else graphics.detect(stdin, stdout, environ)
+        _known[:] = [capability]
+        if capability.protocol == "none" and capability.answered:
+            return capability.why
+        columns, rows = shutil.get_terminal_size()
+        try:
+            _write(stdout, b"\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H")
+            for part in _drawing(capability, picture, columns, rows - 1, environ):
+                _write(stdout, part)
+            words = clean(caption if capability.protocol != "none" else f"No picture: {capability.why}.", 400)
+            line = f"{words}  ·  any key returns"[: max(1, columns - 1)]
+            _write(stdout, f"\x1b[{rows};1H\x1b[0m{line}".encode("utf-8", "replace"))
+            graphics.wait_for_key(stdin, capability)
+        finally:
+            forget = pixels.KITTY_FORGET if capability.protocol == "kitty" else b""
+            _write(stdout, (pixels.through_tmux(forget) if capability.tmux and forget else forget) + b"\x1b[?25h\x1b[?1049l")
+        if not capability.answered:
+            # It is not asked again: whatever it was to say has been waited for.
+            _known[:] = [graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)]
+    return "" if capability.protocol != "none" else capability.why
+
+
+def _drawing(capability: Capability, picture: Image.Image, columns: int, rows: int, environ: Mapping[str, str]) -> list[bytes]:
+    """What is written to draw the picture in the upper left of so many cells."""
+    if capability.protocol == "none":
+        return []
+    width, height = capability.cell_px
+    shown = pixels.fitted(picture, min(_LARGEST_PX, columns * width), min(_LARGEST_PX, rows * height))
+    cells = max(1, min(columns, round(shown.width / width))), max(1, min(rows, round(shown.height / height)))
+    if capability.protocol == "sixel":
+        return list(pixels.sixel(shown))
+    parts = list(pixels.kitty(shown, *cells) if capability.protocol == "kitty" else pixels.iterm(shown, *cells))
+    if not capability.tmux:
+        return parts
+    tmux = graphics.ask_tmux(environ)
+    left, top = tmux.place if tmux else (0, 0)
+    # tmux does not move the outer cursor before it hands something on.
+    at = f"\x1b7\x1b[{top + 1};{left + 1}H".encode()
+    return [pixels.through_tmux(part) for part in (at, *parts, b"\x1b8")]
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _opened(path: Path) -> Image.Image:
+    from PIL import Image
+
+    try:
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise ThumbnailError(f"is too large to show: {opened.width} × {opened.height} px")
+            opened.load()
+            return opened.copy()
+    except ThumbnailError:
+        raise
+    except Exception as error:
+        # Decoders raise whatever a damaged file makes them stumble over.
+        raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None

@@ -1,0 +1,157 @@
+"""A page with a run's pictures for a browser, on loopback and behind a random token; the only listener there is, off until asked."""
+
+from __future__ import annotations
+
+import hmac
+import html
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+_LARGEST_BYTES = 64 << 20
+_TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
+"""Beginning of a file -> its type; anything else is not served."""
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PagePicture:
+    """One picture of the page."""
+
+    path: Path
+    row: str
+    """What its row shows, such as the prompt."""
+    column: str
+    """What its column shows, such as the step."""
+
+
+class PicturePage:
+    """Serves the pictures that it is given and nothing else, from a thread, until it is closed. A context manager."""
+
+    def __init__(self, title: str, pictures: Sequence[PagePicture]) -> None:
+        self._token = secrets.token_urlsafe(24)
+        page = render(title, pictures).encode("utf-8")
+        self._server = _Server(self._token, page, tuple(picture.path for picture in pictures))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="picture-page", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The page's address, on this machine and, with the port forwarded, on the person's own."""
+        return f"http://127.0.0.1:{self.port}/{self._token}/"
+
+    def close(self) -> None:
+        """Stops listening; a second call does nothing."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(2.0)
+
+    def __enter__(self) -> PicturePage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 16
+
+    def __init__(self, token: str, page: bytes, paths: tuple[Path, ...]) -> None:
+        self.token, self.page, self.paths = token, page, paths
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away is no fault, and nothing may be printed over the app."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "loratui", ""
+    _PICTURE: ClassVar[str] = "p"
+
+    def do_GET(self) -> None:
+        """The page at /TOKEN/, picture N at /TOKEN/p/N; all else is not there."""
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        token, _, rest = self.path.removeprefix("/").partition("/")
+        if host not in _LOCAL_HOSTS or not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not here\n")
+        elif rest == "":
+            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        else:
+            self._picture(rest)
+
+    def _picture(self, rest: str) -> None:
+        folder, _, number = rest.partition("/")
+        # A number into our own list: no name from outside ever becomes a path.
+        known = folder == self._PICTURE and number.isascii() and number.isdecimal() and len(number) < 7
+        path = self.server.paths[int(number)] if known and int(number) < len(self.server.paths) else None
+        data = _read(path) if path is not None else None
+        kind = next((kind for start, kind in _TYPES.items() if data is not None and data.startswith(start)), "")
+        if data is None or not kind:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not here\n")
+        else:
+            self._answer(HTTPStatus.OK, kind, data)
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **_HEADERS}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the terminal belongs to the app."""
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_BYTES + 1)
+    except (OSError, ValueError):
+        return None
+    return data if len(data) <= _LARGEST_BYTES else None
+
+
+def render(title: str, pictures: Sequence[PagePicture]) -> str:
+    """The page: a table of rows and columns, each picture a link to itself in full size."""
+    columns = list(dict.fromkeys(picture.column for picture in pictures))
+    rows = list(dict.fromkeys(picture.row for picture in pictures))
+    places = {(picture.row, picture.column): number for number, picture in enumerate(pictures)}
+    body = []
+    for row in rows:
+        cells = []
+        for column in columns:
+            number = places.get((row, column))
+            image = f'<a href="p/{number}"><img loading="lazy" src="p/{number}" alt=""></a>' if number is not None else ""
+            cells.append(f"<td>{image}<small>{html.escape(column)}</small></td>")
+        body.append(f'<tr><th colspan="{len(columns)}">{html.escape(row)}</th></tr><tr>{"".join(cells)}</tr>')
+    style = (
+        "body{background:#121212;color:#d7d7d7;font:15px system-ui,sans-serif;margin:1.5em}h1{font-size:1.2em}"
+        "th{text-align:left;font-weight:normal;color:#ffaf5f;padding:.8em 0 .2em}td{padding:0 .5em .5em 0;vertical-align:top}"
+        "img{width:256px;display:block}small{color:#949494}"
+    )
+    heading = html.escape(title)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{heading}</title><style>{style}</style>'
+        f"<h1>{heading}</h1><table>{''.join(body)}</table></html>"
+    )

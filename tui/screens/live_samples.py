@@ -1,0 +1,86 @@
+"""Other sample prompts and another interval for a run that trains."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, TextArea
+
+from loratui.engine.runs.changes import ChangeError, Changes, with_samples
+from loratui.engine.runs.directory import RunDirectory
+from loratui.tui.store import RunState
+from loratui.tui.widgets.line import Line, plain
+
+
+@dataclass(frozen=True)
+class SamplesNow:
+    """What is in force."""
+
+    prompts: tuple[str, ...]
+    every_image_steps: int
+    """0: once an epoch."""
+
+
+def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
+    """The changes of the run, else its recipe; nothing where neither can be read."""
+    try:
+        recipe = tomllib.loads(run.effective.read_text(encoding="utf-8")).get("samples", {})
+    except (OSError, ValueError):
+        recipe = {}
+    prompts = state.changes.prompts or tuple(str(prompt) for prompt in recipe.get("prompts", ()))
+    every = state.changes.every_image_steps
+    return SamplesNow(prompts, int(recipe.get("every_image_steps", 0)) if every is None else every)
+
+
+class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
+    """Gives the arguments of the command `set_samples`; None if nothing shall change."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_it", priority=True)]
+
+    def __init__(self, now: SamplesNow) -> None:
+        super().__init__()
+        self._now = now
+
+    def compose(self) -> ComposeResult:
+        """Prompts, interval, what will happen."""
+        with Vertical(classes="dialog"):
+            yield Line(plain("Samples while it trains", "bold $accent"))
+            yield Line(
+                "One prompt a line; {trigger}, {class} and {subject} stand for your words. "
+                "They hold from the next samples on, and after a resume too."
+            )
+            yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
+            yield Line("Image-steps between samples, 0 for once an epoch:", id="live-label")
+            yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
+            yield Line(id="live-problem")
+            yield Line(plain("tab to the number · enter there sends it · esc leaves everything as it is", "$muted"))
+
+    def on_mount(self) -> None:
+        """The prompts first."""
+        self.query_one(TextArea).focus()
+
+    def action_leave_it(self) -> None:
+        """Nothing changes."""
+        self.dismiss(None)
+
+    @on(Input.Submitted)
+    def _send(self, event: Input.Submitted) -> None:
+        event.stop()
+        text = event.value.strip()
+        args: dict[str, Any] = {
+            "prompts": [line.strip() for line in self.query_one(TextArea).text.splitlines() if line.strip()],
+            "every_image_steps": int(text) if text.isdecimal() else -1,
+        }
+        try:
+            with_samples(Changes(), args)
+        except ChangeError as error:
+            self.query_one("#live-problem", Line).say(plain(str(error), "$error"))
+            return
+        self.dismiss(None if SamplesNow(tuple(args["prompts"]), args["every_image_steps"]) == self._now else args)

@@ -1,0 +1,129 @@
+"""What the machine does and how fast training goes, as lines with small curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual.content import Content
+
+from loratui.tui import text
+from loratui.tui.history import Series
+from loratui.tui.store import Machine, RunState
+from loratui.tui.widgets import braille
+from loratui.tui.widgets.line import plain
+from loratui.tui.widgets.rows import Rows
+
+_HOT_C = 85
+_DISK_LOW_GIB = 2.0
+
+
+class GpuPanel(Rows):
+    """The figures of the last telemetry and the curves of the run."""
+
+    def show_state(self, state: RunState) -> None:
+        """Shows what is known now."""
+        self.show(list(lines(state, self.content_size.width or 40)))
+
+
+def lines(state: RunState, width: int) -> Iterator[Content]:
+    """The lines of the panel, for so many columns."""
+    machine = state.machine
+    curve = max(0, min(40, width - 24))
+    if machine is None:
+        yield plain("no figures of the machine yet", "$muted")
+    else:
+        yield from _machine(machine, state, curve)
+    if state.rates.bins:
+        yield _row("rate", text.rate(state.steps_per_s), _course(state.rates, curve, state.optimizer_steps))
+    if state.learning_rates.bins:
+        course = _course(state.learning_rates, curve, state.optimizer_steps)
+        yield _row("lr", text.learning_rate(state.learning_rate), course)
+
+
+def _machine(machine: Machine, state: RunState, curve: int) -> Iterator[Content]:
+    busy = braille.spark(state.busy, curve, 0, 100)
+    if machine.gpu:
+        yield plain(machine.gpu.removeprefix("NVIDIA "), "bold")
+        yield _row("busy", _percent(machine.gpu_percent), busy)
+        yield _row("VRAM", _of(machine.gpu_memory_gib, machine.gpu_memory_total_gib), _bar(machine, curve))
+        yield _heat(machine)
+    elif machine.cpu_percent is not None and machine.cpus:
+        yield _row("CPU", f"{machine.cpu_percent / machine.cpus:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
+    yield _row("RAM", _of(machine.ram_gib, machine.ram_total_gib), "")
+    if machine.disk_free_gib is not None:
+        low = machine.disk_free_gib < _DISK_LOW_GIB
+        words = (
+            f"{machine.disk_free_gib:.1f} GiB free" if machine.disk_free_gib < 10 else f"{machine.disk_free_gib:.0f} GiB free"
+        )
+        yield _row("disk", f"{words}{', low!' if low else ''}", "", "$error" if low else "")
+
+
+def summary(machine: Machine | None) -> Content:
+    """All figures in one line, for screens without room for more."""
+    if machine is None:
+        return Content("")
+    parts: list[str] = []
+    if machine.gpu:
+        parts += [f"GPU {_percent(machine.gpu_percent)}", f"VRAM {_of(machine.gpu_memory_gib, machine.gpu_memory_total_gib)}"]
+        parts += [f"{machine.gpu_c:.0f} °C"] if machine.gpu_c is not None else []
+        parts += [f"{machine.gpu_w:.0f} W"] if machine.gpu_w is not None else []
+        parts += [f"slowed by {' and '.join(machine.throttle)}"] if machine.throttle else []
+    elif machine.cpu_percent is not None and machine.cpus:
+        parts.append(f"CPU {machine.cpu_percent / machine.cpus:.0f} %")
+    if machine.ram_gib is not None:
+        parts.append(f"RAM {_of(machine.ram_gib, machine.ram_total_gib)}")
+    if machine.disk_free_gib is not None:
+        parts.append(f"disk {machine.disk_free_gib:.0f} GiB free")
+    return plain("  ".join(parts), "$muted")
+
+
+def _heat(machine: Machine) -> Content:
+    heat = f"{machine.gpu_c:.0f} °C" if machine.gpu_c is not None else "–"
+    power = f"{machine.gpu_w:.0f}" if machine.gpu_w is not None else "–"
+    limit = f" of {machine.gpu_limit_w:.0f}" if machine.gpu_limit_w is not None else ""
+    hot = machine.gpu_c is not None and machine.gpu_c >= _HOT_C
+    slowed = f"  slowed: {', '.join(machine.throttle)}" if machine.throttle else ""
+    return Content("").join(
+        [
+            _label("heat"),
+            plain(f"{heat}{' hot' if hot else ''}", "bold $warning" if hot else "bold"),
+            plain(f"  {power}{limit} W", "bold"),
+            plain(slowed, "$warning"),
+        ]
+    )
+
+
+def _bar(machine: Machine, width: int) -> str:
+    used, total = machine.gpu_memory_gib, machine.gpu_memory_total_gib
+    if used is None or not total or total <= 0:
+        return ""
+    filled = min(width, max(0, round(width * used / total)))
+    return "█" * filled + "░" * (width - filled)
+
+
+def _course(series: Series, width: int, steps: int) -> str:
+    """A curve over the whole plan, so that what was drawn stays."""
+    values = [there.mean for there in braille.columns(series, width * 2, max(steps, series.last_step, 1))]
+    known = [value for value in values if value is not None]
+    return braille.spark(values, width, 0.0, max(known)) if known else ""
+
+
+def _row(label: str, value: str, curve: str, style: str = "") -> Content:
+    parts = [_label(label), plain(value.ljust(16 if curve else 0), f"bold {style}".strip())]
+    if curve:
+        parts += [Content(" "), Content.styled(curve, "$primary")]
+    return Content("").join(parts)
+
+
+def _label(words: str) -> Content:
+    return plain(words.ljust(6), "$muted")
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} %"
+
+
+def _of(used: float | None, total: float | None) -> str:
+    if used is None:
+        return "–"
+    return f"{used:.1f} of {total:.0f} GiB" if total else f"{used:.1f} GiB"

@@ -1,0 +1,166 @@
+"""Samples as thumbnails: those of one step side by side, or prompts against steps where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+
+from loratui.tui import text
+from loratui.tui.gallery import Gallery, Look, page
+from loratui.tui.store import Sample
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+_LEAST_WIDTH, _LEAST_HEIGHT = 18, 8
+_MOST_ROWS, _MOST_COLUMNS = 4, 6
+"""More thumbnails than that are a flood on a thin line."""
+
+
+class _Slot(Vertical):
+    """One thumbnail with the words below it."""
+
+    DEFAULT_CSS = """
+    _Slot { width: 1fr; height: 1fr; }
+    _Slot ThumbnailView { height: 1fr; }
+    _Slot Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; text-align: center; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sample: Sample | None = None
+
+    def compose(self) -> ComposeResult:
+        yield ThumbnailView()
+        yield Line()
+
+    def show(self, sample: Sample | None, path: Path | None, words: Content) -> None:
+        """Shows another sample, or nothing."""
+        self.sample = sample
+        view = self.query_one(ThumbnailView)
+        view.visible = path is not None
+        if path is not None:
+            view.show(path)
+        self.query_one(Line).say(words)
+
+    def on_click(self, event: events.Click) -> None:
+        """Tells which."""
+        event.stop()
+        if self.sample is not None:
+            self.post_message(SamplesPanel.Chosen(self.sample))
+
+
+class SamplesPanel(Vertical):
+    """Shows what a `Look` points at. Thumbnails that stay are neither decoded nor sent again."""
+
+    DEFAULT_CSS = """
+    SamplesPanel .sample-row { height: 1fr; }
+    SamplesPanel > Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+
+    class Chosen(Message):
+        """A picture was clicked."""
+
+        def __init__(self, sample: Sample) -> None:
+            super().__init__()
+            self.sample = sample
+
+    def __init__(self, file: Callable[[str], Path | None], id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._file = file
+        self._table, self._look = Gallery(), Look()
+        self.wall = False
+        """Whether prompts are shown against steps."""
+
+    def compose(self) -> ComposeResult:
+        """The rows of thumbnails, and what the chosen one is."""
+        yield Line(plain("no sample yet", "$muted"), id="sample-step")
+        with Horizontal(classes="sample-row"):
+            yield _Slot()
+        yield Line(id="sample-prompt")
+        yield Line(id="sample-path")
+
+    def show(self, table: Gallery, look: Look) -> None:
+        """Shows other samples, or other ones of them."""
+        self._table, self._look = table, look
+        self._fill()
+
+    async def on_resize(self) -> None:
+        """As many slots as there is room for."""
+        await self._fit()
+        self._fill()
+
+    async def set_wall(self, wall: bool) -> None:
+        """Changes between the samples of a step and prompts against steps."""
+        self.wall = wall
+        await self._fit()
+        self._fill()
+
+    def _wanted(self) -> tuple[int, int]:
+        """Rows and columns of slots."""
+        width, height = self.content_size
+        columns = max(1, min(_MOST_COLUMNS, width // _LEAST_WIDTH))
+        if not self.wall:
+            return 1, max(1, min(columns, len(self._table.prompts)))
+        rows = max(1, min(_MOST_ROWS, (height - 3) // _LEAST_HEIGHT, len(self._table.prompts)))
+        return rows, max(1, min(columns, len(self._table.steps)))
+
+    async def _fit(self) -> None:
+        rows, columns = self._wanted()
+        lines = list(self.query(".sample-row"))
+        if len(lines) == rows and all(len(line.children) == columns for line in lines):
+            return
+        async with self.batch():
+            for line in lines:
+                await line.remove()
+            new = [Horizontal(*(_Slot() for _ in range(columns)), classes="sample-row") for _ in range(rows)]
+            await self.mount_all(new, after="#sample-step")
+
+    async def refit(self) -> None:
+        """More prompts or steps than before may want more slots."""
+        await self._fit()
+        self._fill()
+
+    def needs_refit(self) -> bool:
+        """Whether the slots no longer fit what there is to show."""
+        rows, columns = self._wanted()
+        lines = list(self.query(".sample-row"))
+        return len(lines) != rows or any(len(line.children) != columns for line in lines)
+
+    def _fill(self) -> None:
+        lines = [list(line.query(_Slot)) for line in self.query(".sample-row")]
+        if not lines or not self.is_mounted:
+            return
+        chosen = self._look.sample(self._table)
+        cells = page(self._look, self._table, 1 if not self.wall else max(2, len(lines)), len(lines[0]))
+        for y, slots in enumerate(lines):
+            for x, slot in enumerate(slots):
+                sample = cells[y][x] if y < len(cells) and x < len(cells[y]) else None
+                slot.show(sample, self._file(sample.path) if sample else None, self._caption(sample, sample == chosen))
+        self._say(chosen)
+
+    def _caption(self, sample: Sample | None, chosen: bool) -> Content:
+        if sample is None:
+            return Content("")
+        words = f"step {text.number(sample.step)}" if self.wall else f"{self._number(sample)}"
+        return plain(f"▸{words}", "bold $accent") if chosen else plain(words, "$muted")
+
+    def _number(self, sample: Sample) -> str:
+        return f"prompt {self._table.prompts.index(sample.prompt) + 1}" if len(self._table.prompts) > 1 else ""
+
+    def _say(self, chosen: Sample | None) -> None:
+        if chosen is None:
+            return
+        place, count = self._look.place(self._table) + 1, len(self._table.steps)
+        newest = "newest" if self._look.step is None else f"{place} of {count}"
+        self.query_one("#sample-step", Line).say(
+            plain(f"step {text.number(chosen.step)}", "bold"), plain(f"  {newest}  ← →", "$muted")
+        )
+        number = f"{self._number(chosen)}: " if len(self._table.prompts) > 1 else ""
+        self.query_one("#sample-prompt", Line).say(f"{number}{chosen.prompt}")
+        self.query_one("#sample-path", Line).say(plain(chosen.path, "$muted"))
