@@ -54,7 +54,16 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Scheduler = Literal["constant", "cosine", "cosine_with_restarts", "linear", "polynomial"]
 Optimizer = Literal["auto", "adamw", "adamw8bit", "adafactor", "prodigy", "dadapt_adam", "lion", "adamw_schedule_free"]
 Targets = Literal[
-    "sd-scripts", "attention", "attention+ff", "all", "sd-scripts+conv", "attention+conv", "attention+ff+conv", "all+conv"
+    "sd-scripts",
+    "diffusers",
+    "attention",
+    "attention+ff",
+    "all",
+    "sd-scripts+conv",
+    "diffusers+conv",
+    "attention+conv",
+    "attention+ff+conv",
+    "all+conv",
 ]
 
 
@@ -214,16 +223,36 @@ class Adapter:
         0.0, "alpha; the effect is scaled by alpha/rank. 0 means alpha = rank, as kohya reads it", low=0.0, high=65504.0
     )
     conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
-    conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: as alpha", low=0.0, high=65504.0)
+    conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: conv_rank where that is set, else alpha", low=0.0, high=65504.0)
     rank_wanted: tuple[int, int] = key((4, 128), "ranks that the recipe works with, least and most")
-    targets: Targets = key("sd-scripts", "which layers get a LoRA")
+    targets: Targets = key(
+        "sd-scripts", "which layers get a LoRA: the set of that name in the other trainers; +conv adds convolutions"
+    )
     dropout: float = key(0.0, "share of inputs dropped in front of the LoRA", low=0.0, high=0.99)
+    rank_dropout: float = key(
+        0.0, "share of ranks left out for each picture (lora, locon), or of output rows (loha, lokr)", low=0.0, high=0.5
+    )
+    module_dropout: float = key(0.0, "share of layers whose adapter is left out of a batch", low=0.0, high=0.99)
     rank_stabilised: bool = key(False, "scale by alpha/sqrt(rank) instead of alpha/rank")
+    dora: bool = key(False, "also train the length of every row of the weights (DoRA); such files work in diffusers only")
+    factor: int = key(
+        -1,
+        "lokr: size of the smaller Kronecker factor; smaller numbers make larger files; -1: about the square root",
+        low=-1,
+        high=1024,
+    )
+    decompose_both: bool = key(False, "lokr: also split the smaller Kronecker factor into two of the rank")
+    start_from: str = key("", "LoRA file to go on from: of loratui, kohya's scripts or diffusers; empty: begin anew")
 
     @property
     def effective_alpha(self) -> float:
         """Alpha after kohya's convention that 0 means alpha = rank."""
         return self.alpha or float(self.rank)
+
+    @property
+    def drops(self) -> bool:
+        """Whether any dropout is on, so that a step draws random numbers of its own."""
+        return bool(self.dropout or self.rank_dropout or self.module_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,6 +320,9 @@ class Output:
     checkpoint_every_s: float = key(60.0, "seconds between checkpoints", low=1.0, high=86_400.0)
     keep_checkpoints: int = key(2, "checkpoints kept for resuming; LoRA files are all kept", low=2, high=100)
     precision: Literal["fp16", "bf16", "fp32"] = key("fp16", "number format of the LoRA file")
+    format: Literal["auto", "kohya", "peft"] = key(
+        "auto", "names in the LoRA file; auto is kohya's, and for FLUX and DoRA those of PEFT and diffusers"
+    )
     trigger_in_metadata: bool = key(True, "write the trigger word into the LoRA file")
 
 

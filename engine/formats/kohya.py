@@ -1,14 +1,24 @@
-"""The kohya names of LoRA tensors, which ComfyUI, Automatic1111, Forge, InvokeAI and diffusers all read for SD1.5."""
+"""The names of LoRA tensors in kohya's layout, which ComfyUI, Automatic1111, Forge, InvokeAI and diffusers all read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNET = "lora_unet_"
-TEXT_ENCODER = "lora_te_"
-"""Prefix of SD1.5's single text encoder; SDXL's two are `lora_te1_` and `lora_te2_`."""
+from loratui.engine.formats import flux_names, sgm_names
+from loratui.engine.formats.layers import Part
+from loratui.presets.schema import Family
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
+
+UNET = "lora_unet_"
+"""Prefix of the denoiser, FLUX's transformer too."""
+
+TEXT_ENCODERS: dict[Family, dict[Part, str]] = {
+    "sd15": {"text_encoder": "lora_te_"},
+    "sdxl": {"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"},
+    "flux": {"text_encoder": "lora_te1_"},
+}
+"""Prefix of each text encoder that a LoRA may train."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +43,22 @@ class KohyaNames:
         return f"{self.stem}.{ALPHA}"
 
 
-def unet_names(module: str) -> KohyaNames:
-    """Names for a UNet module given by its diffusers path, as SD1.5 uses it."""
-    return KohyaNames(UNET + module.replace(".", "_"))
+def stem(family: Family, part: Part, module: str) -> str:
+    """The beginning of the names of a module given by its diffusers or transformers path.
 
-
-def text_encoder_names(module: str, prefix: str = TEXT_ENCODER) -> KohyaNames:
-    """Names for a CLIP module.
-
-    Other programs look for `text_model` in the name and drop tensors without it, but CLIPTextModel has no such level
-    since transformers 5.6; it is added where it is missing.
+    SDXL's UNet has the names of the sgm code base; FLUX's transformer those of Black Forest Labs, in which one module
+    may stand for several of diffusers' (see `flux_names`).
     """
-    path = module if module.startswith("text_model.") else f"text_model.{module}"
-    return KohyaNames(prefix + path.replace(".", "_"))
+    if part != "denoiser":
+        return TEXT_ENCODERS[family][part] + with_text_model(module).replace(".", "_")
+    if family == "flux":
+        return UNET + flux_names.original(module).stem.replace(".", "_")
+    return UNET + (sgm_names.sdxl(module) if family == "sdxl" else module).replace(".", "_")
+
+
+def with_text_model(module: str) -> str:
+    """A CLIP module's path with the level `text_model`.
+
+    Other programs look for it and drop tensors without it, but CLIPTextModel has no such level since transformers 5.6.
+    """
+    return module if module.startswith("text_model.") else f"text_model.{module}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+from loratui.presets.schema import Adapter, Family, Settings
 
 ALLOWED = frozenset(
     {
@@ -15,10 +18,13 @@ ALLOWED = frozenset(
         "ss_network_dim",
         "ss_network_alpha",
         "ss_network_args",
+        "ss_output_name",
         "ss_resolution",
         "ss_clip_skip",
         "ss_seed",
         "ss_learning_rate",
+        "ss_unet_lr",
+        "ss_text_encoder_lr",
         "ss_optimizer",
         "ss_lr_scheduler",
         "ss_steps",
@@ -30,6 +36,8 @@ ALLOWED = frozenset(
         "ss_mixed_precision",
         "ss_noise_offset",
         "ss_min_snr_gamma",
+        "sshs_model_hash",
+        "sshs_legacy_hash",
         "modelspec.sai_model_spec",
         "modelspec.architecture",
         "modelspec.implementation",
@@ -37,78 +45,131 @@ ALLOWED = frozenset(
         "modelspec.resolution",
         "modelspec.prediction_type",
         "modelspec.trigger_phrase",
+        "modelspec.usage_hint",
+        "modelspec.hash_sha256",
     }
 )
 """Every key that a file may carry. `ss_dataset_dirs` and `ss_tag_frequency` are left out on purpose: they hold folder names and captions."""
+
+Layout = Literal["kohya", "peft"]
+"""How a file names its tensors: as kohya's scripts (LyCORIS for LoHa and LoKr), or as PEFT and diffusers."""
+
+DORA_HINT = "DoRA: for diffusers only; other programs read the magnitudes in another way or not at all"
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a LoRA file says about the base it is for."""
+
+    architecture: str
+    """modelspec architecture."""
+    base_version: str
+    """`ss_base_model_version`; tools that sort LoRAs by base model read it."""
+    implementation: str
+
+
+FAMILIES: Mapping[Family, FileFacts] = {
+    "sd15": FileFacts("stable-diffusion-v1/lora", "sd_v1", "diffusers"),
+    "sdxl": FileFacts(
+        "stable-diffusion-xl-v1-base/lora", "sdxl_base_v1-0", "https://github.com/Stability-AI/generative-models"
+    ),
+    "flux": FileFacts("flux-1-dev/lora", "flux1", "https://github.com/black-forest-labs/flux"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraFacts:
     """What a LoRA file tells about itself."""
 
+    settings: Settings
     title: str
-    architecture: str
-    """modelspec architecture, such as `stable-diffusion-v1/lora`."""
-    base_version: str
-    """`ss_base_model_version`; tools that sort LoRAs by base model read it."""
-    implementation: str
+    layout: Layout
     prediction: str
-    network_args: Mapping[str, str]
-    rank: int
-    alpha: float
-    resolution: int
-    clip_skip: int
-    seed: int
-    learning_rate: float
-    optimizer: str
-    scheduler: str
+    """epsilon or v; anything else is not written."""
     step: int
     epoch: int
     epochs: int
     images: int
-    batch_size: int
-    accumulation: int
+    optimizer: str
     precision: str
-    noise_offset: float
-    min_snr_gamma: float
-    trigger: str
-    """Empty: not written."""
+    """Number format of the base while it was trained on."""
 
 
 def build_metadata(facts: LoraFacts) -> dict[str, str]:
-    """Metadata in the `ss_*` names that kohya's tools read and the `modelspec` 1.0.1 names, all values as text."""
-    side = f"{facts.resolution}x{facts.resolution}"
+    """Metadata in the `ss_*` names that kohya's tools read and the `modelspec` 1.0.1 names, all values as text.
+
+    The hashes are missing: they are of the tensors (see `training.lora_file`).
+    """
+    settings, adapter = facts.settings, facts.settings.adapter
+    family = FAMILIES[settings.base.family]
+    rate, resolution = settings.optimizer.learning_rate, settings.dataset.resolution
     table = {
         "format": "pt",
         "ss_v2": "False",
-        "ss_base_model_version": facts.base_version,
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": str(facts.rank),
-        "ss_network_alpha": f"{facts.alpha:g}",
-        "ss_network_args": json.dumps(dict(facts.network_args)),
-        "ss_resolution": f"({facts.resolution}, {facts.resolution})",
-        "ss_clip_skip": str(facts.clip_skip),
-        "ss_seed": str(facts.seed),
-        "ss_learning_rate": f"{facts.learning_rate:g}",
+        "ss_base_model_version": family.base_version,
+        "ss_network_module": network_module(adapter, settings.base.family),
+        "ss_network_dim": str(adapter.rank),
+        "ss_network_alpha": f"{adapter.effective_alpha:g}",
+        "ss_network_args": json.dumps(network_args(adapter)),
+        "ss_output_name": facts.title,
+        "ss_resolution": f"({resolution}, {resolution})",
+        "ss_clip_skip": str(settings.base.clip_skip),
+        "ss_seed": str(settings.training.seed),
+        "ss_learning_rate": f"{rate:g}",
+        "ss_unet_lr": f"{rate:g}",
         "ss_optimizer": facts.optimizer,
-        "ss_lr_scheduler": facts.scheduler,
+        "ss_lr_scheduler": settings.optimizer.scheduler,
         "ss_steps": str(facts.step),
         "ss_epoch": str(facts.epoch),
         "ss_num_epochs": str(facts.epochs),
         "ss_num_train_images": str(facts.images),
-        "ss_batch_size_per_device": str(facts.batch_size),
-        "ss_gradient_accumulation_steps": str(facts.accumulation),
+        "ss_batch_size_per_device": str(settings.training.batch_size),
+        "ss_gradient_accumulation_steps": str(settings.training.accumulation),
         "ss_mixed_precision": facts.precision,
-        "ss_noise_offset": f"{facts.noise_offset:g}",
-        "ss_min_snr_gamma": f"{facts.min_snr_gamma:g}",
+        "ss_noise_offset": f"{settings.training.noise_offset:g}",
+        "ss_min_snr_gamma": f"{settings.training.min_snr_gamma:g}",
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": facts.architecture,
-        "modelspec.implementation": facts.implementation,
+        "modelspec.architecture": family.architecture,
+        "modelspec.implementation": family.implementation,
         "modelspec.title": facts.title,
-        "modelspec.resolution": side,
-        "modelspec.prediction_type": facts.prediction,
+        "modelspec.resolution": f"{resolution}x{resolution}",
     }
-    if facts.trigger:
-        table["modelspec.trigger_phrase"] = facts.trigger
+    if settings.training.train_text_encoder:
+        table["ss_text_encoder_lr"] = f"{settings.optimizer.text_encoder_learning_rate or rate:g}"
+    if facts.prediction in ("epsilon", "v"):
+        table["modelspec.prediction_type"] = facts.prediction
+    if settings.dataset.trigger and settings.output.trigger_in_metadata:
+        table["modelspec.trigger_phrase"] = settings.dataset.trigger
+    if adapter.dora:
+        table["modelspec.usage_hint"] = DORA_HINT
     assert table.keys() <= ALLOWED
     return table
+
+
+def network_module(adapter: Adapter, family: Family) -> str:
+    """The name of the module of kohya's scripts that reads such a network."""
+    if adapter.kind in ("loha", "lokr"):
+        return "lycoris.kohya"
+    return "networks.lora_flux" if family == "flux" else "networks.lora"
+
+
+def network_args(adapter: Adapter) -> dict[str, str]:
+    """What that module is told besides rank and alpha, in its own words."""
+    args: dict[str, str] = {}
+    if adapter.kind in ("loha", "lokr"):
+        args["algo"] = adapter.kind
+    if adapter.kind == "lokr":
+        args |= {"factor": str(adapter.factor), "decompose_both": str(adapter.decompose_both)}
+    if adapter.targets.endswith("+conv"):
+        args["conv_dim"] = str(adapter.conv_rank or adapter.rank)
+    if adapter.rank_stabilised:
+        args["rs_lora"] = "True"
+    return args
+
+
+def default_layout(settings: Settings) -> Layout:
+    """The names in which a file opens in most programs: kohya's, but PEFT's for FLUX, and for DoRA, which only diffusers reads."""
+    if settings.output.format != "auto":
+        return settings.output.format
+    is_lycoris = settings.adapter.kind in ("loha", "lokr")
+    return "peft" if settings.adapter.dora or (settings.base.family == "flux" and not is_lycoris) else "kohya"

@@ -11,7 +11,7 @@ from typing import Any
 from loratui.engine.planning import figures
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card, FamilyFigures
-from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of
+from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of, text_encoders_of
 from loratui.engine.planning.measured import Measurement, Recalled, recall
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
@@ -239,14 +239,15 @@ def _time_s(settings: Settings, plan: Plan, known: FamilyFigures, picture_s: Ran
 
 
 def _lora(settings: Settings) -> LoraSize:
-    path = base_path(settings.base.model)
-    shape = shape_of(path) if path and settings.base.family != "flux" else None
+    path, family = base_path(settings.base.model), settings.base.family
+    shape = shape_of(path) if path and family != "flux" else None
     return lora_size(
-        settings.base.family,
+        family,
         settings.adapter,
         precision=settings.output.precision,
         shape=shape,
-        text_encoder=settings.training.train_text_encoder,
+        text_encoders=text_encoders_of(family, path) if settings.training.train_text_encoder else None,
+        clip_skip=settings.base.clip_skip,
     )
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.formats.kohya import KohyaNames, text_encoder_names, unet_names
-from loratui.presets.schema import Adapter, Family
+from loratui.engine.formats import kohya, peft_names
+from loratui.engine.formats.layers import Part
+from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
+from loratui.presets.schema import Adapter, Family, Targets
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,6 @@ class Layer:
     inputs: int
     outputs: int
     kernel: int = 0
-
-    def parameters(self, rank: int) -> int:
-        """Of a LoRA pair: A is rank × inputs (× kernel²), B is outputs × rank."""
-        return rank * (self.inputs * max(1, self.kernel) ** 2 + self.outputs)
 
 
 @dataclass(frozen=True)
@@ -48,28 +46,25 @@ SD15 = UNetShape((320, 640, 1280, 1280), 2, (1, 1, 1, 0), (0, 1, 1, 1), 1, 768)
 SDXL = UNetShape((320, 640, 1280), 2, (0, 2, 10), (10, 2, 0), 10, 2048, linear_projection=True, added_dimension=2816)
 
 FLUX_WIDTH, FLUX_DOUBLE, FLUX_SINGLE = 3072, 19, 38
-CLIP_L = (768, 3072, 12)
-CLIP_G = (1280, 5120, 32)
-"""Width, MLP width and layers of the text encoders."""
 
-TEXT_ENCODERS: Mapping[Family, tuple[tuple[str, tuple[int, int, int]], ...]] = {
-    "sd15": (("lora_te_", CLIP_L),),
-    "sdxl": (("lora_te1_", CLIP_L), ("lora_te2_", CLIP_G)),
-    "flux": (("lora_te1_", CLIP_L),),
+
+@dataclass(frozen=True)
+class ClipShape:
+    """A CLIP text encoder's size."""
+
+    width: int
+    mlp: int
+    layers: int
+
+
+CLIP_L, CLIP_G = ClipShape(768, 3072, 12), ClipShape(1280, 5120, 32)
+
+TEXT_ENCODERS: Mapping[Family, Mapping[Part, ClipShape]] = {
+    "sd15": {"text_encoder": CLIP_L},
+    "sdxl": {"text_encoder": CLIP_L, "text_encoder_2": CLIP_G},
+    "flux": {"text_encoder": CLIP_L},
 }
-
-_ATTENTION = r"attn[12]?\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"
-_FEED_FORWARD = r"ff(_context)?\.net\.(0\.proj|2)|single_transformer_blocks\.\d+\.proj_(mlp|out)"
-_TRANSFORMER_ENDS = r"attentions\.\d+\.proj_(in|out)"
-_FLUX_MODULATION = r"(single_)?transformer_blocks\.\d+\.norm(1|1_context)?\.linear"
-_CONVOLUTIONS = r"resnets\.\d+\.(conv1|conv2|conv_shortcut|time_emb_proj)|(down|up)samplers\.0\.conv"
-
-_PATTERNS = {
-    "attention": (_ATTENTION,),
-    "attention+ff": (_ATTENTION, _FEED_FORWARD),
-    "sd-scripts": (_ATTENTION, _FEED_FORWARD, _TRANSFORMER_ENDS, _FLUX_MODULATION),
-}
-"""Target set -> patterns of the ends of names; `all` takes every Linear, `+conv` adds the convolutions' patterns."""
+"""The text encoders that a LoRA may train."""
 
 
 @dataclass(frozen=True)
@@ -82,32 +77,87 @@ class LoraSize:
 
 
 def lora_size(
-    family: Family, adapter: Adapter, *, precision: str = "fp16", shape: UNetShape | None = None, text_encoder: bool = False
+    family: Family,
+    adapter: Adapter,
+    *,
+    precision: str = "fp16",
+    shape: UNetShape | None = None,
+    text_encoders: Mapping[Part, ClipShape] | None = None,
+    clip_skip: int = 1,
 ) -> LoraSize:
-    """Modules, parameters and file size of the adapter; `shape` is the base's own where it differs from the family's.
+    """Modules, parameters and file size of the adapter, in the names that are usual for the family.
 
-    Right for `lora` and `locon`. LoHa has two pairs a layer. LoKr depends on a factor and is counted as LoRA, its
-    upper bound.
+    `shape` is the base's own where it differs from the family's; `text_encoders` are those that are trained too.
     """
-    chosen = [(unet_names(layer.name), layer) for layer in targeted(family, adapter.targets, shape)]
-    if text_encoder:
-        chosen += [
-            (text_encoder_names(layer.name, prefix), layer)
-            for prefix, dimensions in TEXT_ENCODERS[family]
-            for layer in clip_layers(*dimensions)
-        ]
-    pairs = 2 if adapter.kind == "loha" else 1
-    parameters = pairs * sum(layer.parameters(_rank(layer, adapter)) for _, layer in chosen)
+    chosen: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets, shape)]
+    for part, clip in (text_encoders or {}).items():
+        used = text_layers_used(family, part, clip.layers, clip_skip)
+        patterns = text_patterns(adapter.targets, used)
+        chosen += [(part, layer) for layer in clip_layers(clip) if _matches(layer, patterns)]
+    tensors = [(stem_in_file(family, part, layer, adapter), tensor_shapes(layer, adapter)) for part, layer in chosen]
+    parameters = sum(math.prod(shape) for _, shapes in tensors for shape in shapes.values())
     width = 4 if precision == "fp32" else 2
-    header = _header_bytes(chosen, adapter, width)
-    return LoraSize(len(chosen), parameters, header + width * (parameters + len(chosen)))
+    alphas = sum(1 for stem, _ in tensors if _has_alpha(stem))
+    return LoraSize(len(chosen), parameters, _header_bytes(tensors, width) + width * parameters + 4 * alphas)
 
 
-def targeted(family: Family, targets: str, shape: UNetShape | None = None) -> list[Layer]:
+def targeted(family: Family, targets: Targets, shape: UNetShape | None = None) -> list[Layer]:
     """The layers of the denoiser that a target set chooses."""
-    layers = list(flux_layers() if family == "flux" else unet_layers(shape or (SDXL if family == "sdxl" else SD15)))
-    name, convolutions = targets.removesuffix("+conv"), targets.endswith("+conv")
-    return [x for x in layers if _is_target(x, name) or (convolutions and _matches(x, (_CONVOLUTIONS,)))]
+    layers = flux_layers() if family == "flux" else unet_layers(shape or (SDXL if family == "sdxl" else SD15))
+    patterns = denoiser_patterns(family, targets)
+    return [layer for layer in layers if _matches(layer, patterns)]
+
+
+def tensor_shapes(layer: Layer, adapter: Adapter) -> dict[str, tuple[int, ...]]:
+    """The trainable tensors of one layer's adapter, by name."""
+    rank, _ = rank_and_alpha(adapter, layer.name)
+    kernel = (layer.kernel, layer.kernel) if layer.kernel else ()
+    inputs = layer.inputs * math.prod(kernel)
+    if adapter.kind == "loha":
+        pair = {"_a": (layer.outputs, rank), "_b": (rank, inputs)}
+        return {f"hada_w{n}{end}": shape for n in (1, 2) for end, shape in pair.items()}
+    if adapter.kind == "lokr":
+        return _lokr_shapes(layer, adapter, rank)
+    ones = (1,) * len(kernel)
+    shapes: dict[str, tuple[int, ...]] = {"lora_A": (rank, layer.inputs, *kernel), "lora_B": (layer.outputs, rank, *ones)}
+    if adapter.dora:
+        shapes["lora_magnitude_vector"] = (1, layer.outputs, 1, 1) if kernel else (layer.outputs,)
+    return shapes
+
+
+def _lokr_shapes(layer: Layer, adapter: Adapter, rank: int) -> dict[str, tuple[int, ...]]:
+    """w1 (a, b) and w2 (c, d), where outputs = a·c and inputs = b·d, each whole unless the rank makes two smaller ones of it."""
+    (a, c), (b, d) = factors(layer.outputs, adapter.factor), factors(layer.inputs, adapter.factor)
+    kernel = (layer.kernel, layer.kernel) if layer.kernel else ()
+    shapes: dict[str, tuple[int, ...]] = {}
+    if adapter.decompose_both and rank < max(a, b) / 2:
+        shapes |= {"lokr_w1_a": (a, rank), "lokr_w1_b": (rank, b)}
+    else:
+        shapes["lokr_w1"] = (a, b)
+    if rank < max(c, d) / 2:
+        shapes |= {"lokr_w2_a": (c, rank), "lokr_w2_b": (rank, d * math.prod(kernel))}
+    else:
+        shapes["lokr_w2"] = (c, d, *kernel)
+    return shapes
+
+
+def factors(size: int, wanted: int) -> tuple[int, int]:
+    """Two factors of `size`, the smaller one first: `wanted` where it divides `size`, else the largest that is not larger;
+    for −1 the pair that is nearest to a square."""
+    if wanted > 0 and size % wanted == 0:
+        return wanted, size // wanted
+    limit = size if wanted == -1 else wanted
+    small = max((n for n in range(1, math.isqrt(size) + 1) if size % n == 0 and n <= max(1, limit)), default=1)
+    return small, size // small
+
+
+def stem_in_file(family: Family, part: Part, layer: Layer, adapter: Adapter) -> str:
+    """The beginning of a layer's names in a file of the usual layout (see `formats.metadata.default_layout`)."""
+    if adapter.dora or (family == "flux" and adapter.kind in ("lora", "locon")):
+        return peft_names.stem(family, part, layer.name)
+    if family == "flux" and part == "denoiser":
+        return f"lycoris_{layer.name.replace('.', '_')}"
+    return kohya.stem(family, part, layer.name)
 
 
 def unet_layers(shape: UNetShape) -> Iterator[Layer]:
@@ -171,9 +221,10 @@ def flux_layers() -> Iterator[Layer]:
     yield from (Layer("norm_out.linear", width, 2 * width), Layer("proj_out", width, 64))
 
 
-def clip_layers(width: int, mlp: int, layers: int) -> Iterator[Layer]:
+def clip_layers(shape: ClipShape) -> Iterator[Layer]:
     """Attention and MLP of a CLIP text encoder, which is what sd-scripts trains of it."""
-    for at in range(layers):
+    width, mlp = shape.width, shape.mlp
+    for at in range(shape.layers):
         name = f"encoder.layers.{at}"
         for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
             yield Layer(f"{name}.self_attn.{part}", width, width)
@@ -187,6 +238,19 @@ def shape_of(base: Path) -> UNetShape | None:
         return _shape(config)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def text_encoders_of(family: Family, base: Path | None) -> dict[Part, ClipShape]:
+    """The sizes of the text encoders that a LoRA may train: of a diffusers folder where it tells them, else the family's."""
+    shapes: dict[Part, ClipShape] = {}
+    for part, usual in TEXT_ENCODERS[family].items():
+        try:
+            config = json.loads(((base or Path()) / part / "config.json").read_text(encoding="utf-8"))
+            sizes = (config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"])
+            shapes[part] = ClipShape(*(int(n) for n in sizes))
+        except (OSError, ValueError, KeyError, TypeError):
+            shapes[part] = usual
+    return shapes
 
 
 def _shape(config: Mapping[str, Any]) -> UNetShape:
@@ -233,31 +297,25 @@ def _transformer(name: str, width: int, depth: int, shape: UNetShape) -> Iterato
     yield Layer(f"{name}.proj_out", width, width, kernel)
 
 
-def _is_target(layer: Layer, targets: str) -> bool:
-    return layer.kernel == 0 if targets == "all" else _matches(layer, _PATTERNS[targets])
-
-
 def _matches(layer: Layer, patterns: tuple[str, ...]) -> bool:
-    return any(re.search(rf"(^|\.)(?:{pattern})$", layer.name) for pattern in patterns)
+    return any(re.fullmatch(pattern, layer.name) for pattern in patterns)
 
 
-def _rank(layer: Layer, adapter: Adapter) -> int:
-    """Convolutions larger than 1×1 have a rank of their own."""
-    return adapter.conv_rank or adapter.rank if layer.kernel > 1 else adapter.rank
+def _has_alpha(stem: str) -> bool:
+    """PEFT's names, which have dots, know no alpha."""
+    return "." not in stem
 
 
-def _header_bytes(chosen: Sequence[tuple[KohyaNames, Layer]], adapter: Adapter, width: int) -> int:
+def _header_bytes(tensors: Sequence[tuple[str, Mapping[str, tuple[int, ...]]]], width: int) -> int:
     """Length of the safetensors header with its 8 bytes of length, padded to 8 as the format asks."""
+    ends = {"lora_A": (kohya.DOWN, peft_names.DOWN), "lora_B": (kohya.UP, peft_names.UP)}
     table: dict[str, Any] = {}
     at = 0
-    for names, layer in chosen:
-        rank = _rank(layer, adapter)
-        down = [rank, layer.inputs, *[layer.kernel] * 2] if layer.kernel else [rank, layer.inputs]
-        up = [layer.outputs, rank, 1, 1] if layer.kernel else [layer.outputs, rank]
-        shapes: tuple[tuple[str, list[int]], ...] = ((names.alpha, []), (names.down, down), (names.up, up))
-        for name, shape in shapes:
-            end = at + width * math.prod(shape)
-            table[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, end]}
+    for stem, shapes in tensors:
+        named = {ends.get(name, (name, name))[not _has_alpha(stem)]: shape for name, shape in shapes.items()}
+        for name, shape in ({**named, kohya.ALPHA: ()} if _has_alpha(stem) else named).items():
+            end = at + (4 if name == kohya.ALPHA else width) * math.prod(shape)
+            table[f"{stem}.{name}"] = {"dtype": "F16", "shape": list(shape), "data_offsets": [at, end]}
             at = end
     text = json.dumps(table, separators=(",", ":"))
     return 8 + math.ceil(len(text) / 8) * 8

@@ -13,6 +13,7 @@ from loratui.engine.dataset.findings import Finding as Finding  # the app takes 
 from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import counter_for
+from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions
 from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
 from loratui.engine.planning.estimate import estimate
@@ -27,13 +28,8 @@ TRAINABLE: Mapping[Family, str] = {
 }
 """Family -> why this version refuses to train it; empty where it trains it."""
 
-OPTIMIZERS = ("auto", "adamw", "adamw8bit")
-KINDS = ("lora", "locon")
-"""Optimizers and adapters that this version trains with."""
-
 UNUSED: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
     ("training.train_text_encoder", lambda s: s.training.train_text_encoder, "the text encoder stays as it is"),
-    ("dataset.shuffle_captions", lambda s: s.dataset.shuffle_captions, "tags stay in the order of the caption"),
     ("dataset.caption_tokens", lambda s: s.dataset.caption_tokens > 75, "captions are cut after 75 tokens"),
 )
 """Settings that this version reads but does not act on: key, whether it is set so, and what happens instead."""
@@ -64,13 +60,10 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
     refusal = TRAINABLE[settings.base.family]
     if refusal:
         yield Finding("family_unsupported", "error", refusal, "", "Choose a preset for SD1.5, such as sd15-portrait.")
-    if settings.optimizer.name not in OPTIMIZERS:
-        message = f"This version does not train with {settings.optimizer.name} yet."
-        remedy = "Choose the preset without :prodigy, or set optimizer.name=auto with its learning rate and alpha."
-        yield Finding("optimizer_unsupported", "error", message, "", remedy)
-    if settings.adapter.kind not in KINDS:
-        message = f"This version does not train {settings.adapter.kind} yet."
-        yield Finding("kind_unsupported", "error", message, "", f"Set adapter.kind to {' or '.join(KINDS)}.")
+    for found in contradictions(settings):
+        yield Finding("adapter_settings", "error", found.message, "", found.remedy)
+    if settings.adapter.dora:
+        yield Finding("dora_files", "warning", DORA_FILES, "", "Set adapter.dora to false for a file that opens everywhere.")
     for key, is_set, instead in UNUSED:
         if is_set(settings):
             yield Finding("setting_unused", "info", f"{key} is not acted on in this version: {instead}.", "", "")

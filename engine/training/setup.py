@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
+from loratui.engine.formats.layers import PARTS, Part
 from loratui.engine.machine.hardware import allowed_cpus
+from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training.adapters import LoraAdapter, add_lora
+from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.families.fingerprints import Digests
@@ -98,7 +102,22 @@ def load_base(job: Job) -> Family:
 
 
 def add_adapter(job: Job, family: Family) -> LoraAdapter:
-    """A new LoRA on the base, as the job's settings have it."""
+    """A new LoRA on the base, as the job's settings have it: on the denoiser and, where they are trained, the text encoders.
+
+    Raises `UsageError` for settings that exclude each other, and where no layer matches.
+    """
     settings = job.settings
-    pattern = family.target_pattern(settings.adapter.targets)
-    return add_lora(family.denoiser, pattern, settings.adapter, seed=settings.training.seed)
+    adapter, name = settings.adapter, settings.base.family
+    for found in contradictions(settings):
+        raise UsageError(found.message, found.remedy)
+    targets: dict[Part, Target] = {"denoiser": Target(family.denoiser, denoiser_patterns(name, adapter.targets), adapter)}
+    if settings.training.train_text_encoder:
+        encoders = family.text_encoders
+        for part in (part for part in PARTS if part in encoders):
+            used = text_layers_used(name, part, _layers_of(encoders[part]), settings.base.clip_skip)
+            targets[part] = Target(encoders[part], text_patterns(adapter.targets, used), adapter)
+    return add_adapters(targets, seed=settings.training.seed)
+
+
+def _layers_of(encoder: Any) -> int:
+    return int(encoder.config.num_hidden_layers)

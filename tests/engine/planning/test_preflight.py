@@ -91,8 +91,7 @@ def test_small_and_enlarged_pictures(folder: Path, tmp_path: Path) -> None:
     [
         ("sdxl-person", (), "family_unsupported"),
         ("flux-identity-18img", (), "family_unsupported"),
-        ("sd15-character:prodigy", (), "optimizer_unsupported"),
-        ("demo", ("adapter.kind=loha",), "kind_unsupported"),
+        ("demo", ("adapter.kind=loha", "adapter.dropout=0.1"), "adapter_settings"),
     ],
 )
 def test_what_this_version_cannot_train_is_refused(

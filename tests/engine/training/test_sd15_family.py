@@ -227,7 +227,8 @@ def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet:
         r"lora_unet_(down_blocks_\d|mid_block|up_blocks_\d)_(attentions|resnets|downsamplers|upsamplers)_\d_\w+"
     )
     names = [
-        family.lora_names(path).stem for path in matching_modules(full_size_unet, (family.target_pattern("sd-scripts+conv"),))
+        family.lora_names(path).stem
+        for path in matching_modules(full_size_unet, (family.target_pattern("sd-scripts+conv"),))
     ]
     assert len(set(names)) == 278
     assert all(grammar.fullmatch(name) for name in names)

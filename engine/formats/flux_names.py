@@ -1,0 +1,73 @@
+"""The names of FLUX.1's modules in Black Forest Labs' code, where one Linear stands for several of diffusers'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Original:
+    """A Linear of the original code."""
+
+    stem: str
+    """Its path, such as `double_blocks.0.img_attn.qkv`."""
+    members: tuple[str, ...]
+    """The diffusers modules whose outputs it has, in the order of its rows."""
+    heights: tuple[int, ...] = (1,)
+    """Rows of each member, in widths of the model; of use only where there are several members."""
+    halves_swapped: bool = False
+    """Its outputs are shift and scale, those of diffusers scale and shift."""
+
+
+_DOUBLE: Mapping[str, tuple[str, ...]] = {
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+    "img_attn.proj": ("attn.to_out.0",),
+    "txt_attn.proj": ("attn.to_add_out",),
+    "img_mlp.0": ("ff.net.0.proj",),
+    "img_mlp.2": ("ff.net.2",),
+    "txt_mlp.0": ("ff_context.net.0.proj",),
+    "txt_mlp.2": ("ff_context.net.2",),
+    "img_mod.lin": ("norm1.linear",),
+    "txt_mod.lin": ("norm1_context.linear",),
+}
+_SINGLE: Mapping[str, tuple[str, ...]] = {
+    "linear1": ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"),
+    "linear2": ("proj_out",),
+    "modulation.lin": ("norm.linear",),
+}
+_OUTSIDE: Mapping[str, str] = {
+    "x_embedder": "img_in",
+    "context_embedder": "txt_in",
+    "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_text_embed.text_embedder.linear_1": "vector_in.in_layer",
+    "time_text_embed.text_embedder.linear_2": "vector_in.out_layer",
+    "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_text_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+    "proj_out": "final_layer.linear",
+    "norm_out.linear": "final_layer.adaLN_modulation.1",
+}
+_HEIGHTS: Mapping[str, int] = {"proj_mlp": 4}
+"""Rows in widths of the model, where it is not 1."""
+
+_BLOCK = re.compile(r"(single_)?transformer_blocks\.(\d+)\.(.+)")
+
+
+def original(module: str) -> Original:
+    """The original Linear that holds a diffusers module of FLUX's transformer.
+
+    Raises `ValueError` for a module that FLUX.1 does not have.
+    """
+    if module in _OUTSIDE:
+        return Original(_OUTSIDE[module], (module,), halves_swapped=module == "norm_out.linear")
+    found = _BLOCK.fullmatch(module)
+    for stem, members in (_SINGLE if found and found[1] else _DOUBLE).items():
+        if found and found[3] in members:
+            block = f"{'single' if found[1] else 'double'}_blocks.{found[2]}"
+            beginning = module.removesuffix(found[3])
+            heights = tuple(_HEIGHTS.get(member, 1) for member in members)
+            return Original(f"{block}.{stem}", tuple(beginning + member for member in members), heights)
+    raise ValueError(f"{module}: FLUX.1 has no such module")

@@ -1,0 +1,16 @@
+"""The names of LoRA tensors in the layout of PEFT and diffusers: the part, a dot, the module's path."""
+
+from __future__ import annotations
+
+from loratui.engine.formats.kohya import with_text_model
+from loratui.engine.formats.layers import Part
+from loratui.presets.schema import Family
+
+DOWN, UP, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
+
+
+def stem(family: Family, part: Part, module: str) -> str:
+    """The beginning of the names of a module given by its diffusers or transformers path."""
+    if part == "denoiser":
+        return f"{'transformer' if family == 'flux' else 'unet'}.{module}"
+    return f"{part}.{with_text_model(module)}"  # ComfyUI drops text encoders without text_model

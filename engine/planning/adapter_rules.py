@@ -1,0 +1,52 @@
+"""What of the adapter's settings cannot be trained together, and what a person should know of the others, before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from loratui.presets.schema import Settings
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """Two settings that exclude each other."""
+
+    message: str
+    remedy: str
+
+
+LYCORIS = ("loha", "lokr")
+"""Kinds whose change is no product of two small matrices."""
+
+DORA_FILES = (
+    "DoRA files work in diffusers only: other programs read the magnitudes in another way or not at all, "
+    "so that the picture is not the trained one."
+)
+
+
+def contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """What must be changed before this adapter can be trained and saved."""
+    adapter, family = settings.adapter, settings.base.family
+    if family == "flux" and adapter.targets.endswith("+conv"):
+        plain = adapter.targets.removesuffix("+conv")
+        yield Contradiction(f"adapter.targets {adapter.targets}: FLUX has no convolutions.", f"Set adapter.targets to {plain}.")
+    if adapter.kind in LYCORIS and adapter.dropout:
+        yield Contradiction(
+            f"adapter.dropout: {adapter.kind} has no inputs of its own that could be dropped.",
+            "Set adapter.dropout to 0; adapter.rank_dropout and adapter.module_dropout work with it.",
+        )
+    if adapter.dora and adapter.kind in LYCORIS:
+        yield Contradiction(f"adapter.dora goes with lora and locon, not with {adapter.kind}.", "Set adapter.dora to false.")
+    if adapter.dora and (adapter.rank_dropout or adapter.module_dropout):
+        yield Contradiction(
+            "adapter.dora: the magnitudes belong to the whole of a layer, of which nothing can be left out.",
+            "Set adapter.rank_dropout and adapter.module_dropout to 0; adapter.dropout works with it.",
+        )
+    if settings.output.format == "kohya" and adapter.dora:
+        yield Contradiction("output.format kohya: DoRA files are for diffusers only.", "Set output.format to auto.")
+    if settings.output.format == "peft" and adapter.kind in LYCORIS:
+        yield Contradiction(
+            f"output.format peft: {adapter.kind} files have LyCORIS' names, which kohya's format holds.",
+            "Set output.format to auto.",
+        )

@@ -1,0 +1,66 @@
+"""FLUX's fused layers: several LoRAs of separate modules as one of the original Linear, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from loratui.engine.formats.flux_names import Original
+from loratui.engine.training.adapters.change import LayerChange
+
+
+def fuse(original: Original, members: Mapping[str, LayerChange]) -> LayerChange:
+    """One LoRA that does what those of the members do: A stacked (n·r, in), B block-diagonal (Σ out, n·r), the scale kept.
+
+    A member without a LoRA becomes a block of zeros of the same rank, so that readers can take the whole apart again.
+    All members have the same input; n is their number, present or not.
+    """
+    one = next(iter(members.values()))
+    if len(original.members) == 1:
+        return _swapped(one) if original.halves_swapped else one
+    width = int(one.tensors["lora_A"].shape[1])
+    rank = max(member.rank for member in members.values())
+    downs, ups = [], []
+    for path, height in zip(original.members, original.heights, strict=True):
+        down, up = torch.zeros(rank, width), torch.zeros(height * width, rank)
+        if path in members:
+            member = members[path]
+            own = member.rank
+            down[:own] = member.tensors["lora_A"]
+            up[:, :own] = member.tensors["lora_B"] * (member.scale / one.scale)
+        downs.append(down)
+        ups.append(up)
+    return LayerChange({"lora_A": torch.cat(downs), "lora_B": torch.block_diag(*ups)}, one.scale)
+
+
+def unfuse(original: Original, fused: LayerChange) -> dict[str, LayerChange]:
+    """What a LoRA of the original Linear does to each of its members; members that it leaves alone are not there.
+
+    B is cut by rows. Ranks that do nothing for a member are left out of it, so that what `fuse` made comes apart into what
+    it was made of, and a dense one into copies of A. No two tensors share memory. Raises `ValueError` for another number of rows.
+    """
+    if len(original.members) == 1:
+        return {original.members[0]: _swapped(fused) if original.halves_swapped else fused}
+    down, up = fused.tensors["lora_A"], fused.tensors["lora_B"]
+    rows, total = up.shape[0], sum(original.heights)
+    if rows % total:
+        raise ValueError(f"{rows} rows cannot be divided among {len(original.members)} modules")
+    parts: dict[str, LayerChange] = {}
+    pieces = up.split([height * (rows // total) for height in original.heights])
+    for path, piece in zip(original.members, pieces, strict=True):
+        used = (piece != 0).any(dim=0)
+        if bool(used.any()):
+            parts[path] = LayerChange({"lora_A": down[used].clone(), "lora_B": piece[:, used].clone()}, fused.scale)
+    return parts
+
+
+def _swapped(change: LayerChange) -> LayerChange:
+    """Scale and shift of the last norm, in the other order."""
+    return LayerChange({**change.tensors, "lora_B": _halves_swapped(change.tensors["lora_B"])}, change.scale)
+
+
+def _halves_swapped(up: Tensor) -> Tensor:
+    first, second = up.chunk(2)
+    return torch.cat([second, first])

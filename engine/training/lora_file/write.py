@@ -1,0 +1,99 @@
+"""Writes a LoRA file, opens it again, and checks that a reader finds in it what was trained."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.formats.layers import Part
+from loratui.engine.formats.metadata import LoraFacts, build_metadata
+from loratui.engine.runs.durable import write_file
+from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors
+from loratui.engine.training.lora_file.read import changes_in
+
+TOLERANCE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
+"""Relative difference that a number format may make to the norm of one part's change."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A LoRA file that was written and read back."""
+
+    bytes: int
+    norms: Mapping[Part, float]
+    """Norm of the change of each part, as a reader of the file finds it."""
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it changes anything at all."""
+        return any(self.norms.values())
+
+
+def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> Written:
+    """Writes the changes of an adapter in one move, reads them back, and tells how strong they are.
+
+    Raises `DiskError`, also if the disk gives back something else than was written; `NotFiniteError` if a value is not finite
+    or does not fit into `precision`; `UsageError` for a form that the layout cannot hold.
+    """
+    family = facts.settings.base.family
+    tensors = file_tensors(family, changes, facts.layout, DTYPES[precision])
+    data = save(tensors, metadata_of(tensors, facts))
+    write_file(path, data)
+    if path.read_bytes() != data:
+        raise DiskError(
+            f"{path}: the disk gave back another file than was written.", "Check the volume; the checkpoint is good."
+        )
+    return Written(len(data), check(path, changes, facts, precision))
+
+
+def metadata_of(tensors: Mapping[str, Tensor], facts: LoraFacts) -> dict[str, str]:
+    """All metadata of a file, with the hashes by which other programs know a LoRA whatever its metadata say."""
+    table = build_metadata(facts)
+    trained = {key: value for key, value in table.items() if key.startswith("ss_")}
+    plain = save(dict(tensors), trained)
+    model = hashlib.sha256(plain[8 + int.from_bytes(plain[:8], "little") :]).hexdigest()
+    legacy = hashlib.sha256(plain[0x100000:0x110000]).hexdigest()[:8]
+    return {**table, "sshs_model_hash": model, "sshs_legacy_hash": legacy, "modelspec.hash_sha256": f"0x{model}"}
+
+
+def check(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> dict[Part, float]:
+    """The norm of each part's change as a reader finds it in a file that was just written.
+
+    Raises `DiskError` if a layer is missing, a value is not finite, or the change is another one.
+    """
+    try:
+        tensors = load(path.read_bytes())
+        found = changes_in(tensors, {}, facts.settings.base.family, changes)
+    except (OSError, SafetensorError, UsageError) as error:
+        raise _differs(path, "it cannot be opened again") from error
+    silent = {key for key, change in changes.items() if change.norm() == 0.0}
+    if found.others or changes.keys() - found.changes.keys() - silent:
+        raise _differs(path, f"it holds other layers: {(*found.others, *(changes.keys() - found.changes.keys()))[0]}")
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise _differs(path, "it has values that are not finite")
+    wanted, norms = norms_of(changes), norms_of(found.changes)
+    for part, norm in wanted.items():
+        if not math.isclose(norm, norms.get(part, 0.0), rel_tol=TOLERANCE[precision], abs_tol=1e-6):
+            raise _differs(path, f"its {part} is {norms.get(part, 0.0):g} strong, and {norm:g} was trained")
+    return {part: norms.get(part, 0.0) for part in wanted}
+
+
+def norms_of(changes: Changes) -> dict[Part, float]:
+    """The norm of the change of each part: root of the summed squares over its layers."""
+    squares: dict[Part, float] = {}
+    for (part, _), change in changes.items():
+        squares[part] = squares.get(part, 0.0) + change.norm() ** 2
+    return {part: math.sqrt(value) for part, value in squares.items()}
+
+
+def _differs(path: Path, what: str) -> DiskError:
+    return DiskError(f"{path}: the LoRA file is not what was trained: {what}.", "Check the volume; the checkpoint is good.")
