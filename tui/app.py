@@ -317,8 +317,8 @@ class LoratuiApp(App[Farewell]):
         self._saver.save(self._draft_id, self._planned, step)
 
     def _shown_run(self) -> str:
-        run = getattr(self.screen_stack[0] if self.screen_stack else None, "run_directory", None)
-        return run.name if isinstance(run, RunDirectory) else ""
+        runs = (getattr(screen, "run_directory", None) for screen in self.screen_stack)
+        return next((run.name for run in runs if isinstance(run, RunDirectory)), "")
 
     def _say_title(self, title: str) -> None:
         """Sets the window's title (OSC 2). The one it had is kept by the terminal (XTWINOPS 22) until we leave."""
@@ -390,8 +390,8 @@ class LoratuiApp(App[Farewell]):
     def _farewell(self) -> Farewell:
         from loratui.tui.screens.run_screen import RunScreen
 
-        below = self.screen_stack[0] if self.screen_stack else None
-        if isinstance(below, RunScreen):
+        below = next((screen for screen in self.screen_stack if isinstance(screen, RunScreen)), None)
+        if below is not None:
             return Farewell(tuple(below.farewell()))
         lines: list[str] = []
         if self._draft_id and self._step in WIZARD:
