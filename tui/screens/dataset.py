@@ -264,6 +264,12 @@ class DatasetScreen(DatasetChoices):
         if self.is_mounted and self.prepared is not None and not self.has_class("-unread"):
             self._show_set()
 
+    def progress_changed(self) -> None:
+        """How far the deep check is: one line, since it changes often."""
+        prepared = self.prepared
+        if self.is_mounted and prepared is not None and not self.has_class("-unread"):
+            self.line("dataset-text").say(dataset_topics.summary(prepared, self.judgement, self._deep_words()))
+
     def _show_set(self) -> None:
         prepared = self.prepared
         assert prepared is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 import threading
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _TELL_EVERY_S = 0.7
 """Least time between two reports of the deep check: each makes the screen say something new."""
+_MANY = 1000
+"""Pictures of a large set."""
 _TURNS_S = 0.0005
 """After this time a thread that counts gives way to the screen; a key needs several turns until it is seen."""
 _PAUSE_S = 0.15
@@ -94,6 +97,9 @@ class DatasetWork(StepScreen):
     def prepared_changed(self) -> None:
         """The choices or the measures are others: what is shown follows."""
 
+    def progress_changed(self) -> None:
+        """The deep check came further; what it found is shown after the next checks."""
+
     # Reading
 
     @work(thread=True, exclusive=True, group="scan", description="read the folder")
@@ -112,6 +118,9 @@ class DatasetWork(StepScreen):
             message = FolderRead(typed, None, f"{folder}: {error.strerror}")
         except ValueError:
             message = FolderRead(typed, None, "This is no path.", "Type the path of a folder.")
+        if message.prepared is not None and len(message.prepared.scan.images) > _MANY:
+            # Else the collector of cycles walks over all of them again and again, and every key waits for it.
+            gc.freeze()
         if not get_current_worker().is_cancelled:
             self.post_message(message)
 
@@ -219,10 +228,12 @@ class DatasetWork(StepScreen):
         prepared = self.prepared
         if prepared is None or prepared.root != message.root:
             return
-        self.loratui.draft = dataclasses.replace(
-            self.loratui.draft, preparation=prepared.with_measured(message.facts, message.damaged)
-        )
-        self.prepared_changed()
+        after = prepared.with_measured(message.facts, message.damaged)
+        self.loratui.draft = dataclasses.replace(self.loratui.draft, preparation=after)
+        if message.damaged or message.ended:
+            self.prepared_changed()
+        else:
+            self.progress_changed()
         if message.ended or time.monotonic() - self._judged_at > max(2.0, 5 * self._judge_took_s):
             self.judge_soon()
 
