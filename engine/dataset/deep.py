@@ -6,18 +6,19 @@ asks for too much memory costs one picture, which is named.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
 import selectors
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from types import TracebackType
 
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
@@ -25,9 +26,15 @@ from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
 MOST_WORKERS = 8
 SECONDS_A_PICTURE = 60.0
 """A picture that takes longer is given up."""
+SECONDS_TO_BEGIN = 60.0
 
 LARGE_PIXELS = 12_000_000
-"""Larger pictures of formats that must be decoded whole are taken one at a time, for the memory that they need."""
+"""Larger pictures of formats that must be decoded whole all go to one worker, for the memory that they need."""
+LARGE_JPEG_PIXELS = 36_000_000
+"""The same for JPEG, which is decoded at a fraction of its size, but of which a decoder may keep the whole."""
+
+_AHEAD = 4
+"""Requests that a worker is sent before it has answered, so that it never waits."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class DeepPass:
     """Pictures that cannot be decoded -> why, continuing the name to a sentence."""
     unchecked: tuple[str, ...]
     """Pictures that a cancelled pass did not come to."""
+    failure: str = ""
+    """Why no worker could begin, so that pictures are unchecked."""
 
     def applied_to(self, scan: DatasetScan) -> DatasetScan:
         """`scan` with the damaged pictures left out."""
@@ -62,17 +71,17 @@ def measure_all(
     damaged. `detector` names a face detector as `module:factory`.
     """
     images = list(images)
-    pending: queue.SimpleQueue[ImageEntry] = queue.SimpleQueue()
+    small: queue.SimpleQueue[ImageEntry] = queue.SimpleQueue()
+    large: queue.SimpleQueue[ImageEntry] = queue.SimpleQueue()
     for image in images:
-        pending.put(image)
-    answers: queue.SimpleQueue[tuple[str, PictureFacts | str]] = queue.SimpleQueue()
+        (large if _is_large(image) else small).put(image)
+    answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     stop = threading.Event()
-    one_at_a_time = threading.Lock()
     count = max(1, min(workers or usable_cores(), MOST_WORKERS, len(images)))
-    threads = [
-        threading.Thread(target=_serve, args=(pending, answers, stop, one_at_a_time, resolution, detector), daemon=True)
-        for _ in range(count if images else 0)
-    ]
+    command = [sys.executable, "-P", "-m", "loratui.engine.dataset.worker", f"--resolution={resolution}"]
+    command += [f"--detector={detector}"] if detector else []
+    hands = [_Worker(command, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
+    threads = [threading.Thread(target=hand.serve, daemon=True) for hand in hands]
     for thread in threads:
         thread.start()
     facts: dict[str, PictureFacts] = {}
@@ -103,7 +112,7 @@ def measure_all(
     if progress:
         progress(len(facts) + len(damaged), len(images))
     unchecked = tuple(i.relative for i in images if i.relative not in facts and i.relative not in damaged)
-    return DeepPass(facts, damaged, unchecked)
+    return DeepPass(facts, damaged, unchecked, next((hand.failure for hand in hands if hand.failure), "") if unchecked else "")
 
 
 def usable_cores() -> int:
@@ -111,98 +120,118 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _serve(
-    pending: queue.SimpleQueue[ImageEntry],
-    answers: queue.SimpleQueue[tuple[str, PictureFacts | str]],
-    stop: threading.Event,
-    one_at_a_time: threading.Lock,
-    resolution: int,
-    detector: str,
-) -> None:
-    """Feeds one worker process until nothing is pending; the body of a thread."""
-    with _Worker(resolution, detector, stop) as worker:
-        while not stop.is_set():
-            try:
-                image = pending.get_nowait()
-            except queue.Empty:
-                return
-            if image.format != "JPEG" and image.width * image.height > LARGE_PIXELS:
-                with one_at_a_time:
-                    answer = worker.measure(image)
-            else:
-                answer = worker.measure(image)
-            if answer is not None:
-                answers.put((image.relative, answer))
+_Answer = tuple[str, PictureFacts | str]
+"""Relative path, and the facts or why there are none."""
+
+
+def _is_large(image: ImageEntry) -> bool:
+    return image.width * image.height > (LARGE_JPEG_PIXELS if image.format == "JPEG" else LARGE_PIXELS)
 
 
 class _Worker:
-    """One worker process, started anew when it died."""
+    """One worker process, and the thread that feeds it and starts it anew when it died."""
 
-    def __init__(self, resolution: int, detector: str, stop: threading.Event) -> None:
-        self._command = [sys.executable, "-P", "-m", "loratui.engine.dataset.worker", f"--resolution={resolution}"]
-        if detector:
-            self._command.append(f"--detector={detector}")
-        self._stop = stop
+    def __init__(
+        self,
+        command: list[str],
+        sources: tuple[queue.SimpleQueue[ImageEntry], ...],
+        answers: queue.SimpleQueue[_Answer],
+        stop: threading.Event,
+    ) -> None:
+        self._command, self._sources, self._answers, self._stop = command, sources, answers, stop
         self._process: subprocess.Popen[bytes] | None = None
-        self._proven = False
-        """Whether a worker ever answered, so that a death is the picture's fault."""
+        self._read = bytearray()
+        self._sent: deque[ImageEntry] = deque()
+        """Pictures that were asked for and not answered yet, in that order."""
+        self.failure = ""
 
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._end()
-
-    def measure(self, image: ImageEntry) -> PictureFacts | str | None:
-        """The facts, or why there are none; None if the pass was cancelled meanwhile."""
-        process = self._process or self._start()
-        assert process.stdin is not None
+    def serve(self) -> None:
+        """Has pictures measured until there are none, or until it is to stop; the body of the thread."""
         try:
-            process.stdin.write(json.dumps(str(image.path)).encode("ascii") + b"\n")
-            process.stdin.flush()
-            line = self._answer(process)
-        except BrokenPipeError:
-            line = b""
-        if line is None:
+            while not self._stop.is_set() and not self.failure and self._next():
+                pass
+        finally:
             self._end()
-            return None if self._stop.is_set() else f"takes more than {SECONDS_A_PICTURE:.0f} s to decode"
-        if not line.endswith(b"\n"):
-            self._end()
-            return "makes its decoder crash" if self._proven else "could not be checked: the worker does not start"
-        self._proven = True
-        answer = json.loads(line)
-        return PictureFacts.from_json(answer["facts"]) if "facts" in answer else str(answer["error"])
 
-    def _answer(self, process: subprocess.Popen[bytes]) -> bytes | None:
-        """One line; b"" or a part of a line if the worker died, None if it took too long or the pass was cancelled."""
-        assert process.stdout is not None
-        end = time.monotonic() + SECONDS_A_PICTURE
+    def _next(self) -> bool:
+        """Sends what may be sent, and takes one answer; False if nothing is left to be answered."""
+        while len(self._sent) < _AHEAD and (image := self._pending()) is not None:
+            self._sent.append(image)
+            self._send(image)
+        if not self._sent:
+            return False
+        if self._process is None:
+            self._begin()
+            return True
+        line = self._line(SECONDS_A_PICTURE)
+        if line is None and self._stop.is_set():
+            return False
+        relative = self._sent.popleft().relative
+        if line:
+            answer = json.loads(line)
+            self._answers.put((relative, PictureFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]))
+            return True
+        # Answers come in the order of the requests, so that the first without one is to blame.
+        reason = "makes its decoder crash" if line is not None else f"takes more than {SECONDS_A_PICTURE:.0f} s to decode"
+        self._answers.put((relative, reason))
+        self._end()
+        return True
+
+    def _pending(self) -> ImageEntry | None:
+        for source in self._sources:
+            with suppress(queue.Empty):
+                return source.get_nowait()
+        return None
+
+    def _send(self, image: ImageEntry) -> None:
+        if self._process is not None:
+            assert self._process.stdin is not None
+            with suppress(BrokenPipeError):  # the missing answer tells of it
+                self._process.stdin.write(json.dumps(str(image.path)).encode("ascii") + b"\n")
+                self._process.stdin.flush()
+
+    def _begin(self) -> None:
+        """Starts a process, and sends it what its forerunner did not answer."""
+        with tempfile.TemporaryFile() as said:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+            )
+            if self._line(SECONDS_TO_BEGIN):
+                for image in self._sent:
+                    self._send(image)
+            elif not self._stop.is_set():
+                said.seek(0)
+                last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+                self.failure = last or f"it did not begin within {SECONDS_TO_BEGIN:.0f} s"
+
+    def _line(self, limit_s: float) -> bytes | None:
+        """One line; b"" if the process died before its end, None if it took too long or the pass is to stop."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        end = time.monotonic() + limit_s
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            # A worker writes its answer at once, so that a line follows as soon as anything does.
-            while not selector.select(timeout=0.1):
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._read:
                 if self._stop.is_set() or time.monotonic() > end:
                     return None
-        return process.stdout.readline()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        return self._process
+                if selector.select(timeout=0.1):
+                    part = os.read(self._process.stdout.fileno(), 1 << 16)
+                    if not part:
+                        return b""
+                    self._read += part
+        line, _, rest = self._read.partition(b"\n")
+        self._read = rest
+        return bytes(line)
 
     def _end(self) -> None:
         process, self._process = self._process, None
+        self._read.clear()
         if process is None:
             return
         assert process.stdin is not None
         assert process.stdout is not None
         process.kill()  # it holds nothing that could be lost
         process.wait()
-        with contextlib.suppress(BrokenPipeError):  # what it did not read any more
+        with suppress(BrokenPipeError):  # what it did not take
             process.stdin.close()
         process.stdout.close()

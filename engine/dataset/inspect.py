@@ -10,7 +10,7 @@ from loratui.engine.dataset import caption_words, similar
 from loratui.engine.dataset.checks import Checked, run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
-from loratui.engine.dataset.findings import Finding
+from loratui.engine.dataset.findings import Finding, counted, worst_first
 from loratui.engine.dataset.ledger import final_caption
 from loratui.engine.dataset.scan import DatasetScan, read_folder
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
@@ -74,4 +74,13 @@ def inspect_folder(
         measured = measure_all(found.images, resolution, detector=detector, progress=progress, cancelled=cancelled)
         case = replace(case, scan=measured.applied_to(found), facts=measured.facts)
     checked: Checked = run_checks(case)
-    return Inspection(case, checked.findings, checked.not_checked, measured, guess)
+    findings = checked.findings
+    if measured and measured.failure:
+        findings = tuple(worst_first((*findings, _not_measured(measured))))
+    return Inspection(case, findings, checked.not_checked, measured, guess)
+
+
+def _not_measured(measured: DeepPass) -> Finding:
+    message = f"{counted(measured.unchecked)} not measured, since the worker does not start: {measured.failure}."
+    why = "Nothing is known of their pixels."
+    return Finding("not_measured", "warning", message, why, "Mend the installation (loratui doctor).", measured.unchecked)

@@ -1,4 +1,4 @@
-"""A worker of the deep pass: reads one JSON request a line, answers with one JSON line of measures."""
+"""A worker of the deep pass: says that it is ready, then reads one JSON request a line and answers each with one line."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def main() -> int:
         detector = None
     answers = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)  # what a decoder prints must not stand between the answers
+    answers.write("ready\n")
     for line in sys.stdin:
         path = Path(json.loads(line))
         answer: dict[str, Any]

@@ -18,10 +18,12 @@ from loratui.engine.dataset import deep, similar
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.measure import Lines, blur_effect, measure_picture, noise_level, perceptual_hash
 from loratui.engine.dataset.pictures import PictureError
 from loratui.engine.dataset.scan import read_folder
 from loratui.engine.errors import UsageError
+from loratui.presets import load_preset, schema
 
 SUPPORT = Path(__file__).parent.parent.parent / "support"
 
@@ -179,6 +181,42 @@ def test_a_worker_that_crashes_costs_one_picture(tmp_path: Path, monkeypatch: py
     result = measure_all(found.images, 128, workers=1, detector="stand_in_detectors:crashes_on_a_colour")
     assert result.damaged == {"01.png": "makes its decoder crash"}
     assert sorted(result.facts) == ["00.png", "02.png"]
+
+
+def test_pictures_behind_one_that_crashes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several are on their way to the worker at once; each is measured exactly once."""
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
+    folder = clean_set(tmp_path / "set", 12)
+    for at in (0, 1, 5, 11):
+        Image.new("RGB", (128, 128), (1, 2, 3)).save(folder / f"{at:02d}.png")
+    told: list[tuple[int, int]] = []
+    found = read_folder(folder)
+    result = measure_all(
+        found.images, 128, workers=2, detector="stand_in_detectors:crashes_on_a_colour", progress=lambda *at: told.append(at)
+    )
+    assert sorted(result.damaged) == ["00.png", "01.png", "05.png", "11.png"]
+    assert len(result.facts) == 8
+    assert told[-1] == (12, 12)
+
+
+def test_a_worker_that_cannot_begin_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise ImportError('numpy is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    folder = clean_set(tmp_path / "set", 3)
+    found = inspect_folder(folder, schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox"}), deep=True)
+    assert len(found.scan.training) == 3
+    assert found.deep is not None
+    assert (found.deep.damaged, len(found.deep.unchecked)) == ({}, 3)
+    (finding,) = (f for f in found.findings if f.id == "not_measured")
+    assert "numpy is broken" in finding.message
+
+
+def test_a_large_picture_goes_to_the_worker_of_the_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "LARGE_PIXELS", 128 * 128)
+    folder = clean_set(tmp_path / "set", 4)
+    for at in range(3):
+        drawn(at, (200, 200)).save(folder / f"{at:02d}.png")
+    assert len(measure_all(read_folder(folder).images, 128, workers=2).facts) == 4
 
 
 def test_a_picture_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
