@@ -17,20 +17,20 @@ from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions
 from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
 from loratui.engine.planning.estimate import estimate
+from loratui.engine.planning.family_rules import guidance_advice, misfits
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Family, Settings
 
 TRAINABLE: Mapping[Family, str] = {
     "sd15": "",
-    "sdxl": "This version plans SDXL but does not train it yet.",
-    "flux": "This version plans FLUX but does not train it yet.",
+    "sdxl": "",
+    "flux": "",
 }
 """Family -> why this version refuses to train it; empty where it trains it."""
 
 UNUSED: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
     ("training.train_text_encoder", lambda s: s.training.train_text_encoder, "the text encoder stays as it is"),
-    ("dataset.caption_tokens", lambda s: s.dataset.caption_tokens > 75, "captions are cut after 75 tokens"),
 )
 """Settings that this version reads but does not act on: key, whether it is set so, and what happens instead."""
 
@@ -64,6 +64,11 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
         yield Finding("adapter_settings", "error", found.message, "", found.remedy)
     if settings.adapter.dora:
         yield Finding("dora_files", "warning", DORA_FILES, "", "Set adapter.dora to false for a file that opens everywhere.")
+    for misfit in misfits(settings):
+        yield Finding("setting_misfit", "error", misfit.message, "", misfit.remedy)
+    advice = guidance_advice(settings)
+    if advice:
+        yield Finding("guidance_high", "warning", advice, "", "Set samples.guidance to 3.5.")
     for key, is_set, instead in UNUSED:
         if is_set(settings):
             yield Finding("setting_unused", "info", f"{key} is not acted on in this version: {instead}.", "", "")

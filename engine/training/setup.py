@@ -13,6 +13,7 @@ from loratui.engine.formats.layers import PARTS, Part
 from loratui.engine.machine.hardware import allowed_cpus
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
+from loratui.engine.planning.family_rules import misfits
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.runs.directory import RunDirectory
@@ -93,9 +94,12 @@ def base_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 def load_base(job: Job) -> Family:
     """The base model of a job; its parts come onto the device when they are first needed.
 
-    Raises `UsageError` for a base that is gone, not whole, or of another family than the recipe says.
+    Raises `UsageError` for a base that is gone, not whole, or of another family than the recipe says, and for settings
+    that mean nothing to its family.
     """
     settings = job.settings
+    for misfit in misfits(settings):
+        raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
     load = loader(settings.base.family)
     return load(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)

@@ -89,8 +89,6 @@ def test_small_and_enlarged_pictures(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "sets", "id"),
     [
-        ("sdxl-person", (), "family_unsupported"),
-        ("flux-identity-18img", (), "family_unsupported"),
         ("demo", ("adapter.kind=loha", "adapter.dropout=0.1"), "adapter_settings"),
     ],
 )
