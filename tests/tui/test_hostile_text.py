@@ -112,14 +112,14 @@ async def test_hostile_file_names_and_captions(home: Path, tmp_path: Path) -> No
         await shows(pilot, "The plan")
         _harmless(pilot.app)  # type: ignore[arg-type]
         pilot.app.open("preflight")  # type: ignore[attr-defined]
-        await shows(pilot, "[4 preflight]", "✔")
+        await shows(pilot, "[6 preflight]", "✔")
         _harmless(pilot.app)  # type: ignore[arg-type]
 
 
 async def test_hostile_pastes(home: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=Draft().with_preset("demo"))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "[2 data set]")
+        await shows(pilot, "[3 data set]")
         field = app.screen.query(Field).first()
         for hostile in CORPUS[:12]:
             field.set("")

@@ -41,7 +41,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Purpose, the focused part, keys, words."""
         about = CONTEXTS[self._explained]
-        with VerticalScroll(classes="dialog help"):
+        with VerticalScroll(classes="dialog wide help"):
             yield Line(plain(about.title, "bold $accent"))
             yield Line(plain(about.help))
             title, rows = about_widget(self._focused_below)

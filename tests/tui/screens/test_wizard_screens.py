@@ -32,7 +32,9 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await pilot.press("n")
         await shows(pilot, "[1 preset]", "SD1.5: a portrait of a person", "Its values, and who says so")
         await pilot.press("end", "enter")
-        await shows(pilot, "[2 data set]", "Type the path of the folder")
+        await shows(pilot, "[2 base]", "embedded:sd15 is on this machine")
+        await pilot.press("enter")
+        await shows(pilot, "[3 data set]", "Type the path of the folder")
         await paste(pilot, str(pictures))
         await shows(pilot, "18 pictures, 18 with a caption", "18 of 128 × 128 px")
         await pilot.press("enter")
@@ -40,12 +42,14 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await pilot.press("down")
         await type_text(pilot, "man")
         await pilot.press("enter", "enter")
-        text = await shows(pilot, "[3 plan]", "= 180 image-steps an epoch", "optimizer steps")
+        text = await shows(pilot, "[4 plan]", "= 180 image-steps an epoch", "optimizer steps")
         assert "× 10 epochs = 1 800 image-steps" in text
         assert "÷ batch 2 = 900 optimizer steps" in text
         await pilot.press("enter")
-        await shows(pilot, "[4 preflight]", "All 18 pictures can be read", "enter starts the training")
-        await pilot.press("escape", "escape", "escape")
+        await shows(pilot, "[5 samples]", "→ ", "zorblax man")
+        await pilot.press("enter")
+        await shows(pilot, "[6 preflight]", "All 18 pictures can be read", "enter starts the training")
+        await pilot.press("escape", "escape", "escape", "escape", "escape")
         await shows(pilot, "[1 preset]")
         draft = pilot.app.draft  # type: ignore[attr-defined]
         assert draft.value("dataset.trigger") == "zorblax"
@@ -85,7 +89,7 @@ async def test_a_folder_that_cannot_be_used_gives_the_next_step(home: Path, tmp_
         for _ in range(4):
             await pilot.press("enter")
         await pilot.pause(0.2)
-        assert "[2 data set]" in screen_text(pilot.app)
+        assert "[3 data set]" in screen_text(pilot.app)
 
 
 async def test_a_broken_picture_is_named_and_the_rest_goes_on(home: Path, pictures: Path) -> None:
@@ -127,7 +131,7 @@ async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Pat
         await shows(pilot, "too large")
         await pilot.press("enter")
         await pilot.pause(0.1)
-        assert "[3 plan]" in screen_text(pilot.app)
+        assert "[4 plan]" in screen_text(pilot.app)
         await pilot.press("r")
         await hides(pilot, "too large")
 
@@ -167,7 +171,7 @@ async def test_a_base_that_is_not_here_stops_the_start(home: Path) -> None:
         assert "enter start" not in text
         await pilot.press("enter")
         await pilot.pause(0.2)
-        assert "[4 preflight]" in screen_text(pilot.app)
+        assert "[6 preflight]" in screen_text(pilot.app)
     assert not (home / "runs").exists()
 
 
