@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.formats.base_parts import BaseFiles
-from loratui.engine.formats.kohya import KohyaNames
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.losses import Prediction
 from loratui.presets.schema import Family as FamilyName
@@ -92,8 +91,8 @@ class Family(Protocol):
     """
 
     name: FamilyName
+    """Which family it is; target sets, names in files and metadata go by it."""
     prediction: Prediction
-    file_facts: FileFacts
     device: torch.device
     latent_channels: int
     size_step: int
@@ -144,23 +143,6 @@ class Family(Protocol):
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         """A picture as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
         ...
-
-    def target_pattern(self, targets: str) -> str:
-        """Regular expression that matches the full path of every denoiser module in a target set."""
-        ...
-
-    def lora_names(self, module: str) -> KohyaNames:
-        """The tensor names of a denoiser module in a LoRA file."""
-        ...
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a LoRA file of this family says about its base."""
-
-    architecture: str
-    base_version: str
-    implementation: str
 
 
 class FamilyLoader(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.training.families import clip, flow, loading, vae
-from loratui.engine.training.families.base import Family, FileFacts, Framing, Noised, SamplePlan, TextStates
+from loratui.engine.training.families.base import Family, Framing, Noised, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
 from loratui.engine.training.families.parts import finite
@@ -33,9 +33,6 @@ class Flux(BaseModel):
 
     name = "flux"
     prediction = "flow"
-    file_facts = FileFacts(
-        architecture="flux-1-dev/lora", base_version="flux1", implementation="https://github.com/black-forest-labs/flux"
-    )
     latent_channels = 16
     size_step = 16
     trainable_encoders = ("text_encoder",)

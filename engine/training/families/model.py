@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles, PartName
-from loratui.engine.formats.kohya import KohyaNames
-from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.families import loading, vae
-from loratui.engine.training.families.base import FileFacts, Latents
+from loratui.engine.training.families.base import Latents
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import Parts
 from loratui.presets.schema import Family, Settings
@@ -27,7 +25,6 @@ class BaseModel:
     """A base model of any family, as far as the families are alike."""
 
     name: ClassVar[Family]
-    file_facts: ClassVar[FileFacts]
     latent_channels: ClassVar[int]
     size_step: ClassVar[int]
     trainable_encoders: ClassVar[tuple[PartName, ...]]
@@ -108,16 +105,6 @@ class BaseModel:
     def keep_fewer_activations(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
         self._parts[self._denoiser_part].enable_gradient_checkpointing()
-
-    def target_pattern(self, targets: str) -> str:
-        """Regular expression that matches the full path of every denoiser module in a target set."""
-        return "|".join(denoiser_patterns(self.name, targets))  # type: ignore[arg-type]
-
-    def lora_names(self, module: str) -> KohyaNames:
-        """The tensor names of a denoiser module in a LoRA file."""
-        from loratui.engine.formats.kohya import unet_names
-
-        return unet_names(module)
 
 
 def _joined(values: list[str]) -> str:

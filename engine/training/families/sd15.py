@@ -8,7 +8,7 @@ import torch
 
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.training.families import clip
-from loratui.engine.training.families.base import Family, FileFacts, TextStates
+from loratui.engine.training.families.base import Family, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite
 from loratui.engine.training.families.unet import UNetModel
@@ -26,7 +26,6 @@ class Sd15(UNetModel):
     """An SD1.5 base, or one of its shape."""
 
     name = "sd15"
-    file_facts = FileFacts(architecture="stable-diffusion-v1/lora", base_version="sd_v1", implementation="diffusers")
     trainable_encoders = ("text_encoder",)
 
     def encode_text(self, captions: Sequence[str]) -> list[TextStates]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.training.families import clip, loading
-from loratui.engine.training.families.base import Family, FileFacts, Framing, SamplePlan, TextStates
+from loratui.engine.training.families.base import Family, Framing, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite
 from loratui.engine.training.families.unet import UNetModel
@@ -29,11 +29,6 @@ class Sdxl(UNetModel):
     """An SDXL base, or one of its shape."""
 
     name = "sdxl"
-    file_facts = FileFacts(
-        architecture="stable-diffusion-xl-v1-base/lora",
-        base_version="sdxl_base_v1-0",
-        implementation="https://github.com/Stability-AI/generative-models",
-    )
     trainable_encoders = ("text_encoder", "text_encoder_2")
 
     def __init__(

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError, UsageError
+from loratui.engine.formats import kohya
 from loratui.engine.formats.base_files import identify
+from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters import matching_modules
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import SamplePlan
@@ -39,12 +41,12 @@ def full_size_unet() -> torch.nn.Module:
 def test_target_sets_have_the_counts_of_other_trainers(
     family: Sd15, full_size_unet: torch.nn.Module, targets: str, count: int
 ) -> None:
-    assert len(matching_modules(full_size_unet, (family.target_pattern(targets),))) == count
+    assert len(matching_modules(full_size_unet, denoiser_patterns("sd15", targets))) == count
 
 
 def test_the_default_targets_have_sd_scripts_number_of_parameters(family: Sd15, full_size_unet: torch.nn.Module) -> None:
     total = 0
-    for module in matching_modules(full_size_unet, (family.target_pattern("sd-scripts"),)).values():
+    for module in matching_modules(full_size_unet, denoiser_patterns("sd15", "sd-scripts")).values():
         out, inside = module.weight.shape[:2]  # type: ignore[union-attr,index,misc]
         total += 16 * (out + inside)
     assert total == 6_782_976
@@ -54,7 +56,7 @@ def test_every_target_set_of_the_schema_works(family: Sd15) -> None:
     from loratui.presets.schema import KEYS
 
     for targets in KEYS["adapter.targets"].choices:
-        assert matching_modules(family.denoiser, (family.target_pattern(targets),))
+        assert matching_modules(family.denoiser, denoiser_patterns("sd15", targets))
 
 
 def hidden_states(family: Sd15, caption: str) -> tuple[Tensor, ...]:
@@ -227,8 +229,8 @@ def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet:
         r"lora_unet_(down_blocks_\d|mid_block|up_blocks_\d)_(attentions|resnets|downsamplers|upsamplers)_\d_\w+"
     )
     names = [
-        family.lora_names(path).stem
-        for path in matching_modules(full_size_unet, (family.target_pattern("sd-scripts+conv"),))
+        kohya.stem("sd15", "denoiser", path)
+        for path in matching_modules(full_size_unet, denoiser_patterns("sd15", "sd-scripts+conv"))
     ]
     assert len(set(names)) == 278
     assert all(grammar.fullmatch(name) for name in names)
