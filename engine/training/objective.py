@@ -25,8 +25,7 @@ class Objective:
         self._entries = job.ledger.images
         self._latents, self._texts = latents, texts
         self._seed = job.settings.training.seed
-        adapter = job.settings.adapter
-        self._drops = bool(adapter.dropout)
+        self._drops = job.settings.adapter.drops
 
     def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
         """(B,) weighted losses of the pictures with these numbers, as batch number `micro_step` of the run."""

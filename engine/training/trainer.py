@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache, Tex
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
+from loratui.engine.training.lora_file import put_on
 from loratui.engine.training.objective import Objective, captions_to_encode
 from loratui.engine.training.optimizers import (
     build_optimizer,
@@ -94,7 +96,7 @@ class Trainer:
             self.at, self.seconds_before, self.epoch_loss = stored.position, stored.seconds, stored.epoch_loss
         self._announce()
         self.steering.announce()
-        self._load()
+        self._load(anew=stored is None)
         if stored is not None:
             self._restore(stored, identity)
         self.products = Products(
@@ -137,7 +139,7 @@ class Trainer:
         if due and not self.products.has_samples(self.at):
             self._sample()
 
-    def _load(self) -> None:
+    def _load(self, *, anew: bool) -> None:
         job, settings, report = self.job, self.settings, self.report
         self.family = load_base(job)
         self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
@@ -164,6 +166,9 @@ class Trainer:
         if settings.memory.gradient_checkpointing == "on":
             self.family.keep_fewer_activations()
         self.adapter = add_adapter(job, self.family)
+        if anew and settings.adapter.start_from:
+            began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
+            report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
         self.parameters = self.adapter.parameters
         self.optimizer = build_optimizer(settings.optimizer, self.parameters, job.device)
         self.averaging = Averaging(self.parameters, self.optimizer, settings.training.ema_decay)
