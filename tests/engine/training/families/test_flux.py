@@ -19,7 +19,7 @@ from loratui.engine.training.families import flow
 from loratui.engine.training.families.base import Framing, SamplePlan
 from loratui.engine.training.families.flux import Flux, image_ids, load, pack, unpack
 from loratui.engine.training.noise import generator
-from loratui.presets.schema import Base, Settings, Training
+from loratui.presets.schema import Base, Settings, Targets, Training
 
 CPU = torch.device("cpu")
 BASE = Base(family="flux")
@@ -363,7 +363,7 @@ def full_size_transformer() -> torch.nn.Module:
 
 @pytest.mark.parametrize(("targets", "count"), [("attention", 266), ("attention+ff", 418), ("sd-scripts", 494), ("all", 504)])
 def test_row_38_target_sets_have_the_counts_of_other_trainers(
-    family: Flux, full_size_transformer: torch.nn.Module, targets: str, count: int
+    full_size_transformer: torch.nn.Module, targets: Targets, count: int
 ) -> None:
     pattern = re.compile("|".join(denoiser_patterns("flux", targets)))
     found = [n for n, m in full_size_transformer.named_modules() if isinstance(m, torch.nn.Linear) and pattern.fullmatch(n)]

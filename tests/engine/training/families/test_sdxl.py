@@ -17,7 +17,7 @@ from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.families.base import Framing, SamplePlan, TextStates
 from loratui.engine.training.families.sdxl import Sdxl, load, time_ids
 from loratui.engine.training.noise import generator
-from loratui.presets.schema import Base, Dataset, Settings
+from loratui.presets.schema import Base, Dataset, Settings, Targets
 
 CPU = torch.device("cpu")
 
@@ -341,7 +341,7 @@ def full_size_unet() -> torch.nn.Module:
     [("attention", 560), ("attention+ff", 700), ("sd-scripts", 722), ("all", 743), ("sd-scripts+conv", 788)],
 )
 def test_row_38_target_sets_have_the_counts_of_other_trainers(
-    family: Sdxl, full_size_unet: torch.nn.Module, targets: str, count: int
+    full_size_unet: torch.nn.Module, targets: Targets, count: int
 ) -> None:
     import re
 
