@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     NOT_FINITE = 30
     GPU_LOST = 33
     OUT_OF_MEMORY = 34
+    UNAVAILABLE = 69
+    """The hub cannot be reached, or refuses (sysexits EX_UNAVAILABLE)."""
     CRASHED = 70
     """A fault of the program itself (sysexits EX_SOFTWARE)."""
     TERMINATED = 143

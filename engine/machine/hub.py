@@ -1,0 +1,249 @@
+"""Downloads from the Hugging Face hub, only of what was chosen and confirmed: look up, ask, fetch, resume, cancel.
+
+The package huggingface_hub is used in a child process (`hub_worker`): it takes long to import, and a process can be ended
+at any moment. What arrived stays, and the next download goes on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import DiskError, ExitCode, LoratuiError
+from loratui.engine.machine.hub_cache import cache_folder, parse_id
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+PATIENCE_S = 180.0
+"""How long a download goes on trying while nothing arrives."""
+
+
+class HubError(LoratuiError):
+    """The hub cannot be reached, or refuses; `code` is a stable name of the reason."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.code = code
+
+
+class HubNameError(HubError):
+    """There is no such repository or file."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a repository."""
+
+    name: str
+    bytes: int
+    etag: str
+    """SHA-256 of a large file, git's blob id of a small one."""
+    cached: bool
+    """Whether it is here already, whole."""
+    partial_bytes: int = 0
+    """What an earlier download left of it."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a download would fetch, before anything is fetched."""
+
+    repo: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+    licence: str
+    gated: bool
+    folder: str
+    """Where the files will lie."""
+    free_bytes: int
+    """On that volume."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files that are needed; files of one content count once, as they are kept once."""
+        return sum(file.bytes for file in self._contents())
+
+    @property
+    def fetch_bytes(self) -> int:
+        """What has yet to come."""
+        return sum(file.bytes - file.partial_bytes for file in self._contents() if not file.cached)
+
+    def _contents(self) -> Iterable[RemoteFile]:
+        return {file.etag: file for file in self.files}.values()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a download is."""
+
+    done_bytes: int
+    total_bytes: int
+    bytes_per_s: float
+    file: str
+    note: str = ""
+    """What it waits for, if it waits."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who a token belongs to."""
+
+    name: str
+    role: str
+    """Of the token: `read`, `write`, `fineGrained`, or empty where the hub does not say."""
+    from_environment: bool
+    """Whether the token comes from HF_TOKEN and not from the store."""
+
+
+def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Offer:
+    """What has to be fetched of `owner/name` (or `owner/name/file`) to train on it; asks the hub, fetches nothing.
+
+    Without `files` it is what a base model needs: no second formats, no duplicates. Raises `HubError`.
+    """
+    named = parse_id(target)
+    if named is None:
+        raise HubNameError("name", f"{target}: this is no name of a model on the hub.", "It looks like owner/name.")
+    wanted = [*([named.file] if named.file else []), *files]
+    answer = _ask({"command": "look_up", "repo": named.repo, "files": wanted}, environ)
+    return Offer(**{**answer, "files": tuple(RemoteFile(**file) for file in answer["files"])})
+
+
+def download(
+    offer: Offer,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    patience_s: float = PATIENCE_S,
+    environ: Mapping[str, str] | None = None,
+) -> Path | None:
+    """Fetches what an offer lists and returns the folder; None if it was cancelled. Call it only when a person said yes.
+
+    `progress` is called about five times a second. Raises `HubError`, and `DiskError` before the first byte if the
+    volume is too small.
+    """
+    check_space(offer)
+    folder: Path | None = None
+    for answer in _run({"command": "download", "offer": asdict(offer), "patience_s": patience_s}, environ, cancelled):
+        if answer["type"] == "progress":
+            progress(Progress(**answer["is"]))
+        elif answer["type"] == "done":
+            folder = Path(answer["is"]["folder"])
+    return folder
+
+
+def check_space(offer: Offer, spare_bytes: int = 200_000_000) -> None:
+    """Raises `DiskError` if the volume cannot hold what has yet to come."""
+    needed = offer.fetch_bytes
+    if needed and needed + spare_bytes > offer.free_bytes:
+        message = f"{offer.folder}: {offer.free_bytes / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB have to be fetched."
+        raise DiskError(message, "Free some space, or set HF_HOME to a folder on a larger volume.")
+
+
+def account(environ: Mapping[str, str] | None = None) -> Account | None:
+    """Whose token is in use, as the hub says; None without a token. Raises `HubError` for one that the hub refuses."""
+    answer = _ask({"command": "account"}, environ)
+    return Account(**answer) if answer else None
+
+
+def login(token: str, environ: Mapping[str, str] | None = None) -> Account:
+    """Has the hub confirm a token and keeps it in huggingface_hub's own store. Raises `HubError` if it is refused."""
+    return Account(**_ask({"command": "login", "token": token}, environ))
+
+
+def logout(environ: Mapping[str, str] | None = None) -> bool:
+    """Deletes the stored tokens; asks nobody. False if one from the environment is still in use."""
+    return bool(_ask({"command": "logout"}, environ)["out"])
+
+
+def has_token(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether there is a token, without asking the hub or importing its package."""
+    env = os.environ if environ is None else environ
+    if env.get("HF_TOKEN") or env.get("HUGGING_FACE_HUB_TOKEN"):
+        return True
+    path = Path(env["HF_TOKEN_PATH"]) if env.get("HF_TOKEN_PATH") else cache_folder(env).parent / "token"
+    if env.get("HF_HUB_CACHE") and not env.get("HF_TOKEN_PATH"):
+        path = cache_folder({**env, "HF_HUB_CACHE": ""}).parent / "token"
+    try:
+        return bool(path.read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def endpoint(environ: Mapping[str, str] | None = None) -> str:
+    """The hub's address: HF_ENDPOINT, else huggingface.co."""
+    env = os.environ if environ is None else environ
+    return (env.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+
+
+def _ask(request: Mapping[str, Any], environ: Mapping[str, str] | None) -> dict[str, Any]:
+    """The one answer to a request."""
+    answer: dict[str, Any] = {}
+    for line in _run(request, environ, lambda: False):
+        if line["type"] == "done":
+            answer = line["is"] or {}
+    return answer
+
+
+def _run(
+    request: Mapping[str, Any], environ: Mapping[str, str] | None, cancelled: Callable[[], bool]
+) -> Iterator[dict[str, Any]]:
+    """The worker's answers, one a line; it speaks at least twice a second while it downloads.
+
+    The request goes through a pipe, since a command line can be read by everybody on the machine.
+    """
+    env = dict(os.environ if environ is None else environ)
+    env |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    command = [sys.executable, "-m", "loratui.engine.machine.hub_worker"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True, encoding="utf-8"
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.close()
+        ended = False
+        for text in process.stdout:
+            line = json.loads(text)
+            if line["type"] == "failed":
+                raise _error(line["is"])
+            ended = ended or line["type"] == "done"
+            yield line
+            if cancelled():
+                return
+        if not ended:
+            raise HubError("crashed", "The download ended without a word.", "Try again; what arrived is kept.")
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    else:
+        process.wait()
+
+
+def _error(failure: Mapping[str, str]) -> LoratuiError:
+    code, message, remedy = failure["code"], failure["message"], failure["remedy"]
+    if code == "disk":
+        return DiskError(message, remedy)
+    return (HubNameError if code in ("name", "not_found") else HubError)(code, message, remedy)

@@ -1,0 +1,215 @@
+"""A server on this machine that speaks the Hugging Face hub's protocol, and can be as unpleasant as a real network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_goodTokenForTheTest"
+
+
+@dataclass
+class Hub:
+    """What the server holds, and how it behaves."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    repo: str = "owner/name"
+    gated: bool = False
+    needs_token: bool = False
+    admitted: bool = True
+    """Whether the owner of the good token has accepted the terms."""
+    cut_after: int = 0
+    """Bytes of a body after which a connection is cut; 0: never."""
+    cuts: int = 1_000_000
+    """How often that happens."""
+    no_ranges: bool = False
+    statuses: list[int] = field(default_factory=list)
+    """Answers for the next downloads, before the real ones."""
+    retry_after: str = ""
+    slow_s: float = 0.0
+    """Seconds between chunks."""
+    corrupt: bool = False
+    longer: bool = False
+    api_status: int = 0
+    licence: str = "openrail"
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    """Method, path and Range of what was asked."""
+    address: str = ""
+
+    def blob(self, name: str) -> dict[str, Any]:
+        data = self.files[name]
+        listed: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": git_id(data)}
+        if name.endswith(".safetensors"):
+            listed["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+        return listed
+
+    def etag(self, name: str) -> str:
+        data = self.files[name]
+        return hashlib.sha256(data).hexdigest() if name.endswith(".safetensors") else git_id(data)
+
+    def bodies(self) -> list[tuple[str, str, str]]:
+        return [request for request in self.requests if request[0] == "GET" and "/resolve/" in request[1]]
+
+
+def git_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+@contextmanager
+def serve(hub: Hub) -> Iterator[Hub]:
+    """Runs the server while the block lasts; `hub.address` is what HF_ENDPOINT is set to."""
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the tests' output clean."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        hub, path = self.hub, unquote(urlsplit(self.path).path)
+        hub.requests.append((self.command, path, self.headers.get("Range", "")))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if path == "/api/whoami-v2":
+            self._whoami(token)
+        elif path.startswith("/api/models/"):
+            self._model(path.removeprefix("/api/models/"))
+        else:
+            self._resolve(path, token)
+
+    def _whoami(self, token: str) -> None:
+        auth = {"accessToken": {"displayName": "box", "role": "read"}}
+        if token == TOKEN:
+            self._json({"name": "person", "type": "user", "auth": auth})
+        else:
+            self._refuse(401, message="Invalid user token.")
+
+    def _resolve(self, path: str, token: str) -> None:
+        hub = self.hub
+        repo, _, rest = path.lstrip("/").partition("/resolve/")
+        name = rest.partition("/")[2]
+        if repo != hub.repo:
+            self._refuse(401 if not token else 404, code="RepoNotFound")
+        elif hub.needs_token and token != TOKEN:
+            self._refuse(401, code="GatedRepo", message="Access to this model is restricted.")
+        elif hub.needs_token and not hub.admitted:
+            self._refuse(403, code="GatedRepo", message="Your request is awaiting review.")
+        elif name not in hub.files:
+            self._refuse(404, code="EntryNotFound")
+        elif self.command == "GET" and hub.statuses:
+            self._refuse(hub.statuses.pop(0))
+        else:
+            self._file(name)
+
+    def _model(self, rest: str) -> None:
+        hub, repo = self.hub, rest.partition("/revision/")[0]
+        if hub.api_status:
+            self._refuse(hub.api_status)
+        elif repo != hub.repo:
+            self._refuse(401, code="RepoNotFound", message="Repository not found")
+        else:
+            self._json(self._listing())
+
+    def _listing(self) -> dict[str, object]:
+        hub = self.hub
+        return {
+            "id": hub.repo,
+            "modelId": hub.repo,
+            "sha": COMMIT,
+            "private": False,
+            "gated": "auto" if hub.gated else False,
+            "tags": [f"license:{hub.licence}"],
+            "cardData": {"license": hub.licence},
+            "siblings": [hub.blob(name) for name in hub.files],
+        }
+
+    def _file(self, name: str) -> None:
+        hub, data = self.hub, self.hub.files[name]
+        begin = 0
+        asked = self.headers.get("Range", "")
+        if asked.startswith("bytes=") and not hub.no_ranges:
+            begin = int(asked.removeprefix("bytes=").partition("-")[0])
+            if begin >= len(data):
+                self._refuse(416)
+                return
+        body = data[begin:]
+        if hub.corrupt:
+            body = bytes(len(body))
+        if hub.longer:
+            body += b"more"
+        self.send_response(206 if begin else 200)
+        self._common()
+        self.send_header("ETag", f'"{hub.etag(name)}"')
+        self.send_header("X-Linked-ETag", f'"{hub.etag(name)}"')
+        self.send_header("X-Linked-Size", str(len(data)))
+        self.send_header("Accept-Ranges", "bytes")
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        cut = bool(hub.cut_after) and hub.cuts > 0 and len(body) > hub.cut_after
+        if cut:
+            hub.cuts -= 1
+            body = body[: hub.cut_after]
+        for at in range(0, len(body), 65536):
+            self.wfile.write(body[at : at + 65536])
+            if hub.slow_s:
+                self.wfile.flush()
+                time.sleep(hub.slow_s)
+        if cut:
+            self.wfile.flush()
+            self.close_connection = True
+
+    def _refuse(self, status: int, *, code: str = "", message: str = "") -> None:
+        self.send_response(status)
+        self._common()
+        if code:
+            self.send_header("X-Error-Code", code)
+        if message:
+            self.send_header("X-Error-Message", message)
+        if self.hub.retry_after and status == 429:
+            self.send_header("Retry-After", self.hub.retry_after)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _json(self, value: object) -> None:
+        raw = json.dumps(value).encode()
+        self.send_response(200)
+        self._common()
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(raw)
+
+    def _common(self) -> None:
+        self.send_header("X-Repo-Commit", COMMIT)
