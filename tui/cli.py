@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("loratui.tui.commands.plan", "repeats, epochs, steps and why, without training"),
     "presets": ("loratui.tui.commands.presets", "list the presets, or show one with its reasons"),
     "runs": ("loratui.tui.commands.runs", "list the runs on this machine"),
+    "status": ("loratui.tui.commands.status", "how one run stands, once or again and again, for people and scripts"),
     "attach": ("loratui.tui.commands.attach", "come back to a run"),
     "pause": ("loratui.tui.commands.control", "save a checkpoint and free the GPU"),
     "resume": ("loratui.tui.commands.resume", "go on with a paused, stopped or crashed run"),

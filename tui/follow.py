@@ -146,8 +146,8 @@ def follow(
     tail = Tail(run.events_of(job))
     narrator = Narrator(state)
     if not past:
-        for batch in tail.drain():
-            state.apply_batch(batch)
+        for batch, keep_every in tail.glance():
+            state.apply_batch(batch, keep_every)
         narrator = Narrator(state)
     while True:
         # First whether it lives, then what it said: all that a dead run said is then seen.

@@ -44,8 +44,8 @@ ASKED: dict[str, str] = {
 }
 
 
-def steps_words(state: RunState, now: float | None = None) -> Content:
-    """Where the run is, with both kinds of steps under their names, and when it ends if that is known at time `now`."""
+def steps_words(state: RunState, now: float | None = None, width: int = 200) -> Content:
+    """Where the run is, with both kinds of steps under their names; when it ends, if that is known at time `now` and fits."""
     progress = state.progress
     if not state.image_step and progress is not None and progress.total:
         return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
@@ -56,7 +56,8 @@ def steps_words(state: RunState, now: float | None = None) -> Content:
     epoch = f"epoch {max(1, state.epoch)} of {state.epochs}"
     left = state.time_left
     end = f" · ends about {text.clock(now + left.seconds)[:5]}" if now is not None and left and left.sure else ""
-    return plain(f"{epoch} · {image_steps} · {steps}{end}")
+    words = f"{epoch} · {image_steps} · {steps}"
+    return plain(f"{words}{end}" if len(words) + len(end) <= width else words)
 
 
 def fraction(state: RunState) -> float:

@@ -69,12 +69,19 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of the strength grid; `path` is relative to the run."""
+    """A picture of the check; `path` is relative to the run."""
 
     path: str
     prompt: str
     strength: float
     seed: int
+    grid: str = "strengths"
+    """`strengths` of one file, or `checkpoints`: the files of the epochs."""
+    file: str = ""
+    """LoRA file, relative to the run; empty for the base alone."""
+    nearest: str = ""
+    """The training picture that it is most like, by its path in the data set; empty if that was not measured."""
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +218,8 @@ class RunState:
         self.error: Warning | None = None
         """What the trainer said before it ended with an error."""
         self.ending: Ending | None = None
+        self.last_ts = 0.0
+        """When the last event was written, by the writer's clock; 0 before the first."""
         self.events = 0
         self.skipped = 0
         """Lines of the log that could not be used."""
@@ -234,6 +243,7 @@ class RunState:
             return
         self._seq = event.seq
         self.events += 1
+        self.last_ts = event.ts
         self.pace.tick(event.ts, self._longest_silence_s)
         handler = self._HANDLERS.get(event.type)
         if handler:
@@ -390,7 +400,14 @@ class RunState:
     def _picture_written(self, event: Event) -> None:
         strength = _number(event, "strength")
         picture = Picture(
-            _text(event, "path"), _text(event, "prompt"), math.nan if strength is None else strength, _int(event, "seed")
+            path=_text(event, "path"),
+            prompt=_text(event, "prompt"),
+            strength=math.nan if strength is None else strength,
+            seed=_int(event, "seed"),
+            grid=_text(event, "grid") or "strengths",
+            file=_text(event, "file"),
+            nearest=_text(event, "nearest"),
+            similarity=_number(event, "similarity"),
         )
         if len(self.pictures) < 10_000:
             self.pictures.append(picture)

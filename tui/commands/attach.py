@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     now = summarise(chosen)
     job = now.job or "train"
     state = RunState()
-    for batch in Tail(chosen.events_of(job)).drain():
-        state.apply_batch(batch)
+    for batch, keep_every in Tail(chosen.events_of(job)).glance():
+        state.apply_batch(batch, keep_every)
     say(out, f"{chosen.name} is {now.status}.")
     if state.step:
         say(out, clean(describe_step(state)))

@@ -242,14 +242,14 @@ class TrainingScreen(RunScreen):
         self._numbers_due = False
         state = self.state
         self.line("heading-right").say(run_words.standing(self.summary, state, list(self._asked.values())))
-        self.line("steps").say(run_words.steps_words(state, run_words.current_time() if self.active else None))
+        now = run_words.current_time() if self.active else None
+        self.line("steps").say(run_words.steps_words(state, now, self.size.width - 2))
         self.query_one(Progress).show(run_words.fraction(state))
         shown = run_words.numbers(state, active=self.active, price_per_hour=self._price())
         for name, (title, value) in shown.items():
             number = self.line(f"number-{name}")
             number.say(_number(title, value))
-            if number.display != bool(value):
-                number.display = bool(value)
+            number.set_class(not value, "-empty")
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
         self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
         self.line("machine-line").say(gpu_panel.summary(state.machine))

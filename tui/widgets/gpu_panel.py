@@ -71,7 +71,7 @@ def summary(machine: Machine | None) -> Content:
     elif machine.cpu_percent is not None and machine.cpus:
         parts.append(f"CPU {machine.cpu_percent / machine.cpus:.0f} %")
     if machine.ram_gib is not None:
-        parts.append(f"RAM {_of(machine.ram_gib, machine.ram_total_gib)}")
+        parts.append(f"RAM {machine.ram_gib:.1f} GiB" if machine.gpu else f"RAM {_of(machine.ram_gib, machine.ram_total_gib)}")
     if machine.disk_free_gib is not None:
         parts.append(f"disk {machine.disk_free_gib:.0f} GiB free")
     return plain("  ".join(parts), "$muted")

@@ -1,0 +1,178 @@
+"""`loratui status`: how one run stands, once or again and again, for a person or a script."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from loratui.engine.runs import control
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import RunSummary, summarise
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import describe_step, say
+from loratui.tui.store import RunState
+from loratui.tui.tail import POLL_S, Tail
+from loratui.tui.terminal import clean
+
+FORMAT = 1
+"""Version of the JSON object; keys are added, never renamed."""
+
+LEAST_INTERVAL_S = 0.25
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--json`, `--watch [S]`."""
+    del name
+    common.add_run_argument(parser)
+    common.add_output_arguments(parser)
+    parser.add_argument(
+        "--watch",
+        metavar="S",
+        nargs="?",
+        type=float,
+        const=2.0,
+        help="go on until the run has ended: a line when something has changed, looked at each S seconds (2)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints how the run stands; with `--watch` each time that it has changed, until no process works on it.
+
+    JSON: one object, with `--watch` one a line, as `status_of` gives it. Returns 0: the status is in the words.
+    """
+    chosen = common.chosen_run(args)
+    looking = _Looking(chosen)
+    told: dict[str, Any] = {}
+    while True:
+        found = looking.look()
+        news = {key: value for key, value in found.items() if key not in ("v", "idle_s")}
+        if news != told:
+            told = news
+            _tell(found, looking, json_wanted=args.json, one_line=args.watch is not None)
+        if args.watch is None or not found["active"]:
+            return 0
+        time.sleep(max(LEAST_INTERVAL_S, args.watch, POLL_S))
+
+
+class _Looking:
+    """Reads what is new in the log at each look."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.job = ""
+        self.state = RunState()
+        self._tail: Tail | None = None
+
+    def look(self) -> dict[str, Any]:
+        """How the run stands now."""
+        summary = summarise(self.run)
+        job = summary.job or "train"
+        if self._tail is None or job != self.job:
+            self.job, self.state, self._tail = job, RunState(), Tail(self.run.events_of(job))
+            for batch, keep_every in self._tail.glance():
+                self.state.apply_batch(batch, keep_every)
+        for batch in self._tail.drain():
+            self.state.apply_batch(batch)
+        pending = [command.command for command in control.pending(self.run)] if summary.active else []
+        return status_of(summary, self.state, pending, time.time())
+
+
+def status_of(summary: RunSummary, state: RunState, pending: list[str], now: float) -> dict[str, Any]:
+    """The object that `--json` prints.
+
+    `v name path status active job reason advice exit_code created phase text progress{done total} preset family base
+    trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
+    steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changes asked[] sample output checkpoint_step
+    warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; what is unknown is null.
+    """
+    left = state.time_left if summary.active else None
+    machine, newest, output = state.machine, state.newest_sample, state.newest_output
+    return {
+        "v": FORMAT,
+        "name": summary.name,
+        "path": summary.path,
+        "status": summary.status,
+        "active": summary.active,
+        "job": summary.job,
+        "reason": summary.reason,
+        "advice": summary.advice,
+        "exit_code": summary.exit_code,
+        "created": summary.created,
+        "phase": state.phase,
+        "text": state.phase_text,
+        "progress": {"done": state.progress.done, "total": state.progress.total} if state.progress else None,
+        **{name: getattr(state, name) for name in ("preset", "family", "base", "trigger", "device", "epoch", "epochs")},
+        **{name: getattr(state, name) for name in ("step", "optimizer_steps", "image_step", "image_steps", "loss")},
+        "loss_smoothed": _rounded(state.smoothed_loss, 6),
+        "learning_rate": state.learning_rate,
+        "grad_norm": state.grad_norm,
+        "steps_per_s": _rounded(state.steps_per_s, 4),
+        "seconds_left": round(left.seconds) if left else None,
+        "seconds_left_sure": left.sure if left else None,
+        "seconds_worked": round(state.pace.worked_s),
+        "idle_s": round(max(0.0, now - state.last_ts)) if state.last_ts else None,
+        "machine": {n: v for n in machine.__slots__ if (v := getattr(machine, n)) not in (None, "", ())} if machine else None,
+        "changes": {
+            "prompts": list(state.changes.prompts) if state.changes.prompts else None,
+            "every_image_steps": state.changes.every_image_steps,
+            "stop_after_epoch": state.changes.stop_after_epoch,
+        },
+        "asked": pending,
+        "sample": newest.path if newest else None,
+        "output": output.path if output else None,
+        "checkpoint_step": state.checkpoints[-1].step if state.checkpoints else None,
+        "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
+        "skipped": state.skipped,
+    }
+
+
+def _tell(found: dict[str, Any], looking: _Looking, *, json_wanted: bool, one_line: bool) -> None:
+    if json_wanted and one_line:
+        sys.stdout.write(json.dumps(found, ensure_ascii=True, allow_nan=False) + "\n")
+        sys.stdout.flush()
+    elif json_wanted:
+        common.print_json(found)
+    elif one_line:
+        say(sys.stdout, clean(_sentence(found, looking.state)))
+    else:
+        for line in _lines(found, looking.state):
+            say(sys.stdout, clean(line))
+
+
+def _sentence(found: dict[str, Any], state: RunState) -> str:
+    doing = found["status"]
+    if found["active"] and state.progress is not None and state.progress.total:
+        return f"{doing}: {state.status}, {state.progress.done} of {state.progress.total}"
+    words = f"{doing}: {describe_step(state)}" if state.step else f"{doing}: {state.status}"
+    return words if found["active"] else f"{doing}. {found['reason']} {found['advice']}".strip()
+
+
+def _lines(found: dict[str, Any], state: RunState) -> list[str]:
+    lines = [f"{found['name']} is {found['status']}. {found['reason']} {found['advice']}".strip()]
+    if state.step:
+        lines.append(describe_step(state))
+    elif found["active"]:
+        lines.append(state.status)
+    if found["asked"]:
+        lines.append(f"asked for: {', '.join(found['asked'])}")
+    if state.changes.stop_after_epoch and found["active"]:
+        lines.append(f"stops after epoch {state.changes.stop_after_epoch}")
+    if state.machine is not None and found["active"]:
+        from loratui.tui.widgets.gpu_panel import summary as machine_line
+
+        lines.append(machine_line(state.machine).plain)
+    lines += [f"warning: {w['message']} {w['remedy']}".strip() for w in found["warnings"][-3:]]
+    for name in ("sample", "output"):
+        if found[name]:
+            lines.append(f"{'LoRA file' if name == 'output' else name}: {found['path']}/{found[name]}")
+    if found["seconds_worked"]:
+        lines.append(f"worked for {text.duration(found['seconds_worked'])}")
+    return lines
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
