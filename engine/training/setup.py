@@ -15,6 +15,7 @@ from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
 from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
@@ -36,16 +37,9 @@ class Job:
     dtype: torch.dtype
     """Of the frozen base; the LoRA is fp32."""
 
-    @property
-    def subject(self) -> str:
-        """Trigger and class word, as prompts have them."""
-        return f"{self.settings.dataset.trigger} {self.settings.dataset.class_word}".strip()
-
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
-        dataset = self.settings.dataset
-        filled = template.replace("{subject}", self.subject).replace("{trigger}", dataset.trigger)
-        return " ".join(filled.replace("{class}", dataset.class_word).split())
+        return filled(template, words(self.settings))
 
     @property
     def trained_images(self) -> int:

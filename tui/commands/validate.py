@@ -1,21 +1,34 @@
-"""`loratui validate`: makes the strength grid of a run from its LoRA file, as a job of its own."""
+"""`loratui validate`: makes the pictures of the check from a run's LoRA files, as a job of its own."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.planning.validation_grid import GRIDS, Wish
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.durable import make_directory, write_json
 from loratui.engine.runs.launcher import launch
+from loratui.presets.schema import Settings, parse_value, replace
 from loratui.tui.commands import common
 from loratui.tui.follow import Followed, follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN, `--wait --json`."""
+    """RUN, what to make, `--wait --json`."""
     del name
     common.add_run_argument(parser)
+    parser.add_argument(
+        "--grid", choices=[*GRIDS, "all"], default="all", help="strengths of one file, or the files of all epochs"
+    )
+    parser.add_argument("--file", help="LoRA file whose strengths are looked at (default: the finished one)")
+    parser.add_argument("--prompt", action="append", help="prompt instead of the recipe's, with {subject}; may be repeated")
+    parser.add_argument("--strengths", help="such as 0,0.5,1 (default: the recipe's)")
+    parser.add_argument("--seeds", type=int, help="seeds for each prompt and strength (default: the recipe's)")
     common.add_output_arguments(parser)
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, exit code of the job")
 
@@ -23,20 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Starts the job and follows it.
 
-    JSON: `run path status exit_code reason advice grid pictures[] {path prompt strength seed} seconds`, where `grid` is the
-    file that lists the pictures, or null if it was not written.
+    JSON: `run path status exit_code reason advice grid pictures[] {path grid prompt strength seed file nearest similarity}
+    seconds`, where `grid` is the file that lists the pictures, or null if it was not written.
     """
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
     if not any(chosen.output.glob("*.safetensors")):
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
+    make_directory(chosen.validation)
+    write_json(chosen.validation / "wish.json", _wish(args, chosen).to_json())
     launch(chosen, "validate")
     ended = follow_to_the_end(chosen, "validate", out)
     if ended is None:
         return 130 if args.json or args.wait else 0
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
-        say(out, f"Strength grid: {clean(chosen.validation)}")
+        say(out, f"The pictures of the check: {clean(chosen.validation)}")
     elif ended.advice:
         say(out, clean(f"{ended.reason} {ended.advice}"))
     if args.json:
@@ -47,7 +62,16 @@ def run(args: argparse.Namespace) -> int:
 def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
     pictures = {picture.path: picture for picture in ended.state.pictures}
     listed = [
-        {"path": str(ended.run.path / p.path), "prompt": p.prompt, "strength": _finite(p.strength), "seed": p.seed}
+        {
+            "path": str(ended.run.path / p.path),
+            "grid": p.grid,
+            "prompt": p.prompt,
+            "strength": _finite(p.strength),
+            "seed": p.seed,
+            "file": p.file,
+            "nearest": p.nearest,
+            "similarity": p.similarity,
+        }
         for p in pictures.values()
     ]
     own = ended.to_json()
@@ -56,6 +80,29 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
         "grid": grid,
         "pictures": listed,
     }
+
+
+def _wish(args: argparse.Namespace, run: RunDirectory) -> Wish:
+    """What the options ask for. Raises `UsageError` for numbers that are none and files that are not there."""
+    validation = read_recipe(run.effective).settings.validation
+    changes: dict[str, Any] = {}
+    if args.strengths is not None:
+        changes["validation.strengths"] = parse_value("validation.strengths", args.strengths)[1]
+    if args.seeds is not None:
+        changes["validation.seeds"] = args.seeds
+    validation = replace(Settings(validation=validation), changes, origin="--").validation
+    if any(strength < 0 for strength in validation.strengths):
+        raise UsageError(f"--strengths {args.strengths}: a strength is 0 or more.")
+    file = None if args.file is None else f"output/{Path(args.file).name}"
+    if file is not None and not (run.path / file).is_file():
+        raise UsageError(f"{clean(args.file)}: {run.name} has no such file in its output folder.")
+    return Wish(
+        grids=GRIDS if args.grid == "all" else (args.grid,),
+        file=file,
+        prompts=tuple(args.prompt) if args.prompt else None,
+        strengths=validation.strengths if args.strengths is not None else None,
+        seeds=args.seeds,
+    )
 
 
 def _finite(value: float) -> float | None:

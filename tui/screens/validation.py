@@ -134,7 +134,7 @@ class ValidationScreen(RunScreen):
 
     def _grid_status(self) -> Content:
         state = self.state
-        made = len({(p.prompt, p.strength, p.seed) for p in state.pictures})
+        made = len({(p.prompt, p.strength, p.seed) for p in state.pictures if p.grid == "strengths"})
         planned = self._planned()
         if self.summary is not None and self.summary.active and self.summary.job == "validate":
             progress = state.progress

@@ -30,7 +30,7 @@ def rows_of(pictures: Sequence[Picture]) -> list[GridRow]:
     """Pictures in rows, in the order in which prompts and seeds first came; of two for one place the later counts."""
     rows: dict[tuple[str, int], GridRow] = {}
     for picture in pictures:
-        if not math.isnan(picture.strength):
+        if picture.grid == "strengths" and not math.isnan(picture.strength):
             row = rows.setdefault((picture.prompt, picture.seed), GridRow(picture.prompt, picture.seed, {}))
             row.pictures[picture.strength] = picture
     return list(rows.values())
@@ -38,7 +38,7 @@ def rows_of(pictures: Sequence[Picture]) -> list[GridRow]:
 
 def strengths_of(pictures: Sequence[Picture], planned: Sequence[float]) -> list[float]:
     """The columns: the planned strengths, and others that have pictures."""
-    return sorted({*planned, *(p.strength for p in pictures if not math.isnan(p.strength))})
+    return sorted({*planned, *(p.strength for p in pictures if p.grid == "strengths" and not math.isnan(p.strength))})
 
 
 class GridRowView(Widget):

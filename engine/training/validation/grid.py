@@ -1,82 +1,146 @@
-"""The strength grid: every prompt and seed at several LoRA strengths, made from the finished LoRA file itself."""
+"""The check's pictures: prompts × strengths and prompts × epochs, each made once from the LoRA file that a person would use."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from PIL import Image
+
 from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.planning.validation_grid import (
+    FORMAT,
+    Cell,
+    Wish,
+    cells,
+    lora_files,
+    picture_name,
+    prompt_read,
+    words,
+)
 from loratui.engine.runs.durable import write_json
-from loratui.engine.training.cache import TextCache
-from loratui.engine.training.lora_file import read_lora_file
+from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache, Texts
+from loratui.engine.training.images import to_tensor
+from loratui.engine.training.lora_file.start import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Requests
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
 from loratui.engine.training.setup import Job, add_adapter, load_base
-
-FORMAT = 1
+from loratui.engine.training.validation.nearest import Gallery, Nearest
 
 
 def make_grid(job: Job, report: Reporter, requests: Requests) -> ExitCode:
-    """Makes the grid of `validation` in the recipe; pictures that are there already are made anew.
+    """Makes what `validation/wish.json` asks for, or else both grids of the recipe; pictures that are there stay.
 
     Raises `UsageError` if the run has no LoRA file.
     """
     with requests.at_once():
-        _make_grid(job, report, requests)
+        _Check(job, report, requests).make()
     requests.acknowledge_ending("All pictures are made.")
     return ExitCode.DONE
 
 
-def _make_grid(job: Job, report: Reporter, requests: Requests) -> None:
-    settings, run = job.settings, job.run
-    lora = newest_file(job)
-    if lora is None:
-        raise UsageError(f"{run.name} has no LoRA file yet.", "Wait for its first epoch.")
-    prompts = [job.prompt(template) for template in settings.validation.prompts]
-    report.phase("loading", f"Loading {settings.base.model}")
-    family = load_base(job)
-    texts = TextCache(run.cache, family)
-    texts.fill(prompts_to_encode(prompts), (settings.base.clip_skip,), lambda *_: requests.stop_if_asked())
-    family.free_text_encoders()
-    adapter = add_adapter(job, family)
-    read_lora_file(run.output / lora, settings.base.family, adapter)
-    cells = [
-        (p, strength, settings.samples.seed + n)
-        for p in range(len(prompts))
-        for n in range(settings.validation.seeds)
-        for strength in settings.validation.strengths
-    ]
-    report.phase("sampling", f"Making {len(cells)} pictures")
-    pictures = []
-    for made, (p, strength, seed) in enumerate(cells):
-        path = run.validation / f"{p:02d}-{strength:.2f}-{seed}.png"
+class _Check:
+    """One start of the job."""
 
-        def on_step(done: int, of: int, made: int = made) -> None:
-            report.progress(made * of + done, len(cells) * of, "pictures")
+    def __init__(self, job: Job, report: Reporter, requests: Requests) -> None:
+        self._job, self._report, self._requests = job, report, requests
+        self._sums: dict[str, str] = {"": ""}
+
+    def make(self) -> None:
+        wish = self._wish()
+        planned = self._cells(wish)
+        paths = [f"validation/{picture_name(cell, self._job.settings, self._sum(cell.file))}" for cell in planned]
+        self._list(wish, planned, paths)
+        # The base's pictures are the same in every grid, so one path can stand for several cells.
+        missing = {path: cell for cell, path in zip(planned, paths, strict=True) if not (self._job.run.path / path).is_file()}
+        maker = _Maker(self._job, self._report, self._requests, list(missing.values())) if missing else None
+        for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
+            found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
+            self._tell(cell, path, found)
+
+    def _wish(self) -> Wish:
+        path = self._job.run.validation / "wish.json"
+        try:
+            return Wish.from_json(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return Wish()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: cannot be read.", "Start the check anew.") from error
+
+    def _cells(self, wish: Wish) -> list[Cell]:
+        job = self._job
+        files, newest = lora_files(job.run.output, job.output_name)
+        final = wish.file or newest
+        if final is None:
+            raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
+        if not (job.run.path / final).is_file():
+            raise UsageError(f"{job.run.name} has no file {final}.", "Choose one of its output folder.")
+        return cells(job.settings, wish, files=files, final=final, fill=words(job.settings))
+
+    def _sum(self, file: str) -> str:
+        """SHA-256 of a LoRA file, read once."""
+        if file not in self._sums:
+            with (self._job.run.path / file).open("rb") as opened:
+                self._sums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
+        return self._sums[file]
+
+    def _list(self, wish: Wish, planned: Sequence[Cell], paths: Sequence[str]) -> None:
+        """Writes what will be there, so that a viewer can lay out the grids before the first picture."""
+        listed = [_fields(cell, path) for cell, path in zip(planned, paths, strict=True)]
+        write_json(self._job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "pictures": listed})
+
+    def _tell(self, cell: Cell, path: str, found: Nearest | None) -> None:
+        nearest = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
+        self._report.event("picture_written", durable=True, **_fields(cell, path), **nearest)
+
+
+class _Maker:
+    """The base with the LoRA on it, and the training pictures to compare with."""
+
+    def __init__(self, job: Job, report: Reporter, requests: Requests, wanted: Sequence[Cell]) -> None:
+        self._job, self._report, self._requests = job, report, requests
+        settings = job.settings
+        self._loaded = ""
+
+        def progress(*_: int) -> None:
             requests.stop_if_asked()
 
-        write_sample(path, family, adapter, partial(sample_plan, settings, texts, prompts[p], seed), strength, on_step)
-        relative = path.relative_to(run.path).as_posix()
-        cell: dict[str, Any] = {"path": relative, "prompt": prompts[p], "strength": strength, "seed": seed}
-        pictures.append(cell)
-        report.event("picture_written", durable=True, **cell)
-    write_json(
-        run.validation / "grid.json",
-        {
-            "format": FORMAT,
-            "lora": f"output/{lora}",
-            "prompts": prompts,
-            "strengths": list(settings.validation.strengths),
-            "pictures": pictures,
-        },
-    )
+        report.phase("loading", f"Loading {settings.base.model}")
+        self._family = load_base(job)
+        trains_text = settings.training.train_text_encoder
+        self._texts: Texts = LiveTexts(self._family) if trains_text else TextCache(job.run.cache, self._family)
+        prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
+        self._texts.fill(prompts, (settings.base.clip_skip,), progress)
+        if not trains_text:
+            self._family.free_text_encoders()
+        report.phase("caching", "Reading the training pictures")
+        latents = LatentCache(job.run.cache, self._family, on_disk=settings.memory.cache_latents)
+        latents.fill(job.ledger.images, (False,), progress)
+        self._gallery = Gallery(self._family, latents, job.ledger.images)
+        self._adapter = add_adapter(job, self._family)
+        report.phase("sampling", "Making the pictures of the check")
+
+    def make(self, cell: Cell, path: str, number: int, total: int) -> Nearest | None:
+        """Writes the picture of a cell, the `number`-th of `total`; returns the training picture that it is most like."""
+        settings, target = self._job.settings, self._job.run.path / path
+        if cell.file and cell.file != self._loaded:
+            read_lora_file(self._job.run.path / cell.file, self._family.name, self._adapter)
+            self._loaded = cell.file
+
+        def on_step(done: int, of: int) -> None:
+            self._report.progress(number * of + done, total * of, "pictures")
+            self._requests.stop_if_asked()
+
+        plan = partial(sample_plan, settings, self._texts, prompt_read(cell, settings), cell.seed)
+        write_sample(target, self._family, self._adapter, plan, cell.strength, on_step)
+        with Image.open(target) as picture:
+            return self._gallery.nearest(to_tensor(picture.convert("RGB")))
 
 
-def newest_file(job: Job) -> str | None:
-    """Name of the finished LoRA file, or else of the newest one of an epoch."""
-    output = job.run.output
-    final = f"{job.output_name}.safetensors"
-    if (output / final).is_file():
-        return final
-    return max((path.name for path in output.glob(f"{job.output_name}-*.safetensors")), default=None)
+def _fields(cell: Cell, path: str) -> dict[str, Any]:
+    shown = ("grid", "prompt", "seed", "file", "strength")
+    return {"path": path, **{name: getattr(cell, name) for name in shown}}

@@ -1,48 +1,143 @@
-"""The strength grid, made from the LoRA file that the person will use."""
+"""The pictures of the check, made from the LoRA files that the person will use."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 from PIL import Image, ImageChops
+from small_runs import events
 
 from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.planning.validation_grid import Wish
+from loratui.engine.runs import control, durable
+from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog, read_events
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Requests
+from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
+from loratui.engine.training.validation import grid as grid_module
 from loratui.engine.training.validation.grid import make_grid
+from loratui.engine.training.validation.nearest import layout
 
 
 def do(run: RunDirectory, job: str) -> ExitCode:
     with EventLog.open(run.events_of(job)) as log:
-        report = Reporter(log, None)
+        report, requests = Reporter(log, None), Requests()
+        requests.open(Inbox(run, log))
         try:
             if job == "train":
-                return Trainer(read_job(run), report, Requests()).run()
-            return make_grid(read_job(run), report, Requests())
+                return Trainer(read_job(run), report, requests).run()
+            return make_grid(read_job(run), report, requests)
         finally:
             report.close()
 
 
-def test_the_grid_has_every_cell_and_strength_0_is_the_base(make_run: Callable[..., RunDirectory]) -> None:
+def listed(run: RunDirectory) -> list[dict[str, Any]]:
+    return list(json.loads((run.validation / "grid.json").read_text())["pictures"])
+
+
+def told(run: RunDirectory) -> list[dict[str, Any]]:
+    log = read_events(run.validation_events, max_bytes=1 << 24).events
+    return [dict(e.fields) for e in log if e.type == "picture_written"]
+
+
+def different(a: Image.Image, b: Image.Image) -> bool:
+    return ImageChops.difference(a, b).getbbox() is not None
+
+
+@pytest.fixture
+def trained(make_run: Callable[..., RunDirectory]) -> RunDirectory:
     run = make_run("optimizer.learning_rate=0.05", 'validation.prompts=["a {subject}", "{trigger}, red"]')
-    with pytest.raises(UsageError, match="no LoRA file yet"):
-        do(run, "validate")
     assert do(run, "train") == ExitCode.DONE
-    before = run.events.read_bytes()
-    assert do(run, "validate") == ExitCode.DONE
-    assert run.events.read_bytes() == before, "the grid has a log of its own"
-    grid = json.loads((run.validation / "grid.json").read_text())
-    assert grid["lora"] == "output/qxz.safetensors"
-    assert grid["prompts"] == ["a qxz thing", "qxz, red"]
-    assert [p["strength"] for p in grid["pictures"]] == [0.0, 0.5, 1.0, 1.5] * 2
-    pictures = {(p["prompt"], p["strength"]): Image.open(run.path / p["path"]) for p in grid["pictures"]}
-    assert ImageChops.difference(pictures["a qxz thing", 0.0], pictures["a qxz thing", 1.5]).getbbox()
-    assert all(not picture.info for picture in pictures.values()), "nothing but pixels in the file"
-    written = [e for e in read_events(run.validation_events, max_bytes=1 << 24).events if e.type == "picture_written"]
-    assert [e.fields["path"] for e in written] == [p["path"] for p in grid["pictures"]]
+    return run
+
+
+def test_without_a_file_there_is_nothing_to_check(make_run: Callable[..., RunDirectory]) -> None:
+    with pytest.raises(UsageError, match="no LoRA file yet"):
+        do(make_run(), "validate")
+
+
+def test_both_grids_have_every_cell_and_strength_0_is_the_base(trained: RunDirectory) -> None:
+    before = trained.events.read_bytes()
+    assert do(trained, "validate") == ExitCode.DONE
+    assert trained.events.read_bytes() == before, "the check has a log of its own"
+    cells = listed(trained)
+    strengths = [cell for cell in cells if cell["grid"] == "strengths"]
+    assert [(c["prompt"], c["strength"]) for c in strengths] == [
+        (prompt, strength) for prompt in ("a qxz thing", "qxz, red") for strength in (0.0, 0.5, 1.0, 1.5)
+    ]
+    epochs = [cell for cell in cells if cell["grid"] == "checkpoints"]
+    assert [c["file"] for c in epochs] == ["output/qxz-000007.safetensors", "output/qxz-000014.safetensors"] * 2
+    pictures = [Image.open(trained.path / cell["path"]) for cell in strengths[:4]]
+    assert all(different(a, b) for a, b in zip(pictures, pictures[1:], strict=False))
+    assert different(*(Image.open(trained.path / cell["path"]) for cell in epochs[:2]))
+    assert not any(picture.info for picture in pictures), "nothing but pixels in the file"
+    assert [t["path"] for t in told(trained)] == [cell["path"] for cell in cells]
+    assert {t["nearest"] for t in told(trained)} <= {f"{n}.png" for n in range(7)}
+    assert all(-1 <= t["similarity"] <= 1 for t in told(trained))
+
+
+def test_what_is_there_is_not_made_again_and_another_wish_makes_the_rest(
+    trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable.make_directory(trained.validation)
+    durable.write_json(trained.validation / "wish.json", Wish(grids=("strengths",), strengths=(0.0, 1.0)).to_json())
+    do(trained, "validate")
+    made = {path: path.stat().st_mtime_ns for path in trained.validation.glob("*.png")}
+    assert len(made) == 4
+    monkeypatch.setattr(grid_module, "load_base", lambda _: pytest.fail("nothing is missing"))
+    do(trained, "validate")
+    monkeypatch.undo()
+    durable.write_json(trained.validation / "wish.json", Wish(grids=("strengths",), strengths=(0.0, 1.0, 1.5)).to_json())
+    do(trained, "validate")
+    assert len(list(trained.validation.glob("*.png"))) == 6
+    assert all(path.stat().st_mtime_ns == then for path, then in made.items())
+
+
+def test_a_check_that_was_stopped_goes_on_where_it_was(trained: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, made = grid_module.write_sample, []
+
+    def counted(*args: Any) -> None:
+        write(*args)
+        made.append(args[0])
+        if len(made) == 3:
+            control.send(trained, "stop")
+
+    monkeypatch.setattr(grid_module, "write_sample", counted)
+    with pytest.raises(Interrupted):
+        do(trained, "validate")
+    assert len(made) == 3
+    for answered in trained.control.iterdir():  # as the trainer's process does at its end
+        answered.unlink()
+    assert do(trained, "validate") == ExitCode.DONE
+    assert len(made) == len(set(made)) == len({cell["path"] for cell in listed(trained)})
+
+
+@pytest.mark.parametrize(("file", "words"), [("output/gone.safetensors", "has no file"), ("qxz", "has no file")])
+def test_a_wish_for_a_file_that_is_not_there_is_refused(trained: RunDirectory, file: str, words: str) -> None:
+    durable.make_directory(trained.validation)
+    durable.write_json(trained.validation / "wish.json", Wish(file=file).to_json())
+    with pytest.raises(UsageError, match=words):
+        do(trained, "validate")
+
+
+def test_a_picture_is_nearest_to_itself_and_light_alone_does_not_matter() -> None:
+    source = torch.Generator().manual_seed(0)
+    gallery = torch.stack([layout(torch.randn(4, 16, 24, generator=source)) for _ in range(5)])
+    again = torch.Generator().manual_seed(0)
+    first = torch.randn(4, 16, 24, generator=again)
+    likeness = gallery @ layout(first * 0.5 + 3)
+    assert int(likeness.argmax()) == 0
+    assert float(likeness[0]) == pytest.approx(1.0, abs=1e-5)
+    assert float(likeness[1:].max()) < 0.5
+
+
+def test_the_training_log_tells_nothing_of_the_check(trained: RunDirectory) -> None:
+    do(trained, "validate")
+    assert events(trained, "picture_written") == []

@@ -305,7 +305,37 @@ def test_validate_needs_a_file_and_lists_its_pictures(
     assert value["status"] == "done"
     assert [Path(picture["path"]).name for picture in value["pictures"]] == ["a.png", "b.png"]
     assert value["grid"] is None
+    assert set(value["pictures"][0]) == {"path", "grid", "prompt", "strength", "seed", "file", "nearest", "similarity"}
     assert summarise(run).status == "done"
+    wish = json.loads((run.validation / "wish.json").read_text())
+    assert (wish["grids"], wish["prompts"], wish["strengths"]) == (["strengths", "checkpoints"], None, None)
+    options = ["--grid", "strengths", "--file", "x.safetensors", "--prompt", "{class}, red", "--strengths", "0,1", "--seeds", "2"]
+    assert cli.main(["validate", *options, "--wait", "--json"]) == 0
+    wish = json.loads((run.validation / "wish.json").read_text())
+    assert wish == {
+        "format": 2, "grids": ["strengths"], "file": "output/x.safetensors",
+        "prompts": ["{class}, red"], "strengths": [0.0, 1.0], "seeds": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--file", "y.safetensors"], "no such file"),
+        (["--strengths", "0,-1"], "0 or more"),
+        (["--strengths", "much"], "strengths"),
+        (["--seeds", "0"], "too small"),
+    ],
+)
+def test_validate_refuses_what_cannot_be_made(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    simulate(monkeypatch, [[["exit", 0]]])
+    cli.main([*TRAIN, "--wait"])
+    (only_run(home).output / "x.safetensors").write_bytes(b"x")
+    assert cli.main(["validate", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert not (only_run(home).validation / "wish.json").exists()
 
 
 def test_rm_asks_and_deletes(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,144 @@
+"""Which pictures the check after training is made of: prompts × strengths of one file, and prompts × the files of all epochs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from loratui.engine.errors import UsageError
+from loratui.presets.schema import Settings
+
+FORMAT = 2
+"""Of `validation/wish.json` and `validation/grid.json`."""
+
+Grid = Literal["strengths", "checkpoints"]
+GRIDS: tuple[Grid, ...] = get_args(Grid)
+
+MOST_PICTURES = 2000
+"""More than that is a slip of the fingers, and days of a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a person wants to see; None: as the recipe has it."""
+
+    grids: tuple[Grid, ...] = GRIDS
+    file: str | None = None
+    """LoRA file of the strengths, relative to the run; None: the final one, or else the newest."""
+    prompts: tuple[str, ...] | None = None
+    """With `{trigger}`, `{class}` and `{subject}`."""
+    strengths: tuple[float, ...] | None = None
+    seeds: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `wish.json`."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> Wish:
+        """The wish in a `wish.json`. Raises `UsageError` for what cannot be meant."""
+        try:
+            if table["format"] > FORMAT:
+                raise UsageError("validation/wish.json was written by a newer loratui.", "Update, or start the check anew.")
+            grids = tuple(grid for grid in GRIDS if grid in table["grids"])
+            prompts, strengths = table.get("prompts"), table.get("strengths")
+            return cls(
+                grids=grids,
+                file=table.get("file"),
+                prompts=None if prompts is None else tuple(str(prompt) for prompt in prompts),
+                strengths=None if strengths is None else tuple(float(strength) for strength in strengths),
+                seeds=None if table.get("seeds") is None else int(table["seeds"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError("validation/wish.json is damaged.", "Start the check anew.") from error
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture of the check."""
+
+    grid: Grid
+    prompt: str
+    """As the person reads it; without the LoRA, the model reads it with the class word for the trigger."""
+    template: str
+    seed: int
+    file: str
+    """LoRA file, relative to the run; empty for the base alone."""
+    strength: float
+
+
+def cells(settings: Settings, wish: Wish, *, files: Sequence[str], final: str, fill: Mapping[str, str]) -> list[Cell]:
+    """Every picture that `wish` asks for, in the order in which they are best made: the first answers come first.
+
+    `files` are the LoRA files of the epochs, oldest first; `final` is the one whose strengths are looked at; `fill` maps
+    `{trigger}` and the like to words. Raises `UsageError` for more than `MOST_PICTURES`.
+    """
+    validation, samples = settings.validation, settings.samples
+    templates = wish.prompts or validation.prompts
+    strengths = sorted(set(wish.strengths or validation.strengths))
+    seeds = range(samples.seed, samples.seed + (wish.seeds or validation.seeds))
+    chosen: list[Cell] = []
+    if "strengths" in wish.grids:
+        for seed in seeds:
+            for template in templates:
+                prompt = filled(template, fill)
+                for strength in strengths:
+                    chosen.append(Cell("strengths", prompt, template, seed, final if strength else "", strength))
+    if "checkpoints" in wish.grids:
+        for template in templates:
+            prompt = filled(template, fill)
+            for file in files:
+                chosen.append(Cell("checkpoints", prompt, template, samples.seed, file, validation.likely_strength))
+    if len(chosen) > MOST_PICTURES:
+        raise UsageError(f"That would be {len(chosen)} pictures.", "Choose fewer prompts, strengths or seeds.")
+    return chosen
+
+
+def filled(template: str, fill: Mapping[str, str]) -> str:
+    """A prompt with its placeholders filled in, without double spaces."""
+    for placeholder, words in fill.items():
+        template = template.replace(placeholder, words)
+    return " ".join(template.split())
+
+
+def words(settings: Settings) -> dict[str, str]:
+    """What the placeholders of prompts mean in a recipe."""
+    trigger, class_word = settings.dataset.trigger, settings.dataset.class_word
+    return {"{subject}": f"{trigger} {class_word}".strip(), "{trigger}": trigger, "{class}": class_word}
+
+
+def base_words(settings: Settings) -> dict[str, str]:
+    """The same for the base alone, which does not know the trigger: the class word stands for it."""
+    class_word = settings.dataset.class_word
+    return {"{subject}": class_word, "{trigger}": class_word, "{class}": class_word}
+
+
+def prompt_read(cell: Cell, settings: Settings) -> str:
+    """What the model reads for a cell: with the LoRA the prompt itself, without it the class word in place of the trigger."""
+    return cell.prompt if cell.strength else filled(cell.template, base_words(settings))
+
+
+def picture_name(cell: Cell, settings: Settings, file_sum: str) -> str:
+    """Name of a cell's picture: a hash of all that determines it, so that it is made once and never stale.
+
+    `file_sum` is the SHA-256 of the LoRA file, empty for the base alone.
+    """
+    samples = settings.samples
+    side = settings.dataset.resolution
+    made_of = (
+        *(settings.base.model, settings.base.clip_skip, settings.base.prediction),
+        *(prompt_read(cell, settings), cell.seed, file_sum, cell.strength),
+        *(samples.steps, samples.guidance, samples.width or side, samples.height or side),
+    )
+    return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24] + ".png"
+
+
+def lora_files(output: Path, name: str) -> tuple[list[str], str | None]:
+    """(files of the epochs, oldest first; the finished file or else the newest), relative to the run."""
+    epochs = sorted(path.name for path in output.glob(f"{name}-*.safetensors") if path.stem.rpartition("-")[2].isdigit())
+    final = f"{name}.safetensors" if (output / f"{name}.safetensors").is_file() else next(reversed(epochs), None)
+    return [f"output/{file}" for file in epochs], final and f"output/{final}"

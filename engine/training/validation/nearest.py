@@ -1,0 +1,52 @@
+"""The training picture that a made picture is most like, so that a person can see what was learnt by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.training.cache import LatentCache
+from loratui.engine.training.families.base import Family
+
+SIDE = 8
+"""A picture is compared by the layout of its colours and shapes on a grid of this many fields a side."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The most similar training picture."""
+
+    relative: str
+    """Its path in the data set."""
+    similarity: float
+    """Cosine of the two layouts, −1 to 1; 1 is the same picture at this coarseness."""
+
+
+class Gallery:
+    """The training pictures as their latents' coarse layout."""
+
+    def __init__(self, family: Family, latents: LatentCache, entries: Sequence[LedgerEntry]) -> None:
+        """`latents` must hold every entry that is trained on."""
+        self._family = family
+        self._entries = [entry for entry in entries if entry.repeats and not entry.regularisation]
+        # On the denoiser's own scale, where the VAE has taken noise and fine grain away already.
+        self._layouts = torch.stack([layout(latents.get(entry).mean) for entry in self._entries]) if self._entries else None
+
+    def nearest(self, pixels: Tensor) -> Nearest | None:
+        """The training picture nearest to (3, H, W) fp32 pixels in [−1, 1]; None without training pictures."""
+        if self._layouts is None:
+            return None
+        made = layout(self._family.encode_image(pixels).mean)
+        similarity, index = (self._layouts @ made).max(dim=0)
+        return Nearest(self._entries[int(index)].relative, float(similarity))
+
+
+def layout(latents: Tensor) -> Tensor:
+    """(C·SIDE·SIDE,) the coarse layout of (C, h, w) latents: averaged over fields, each channel about its mean, of length 1."""
+    fields = F.adaptive_avg_pool2d(latents[None].float(), SIDE)[0]
+    return F.normalize((fields - fields.mean(dim=(1, 2), keepdim=True)).flatten(), dim=0)
