@@ -24,7 +24,6 @@ from loratui.tui.commands.demo import demo_draft
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
-
 BY_NAME = ("home", *WIZARD, "training", "validation")
 """Screens that the app opens by their name alone; the others stand over one of these and have tests of their own."""
 

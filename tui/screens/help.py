@@ -63,13 +63,12 @@ def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
     field = next((node for node in widget.ancestors_with_self if isinstance(node, Field)), None) if widget else None
     if field is not None:
         rows = [
-            ("", f"{field.help}."),
             ("↑ ↓", "to the field above or below"),
             ("enter", "on to the next field or step"),
         ]
         if field.completes:
             rows.append(("→", "takes the completion that is shown in grey"))
-        return f"Here: {field.label}", rows
+        return f"Here: {field.label}{f', {field.help}' if field.help else ''}", rows
     if isinstance(widget, OptionList):
         return "Here: a list", [("↑ ↓", "move; home and end go to its ends"), ("enter", "takes the line, as a click does")]
     if isinstance(widget, VerticalScroll):

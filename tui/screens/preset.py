@@ -164,7 +164,7 @@ def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str,
 
     size = lora_size(settings.base.family, settings.adapter, precision=settings.output.precision)
     low, high = vram_range(settings, size, figures_for(settings))
-    needs = f"needs {low:.0f} to {high:.0f} GiB of GPU memory" if high >= 2 else "needs little memory"
+    needs = f"needs {low:.0f} GiB of GPU memory with every saving, {high:.0f} with none" if high >= 2 else "needs little memory"
     if machine is None:
         return "", needs, ""
     if machine.vram_gib is None:

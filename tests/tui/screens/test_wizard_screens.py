@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
+from loratui.engine.planning.estimate import Machine
+from loratui.presets import load_preset
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 from loratui.tui.draft import Draft
+from loratui.tui.screens.preset import memory_words
 from loratui.tui.widgets.field import Field
 
 
@@ -30,9 +33,9 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
     async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "No runs yet")
         await pilot.press("n")
-        await shows(pilot, "[1 preset]", "SD1.5: a portrait of a person", "Its values, and who says so")
+        await shows(pilot, "[1 preset]", "6 preflight", "sd15-portrait", "Its values, and who says so")
         await pilot.press("end", "enter")
-        await shows(pilot, "[2 base]", "embedded:sd15 is on this machine")
+        await shows(pilot, "[2 base]", "SD1.5 diffusers folder")
         await pilot.press("enter")
         await shows(pilot, "[3 data set]", "Type the path of the folder")
         await paste(pilot, str(pictures))
@@ -63,10 +66,27 @@ async def test_another_preset_keeps_the_subject(home: Path) -> None:
     assert draft.scan is not None
 
 
-async def test_presets_that_can_only_be_planned_say_so(home: Path) -> None:
-    async with LoratuiApp(home, "preset").run_test(notifications=True, size=(100, 30)) as pilot:
-        await pilot.press("home")
-        await shows(pilot, "(plan only)", "does not train it yet")
+@pytest.mark.parametrize(
+    ("preset", "vram_gib", "sign", "words"),
+    [
+        ("demo", None, "✔", "on the CPU, too"),
+        ("sd15-portrait", None, "!", "no GPU here"),
+        ("sd15-portrait", 80.0, "✔", "has 80"),
+        ("sd15-portrait", 1.0, "✖", "too little"),
+        ("flux-identity-18img", 40.0, "✔", "fits with savings"),
+    ],
+)
+def test_a_preset_says_whether_this_gpu_holds_it(preset: str, vram_gib: float | None, sign: str, words: str) -> None:
+    machine = Machine(gpu="Some card" if vram_gib else "", vram_gib=vram_gib)
+    shown = memory_words(load_preset(preset).settings, machine)
+    assert shown[0] == sign
+    assert words in shown[1]
+
+
+async def test_a_preset_says_what_it_needs(home: Path) -> None:
+    async with LoratuiApp(home, "preset").run_test(notifications=True, size=(120, 40)) as pilot:
+        await pilot.press("end")
+        await shows(pilot, "pictures", "10 to 20, best 18", "embedded:sd15", "✔ on this machine", "✔ needs little memory")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +160,7 @@ async def test_letters_are_keys_in_a_number_field(home: Path) -> None:
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "1 800 image-steps", "q leave", "? help")
         await pilot.press("question_mark")
-        await shows(pilot, "put the number of this field back")
+        await shows(pilot, "put the value of this field back")
         await pilot.press("escape")
         await pilot.press("q")
         await pilot.pause(0.1)
