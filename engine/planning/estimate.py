@@ -160,6 +160,12 @@ def vram_range(settings: Settings, lora: LoraSize, known: FamilyFigures) -> Rang
     )
 
 
+def keeps_activations(settings: Settings, usable_gib: float) -> bool:
+    """Whether training fits into so much GPU memory without computing activations twice."""
+    kept = dataclasses.replace(settings, memory=dataclasses.replace(settings.memory, gradient_checkpointing="off"))
+    return vram_range(kept, _lora(kept), figures_for(kept))[1] <= usable_gib
+
+
 def _here(
     settings: Settings,
     plan: Plan,

@@ -1,0 +1,109 @@
+"""What a GPU run trades between memory and time: activations kept or made again, and blocks compiled or not."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from loratui.engine.planning.estimate import keeps_activations
+from loratui.engine.training.families.base import Family
+from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
+from loratui.engine.training.reporting import Reporter
+from loratui.presets.schema import Memory, Settings
+
+COMPILE_S = 40.0
+"""What compiling the blocks takes, with the shapes that come later (27 s for FLUX's three graphs on an H200 machine)."""
+SAVED = 0.2
+"""Share of a step that compiled blocks save, at least (FLUX: 480 ms become 376)."""
+STEPS_TO_LOOK_AT = 8
+"""Steps whose median tells how long one takes; the first are longer."""
+
+
+def choose_activations(settings: Settings, family: Family, device: torch.device) -> bool:
+    """Whether activations are made again in the backward pass; `auto` does so where they would not fit into the free memory."""
+    match settings.memory.gradient_checkpointing:
+        case "on":
+            again = True
+        case "off":
+            again = False
+        case "auto":
+            again = device.type == "cuda" and not keeps_activations(settings, _usable_gib(device))
+    if again:
+        family.keep_fewer_activations()
+    return again
+
+
+def _usable_gib(device: torch.device) -> float:
+    """Memory that is free, or that this process holds already."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return (free + torch.cuda.memory_reserved(device)) / 2**30
+
+
+def let_autocast_cast(denoiser: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Leaves the casting of a LoRA's inputs to autocast, which casts once; PEFT would go to fp32 and autocast back again."""
+    if device.type == "cuda" and dtype != torch.float32:
+        for module in denoiser.modules():
+            if hasattr(module, "cast_input_dtype_enabled"):
+                module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # PEFT's switch, made for autocast
+
+
+class Compiling:
+    """Compiles the blocks of a denoiser that occur many times, once it is clear that the run is long enough to gain from it."""
+
+    def __init__(self, memory: Memory, device: torch.device, report: Reporter) -> None:
+        self._wanted = memory.compile
+        self._report = report
+        self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
+        self._seen = 0
+        self.done = memory.compile == "off" or device.type != "cuda"
+        """Whether all is decided."""
+
+    def is_due(self, steps_left: int) -> bool:
+        """Whether the blocks should be compiled before the next step."""
+        if self.done:
+            return False
+        if self._wanted == "on":
+            return True
+        if self._seen < STEPS_TO_LOOK_AT:
+            return False
+        self.done = steps_left * statistics.median(self._step_s) * SAVED <= COMPILE_S
+        return not self.done
+
+    def note(self, step_s: float) -> None:
+        """A step took so long."""
+        self._seen += 1
+        if self._seen > 3:  # the first ones choose kernels and fill the allocator
+            self._step_s.append(step_s)
+
+    def compile(self, denoiser: Any, trial: Callable[[], None]) -> None:
+        """Compiles, and tries it with `trial`, a forward and a backward pass that change nothing. If that fails the blocks
+        stay as they were, and a warning says so."""
+        self.done = True
+        self._report.phase("loading", "Compiling the base for this GPU")
+        try:
+            denoiser.compile_repeated_blocks()
+            trial()
+        except Exception as error:
+            undo(denoiser)
+            if is_gpu_lost(error):
+                raise
+            if is_out_of_memory(error):
+                torch.cuda.empty_cache()
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self._report.warn(
+                "compile_failed", f"The base could not be compiled: {reason}", "Training goes on without, somewhat slower."
+            )
+        # A shape that comes later and cannot be compiled is computed without, and ends nothing.
+        torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
+        self._report.phase("training", "")
+
+
+def undo(denoiser: nn.Module) -> None:
+    """Has every block computed as before it was compiled."""
+    for module in denoiser.modules():
+        module._compiled_call_impl = None  # type: ignore[assignment]  # what nn.Module.compile sets
