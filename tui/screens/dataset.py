@@ -229,7 +229,7 @@ class DatasetScreen(DatasetChoices):
             Content(""),
             plain("To bring photos here, type this on your own computer, beside its folder photos:", "bold"),
             Content.assemble("  ", plain(self._upload.line, "bold $accent")),
-            plain(f"{self._upload.note} f1 helps; y copies the line (tab leaves the field first).".strip(), "$muted"),
+            plain(f"{self._upload.note} Tab, then y, copies the line.".strip(), "$muted"),
         ]
         recent = recent_folders(self.loratui.home)
         if recent:
@@ -238,6 +238,7 @@ class DatasetScreen(DatasetChoices):
         options = self.query_one("#recent", OptionList)
         options.clear_options()
         options.add_options([plain(name) for name in recent])
+        options.highlighted = 0 if recent else None
         options.display = bool(recent)
         self.add_class("-unread")
         self.refresh_bindings()
@@ -340,12 +341,12 @@ class DatasetScreen(DatasetChoices):
         """Which keys do something here and now."""
         prepared, focused = self.prepared, self.focused
         read = prepared is not None and not self.has_class("-unread")
-        in_form = not isinstance(focused, (TopicList, PictureGrid))
+        in_form = focused is None or any(isinstance(node, Field) for node in focused.ancestors)
         topic = self.query_one(TopicList).topic if self.is_mounted and isinstance(focused, TopicList) else None
         in_grid = isinstance(focused, PictureGrid) and focused.item is not None
         match action:
             case "next":
-                return in_form and not (focused is not None and focused.id == "recent")
+                return in_form
             case "copy":
                 return not read and self._upload is not None
             case "open_picture" | "leave_out":
@@ -358,7 +359,7 @@ class DatasetScreen(DatasetChoices):
                 return read and self.measuring is None and not self.all_measured
             case "stop_deep":
                 return read and self.measuring is not None
-            case "captions" | "switch_pane":
+            case "captions":
                 return read
             case "go_on":
                 return read and not in_form
@@ -413,7 +414,9 @@ class DatasetScreen(DatasetChoices):
     def action_switch_pane(self) -> None:
         """Form, findings, pictures, and round again."""
         topics, grid = self.query_one(TopicList), self.query_one(PictureGrid)
-        if isinstance(self.focused, TopicList):
+        if self.has_class("-unread"):
+            self._switch_unread()
+        elif isinstance(self.focused, TopicList):
             self.add_class("-pictures")
             self.call_after_refresh(grid.focus)
         elif isinstance(self.focused, PictureGrid):
@@ -422,6 +425,14 @@ class DatasetScreen(DatasetChoices):
         else:
             self.remove_class("-pictures")
             topics.focus()
+
+    def _switch_unread(self) -> None:
+        """Between the form and what is said below it."""
+        recent, words = self.query_one("#recent", OptionList), self.query_one("#dataset-unread")
+        if self.focused in (recent, words):
+            next(iter(self.query(Field))).enter()
+        else:
+            (recent if recent.option_count else words).focus()
 
     def action_show_files(self) -> None:
         """Only the pictures of this finding, in the grid."""
