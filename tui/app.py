@@ -23,13 +23,15 @@ from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.tui import hangup, settings, themes, watch
 from loratui.tui.bindings import Key, keys_of
+from loratui.tui.downloading import Download
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
-from loratui.tui.messages import DraftOpened, RunsListed
+from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
+    from loratui.engine.machine.hub import Offer
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.drafts import SavedDraft
@@ -82,6 +84,8 @@ class LoratuiApp(App[Farewell]):
         """All runs as they were last looked at."""
         self.errors: deque[str] = deque(maxlen=_ERRORS_KEPT)
         """What went wrong in this app, for bug reports."""
+        self.downloading: Download | None = None
+        """The base that is being fetched."""
         self.crash = ""
         """What to tell of a fault of the app itself; empty while there was none."""
         self._planned = draft or Draft()
@@ -167,6 +171,32 @@ class LoratuiApp(App[Farewell]):
             return
         self._planned, self._draft_id = message.draft, message.id
         self.open(message.step)
+
+    def download(self, offer: Offer) -> None:
+        """Fetches a base in the background; the person has said yes."""
+        self.downloading = Download(self, offer)
+        self.downloading.start()
+
+    def on_download_went(self, message: DownloadWent) -> None:
+        """The screen of the bases shows how far it is."""
+        for screen in self.screen_stack:
+            if isinstance(screen, LoratuiScreen):
+                screen.download_went(message.repo, message.words)
+
+    def on_download_ended(self, message: DownloadEnded) -> None:
+        """Told wherever the person is by now."""
+        self.downloading = None
+        if message.problem:
+            self.tell(f"{message.repo} was not fetched: {message.problem}", "error")
+        elif message.cancelled:
+            self.tell(f"The download of {message.repo} is cancelled; what has arrived is kept for the next time.")
+        else:
+            self.tell(f"✔ {message.repo} is here.")
+        if not message.cancelled:
+            self.ring()
+        for screen in self.screen_stack:
+            if isinstance(screen, LoratuiScreen):
+                screen.download_went(message.repo, "")
 
     def forget_draft(self) -> None:
         """The planned run was started."""
@@ -306,8 +336,10 @@ class LoratuiApp(App[Farewell]):
         self.action_leave()
 
     def close(self) -> None:
-        """Has the last state of the draft on disk before the process ends."""
+        """Has the last state of the draft on disk, and no download going on, before the process ends."""
         self._saver.flush()
+        if self.downloading is not None:
+            self.downloading.finish()
 
     def _save_draft(self) -> None:
         if self._planned.recipe is None:

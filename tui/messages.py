@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.machine.hub import Offer
     from loratui.engine.planning.bases import FoundBase
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.measured import Measurement
@@ -101,6 +102,45 @@ class BaseLookedAt(Message):
     found: BaseFiles | None
     problem: str = ""
     remedy: str = ""
+
+
+@dataclass
+class OfferMade(Message):
+    """The hub was asked what a download would fetch, or it refused."""
+
+    model: str
+    offer: Offer | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class DownloadWent(Message):
+    """A download went on."""
+
+    repo: str
+    words: str
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, DownloadWent)
+
+
+@dataclass
+class DownloadEnded(Message):
+    """A download is done, was cancelled, or failed."""
+
+    repo: str
+    problem: str = ""
+    cancelled: bool = False
+
+
+@dataclass
+class SignedIn(Message):
+    """The hub has confirmed a token, or refused it."""
+
+    name: str
+    problem: str = ""
 
 
 @dataclass

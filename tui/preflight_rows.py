@@ -59,9 +59,7 @@ def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
     """The screen of the wizard on which a finding can be mended; empty for what lies outside the app."""
     if finding_id.startswith("base_"):
         return "base"
-    if finding_id == "family_unsupported":
-        return "preset"
-    if finding_id in plan_codes or finding_id in ("kind_unsupported", "setting_unused"):
+    if finding_id in plan_codes or finding_id in ("adapter_settings", "dora_files", "setting_misfit", "guidance_high"):
         return "plan"
     return "" if finding_id in ("disk_full", "output_not_writable") else "dataset"
 

@@ -86,6 +86,9 @@ class LoratuiScreen(Screen[T]):
     def runs_listed(self, message: RunsListed) -> None:
         """All runs were looked at; screens that show them take them from here."""
 
+    def download_went(self, repo: str, words: str) -> None:
+        """A download went on, or ended where `words` is empty; screens that show it take it from here."""
+
     def line(self, id: str) -> Line:
         """The line of text with that id."""
         return self.query_one(f"#{id}", Line)

@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
-from loratui.tui.messages import BaseLookedAt, BasesFound
+from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.field import Field, FolderSuggester
 from loratui.tui.widgets.line import Line, plain
@@ -41,6 +41,7 @@ class BaseModelScreen(StepScreen):
         super().__init__()
         self._waiting: Timer | None = None
         self._choices: tuple[FoundBase, ...] = ()
+        self._fetchable = False
 
     def body(self) -> ComposeResult:
         """Field, what is known of it, list."""
@@ -49,6 +50,7 @@ class BaseModelScreen(StepScreen):
             yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester())
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
+        yield Line(id="base-download")
         yield Line(plain("Looking for base models on this machine …", "$muted"), id="base-title")
         yield OptionList(id="base-found", markup=False)
 
@@ -57,6 +59,9 @@ class BaseModelScreen(StepScreen):
         self.query_one(Field).enter()
         self._say()
         self._search()
+        now = self.loratui.downloading
+        if now is not None:
+            self.download_went(now.repo, now.words)
 
     @work(thread=True, exclusive=True, group="bases", description="look for base models")
     def _search(self) -> None:
@@ -131,16 +136,91 @@ class BaseModelScreen(StepScreen):
         """Says what the base is, or why it cannot be used."""
         if message.model != self.loratui.draft.value("base.model"):
             return
+        self._fetchable = message.found is None and looks_like_hub_id(message.model)
+        self.refresh_bindings()
         if message.found is None:
             lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {message.remedy}")]
+            if self._fetchable:
+                lines.append(plain("  f6 asks the hub for it.", "$accent"))
         else:
             lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
         self.line("base-text").say(Content("\n").join(lines))
+
+    def available(self, action: str) -> bool:
+        """A download needs the name of a model on the hub that is not here, or one that can be cancelled."""
+        if action == "download":
+            return self.loratui.downloading is not None or self._fetchable
+        return True
+
+    def download_went(self, repo: str, words: str) -> None:
+        """Shows how far it is; at its end looks at the base again."""
+        if words:
+            self.line("base-download").say(plain(f"Fetching {repo}: {words}. f6 cancels.", "$accent"))
+        else:
+            self.line("base-download").say("")
+            self._say()
+            self._search()
+        self.refresh_bindings()
+
+    def action_download(self) -> None:
+        """Asks the hub what there is to fetch, or cancels what is being fetched."""
+        if self.loratui.downloading is not None:
+            self.loratui.downloading.cancel()
+            self.line("base-download").say(plain("Cancelling …", "$muted"))
+            return
+        self.line("base-download").say(plain("Asking the hub …", "$muted"))
+        self._ask_hub(self.query_one(Field).text.strip())
+
+    @work(thread=True, exclusive=True, group="hub", description="ask the hub what to fetch")
+    def _ask_hub(self, model: str) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.machine import hub
+
+        try:
+            message = OfferMade(model, hub.look_up(model))
+        except LoratuiError as error:
+            message = OfferMade(model, None, error.message, error.remedy)
+        except OSError as error:
+            message = OfferMade(model, None, str(error))
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
+
+    @work(exclusive=True, group="confirm")
+    async def on_offer_made(self, message: OfferMade) -> None:
+        """Says what would be fetched and asks; nothing is fetched without a yes."""
+        from loratui.tui.commands.download import offer_text
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        if message.offer is None:
+            words = f"✖ {message.problem} {message.remedy} f7 takes a token."
+            self.line("base-download").say(plain(words, "$error"))
+            return
+        self.line("base-download").say("")
+        details = "; ".join(line.strip() for line in offer_text(message.offer))
+        question = f"Fetch {message.offer.repo}, {text.size(message.offer.fetch_bytes)}?"
+        if await self.app.push_screen_wait(ConfirmScreen(question, details, "fetch it")):
+            self.loratui.download(message.offer)
+            self.refresh_bindings()
+
+    @work(exclusive=True, group="token")
+    async def action_token(self) -> None:
+        """Signs in to the hub."""
+        from loratui.tui.screens.token import TokenScreen
+
+        if await self.app.push_screen_wait(TokenScreen()) and self.available("download"):
+            self.action_download()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The chosen base."""
         model = self.query_one(Field).text.strip()
         return [("base model", model)] if model else ()
+
+
+def looks_like_hub_id(model: str) -> bool:
+    """Whether a text may be `owner/name` on the hub rather than a path."""
+    from loratui.engine.machine.hub_cache import parse_id
+
+    return parse_id(model) is not None and not model.startswith(("/", ".", "~"))
 
 
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:

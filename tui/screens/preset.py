@@ -13,7 +13,6 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.engine.planning.bases import base_path
-from loratui.engine.planning.preflight import TRAINABLE
 from loratui.presets import Found, Preset, find_presets, schema
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import shown_value
@@ -70,8 +69,7 @@ class PresetScreen(StepScreen):
         recipe = self.loratui.draft.recipe
         before = recipe.preset if recipe else ""
         options = self.query_one(OptionList)
-        first = next((n for n, p in enumerate(self._found.presets) if _trainable(p)), 0)
-        options.highlighted = names.index(before) if before in names else first
+        options.highlighted = names.index(before) if before in names else 0
         options.focus()
         self.look_at_the_machine()
 
@@ -109,13 +107,9 @@ class PresetScreen(StepScreen):
 
 
 def _option(preset: Preset) -> Content:
-    marks = ("" if preset.shipped else "  (yours)") + ("" if _trainable(preset) else "  (plan only)")
+    marks = "" if preset.shipped else "  (yours)"
     name = plain(f"  {preset.name}{marks}", "$muted")
     return Content.assemble(plain(preset.title, "bold" if preset.front else ""), "\n", name)
-
-
-def _trainable(preset: Preset) -> bool:
-    return not TRAINABLE[preset.settings.base.family]
 
 
 def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
@@ -124,8 +118,6 @@ def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
     best = f", best {settings.dataset.images_ideal}" if settings.dataset.images_ideal else ""
     yield plain(preset.title, "bold $accent")
     yield plain(preset.summary)
-    if not _trainable(preset):
-        yield plain(f"! {TRAINABLE[settings.base.family]}", "$warning")
     yield Content("")
     yield _pair("pictures", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
     yield _pair("base", f"{_FAMILIES[settings.base.family]}: {settings.base.model or 'your own, given in the next step'}")

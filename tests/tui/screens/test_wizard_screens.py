@@ -44,7 +44,7 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await type_text(pilot, "zorblax")
         await pilot.press("down")
         await type_text(pilot, "man")
-        await pilot.press("enter", "enter")
+        await pilot.press("enter")
         text = await shows(pilot, "[4 plan]", "= 180 image-steps an epoch", "optimizer steps")
         assert "× 10 epochs = 1 800 image-steps" in text
         assert "÷ batch 2 = 900 optimizer steps" in text
