@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -23,7 +22,7 @@ def identity_of(job: Job) -> dict[str, Any]:
     table = to_table(job.settings)
     return {
         **{section: table[section] for section in SECTIONS},
-        "pictures": hashlib.sha256(job.run.dataset.read_bytes()).hexdigest(),
+        "pictures": job.ledger.identity,
         "optimizer_used": resolve_name(job.settings.optimizer.name, job.device),
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),

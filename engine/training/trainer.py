@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
-from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
+from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
 from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
+from loratui.engine.runs.seen import record_seen
+from loratui.engine.training import speed
 from loratui.engine.training.averaging import Averaging
-from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache, Texts
+from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
@@ -71,6 +73,7 @@ class Trainer:
         self.at: Position = START
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
+        self.compiling = speed.Compiling(self.settings.memory, job.device, report)
 
     # ---- from start to end
 
@@ -119,6 +122,8 @@ class Trainer:
         for window in self.course.windows(self.at):
             if self._serve_requests():
                 return
+            if self.compiling.is_due(self.total.step - self.at.step):
+                self.compiling.compile(self.family.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window)
             if window.ends_epoch:
                 self._end_epoch(window)
@@ -144,7 +149,7 @@ class Trainer:
         self.family = load_base(job)
         self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
         trains_text = settings.training.train_text_encoder
-        self.texts: Texts = LiveTexts(self.family) if trains_text else TextCache(job.run.cache, self.family)
+        self.texts = text_states(job.run.cache, self.family, trained=trains_text)
         texts = captions_to_encode(job) + prompts_to_encode(self.steering.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
@@ -156,16 +161,15 @@ class Trainer:
                 f"{len(cut)} captions or prompts are longer than the text encoder reads; up to {longest} tokens are cut.",
                 "Put what matters first, or shorten them.",
             )
-        if not trains_text:
-            self.family.free_text_encoders()
+        self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
         report.phase("caching", "Encoding pictures")
         flips = (False, True) if settings.dataset.flip else (False,)
         self.latents.fill(self.entries, flips, self._caching("pictures"))
         self.family.free_image_encoder()
         report.phase("loading", f"Loading {settings.base.model}")
-        if settings.memory.gradient_checkpointing == "on":
-            self.family.keep_fewer_activations()
+        speed.choose_activations(settings, self.family, job.device)
         self.adapter = add_adapter(job, self.family)
+        speed.let_autocast_cast(self.family.denoiser, job.device, job.dtype)
         if anew and settings.adapter.start_from:
             began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
@@ -256,6 +260,7 @@ class Trainer:
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
         self.image_step_s.append(step_s / window.images)
+        self.compiling.note(step_s)
         memory = {"memory_gib": torch.cuda.max_memory_allocated() / 2**30} if self.job.device.type == "cuda" else {}
         self.report.step(
             always=window.ends_epoch or at.step == 0,
@@ -275,6 +280,14 @@ class Trainer:
                 "step_s": step_s,
             },
         )
+
+    def _try(self, window: Window) -> None:
+        """Computes the gradients of a window's first batch and forgets them."""
+        self.adapter.train()
+        try:
+            self.objective.losses(window.batches[0], window.before.micro_step).sum().backward()  # type: ignore[no-untyped-call]
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
 
     def _not_finite(self, window: Window, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
@@ -348,10 +361,19 @@ class Trainer:
     def _checkpoint(self, reason: str) -> None:
         self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss, seconds=self._seconds())
         self.checkpointed_at = time.monotonic()
+        self._record_seen()
+
+    def _record_seen(self) -> None:
+        """Writes down how often each picture was shown; that it cannot be written ends no run."""
+        try:
+            record_seen(self.job.run, self.settings, self.at.image_step)
+        except LoratuiError as error:
+            self.report.warn("ledger_not_written", error.message, error.remedy)
 
     # ---- the end
 
     def _finish(self) -> None:
+        self._record_seen()  # a kill may have come between the last checkpoint and this
         self.report.phase("finishing", "Writing the LoRA file")
         self.products.lora(self.at, final=True)
         self.requests.acknowledge_ending("The run is done.")
