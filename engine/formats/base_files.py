@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -127,11 +128,17 @@ def _about(path: Path) -> Iterator[None]:
 
 def _index_of(path: Path) -> Path | None:
     """The index beside a file that is one of several shards of one model."""
-    for index in sorted(path.parent.glob("*.safetensors.index*.json")):
+    for index in _indexes(path.parent, path.parent.stat().st_mtime_ns):
         shards = diffusers_folder.read_json(index).get("weight_map")
         if isinstance(shards, dict) and path.name in shards.values():
             return index
     return None
+
+
+@functools.lru_cache(maxsize=64)
+def _indexes(folder: Path, changed_ns: int) -> tuple[Path, ...]:  # noqa: ARG001 - part of the cache's key
+    """The indexes in a folder, listed once for all of its files."""
+    return tuple(sorted(folder.glob("*.safetensors.index*.json")))
 
 
 def _judge(tables: Tables) -> tuple[FoundPart, tuple[FoundPart, ...]]:

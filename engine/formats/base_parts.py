@@ -130,7 +130,7 @@ class BaseFiles:
     @property
     def bytes(self) -> int:
         """Of all weights on disk."""
-        return sum({part.path: part.bytes for part in self.parts.values()}.values())
+        return sum(part.bytes for part in self.parts.values())
 
     def require_complete(self) -> BaseFiles:
         """Itself. Raises `BaseRefused` that names what is missing and where to get it."""

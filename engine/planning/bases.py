@@ -108,16 +108,17 @@ def part_settings(found: BaseFiles) -> Mapping[str, str]:
 
 
 def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = None) -> tuple[list[FoundBase], bool]:
-    """Every base on this machine: embedded, in the hub's cache, and below `roots` (the usual places), and whether the
-    walk was cut short. Reads headers only; `memory_file` keeps what was read for the next time.
+    """The bases below `roots`, or every base on this machine: embedded, in the hub's cache, and in the usual places.
+
+    Also whether the walk was cut short. Reads headers only; `memory_file` keeps what was read for the next time.
     """
     memory = Memory.load(memory_file or default_memory())
-    hub = {repo: walk([folder], memory=memory) for repo, folder in hub_cache.snapshots()}
+    hub = {} if roots is not None else {repo: walk([folder], memory=memory) for repo, folder in hub_cache.snapshots()}
     here = walk(usual_roots() if roots is None else roots, depth=DEPTH, memory=memory)
     everything = Walk(
         [s for w in (*hub.values(), here) for s in w.seen], [t for w in (*hub.values(), here) for t in w.tokenizers]
     )
-    bases = list(_embedded(memory))
+    bases = list(_embedded(memory)) if roots is None else []
     for repo, inside in hub.items():
         bases += _of_repository(repo, inside, everything)
     known = {base.path for base in bases}
@@ -125,7 +126,7 @@ def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = 
         _found(seen, seen.path, "folder", everything) for seen in here.seen if Path(seen.path) not in known and _listed(seen)
     ]
     memory.save(memory_file or default_memory())
-    unique = {(base.path, base.model): base for base in bases}
+    unique = {base.path: base for base in bases}
     return sorted(unique.values(), key=_usable_first), here.cut
 
 
@@ -190,7 +191,7 @@ def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | 
     width = text_widths(found.config).get(part, 0)
     ranks = {"fp32": 0, "bf16": 1, "fp16": 1, "fp8_e4m3": 2, "fp8_e5m2": 3}
     fitting = []
-    for one in seen:
+    for one in _lenders(seen, found.family):
         for held in one.held:
             if fits_role(held.role, held.width, found.family, part, width) and held.can_encode and held.dtype in ranks:
                 fitting.append((held.fp8 == "scaled", ranks[held.dtype], bool(one.family), one.path))
@@ -200,6 +201,14 @@ def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | 
         except BaseRefused:
             continue
     return None
+
+
+def _lenders(seen: Iterable[Seen], family: str) -> Iterator[Seen]:
+    """Files that parts may be taken from: those of parts alone, and checkpoints of the same family.
+
+    The CLIP inside an SD1.5 or SDXL checkpoint was trained along with it and is another one.
+    """
+    return (one for one in seen if one.family == family or not any(held.role in ("unet", "flux") for held in one.held))
 
 
 def _tokenizer(inside: Walk) -> PartFile | None:
@@ -261,7 +270,7 @@ def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
         else:
             there = (seen.family == "flux" or part != "vae") and any(
                 fits_role(held.role, held.width, seen.family, part, widths.get(part, 0)) and held.can_encode
-                for other in everything.seen
+                for other in _lenders(everything.seen, seen.family)
                 for held in other.held
             )
         if not there:

@@ -1,0 +1,198 @@
+"""Bases found on a machine: by what they hold, wherever the usual programs keep them, with FLUX's parts around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import made_models as made
+import pytest
+
+from loratui.engine.formats.base_parts import BaseRefused
+from loratui.engine.planning import base_search
+from loratui.engine.planning.base_checks import check_base
+from loratui.engine.planning.base_search import Memory
+from loratui.engine.planning.bases import base_path, discover, find_base, part_settings
+from loratui.presets.schema import Base
+
+
+def flux(path: Path) -> Base:
+    return Base(family="flux", model=str(made.write(path, made.flux(), "BF16")))
+
+
+def findings(base: Base) -> dict[str, str]:
+    return {f.id: f"{f.severity}: {f.message} {f.remedy}" for f in check_base(base, ())}
+
+
+def test_flux_is_put_together_from_comfyuis_folders(tmp_path: Path) -> None:
+    models = tmp_path / "ComfyUI" / "models"
+    base = flux(models / "diffusion_models" / "FLUX1" / "a.safetensors")
+    made.write(models / "text_encoders" / "b.safetensors", made.t5(layers=2), "F8_E4M3")
+    made.write(models / "clip" / "c.safetensors", made.t5(layers=2))
+    made.write(models / "clip" / "d.safetensors", made.clip())
+    made.write(models / "vae" / "e.safetensors", made.ldm_vae(16))
+    made.write(models / "vae" / "sdxl.safetensors", made.ldm_vae(4))
+    made.t5_tokenizer(tmp_path / "ComfyUI" / "comfy" / "text_encoders" / "t5_tokenizer")
+    found = find_base(base, ())
+    assert found.complete
+    where = {name: part.path.name for name, part in found.parts.items() if part.files}
+    assert where == {
+        "transformer": "a.safetensors",
+        "text_encoder": "d.safetensors",
+        "text_encoder_2": "c.safetensors",  # fp16 before fp8
+        "vae": "e.safetensors",
+    }
+    assert found.parts["tokenizer_2"].path.name == "t5_tokenizer"
+    assert part_settings(found)["base.vae"].endswith("e.safetensors")
+    told = findings(base)
+    assert set(told) == {"base_parts_found"}
+    assert "c.safetensors" in told["base_parts_found"]
+
+
+@pytest.mark.parametrize(
+    ("model", "encoder", "vae"),
+    [
+        ("webui/models/Stable-diffusion/x", "webui/models/text_encoder/y", "webui/models/VAE/z"),  # Forge
+        ("models/flux/main/x", "models/any/t5_encoder/y", "models/flux/vae/z"),  # InvokeAI
+        ("all/x", "all/y", "all/z"),
+        ("kohya/unet/x", "kohya/clip/y", "kohya/vae/z"),
+    ],
+)
+def test_other_programs_folders(tmp_path: Path, model: str, encoder: str, vae: str) -> None:
+    base = flux(tmp_path / f"{model}.safetensors")
+    made.write(tmp_path / f"{encoder}.safetensors", made.t5(layers=1))
+    made.write(tmp_path / f"{vae}.safetensors", made.ldm_vae(16))
+    found = find_base(base, [tmp_path] if "any" in encoder else ())
+    assert [m.part for m in found.missing] == ["text_encoder", "tokenizer_2"]
+
+
+def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path) -> None:
+    base = flux(tmp_path / "models" / "unet" / "a.safetensors")
+    listed = [f for f in check_base(base, ()) if f.id == "base_part_missing"]
+    assert len(listed) == 4
+    t5 = next(f for f in listed if "T5-XXL" in f.message)
+    assert "9.8 GB, Apache-2.0" in t5.message
+    assert "loratui download comfyanonymous/flux_text_encoders t5xxl_fp16.safetensors" in t5.remedy
+    assert "t5xxl_fp8_e4m3fn.safetensors" in t5.remedy
+    assert "--set base.text_encoder_2=FILE" in t5.remedy
+
+
+def test_a_clip_that_was_trained_along_with_another_model_is_not_taken(tmp_path: Path) -> None:
+    base = flux(tmp_path / "checkpoints" / "a.safetensors")
+    made.write(tmp_path / "checkpoints" / "pony.safetensors", made.sdxl())
+    made.write(tmp_path / "checkpoints" / "whole.safetensors", made.flux_all_in_one(), "F8_E4M3")
+    assert find_base(base, ()).parts["text_encoder"].path.name == "whole.safetensors"
+    (tmp_path / "checkpoints" / "whole.safetensors").unlink()
+    assert "text_encoder" not in find_base(base, ()).parts
+
+
+def test_parts_that_a_recipe_names_win_and_must_be_what_they_should(tmp_path: Path) -> None:
+    vae = made.write(tmp_path / "v.safetensors", made.prefixed("vae.", made.ldm_vae()))
+    model = made.write(tmp_path / "m.safetensors", made.sd15())
+    found = find_base(Base(model=str(model), vae=str(vae)), ())
+    assert (found.parts["vae"].path, found.parts["vae"].prefix) == (vae, "vae.")
+    clip = made.write(tmp_path / "c.safetensors", made.clip())
+    with pytest.raises(BaseRefused, match=r"this is not the SD1\.5 VAE"):
+        find_base(Base(model=str(model), vae=str(clip)), ())
+    with pytest.raises(BaseRefused, match=r"Check base\.vae"):
+        find_base(Base(model=str(model), vae="/nowhere"), ())
+    with pytest.raises(BaseRefused, match="has no such part"):
+        find_base(Base(model=str(model), text_encoder_2=str(vae)), ())
+
+
+def test_a_vae_of_sd15_is_never_guessed(tmp_path: Path) -> None:
+    shapes = {key: shape for key, shape in made.sd15().items() if not key.startswith("first_stage")}
+    made.write(tmp_path / "vae.safetensors", made.ldm_vae())
+    found = find_base(Base(model=str(made.write(tmp_path / "m.safetensors", shapes))), ())
+    assert [m.setting for m in found.missing] == ["base.vae"]
+
+
+def test_findings_on_family_and_prediction(tmp_path: Path) -> None:
+    pony = str(made.write(tmp_path / "pony.safetensors", made.sdxl()))
+    assert findings(Base(model=pony, family="sdxl")) == {}
+    assert "a preset for SDXL such as sdxl-person" in findings(Base(model=pony))["base_family"]
+    assert findings(Base(model=pony, family="sdxl", zero_terminal_snr="on"))["base_prediction"].startswith("error")
+    v_model = str(made.write(tmp_path / "v.safetensors", {**made.sdxl(), "v_pred": (0,), "ztsnr": (0,)}))
+    assert findings(Base(model=v_model, family="sdxl")) == {}
+    assert "zero terminal SNR" in findings(Base(model=v_model, family="sdxl", prediction="epsilon"))["base_prediction"]
+    only_v = str(made.write(tmp_path / "w.safetensors", {**made.sdxl(), "v_pred": (0,)}))
+    assert findings(Base(model=only_v, family="sdxl", prediction="epsilon"))["base_prediction"].startswith("warning")
+    whole = str(made.write(tmp_path / "f.safetensors", made.flux_all_in_one()))
+    made.t5_tokenizer(tmp_path)
+    assert findings(Base(model=whole, family="flux")) == {}
+    assert "no such choice" in findings(Base(model=whole, family="flux", prediction="v"))["base_prediction"]
+
+
+def test_a_hub_name_that_is_not_here_says_how_to_fetch_it() -> None:
+    assert "loratui download owner/name" in findings(Base(model="owner/name"))["base_not_found"]
+    assert "loratui download" not in findings(Base(model="./owner/name"))["base_not_found"]
+    assert "base_missing" in findings(Base(model=""))
+
+
+def downloaded(cache: Path, repo: str) -> Path:
+    folder = cache / f"models--{repo.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    return folder / "snapshots" / "abc"
+
+
+def test_downloads_of_the_hubs_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    made.write(downloaded(tmp_path, "o/flux") / "flux.safetensors", made.flux())
+    many = downloaded(tmp_path, "o/many")
+    made.write(many / "a.safetensors", made.sd15())
+    made.write(many / "b.safetensors", made.sd15())
+    encoders = downloaded(tmp_path, "comfyanonymous/flux_text_encoders")
+    made.write(encoders / "clip_l.safetensors", made.clip())
+    found = {base.model: base for base in discover(memory_file=tmp_path / "memory.json")[0] if base.where == "hub"}
+    assert set(found) == {"o/flux", "o/many/a.safetensors", "o/many/b.safetensors"}
+    assert found["o/flux"].missing == ("vae", "text_encoder_2", "tokenizer_2")
+    assert base_path("o/many/b.safetensors") == many / "b.safetensors"
+    assert find_base(Base(model="o/many/b.safetensors"), ()).family == "sd15"
+    assert find_base(Base(model="o/flux", family="flux"), ()).parts["text_encoder"].path == encoders / "clip_l.safetensors"
+    assert base_path("o/none") is None
+
+
+def test_a_walk_remembers_and_notices_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made.write(tmp_path / "m" / "a.safetensors", made.sd15())
+    memory = tmp_path / "memory" / "bases.json"
+    assert discover([tmp_path], memory_file=memory)[0][0].family == "sd15"
+    monkeypatch.setattr(base_search, "look_at", lambda _: pytest.fail("it was read again"))
+    assert discover([tmp_path], memory_file=memory)[0][0].family == "sd15"
+    monkeypatch.undo()
+    made.write(path, made.sdxl())
+    assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
+    for damage in ("{", "[]", '{"format": 1, "seen": 3}', json.dumps({"format": 1, "seen": {str(path): {"stamp": 1}}})):
+        memory.write_text(damage)
+        assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
+    assert oct(memory.stat().st_mode & 0o077) == "0o0"
+
+
+def test_a_walk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write(tmp_path / "a" / "b" / "m.safetensors", made.sd15())
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    made.write(tmp_path / "site-packages" / "m.safetensors", made.sd15())
+    made.write(tmp_path / ".hidden" / "m.safetensors", made.sd15())
+    found, cut = discover([tmp_path, tmp_path / "a"], memory_file=tmp_path / "x.json")
+    assert (len(found), cut) == (1, False)
+    monkeypatch.setattr(base_search, "MOST_ENTRIES", 2)
+    assert discover([tmp_path], memory_file=tmp_path / "y.json") == ([], True)
+
+
+def test_a_thousand_files_are_looked_through_in_time(tmp_path: Path) -> None:
+    lora = {f"lora_unet_{n}.lora_down.weight": (4, 320) for n in range(200)}
+    first = made.write(tmp_path / "loras" / "0.safetensors", lora)
+    for n in range(1, 1000):
+        os.link(first, tmp_path / "loras" / f"{n}.safetensors")
+    made.write(tmp_path / "m.safetensors", made.sdxl())
+    started = time.process_time()
+    assert len(discover([tmp_path], memory_file=tmp_path / "x.json")[0]) == 1
+    first_s = time.process_time() - started
+    assert len(Memory.load(tmp_path / "x.json")._table) == 1001
+    started = time.process_time()
+    assert len(discover([tmp_path], memory_file=tmp_path / "x.json")[0]) == 1
+    assert time.process_time() - started < max(1.0, first_s)
+    assert first_s < 20

@@ -1,0 +1,128 @@
+"""`loratui bases`: the base models on this machine, and why some of them cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.planning.bases import FoundBase
+
+PARTS = {
+    "text_encoder": "CLIP-L text encoder",
+    "text_encoder_2": "second text encoder",
+    "tokenizer_2": "T5 tokenizer",
+    "vae": "VAE",
+}
+"""Parts that can be missing, in words."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """PLACE …, `--json`."""
+    del name
+    help_text = "a model's file or folder, or folders to look through (default: where models usually are)"
+    parser.add_argument("places", metavar="PLACE", nargs="*", help=help_text)
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the list, or what one model is.
+
+    JSON: `bases[] cut`, each base with `model where path family title prediction bytes missing[] usable problem remedy`;
+    for one model `path family layout title prediction zero_terminal_snr bytes missing[] parts{}`.
+    """
+    from loratui.engine.planning.bases import base_path, discover
+
+    places = [Path(place).expanduser() for place in args.places]
+    if len(args.places) == 1 and (not places[0].is_dir() or _is_model(places[0])):
+        return _one(args, base_path(args.places[0]) or places[0])
+    found, cut = discover(places or None)
+    if args.json:
+        common.print_json({"bases": [base_json(base) for base in found], "cut": cut})
+        return 0
+    for line in list_text(found):
+        say(sys.stdout, clean(line))
+    if cut:
+        say(sys.stderr, "There is more than could be looked through; name a folder: loratui bases FOLDER.")
+    return 0
+
+
+def _is_model(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("model_index.json", "config.json"))
+
+
+def _one(args: argparse.Namespace, path: Path) -> int:
+    from loratui.engine.planning.bases import find_base
+    from loratui.presets.schema import Base
+
+    found = find_base(Base(model=str(path)))
+    if args.json:
+        common.print_json(files_json(found))
+        return 0
+    say(sys.stdout, clean(f"{found.path}: {found.title}, {text.size(found.bytes)}"))
+    for name, part in found.parts.items():
+        number = f", {'scaled ' if part.fp8 == 'scaled' else ''}{part.dtype}, {text.size(part.bytes)}" if part.files else ""
+        say(sys.stdout, clean(f"    {name:<15}{part.path}{number}"))
+    for missing in found.missing:
+        say(sys.stdout, clean(f"    {missing}"))
+    return 0
+
+
+def list_text(found: list[FoundBase]) -> Iterator[str]:
+    """The list for people: a base a line, what stands in its way below it."""
+    for base in found:
+        yield f"{base.model}: {base.title or 'cannot be used'}, {text.size(base.bytes)}"
+        if base.problem:
+            yield f"    {base.problem} {base.remedy}".rstrip()
+        elif base.missing:
+            yield f"    needs {' and '.join(PARTS.get(part, part) for part in base.missing)}: loratui bases {base.path}"
+    yield ""
+    yield "Train on one with --base MODEL. Fetch another from the hub with: loratui download OWNER/NAME."
+
+
+def base_json(base: FoundBase) -> dict[str, Any]:
+    """The stable keys of one base of the list."""
+    return {
+        "model": base.model,
+        "where": base.where,
+        "path": str(base.path),
+        "family": base.family,
+        "title": base.title,
+        "prediction": base.prediction,
+        "bytes": base.bytes,
+        "missing": list(base.missing),
+        "usable": base.usable,
+        "problem": base.problem,
+        "remedy": base.remedy,
+    }
+
+
+def files_json(found: BaseFiles) -> dict[str, Any]:
+    """The stable keys of one model."""
+    return {
+        "path": str(found.path),
+        "family": found.family,
+        "layout": found.layout,
+        "title": found.title,
+        "prediction": found.prediction,
+        "zero_terminal_snr": found.zero_terminal_snr,
+        "bytes": found.bytes,
+        "missing": [
+            {"part": m.part, "title": m.title, "setting": m.setting,
+             "sources": [{"repo": s.repo, "file": s.file, "licence": s.licence, "bytes": s.bytes, "gated": s.gated} for s in m.sources]}
+            for m in found.missing
+        ],
+        "parts": {
+            name: {"path": str(part.path), "prefix": part.prefix, "dtype": part.dtype, "fp8": part.fp8, "bytes": part.bytes}
+            for name, part in found.parts.items()
+        },
+    }  # fmt: skip

@@ -1,0 +1,117 @@
+"""`loratui download`: fetches a base model, or a part of one, from the hub, after saying what and asking."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+from loratui.engine.errors import UsageError
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.machine.hub import Offer, Progress
+
+LINE_S = 5.0
+"""Seconds between lines where nothing can be painted over."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """MODEL, FILE …, `--yes --json`."""
+    del name
+    parser.add_argument("model", metavar="MODEL", help="owner/name on the hub")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="only these files of it (default: what training needs)")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    common.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Looks up, says what would be fetched, asks, fetches. A second start goes on where the first one ended.
+
+    JSON: `repo commit folder licence gated files[] bytes fetched_bytes`.
+    """
+    from loratui.engine.machine import hub
+
+    offer = hub.look_up(args.model, args.files)
+    for line in offer_text(offer):
+        say(sys.stderr, clean(line))
+    hub.check_space(offer)
+    if offer.fetch_bytes and not args.yes:
+        if not common.can_ask():
+            raise UsageError(f"{offer.repo} was not fetched: nobody can be asked here.", "Say --yes.")
+        if not common.ask(f"Fetch {text.size(offer.fetch_bytes)}?", default=True):
+            raise UsageError(f"{offer.repo} was not fetched.")
+    shown = ProgressLines(sys.stderr)
+    try:
+        folder = hub.download(offer, progress=shown.show)
+    finally:
+        shown.end()
+    if args.json:
+        common.print_json(
+            {
+                "repo": offer.repo,
+                "commit": offer.commit,
+                "folder": str(folder),
+                "licence": offer.licence,
+                "gated": offer.gated,
+                "files": [file.name for file in offer.files],
+                "bytes": offer.total_bytes,
+                "fetched_bytes": offer.fetch_bytes,
+            }
+        )
+    else:
+        say(sys.stdout, clean(str(folder)))
+    return 0
+
+
+def offer_text(offer: Offer) -> Iterator[str]:
+    """What would be fetched, for people."""
+    yield f"{offer.repo}: {text.count(len(offer.files), 'file')}, {text.size(offer.total_bytes)}, licence {offer.licence or 'not said'}"
+    here = offer.total_bytes - offer.fetch_bytes
+    if not offer.fetch_bytes:
+        yield "    everything is here already"
+    elif here:
+        yield f"    {text.size(here)} of it are here already"
+    yield f"    to {offer.folder}, where {text.size(offer.free_bytes)} are free"
+
+
+def progress_text(progress: Progress) -> str:
+    """`1.2 GB of 6.9 GB (17 %), 45 MB/s, 2 min 06 s left`."""
+    done, total = progress.done_bytes, progress.total_bytes
+    parts = [f"{text.size(done)} of {text.size(total)} ({100 * done // total if total else 100} %)"]
+    if progress.note:
+        parts.append(progress.note)
+    elif progress.bytes_per_s >= 1:
+        parts += [f"{text.size(int(progress.bytes_per_s))}/s", f"{text.time_left((total - done) / progress.bytes_per_s)} left"]
+    return ", ".join(parts)
+
+
+class ProgressLines:
+    """One line that is painted over on a terminal; a line now and then anywhere else."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._paints = out.isatty()
+        self._said_at = float("-inf")
+        self._note = ""
+
+    def show(self, progress: Progress) -> None:
+        """Says how far it is, if it is time for that."""
+        line = clean(progress_text(progress), 100)
+        if self._paints:
+            self._out.write(f"\r\x1b[K{line}")
+            self._out.flush()
+        elif time.monotonic() - self._said_at >= LINE_S or progress.note != self._note:
+            self._said_at, self._note = time.monotonic(), progress.note
+            say(self._out, line)
+
+    def end(self) -> None:
+        """Leaves the last line as it is."""
+        if self._paints:
+            self._out.write("\n")
+            self._out.flush()
