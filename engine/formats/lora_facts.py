@@ -1,0 +1,85 @@
+"""What a LoRA file tells of itself without loading a tensor, and the same file without its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.lora_keys import split
+from loratui.engine.formats.metadata import ALLOWED
+from loratui.engine.formats.safetensors_file import read_header
+
+
+@dataclass(frozen=True)
+class LoraFileFacts:
+    """A LoRA file as its header describes it."""
+
+    path: Path
+    bytes: int
+    tensors: int
+    layers: int
+    """Layers with an adapter; 0 means that it is no LoRA of a kind that is known here."""
+    form: str
+    """lora, dora, loha, lokr; several joined by a plus."""
+    ranks: Mapping[int, int]
+    """Rank -> number of layers."""
+    dtypes: Mapping[str, int]
+    """Number format -> number of tensors."""
+    metadata: Mapping[str, str]
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Metadata that this program would not have written: among them are folder names, captions and comments."""
+        return tuple(key for key in sorted(self.metadata) if key not in ALLOWED)
+
+
+def lora_file_facts(path: Path) -> LoraFileFacts:
+    """The facts of a LoRA file. Raises `UsageError` for a file that is missing or no safetensors file."""
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file.", "Check the path.")
+    header = read_header(path)
+    layers: dict[str, set[str]] = {}
+    ranks: dict[str, int] = {}
+    for name, info in header.tensors.items():
+        stem, what = split(name)
+        if not what:
+            continue
+        layers.setdefault(stem, set()).add(what)
+        if what in ("lora_A", "hada_w1_b", "lokr_w1_b", "lokr_w2_b") and info.shape:
+            ranks[stem] = info.shape[0]
+    known = {stem: form for stem, names in layers.items() if (form := _form(names))}
+    return LoraFileFacts(
+        path=path,
+        bytes=path.stat().st_size,
+        tensors=len(header.tensors),
+        layers=len(known),
+        form="+".join(sorted(set(known.values()))),
+        ranks=dict(sorted(Counter(ranks[stem] for stem in known if stem in ranks).items())),
+        dtypes=dict(Counter(info.dtype for info in header.tensors.values())),
+        metadata=dict(header.metadata),
+    )
+
+
+def _form(names: set[str]) -> str:
+    if "lora_A" in names:
+        return "dora" if "lora_magnitude_vector" in names else "lora"
+    return "loha" if "hada_w1_a" in names else "lokr" if any(name.startswith("lokr") for name in names) else ""
+
+
+def without_metadata(path: Path) -> bytes:
+    """The file with no metadata but its format, every tensor byte for byte where it was.
+
+    Raises `UsageError` for a file that is no safetensors file.
+    """
+    read_header(path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    table = json.loads(data[8 : 8 + length])
+    kept = {"__metadata__": {"format": "pt"}} if table.pop("__metadata__", {}).get("format") == "pt" else {}
+    header = json.dumps({**kept, **table}, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8 bytes
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]

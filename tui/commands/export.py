@@ -1,0 +1,79 @@
+"""`loratui export`: a LoRA of a run as a file for other programs, in the layout and number format that is wanted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.tui import reach, text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+
+class ExportFailed(LoratuiError):
+    """What the process that writes the file said, with its exit code."""
+
+    def __init__(self, message: str, remedy: str, exit_code: ExitCode) -> None:
+        super().__init__(message, remedy)
+        self.exit_code = exit_code
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """RUN, `--step --format --dtype --name --output --json`."""
+    del name
+    common.add_run_argument(parser)
+    common.add_output_arguments(parser)
+    parser.add_argument("--step", type=int, metavar="N", help="optimizer step (default: the last)")
+    parser.add_argument(
+        "--format",
+        choices=["auto", "kohya", "peft", "diffusers"],
+        default="auto",
+        help="names in the file; auto opens in most programs, kohya is for FLUX in Automatic1111 and Forge",
+    )
+    parser.add_argument("--dtype", choices=["fp16", "bf16", "fp32"], default="", help="number format (default: as the run's)")
+    # --name before a subcommand's own arguments would be taken for that of `train`.
+    parser.add_argument("--name", dest="file_name", metavar="NAME", default="", help="name of the file, without its ending")
+    parser.add_argument("--output", metavar="PATH", default="", help="file or folder (default: export/ of the run)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file and says where it goes.
+
+    JSON: `run path source step format dtype bytes layers norms opened_by[]`, the latter with `title place`.
+    """
+    chosen = common.chosen_run(args)
+    result = _export(chosen, args)
+    if args.json:
+        common.print_json(result)
+        return 0
+    path = clean(result["path"])
+    said = f"Step {result['step']}, {result['layers']} layers, {result['format']} names, {result['dtype']}"
+    say(sys.stdout, f"{said}, {text.size(result['bytes'])}; opened again and checked.")
+    say(sys.stdout, path)
+    for program in result["opened_by"]:
+        say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"))
+    say(sys.stdout, clean(f"On your own machine: {reach.scp_line(Path(result['path']))}"))
+    return 0
+
+
+def _export(chosen: RunDirectory, args: argparse.Namespace) -> dict[str, Any]:
+    command = [sys.executable, "-P", "-m", "loratui.engine.training.export", str(chosen.path)]
+    command += ["--format", args.format, f"--dtype={args.dtype}", f"--name={args.file_name}", f"--output={args.output}"]
+    command += [] if args.step is None else ["--step", str(args.step)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    try:
+        result = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ExportFailed(f"The file was not written: {last}", "", ExitCode.CRASHED) from None
+    if done.returncode:
+        raise ExportFailed(result["error"], result["remedy"], ExitCode(done.returncode))
+    assert isinstance(result, dict)
+    return result

@@ -1,0 +1,144 @@
+"""`loratui metadata`: what a LoRA file says of itself, what this program will write into one, and a file without any of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.lora_facts import LoraFileFacts, lora_file_facts, without_metadata
+from loratui.tui import text
+from loratui.tui.commands import common
+from loratui.tui.follow import say
+from loratui.tui.terminal import clean
+
+LONGEST_VALUE = 300
+"""Characters of a value that are shown; --json has all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """show|strip|preview TARGET, `--output --in-place --json`."""
+    del name
+    parser.add_argument(
+        "action", choices=["show", "strip", "preview"], help="show or strip a FILE; preview what a RUN will write"
+    )
+    parser.add_argument("target", metavar="FILE|RUN", help="a .safetensors file; for preview a run or a recipe.toml")
+    common.add_output_arguments(parser)
+    parser.add_argument("--output", metavar="FILE", help="strip: the new file (default: NAME-stripped.safetensors beside it)")
+    parser.add_argument("--in-place", action="store_true", help="strip: replace the file; the old one is kept as NAME.orig")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Shows, strips or previews.
+
+    JSON of show: `path bytes tensors layers form ranks dtypes metadata private[]`; of strip: `path kept removed[] bytes`;
+    of preview: `metadata`.
+    """
+    if args.action == "preview":
+        return _preview(args)
+    path = Path(args.target).expanduser()
+    facts = lora_file_facts(path)
+    return _strip(args, facts) if args.action == "strip" else _show(args, facts)
+
+
+def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
+    if args.json:
+        common.print_json(
+            {
+                "path": str(facts.path),
+                "bytes": facts.bytes,
+                "tensors": facts.tensors,
+                "layers": facts.layers,
+                "form": facts.form,
+                "ranks": {str(rank): count for rank, count in facts.ranks.items()},
+                "dtypes": dict(facts.dtypes),
+                "metadata": dict(facts.metadata),
+                "private": list(facts.private),
+            }
+        )
+        return 0
+    ranks = ", ".join(f"rank {rank}" for rank in facts.ranks)
+    kind = f"{facts.form}, {text.count(facts.layers, 'layer')}, {ranks}" if facts.layers else "no LoRA of a known kind"
+    say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes)}, {text.size(facts.bytes)}"))
+    for key in sorted(facts.metadata):
+        say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE))
+    if not facts.metadata:
+        say(sys.stdout, "  no metadata")
+    if facts.private:
+        names = ", ".join(facts.private)
+        say(
+            sys.stdout, clean(f"Not written by loratui, and perhaps private: {names}. loratui metadata strip FILE removes all.")
+        )
+    return 0
+
+
+def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
+    from loratui.engine.runs.durable import write_file
+
+    path = facts.path.absolute()
+    kept: Path | None = None
+    data = without_metadata(path)
+    if args.in_place:
+        if args.output:
+            raise UsageError("--in-place and --output exclude each other.", "Say one of them.")
+        kept = path.with_name(f"{path.name}.orig")
+        target = path
+        try:
+            os.link(path, kept)
+        except FileExistsError:
+            raise UsageError(f"{kept}: there is a file of this name already.", "Move it away first.") from None
+        except OSError:  # a file system without hard links
+            write_file(kept, path.read_bytes())
+    else:
+        target = (
+            Path(args.output).expanduser().absolute() if args.output else path.with_name(f"{path.stem}-stripped.safetensors")
+        )
+        if target.exists():
+            raise UsageError(f"{target}: there is a file of this name already.", "Choose another --output.")
+    write_file(target, data)
+    removed = sorted(key for key in facts.metadata if key != "format")
+    if args.json:
+        result = {"path": str(target), "kept": None if kept is None else str(kept), "removed": removed, "bytes": len(data)}
+        common.print_json(result)
+        return 0
+    said = f"{target}: {text.count(len(removed), 'value')} removed, every tensor as it was."
+    say(sys.stdout, clean(f"{said} The old file is {kept}." if kept else said))
+    return 0
+
+
+def _preview(args: argparse.Namespace) -> int:
+    from loratui.engine.formats.metadata import LoraFacts, build_metadata, default_layout
+    from loratui.engine.planning.recipe import read_recipe
+    from loratui.engine.runs.directory import loratui_home, open_run, safe_name
+
+    path = Path(args.target).expanduser()
+    recipe = read_recipe(path if args.target.endswith(".toml") else open_run(loratui_home(), args.target).effective)
+    settings = recipe.settings
+    table = build_metadata(
+        LoraFacts(
+            settings=settings,
+            title=safe_name(settings.output.name or settings.dataset.trigger or "lora"),
+            layout=default_layout(settings),
+            prediction="v" if settings.base.prediction == "v" else "" if settings.base.family == "flux" else "epsilon",
+            step=0,
+            epoch=0,
+            epochs=settings.schedule.epochs,
+            images=0,
+            optimizer=settings.optimizer.name,
+            precision=settings.training.precision,
+        )
+    )
+    # Known only when a file is written.
+    for key in ("ss_steps", "ss_epoch", "ss_num_train_images"):
+        table[key] = "(a number)"
+    for key in ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256"):
+        table[key] = "(a hash of the tensors)"
+    if args.json:
+        common.print_json({"metadata": table})
+        return 0
+    say(sys.stdout, "A LoRA file of this will say, and nothing else:")
+    for key in sorted(table):
+        say(sys.stdout, clean(f"  {key} = {table[key]}", LONGEST_VALUE))
+    return 0
