@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from loratui.engine.dataset.checks import CHECKS, run_checks
@@ -20,19 +20,6 @@ from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance_advice, misfits
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
-from loratui.presets.schema import Family, Settings
-
-TRAINABLE: Mapping[Family, str] = {
-    "sd15": "",
-    "sdxl": "",
-    "flux": "",
-}
-"""Family -> why this version refuses to train it; empty where it trains it."""
-
-UNUSED: tuple[tuple[str, Callable[[Settings], bool], str], ...] = (
-    ("training.train_text_encoder", lambda s: s.training.train_text_encoder, "the text encoder stays as it is"),
-)
-"""Settings that this version reads but does not act on: key, whether it is set so, and what happens instead."""
 
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
@@ -55,11 +42,8 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
 
 
 def check_settings(recipe: Recipe) -> Iterator[Finding]:
-    """What of the recipe this version cannot train, or does not act on."""
+    """What of the recipe contradicts itself, or means nothing to its family."""
     settings = recipe.settings
-    refusal = TRAINABLE[settings.base.family]
-    if refusal:
-        yield Finding("family_unsupported", "error", refusal, "", "Choose a preset for SD1.5, such as sd15-portrait.")
     for found in contradictions(settings):
         yield Finding("adapter_settings", "error", found.message, "", found.remedy)
     if settings.adapter.dora:
@@ -69,9 +53,6 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
     advice = guidance_advice(settings)
     if advice:
         yield Finding("guidance_high", "warning", advice, "", "Set samples.guidance to 3.5.")
-    for key, is_set, instead in UNUSED:
-        if is_set(settings):
-            yield Finding("setting_unused", "info", f"{key} is not acted on in this version: {instead}.", "", "")
 
 
 def check_home(home: Path) -> Iterator[Finding]:

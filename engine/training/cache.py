@@ -87,11 +87,15 @@ class Texts(Protocol):
     """Where the text states of captions and prompts come from."""
 
     def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
-        """Makes ready what `get` will be asked for."""
+        """Makes ready what will be asked for."""
         ...
 
     def get(self, caption: str) -> TextStates:
-        """The states of a caption that `fill` was given."""
+        """The states of a caption that `fill` was given, without gradients."""
+        ...
+
+    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+        """The states of captions that `fill` was given, with gradients where they are enabled and can be."""
         ...
 
     def cut(self) -> Mapping[str, int]:
@@ -99,24 +103,39 @@ class Texts(Protocol):
         ...
 
 
-class LiveTexts:
-    """Text states that are made anew each time, because the text encoder itself is being trained."""
+def text_states(folder: Path, family: Family, *, trained: bool) -> Texts:
+    """From the disk, or made anew each time where the text encoders are `trained`."""
+    return LiveTexts(folder, family) if trained else TextCache(folder, family)
 
-    def __init__(self, family: Family) -> None:
+
+class LiveTexts:
+    """Text states that are made anew each time, because a text encoder is being trained; what stays frozen is kept."""
+
+    def __init__(self, folder: Path, family: Family) -> None:
         self._family = family
+        self._frozen = TextCache(folder, family) if family.has_frozen_text else None
         self._cut: dict[str, int] = {}
 
-    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:  # noqa: ARG002 - nothing is kept
-        """Looks only which captions are cut."""
+    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
+        """Keeps what no LoRA changes; of the rest it looks only which captions are cut."""
         wanted = list(dict.fromkeys(captions))
+        if self._frozen is not None:
+            self._frozen.fill(wanted, key, progress)
+            self._cut = dict(self._frozen.cut())
+            return
         for done, caption in enumerate(wanted, 1):
             self._cut[caption] = self.get(caption).tokens_cut
             progress(done, len(wanted))
 
     def get(self, caption: str) -> TextStates:
-        """The states of a caption as the encoder makes them now, without gradients."""
+        """The states of a caption as the encoders make them now, without gradients."""
         with torch.no_grad():
-            return self._family.encode_text([caption])[0]
+            return self.batch([caption])[0]
+
+    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+        """The states of captions as the encoders make them now, with gradients where they are enabled."""
+        known = None if self._frozen is None else self._frozen.batch(captions)
+        return self._family.encode_text(captions, known)
 
     def cut(self) -> Mapping[str, int]:
         """Captions that did not fit, with the number of tokens that were cut."""
@@ -144,6 +163,10 @@ class TextCache:
     def get(self, caption: str) -> TextStates:
         """The states of a caption that `fill` was given."""
         return self._known[caption]
+
+    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+        """The states of captions that `fill` was given; they have no gradients."""
+        return [self.get(caption) for caption in captions]
 
     def cut(self) -> Mapping[str, int]:
         """Captions that did not fit, with the number of tokens that were cut."""

@@ -13,6 +13,9 @@ from loratui.presets.schema import Training
 Prediction = Literal["epsilon", "v", "flow"]
 """What a denoiser predicts: the noise, the velocity of Salimans and Ho, or noise − data of flow matching."""
 
+LEAST_SIGMA = 1e-2
+"""Below it the weight σ⁻² of a nearly clean picture would drown all others."""
+
 
 def weighted_loss(
     prediction: Tensor,
@@ -33,7 +36,7 @@ def weighted_loss(
         assert settings.min_snr_gamma == 0, "refused before the start"
         assert not settings.debiased_estimation
         assert not settings.scale_v_loss
-        return value
+        return value * flow_weight(noise_share, settings)
     if settings.min_snr_gamma:
         value = value * min_snr_weight(snr, settings.min_snr_gamma, predicts)
     if settings.debiased_estimation:
@@ -71,6 +74,18 @@ def huber_width(settings: Training, noise_share: Tensor, snr: Tensor | None) -> 
         assert snr is not None, "refused before for flow matching"
         return (1 - narrowest) / (1 + snr.rsqrt()).square() + narrowest
     return torch.full_like(noise_share, narrowest, dtype=torch.float32)
+
+
+def flow_weight(sigma: Tensor, settings: Training) -> Tensor:
+    """(B,) weight of a flow-matching loss at each σ: 1, σ⁻² (`sigma_sqrt`), or 2/(π(1 − 2σ + 2σ²)) (`cosmap`).
+
+    Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024.
+    """
+    if settings.weighting == "sigma_sqrt":
+        return sigma.clamp(min=LEAST_SIGMA).float() ** -2
+    if settings.weighting == "cosmap":
+        return 2 / (math.pi * (1 - 2 * sigma + 2 * sigma.square()))
+    return torch.ones_like(sigma)
 
 
 def min_snr_weight(snr: Tensor, gamma: float, prediction: Prediction) -> Tensor:

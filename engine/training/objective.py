@@ -12,7 +12,7 @@ from loratui.engine.dataset.captions import variants
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, Texts
-from loratui.engine.training.families.base import Family, Noised, TextStates
+from loratui.engine.training.families.base import Family, Noised
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.setup import Job
 
@@ -46,7 +46,7 @@ class Objective:
         with torch.autocast(
             device.type, dtype=self._job.dtype, enabled=device.type == "cuda" and self._job.dtype != torch.float32
         ):
-            texts = self._text_states(captions)
+            texts = self._texts.batch(captions)
             prediction = self._family.predict(noised.model_input, noised.timesteps, texts, framing)
         share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
         value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
@@ -71,11 +71,6 @@ class Objective:
         chance = torch.rand(len(captions), generator=noise.generator(self._seed, "order", micro_step)).tolist()
         orders = [variants(caption, self._job.settings.dataset, self._seed) for caption in captions]
         return [order[int(u * len(order))] for order, u in zip(orders, chance, strict=True)]
-
-    def _text_states(self, captions: Sequence[str]) -> list[TextStates]:
-        if self._job.settings.training.train_text_encoder:
-            return self._family.encode_text(captions)
-        return [self._texts.get(caption) for caption in captions]
 
 
 def captions_to_encode(job: Job) -> list[str]:

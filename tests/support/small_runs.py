@@ -67,8 +67,8 @@ def after_loading(trainer: Trainer, do: Callable[[], object]) -> None:
     """Has `do` called once the model, the caches and the optimizer are there."""
     load = trainer._load
 
-    def loaded() -> None:
-        load()
+    def loaded(**options: bool) -> None:
+        load(**options)
         do()
 
     trainer._load = loaded  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,16 +112,24 @@ class Family(Protocol):
         """SHA-256 of all that makes latents and of all that makes text states, for cache keys. Loads no part."""
         ...
 
-    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
-        """The text states of each caption, on the device, with gradients where they are enabled."""
+    @property
+    def has_frozen_text(self) -> bool:
+        """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
+        ...
+
+    def encode_text(self, captions: Sequence[str], known: Sequence[TextStates] | None = None) -> list[TextStates]:
+        """The text states of each caption, on the device, with gradients where they are enabled.
+
+        What no LoRA can change is taken from `known`, states of the same captions, where these are given.
+        """
         ...
 
     def encode_image(self, pixels: Tensor) -> Latents:
         """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
         ...
 
-    def free_text_encoders(self) -> None:
-        """Forgets the text encoders; they are loaded again if they are needed again."""
+    def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
+        """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
         ...
 
     def free_image_encoder(self) -> None:

@@ -48,21 +48,27 @@ class Flux(BaseModel):
     def _check_denoiser(self, denoiser: Any) -> None:
         if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.latent_channels:
             raise UsageError("This transformer is not FLUX.1-dev's.", "Choose FLUX.1-dev; its LoRAs work on schnell too.")
-        for block in denoiser.single_transformer_blocks:
-            block.attn.register_forward_hook(_with_dense_gradient)
+        keep_gradients_dense(denoiser)
 
-    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
-        """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection."""
+    def encode_text(self, captions: Sequence[str], known: Sequence[TextStates] | None = None) -> list[TextStates]:
+        """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection.
+
+        T5 is never trained, so its states are taken from `known`.
+        """
+        read = known or [self._read_by_t5(caption) for caption in captions]
+        return [
+            TextStates({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)
+            for one, pooled in zip(read, self._pooled(captions), strict=True)
+        ]
+
+    def _read_by_t5(self, caption: str) -> TextStates:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
         window = min(tokenizer.model_max_length, T5_WINDOW)
-        made = []
-        for caption, pooled in zip(captions, self._pooled(captions), strict=True):
-            read = len(tokenizer(caption, verbose=False).input_ids)
-            ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
-            states = t5(ids.to(self.device)).last_hidden_state[0]
-            made.append(TextStates({"states": finite(states, "text"), "pooled": finite(pooled, "text")}, max(0, read - window)))
-        return made
+        read = len(tokenizer(caption, verbose=False).input_ids)
+        ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
+        states = t5(ids.to(self.device)).last_hidden_state[0]
+        return TextStates({"states": finite(states, "text")}, max(0, read - window))
 
     def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
         """(768,) each: CLIP's last layer behind the final norm, at the first end of the first window."""
@@ -114,15 +120,13 @@ class Flux(BaseModel):
         """One pass a step: the guidance is an input of the transformer, and there is no negative prompt."""
         factor = vae.downscale(self._parts["vae"])
         height, width = plan.height // factor, plan.width // factor
-        latents = flow.sample(
-            plan,
-            (1, self.latent_channels, height, width),
-            self._schedule,
-            height * width // 4,
-            self.device,
-            lambda model_input, sigmas: self._velocity(model_input, sigmas, [plan.text], plan.guidance),
-            on_step,
-        )
+        shape = (1, self.latent_channels, height, width)
+
+        def denoise(model_input: Tensor, sigmas: Tensor) -> Tensor:
+            with self._sampling():
+                return self._velocity(model_input, sigmas, [plan.text], plan.guidance)
+
+        latents = flow.sample(plan, shape, self._schedule, height * width // 4, self.device, denoise, on_step)
         return vae.decode(self._parts["vae"], latents)
 
 
@@ -162,6 +166,12 @@ class _DenseGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004 - torch's signature
         return gradient.contiguous()
+
+
+def keep_gradients_dense(transformer: Any) -> None:
+    """Gives the attention of every single block its gradient densely; see `_DenseGradient`."""
+    for block in transformer.single_transformer_blocks:
+        block.attn.register_forward_hook(_with_dense_gradient)
 
 
 def _with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> Tensor:  # noqa: ARG001 - a hook's signature

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -94,13 +95,26 @@ class BaseModel:
         """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU."""
         return vae.encode(self._parts["vae"], pixels)
 
-    def free_text_encoders(self) -> None:
-        """Forgets the text encoders; they are loaded again if they are needed again."""
-        self._parts.free(*self._encoder_parts)
+    @property
+    def has_frozen_text(self) -> bool:
+        """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
+        return set(self._encoder_parts) != set(self.trainable_encoders)
+
+    def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
+        """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
+        self._parts.free(*(part for part in self._encoder_parts if part not in but))
 
     def free_image_encoder(self) -> None:
         """Forgets the VAE; it is loaded again if it is needed again."""
         self._parts.free("vae")
+
+    @contextmanager
+    def _sampling(self) -> Iterator[None]:
+        """How the denoiser works while it makes samples: as in training, but not compiled, since their shapes and batches differ."""
+        dtype = self._dtypes[self._denoiser_part]
+        mixed = self.device.type == "cuda" and dtype != torch.float32
+        with torch.compiler.set_stance("force_eager"), torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
+            yield
 
     def keep_fewer_activations(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""

@@ -28,7 +28,11 @@ class Sd15(UNetModel):
     name = "sd15"
     trainable_encoders = ("text_encoder",)
 
-    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
+    def encode_text(
+        self,
+        captions: Sequence[str],
+        known: Sequence[TextStates] | None = None,  # noqa: ARG002 - a LoRA may change all of it
+    ) -> list[TextStates]:
         """(77·n, 768) `states` for each caption: the layer that clip skip names, behind the final layer norm.
 
         Raises `UsageError` if the encoder has fewer layers than clip skip says.

@@ -37,7 +37,11 @@ class Sdxl(UNetModel):
         super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
         self._zeros_for_none = bool(loading.pipeline_config(files).get("force_zeros_for_empty_prompt", True))
 
-    def encode_text(self, captions: Sequence[str]) -> list[TextStates]:
+    def encode_text(
+        self,
+        captions: Sequence[str],
+        known: Sequence[TextStates] | None = None,  # noqa: ARG002 - a LoRA may change all of it
+    ) -> list[TextStates]:
         """For each caption (77·n, 2048) `states`, those of both encoders side by side, and (1280,) `pooled` of the second.
 
         States are those of the last layer but one without the final norm; the pooled text is that of the first window,

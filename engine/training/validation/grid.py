@@ -22,7 +22,7 @@ from loratui.engine.planning.validation_grid import (
     words,
 )
 from loratui.engine.runs.durable import write_json
-from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache, Texts
+from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.images import to_tensor
 from loratui.engine.training.lora_file.start import read_lora_file
 from loratui.engine.training.reporting import Reporter
@@ -94,7 +94,7 @@ class _Check:
         write_json(self._job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "pictures": listed})
 
     def _tell(self, cell: Cell, path: str, found: Nearest | None) -> None:
-        nearest = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
+        nearest: dict[str, Any] = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
         self._report.event("picture_written", durable=True, **_fields(cell, path), **nearest)
 
 
@@ -112,11 +112,10 @@ class _Maker:
         report.phase("loading", f"Loading {settings.base.model}")
         self._family = load_base(job)
         trains_text = settings.training.train_text_encoder
-        self._texts: Texts = LiveTexts(self._family) if trains_text else TextCache(job.run.cache, self._family)
+        self._texts = text_states(job.run.cache, self._family, trained=trains_text)
         prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
         self._texts.fill(prompts, (settings.base.clip_skip,), progress)
-        if not trains_text:
-            self._family.free_text_encoders()
+        self._family.free_text_encoders(but=self._family.text_encoders if trains_text else ())
         report.phase("caching", "Reading the training pictures")
         latents = LatentCache(job.run.cache, self._family, on_disk=settings.memory.cache_latents)
         latents.fill(job.ledger.images, (False,), progress)

@@ -100,11 +100,6 @@ def test_what_this_version_cannot_train_is_refused(
     assert finding.remedy
 
 
-def test_settings_that_are_not_acted_on_are_said(folder: Path, tmp_path: Path) -> None:
-    finding = findings(folder, tmp_path, "train_text_encoder=true")["setting_unused"]
-    assert (finding.severity, "text encoder stays" in finding.message) == ("info", True)
-
-
 @pytest.mark.parametrize(
     ("base", "id"),
     [

@@ -63,8 +63,8 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded() -> None:
-            load()
+        def loaded(**options: bool) -> None:
+            load(**options)
             own = {id(p) for p in trainer.parameters.values()}
             seen["frozen"] = {n: p.clone() for n, p in trainer.family.denoiser.named_parameters() if id(p) not in own}
             seen["model"] = trainer.family.denoiser
@@ -163,8 +163,8 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
         def spy(trainer: Trainer, weight: str = weight) -> None:
             load = trainer._load
 
-            def loaded() -> None:
-                load()
+            def loaded(**options: bool) -> None:
+                load(**options)
                 from dataclasses import replace
 
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
@@ -185,8 +185,8 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded() -> None:
-            load()
+        def loaded(**options: bool) -> None:
+            load(**options)
             add_noise = trainer.family.add_noise
 
             def seen(latents, noise, uniform):  # type: ignore[no-untyped-def]
@@ -212,8 +212,8 @@ def test_mirrored_pictures_are_encoded_anew(make_run: MakeRun) -> None:
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded() -> None:
-            load()
+        def loaded(**options: bool) -> None:
+            load(**options)
             entry = trainer.entries[0]
             found.extend([trainer.latents.get(entry, False).mean, trainer.latents.get(entry, True).mean])
 
@@ -256,8 +256,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(make_run: MakeRun) 
     def poison(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded() -> None:
-            load()
+        def loaded(**options: bool) -> None:
+            load(**options)
             first = next(iter(trainer.parameters.values()))
             first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
 
@@ -273,8 +273,8 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
     def fail(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded() -> None:
-            load()
+        def loaded(**options: bool) -> None:
+            load(**options)
 
             def sample(plan, on_step):  # type: ignore[no-untyped-def]
                 raise torch.OutOfMemoryError("CUDA out of memory")
