@@ -160,3 +160,11 @@ def test_the_weights_are_multiplied_and_only_v_is_scaled_like_epsilon() -> None:
     )
     assert loss("epsilon", scale_v_loss=True) == [1.0, 1.0]
     assert loss("v", scale_v_loss=True) == pytest.approx([8.4539 / 9.4539, 0.38185 / 1.38185], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "weights"), [("none", [1, 1, 1]), ("sigma_sqrt", [1e4, 4, 1]), ("cosmap", [2 / 3.14159, 4 / 3.14159, 2 / 3.14159])]
+)
+def test_the_weightings_of_flow_matching(weighting: Literal["none", "sigma_sqrt", "cosmap"], weights: list[float]) -> None:
+    found = losses.flow_weight(torch.tensor([0.001, 0.5, 1.0]), Training(weighting=weighting))
+    assert found.tolist() == pytest.approx(weights, rel=3e-3)
