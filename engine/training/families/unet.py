@@ -69,14 +69,13 @@ class UNetModel(BaseModel):
         text = [self._negative(plan), plan.text] if plan.guidance != 1.0 else [plan.text]
         framing = [Framing.whole(plan.width, plan.height)] * len(text)
         factor = vae.downscale(self._parts["vae"])
-        latents = self._diffusion.sample(
-            plan,
-            (1, self.latent_channels, plan.height // factor, plan.width // factor),
-            self.device,
-            lambda model_input, timesteps: self.predict(model_input, timesteps, text, framing),
-            on_step,
-        )
-        return vae.decode(self._parts["vae"], latents)
+        shape = (1, self.latent_channels, plan.height // factor, plan.width // factor)
+
+        def denoise(model_input: Tensor, timesteps: Tensor) -> Tensor:
+            with self._sampling():
+                return self.predict(model_input, timesteps, text, framing)
+
+        return vae.decode(self._parts["vae"], self._diffusion.sample(plan, shape, self.device, denoise, on_step))
 
     def _negative(self, plan: SamplePlan) -> TextStates:
         """What guidance leads away from."""
