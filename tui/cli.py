@@ -43,6 +43,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
+    parser.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
     parser.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     named = next((word for word in argv if word in COMMANDS), None)
@@ -66,27 +67,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.home:
         os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
     try:
+        if args.view_only and args.command not in (None, "attach"):
+            return _explain(_not_viewing(args.command))
         module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
         return int(importlib.import_module(module).run(args))
-    except ValueError as error:
-        return _explain(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        return _explain(error)
 
 
-def _explain(error: ValueError) -> int:
-    """Prints an error that is meant for the person and returns its exit code; any other is raised on."""
+def _explain(error: Exception) -> int:
+    """Prints an error that is meant for the person, or where the report of any other was written; returns the exit code."""
     from loratui.engine.errors import ExitCode, LoratuiError
     from loratui.presets.schema import SchemaError
     from loratui.tui.terminal import clean
 
-    if not isinstance(error, (LoratuiError, SchemaError)):
-        raise error
-    sys.stderr.write(f"error: {clean(str(error))}\n")
-    return int(getattr(error, "exit_code", ExitCode.USAGE))
+    if isinstance(error, (LoratuiError, SchemaError)):
+        sys.stderr.write(f"error: {clean(str(error))}\n")
+        return int(getattr(error, "exit_code", ExitCode.USAGE))
+    import tempfile
+    from pathlib import Path
+
+    from loratui.engine.runs.directory import loratui_home
+    from loratui.tui.crash import crash_message, write_crash_report
+
+    try:
+        home = loratui_home()
+    except LoratuiError:
+        home = Path(tempfile.gettempdir())
+    sys.stderr.write(f"{crash_message(error, write_crash_report(error, home))}\n")
+    return int(ExitCode.CRASHED)
+
+
+def _not_viewing(command: str) -> ValueError:
+    from loratui.engine.errors import UsageError
+
+    return UsageError(f"loratui {command} cannot only look.", "Say: loratui --view-only, or loratui attach RUN --view-only.")
 
 
 if __name__ == "__main__":
