@@ -151,7 +151,9 @@ def _overview(prepared: Preparation, settings: Settings) -> Content:
             lines.append(
                 plain(f"{name}: {text.count(concept.images, 'picture')}, {concept.folder_repeats} repeats by its name")
             )
-    if prepared.needs_copy:
+    if prepared.needs_copy and prepared.copy is not None:
+        lines.append(plain(f"Trained from a copy with your changes: {prepared.copy}", "$accent"))
+    elif prepared.needs_copy:
         lines.append(plain("The changes are made on a copy when you go on; this folder stays as it is.", "$accent"))
     lines.append(plain("Buckets are the sizes that pictures are trained at, grouped by shape; nothing is stretched.", "$muted"))
     return Content("\n").join(lines)

@@ -39,7 +39,8 @@ class CaptionsScreen(DatasetPart):
     CaptionsScreen #bulk-left { width: 32; padding: 0 1; }
     CaptionsScreen #bulk-edits { height: auto; border: none; padding: 0; background: $background; }
     CaptionsScreen #tags-title { height: 1; margin-top: 1; color: $muted; }
-    CaptionsScreen #tags { height: 1fr; border: none; padding: 0; background: $background; text-wrap: nowrap; }
+    CaptionsScreen #tags { height: 1fr; border: none; padding: 0; background: $background;
+        text-wrap: nowrap; text-overflow: ellipsis; }
     CaptionsScreen #bulk-right { width: 1fr; padding: 0 1; border-left: solid $border-blurred; }
     CaptionsScreen #bulk-help { height: auto; color: $muted; margin-bottom: 1; }
     CaptionsScreen #bulk-count { height: auto; margin: 1 0; }
@@ -61,7 +62,7 @@ class CaptionsScreen(DatasetPart):
         with Horizontal(id="bulk-body"):
             with Vertical(id="bulk-left"):
                 yield OptionList(*[Option(plain(edit.title), id=edit.id) for edit in BULK_EDITS], id="bulk-edits", markup=False)
-                yield Line("tags, and captions that hold them", id="tags-title")
+                yield Line("captions with each tag", id="tags-title")
                 yield OptionList(id="tags", markup=False)
             with Vertical(id="bulk-right"):
                 yield Line(id="bulk-help")
@@ -99,8 +100,8 @@ class CaptionsScreen(DatasetPart):
         tags = self.query_one("#tags", OptionList)
         at = tags.highlighted
         tags.clear_options()
-        tags.add_options([Option(plain(f"{count:>5}  {clean(tag, 60)}")) for tag, count in counted])
-        tags.highlighted = min(at, len(counted) - 1) if at is not None and counted else None
+        tags.add_options([Option(plain(f"{count:>4}  {clean(tag, 60)}")) for tag, count in counted])
+        tags.highlighted = min(at or 0, len(counted) - 1) if counted else None
 
     def _show_edit(self) -> None:
         edit = self._edit
@@ -187,13 +188,9 @@ class CaptionsScreen(DatasetPart):
             return
         if not self._would:
             return
-        edit = self._edit
-        self.owner.choose(
-            self.prepared.with_captions(f"{edit.title} in {text.count(len(self._would), 'caption')}", self._would)
-        )
-        self.loratui.tell(
-            f"{text.count(len(self._would), 'caption')} changed here. s saves them to their files; u takes it back."
-        )
+        count = text.count(len(self._would), "caption")
+        self.owner.choose(self.prepared.with_captions(f"{self._edit.title} in {count}", self._would))
+        self.loratui.tell(f"{count} changed here. s saves them to their files; u takes it back.")
         self.query_one("#bulk-edits", OptionList).focus()
         self.set_changed()
 

@@ -1,0 +1,190 @@
+"""What is chosen for a folder as data: undo, saves in between, drafts, and what one key mends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_pictures import clean_set
+
+from loratui.engine.dataset.findings import Finding
+from loratui.engine.dataset.remedies import Remedy
+from loratui.engine.dataset.scan import scan
+from loratui.presets import load_preset, schema
+from loratui.tui.bulk_edits import BULK_EDITS, changed_captions, why_nothing
+from loratui.tui.judging import shuffled
+from loratui.tui.mending import mend_for
+from loratui.tui.picture_marks import dimmed_outside, mirrored, trained_part
+from loratui.tui.preparation import MOST_KEPT, Preparation
+from loratui.tui.recent import recent_folders, remember_folder
+from loratui.tui.thumbnails import Thumbnail
+from loratui.tui.upload import upload_line
+
+SETTINGS = schema.replace(load_preset("sd15-portrait").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
+    folder = clean_set(tmp_path_factory.mktemp("set") / "photos", 6)
+    return Preparation(str(folder), scan(folder))
+
+
+def test_undo_and_redo_lead_back_and_forth(prepared: Preparation) -> None:
+    first = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")])
+    second = first.with_captions("write", {"01.png": "  new\n words "})
+    assert second.caption("01.png") == "new words"
+    back, what = second.undone()
+    assert (back.chosen, what) == (first.chosen, "write")
+    start, _ = back.undone()
+    assert start.chosen == prepared.chosen
+    assert start.undone() == (start, "")
+    again, _ = start.redone()
+    assert again.chosen == first.chosen
+    other = again.with_remedies("leave out", [Remedy("leave_out", "02.png")])
+    assert other.redone() == (other, "")
+
+
+def test_a_caption_that_is_as_its_file_is_no_edit(prepared: Preparation) -> None:
+    edited = prepared.with_captions("write", {"00.png": "other"})
+    assert edited.unsaved == 1
+    assert edited.with_captions("back", {"00.png": prepared.caption("00.png")}).unsaved == 0
+
+
+def test_left_out_pictures_are_not_trained_on_and_can_come_back(prepared: Preparation) -> None:
+    less = prepared.with_remedies("leave out", [Remedy("leave_out", "02.png")])
+    assert [image.relative for image in less.edited.training] == ["00.png", "01.png", "03.png", "04.png", "05.png"]
+    assert less.reason_left_out("02.png") == "left out by you"
+    assert len(less.without_remedy("again", "leave_out", "02.png").edited.training) == 6
+
+
+def test_undo_reaches_behind_a_save(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "photos", 3)
+    start = Preparation(str(folder), scan(folder))
+    old = start.caption("00.png")
+    edited = start.with_captions("write", {"00.png": "new words"})
+    (folder / "00.txt").write_text("new words\n")
+    saved = edited.saved_beside(scan(folder))
+    assert saved.unsaved == 0
+    back, _ = saved.undone()
+    assert back.caption("00.png") == old
+    assert back.chosen.captions == {"00.png": old}
+
+
+def test_what_was_typed_while_a_save_ran_stays_unsaved(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "photos", 3)
+    edited = Preparation(str(folder), scan(folder)).with_captions("write", {"00.png": "new"})
+    later = edited.with_captions("write", {"01.png": "later"})
+    (folder / "00.txt").write_text("new\n")
+    assert later.saved_beside(scan(folder)).chosen.captions == {"01.png": "later"}
+
+
+def test_a_copy_is_of_these_remedies_only(prepared: Preparation) -> None:
+    chosen = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")]).with_copy(Path("/copy"))
+    assert chosen.trained == Path("/copy")
+    assert chosen.with_captions("write", {"00.png": "x"}).copy == Path("/copy")
+    assert chosen.with_remedies("mirror", [Remedy("mirror", "01.png")]).copy is None
+    assert chosen.undone()[0].trained == prepared.root
+
+
+def test_choices_come_back_from_text_if_they_are_of_this_folder(prepared: Preparation, tmp_path: Path) -> None:
+    chosen = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")]).with_captions("write", {"01.png": "new"})
+    assert prepared.with_json(chosen.to_json()).chosen == chosen.chosen
+    other = clean_set(tmp_path / "other", 2)
+    assert Preparation(str(other), scan(other)).with_json(chosen.to_json()).chosen.remedies == ()
+    for text in ("", "{", "[]", "null", '{"root": 1}', f'{{"root": "{prepared.root}", "remedies": [1]}}'):
+        assert prepared.with_json(text) == prepared
+
+
+def test_very_many_captions_do_not_swell_a_draft(prepared: Preparation) -> None:
+    chosen = prepared.with_captions("write", {"00.png": "x" * (MOST_KEPT + 1)})
+    assert len(chosen.to_json()) < 1000
+
+
+def found(id: str, *files: str) -> Finding:
+    return Finding(id, "warning", id, "", "", files)
+
+
+@pytest.mark.parametrize(
+    ("id", "caption", "expected"),
+    [
+        ("trigger_not_first", "smiling, anafox, woman", "anafox, smiling, woman"),
+        ("trigger_missing", "a woman in a park", "anafox, a woman in a park"),
+        ("trigger_spelling", "Anafox woman", "anafox woman"),
+        ("class_not_second", "anafox, smiling", "anafox, woman, smiling"),
+        ("score_tags", "score_9, anafox woman", "anafox woman"),
+        ("white_background", "anafox woman", "anafox woman, white background"),
+    ],
+)
+def test_findings_of_captions_are_mended_by_one_key(prepared: Preparation, id: str, caption: str, expected: str) -> None:
+    now = prepared.with_captions("write", {"00.png": caption})
+    mend = mend_for(found(id, "00.png"), now, SETTINGS)
+    assert mend is not None
+    assert mend.captions == {"00.png": expected}
+    assert "1 caption" in mend.label
+
+
+def test_findings_of_settings_are_mended_by_one_key(prepared: Preparation) -> None:
+    flip = mend_for(found("flip_identity"), prepared, SETTINGS)
+    assert flip is not None
+    assert flip.settings == {"dataset.flip": False}
+    known = mend_for(found("trigger_known"), prepared, schema.replace(SETTINGS, {"dataset.trigger": "mary"}))
+    assert known is not None
+    assert known.settings["dataset.trigger"] != "mary"
+    assert mend_for(found("too_few_images"), prepared, SETTINGS) is None
+
+
+def test_every_bulk_edit_says_why_it_would_change_nothing(prepared: Preparation) -> None:
+    for edit in BULK_EDITS:
+        assert changed_captions(edit, ("", ""), SETTINGS, prepared) == {}
+        assert why_nothing(edit, ("", ""), SETTINGS, prepared)
+
+
+@given(st.lists(st.text("abc ", min_size=1).map(str.strip).filter(bool), min_size=1, max_size=8), st.integers(0, 8))
+def test_shuffling_keeps_all_tags_and_the_first_in_place(tags: list[str], keep: int) -> None:
+    after = shuffled(", ".join(tags), keep, 42).split(", ")
+    assert sorted(after) == sorted(tags)
+    assert after[:keep] == tags[:keep]
+
+
+def test_marks_turn_and_darken() -> None:
+    picture = Thumbnail(2, 2, bytes([200] * 3 + [100] * 3 + [40] * 3 + [80] * 3), 2, 2)
+    assert mirrored(picture).rgb == bytes([100] * 3 + [200] * 3 + [80] * 3 + [40] * 3)
+    from loratui.engine.dataset.buckets import Bucket
+    from loratui.engine.dataset.facts import Box
+
+    assert dimmed_outside(picture, Box(0, 0, 0.5, 1)).rgb == bytes([200] * 3 + [25] * 3 + [40] * 3 + [20] * 3)
+    part = trained_part(1000, 500, Bucket(512, 512))
+    assert (part.top, part.bottom) == (0.0, 1.0)
+    assert part.width == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_scp_line_is_quoted_and_knows_forwarded_ports(tmp_path: Path) -> None:
+    there = tmp_path / "it's here"
+    there.mkdir()
+    pod = upload_line(there, {"RUNPOD_PUBLIC_IP": "8.8.4.4", "RUNPOD_TCP_PORT_22": "22044"}, "root", "pod")
+    assert pod.line.startswith("scp -P 22044 -r photos/* 'root@8.8.4.4:")
+    assert pod.note == ""
+    inside = upload_line(tmp_path / "a" / "new", {"SSH_CONNECTION": "1.2.3.4 5 10.0.0.2 22"}, "me", "pod")
+    assert inside.line == f"scp -r photos me@10.0.0.2:{tmp_path}/new"
+    assert "10.0.0.2" in inside.note
+    six = upload_line(tmp_path / "new", {"SSH_CONNECTION": "::1 5 2001:4860:4860::8888 22"}, "me", "pod")
+    assert "me@[2001:4860:4860::8888]:" in six.line
+    assert "pod" in upload_line(tmp_path / "new", {"SSH_CONNECTION": "nonsense"}, "me", "pod").note
+
+
+def test_recent_folders_are_the_newest_that_are_still_there(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    folders = [tmp_path / f"f{at}" for at in range(12)]
+    for folder in folders:
+        folder.mkdir()
+        remember_folder(home, str(folder))
+    remember_folder(home, str(folders[3]))
+    folders[11].rmdir()
+    assert recent_folders(home)[:2] == (str(folders[3]), str(folders[10]))
+    assert len(recent_folders(home)) <= 8
+    (home / "recent-folders.json").write_text('{"a": 1}')
+    assert recent_folders(home) == ()
+    (home / "recent-folders.json").write_bytes(b"\xff\xfe")
+    assert recent_folders(home) == ()
