@@ -1,0 +1,94 @@
+"""The bundled configurations make models of the published sizes, and CLIP's tokenizer counts as CLIP does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tokenizers import Tokenizer
+
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, text_widths
+
+MILLIONS = {
+    ("sd15", "unet"): 859.5,
+    ("sdxl", "unet"): 2567.5,
+    ("flux", "transformer"): 11901.4,
+    ("sd15", "vae"): 83.7,
+    ("sdxl", "vae"): 83.7,
+    ("flux", "vae"): 83.8,
+    ("sd15", "text_encoder"): 123.1,
+    ("sdxl", "text_encoder"): 123.1,
+    ("sdxl", "text_encoder_2"): 694.7,
+    ("flux", "text_encoder"): 123.1,
+    ("flux", "text_encoder_2"): 4762.3,
+}
+
+
+@pytest.mark.parametrize(("family", "part"), MILLIONS)
+def test_the_models_have_their_published_sizes(family: str, part: str) -> None:
+    import diffusers
+    import torch
+    import transformers
+
+    config = json.loads((BUNDLED / family / part / "config.json").read_text())
+    with torch.device("meta"):
+        if part.startswith("text_encoder"):
+            kind = getattr(transformers, config["architectures"][0])
+            model = kind(kind.config_class(**config))
+        else:
+            model = getattr(diffusers, config["_class_name"]).from_config(config)
+    assert round(sum(value.numel() for value in model.parameters()) / 1e6, 1) == MILLIONS[family, part]
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_a_pipelines_classes_and_schedules_are_those_of_its_family(family: str) -> None:
+    import diffusers
+    import transformers
+
+    index = json.loads((BUNDLED / family / "model_index.json").read_text())
+    assert hasattr(diffusers, index["_class_name"])
+    for part, value in index.items():
+        if isinstance(value, list) and value[0]:
+            assert hasattr({"diffusers": diffusers, "transformers": transformers}[value[0]], value[1])
+            if not part.startswith("tokenizer"):
+                assert (BUNDLED / family / part).is_dir()
+    kind = getattr(diffusers, index["scheduler"][1])
+    scheduler = kind.from_pretrained(BUNDLED / family, subfolder="scheduler", local_files_only=True)
+    if family == "flux":
+        assert (scheduler.config.base_shift, scheduler.config.max_shift, scheduler.config.use_dynamic_shifting) == (
+            0.5,
+            1.15,
+            True,
+        )
+    else:
+        assert float(scheduler.alphas_cumprod[0]) == pytest.approx(0.99914998)
+        assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(0.00466010, rel=1e-4)
+
+
+def test_text_widths_are_told_from_the_configurations() -> None:
+    assert text_widths(BUNDLED / "sd15") == {"text_encoder": 768}
+    assert text_widths(BUNDLED / "sdxl") == {"text_encoder": 768, "text_encoder_2": 1280}
+    assert text_widths(BUNDLED / "flux") == {"text_encoder": 768, "text_encoder_2": 4096}
+
+
+def test_the_scales_and_shifts_of_the_latents() -> None:
+    values = {f: json.loads((BUNDLED / f / "vae" / "config.json").read_text()) for f in ("sd15", "sdxl", "flux")}
+    assert [values[f]["scaling_factor"] for f in values] == [0.18215, 0.13025, 0.3611]
+    assert values["flux"]["shift_factor"] == 0.1159
+
+
+def test_clips_tokenizer_knows_clips_numbers() -> None:
+    tokenizer = Tokenizer.from_file(str(CLIP_TOKENIZER / "tokenizer.json"))
+    assert tokenizer.get_vocab_size() == 49408
+    vocabulary = tokenizer.get_vocab()
+    assert (vocabulary["<|startoftext|>"], vocabulary["<|endoftext|>"]) == (49406, 49407)
+    assert (vocabulary["!"], vocabulary["!</w>"]) == (0, 256)
+    assert tokenizer.encode("A  photo of a cat, wow!").ids == [49406, 320, 1125, 539, 320, 2368, 267, 2781, 256, 49407]
+    config = json.loads((CLIP_TOKENIZER / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == 77
+    assert config["pad_token"] == "<|endoftext|>"  # not "!", which would make a special token of it
+
+
+def test_the_tokenizers_licence_travels_with_it() -> None:
+    assert "Permission is hereby granted" in (CLIP_TOKENIZER / "LICENSE").read_text()
+    assert "open_clip_torch" in (BUNDLED / "README.md").read_text()
