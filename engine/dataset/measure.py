@@ -97,8 +97,8 @@ def _facts(
     grey = picture.convert("L")
     luma = np.asarray(grey, dtype=np.uint8)
     lines = Lines.of(luma)
-    histogram = np.array(grey.histogram())
-    levels = np.cumsum(histogram) / luma.size
+    histogram = np.bincount(lines.rows.ravel(), minlength=256)
+    levels = np.cumsum(histogram) / lines.rows.size
     tiny = np.asarray(_shrunk(picture, 32), dtype=np.float32)
     small = tiny.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
     red, _, blue = (float(value) for value in small.reshape(-1, 3).mean(axis=0))
@@ -108,7 +108,7 @@ def _facts(
         blur=round(blur_effect(lines), 4),
         noise=round(noise_level(luma), 3),
         luma_dark=float(np.searchsorted(levels, 0.05)),
-        luma_mean=round(float(histogram @ np.arange(256)) / luma.size, 2),
+        luma_mean=round(float(histogram @ np.arange(256)) / lines.rows.size, 2),
         luma_bright=float(np.searchsorted(levels, 0.95)),
         tint=round(red - blue, 2),
         blockiness=round(_blockiness(lines) if blockiness is None else blockiness, 3),
@@ -118,7 +118,7 @@ def _facts(
         content=content,
         bars=bars,
         detail=_detail(lines),
-        background=_plain_background(picture),
+        background=_plain_background(picture, luma),
         transparent=round(transparent, 4),
         profile=profile,
         faces=_faces(picture, detector),
@@ -294,11 +294,14 @@ def _detail(lines: Lines) -> Box:
     return Box(*(round(min(1.0, float(value)), 4) for value in (left, top, right, bottom)))
 
 
-def _plain_background(picture: Image) -> tuple[int, int, int] | None:
+def _plain_background(picture: Image, luma: Luma) -> tuple[int, int, int] | None:
     """The colour along the left, right and upper edge, if it is one; the lower edge often shows the body."""
     width, height = picture.size
     across, down, low = max(1, width // 20), max(1, height // 20), max(1, height * 2 // 3)
     sides = ((0, 0, across, low), (width - across, 0, width, low), (0, 0, width, down))
+    # Colours that are close together are close in brightness too, which is quicker to see.
+    if any(luma[top:bottom:2, left:right:2].std() > 2 * _PLAIN_FRAME for left, top, right, bottom in sides):
+        return None
     parts = [np.asarray(picture.crop(side), dtype=np.uint8).reshape(-1, 3) for side in sides]
     frame = np.concatenate([part[:: max(1, part.size // 6000)] for part in parts]).astype(np.float32)
     if frame.std(axis=0).max() > _PLAIN_FRAME:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from loratui.engine.dataset import pictures
 from loratui.engine.dataset.facts import PictureFacts
@@ -17,8 +18,13 @@ NEAR_LEVELS = 9.0
 BACKGROUND_LEVELS = 10.0
 """Mean difference along the frames of thumbnails before the same background, levels."""
 
-_BITS = 64
-_BANDS = NEAR_BITS + 1
+_BANDS, _BAND_BITS = 4, 16
+_BAND_MASK = (1 << _BAND_BITS) - 1
+_REACH = NEAR_BITS // _BANDS
+_CHANGED = tuple(
+    sum(1 << bit for bit in bits) for count in range(_REACH + 1) for bits in combinations(range(_BAND_BITS), count)
+)
+"""Every way to change at most so many bits of a band."""
 _FRAME = tuple(3 * cell + c for cell in range(64) if cell // 8 == 0 or cell % 8 in (0, 7) for c in range(3))
 """Bytes of a thumbnail that lie at its left, right and upper edge."""
 _SAMPLE, _CENTRES = 200, 40
@@ -87,29 +93,27 @@ def same_background(facts: Mapping[str, PictureFacts]) -> tuple[str, ...]:
 def _candidates(ones: Sequence[tuple[str, int]], others: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
     """Pairs of one of each whose hashes differ in at most `NEAR_BITS` bits, each pair once.
 
-    Of one band more than that many bits may differ, at least one must be equal, so that only pictures that share a band
-    are compared.
+    At least one of the bands of such a pair differs in no more than its share of those bits, so that it is found by
+    looking that many changed bits around each band: Norouzi et al., "Fast Search in Hamming Space with Multi-Index
+    Hashing" (2012).
     """
     for band in range(_BANDS):
-        low, high = _band(band)
-        mask = ((1 << (high - low)) - 1) << low
+        shift = band * _BAND_BITS
         shelves: dict[int, list[tuple[str, int]]] = defaultdict(list)
         for name, value in ones:
-            shelves[value & mask].append((name, value))
+            shelves[value >> shift & _BAND_MASK].append((name, value))
         for other, value in others:
-            for name, own in shelves.get(value & mask, ()):
-                differs = own ^ value
-                if differs.bit_count() <= NEAR_BITS and not _shares_a_band(differs, band):
-                    yield name, other
+            key = value >> shift & _BAND_MASK
+            for changed in _CHANGED:
+                for name, own in shelves.get(key ^ changed, ()):
+                    differs = own ^ value
+                    if differs.bit_count() <= NEAR_BITS and not _near_in_a_band(differs, band):
+                        yield name, other
 
 
-def _band(index: int) -> tuple[int, int]:
-    return index * _BITS // _BANDS, (index + 1) * _BITS // _BANDS
-
-
-def _shares_a_band(differs: int, bands: int) -> bool:
-    """Whether one of the first `bands` bands is equal, so that the pair was seen before."""
-    return any(not (differs >> low) & ((1 << (high - low)) - 1) for low, high in map(_band, range(bands)))
+def _near_in_a_band(differs: int, bands: int) -> bool:
+    """Whether one of the first `bands` bands is so near that the pair was seen before."""
+    return any((differs >> band * _BAND_BITS & _BAND_MASK).bit_count() <= _REACH for band in range(bands))
 
 
 def _alike(one: bytes, other: bytes) -> bool:
