@@ -15,7 +15,7 @@ from loratui.engine.dataset.ledger import final_caption
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
-from loratui.engine.planning.bases import base_path
+from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import Plan, make_plan
 from loratui.presets.schema import Settings
@@ -70,7 +70,7 @@ class Judgement:
 
 def token_counter(settings: Settings) -> TokenCounter:
     """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
-    base = base_path(settings.base.model) if settings.base.model else None
+    base = tokenizer_base(settings.base)
     return tokens.counter_for(base, long=settings.base.family == "flux")
 
 

@@ -18,7 +18,7 @@ from loratui.presets.schema import Family
 BUNDLED = Path(__file__).resolve().parent / "bundled"
 """Configurations of the true sizes, one folder a family, and CLIP's tokenizer."""
 
-CLIP_TOKENIZER = BUNDLED / "clip_tokenizer"
+CLIP_TOKENIZER = BUNDLED / "clip" / "tokenizer"
 
 
 @dataclass(frozen=True)

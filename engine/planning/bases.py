@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loratui.engine.formats.base_files import fits_role, identify, part_file, with_parts
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
-from loratui.engine.formats.base_shapes import text_widths
+from loratui.engine.formats.base_shapes import CLIP_TOKENIZER, text_widths
 from loratui.engine.machine import hub_cache
 from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
 from loratui.presets import SHIPPED
@@ -81,6 +81,17 @@ def base_path(model: str) -> Path | None:
         return folder / named.file if (folder / named.file).is_file() else None
     # A snapshot also comes about when another tool fetched a single small file of it.
     return folder if (folder / "model_index.json").is_file() or any(folder.glob("*.safetensors")) else None
+
+
+def tokenizer_base(base: Base) -> Path | None:
+    """The folder whose `tokenizer/` counts a base's tokens exactly; None if only an estimate is to be had.
+
+    All of SD1.5 and SDXL have CLIP's tokenizer, which is bundled; a folder may bring another.
+    """
+    path = base_path(base.model)
+    if path is not None and (path / "tokenizer" / "tokenizer.json").is_file():
+        return path
+    return path if base.family == "flux" else CLIP_TOKENIZER.parent
 
 
 def find_base(base: Base, roots: Sequence[Path] | None = None, *, memory: Memory | None = None) -> BaseFiles:

@@ -15,7 +15,8 @@ from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import counter_for
 from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions
 from loratui.engine.planning.base_checks import check_base as check_base
-from loratui.engine.planning.bases import base_path as base_path  # the trainer takes it from here
+from loratui.engine.planning.bases import base_path as base_path  # the doctor takes it from here
+from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance_advice, misfits
 from loratui.engine.planning.recipe import Recipe
@@ -87,7 +88,7 @@ def free_bytes(folder: Path) -> int:
 def check_dataset(recipe: Recipe, scan: DatasetScan) -> tuple[Finding, ...]:
     """What the headers and captions of the pictures show; `loratui check` makes these checks too, and more."""
     settings = recipe.settings
-    base = base_path(settings.base.model) if settings.base.model else None
+    base = tokenizer_base(settings.base)
     tokenizer = counter_for(base, long=settings.base.family == "flux")
     return run_checks(Case(scan, settings, recipe.preset, tokenizer=tokenizer), DATASET_CHECKS).findings
 

@@ -166,7 +166,7 @@ def flux_all_in_one() -> dict[str, tuple[int, ...]]:
 def t5_tokenizer(folder: Path) -> Path:
     """The least that T5's `tokenizer.json` has."""
     vocab = [["<pad>", 0.0], ["</s>", 0.0], ["<unk>", 0.0], ["▁a", -2.0]]
-    table = {"version": "1.0", "model": {"type": "Unigram", "unk_id": 2, "vocab": vocab}}
+    table = {"version": "1.0", "added_tokens": [], "model": {"type": "Unigram", "unk_id": 2, "vocab": vocab}}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(table), encoding="utf-8")
     return folder

@@ -66,10 +66,10 @@ def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tupl
     from loratui.engine.dataset.findings import worst_first
     from loratui.engine.dataset.inspect import inspect_folder
     from loratui.engine.dataset.tokens import counter_for
-    from loratui.engine.planning.bases import base_path
+    from loratui.engine.planning.bases import tokenizer_base
 
     settings = _settings(args)
-    base = base_path(settings.base.model) if settings.base.model else None
+    base = tokenizer_base(settings.base)
     found = inspect_folder(
         folder,
         settings,

@@ -13,7 +13,7 @@ import pytest
 
 from loratui.engine.formats.base_files import identify, part_file
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
-from loratui.engine.formats.base_shapes import BUNDLED
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
 from loratui.presets import SHIPPED
 
 
@@ -53,7 +53,7 @@ def test_an_sdxl_checkpoint_whatever_its_name(tmp_path: Path) -> None:
     assert (base.family, base.complete) == ("sdxl", True)
     assert prefixes(base)["text_encoder_2"] == "conditioner.embedders.1.model."
     assert base.parts["text_encoder_2"].names == "original"
-    assert base.parts["tokenizer_2"].path.name == "clip_tokenizer"
+    assert base.parts["tokenizer_2"].path == CLIP_TOKENIZER
 
 
 def test_v_prediction_is_read_from_keys_and_metadata(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_diffusers_folder_with_variants(tmp_path: Path) -> None:
     base = identify(diffusers_folder(tmp_path / "a", prediction_type="v_prediction", rescale_betas_zero_snr=True))
     assert (base.prediction, base.zero_terminal_snr) == ("v", True)
     assert (base.parts["unet"].variant, base.parts["vae"].variant, base.parts["vae"].dtype) == ("fp16", "", "fp32")
-    assert base.parts["tokenizer"].path == BUNDLED / "clip_tokenizer"  # it has none of its own
+    assert base.parts["tokenizer"].path == CLIP_TOKENIZER  # it has none of its own
 
 
 def test_diffusers_folders_of_other_kinds(tmp_path: Path) -> None:
