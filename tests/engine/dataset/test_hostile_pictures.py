@@ -1,0 +1,145 @@
+"""Bombs, pictures that change or vanish under the reader's hands, and files that are none: each named, nothing hurt."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from made_pictures import clean_set, drawn
+from PIL import Image
+
+from loratui.engine.dataset.deep import measure_all
+from loratui.engine.dataset.measure import measure_picture
+from loratui.engine.dataset.pictures import PictureError, read_header
+from loratui.engine.dataset.scan import read_folder
+
+MOST_MIB = 50
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, *chunks: bytes, pixels: bytes = b"\0") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = b"".join(chunks) + chunk(b"IDAT", zlib.compress(pixels))
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+def huge_png() -> bytes:
+    return png(50_000, 50_000, pixels=bytes(20_000_000))
+
+
+def huge_bmp() -> bytes:
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, 24, 0, 0, 0, 0, 0, 0)
+
+
+def huge_tiff() -> bytes:
+    tags = (
+        (256, 4, 1, 60_000),
+        (257, 4, 1, 60_000),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+    )
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags) + bytes(4)
+
+
+def within_bounds(work: Callable[[], object]) -> None:
+    """Runs `work` and sees that it needs neither much memory nor much time."""
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        work()
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert used < MOST_MIB * 2**20
+    # 0.05 s are promised; tracing memory makes it slower.
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("make", [huge_png, huge_bmp, huge_tiff])
+def test_a_bomb_is_refused_from_its_header(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(make())
+
+    def read() -> None:
+        with pytest.raises(PictureError, match="megapixels"):
+            read_header(path)
+
+    read()  # loads Pillow
+    within_bounds(read)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(100_000_000))),
+        chunk(b"zTXt", b"name\0\0" + zlib.compress(bytes(100_000_000))),
+        chunk(b"iTXt", b"name\0\x01\0\0\0" + zlib.compress(bytes(100_000_000))),
+    ],
+    ids=["iCCP", "zTXt", "iTXt"],
+)
+def test_a_bomb_beside_the_pixels_is_never_unpacked(tmp_path: Path, bomb: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(4, 4, bomb, pixels=bytes(13 * 4)))
+
+    def read() -> None:
+        with suppress(PictureError):  # refused or read without it: both are safe
+            read_header(path)
+            measure_picture(path, 128)
+
+    read()
+    within_bounds(read)
+
+
+def test_thousands_of_frames_are_not_read(tmp_path: Path) -> None:
+    frames = [Image.new("P", (16, 16), at % 200) for at in range(2000)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    drawn(1).save(tmp_path / "b.png")
+
+    def read() -> None:
+        assert read_header(tmp_path / "a.png").traits.animated
+
+    read()
+    within_bounds(read)
+
+
+@pytest.mark.parametrize("change", ["gone", "cut", "a pipe", "another picture"])
+def test_a_picture_that_changes_between_scan_and_measuring(tmp_path: Path, change: str) -> None:
+    folder = clean_set(tmp_path / "set", 2)
+    found = read_folder(folder)
+    path = folder / "00.png"
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        path.unlink()
+    if change == "a pipe":
+        os.mkfifo(path)
+    if change == "another picture":
+        drawn(9, (40, 30)).save(path)
+    result = measure_all(found.images, 128, workers=1)
+    assert "01.png" in result.facts
+    assert list(result.damaged) == ([] if change == "another picture" else ["00.png"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+def test_a_device_is_never_opened(tmp_path: Path) -> None:
+    clean_set(tmp_path, 1)
+    try:
+        os.mknod(tmp_path / "null.png", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip("this container makes no devices")
+    (left_out,) = read_folder(tmp_path).left_out
+    assert (left_out.relative, left_out.reason, left_out.picture) == ("null.png", "is a pipe, socket or device", True)
