@@ -72,7 +72,7 @@ class Base:
     """Which model the LoRA is trained on."""
 
     family: Family = key("sd15", "architecture of the base model")
-    model: str = key("", "embedded:NAME, a diffusers folder, a .safetensors file, or a hub id")
+    model: str = key("", "a .safetensors file, a diffusers folder, embedded:NAME, or owner/name of a model downloaded from the hub")
     text_encoder: str = key("", "file or folder of CLIP-L, where the model does not bring it along; empty: found by itself")
     text_encoder_2: str = key(
         "", "file or folder of the second text encoder (FLUX: T5-XXL, SDXL: CLIP-G); empty: found by itself"
@@ -109,6 +109,10 @@ class Dataset:
     keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
     caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
+    class_images: int = key(
+        0, "pictures of the class that the base makes before training, as regularisation; 0: none", low=0, high=10_000
+    )
+    class_prompt: str = key("a photo of a {class}", "what these pictures show")
     subject: Literal["person", "character", "style", "thing"] = key("person", "what the pictures teach")
     images_wanted: tuple[int, int] = key((10, 50), "number of pictures that the recipe works with, least and most")
     images_ideal: int = key(0, "number of pictures that the recipe likes best; 0: no opinion", low=0, high=100_000)

@@ -42,7 +42,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of pictures, or a recipe.toml")
     parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
     parser.add_argument("--preset", metavar="NAME", help="the preset to begin with (see loratui presets)")
-    parser.add_argument("--base", metavar="MODEL", help="base model: embedded:NAME, a folder or a .safetensors file")
+    parser.add_argument("--base", metavar="MODEL", help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (see loratui bases)")
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
     parser.add_argument("--name", metavar="NAME", help="name of the LoRA file (default: the trigger)")
