@@ -97,7 +97,9 @@ def _peft(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
         yield f"{stem}.{peft_names.DOWN}", change.tensors["lora_A"]
         yield f"{stem}.{peft_names.UP}", change.tensors["lora_B"] * change.scale
         if change.dora:
-            yield f"{stem}.{peft_names.MAGNITUDE}", change.tensors["lora_magnitude_vector"]
+            # transformers finds it by PEFT's own name, diffusers by that of PEFT's files.
+            end = peft_names.MAGNITUDE if part == "denoiser" else f"{peft_names.MAGNITUDE}.weight"
+            yield f"{stem}.{end}", change.tensors["lora_magnitude_vector"]
 
 
 def _alpha(value: float) -> Tensor:
