@@ -33,6 +33,8 @@ class ImageEntry:
     regularisation: bool
     bytes: int
     traits: pictures.Traits = pictures.Traits()
+    made: bool = False
+    """Whether the base makes it before training; its file is not there before."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from loratui.engine.dataset import archives, captions, pictures, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
+from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -41,7 +42,7 @@ class LedgerEntry:
     """Absolute."""
     relative: str
     sha256: str
-    """Of the file's bytes, hexadecimal."""
+    """Of the file's bytes, hexadecimal; empty for a picture that the base makes before training."""
     width: int
     """px, after rotation by EXIF; so is `height`."""
     height: int
@@ -57,6 +58,8 @@ class LedgerEntry:
     """How often the whole run will show it."""
     seen: int | None = None
     """How often it was shown when the run last wrote that down; None before."""
+    made: bool = False
+    """Whether the base makes it before training."""
     source: str = ""
     """Its relative path in the folder that a prepared copy was made of; else as `relative`."""
     remedies: tuple[Remedy, ...] = ()
@@ -81,6 +84,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     Of a prepared copy it also says what was done to each picture, and what was left out of the copy.
     Raises `DatasetError` for a picture that changed or vanished since the scan.
     """
+    scan = with_class_images(scan, settings.dataset)
     rule = BucketRule.of(settings.dataset)
     several = len({c.name for c in scan.concepts if not c.regularisation}) > 1
     history = read_history(scan.root)
@@ -94,7 +98,8 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
                 "path": str(image.path),
                 "relative": image.relative,
                 "source": history.sources.get(image.relative, image.relative) if history else image.relative,
-                "sha256": hash_file(image),
+                "sha256": "" if image.made else hash_file(image),
+                "made": image.made,
                 "width": image.width,
                 "height": image.height,
                 "remedies": remedies.to_json((*done, *remedies.as_read(image))),
@@ -122,7 +127,7 @@ def read_ledger(path: Path) -> Ledger:
     table = read_table(path)
     try:
         left_out = tuple((item["relative"], item["reason"]) for item in table["left_out"])
-        return Ledger(Path(table["root"]), tuple(map(_entry, table["images"])), left_out, identity_of(table))
+        return Ledger(Path(table["root"]), tuple(_entry(row, path.parent) for row in table["images"]), left_out, identity_of(table))
     except (KeyError, TypeError, IndexError, ValueError, UsageError) as error:
         raise _damaged(path, error) from error
 
@@ -185,11 +190,11 @@ def hash_file(image: ImageEntry) -> str:
     return digest.hexdigest()
 
 
-def _entry(row: Mapping[str, Any]) -> LedgerEntry:
+def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
     width, height = row["bucket"]
     resized_w, resized_h = row["fit"]["resized"]
     return LedgerEntry(
-        path=Path(row["path"]),
+        path=folder / row["path"],  # a path that is absolute stays as it is
         relative=row["relative"],
         sha256=row["sha256"],
         width=row["width"],
@@ -203,6 +208,7 @@ def _entry(row: Mapping[str, Any]) -> LedgerEntry:
         # The first ledgers did not have these.
         planned=row.get("planned", 0),
         seen=row.get("seen"),
+        made=row.get("made", False),
         source=row.get("source", row["relative"]),
         remedies=remedies.from_json(row.get("remedies", ())),
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
+from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
@@ -124,6 +125,7 @@ def make_plan(recipe: Recipe, scan: DatasetScan, *, processes: int = 1) -> Plan:
     """
     if not scan.training:
         raise DatasetError(f"{scan.root}: there are no pictures to train on.", "Add JPEG, PNG or WebP pictures.")
+    scan = with_class_images(scan, recipe.settings.dataset)
     concepts = [
         ConceptImages(c.name or c.folder or recipe.settings.dataset.trigger, c.images, c.folder_repeats)
         for c in scan.concepts

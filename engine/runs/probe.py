@@ -109,11 +109,13 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
         "schedule.epochs": 1,
         "schedule.image_steps": 0,
         "samples.before_training": False,
+        "dataset.class_images": 0,
     }
+    recipe = prepared.recipe.with_changes(changes)
     scan = dataclasses.replace(prepared.scan, images=tuple(pictures))
     small = _Small([repeats] * len(pictures), [repeats] * len(pictures))
-    toml = prepared.recipe.with_changes(changes).to_toml()
-    ledger = build_ledger(settings, scan, small)
+    toml = recipe.to_toml()
+    ledger = build_ledger(recipe.settings, scan, small)
     return create_run(home, "probe", recipe_toml=toml, effective_toml=toml, ledger=ledger, folder=_FOLDER)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -49,7 +50,8 @@ class LatentCache:
         wanted = [(entry, flip) for entry in entries if entry.repeats for flip in flips]
         for done, (entry, flip) in enumerate(wanted, 1):
             if (entry.relative, flip) not in self._known:
-                self._known[entry.relative, flip] = self._stored(entry, flip) or self._encode(entry, flip)
+                known = _with_sum(entry)
+                self._known[entry.relative, flip] = self._stored(known, flip) or self._encode(known, flip)
             progress(done, len(wanted))
 
     def get(self, entry: LedgerEntry, flip: bool = False) -> Latents:
@@ -185,6 +187,14 @@ class TextCache:
         states = TextStates({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
         write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
         return states
+
+
+def _with_sum(entry: LedgerEntry) -> LedgerEntry:
+    """`entry` with the hash of its file, which nobody could know before the base had made it."""
+    if not entry.made:
+        return entry
+    with entry.path.open("rb") as file:
+        return replace(entry, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _read(path: Path, needed: set[str]) -> dict[str, Tensor] | None:

@@ -20,7 +20,7 @@ from loratui.engine.planning.measured import Measurement, remember
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.seen import record_seen
-from loratui.engine.training import speed
+from loratui.engine.training import class_images, speed
 from loratui.engine.training.averaging import Averaging
 from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
@@ -162,6 +162,7 @@ class Trainer:
                 "Put what matters first, or shorten them.",
             )
         self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
+        self._make_class_images()
         report.phase("caching", "Encoding pictures")
         flips = (False, True) if settings.dataset.flip else (False,)
         self.latents.fill(self.entries, flips, self._caching("pictures"))
@@ -177,6 +178,12 @@ class Trainer:
         self.optimizer = build_optimizer(settings.optimizer, self.parameters, job.device)
         self.averaging = Averaging(self.parameters, self.optimizer, settings.training.ema_decay)
         self.objective = Objective(job, self.family, self.latents, self.texts)
+
+    def _make_class_images(self) -> None:
+        wanted = class_images.missing(self.entries)
+        if wanted:
+            self.report.phase("sampling", f"Making {len(wanted)} pictures of the class")
+            class_images.make(wanted, self.settings, self.family, self.texts, self._caching("pictures of the class"))
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
