@@ -264,7 +264,7 @@ def _borders(crossing: Steps) -> tuple[tuple[float, bool], tuple[float, bool]]:
     """For the first and the last of the lines that `crossing` crosses: share of the lines before the first that is not
     plain, and whether most of that line differs from them."""
     levels = crossing.astype(np.float32)
-    means = _sums(levels) / len(levels)
+    means: Plane = _sums(levels) / np.float32(len(levels))
     # Variance as the mean square less the squared mean, which is exact enough for 8-bit levels.
     plain = _sums(levels * levels) / len(levels) - means * means <= _PLAIN_ROW**2
     return _border(crossing, means, plain), _border(crossing[:, ::-1], means[::-1], plain[::-1])

@@ -42,7 +42,7 @@ def test_a_plain_folder(tmp_path: Path) -> None:
     assert [(c.name, c.folder, c.images, c.folder_repeats, c.regularisation) for c in found.concepts] == [
         ("", "", 2, None, False)
     ]
-    assert found.left_out == found.notes == ()
+    assert (found.left_out, found.notes) == ((), ())
 
 
 @pytest.mark.parametrize("name", ["A.PNG", "a.Jpg", "a.JPEG", "a.WebP", "a.tif", "a.BMP"])
