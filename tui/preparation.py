@@ -46,7 +46,7 @@ class Preparation:
     """Pictures that the deep check could not decode -> why."""
     copied_captions: Mapping[str, str] = field(default_factory=dict)
     """Captions that were saved, though not beside their pictures: they belong into the prepared copy."""
-    copy: Path | None = None
+    copied: DatasetScan | None = None
     """The prepared copy of just these choices; None where it is still to be made."""
     same_bytes: tuple[tuple[str, ...], ...] | None = None
     """Groups of files with the same bytes; None where nobody compared them."""
@@ -66,9 +66,14 @@ class Preparation:
         return bool(self.chosen.remedies or self.copied_captions)
 
     @property
-    def trained(self) -> Path:
-        """The folder that is to be trained on: the copy if there is one."""
-        return self.copy if self.copy is not None and self.needs_copy else self.root
+    def copy(self) -> Path | None:
+        """The folder of the prepared copy."""
+        return self.copied.root if self.copied is not None else None
+
+    @property
+    def trained(self) -> DatasetScan:
+        """What is to be trained on: the copy if there is one, else the folder without what is damaged."""
+        return self.copied if self.copied is not None and self.needs_copy else self.sound
 
     @property
     def unsaved(self) -> int:
@@ -170,9 +175,9 @@ class Preparation:
         past = (*self.past, (what, self.chosen))
         return dataclasses.replace(self._with(after), past=past, future=self.future[:-1]), what
 
-    def with_copy(self, copy: Path) -> Preparation:
+    def with_copy(self, copied: DatasetScan) -> Preparation:
         """After the changes were carried out on a copy."""
-        return dataclasses.replace(self, copy=copy)
+        return dataclasses.replace(self, copied=copied)
 
     def to_json(self) -> str:
         """The choices as text, to be kept with the draft of a run; of very many captions the remedies alone."""
@@ -219,7 +224,7 @@ class Preparation:
 
         return dataclasses.replace(
             saved,
-            copy=None,
+            copied=None,
             chosen=rebased(self.chosen, self.chosen.captions),
             past=tuple((what, rebased(choices, {**earlier, **choices.captions})) for what, choices in self.past),
             future=tuple((what, rebased(choices, {**earlier, **choices.captions})) for what, choices in self.future),
@@ -233,4 +238,4 @@ class Preparation:
 
     def _with(self, choices: Choices) -> Preparation:
         same = choices.remedies == self.chosen.remedies
-        return dataclasses.replace(self, chosen=choices, copy=self.copy if same else None)
+        return dataclasses.replace(self, chosen=choices, copied=self.copied if same else None)

@@ -80,12 +80,13 @@ def test_what_was_typed_while_a_save_ran_stays_unsaved(tmp_path: Path) -> None:
     assert later.saved_beside(scan(folder)).chosen.captions == {"01.png": "later"}
 
 
-def test_a_copy_is_of_these_remedies_only(prepared: Preparation) -> None:
-    chosen = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")]).with_copy(Path("/copy"))
-    assert chosen.trained == Path("/copy")
-    assert chosen.with_captions("write", {"00.png": "x"}).copy == Path("/copy")
-    assert chosen.with_remedies("mirror", [Remedy("mirror", "01.png")]).copy is None
-    assert chosen.undone()[0].trained == prepared.root
+def test_a_copy_is_of_these_remedies_only(prepared: Preparation, tmp_path: Path) -> None:
+    copied = scan(clean_set(tmp_path / "copy", 6))
+    chosen = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")]).with_copy(copied)
+    assert chosen.trained is copied
+    assert chosen.with_captions("write", {"00.png": "x"}).copied is copied
+    assert chosen.with_remedies("mirror", [Remedy("mirror", "01.png")]).copied is None
+    assert chosen.undone()[0].trained.root == prepared.root
 
 
 def test_choices_come_back_from_text_if_they_are_of_this_folder(prepared: Preparation, tmp_path: Path) -> None:

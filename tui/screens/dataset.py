@@ -171,16 +171,17 @@ class DatasetScreen(DatasetChoices):
     def keep(self) -> None:
         """The fields go into the draft; the folder as it is to be trained on."""
         values = {field.key: field.text.strip() for field in self.query(Field)}
-        folder = folder_from_text(values["dataset.path"])
-        prepared = self.prepared
-        if prepared is not None and values["dataset.path"] == prepared.given.strip():
-            values["dataset.path"] = str(prepared.trained)
-        else:
-            values["dataset.path"] = str(folder.absolute()) if folder else ""
+        typed, prepared = values.pop("dataset.path"), self.prepared
         if not values["dataset.trigger"] and self.judgement is not None and prepared is not None:
             values["dataset.trigger"] = self.judgement.guessed_trigger
         try:
             self.loratui.draft = self.loratui.draft.with_values(values)
+            if prepared is not None and typed == prepared.given.strip():
+                self.point_to(prepared)
+            else:
+                folder = folder_from_text(typed)
+                path = str(folder.absolute()) if folder else ""
+                self.loratui.draft = self.loratui.draft.with_values({"dataset.path": path})
         except SchemaError as error:
             self.loratui.tell(str(error), "error")
 
@@ -216,7 +217,6 @@ class DatasetScreen(DatasetChoices):
             self._reading = message.prepared.given
         self.loratui.draft = self.loratui.draft.with_preparation(message.prepared)
         self.keep()
-        self.loratui.draft = self.loratui.draft.with_scan(message.prepared.edited)
         self._show_set()
         self.judge_soon()
 
@@ -385,7 +385,7 @@ class DatasetScreen(DatasetChoices):
     def action_go_on(self) -> None:
         """To the next step; what was chosen is carried out first, after it was shown."""
         self.keep()
-        if self.prepared is None or self.loratui.draft.scan is None or self.has_class("-unread"):
+        if self.prepared is None or self.has_class("-unread"):
             next(iter(self.query(Field))).enter()
             self._reading = ""
             self._read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -51,8 +50,7 @@ class CopyMade(Message):
     """The copy is there, or could not be made."""
 
     prepared: Preparation
-    copy: Path | None
-    scan: DatasetScan | None
+    copied: DatasetScan | None
     problem: str = ""
 
 
@@ -166,11 +164,11 @@ class ChangesScreen(DatasetPart):
         try:
             chosen, captions = prepared.chosen.remedies, prepared.copied_captions
             copy = copy_below(self.loratui.home / "datasets", prepared.sound, chosen, captions=captions, progress=progress)
-            message = CopyMade(prepared, copy, scan(copy))
+            message = CopyMade(prepared, scan(copy))
         except _CancelledError:
             return
         except LoratuiError as error:
-            message = CopyMade(prepared, None, None, str(error))
+            message = CopyMade(prepared, None, str(error))
         if not worker.is_cancelled:
             self.post_message(message)
 
@@ -186,14 +184,14 @@ class ChangesScreen(DatasetPart):
         message.stop()
         self._copying = None
         self.refresh_bindings()
-        if message.copy is None:
+        if message.copied is None:
             self.line("changes-state").say(plain(f"✖ {message.problem}", "$error"))
             return
         if self.prepared.chosen.remedies != message.prepared.chosen.remedies:
             return
-        self.owner.choose(self.prepared.with_copy(message.copy))
-        self.owner.point_to(message.copy, message.scan)
-        self.loratui.tell(f"Done, in {message.copy}. Your own pictures are as they were.")
+        self.owner.choose(self.prepared.with_copy(message.copied))
+        self.owner.point_to(self.prepared)
+        self.loratui.tell(f"Done, in {message.copied.root}. Your own pictures are as they were.")
         self.dismiss()
         if self._then is not None:
             self.app.call_later(self._then)

@@ -16,7 +16,6 @@ from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.screens.dataset_work import DatasetWork
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.scan import DatasetScan
     from loratui.tui.mending import Mend
     from loratui.tui.preparation import Preparation
 
@@ -191,7 +190,7 @@ class DatasetChoices(DatasetWork):
             if now.needs_copy and now.copy is None:
                 self.loratui.push_screen(ChangesScreen(self, then))
             else:
-                self.point_to(now.trained, None)
+                self.point_to(now)
                 then()
 
         def answered(answer: str | None) -> None:
@@ -205,16 +204,11 @@ class DatasetChoices(DatasetWork):
         else:
             go_on()
 
-    def point_to(self, folder: Path, scan: DatasetScan | None) -> None:
-        """The draft trains on this folder; `scan` is what it holds, where that is not what is shown here."""
-        prepared = self.prepared
-        assert prepared is not None
-        draft = self.loratui.draft.with_values({"dataset.path": str(folder)})
-        if scan is not None:
-            draft = draft.with_scan(scan)
-        elif folder == prepared.root:
-            draft = draft.with_scan(prepared.sound)
-        self.loratui.draft = draft
+    def point_to(self, prepared: Preparation) -> None:
+        """The draft trains on this folder, or on the copy of it."""
+        trained = prepared.trained
+        draft = self.loratui.draft.with_values({"dataset.path": str(trained.root)})
+        self.loratui.draft = draft.with_scan(trained)
 
     # Saving
 
@@ -268,8 +262,8 @@ def saved(prepared: Preparation, home: Path) -> tuple[Callable[[Preparation], Pr
         words = f"{text.count(written.written, 'caption')} saved in {prepared.root}; the old ones are kept in {written.kept}."
         return lambda now: now.saved_beside(found), words
     after = prepared.saved_for_copy(texts)
-    copy = copy_below(home / "datasets", after.sound, after.chosen.remedies, captions=after.copied_captions)
-    words = f"{prepared.root} cannot be written, so {text.count(len(texts), 'caption')} saved in a copy: {copy}."
+    copy = scan(copy_below(home / "datasets", after.sound, after.chosen.remedies, captions=after.copied_captions))
+    words = f"{prepared.root} cannot be written, so {text.count(len(texts), 'caption')} saved in a copy: {copy.root}."
     chosen = prepared.chosen.remedies
 
     def taken_in(now: Preparation) -> Preparation:

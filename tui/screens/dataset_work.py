@@ -257,7 +257,7 @@ def opened(typed: str, folder: Path, home: Path) -> Preparation:
         kept = tuple(remedy for remedy in history.remedies)
         prepared = Preparation(str(history.source), found, Choices(kept), same_bytes=copies(found.images))
         captions = {} if os.access(history.source, os.W_OK) else _captions_of_copy(folder, history.sources, prepared)
-        return dataclasses.replace(prepared, copied_captions=captions, copy=folder)
+        return dataclasses.replace(prepared, copied_captions=captions, copied=scan(folder))
     found = scan(folder)
     return Preparation(typed, found, same_bytes=copies(found.images))
 
