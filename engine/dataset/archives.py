@@ -106,7 +106,9 @@ def unpack_once(archive: Path, place: Path) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     except (pictures.PictureError, OSError) as error:
         raise DatasetError(f"{archive}: {error}.", "Check who may read it (ls -l).") from error
-    target = place / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', archive.stem)[:40].strip('.-') or 'pictures'}-{digest}"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", archive.stem)[:40].strip(".-")
+    # The name begins with a word, so that a number in front of the zip's own name is not taken for repeats.
+    target = place / f"unpacked-{stem or 'pictures'}-{digest}"
     return _inner(target) if target.is_dir() else unpack(archive, target).folder
 
 

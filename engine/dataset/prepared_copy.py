@@ -75,7 +75,10 @@ def copy_below(
     known = [(i.relative, i.bytes, _modified_ns(i), i.caption, (captions or {}).get(i.relative)) for i in scan.images]
     key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "pictures"
-    target = place / f"{stem}-prepared-{hashlib.sha256(key.encode('ascii')).hexdigest()[:12]}"
+    # The name begins with a word, so that a number in front of the folder's own name is not taken for its repeats.
+    target = place / f"prepared-{stem}-{hashlib.sha256(key.encode('ascii')).hexdigest()[:12]}"
+    if any(image.folder_repeats is not None and "/" not in image.relative for image in scan.images):
+        target /= scan.root.name  # the folder itself is a concept, by its name
     if read_history(target) is None:
         make_copy(scan, chosen, target, progress, captions)
     return target

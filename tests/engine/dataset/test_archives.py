@@ -146,7 +146,7 @@ def test_the_same_zip_is_unpacked_once_and_a_run_can_be_prepared_from_it(tmp_pat
     assert len(prepared.scan.images) == 10
     place = Path(prepared.recipe.settings.dataset.path)
     assert place.parent == tmp_path / "home" / "datasets"
-    assert place.name.startswith("my-set-")
+    assert place.name.startswith("unpacked-my-set-")
     (place / "00.txt").write_text("changed by hand")
     again = prepare(recipe, tmp_path / "home")
     assert again.scan.images[0].caption == "changed by hand"

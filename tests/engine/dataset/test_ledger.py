@@ -157,6 +157,17 @@ def test_the_same_choice_gives_the_same_copy(tmp_path: Path) -> None:
     assert len(others | {first}) == 3
 
 
+def test_a_copy_or_zip_of_a_concept_folder_keeps_its_words(tmp_path: Path) -> None:
+    folder = tmp_path / "10_anafox red hair"
+    picture(folder / "a.png")
+    copy = copy_below(tmp_path / "copies", scan(folder), (Remedy("mirror", "a.png"),))
+    assert captions(copy, settings()) == {"a.png": "anafox red hair"}
+    assert [c.folder_repeats for c in scan(copy).concepts] == [10]
+    with zipfile.ZipFile(tmp_path / "10_anafox.zip", "w") as packed:
+        packed.write(folder / "a.png", "a.png")
+    assert captions(unpack_once(tmp_path / "10_anafox.zip", tmp_path / "unpacked"), settings()) == {"a.png": "anafox woman"}
+
+
 def test_what_a_zip_left_out_is_in_the_ledger(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
