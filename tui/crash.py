@@ -14,11 +14,10 @@ from pathlib import Path
 from loratui.tui.terminal import clean, clean_lines
 
 _SECRETS = (
+    (re.compile(r"(?i)\b(bearer)\s+[^\s'\"]+"), r"\1 …"),
     (re.compile(r"\b(hf|sk|ghp|gho|github_pat|glpat|xox[abp]|rpa)[_-][A-Za-z0-9_-]{8,}"), r"\1_…"),
     (
-        re.compile(
-            r"(?i)\b(bearer|token|api[_-]?key|password|secret|passwd|authorization)(['\"]?\s*[=:]\s*['\"]?|\s+)[^\s'\",;&]{4,}"
-        ),
+        re.compile(r"(?i)\b(token|api[_-]?key|password|secret|passwd|authorization)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{4,}"),
         r"\1\2…",
     ),
     (re.compile(r"(?i)(://)[^/\s:@]+:[^/\s@]+@"), r"\1…@"),
@@ -111,7 +110,7 @@ def crash_message(error: BaseException, path: Path | None) -> str:
     where = f"A report is in {clean(path)}; nothing in it names you or your secrets." if path else "No report could be written."
     what = clean(scrubbed(f"{type(error).__name__}: {error}"), 300)
     return (
-        f"loratui's window ended by a fault of its own: {what}\n{where}\n"
+        f"loratui ended by a fault of its own: {what}\n{where}\n"
         "Runs are processes of their own and go on; loratui comes back to them, and loratui --plain does without the window."
     )
 

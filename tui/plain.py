@@ -20,6 +20,8 @@ from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.prepare import Prepared
+    from loratui.tui.drafts import SavedDraft
 
 
 def run_plain() -> int:
@@ -34,6 +36,8 @@ class Wizard:
         self._ask = asker
         self._home = home
         self._draft = Draft()
+        self._draft_id = ""
+        """Name of the draft on the disk; empty where none is kept."""
 
     def menu(self) -> int:
         """The first question."""
@@ -51,10 +55,16 @@ class Wizard:
         return 0
 
     def new_run(self) -> int:
-        """Preset, data set, plan, checks, start."""
-        self._choose_preset()
-        self._choose_folder()
-        self._choose_words()
+        """A draft that was left, or preset, base, data set, plan, prompts, checks, start."""
+        from loratui.tui.drafts import list_drafts, new_id
+
+        self._draft_id = new_id()
+        if not self._continue(list_drafts(self._home)[:10]):
+            self._choose_preset()
+            self._choose_base()
+        if self._draft.scan is None:
+            self._choose_folder()
+            self._choose_words()
         return self._plan_and_start()
 
     def demo(self) -> int:
@@ -63,6 +73,39 @@ class Wizard:
 
         self._draft = demo_draft()
         return self._plan_and_start()
+
+    def _continue(self, drafts: list[SavedDraft]) -> bool:
+        """Asks which draft to go on with, if there are any; whether one was taken."""
+        from loratui.engine.dataset.scan import scan
+
+        if not drafts:
+            return False
+        options = [f"{draft.title}: preset {draft.preset}, {text.ago(time.time() - draft.saved)}" for draft in drafts]
+        at = self._ask.choose("Go on with a draft?", ["Plan something new", *options])
+        if not at:
+            return False
+        chosen = drafts[at - 1]
+        try:
+            draft = chosen.open()
+        except (SchemaError, TypeError) as error:
+            say(f"The draft cannot be used by this version: {error}")
+            return False
+        self._draft_id, self._draft = chosen.id, draft
+        try:
+            self._draft = draft.with_scan(scan(Path(str(draft.value("dataset.path")))))
+        except (LoratuiError, OSError) as error:
+            say(f"Its folder cannot be read: {error}")
+        return True
+
+    def _keep(self) -> None:
+        """Puts the draft on the disk; a disk that refuses does not end the conversation."""
+        from loratui.tui.drafts import write_draft
+
+        if self._draft_id:
+            try:
+                write_draft(self._home, self._draft_id, self._draft, "plan" if self._draft.scan else "dataset")
+            except LoratuiError as error:
+                say(f"The draft could not be kept: {error}")
 
     def old_run(self, summary: RunSummary) -> int:
         """What can be done with a run that is there."""
@@ -93,6 +136,21 @@ class Wizard:
         chosen = presets[self._ask.choose("Which preset?", [f"{preset.title} ({preset.name})" for preset in presets])]
         say(chosen.summary)
         self._draft = self._draft.with_preset(chosen.name)
+
+    def _choose_base(self) -> None:
+        """One of those that are found here, the preset's, or one that is typed."""
+        from loratui.engine.planning.bases import discover
+
+        say("Looking for base models on this machine …")
+        family, own = self._draft.value("base.family"), str(self._draft.value("base.model"))
+        found = [base for base in discover()[0] if base.family == family and base.usable]
+        models = list(dict.fromkeys([own, *(base.model for base in found)] if own else [base.model for base in found]))
+        here = {base.model: base.title for base in found}
+        options = [f"{model}: {here.get(model, 'not found here; loratui download fetches it')}" for model in models]
+        at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
+        model = models[at] if at < len(models) else self._ask.text("Base model: a file, a folder or owner/name", own)
+        self._draft = self._draft.with_values({"base.model": model})
+        self._keep()
 
     def _choose_folder(self) -> None:
         found: dict[str, DatasetScan] = {}
@@ -126,27 +184,71 @@ class Wizard:
         named = self._draft.named().settings.dataset
         trigger = self._ask.text("Trigger: a made-up word for your subject, such as anafox", named.trigger)
         class_word = self._ask.text("Class: the general word for it, such as woman", named.class_word)
-        base = self._ask.text("Base model: a file, a folder or embedded:sd15", str(self._draft.value("base.model")))
-        values = {"dataset.trigger": trigger, "dataset.class_word": class_word, "base.model": base}
-        self._draft = self._draft.with_values(values)
+        self._draft = self._draft.with_values({"dataset.trigger": trigger, "dataset.class_word": class_word})
+        self._keep()
+
+    def _choose_prompts(self) -> None:
+        """Shows what the prompts become, and takes others one by one; an empty line keeps one."""
+        for key, title in (
+            ("samples.prompts", "Samples while it trains"),
+            ("validation.prompts", "Prompts of the strength grid"),
+        ):
+            prompts = [str(prompt) for prompt in self._draft.value(key)]
+            say(f"{title}:")
+            for prompt in prompts:
+                say(f"  {self._draft.filled_in(prompt)}")
+            if self._ask.confirm("Change them?", default=False):
+                typed = [self._ask.text(f"Prompt {at}; {{subject}} is your words", old) for at, old in enumerate(prompts, 1)]
+                self._draft = self._draft.with_values({key: tuple(typed)})
+                self._keep()
 
     def _plan_and_start(self) -> int:
         from loratui.engine.planning.prepare import prepare
         from loratui.tui.commands.common import say_findings, start_prepared
+        from loratui.tui.drafts import delete_draft
 
         while self._change_numbers():
-            pass
+            self._keep()
+        self._choose_prompts()
         prepared = prepare(self._draft.named(), self._home)
         say_findings(prepared.findings, sys.stdout)
         if prepared.errors:
             say("Mend that first, then start again. Nothing was written.")
             return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
+        if self._ask.confirm("Make one real step first, to measure memory and speed?", default=False):
+            self._probe(prepared)
         if not self._ask.confirm("Start the training?"):
-            say("Not started; nothing was written.")
+            say(
+                "Not started. The draft is kept; loratui offers it again."
+                if self._draft_id
+                else "Not started; nothing was written."
+            )
             return 0
         run = start_prepared(prepared, self._home)
+        if self._draft_id:
+            delete_draft(self._home, self._draft_id)
         say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
         return self._follow(run, "train")
+
+    def _probe(self, prepared: Prepared) -> None:
+        """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
+        from loratui.engine.planning.estimate import estimate
+        from loratui.engine.planning.measured import read_all
+        from loratui.engine.runs.probe import probe
+        from loratui.tui.commands.plan import this_machine
+        from loratui.tui.preflight_rows import probed_row
+
+        machine = this_machine()
+        before = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
+        try:
+            probed = probe(prepared, self._home, tell=say)
+        except LoratuiError as error:
+            say(f"One real step failed: {error}")
+            return
+        if probed is not None:
+            after = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
+            row = probed_row(probed, before, after, machine.vram_gib)
+            say(f"{row.message} {row.remedy}")
 
     def _change_numbers(self) -> bool:
         """Shows the plan and lets one number be changed; False when the plan is right."""

@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.engine.runs.probe import Probed
 from loratui.presets import list_presets
 from loratui.presets.bases import demo_dataset
 from loratui.tui import plain
 from loratui.tui.asking import LineAsker
+from loratui.tui.drafts import list_drafts
 from loratui.tui.plain import Wizard
+
+_KEEP = ("", "", "")
+"""Both lists of prompts stay as they are, and no real step is made."""
 
 
 def _wizard(home: Path, *answers: str) -> Wizard:
@@ -50,7 +55,7 @@ def test_from_nothing_to_a_file(
     folder = tmp_path / "photos"
     shutil.copytree(demo_dataset(), folder)
     number = [preset.name for preset in list_presets()].index("demo") + 1
-    answers = ["1", str(number), str(tmp_path / "gone"), str(folder), "anafox", "woman", "", "1", "y", "n"]
+    answers = ["1", str(number), "", str(tmp_path / "gone"), str(folder), "anafox", "woman", "1", *_KEEP, "y", "n"]
     assert _wizard(home, *answers).menu() == 0
     printed = capsys.readouterr().out
     assert "18 pictures × 10 repeats = 180 image-steps an epoch" in printed
@@ -63,7 +68,7 @@ def test_from_nothing_to_a_file(
 def test_the_demo_with_other_numbers_and_the_grid(
     home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = ["2", "3", "nonsense", "4", "1", "y", "y", "y", *["y"] * 7]
+    answers = ["2", "3", "nonsense", "4", "1", *_KEEP, "y", "y", "y", *["y"] * 7]
     assert _wizard(home, *answers).menu() == 0
     printed = capsys.readouterr().out
     assert "× 4 epochs = 720 image-steps" in printed
@@ -73,7 +78,7 @@ def test_the_demo_with_other_numbers_and_the_grid(
 
 
 def test_saying_no_writes_nothing(home: Path, started: list[tuple[str, str]]) -> None:
-    assert _wizard(home, "2", "1", "n").menu() == 0
+    assert _wizard(home, "2", "1", *_KEEP, "n").menu() == 0
     assert started == []
     assert list_runs(home) == []
 
@@ -81,7 +86,7 @@ def test_saying_no_writes_nothing(home: Path, started: list[tuple[str, str]]) ->
 def test_an_error_before_the_start_is_an_exit_code(
     home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wizard = _wizard(home, "1")
+    wizard = _wizard(home, "1", "", "")
     wizard._draft = wizard._draft.with_preset("demo").with_values(
         {"dataset.path": str(demo_dataset()), "base.model": "/gone.safetensors"}
     )
@@ -91,6 +96,34 @@ def test_an_error_before_the_start_is_an_exit_code(
     assert wizard._plan_and_start() == 2
     assert "/gone.safetensors" in capsys.readouterr().out
     assert list_runs(home) == []
+
+
+def test_a_draft_is_kept_at_each_answer_and_offered_again(
+    home: Path, tmp_path: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(demo_dataset(), folder)
+    number = [preset.name for preset in list_presets()].index("demo") + 1
+    with pytest.raises(UsageError, match="nobody to ask"):
+        _wizard(home, "1", str(number), "", str(folder), "zorblax", "man").menu()
+    (draft,) = list_drafts(home)
+    assert draft.title == "zorblax"
+    answers = ["1", "2", "1", "y", "{subject} in the rain", "", "", "", "y", "n"]
+    assert _wizard(home, *answers).menu() == 0
+    assert "Go on with a draft?" not in capsys.readouterr().out  # the asker has a stream of its own
+    [run] = list_runs(home)
+    assert started == [(run.name, "train")]
+    assert "{subject} in the rain" in run.recipe.read_text()
+    assert list_drafts(home) == []
+
+
+def test_one_real_step_is_told_in_a_line(
+    home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
+    monkeypatch.setattr("loratui.engine.runs.probe.probe", lambda prepared, home, tell: measured)
+    assert _wizard(home, "2", "1", "", "", "y", "n").menu() == 0
+    assert "One real step took 0.50 s and 0.6 GiB of main memory." in capsys.readouterr().out
 
 
 def test_old_runs_can_be_gone_on_with(home: Path, started: list[tuple[str, str]]) -> None:

@@ -17,6 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """RUN, `--plain --json`."""
     del name
     common.add_run_argument(parser)
+    # Where it stands before the command it counts too.
+    parser.add_argument("--view-only", action="store_true", default=argparse.SUPPRESS, help="look only: no command can be sent")
     common.add_output_arguments(parser)
 
 
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.json and not wants_plain(args.plain):
         from loratui.tui.app import run_app
 
-        return run_app(screen="training", run=chosen)
+        return run_app(screen="training", run=chosen, view_only=args.view_only)
     out = progress_stream(args.json, False)
     now = summarise(chosen)
     job = now.job or "train"

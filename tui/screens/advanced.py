@@ -34,7 +34,6 @@ class AdvancedScreen(ModalScreen[None]):
         Binding("q", "leave"),
     ]
     DEFAULT_CSS = """
-    AdvancedScreen { align: center middle; background: $background 60%; }
     AdvancedScreen > Vertical { width: 100; max-width: 96%; height: 92%; padding: 1 2; border: round $accent; background: $surface; }
     AdvancedScreen OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
     AdvancedScreen #about-setting { height: 6; margin-top: 1; }

@@ -31,7 +31,7 @@ class CopyScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Name and text of each."""
         options = [Option(Content.assemble(plain(name, "$muted"), "\n", plain(text))) for name, text in self._items]
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog wide"):
             yield Line(plain("Copy", "bold $accent"))
             yield OptionList(*options, id="copy-list", markup=False)
             words = "enter sends it to your terminal's clipboard (OSC 52; in tmux: set -g set-clipboard on). esc closes."

@@ -22,7 +22,7 @@ class JumpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss")]
     DEFAULT_CSS = """
-    JumpScreen { background: $background 10%; layers: letters; }
+    JumpScreen { layers: letters; }
     JumpScreen .jump { layer: letters; width: 3; height: 1; background: $accent; color: $background; text-style: bold; }
     JumpScreen .jump:nocolor { text-style: reverse; }
     JumpScreen #jump-hint { dock: bottom; height: 1; background: $panel; padding: 0 1; }
@@ -30,6 +30,7 @@ class JumpScreen(ModalScreen[None]):
 
     def __init__(self, below: Screen[object]) -> None:
         super().__init__()
+        self._seen_at = below.size
         self._targets = dict(zip(LETTERS, targets(below), strict=False))
 
     def compose(self) -> ComposeResult:
@@ -56,8 +57,8 @@ class JumpScreen(ModalScreen[None]):
         self.dismiss()
 
     def on_resize(self, event: events.Resize) -> None:
-        """The places are no longer right."""
-        if event.size != self.app.size or not self.is_current:
+        """In another window the places are no longer right."""
+        if event.size != self._seen_at:
             self.dismiss()
 
 

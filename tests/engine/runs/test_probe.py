@@ -1,0 +1,150 @@
+"""One real step in a temporary run: what it measures, how it fails, how it is cancelled, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from loratui.engine.dataset.buckets import BucketRule
+from loratui.engine.dataset.scan import scan
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.planning.measured import read_all
+from loratui.engine.planning.prepare import Prepared, prepare
+from loratui.engine.planning.recipe import build_recipe
+from loratui.engine.runs import lock
+from loratui.engine.runs import probe as probing
+from loratui.engine.runs.directory import create_run, list_runs
+from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
+
+_TRAINER = """
+import sys, time
+from pathlib import Path
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import EventLog
+run = RunDirectory(Path(sys.argv[1]))
+with EventLog.open(run.events) as log:
+    log.append("phase_changed", phase="loading", text="Loading it")
+{body}
+"""
+_DONE = '    log.append("probe_finished", device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.5, load_s=1.0)'
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LORATUI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def prepared(home: Path) -> Prepared:
+    return prepare(build_recipe("demo", dataset=demo_dataset(), trigger=DEMO_TRIGGER, class_word=DEMO_CLASS), home)
+
+
+def _trainer(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Puts a program in the trainer's place."""
+    popen = subprocess.Popen
+
+    def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
+        assert command[-2:] == ["--job", "probe"]
+        return popen([sys.executable, "-c", _TRAINER.replace("{body}", body), command[-3]], **options)  # type: ignore[call-overload, no-any-return]  # as given
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+
+
+def _left(home: Path) -> list[str]:
+    return sorted(path.name for path in home.rglob("*") if path.name != "fingerprints.json")
+
+
+def test_the_result_is_told_and_nothing_stays(home: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    _trainer(monkeypatch, _DONE)
+    told: list[str] = []
+    probed = probing.probe(prepared, home, tell=told.append)
+    assert probed is not None
+    assert (probed.step_s, probed.peak_ram_gib, probed.peak_vram_gib) == (0.5, 0.5, None)
+    assert told == ["Loading it"]
+    assert _left(home) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (
+            '    log.append("run_failed_with", exit_code=34, message="Too little memory.", remedy="Try batch 1.")\nsys.exit(34)',
+            ExitCode.OUT_OF_MEMORY,
+            "Too little memory. Try batch 1.",
+        ),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", ExitCode.OUT_OF_MEMORY, "killed by signal 9"),
+        ("print('the last line', file=sys.stderr)\nsys.exit(5)", ExitCode.CRASHED, "the last line"),
+        ("pass", ExitCode.CRASHED, "without a result"),
+    ],
+)
+def test_a_failure_has_its_reason_and_leaves_nothing(
+    home: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, body: str, code: ExitCode, words: str
+) -> None:
+    _trainer(monkeypatch, body)
+    with pytest.raises(LoratuiError) as failure:
+        probing.probe(prepared, home)
+    assert failure.value.exit_code == code
+    assert words in str(failure.value)
+    assert _left(home) == []
+
+
+def test_a_trainer_that_does_not_listen_is_killed_when_it_is_cancelled(
+    home: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "_PATIENCE_S", 0.3)
+    _trainer(monkeypatch, "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)")
+    began = time.monotonic()
+    assert probing.probe(prepared, home, cancelled=lambda: time.monotonic() - began > 0.5) is None
+    assert time.monotonic() - began < 10
+    assert _left(home) == []
+
+
+def test_what_a_killed_viewer_left_is_swept_away_and_a_living_probe_is_not(
+    home: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        create_run(home, "probe", recipe_toml="", effective_toml="", ledger={}, folder="probes")
+    alive = list_runs(home, "probes")[0]
+    held = lock.acquire(alive.lock, job="probe")
+    _trainer(monkeypatch, _DONE)
+    probing.probe(prepared, home)
+    assert [run.name for run in list_runs(home, "probes")] == [alive.name]
+    held.release()
+
+
+def test_the_largest_pictures_are_taken(tmp_path: Path) -> None:
+    for name, size in (("a", (512, 512)), ("b", (256, 256)), ("c", (512, 512)), ("d", (640, 384))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    settings = build_recipe("sd15-portrait").settings.dataset
+    chosen = probing.largest(scan(tmp_path), BucketRule.of(settings), 5)
+    assert [image.path.name for image in chosen] == ["a.png", "c.png"]
+    assert len(probing.largest(scan(tmp_path), BucketRule.of(settings), 1)) == 1
+
+
+@pytest.mark.long
+def test_a_real_step_on_the_embedded_base(home: Path, prepared: Prepared) -> None:
+    told: list[str] = []
+    probed = probing.probe(prepared, home, tell=told.append)
+    assert probed is not None
+    assert 0 < probed.image_step_s * 2 <= probed.step_s * 1.01
+    assert 0.2 < probed.peak_ram_gib < 8
+    assert "step 3 of 3" in told
+    (measured,) = read_all()
+    assert (measured.gpu, measured.model, measured.batch_size) == ("cpu", "embedded:sd15", 2)
+    assert measured.image_step_s == probed.image_step_s
+    assert _left(home) == []
+
+
+@pytest.mark.long
+def test_a_real_trainer_is_cancelled_at_once(home: Path, prepared: Prepared) -> None:
+    began = time.monotonic()
+    assert probing.probe(prepared, home, cancelled=lambda: time.monotonic() - began > 3.0) is None
+    assert time.monotonic() - began < 9
+    assert _left(home) == []
+    assert read_all() == []

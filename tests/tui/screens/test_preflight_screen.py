@@ -1,0 +1,129 @@
+"""The checks with the way to where they are mended, and one real step before the start."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from screen_text import hides, screen_text, shows
+
+from loratui.engine.errors import OutOfMemoryError
+from loratui.engine.planning.estimate import Cost
+from loratui.engine.runs.probe import Probed
+from loratui.tui.app import LoratuiApp
+from loratui.tui.commands.demo import demo_draft
+from loratui.tui.preflight_rows import probed_row, step_of
+
+MEASURED = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
+
+
+def _probe_that(monkeypatch: pytest.MonkeyPatch, does: Callable[..., Any]) -> None:
+    monkeypatch.setattr("loratui.engine.runs.probe.probe", does)
+
+
+async def test_m_goes_to_where_a_finding_is_mended(home: Path) -> None:
+    draft = demo_draft().with_values({"base.model": "/gone.safetensors"})
+    async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "✖ /gone.safetensors", "m goes there", "m mend")
+        await pilot.press("m")
+        await shows(pilot, "[2 base]")
+
+
+async def test_what_is_in_order_has_nothing_to_mend(home: Path) -> None:
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        text = await shows(pilot, "Ready", "One real step was not made yet")
+        assert "m mend" not in text
+
+
+@pytest.mark.parametrize(
+    ("finding", "step"),
+    [("base_missing", "base"), ("family_unsupported", "preset"), ("kind_unsupported", "plan"), ("few_steps", "plan"),
+     ("disk_full", ""), ("output_not_writable", ""), ("blurred", "dataset")],
+)  # fmt: skip
+def test_every_finding_leads_to_its_step(finding: str, step: str) -> None:
+    assert step_of(finding, frozenset({"few_steps"})) == step
+
+
+async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Event()
+
+    def probe(prepared: object, at: Path, *, tell: Callable[[str], None], cancelled: Callable[[], bool]) -> Probed:
+        tell("Loading the base")
+        told.wait(5)
+        return MEASURED
+
+    _probe_that(monkeypatch, probe)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "p measures one real step first")
+        await pilot.press("p")
+        text = await shows(pilot, "One real step: Loading the base … p cancels.")
+        assert "enter start training" not in text
+        told.set()
+        await shows(pilot, "✔ One real step took 0.50 s and 0.6 GiB of main memory.", "The whole run takes")
+        await shows(pilot, "Ready. enter starts the training.")
+
+
+async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(prepared: object, at: Path, *, tell: object, cancelled: Callable[[], bool]) -> None:
+        end = threading.Event()
+        while not cancelled():
+            end.wait(0.02)
+
+    _probe_that(monkeypatch, probe)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "p measures one real step first")
+        await pilot.press("p")
+        await shows(pilot, "p cancels")
+        await pilot.press("p")
+        await hides(pilot, "p cancels")
+        await shows(pilot, "One real step was not made yet", "Ready")
+
+
+async def test_a_real_step_that_fails_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(*_: object, **__: object) -> None:
+        raise OutOfMemoryError("There is too little memory for these settings.", "Try a batch size of 1.")
+
+    _probe_that(monkeypatch, probe)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "p measures one real step first")
+        await pilot.press("p")
+        await shows(pilot, "✖ One real step failed: There is too little memory", "Try a batch size of 1.", "m mend")
+        await pilot.press("m")
+        await shows(pilot, "[4 plan]")
+
+
+async def test_leaving_ends_the_step_that_is_measured(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def probe(prepared: object, at: Path, *, tell: object, cancelled: Callable[[], bool]) -> None:
+        while not cancelled():
+            threading.Event().wait(0.02)
+        ended.set()
+
+    _probe_that(monkeypatch, probe)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "p measures one real step first")
+        await pilot.press("p")
+        await shows(pilot, "p cancels")
+        await pilot.press("escape")
+        await shows(pilot, "[5 samples]")
+        assert ended.wait(3)
+        assert "p cancels" not in screen_text(pilot.app)
+
+
+def _cost(low: float, high: float) -> Cost:
+    return Cost("card", (low, high), None, (1.0, 2.0), "", None, "")
+
+
+def test_a_step_that_hardly_fits_is_a_warning() -> None:
+    import dataclasses
+
+    tight = dataclasses.replace(MEASURED, peak_vram_gib=23.5)
+    row = probed_row(tight, _cost(60, 600), _cost(300, 400), 24.0)
+    assert row.mark == "warning"
+    assert "23.5 of 24 GiB" in row.message
+    assert "the estimate was" in row.remedy
+    assert probed_row(dataclasses.replace(tight, peak_vram_gib=12.0), _cost(1, 2), _cost(1, 2), 24.0).mark == "ok"
