@@ -92,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The page at /TOKEN/, picture N at /TOKEN/p/N; all else is not there."""
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
-        token, _, rest = self.path.removeprefix("/").partition("/")
-        if host not in _LOCAL_HOSTS or not hmac.compare_digest(token.encode(), self.server.token.encode()):
+        token, slash, rest = self.path.removeprefix("/").partition("/")
+        if not slash or host not in _LOCAL_HOSTS or not hmac.compare_digest(token.encode(), self.server.token.encode()):
             self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not here\n")
         elif rest == "":
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)

@@ -107,12 +107,13 @@ def warning_words(state: RunState) -> Content:
 
 def pointed_words(state: RunState, step: int | None) -> str:
     """The figures of the step that is pointed at; empty if none is."""
-    there = state.losses.at(step) if step is not None else None
-    if step is None or there is None:
+    if step is None:
         return ""
-    rate = state.learning_rates.at(step)
-    shown = f"at step {text.number(step)}: loss {text.loss(there.mean)}, smoothed {text.loss(there.smoothed)}"
-    return f"{shown}, rate {text.learning_rate(rate.mean)}" if rate else shown
+    there, rate = state.losses.at(step), state.learning_rates.at(step)
+    if step < 1 or there is None:
+        return "before the first step"
+    shown = f"step {text.number(step)}: loss {text.loss(there.mean)}, smoothed {text.loss(there.smoothed)}"
+    return f"{shown}, lr {text.learning_rate(rate.mean)}" if rate else shown
 
 
 def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], Path | None]) -> Content:

@@ -423,9 +423,8 @@ class RunState:
         while len(self.acknowledged) > 100:
             del self.acknowledged[next(iter(self.acknowledged))]
         outcome = "was carried out" if done.ok else "was refused"
-        self._say(
-            event, f"{done.command} {outcome}{': ' + done.message if done.message else ''}", "good" if done.ok else "warning"
-        )
+        words = f"{done.command} {outcome}".replace("_", " ")
+        self._say(event, f"{words}: {done.message}" if done.message else words, "good" if done.ok else "warning")
 
     def _telemetry(self, event: Event) -> None:
         cpus, percent = _int(event, "cpus"), _number(event, "cpu_percent")

@@ -42,6 +42,15 @@ def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
 class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     """Gives the arguments of the command `set_samples`; None if nothing shall change."""
 
+    DEFAULT_CSS = """
+    LiveSamplesScreen {
+        align: center middle;
+        background: $background 60%;
+        #live-prompts { height: 7; margin-bottom: 1; background: $panel; }
+        #live-label { margin-bottom: 0; }
+        #live-problem { margin-bottom: 0; }
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_it", priority=True)]
 
     def __init__(self, now: SamplesNow) -> None:
@@ -59,7 +68,7 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
             yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
             yield Line("Image-steps between samples, 0 for once an epoch:", id="live-label")
             yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
-            yield Line(id="live-problem")
+            yield Line(id="live-problem", classes="problem")
             yield Line(plain("tab to the number · enter there sends it · esc leaves everything as it is", "$muted"))
 
     def on_mount(self) -> None:

@@ -1,0 +1,115 @@
+"""The page for a browser: known pictures behind a token on loopback, and nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from loratui.tui.picture_page import PagePicture, PicturePage, render
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[PicturePage]:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    (tmp_path / "secret.txt").write_text("secret")
+    pictures = [
+        PagePicture(tmp_path / "a.png", "<script>alert(1)</script>", "step 90"),
+        PagePicture(tmp_path / "secret.txt", "b", "step 90"),
+        PagePicture(tmp_path / "gone.png", "b", "step 180"),
+    ]
+    with PicturePage("anafox & co", pictures) as served:
+        yield served
+
+
+def _ask(page: PicturePage, path: str, method: str = "GET", host: str = "") -> tuple[int, str, bytes]:
+    link = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
+    link.request(method, path, headers={"Host": host} if host else {})
+    answer = link.getresponse()
+    body = answer.read()
+    link.close()
+    return answer.status, answer.getheader("Content-Type") or "", body
+
+
+def _token(page: PicturePage) -> str:
+    return page.url.rstrip("/").rsplit("/", 1)[1]
+
+
+def test_the_page_and_its_pictures_are_served(page: PicturePage) -> None:
+    status, kind, body = _ask(page, f"/{_token(page)}/")
+    assert (status, kind) == (200, "text/html; charset=utf-8")
+    assert b"anafox &amp; co" in body
+    assert b"<script>" not in body
+    status, kind, body = _ask(page, f"/{_token(page)}/p/0")
+    assert (status, kind) == (200, "image/png")
+    assert body.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/wrong/",
+        "/{token}",
+        "/{token}x/",
+        "/{token}/p/1",
+        "/{token}/p/2",
+        "/{token}/p/3",
+        "/{token}/p/-1",
+        "/{token}/p/0/",
+        "/{token}/p/../../etc/passwd",
+        "/{token}/../../../../etc/passwd",
+        "/{token}/p/%2e%2e/secret.txt",
+        "/{token}/secret.txt",
+        "/{token}/p/99999999999999999999",
+        "/{token}/p/٣",
+    ],
+)
+def test_nothing_else_is_there(page: PicturePage, path: str) -> None:
+    wanted = path.format(token=_token(page)).encode("utf-8").decode("latin-1")
+    with socket.create_connection(("127.0.0.1", page.port), timeout=5) as link:
+        link.sendall(f"GET {wanted} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("latin-1"))
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    assert not answer.startswith(b"HTTP/1.1 200"), answer[:200]
+    assert b"secret" not in answer
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_only_get_is_answered(page: PicturePage, method: str) -> None:
+    assert _ask(page, f"/{_token(page)}/", method)[0] == 501
+
+
+def test_another_host_name_is_refused_so_that_no_foreign_page_can_reach_it(page: PicturePage) -> None:
+    assert _ask(page, f"/{_token(page)}/", host="evil.example:80")[0] == 404
+    assert _ask(page, f"/{_token(page)}/", host="localhost:8765")[0] == 200
+
+
+def test_it_listens_on_loopback_alone_and_not_after_it_is_closed(page: PicturePage) -> None:
+    assert page._server.server_address[0] == "127.0.0.1"
+    page.close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", page.port), timeout=2)
+
+
+def test_a_browser_that_sends_rubbish_or_nothing_is_no_fault(page: PicturePage, capfd: pytest.CaptureFixture[str]) -> None:
+    for rubbish in (b"", b"\x00\xff\xfe\r\n\r\n", b"GET " + b"/" * 70_000 + b" HTTP/1.1\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", page.port), timeout=5) as link:
+            link.sendall(rubbish)
+    assert _ask(page, f"/{_token(page)}/")[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tokens_differ(tmp_path: Path) -> None:
+    with PicturePage("a", []) as one, PicturePage("a", []) as other:
+        assert _token(one) != _token(other)
+        assert len(_token(one)) >= 32
+
+
+def test_a_picture_missing_in_the_table_leaves_a_blank() -> None:
+    pictures = [PagePicture(Path("a"), "p", "1"), PagePicture(Path("b"), "q", "2")]
+    assert render("t", pictures).count("<img") == 2

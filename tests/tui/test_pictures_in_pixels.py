@@ -1,0 +1,239 @@
+"""Real pixels: what a terminal is taken for, answers that come late or never, and the bytes of each protocol."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from loratui.tui import full_picture, graphics, pixels
+from loratui.tui.graphics import Capability, Tmux
+
+XTERM_SIXEL = b"\x1b[6;18;9t\x1b[?63;1;2;4;6;9;15;22c"
+XTERM_PLAIN = b"\x1b[?1;2c"
+KITTY = b"\x1b_Gi=4242;OK\x1b\\\x1b[6;20;10t\x1b[?62c"
+
+
+class FakeTerminal:
+    """The other end of a pty: answers the question after some time, or never, and keeps what is written to it."""
+
+    def __init__(self, answer: bytes, delay_s: float | None) -> None:
+        self.master, self.slave = os.openpty()
+        self.seen = b""
+        self._answer, self._delay_s = answer, delay_s
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        answered = False
+        while True:
+            try:
+                part = os.read(self.master, 65536)
+            except OSError:
+                return
+            self.seen += part
+            if graphics._ATTRIBUTES_QUERY in self.seen and not answered and self._delay_s is not None:
+                answered = True
+                threading.Timer(self._delay_s, self._say).start()
+
+    def _say(self) -> None:
+        # In two pieces, as a thin line brings it.
+        half = len(self._answer) // 2
+        os.write(self.master, self._answer[:half])
+        time.sleep(0.02)
+        os.write(self.master, self._answer[half:])
+
+    def press(self, keys: bytes, after_s: float = 0.0) -> None:
+        threading.Timer(after_s, os.write, (self.master, keys)).start()
+
+    def left_over(self) -> bytes:
+        """What the app would read as keys."""
+        with graphics.raw(self.slave):
+            return graphics.read_until(self.slave, lambda data: False, time.monotonic() + 0.15)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> Iterator[None]:
+    full_picture._known.clear()
+    yield
+    full_picture._known.clear()
+
+
+PICTURE = Image.new("RGB", (64, 48), (200, 40, 40))
+
+
+@pytest.mark.parametrize(
+    ("environ", "tmux", "protocol"),
+    [
+        ({"TERM": "xterm-kitty"}, None, "kitty"),
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, None, "kitty"),
+        ({"TERM": "xterm-ghostty"}, None, "kitty"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "iTerm.app"}, None, "iterm"),
+        ({"TERM": "xterm-256color", "LC_TERMINAL": "iTerm2"}, None, "iterm"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "WezTerm"}, None, "iterm"),
+        ({"TERM": "xterm-256color"}, None, None),
+        ({"TERM": "linux"}, None, "none"),
+        ({"TERM": "dumb"}, None, "none"),
+        ({"TERM": "screen-256color", "STY": "1.a"}, None, "none"),
+        ({"TERM": "tmux-256color"}, Tmux("xterm-kitty kitty(0.32.2)", True), "kitty"),
+        ({"TERM": "tmux-256color"}, Tmux("xterm-kitty kitty(0.32.2)", False), None),
+        ({"TERM": "tmux-256color", "KITTY_WINDOW_ID": "1"}, Tmux("xterm-256color XTerm(390)", True), None),
+        ({"TERM": "xterm-256color", "LORATUI_PICTURES": "sixel"}, None, "sixel"),
+        ({"TERM": "xterm-kitty", "LORATUI_PICTURES": "none"}, None, "none"),
+        ({"TERM": "xterm-256color", "LORATUI_PICTURES": "nonsense"}, None, None),
+    ],
+)
+def test_names_say_what_is_certain_and_nothing_else(environ: dict[str, str], tmux: Tmux | None, protocol: str | None) -> None:
+    known = graphics.by_name(environ, tmux)
+    assert (known.protocol if known else None) == protocol
+    if known and tmux and known.protocol == "kitty":
+        assert known.tmux
+
+
+@pytest.mark.parametrize(
+    ("reply", "in_tmux", "protocol"),
+    [
+        (KITTY, False, "kitty"),
+        (XTERM_SIXEL, False, "sixel"),
+        (XTERM_SIXEL, True, "sixel"),
+        (XTERM_PLAIN, False, "none"),
+        (b"\x1b[?4c", False, "none"),
+        (b"\x1b[?64;14;41c", False, "none"),
+        (b"", False, "none"),
+    ],
+)
+def test_answers_mean_what_they_say(reply: bytes, in_tmux: bool, protocol: str) -> None:
+    assert graphics.by_answer(reply, in_tmux=in_tmux) == protocol
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.15, 0.8])
+def test_a_sixel_terminal_is_found_however_far_away_and_no_answer_is_left_over(delay_s: float) -> None:
+    terminal = FakeTerminal(XTERM_SIXEL, delay_s)
+    terminal.press(b"x", delay_s + 0.6)
+    problem = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "a caption", {"TERM": "xterm-256color"})
+    assert problem == ""
+    time.sleep(0.1)
+    assert b"\x1bP0;1q" in terminal.seen
+    assert b"a caption" in terminal.seen
+    assert terminal.seen.endswith(b"\x1b[?25h\x1b[?1049l")
+    assert terminal.left_over() == b""
+
+
+def test_a_silent_terminal_costs_a_moment_and_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphics.detect, "__defaults__", (0.3,))
+    monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (0.6,))
+    terminal = FakeTerminal(b"", None)
+    terminal.press(b"x", 0.4)
+    began = time.monotonic()
+    problem = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm-256color"})
+    assert "did not say" in problem
+    assert 0.5 < time.monotonic() - began < 2.0
+    asked = terminal.seen.count(graphics._ATTRIBUTES_QUERY)
+    assert "did not say" in full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm-256color"})
+    assert terminal.seen.count(graphics._ATTRIBUTES_QUERY) == asked == 1
+
+
+def test_an_answer_after_the_patience_is_over_never_reaches_the_app_as_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphics.detect, "__defaults__", (0.2,))
+    monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (2.0,))
+    terminal = FakeTerminal(XTERM_SIXEL, 0.7)
+    terminal.press(b"q", 0.3)
+    full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm-256color"})
+    time.sleep(0.8)
+    assert terminal.left_over() == b""
+
+
+def test_reports_are_no_keys_but_escape_is_one() -> None:
+    terminal = FakeTerminal(b"", None)
+    with graphics.raw(terminal.slave):
+        terminal.press(KITTY + b"\x1b[?2026;2$y", 0.05)
+        terminal.press(b"\x1b", 0.4)
+        began = time.monotonic()
+        graphics.wait_for_key(terminal.slave, Capability("kitty", ""))
+    assert 0.4 <= time.monotonic() - began < 2.0
+
+
+def test_a_terminal_that_goes_away_ends_the_wait() -> None:
+    master, slave = os.openpty()
+    threading.Timer(0.2, os.close, (master,)).start()
+    began = time.monotonic()
+    graphics.wait_for_key(slave, Capability("kitty", ""))
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_terminal_without_pictures_says_so_at_once_and_draws_nothing() -> None:
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    assert "no pictures" in full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm"})
+    time.sleep(0.05)
+    assert b"\x1b[?1049h" not in terminal.seen
+
+
+def test_kitty_gets_the_picture_in_small_pieces_that_add_up_to_a_png() -> None:
+    noise = Image.effect_noise((200, 150), 80).convert("RGB")
+    parts = list(pixels.kitty(noise, 20, 8))
+    assert len(parts) > 3
+    assert all(len(part) < 4200 for part in parts)
+    assert b"q=2" in parts[0]
+    assert b",c=20,r=8" in parts[0]
+    payload = b"".join(re.match(rb"\x1b_G[^;]*;([^\x1b]*)\x1b\\$", part).group(1) for part in parts)  # type: ignore[union-attr]
+    assert Image.open(io.BytesIO(base64.b64decode(payload))).tobytes() == noise.tobytes()
+    assert [b"m=1" in part for part in parts] == [True] * (len(parts) - 1) + [False]
+
+
+def test_iterm_gets_one_file() -> None:
+    (part,) = pixels.iterm(PICTURE, 10, 5)
+    head, _, data = part.partition(b":")
+    assert head.startswith(b"\x1b]1337;File=inline=1;size=")
+    assert Image.open(io.BytesIO(base64.b64decode(data.rstrip(b"\x07")))).size == PICTURE.size
+
+
+def _unsixel(data: bytes) -> Image.Image:
+    """Draws sixels as a VT340 does."""
+    head = re.match(rb'\x1bP[0-9;]*q"1;1;(\d+);(\d+)', data)
+    assert head
+    picture = Image.new("RGB", (int(head.group(1)), int(head.group(2))))
+    palette: dict[int, tuple[int, int, int]] = {}
+    x = y = colour = 0
+    for token in re.finditer(rb"#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|!(\d+)(.)|([$-])|([?-~])", data[head.end() : -2]):
+        define, r, g, b, choose, count, repeated, move, single = token.groups()
+        if define:
+            palette[int(define)] = tuple(round(int(c) * 2.55) for c in (r, g, b))  # type: ignore[assignment]
+        elif choose:
+            colour = int(choose)
+        elif move:
+            x, y = 0, y + (6 if move == b"-" else 0)
+        else:
+            bits = (repeated or single)[0] - 63
+            for _ in range(int(count or 1)):
+                for bit in range(6):
+                    if bits >> bit & 1:
+                        picture.putpixel((x, y + bit), palette[colour])
+                x += 1
+    return picture
+
+
+def test_sixels_draw_the_picture_again() -> None:
+    picture = Image.new("RGB", (37, 20), (10, 120, 240))
+    picture.paste((250, 200, 0), (5, 3, 30, 16))
+    drawn = _unsixel(b"".join(pixels.sixel(picture)))
+    assert drawn.size == picture.size
+    worst = max(abs(a - b) for a, b in zip(drawn.tobytes(), picture.tobytes(), strict=True))
+    assert worst <= 3
+
+
+def test_a_sequence_through_tmux_doubles_its_escapes() -> None:
+    assert pixels.through_tmux(b"\x1b_Ga\x1b\\") == b"\x1bPtmux;\x1b\x1b_Ga\x1b\x1b\\\x1b\\"
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "1", "LA"])
+def test_every_kind_of_picture_is_fitted(mode: str) -> None:
+    fitted = pixels.fitted(Image.new(mode, (300, 100)), 90, 90)
+    assert (fitted.mode, fitted.size) == ("RGB", (90, 30))
+    assert pixels.fitted(Image.new(mode, (10, 10)), 900, 900).size == (40, 40)
