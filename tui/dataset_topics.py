@@ -68,7 +68,7 @@ def summary(prepared: Preparation, judged: Judgement | None, deep: str) -> Conte
     if judged is None:
         parts.append(plain("checking …", "$muted"))
     else:
-        counts = [(severity, judged.count(severity)) for severity in ("error", "warning", "info")]  # type: ignore[arg-type]
+        counts = [(severity, judged.count(severity)) for severity in ("error", "warning", "info")]
         parts += [
             plain(f"{SIGNS[severity]} {text.count(count, WORDS[severity])}", TONES[severity])
             for severity, count in counts

@@ -204,9 +204,10 @@ class DatasetScreen(DatasetChoices):
         if message.typed != self._reading:
             return
         if message.prepared is None:
-            remedy = " ".join(part for part in (message.remedy, next_step_for_folder(message.typed)) if part)
-            problem = Content("\n").join([plain(f"✖ {message.problem}", "$error"), plain(remedy)])
-            self._show_unread(problem, folder_from_text(message.typed))
+            folder = folder_from_text(message.typed)
+            elsewhere = "" if folder is not None and is_folder(folder) else next_step_for_folder(message.typed)
+            remedy = " ".join(part for part in (message.remedy, elsewhere) if part)
+            self._show_unread(Content("\n").join([plain(f"✖ {message.problem}", "$error"), plain(remedy)]), folder)
             return
         self.stop_measuring()
         self.judgement = None
@@ -227,7 +228,7 @@ class DatasetScreen(DatasetChoices):
         lines = [
             words,
             Content(""),
-            plain("To bring photos here, type this on your own computer, beside its folder photos:", "bold"),
+            plain("To bring photos here, type on your own computer, next to its folder photos:", "bold"),
             Content.assemble("  ", plain(self._upload.line, "bold $accent")),
             plain(f"{self._upload.note} Tab, then y, copies the line.".strip(), "$muted"),
         ]
@@ -472,6 +473,14 @@ class DatasetScreen(DatasetChoices):
         """A double click opens too."""
         message.stop()
         self.action_open_picture()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is one; no for names that cannot be."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _user() -> str:

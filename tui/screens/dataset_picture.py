@@ -141,24 +141,24 @@ class PictureScreen(DatasetPart):
         reason = prepared.reason_left_out(image.relative)
         if reason:
             yield plain(f"– not trained on: {reason}", "bold $warning")
-        yield from (plain(line) for line in _details(image, prepared.remedies_of(image.relative), self._settings))
         facts = prepared.facts.get(image.relative)
+        yield plain("What can be done; the same key takes it back:", "$muted")
+        keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
+        for kind, words in self._offers(image, facts):
+            chosen = prepared.has(kind, image.relative)
+            key = keys["leave_out"] if kind == "leave_out" else keys[f"remedy('{kind}')"]
+            yield Content.assemble(
+                plain("[✔] " if chosen else "[ ] ", "$success" if chosen else "$muted"),
+                plain(f"{key}  ", "bold $accent"),
+                plain(words),
+            )
+        yield from (plain(line) for line in _details(image, prepared.remedies_of(image.relative), self._settings))
         yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
         findings = self.owner.judgement.of(image.relative) if self.owner.judgement else ()
         for finding, done in findings:
             word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
             tone = "$success" if done else TONES[finding.severity]
             yield Content.assemble(plain(f"{word}  ", tone), plain(finding.remedy if not finding.message else finding.message))
-        yield plain("What can be done (each key again takes it back):", "$muted")
-        keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
-        for kind, words in self._offers(image, facts):
-            chosen = prepared.has(kind, image.relative)
-            key = keys["leave_out"] if kind == "leave_out" else keys[f"toggle('{kind}')"]
-            yield Content.assemble(
-                plain("[✔] " if chosen else "[ ] ", "$success" if chosen else "$muted"),
-                plain(f"{key}  ", "bold $accent"),
-                plain(words),
-            )
 
     def _offers(self, image: ImageEntry, facts: PictureFacts | None) -> Iterator[tuple[Kind, str]]:
         """What makes sense for this picture, with words."""
@@ -211,6 +211,10 @@ class PictureScreen(DatasetPart):
         self.query_one("#picture-about").scroll_home(animate=False)
         self._show()
 
+    def action_scroll_about(self, lines: int) -> None:
+        """What stands below the caption, further down or up."""
+        self.query_one("#picture-about").scroll_relative(y=lines, animate=False)
+
     def action_edit(self) -> None:
         """Into the caption."""
         self.query_one(CaptionEditor).focus()
@@ -229,7 +233,7 @@ class PictureScreen(DatasetPart):
         """Leaves the picture out, or takes it in again."""
         self.owner.toggle_left_out(self.name_shown)
 
-    def action_toggle(self, kind: Kind) -> None:
+    def action_remedy(self, kind: Kind) -> None:
         """Chooses a remedy for this picture, or takes it back."""
         prepared, image = self.prepared, self._image
         if prepared.has(kind, image.relative):

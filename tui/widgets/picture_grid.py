@@ -301,7 +301,7 @@ class PictureGrid(ScrollView, can_focus=True):
         label = self._label_of(self._items[at].name)
         here = at == self._at
         if inner == words_from:
-            sign, name = label.sign, clean(self._items[at].name.rpartition("/")[2])
+            sign, name = label.sign, clean(self._items[at].name)
             style = self.get_component_rich_style("grid--here" if here else "grid--name")
             tone = style if here or not label.tone else self.get_component_rich_style(f"grid--{label.tone}")
             marker = "▸" if here else " "

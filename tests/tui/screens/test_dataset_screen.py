@@ -220,7 +220,7 @@ async def test_without_pictures_the_way_to_bring_them_is_shown_and_copied(
         folder.mkdir()
     app = LoratuiApp(home, "dataset", draft=draft_of(folder))
     async with app.run_test(notifications=True, size=(160, 40)) as pilot:
-        await shows(pilot, "✖", "scp -P 40022 -r", "198.51.100.20", "beside its folder photos")
+        await shows(pilot, "✖", "scp -P 40022 -r", "198.51.100.20", "next to its folder photos")
         await pilot.press("tab")
         await shows(pilot, "y copy the line")
         lines = app.screen.copyable()  # type: ignore[attr-defined]
