@@ -20,7 +20,7 @@ from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-PATIENCE_S = 180.0
+PATIENCE_S = 60.0
 """How long a download goes on trying while nothing arrives."""
 
 

@@ -27,6 +27,7 @@ CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 CONNECTIONS = 4
 """Files that are fetched at once."""
+_MISMATCH = "Try again later; a proxy or mirror may be changing files."
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 
 
@@ -82,25 +83,30 @@ def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _remote(repo: str, commit: str, sibling: Any) -> RemoteFile:
-    etag = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    if sibling.size is None or not etag:
-        raise Failure(
-            "unavailable", f"{constants.ENDPOINT} does not say how large {repo}/{sibling.rfilename} is.", "Try again later."
-        )
+    """What is known of one file; mirrors that list no sizes are asked for each file."""
+    etag, count = (sibling.lfs.sha256 if sibling.lfs else sibling.blob_id), sibling.size
+    if not etag or count is None:
+        head = _head(repo, commit, sibling.rfilename)
+        etag, count = head.etag, head.size
+    if not etag or count is None:
+        message = f"{constants.ENDPOINT} does not say how large {repo}/{sibling.rfilename} is."
+        raise Failure("unavailable", message, "Try again later, or without HF_ENDPOINT if it is set.")
     blob = _blob(repo, etag)
     here = blob.exists() or (Path(constants.HF_HUB_CACHE) / _folder(repo) / "snapshots" / commit / sibling.rfilename).exists()
     partial = _partial(blob)
-    return RemoteFile(
-        sibling.rfilename, sibling.size, etag, here, min(sibling.size, partial.stat().st_size) if partial.exists() else 0
-    )
+    left = min(count, partial.stat().st_size) if partial.exists() else 0
+    return RemoteFile(sibling.rfilename, count, etag, here, left)
+
+
+def _head(repo: str, commit: str, name: str) -> Any:
+    url = hf_hub_url(repo, name, revision=commit)
+    return _patiently(lambda: HfApi().get_hf_file_metadata(url=url, timeout=TIMEOUT_S), 20.0, lambda _: None)
 
 
 def _knock(repo: str, commit: str, files: list[RemoteFile]) -> None:
-    """Asks for the first file's head, so that a gate is known of before anybody confirms a download."""
+    """Asks for the largest file's head, so that a gate is known of before anybody confirms a download."""
     if files and not all(file.cached for file in files):
-        largest = max(files, key=lambda file: file.bytes)
-        url = hf_hub_url(repo, largest.name, revision=commit)
-        _patiently(lambda: HfApi().get_hf_file_metadata(url=url, timeout=TIMEOUT_S), 20.0, lambda _: None)
+        _head(repo, commit, max(files, key=lambda file: file.bytes).name)
 
 
 def download(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,7 +205,7 @@ def _fetch(repo: str, commit: str, same: list[RemoteFile], meter: Meter, stopped
         if not _matches(partial, file):
             partial.unlink()
             message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
-            raise Failure("mismatch", message, "Try again later; a proxy or mirror may be changing files.")
+            raise Failure("mismatch", message, _MISMATCH)
         partial.replace(blob)
     for one in same:
         _patiently(functools.partial(hf_hub_download, repo, one.name, revision=commit), patience_s, meter.wait)
@@ -247,6 +253,10 @@ def _stream(url: str, file: RemoteFile, partial: Path, have: int, meter: Meter, 
             meter.add(-have, file.name)
             return 0
         hf_raise_for_status(response)
+        promised = _whole_size(response.headers, have if response.status_code == 206 else 0)
+        if promised not in (None, file.bytes):
+            message = f"{file.name}: the hub sends {promised} bytes, and it had promised {file.bytes}."
+            raise Failure("mismatch", message, _MISMATCH)
         if have and response.status_code != 206:
             meter.add(-have, file.name)
             have = 0
@@ -254,14 +264,23 @@ def _stream(url: str, file: RemoteFile, partial: Path, have: int, meter: Meter, 
             out.seek(have)
             for chunk in response.iter_bytes():  # as they come, so that a cut loses none
                 if have + len(chunk) > file.bytes:
-                    raise Failure("mismatch", f"{file.name}: the hub sends more than the {file.bytes} bytes that it promised.",
-                                  "Try again later; a proxy or mirror may be changing files.")  # fmt: skip
+                    raise Failure("mismatch", f"{file.name}: the hub sends more than it had promised.", _MISMATCH)
                 out.write(chunk)
                 have += len(chunk)
                 meter.add(len(chunk), file.name)
                 if stopped.is_set():
                     break
     return have
+
+
+def _whole_size(headers: Mapping[str, str], have: int) -> int | None:
+    """The size of the whole file by an answer's headers; None where they do not say."""
+    total = headers.get("content-range", "").rpartition("/")[2]
+    if total.isdecimal():
+        return int(total)
+    length = headers.get("content-length", "")
+    plain = headers.get("content-encoding", "identity") == "identity"
+    return have + int(length) if length.isdecimal() and plain else None
 
 
 def _matches(path: Path, file: RemoteFile) -> bool:

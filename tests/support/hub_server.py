@@ -39,6 +39,8 @@ class Hub:
     """Seconds between chunks."""
     corrupt: bool = False
     longer: bool = False
+    shorter: bool = False
+    lists_sizes: bool = True
     api_status: int = 0
     licence: str = "openrail"
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -47,6 +49,8 @@ class Hub:
 
     def blob(self, name: str) -> dict[str, Any]:
         data = self.files[name]
+        if not self.lists_sizes:
+            return {"rfilename": name}
         listed: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": git_id(data)}
         if name.endswith(".safetensors"):
             listed["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
@@ -164,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = bytes(len(body))
         if hub.longer:
             body += b"more"
+        if hub.shorter:
+            body = body[:-10]
         self.send_response(206 if begin else 200)
         self._common()
         self.send_header("ETag", f'"{hub.etag(name)}"')
@@ -171,8 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Linked-Size", str(len(data)))
         self.send_header("Accept-Ranges", "bytes")
         if begin:
-            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{begin + len(body)}")
+        self.send_header("Content-Length", str(len(data) if self.command == "HEAD" else len(body)))
         self.end_headers()
         if self.command == "HEAD":
             return

@@ -153,7 +153,7 @@ def test_a_partial_file_of_something_else_is_thrown_away(server: Hub) -> None:
     assert (fetched(offer) / LARGE).read_bytes() == WEIGHTS
 
 
-@pytest.mark.parametrize("fault", ["corrupt", "longer"])
+@pytest.mark.parametrize("fault", ["corrupt", "longer", "shorter"])
 def test_what_is_not_what_the_hub_described_is_refused(server: Hub, fault: str) -> None:
     offer = offer_of(server, LARGE)
     setattr(server, fault, True)
@@ -161,6 +161,13 @@ def test_what_is_not_what_the_hub_described_is_refused(server: Hub, fault: str) 
         hub.download(offer, patience_s=2)
     assert caught.value.code == "mismatch"
     assert hub_cache.snapshot("owner/name") is None or not list(hub_cache.snapshot("owner/name").rglob("*.safetensors"))  # type: ignore[union-attr]
+
+
+def test_a_mirror_that_lists_no_sizes_is_asked_for_each_file(server: Hub) -> None:
+    server.lists_sizes = False
+    offer = hub.look_up("owner/name")
+    assert offer.total_bytes > len(WEIGHTS)
+    assert (fetched(offer) / LARGE).read_bytes() == WEIGHTS
 
 
 def test_a_gate_is_met_before_anything_is_fetched(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
