@@ -57,11 +57,18 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
 
 def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
     """The screen of the wizard on which a finding can be mended; empty for what lies outside the app."""
+    from loratui.engine.dataset.checks import CHECKS
+
     if finding_id.startswith("base_"):
         return "base"
-    if finding_id in plan_codes or finding_id in ("adapter_settings", "dora_files", "setting_misfit", "guidance_high"):
-        return "plan"
-    return "" if finding_id in ("disk_full", "output_not_writable") else "dataset"
+    if finding_id in ("disk_full", "output_not_writable"):
+        return ""
+    if finding_id == "guidance_high":
+        return "samples"
+    if finding_id not in plan_codes and any(check.id == finding_id for check in CHECKS):
+        return "dataset"
+    # What is left is about numbers and settings, by the plan or by the rules of the adapter.
+    return "plan"
 
 
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:

@@ -68,6 +68,12 @@ def test_a_home_that_takes_nothing_sends_the_report_elsewhere(tmp_path: Path, mo
     assert "No report" in crash.crash_message(ValueError("x"), None)
 
 
+async def _press_help(app: LoratuiApp, name: str) -> None:
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, name)
+        await pilot.press("question_mark")
+
+
 async def test_a_fault_of_the_app_is_told_and_the_run_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:
@@ -79,9 +85,7 @@ async def test_a_fault_of_the_app_is_told_and_the_run_goes_on(home: Path, monkey
 
         monkeypatch.setattr(app, "action_help", broken)
         with pytest.raises(RuntimeError, match="a bug"):
-            async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-                await shows(pilot, run.name)
-                await pilot.press("question_mark")
+            await _press_help(app, run.name)
         trainer.steps(1)
     assert app.return_code == 70
     assert "ended by a fault of its own: RuntimeError: a bug [red]␛[2J" in app.crash

@@ -20,6 +20,7 @@ def _second(home: Path) -> RunDirectory:
     with FakeTrainer(run) as trainer:
         trainer.start()
         trainer.sample()
+        trainer.state.update(sample="samples/step-000000/00.png")
         trainer.steps(180)
         trainer.finish("stopped", 143, "Stopped.")
     return run

@@ -40,8 +40,8 @@ async def test_what_is_in_order_has_nothing_to_mend(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("finding", "step"),
-    [("base_missing", "base"), ("family_unsupported", "preset"), ("kind_unsupported", "plan"), ("few_steps", "plan"),
-     ("disk_full", ""), ("output_not_writable", ""), ("blurred", "dataset")],
+    [("base_missing", "base"), ("adapter_settings", "plan"), ("few_steps", "plan"), ("guidance_high", "samples"),
+     ("disk_full", ""), ("output_not_writable", ""), ("caption_missing", "dataset")],
 )  # fmt: skip
 def test_every_finding_leads_to_its_step(finding: str, step: str) -> None:
     assert step_of(finding, frozenset({"few_steps"})) == step
