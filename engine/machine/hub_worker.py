@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -61,6 +62,7 @@ def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
     """What `hub.Offer` holds."""
     repo = request["repo"]
     info = HfApi().model_info(repo, files_metadata=True, timeout=TIMEOUT_S)
+    _require_name(info.sha or "main")
     siblings = {file.rfilename: file for file in info.siblings or []}
     try:
         names = choose(list(siblings), request["files"])
@@ -91,11 +93,20 @@ def _remote(repo: str, commit: str, sibling: Any) -> RemoteFile:
     if not etag or count is None:
         message = f"{constants.ENDPOINT} does not say how large {repo}/{sibling.rfilename} is."
         raise Failure("unavailable", message, "Try again later, or without HF_ENDPOINT if it is set.")
+    _require_name(etag)
     blob = _blob(repo, etag)
     here = blob.exists() or (Path(constants.HF_HUB_CACHE) / _folder(repo) / "snapshots" / commit / sibling.rfilename).exists()
     partial = _partial(blob)
     left = min(count, partial.stat().st_size) if partial.exists() else 0
     return RemoteFile(sibling.rfilename, count, etag, here, left)
+
+
+def _require_name(text: str) -> None:
+    """Commits and etags become names of files here, and a server must not choose where they lie."""
+    if not re.fullmatch(r"\w[\w-]{0,127}", text):
+        raise Failure(
+            "unavailable", f"{constants.ENDPOINT} does not answer as the hub does.", "Check HF_ENDPOINT and your proxy."
+        )
 
 
 def _head(repo: str, commit: str, name: str) -> Any:

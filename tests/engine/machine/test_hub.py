@@ -170,6 +170,13 @@ def test_a_mirror_that_lists_no_sizes_is_asked_for_each_file(server: Hub) -> Non
     assert (fetched(offer) / LARGE).read_bytes() == WEIGHTS
 
 
+def test_a_server_cannot_choose_where_files_lie(server: Hub, tmp_path: Path) -> None:
+    server.blob_id = "../../../../../escaped"
+    with pytest.raises(HubError, match="does not answer as the hub does"):
+        hub.look_up("owner/name")
+    assert not (tmp_path / "escaped").exists()
+
+
 def test_a_gate_is_met_before_anything_is_fetched(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.gated = server.needs_token = True
     with pytest.raises(HubError) as caught:
