@@ -203,6 +203,8 @@ class _Worker:
                 said.seek(0)
                 last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
                 self.failure = last or f"it did not begin within {SECONDS_TO_BEGIN:.0f} s"
+                while self._sent:  # another worker may be luckier
+                    self._sources[-1].put(self._sent.popleft())
 
     def _line(self, limit_s: float) -> bytes | None:
         """One line; b"" if the process died before its end, None if it took too long or the pass is to stop."""

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import pictures, remedies
+from loratui.engine.dataset import archives, pictures, remedies
 from loratui.engine.dataset.caption_edits import with_suffix
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -94,8 +94,9 @@ def make_copy(
     """Writes the pictures of `scan` with their remedies and captions into the new folder `target`.
 
     A picture without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
-    `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears whole or not at all. Raises `DatasetError` for a picture that changed or
-    vanished, or if `target` exists, and `DiskError`.
+    `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears
+    whole or not at all. Raises `DatasetError` for a picture that changed or vanished, or if `target` exists, and
+    `DiskError`.
     """
     chosen = tuple(map(remedies.checked, chosen))
     own = remedies.by_picture(chosen)
@@ -128,17 +129,11 @@ def make_copy(
     return Copied(target, len(kept), changed, tuple(sorted(gone)))
 
 
-def read_record(folder: Path) -> tuple[Path, tuple[Remedy, ...]] | None:
-    """Where a prepared copy came from, and its remedies; None for a folder that is none.
-
-    Dropping one of them and copying anew undoes it. Raises `UsageError` for a damaged list.
-    """
-    history = read_history(folder)
-    return (history.source, history.remedies) if history else None
-
-
 def read_history(folder: Path) -> History | None:
-    """What is known of a prepared copy; None for a folder that is none. Raises `UsageError` for a damaged list."""
+    """What is known of a prepared copy; None for a folder that is none.
+
+    Dropping one of its remedies and copying the source anew undoes it. Raises `UsageError` for a damaged list.
+    """
     try:
         table = json.loads((folder / RECORD).read_text(encoding="ascii"))
         return History(
@@ -154,7 +149,9 @@ def read_history(folder: Path) -> History | None:
 
 
 def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, str]], gone: Iterable[str]) -> dict[str, Any]:
+    earlier = read_history(scan.root)
     left_out = [(item.relative, item.reason) for item in scan.left_out]
+    left_out += [*archives.left_out_of(scan.root), *(earlier.left_out if earlier else ())]
     left_out += [(name, "was left out by choice") for name in sorted(gone)]
     return {
         "format": FORMAT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from made_pictures import clean_set, drawn
 from PIL import Image
 
 from loratui.engine.dataset import caption_store, remedies
+from loratui.engine.dataset.archives import unpack_once
 from loratui.engine.dataset.facts import Box
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.inspect import inspect_folder
-from loratui.engine.dataset.prepared_copy import RECORD, make_copy, read_record
+from loratui.engine.dataset.prepared_copy import RECORD, copy_below, make_copy, read_history
 from loratui.engine.dataset.remedies import Remedy, added, crop_proposal, described, dropped, proposed
 from loratui.engine.dataset.scan import read_folder, scan
 from loratui.engine.errors import DatasetError, DiskError, UsageError
@@ -84,12 +86,28 @@ def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path,
 def test_dropping_a_remedy_undoes_it(spoiled: Path, tmp_path: Path) -> None:
     chosen = (Remedy("leave_out", "04.png"), Remedy("mirror", "03.png"))
     make_copy(scan(spoiled), chosen, tmp_path / "one")
-    record = read_record(tmp_path / "one")
-    assert record == (spoiled, chosen)
-    left = dropped(record[1], "mirror", "03.png")
+    history = read_history(tmp_path / "one")
+    assert history is not None
+    assert (history.source, history.remedies) == (spoiled, chosen)
+    left = dropped(history.remedies, "mirror", "03.png")
     make_copy(scan(spoiled), left, tmp_path / "two")
     assert (tmp_path / "two" / "03.png").read_bytes() == (spoiled / "03.png").read_bytes()
     assert (tmp_path / "one" / "03.png").read_bytes() != (spoiled / "03.png").read_bytes()
+
+
+def test_what_was_left_out_before_a_copy_is_not_forgotten(tmp_path: Path) -> None:
+    """Of a zip, then of a copy, then of a copy of that."""
+    clean_set(tmp_path / "set", 4)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
+        for path in (tmp_path / "set").iterdir():
+            packed.write(path, path.name)
+        packed.writestr("raw.CR2", b"x")
+    folder = unpack_once(tmp_path / "set.zip", tmp_path / "unpacked")
+    first = copy_below(tmp_path / "copies", scan(folder), (Remedy("leave_out", "00.png"),))
+    second = copy_below(tmp_path / "copies", scan(first), (Remedy("leave_out", "01.png"),))
+    history = read_history(second)
+    assert history is not None
+    assert [name for name, _ in history.left_out] == ["raw.CR2", "00.png", "01.png"]
 
 
 def test_mirror_crop_and_shrink_in_one_order(tmp_path: Path) -> None:
@@ -159,7 +177,7 @@ def test_nonsense_is_refused() -> None:
             added((), remedy)
     with pytest.raises(UsageError):
         remedies.from_json([{"kind": "crop", "relative": "a", "what": 1}])
-    assert read_record(Path("/nowhere")) is None
+    assert read_history(Path("/nowhere")) is None
 
 
 def test_one_remedy_of_a_kind_for_each_picture() -> None:
