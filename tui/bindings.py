@@ -107,6 +107,7 @@ KEYS: tuple[Key, ...] = (
     Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
     Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",)),
     Key("demo", "t", "t", "demo", "try the demo", "plan the demo: an invented person, a few minutes, no download", ("home",)),
+    Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "base", "dataset", "plan", "samples")),
     Key(
         "download",
         "f6",
@@ -117,7 +118,6 @@ KEYS: tuple[Key, ...] = (
         ("base",),
     ),
     Key("token", "f7", "f7", "token", "token", "sign in to the hub, for bases whose terms must be accepted", ("base",)),
-    Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "base", "dataset", "plan", "samples")),
     Key("start", "enter", "enter", "next", "start training", "start the run in the background", ("preflight",), changes=True),
     Key("check_again", "r", "r", "check_again", "check again", "run the checks again", ("preflight",)),
     Key(
@@ -283,6 +283,7 @@ KEYS: tuple[Key, ...] = (
     Key("go_on", "n", "n", "go_on", "next step", "go on to the next step", ("dataset",)),
     Key("switch_pane", "tab,shift+tab", "tab", "switch_pane", "switch", "between form, findings and pictures", ("dataset",)),
     Key("deep", "d", "d", "deep", "deep check", "look at every pixel: blur, light, doubles, borders, faces", ("dataset",)),
+    Key("faces", "f", "f", "faces", "faces", "look for faces too; gets the detector once (230 KB)", ("dataset",)),
     Key("deep_stop", "d", "d", "stop_deep", "stop check", "end the deep check; what it found stays", ("dataset",)),
     Key("captions", "c", "c", "captions", "captions", "change all captions at once, with a preview", ("dataset",)),
     Key("changes", "w", "w", "changes", "what changes", "list everything that will be done", ("dataset",)),

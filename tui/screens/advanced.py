@@ -35,7 +35,7 @@ class AdvancedScreen(ModalScreen[None]):
     ]
     DEFAULT_CSS = """
     AdvancedScreen > Vertical { width: 100; max-width: 96%; height: 92%; padding: 1 2; border: round $accent; background: $surface; }
-    AdvancedScreen OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
+    AdvancedScreen OptionList, AdvancedScreen OptionList:focus { height: 1fr; border: none; padding: 0; background: $surface; }
     AdvancedScreen #about-setting { height: 6; margin-top: 1; }
     AdvancedScreen Input { height: 1; background: $panel; }
     AdvancedScreen #setting-value { display: none; }
@@ -53,7 +53,7 @@ class AdvancedScreen(ModalScreen[None]):
             yield OptionList(id="settings-list", markup=False)
             yield Line(id="about-setting")
             yield Input(id="setting-value", compact=True)
-            yield Line(plain("enter edits or switches · r back to the preset's · / finds · esc closes", "$muted"))
+            yield Line(plain("enter edits or switches · r resets · / finds · esc closes", "$muted"))
 
     def on_mount(self) -> None:
         """All settings."""

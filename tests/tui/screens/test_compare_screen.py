@@ -52,6 +52,7 @@ async def test_two_marked_runs_are_compared(home: Path) -> None:
         await pilot.press("c")
         await shows(pilot, "2 runs compared", "Settings that differ", "adapter.rank", "no sample", "▀")
         await pilot.resize_terminal(80, 24)
+        await pilot.press("end")
         await shows(pilot, "adapter.rank")
         await pilot.press("escape")
         await shows(pilot, "space mark")
