@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.layers import Part
+from loratui.engine.formats.lora_facts import lora_file_facts
+from loratui.engine.formats.lora_keys import sort_keys
+from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.planning.lora_size import targeted
 from loratui.presets.schema import Settings
 
 
@@ -50,3 +57,36 @@ def contradictions(settings: Settings) -> Iterator[Contradiction]:
             f"output.format peft: {adapter.kind} files have LyCORIS' names, which kohya's format holds.",
             "Set output.format to auto.",
         )
+
+
+def start_refusal(settings: Settings) -> Contradiction | None:
+    """Why the LoRA that training shall go on from cannot be used, as far as its header tells; None if it can, or none is named."""
+    named, family = settings.adapter.start_from, settings.base.family
+    if not named:
+        return None
+    path = Path(named)
+    if not path.is_absolute():
+        return Contradiction(
+            f"adapter.start_from {named}: the trainer works in another folder.",
+            f"Give the whole path, such as {path.absolute()}.",
+        )
+    try:
+        facts = lora_file_facts(path)
+        names = read_header(path).tensors
+    except (UsageError, OSError) as error:
+        return Contradiction(f"adapter.start_from: {error}", "Give the path of a .safetensors LoRA.")
+    if not facts.layers:
+        return Contradiction(
+            f"adapter.start_from {named}: this is no LoRA of a kind that is known here.", "Choose another file."
+        )
+    known: list[tuple[Part, str]] = [("denoiser", layer.name) for layer in targeted(family, settings.adapter.targets)]
+    if not sort_keys(names, family, known).layers and not _has_text_layers(names):
+        return Contradiction(
+            f"adapter.start_from {named}: none of its {facts.layers} layers is trained here; it may be for another base.",
+            f"Choose a LoRA for {family}, or another adapter.targets.",
+        )
+    return None
+
+
+def _has_text_layers(names: Iterable[str]) -> bool:
+    return any(name.startswith(("lora_te", "text_encoder")) for name in names)

@@ -13,7 +13,7 @@ from loratui.engine.dataset.findings import Finding as Finding  # the app takes 
 from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import counter_for
-from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions
+from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions, start_refusal
 from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the doctor takes it from here
 from loratui.engine.planning.bases import tokenizer_base
@@ -47,6 +47,9 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
     settings = recipe.settings
     for found in contradictions(settings):
         yield Finding("adapter_settings", "error", found.message, "", found.remedy)
+    refusal = start_refusal(settings)
+    if refusal:
+        yield Finding("start_from", "error", refusal.message, "", refusal.remedy)
     if settings.adapter.dora:
         yield Finding("dora_files", "warning", DORA_FILES, "", "Set adapter.dora to false for a file that opens everywhere.")
     for misfit in misfits(settings):
