@@ -227,6 +227,10 @@ def _not_checked(judged: Judgement, measuring: bool) -> Content:
     for id, reason in judged.not_checked:
         reasons.setdefault(reason, []).append(id.replace("_", " "))
     lines = [Content.assemble(plain(f"{reason}: ", "$muted"), plain(", ".join(ids))) for reason, ids in reasons.items()]
+    if any("face" in reason for reason in reasons):
+        lines.append(
+            Content.assemble(plain("f", "bold $accent"), plain("  looks for faces too: how many, how large. Gets 230 KB once."))
+        )
     if not measuring and any("deep" in reason for reason in reasons):
         lines.append(
             Content.assemble(

@@ -358,6 +358,8 @@ class DatasetScreen(DatasetChoices):
                 return read and topic is not None and topic.mend is not None
             case "deep":
                 return read and self.measuring is None and not self.all_measured
+            case "faces":
+                return read and self.measuring is None and not self.faces_known
             case "stop_deep":
                 return read and self.measuring is not None
             case "captions":

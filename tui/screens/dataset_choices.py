@@ -151,6 +151,17 @@ class DatasetChoices(DatasetWork):
         self.stop_measuring()
         self.say("The deep check ends; what it found stays. d goes on with it.")
 
+    def action_faces(self) -> None:
+        """Looks for faces too; the detector is brought here first."""
+        self.say("Getting the face detector …")
+        self.fetch_detector()
+
+    @property
+    def faces_known(self) -> bool:
+        """Whether faces were looked for in all pictures."""
+        prepared = self.prepared
+        return prepared is not None and self.all_measured and all(f.faces is not None for f in prepared.facts.values())
+
     # Screens above
 
     def open_picture(self, name: str, names: Sequence[str], then: Callable[[str], None]) -> None:

@@ -158,7 +158,7 @@ class PictureScreen(DatasetPart):
         for finding, done in findings:
             word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
             tone = "$success" if done else TONES[finding.severity]
-            yield Content.assemble(plain(f"{word}  ", tone), plain(finding.remedy if not finding.message else finding.message))
+            yield Content.assemble(plain(f"{word}  ", tone), plain(_without_names(finding.message)))
 
     def _offers(self, image: ImageEntry, facts: PictureFacts | None) -> Iterator[tuple[Kind, str]]:
         """What makes sense for this picture, with words."""
@@ -166,8 +166,8 @@ class PictureScreen(DatasetPart):
         for kind in remedies.ORDER:
             remedy = own.get(kind) or offered(kind, image, facts)
             if remedy is not None:
-                words = VERBS[kind].format("it") if kind == "leave_out" else remedy.describe()
-                yield kind, words.replace("leave it out", "leave it out of the set")
+                exactly = f" ({remedy.describe()})" if kind in ("crop", "flatten") else ""
+                yield kind, f"{VERBS[kind].format('it')}{exactly}"
 
     # Tokens
 
@@ -261,6 +261,11 @@ class PictureScreen(DatasetPart):
         if editor.text == clean(self.prepared.caption(self.name_shown), 100_000):
             return
         self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+
+
+def _without_names(message: str) -> str:
+    """A finding's message without its list of files: here it is about this one."""
+    return message.partition(": ")[0].rstrip(".")
 
 
 def offered(kind: Kind, image: ImageEntry, facts: PictureFacts | None) -> Remedy | None:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from loratui.tui.screens.steps import StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.facts import PictureFacts
+    from loratui.engine.dataset.scan import ImageEntry
     from loratui.engine.planning.recipe import Recipe
     from loratui.tui.judging import Judgement
     from loratui.tui.preparation import Preparation
@@ -65,6 +66,13 @@ class Measured(Message):
     done: int
     total: int
     ended: bool = False
+
+
+@dataclass
+class DetectorHere(Message):
+    """The face detector can be used, or cannot be had."""
+
+    problem: str = ""
 
 
 class DatasetWork(StepScreen):
@@ -160,14 +168,17 @@ class DatasetWork(StepScreen):
 
     # Measuring
 
-    def measure(self) -> None:
-        """Begins or goes on with the deep check of what was not measured yet."""
+    def measure(self, faces: bool = False) -> None:
+        """Begins or goes on with the deep check of what was not measured yet; with `faces` also of what was measured
+        without looking for them."""
         prepared = self.prepared
         if prepared is None or self.measuring is not None:
             return
+        waiting = [image for image in prepared.scan.images if _is_to_be_measured(image.relative, prepared, faces)]
         self._stop_measuring = threading.Event()
-        self.measuring = (len(prepared.facts) + len(prepared.damaged), len(prepared.scan.images))
-        self._measure(prepared, self.loratui.draft.value("dataset.resolution"), self._stop_measuring)
+        total = len(prepared.scan.images)
+        self.measuring = (total - len(waiting), total)
+        self._measure(prepared.root, waiting, total, self.loratui.draft.value("dataset.resolution"), self._stop_measuring)
         self.prepared_changed()
 
     def stop_measuring(self) -> None:
@@ -185,20 +196,19 @@ class DatasetWork(StepScreen):
         self._stop_measuring.set()
 
     @work(thread=True, exclusive=True, group="measure", description="measure the pictures")
-    def _measure(self, prepared: Preparation, resolution: int, stop: threading.Event) -> None:
+    def _measure(self, root: Path, waiting: Sequence[ImageEntry], total: int, resolution: int, stop: threading.Event) -> None:
+        from loratui.engine.dataset import yunet
         from loratui.engine.dataset.deep import measure_all
         from loratui.engine.dataset.facts import PictureFacts
 
-        known = {*prepared.facts, *prepared.damaged}
-        waiting = [image for image in prepared.scan.images if image.relative not in known]
         facts: dict[str, PictureFacts] = {}
         damaged: dict[str, str] = {}
-        told, done, total = time.monotonic(), len(known), len(prepared.scan.images)
+        told, done = time.monotonic(), total - len(waiting)
 
         def tell(ended: bool = False) -> None:
             nonlocal told
             told = time.monotonic()
-            self.post_message(Measured(prepared.root, dict(facts), dict(damaged), done, total, ended))
+            self.post_message(Measured(root, dict(facts), dict(damaged), done, total, ended))
             facts.clear()
             damaged.clear()
 
@@ -214,9 +224,37 @@ class DatasetWork(StepScreen):
 
         worker = get_current_worker()
         try:
-            measure_all(waiting, resolution, found=found, cancelled=lambda: stop.is_set() or worker.is_cancelled)
+            detector = yunet.detector_name(self.loratui.home)
+            measure_all(
+                waiting,
+                resolution,
+                detector=detector,
+                found=found,
+                cancelled=lambda: stop.is_set() or worker.is_cancelled,
+            )
         finally:
             tell(ended=True)
+
+    @work(thread=True, exclusive=True, group="detector", description="fetch the face detector")
+    def fetch_detector(self) -> None:
+        """Brings the face detector here unless it is, and posts `DetectorHere`."""
+        from loratui.engine.dataset import yunet
+        from loratui.engine.errors import LoratuiError
+
+        try:
+            yunet.fetch_weights(self.loratui.home)
+            message = DetectorHere()
+        except LoratuiError as error:
+            message = DetectorHere(str(error))
+        self.post_message(message)
+
+    def on_detector_here(self, message: DetectorHere) -> None:
+        """Looks for faces, or says why not."""
+        message.stop()
+        if message.problem:
+            self.loratui.tell(message.problem, "warning")
+        else:
+            self.measure(faces=True)
 
     def on_measured(self, message: Measured) -> None:
         """Takes the measures in; the checks follow, but take no more than a fifth of the time."""
@@ -236,6 +274,11 @@ class DatasetWork(StepScreen):
             self.progress_changed()
         if message.ended or time.monotonic() - self._judged_at > max(2.0, 5 * self._judge_took_s):
             self.judge_soon()
+
+
+def _is_to_be_measured(name: str, prepared: Preparation, faces: bool) -> bool:
+    facts = prepared.facts.get(name)
+    return name not in prepared.damaged and (facts is None or (faces and facts.faces is None))
 
 
 def opened(typed: str, folder: Path, home: Path) -> Preparation:

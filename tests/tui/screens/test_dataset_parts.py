@@ -45,7 +45,7 @@ async def test_a_picture_opens_large_with_everything_about_it(home: Path, photos
         text = await shows(pilot, "13 of 13  wide.png", "1600 × 640 px, PNG", "trained at 768 × 320", "colour RGB, 8 bits")
         assert "none: trained on trigger and class word" in text
         assert "faces: not checked" in text
-        await shows(pilot, "trained with: anafox woman", "k  cropped to 60%", "! warning")
+        await shows(pilot, "trained with: anafox woman", "k  crop it around the subject", "! warning")
         await pilot.press("k")
         await shows(pilot, "[✔] k", "trained at 576 × 384")
         await pilot.press("k")

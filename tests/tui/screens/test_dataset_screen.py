@@ -7,12 +7,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import made_pictures
 import pytest
 from made_pictures import clean_set, drawn, photo_like
 from PIL import Image
 from screen_text import hides, screen_text, shows, waits
 from textual.pilot import Pilot
 
+from loratui.engine.dataset import yunet
 from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
 from loratui.tui.screens.dataset import DatasetScreen
@@ -178,6 +180,32 @@ async def test_the_deep_check_runs_beside_and_can_be_ended(home: Path, photos: P
             pilot, lambda: screen.judgement is not None and not any("deep" in r for _, r in screen.judgement.not_checked)
         )
         assert "d deep check" not in screen_text(pilot.app)
+
+
+async def test_faces_are_looked_for_once_the_detector_is_here(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[Path] = []
+    photos = clean_set(tmp_path / "few", 3, (64, 64))
+    support = Path(made_pictures.__file__).parent
+    monkeypatch.setenv("PYTHONPATH", str(support))
+    monkeypatch.setattr(yunet, "fetch_weights", here.append)
+    monkeypatch.setattr(yunet, "detector_name", lambda home: "made_pictures:StandInFaceDetector" if here else "")
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+        screen = await checked(pilot)
+        await pilot.press("tab", "d")
+        await waits(pilot, lambda: screen.all_measured and screen.measuring is None, timeout_s=60)
+        assert not screen.faces_known
+        await pilot.press("f")
+        await waits(pilot, lambda: screen.faces_known, timeout_s=60)
+
+
+async def test_why_faces_cannot_be_looked_for_is_told(home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yunet, "opencv_is_there", lambda: False)
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+        await checked(pilot)
+        await pilot.press("tab", "f")
+        await shows(pilot, "Looking for faces needs OpenCV", "loratui[faces]")
 
 
 async def test_the_deep_check_ends_when_it_is_told_to(home: Path, tmp_path: Path) -> None:
