@@ -54,8 +54,11 @@ _speaking = threading.Lock()
 def say(type: str, content: Any) -> None:
     """One line for the parent."""
     with _speaking:
-        sys.stdout.write(json.dumps({"type": type, "is": content}) + "\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(json.dumps({"type": type, "is": content}) + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os._exit(1)  # the parent is gone, from whichever thread it shows; what arrived is on the disk
 
 
 def look_up(request: Mapping[str, Any]) -> dict[str, Any]:

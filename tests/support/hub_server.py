@@ -189,10 +189,13 @@ class _Handler(BaseHTTPRequestHandler):
             hub.cuts -= 1
             body = body[: hub.cut_after]
         for at in range(0, len(body), 65536):
-            self.wfile.write(body[at : at + 65536])
-            if hub.slow_s:
+            try:
+                self.wfile.write(body[at : at + 65536])
                 self.wfile.flush()
-                time.sleep(hub.slow_s)
+            except OSError:  # whoever asked has gone
+                self.close_connection = True
+                return
+            time.sleep(hub.slow_s)
         if cut:
             self.wfile.flush()
             self.close_connection = True

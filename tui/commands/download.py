@@ -49,6 +49,10 @@ def run(args: argparse.Namespace) -> int:
     shown = ProgressLines(sys.stderr)
     try:
         folder = hub.download(offer, progress=shown.show)
+    except KeyboardInterrupt:
+        shown.end()
+        say(sys.stderr, "Stopped. What arrived is kept; the same command goes on.")
+        raise
     finally:
         shown.end()
     if args.json:
@@ -99,19 +103,23 @@ class ProgressLines:
         self._paints = out.isatty()
         self._said_at = float("-inf")
         self._note = ""
+        self._last = ""
 
     def show(self, progress: Progress) -> None:
         """Says how far it is, if it is time for that."""
-        line = clean(progress_text(progress), 100)
+        self._last = line = clean(progress_text(progress), 100)
         if self._paints:
             self._out.write(f"\r\x1b[K{line}")
             self._out.flush()
         elif time.monotonic() - self._said_at >= LINE_S or progress.note != self._note:
             self._said_at, self._note = time.monotonic(), progress.note
-            say(self._out, line)
+            self._say(line)
 
     def end(self) -> None:
-        """Leaves the last line as it is."""
-        if self._paints:
-            self._out.write("\n")
-            self._out.flush()
+        """Leaves the last line on the screen."""
+        if self._last:
+            self._say("" if self._paints else self._last)
+
+    def _say(self, line: str) -> None:
+        self._last = ""
+        say(self._out, line)
