@@ -87,6 +87,7 @@ _CONTENTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"version https://git-lfs"), "is not a picture but a pointer of Git LFS: run git lfs pull"),
     (re.compile(rb"GIF8[79]a"), UNREAD[".gif"]),
     (re.compile(rb"8BPS"), UNREAD[".psd"]),
+    (re.compile(rb"II\*\0|MM\0\*"), "is a TIFF that cannot be read: of a rare kind, a raw photo, or damaged; save it as PNG"),
     (re.compile(rb"%PDF|%!PS"), "is a document, not a picture"),
     (re.compile(rb"PK\x03\x04"), "is a zip, not a picture"),
     (re.compile(rb"....ftyp(qt  |mp4|isom|M4V)", re.DOTALL), "is a film, not a picture"),

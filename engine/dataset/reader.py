@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,13 +164,13 @@ class FolderReader:
 
     def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
         caption_files = {name for name in names if _suffix(name) in CAPTION_SUFFIXES}
-        by_lower = {name.lower(): name for name in caption_files}
+        by_key = {_key(name): name for name in caption_files}
         used: set[str] = set()
         for name in names:
             if name in caption_files:
                 continue
             path, suffix = folder.path / name, _suffix(name)
-            candidates = _caption_names(name, caption_files, by_lower)
+            candidates = _caption_names(name, caption_files, by_key)
             if pictures.is_read(suffix):
                 self._read_picture(folder, path, candidates)
             else:
@@ -256,22 +257,27 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - ten thousand names, and a path takes ten times as long
 
 
+def _key(name: str) -> str:
+    """What two spellings of a name have in common: macOS takes accents apart, other systems do not."""
+    return (name if name.isascii() else unicodedata.normalize("NFC", name)).lower()
+
+
 def _is_picture(name: str) -> bool:
     suffix = _suffix(name)
     return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
 
 
-def _caption_names(picture: str, caption_files: Set[str], by_lower: Mapping[str, str]) -> list[str]:
+def _caption_names(picture: str, caption_files: Set[str], by_key: Mapping[str, str]) -> list[str]:
     """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`.
 
-    `by_lower` finds names whose case differs.
+    `by_key` finds names that differ only in case, or in how an accent is written.
     """
     found: list[str] = []
     bare = picture[: -len(_suffix(picture)) or None]
     for suffix in CAPTION_SUFFIXES:
         for stem in (bare, picture):
             exact = stem + suffix
-            name = exact if exact in caption_files else by_lower.get(exact.lower())
+            name = exact if exact in caption_files else by_key.get(_key(exact))
             if name and name not in found:
                 found.append(name)
     return found

@@ -150,6 +150,30 @@ def test_other_files_are_a_note_with_a_reason(tmp_path: Path, name: str) -> None
     assert reasons(found)[name.partition("/")[0]] in finding.message
 
 
+def test_a_caption_belongs_to_its_picture_however_the_accent_is_written(tmp_path: Path) -> None:
+    """A Mac takes é apart, and the tool that captioned did not."""
+    picture(tmp_path / "cafe\u0301.JPG")
+    (tmp_path / "caf\u00e9.txt").write_text("anafox in a café", encoding="utf-8")
+    (image,) = scan(tmp_path).images
+    assert image.caption == "anafox in a café"
+    assert scan(tmp_path).left_out == ()
+
+
+def test_a_film_behind_a_photo_does_no_harm(tmp_path: Path) -> None:
+    """Motion photos hold a whole MP4 behind the JPEG."""
+    path = picture(tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x14ftypmp42" + bytes(50_000))
+    (image,) = scan(tmp_path).images
+    assert measure_all([image], 128, workers=1).damaged == {}
+
+
+def test_a_tiff_of_a_rare_kind_is_called_one(tmp_path: Path) -> None:
+    Image.new("F", (8, 8)).save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data.replace(b"\x53\x01\x03\0\x01\0\0\0\x03", b"\x53\x01\x03\0\x01\0\0\0\x09"))
+    assert "TIFF that cannot be read" in reasons(read_folder(tmp_path))["a.tif"]
+
+
 def test_what_loratui_keeps_in_a_folder_is_not_mentioned(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     touch(tmp_path, ".captions-before/0001/a.txt", ".loratui-prepared.json", ".loratui-unpacked.json")
