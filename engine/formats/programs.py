@@ -20,8 +20,9 @@ class Program:
 
 PROGRAMS: Mapping[str, Program] = {
     "comfyui": Program("ComfyUI", "models/loras"),
-    "webui": Program("Automatic1111 and Forge", "models/Lora"),
-    "invokeai": Program("InvokeAI", "Models > Add Model > the file's path"),
+    "automatic1111": Program("Automatic1111", "models/Lora"),
+    "forge": Program("Forge", "models/Lora"),
+    "invokeai": Program("InvokeAI", "its model manager, by the file's path"),
     "diffusers": Program("diffusers", "pipe.load_lora_weights(PATH)"),
 }
 
@@ -29,13 +30,16 @@ PROGRAMS: Mapping[str, Program] = {
 def opened_by(family: Family, adapter: Adapter, layout: Layout) -> tuple[str, ...]:
     """Names in `PROGRAMS` of those that load such a file with full effect.
 
-    ComfyUI drops attention in PEFT's names for UNets; diffusers reads neither LoHa nor LoKr in LyCORIS' names;
-    DoRA is computed by each program in its own way.
+    ComfyUI drops attention in PEFT's names for UNets; diffusers reads neither LoHa nor LoKr in LyCORIS' names, and of FLUX in
+    kohya's names only the blocks; DoRA is computed by each program in its own way; Automatic1111 has no FLUX.
     """
     if adapter.dora:
         return ("diffusers",)
     if adapter.kind in ("loha", "lokr"):
-        return ("comfyui",) if family == "flux" else ("comfyui", "webui")
-    if layout == "kohya":
-        return ("comfyui", "webui", "invokeai", "diffusers")
-    return ("comfyui", "invokeai", "diffusers") if family == "flux" else ("diffusers",)
+        return ("comfyui",) if family == "flux" else ("comfyui", "automatic1111", "forge")
+    if family != "flux":
+        return tuple(PROGRAMS) if layout == "kohya" else ("diffusers",)
+    if layout == "peft":
+        return ("comfyui", "invokeai", "diffusers")
+    read_by_all = ("comfyui", "forge", "invokeai")
+    return read_by_all if adapter.targets.startswith("all") else (*read_by_all, "diffusers")

@@ -1,0 +1,46 @@
+"""Writes the table of what loads where into README.md: `python docs/make_files_table.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loratui.engine.formats.metadata import Layout
+from loratui.engine.formats.programs import PROGRAMS, opened_by
+from loratui.presets.schema import Adapter, Family
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- made by docs/make_files_table.py -->\n", "<!-- until here -->"
+
+ROWS: tuple[tuple[str, Family, Adapter, Layout], ...] = (
+    ("SD1.5, SDXL and Pony: LoRA, LoCon (as saved)", "sdxl", Adapter(targets="sd-scripts+conv"), "kohya"),
+    ("SD1.5, SDXL and Pony: LoRA, LoCon, `--format peft`", "sdxl", Adapter(), "peft"),
+    ("SD1.5, SDXL and Pony: LoHa, LoKr", "sdxl", Adapter(kind="loha"), "kohya"),
+    ("FLUX: LoRA (as saved)", "flux", Adapter(), "peft"),
+    ("FLUX: LoRA, `--format kohya`", "flux", Adapter(), "kohya"),
+    ("FLUX: LoRA of all layers, `--format kohya`", "flux", Adapter(targets="all"), "kohya"),
+    ("FLUX: LoHa, LoKr", "flux", Adapter(kind="lokr"), "kohya"),
+    ("any base: DoRA", "sdxl", Adapter(dora=True), "peft"),
+)
+"""Words, and a case that they stand for."""
+
+
+def table() -> str:
+    """The table in Markdown."""
+    titles = [program.title for program in PROGRAMS.values()]
+    lines = [f"| file | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
+    for words, family, adapter, layout in ROWS:
+        readers = opened_by(family, adapter, layout)
+        lines.append(f"| {words} | {' | '.join('yes' if name in readers else 'no' for name in PROGRAMS)} |")
+    places = [f"`{program.place}`" for program in PROGRAMS.values()]
+    lines.append(f"| where it goes | {' | '.join(places)} |")
+    return "\n".join(lines) + "\n"
+
+
+def replaced(text: str) -> str:
+    """README.md with the table as it should be."""
+    before, rest = text.split(BEGIN)
+    return before + BEGIN + "\n" + table() + "\n" + END + rest.split(END, 1)[1]
+
+
+if __name__ == "__main__":
+    README.write_text(replaced(README.read_text(encoding="utf-8")), encoding="utf-8")
