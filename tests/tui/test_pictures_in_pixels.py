@@ -211,11 +211,11 @@ def _unsixel(data: bytes) -> Image.Image:
             x, y = 0, y + (6 if move == b"-" else 0)
         else:
             bits = (repeated or single)[0] - 63
-            for _ in range(int(count or 1)):
-                for bit in range(6):
-                    if bits >> bit & 1:
-                        picture.putpixel((x, y + bit), palette[colour])
-                x += 1
+            end = x + int(count or 1)
+            for at in range(x, end):
+                for bit in (bit for bit in range(6) if bits >> bit & 1):
+                    picture.putpixel((at, y + bit), palette[colour])
+            x = end
     return picture
 
 

@@ -46,9 +46,8 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     LiveSamplesScreen {
         align: center middle;
         background: $background 60%;
-        #live-prompts { height: 7; margin-bottom: 1; background: $panel; }
+        #live-prompts { height: 5; margin-bottom: 1; background: $panel; }
         #live-label { margin-bottom: 0; }
-        #live-problem { margin-bottom: 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_it", priority=True)]
@@ -68,7 +67,6 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
             yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
             yield Line("Image-steps between samples, 0 for once an epoch:", id="live-label")
             yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
-            yield Line(id="live-problem", classes="problem")
             yield Line(plain("tab to the number · enter there sends it · esc leaves everything as it is", "$muted"))
 
     def on_mount(self) -> None:
@@ -90,6 +88,6 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
         try:
             with_samples(Changes(), args)
         except ChangeError as error:
-            self.query_one("#live-problem", Line).say(plain(str(error), "$error"))
+            self.query_one("#live-label", Line).say(plain(str(error), "$error"))
             return
         self.dismiss(None if SamplesNow(tuple(args["prompts"]), args["every_image_steps"]) == self._now else args)

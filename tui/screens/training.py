@@ -321,6 +321,7 @@ class TrainingScreen(RunScreen):
         if self.summary is not None and not self.summary.active:
             for command in self._asked.values():
                 self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended before it came to that.", "warning")
+            self._numbers_due = self._numbers_due or bool(self._asked)
             self._asked.clear()
 
 

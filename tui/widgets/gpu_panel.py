@@ -47,6 +47,8 @@ def _machine(machine: Machine, state: RunState, curve: int) -> Iterator[Content]
         yield _row("busy", _percent(machine.gpu_percent), busy)
         yield _row("VRAM", _of(machine.gpu_memory_gib, machine.gpu_memory_total_gib), _bar(machine, curve))
         yield _heat(machine)
+        if machine.throttle:
+            yield Content("").join([_label(""), plain(f"slowed: {', '.join(machine.throttle)}", "$warning")])
     elif machine.cpu_percent is not None and machine.cpus:
         yield _row("CPU", f"{machine.cpu_percent / machine.cpus:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
     yield _row("RAM", _of(machine.ram_gib, machine.ram_total_gib), "")
@@ -82,13 +84,11 @@ def _heat(machine: Machine) -> Content:
     power = f"{machine.gpu_w:.0f}" if machine.gpu_w is not None else "–"
     limit = f" of {machine.gpu_limit_w:.0f}" if machine.gpu_limit_w is not None else ""
     hot = machine.gpu_c is not None and machine.gpu_c >= _HOT_C
-    slowed = f"  slowed: {', '.join(machine.throttle)}" if machine.throttle else ""
     return Content("").join(
         [
             _label("heat"),
             plain(f"{heat}{' hot' if hot else ''}", "bold $warning" if hot else "bold"),
             plain(f"  {power}{limit} W", "bold"),
-            plain(slowed, "$warning"),
         ]
     )
 
