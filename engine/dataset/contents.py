@@ -89,6 +89,17 @@ class DatasetScan:
         """The pictures that only remind the base of the class."""
         return tuple(image for image in self.images if image.regularisation)
 
+    @property
+    def several_concepts(self) -> bool:
+        """Whether more than one subject is taught."""
+        return len({concept.name for concept in self.concepts if not concept.regularisation}) > 1
+
+    def folder_words(self) -> tuple[str, str]:
+        """Trigger and class word as the name of the only `N_token class` folder gives them; empty without one."""
+        subjects = {concept.name for concept in self.concepts if not concept.regularisation}
+        trigger, _, class_word = (subjects.pop() if len(subjects) == 1 else "").partition(" ")
+        return trigger, class_word.strip()
+
 
 def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
     """`found` with the pictures at these relative paths left out, each with its reason."""

@@ -30,7 +30,7 @@ class Inspection:
     """(id of the check, why it was not made)."""
     deep: DeepPass | None
     guessed_trigger: str = ""
-    """The trigger, where it was not given but found in the captions."""
+    """The trigger, where it was not given but found in the folder's name or the captions."""
 
     @property
     def scan(self) -> DatasetScan:
@@ -40,9 +40,8 @@ class Inspection:
     def examples(self) -> tuple[str, ...]:
         """Three captions exactly as the model will see them: of the first, a middle and the last picture."""
         training, settings = self.scan.training, self.case.settings
-        several = len({c.name for c in self.scan.concepts if not c.regularisation}) > 1
         places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
-        return tuple(final_caption(training[at], settings, several_concepts=several) for at in places)
+        return tuple(final_caption(training[at], settings, several_concepts=self.scan.several_concepts) for at in places)
 
 
 def inspect_folder(
@@ -58,15 +57,19 @@ def inspect_folder(
 ) -> Inspection:
     """Everything that can be said of `folder` for a training with `settings`.
 
-    Without a trigger, the one uncommon word that all captions share is taken for it. `deep` decodes and measures every
+    Without a trigger, the words of the only `N_token class` folder are taken for it and the class, as a training does,
+    else the one uncommon word that all captions share. `deep` decodes and measures every
     picture in worker processes. Raises `DatasetError` for a folder that is missing or unreadable.
     """
     found = read_folder(folder)
     guess = ""
-    if not settings.dataset.trigger and settings.dataset.subject in ("person", "character"):
-        guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
+    if not settings.dataset.trigger:
+        guess, class_word = found.folder_words()
         if guess:
-            settings = schema.replace(settings, {"dataset.trigger": guess})
+            settings = schema.replace(settings, {"dataset.class_word": settings.dataset.class_word or class_word})
+        elif settings.dataset.subject in ("person", "character"):
+            guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
+        settings = schema.replace(settings, {"dataset.trigger": guess})
     case = Case(found, settings, preset, similar.copies(found.images), None, tokenizer)
     measured = None
     if deep:

@@ -86,7 +86,6 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     """
     scan = with_class_images(scan, settings.dataset)
     rule = BucketRule.of(settings.dataset)
-    several = len({c.name for c in scan.concepts if not c.regularisation}) > 1
     history = read_history(scan.root)
     rows: list[dict[str, Any]] = []
     for image, repeats, planned in zip(scan.images, plan.image_repeats, plan.image_exposures, strict=True):
@@ -105,7 +104,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
                 "remedies": remedies.to_json((*done, *remedies.as_read(image))),
                 "bucket": [bucket.width, bucket.height],
                 "fit": {"resized": [place.resized_w, place.resized_h], "left": place.left, "top": place.top},
-                "caption": final_caption(image, settings, several_concepts=several),
+                "caption": final_caption(image, settings, several_concepts=scan.several_concepts),
                 "concept": image.concept,
                 "repeats": repeats,
                 "planned": planned,
@@ -127,7 +126,9 @@ def read_ledger(path: Path) -> Ledger:
     table = read_table(path)
     try:
         left_out = tuple((item["relative"], item["reason"]) for item in table["left_out"])
-        return Ledger(Path(table["root"]), tuple(_entry(row, path.parent) for row in table["images"]), left_out, identity_of(table))
+        return Ledger(
+            Path(table["root"]), tuple(_entry(row, path.parent) for row in table["images"]), left_out, identity_of(table)
+        )
     except (KeyError, TypeError, IndexError, ValueError, UsageError) as error:
         raise _damaged(path, error) from error
 

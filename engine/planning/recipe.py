@@ -118,14 +118,13 @@ def read_recipe(path: Path) -> Recipe:
 
 def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:
     """The recipe with trigger and class word taken from a single `N_token class` folder, where none were given."""
-    subjects = {c.name for c in scan.concepts if not c.regularisation}
-    if recipe.settings.dataset.trigger or len(subjects) != 1:
+    trigger, class_word = scan.folder_words()
+    if recipe.settings.dataset.trigger or not trigger:
         return recipe
-    trigger, _, class_word = subjects.pop().partition(" ")
     changes = {"dataset.trigger": trigger}
     if not recipe.settings.dataset.class_word:
-        changes["dataset.class_word"] = class_word.strip()
-    return recipe.with_changes(changes) if trigger else recipe
+        changes["dataset.class_word"] = class_word
+    return recipe.with_changes(changes)
 
 
 def effective_toml(recipe: Recipe, plan: Plan) -> str:

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from loratui.engine.dataset import captions, tokens
+from loratui.engine.dataset import tokens
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
+from loratui.engine.dataset.ledger import final_caption
 
 
 def _missing(case: Case) -> Iterator[Hit]:
-    training, dataset = case.scan.training, case.settings.dataset
-    without = tuple(i.relative for i in training if i.caption is None)
+    training = case.scan.training
+    without = [image for image in training if image.caption is None]
     if not without:
         return
-    instead = captions.compose(None, dataset.trigger, dataset.class_word)
+    several = case.scan.several_concepts
+    instead = list(dict.fromkeys(final_caption(image, case.settings, several_concepts=several) for image in without))
     if len(without) == len(training):
         which = "No picture has a caption"
     else:
         which = "1 picture has no caption" if len(without) == 1 else f"{len(without)} pictures have no caption"
-    shown = f'trained on "{instead}"' if instead else "trained on an empty caption"
-    if instead:
-        yield Hit(f"{which}: {shown}.", without, "info", "")
+    files = tuple(image.relative for image in without)
+    if all(instead):
+        shown = listed([f'"{text}"' for text in instead], 3)
+        yield Hit(f"{which}: trained on {shown}.", files, "info", "")
     else:
-        yield Hit(f"{which}: {shown}.", without)
+        yield Hit(f"{which}: trained on an empty caption.", files)
 
 
 def _same(case: Case) -> Iterator[Hit]:
