@@ -236,8 +236,10 @@ KEYS: tuple[Key, ...] = (
         "copy a path, a command or an error to your own clipboard; it is shown too",
         ("home", "compare", "training", "validation", "preflight", "image"),
     ),
-    Key("open_picture", "enter", "enter", "open_picture", "open", "open the picture large, with its caption", ("dataset",)),
-    Key("show_files", "enter", "enter", "show_files", "pictures", "only the pictures that a finding is about", ("dataset",)),
+    Key(
+        "open_picture", "enter", "enter", "open_picture", "open", "on a picture: open it large, with its caption", ("dataset",)
+    ),
+    Key("show_files", "enter", "enter", "show_files", "pictures", "on a finding: only its pictures", ("dataset",)),
     Key("mend_finding", "m", "m", "mend", "mend", "choose the remedy of this finding", ("dataset",)),
     Key("close_part", "escape", "esc", "back", "back", "back to the data set", _OVER_DATASET),
     Key("edit_caption", "e,enter", "e", "edit", "caption", "write in the caption; esc ends it", ("dataset_picture",)),

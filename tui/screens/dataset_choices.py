@@ -77,6 +77,11 @@ class DatasetPart(LoratuiScreen[None]):
 class DatasetChoices(DatasetWork):
     """The choices of the data-set step. Each is one step of undo."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._after_saving: Callable[[], None] | None = None
+        """What goes on once the captions are on the disk."""
+
     @property
     def all_measured(self) -> bool:
         """Whether the deep check has nothing left to do."""
@@ -234,8 +239,6 @@ class DatasetChoices(DatasetWork):
             self._after_saving = then
             self._save(prepared)
 
-    _after_saving: Callable[[], None] | None = None
-
     @work(thread=True, exclusive=True, group="save", description="save captions")
     def _save(self, prepared: Preparation) -> None:
         try:
@@ -247,12 +250,12 @@ class DatasetChoices(DatasetWork):
     def on_captions_saved(self, message: CaptionsSaved) -> None:
         """Says where they are."""
         message.stop()
+        then, self._after_saving = self._after_saving, None
         if message.taken_in is None or self.prepared is None:
             self.loratui.tell(message.words, "error")
             return
         self.choose(message.taken_in(self.prepared))
         self.loratui.tell(message.words)
-        then, self._after_saving = self._after_saving, None
         if then is not None:
             then()
 

@@ -222,9 +222,11 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(caption_store, "_replace", full)
-    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+    app = LoratuiApp(home, "dataset", draft=draft_of(photos))
+    async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
         assert screen.prepared is not None
         screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("s")
-        await shows(pilot, "cannot be saved here: No space left", "✎ 1 unsaved")
+        await waits(pilot, lambda: any("cannot be saved here: No space left" in n.message for n in app._notifications))
+        await shows(pilot, "✎ 1 unsaved")

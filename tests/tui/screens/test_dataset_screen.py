@@ -209,13 +209,13 @@ async def test_why_faces_cannot_be_looked_for_is_told(home: Path, photos: Path, 
 
 
 async def test_the_deep_check_ends_when_it_is_told_to(home: Path, tmp_path: Path) -> None:
-    folder = clean_set(tmp_path / "many", 60, (700, 700))
+    folder = clean_set(tmp_path / "many", 40, (512, 512))
     async with LoratuiApp(home, "dataset", draft=draft_of(folder)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
         await pilot.press("tab", "d", "d")
         await waits(pilot, lambda: screen.measuring is None, timeout_s=20)
         assert screen.prepared is not None
-        assert len(screen.prepared.facts) < 60
+        assert len(screen.prepared.facts) < 40
         await shows(pilot, "d deep check")
 
 
