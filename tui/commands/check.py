@@ -142,7 +142,7 @@ def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]
         "images": len(found.scan.training),
         "regularisation_images": len(found.scan.regularisation),
         "captioned": len(case.captioned),
-        "with_trigger": len(case.holding_trigger) if case.trigger else 0,
+        "with_trigger": len([image for image in case.holding_trigger if case.trigger_of(image)]),
         "trigger": case.trigger,
         "trigger_guessed": bool(found.guessed_trigger),
         "deep": found.deep is not None,

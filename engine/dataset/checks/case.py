@@ -49,7 +49,22 @@ class Case:
     @cached_property
     def holding_trigger(self) -> tuple[ImageEntry, ...]:
         """Captioned training pictures whose caption holds the trigger."""
-        return tuple(i for i in self.captioned if captions.contains_trigger(i.caption or "", self.trigger))
+        return tuple(i for i in self.captioned if captions.contains_trigger(i.caption or "", self.trigger_of(i)))
+
+    def trigger_of(self, image: ImageEntry) -> str:
+        """The word that must stand in a picture's caption: the first of its folder's words if there are several
+        `N_token class` folders, else the trigger."""
+        return self._words_of(image)[0]
+
+    def class_of(self, image: ImageEntry) -> str:
+        """The class word that must follow it."""
+        return self._words_of(image)[1]
+
+    def _words_of(self, image: ImageEntry) -> tuple[str, str]:
+        if self.scan.several_concepts and image.folder_repeats is not None:
+            trigger, _, class_word = image.concept.partition(" ")
+            return trigger, class_word.strip()
+        return self.trigger, self.settings.dataset.class_word.strip()
 
     @cached_property
     def style(self) -> caption_words.Style:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.contents import ImageEntry
 from loratui.engine.dataset.findings import Severity, listed
 
 
@@ -21,41 +22,52 @@ def _absent(case: Case) -> Iterator[Hit]:
 
 def _missing(case: Case) -> Iterator[Hit]:
     holding = {image.relative for image in case.holding_trigger}
-    lacking = tuple(image.relative for image in case.captioned if image.relative not in holding)
-    if case.trigger and lacking:
+    lacking = [image for image in case.captioned if image.relative not in holding]
+    if lacking:
+        files = tuple(image.relative for image in lacking)
         total = len(case.scan.training)
-        yield Hit(f'{len(lacking)} of {total} captions do not hold "{case.trigger}": {listed(lacking)}.', lacking)
+        yield Hit(f"{len(lacking)} of {total} captions do not hold {_triggers(case, lacking)}: {listed(files)}.", files)
 
 
 def _spelled(case: Case) -> Iterator[Hit]:
-    if not case.trigger:
-        return
-    found = {i.relative: caption_words.spellings(i.caption or "", case.trigger) for i in case.captioned}
-    odd = {name: words for name, words in found.items() if words}
+    found = [(i, caption_words.spellings(i.caption or "", case.trigger_of(i))) for i in case.captioned if case.trigger_of(i)]
+    odd = [(image, words) for image, words in found if words]
     if odd:
-        variants = listed(sorted({word for words in odd.values() for word in words}))
-        files = tuple(odd)
-        yield Hit(f'"{case.trigger}" is spelled in other ways ({variants}) in {listed(files)}.', files)
+        variants = listed(sorted({word for _, words in odd for word in words}))
+        files = tuple(image.relative for image, _ in odd)
+        names = _triggers(case, [image for image, _ in odd])
+        yield Hit(f"{names} is spelled in other ways ({variants}) in {listed(files)}.", files)
 
 
 def _not_first(case: Case) -> Iterator[Hit]:
-    if not case.trigger:
-        return
-    late = tuple(i.relative for i in case.holding_trigger if not caption_words.leads(i.caption or "", case.trigger))
+    late = [
+        image
+        for image in case.holding_trigger
+        if case.trigger_of(image) and not caption_words.leads(image.caption or "", case.trigger_of(image))
+    ]
     if late:
         severity: Severity = "info" if case.style in ("words", "mixed") else "warning"
-        yield Hit(f'"{case.trigger}" does not come first in {len(late)} captions: {listed(late)}.', late, severity)
+        files = tuple(image.relative for image in late)
+        yield Hit(f"{_triggers(case, late)} does not come first in {len(late)} captions: {listed(files)}.", files, severity)
 
 
 def _class(case: Case) -> Iterator[Hit]:
-    word = case.settings.dataset.class_word.strip()
-    if not case.trigger or not word:
-        return
-    lacking = tuple(
-        i.relative for i in case.holding_trigger if not caption_words.followed_by(i.caption or "", case.trigger, word)
-    )
+    lacking = [
+        image
+        for image in case.holding_trigger
+        if case.trigger_of(image)
+        and case.class_of(image)
+        and not caption_words.followed_by(image.caption or "", case.trigger_of(image), case.class_of(image))
+    ]
     if lacking:
-        yield Hit(f'"{word}" does not follow "{case.trigger}" in {len(lacking)} captions: {listed(lacking)}.', lacking)
+        files = tuple(image.relative for image in lacking)
+        words = " or ".join(dict.fromkeys(f'"{case.class_of(image)}"' for image in lacking))
+        yield Hit(f"{words} does not follow {_triggers(case, lacking)} in {len(files)} captions: {listed(files)}.", files)
+
+
+def _triggers(case: Case, images: Iterable[ImageEntry]) -> str:
+    """The triggers that these pictures should have, in quotes."""
+    return " or ".join(dict.fromkeys(f'"{case.trigger_of(image)}"' for image in images))
 
 
 def _known(case: Case) -> Iterator[Hit]:

@@ -13,6 +13,7 @@ from loratui.engine.dataset import file_kinds, pictures, reader
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import measure_all
+from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import DatasetScan, read_folder, scan
 from loratui.presets import load_preset
 
@@ -52,6 +53,15 @@ def test_a_folder_of_kohyas_trainer_from_any_of_its_levels(tmp_path: Path, given
     assert missed(found) == set()
     if given == "project":
         assert "a trainer wrote" in reasons(found)["model/sample"]
+
+
+def test_kohyas_folder_names_trigger_class_and_caption(tmp_path: Path) -> None:
+    picture(tmp_path / "10_anafox woman" / "a.png")
+    found = inspect_folder(tmp_path, load_preset("demo").settings)
+    assert (found.guessed_trigger, found.case.settings.dataset.class_word) == ("anafox", "woman")
+    assert found.examples() == ("anafox woman",)
+    (missing,) = (finding for finding in found.findings if finding.id == "caption_missing")
+    assert (missing.severity, missing.message) == ("info", 'No picture has a caption: trained on "anafox woman".')
 
 
 def test_a_folder_of_fluxgym(tmp_path: Path) -> None:

@@ -383,6 +383,19 @@ def test_concept_folders_need_no_trigger(folder: Path) -> None:
     assert "trigger_absent" not in findings(folder, dataset__trigger="")
 
 
+def test_each_of_several_concepts_has_a_trigger_of_its_own(tmp_path: Path) -> None:
+    clean_set(tmp_path / "10_anafox woman", 6)
+    other = clean_set(tmp_path / "10_bobcat man", 6)
+    for at in range(6):
+        drawn(50 + at).save(other / f"{at:02d}.png")
+        (other / f"{at:02d}.txt").write_text(caption(at + 6, "bobcat", "man"))
+    assert not {id for id in findings(tmp_path, dataset__trigger="anafox") if id.startswith(("trigger", "class"))}
+    (other / "00.txt").write_text("a photo of anafox woman in a park")
+    found = findings(tmp_path, dataset__trigger="")
+    assert found["trigger_missing"].files == ("10_bobcat man/00.png",)
+    assert 'do not hold "bobcat"' in found["trigger_missing"].message
+
+
 def test_only_some_checks_can_be_made(folder: Path) -> None:
     (folder / "03.txt").unlink()
     (folder / "notes.md").write_text("x")
