@@ -205,6 +205,7 @@ def _closing(found: Inspection) -> Iterator[str]:
         reasons.setdefault(reason, []).append(id)
     for reason, ids in reasons.items():
         remedy = " (--deep makes it)" if found.deep is None and "deep pass" in reason else ""
+        remedy = " (--faces brings one)" if "detector" in reason else remedy
         yield f"not checked, {reason}{remedy}: {', '.join(ids)}"
 
 
