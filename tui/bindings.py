@@ -251,6 +251,7 @@ KEYS: tuple[Key, ...] = (
         "save captions",
         "write the edited captions to their files; the old ones are kept",
         ("dataset", *_OVER_DATASET),
+        changes=True,
     ),
     Key(
         "next_picture",
@@ -271,7 +272,16 @@ KEYS: tuple[Key, ...] = (
         ("dataset_picture",),
     ),
     Key("apply_edit", "enter", "enter", "next", "make this change", "make the change that is shown", ("dataset_captions",)),
-    Key("carry_out", "enter", "enter", "carry_out", "carry out", "make the copy with these changes", ("dataset_changes",)),
+    Key(
+        "carry_out",
+        "enter",
+        "enter",
+        "carry_out",
+        "carry out",
+        "make the copy with these changes",
+        ("dataset_changes",),
+        changes=True,
+    ),
     Key("drop_change", "x", "x", "drop", "not this one", "take one change back", ("dataset_changes",)),
     Key(
         "leave_out",

@@ -98,7 +98,8 @@ def tile_label(name: str, prepared: Preparation, worst: Mapping[str, Severity], 
         return Label("–", "out", reason)
     own = prepared.remedies_of(name)
     bucket = assign(*size_after(image, own), rule)
-    line = f"{image.width}×{image.height}→{bucket.width}×{bucket.height}"
+    before = "class" if image.regularisation else f"{image.width}×{image.height}"
+    line = f"{before}→{bucket.width}×{bucket.height}"
     if name in prepared.chosen.captions:
         return Label("✎", "note", line)
     severity = worst.get(name)

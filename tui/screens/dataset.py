@@ -96,7 +96,8 @@ class DatasetScreen(DatasetChoices):
         asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
             for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
-                suggester = FolderSuggester() if key in ("dataset.path", "base.model") else None
+                endings = (".zip",) if key == "dataset.path" else ()
+                suggester = FolderSuggester(endings) if key in ("dataset.path", "base.model") else None
                 yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
         yield Line(id="dataset-help")
         yield Line(id="dataset-text")

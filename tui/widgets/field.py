@@ -167,10 +167,12 @@ class Field(Widget):
 
 
 class FolderSuggester(Suggester):
-    """Completes the name of a folder; the right arrow takes it."""
+    """Completes the name of a folder, or of a file with one of the endings; the right arrow takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, endings: tuple[str, ...] = ()) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
+        self._endings = endings
+        """In lower case, with their dot."""
 
     async def get_suggestion(self, value: str) -> str | None:
         """The only or first folder that begins so."""
@@ -179,9 +181,12 @@ class FolderSuggester(Suggester):
         head, slash, start = value.rpartition("/")
         folder = folder_from_text((head or "/") if slash else ".") or Path()
         try:
-            names = sorted(entry.name for entry in folder.iterdir() if entry.name.startswith(start) and entry.is_dir())
+            names = sorted(e.name for e in folder.iterdir() if e.name.startswith(start) and self._is_meant(e))
         except OSError:
             return None
         hidden = start.startswith(".")
         names = [name for name in names if name == clean(name) and (hidden or not name.startswith("."))]
         return f"{head}{slash}{names[0]}" if names and start else None
+
+    def _is_meant(self, entry: Path) -> bool:
+        return entry.suffix.lower() in self._endings or entry.is_dir()
