@@ -20,6 +20,7 @@ MOST_FOLDERS = 2000
 """More are not looked into: somebody gave a whole disk."""
 
 ORPHAN = "is a caption without its picture"
+RESULTS = "holds what a trainer wrote, by its name: give it by itself if its pictures are meant"
 UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
@@ -67,7 +68,7 @@ class FolderReader:
                 concept = path.name if len(wanted) > 1 else ""
                 self._read_folder(_Folder(path, concept, None, False))
             elif self._holds_results(path):
-                self._leave_out(path, "holds what a trainer wrote, by its name", picture=False)
+                self._leave_out(path, RESULTS, picture=False)
             else:
                 self._leave_out(path, UNNUMBERED, picture=True)
         if len(wanted) > 1:

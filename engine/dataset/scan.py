@@ -14,7 +14,7 @@ from loratui.engine.dataset.contents import LeftOut as LeftOut
 from loratui.engine.dataset.contents import Note as Note
 from loratui.engine.dataset.contents import concepts_of as concepts_of
 from loratui.engine.dataset.contents import without as without
-from loratui.engine.dataset.reader import FolderReader
+from loratui.engine.dataset.reader import RESULTS, FolderReader
 from loratui.engine.errors import DatasetError, UsageError
 
 
@@ -81,5 +81,10 @@ def _nothing_found(path: Path, found: DatasetScan) -> DatasetError:
         return DatasetError(f"{path}: no picture can be used: {first.relative} {first.reason}{more}.", "Replace them.")
     if found.regularisation:
         return DatasetError(f"{path}: there are only regularisation pictures.", "Add pictures of the subject.")
+    results = next((item for item in found.left_out if item.reason == RESULTS), None)
+    if results:
+        return DatasetError(
+            f"{path}: there are only pictures that a trainer wrote.", f"If they are meant, give {results.path}."
+        )
     what = "the folder is empty" if not found.left_out else "there are no pictures in this folder"
     return DatasetError(f"{path}: {what}.", "Put JPEG, PNG or WebP pictures into it.")

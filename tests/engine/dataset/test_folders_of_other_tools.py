@@ -15,6 +15,7 @@ from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import DatasetScan, read_folder, scan
+from loratui.engine.errors import DatasetError
 from loratui.presets import load_preset
 
 
@@ -101,6 +102,10 @@ def test_results_of_training_are_never_trained_on(tmp_path: Path) -> None:
     found = read_folder(tmp_path)
     assert found.images == ()
     assert "a trainer wrote" in reasons(found)["Samples"]
+    with pytest.raises(DatasetError) as refusal:
+        scan(tmp_path)
+    assert str(tmp_path / "Samples") in refusal.value.remedy
+    assert len(scan(tmp_path / "Samples").images) == 1
 
 
 def test_folders_too_deep_are_said(tmp_path: Path) -> None:
