@@ -112,10 +112,22 @@ def find_base(base: Base, roots: Sequence[Path] | None = None, *, memory: Memory
     return found
 
 
-def part_settings(found: BaseFiles) -> Mapping[str, str]:
-    """`base.text_encoder` and its like for the parts of a base that lie in places of their own, to be kept in a recipe."""
-    return {f"base.{part}": str(found.parts[part].path) for part in NAMED_PARTS
-            if part in found.parts and found.layout != "diffusers" and found.parts[part].path != found.denoiser.path}  # fmt: skip
+def pinned(base: Base) -> Mapping[str, str]:
+    """Settings that name a base and its parts by full paths, so that a run goes on with the same files from any folder,
+    whatever comes to lie beside them later. Raises `BaseRefused` as `find_base` does.
+    """
+    found = find_base(base)
+    model = Path(base.model).expanduser()
+    settings = {"base.model": str(model.absolute())} if model.exists() and not base.model.startswith("embedded:") else {}
+    for part in NAMED_PARTS:
+        held = found.parts.get(part)
+        if held is not None and (getattr(base, part) or not _lies_within(held.path, found)):
+            settings[f"base.{part}"] = str(held.path.absolute())
+    return settings
+
+
+def _lies_within(path: Path, found: BaseFiles) -> bool:
+    return path == found.denoiser.path or (found.layout == "diffusers" and path.is_relative_to(found.path))
 
 
 def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = None) -> tuple[list[FoundBase], bool]:

@@ -42,7 +42,11 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of pictures, or a recipe.toml")
     parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
     parser.add_argument("--preset", metavar="NAME", help="the preset to begin with (see loratui presets)")
-    parser.add_argument("--base", metavar="MODEL", help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (see loratui bases)")
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (see loratui bases)",
+    )
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
     parser.add_argument("--name", metavar="NAME", help="name of the LoRA file (default: the trigger)")
@@ -98,6 +102,7 @@ def start_run(recipe: Recipe, home: Path) -> RunDirectory:
 def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:
     """As `start_run`, from what `prepare` found."""
     from loratui.engine.dataset.ledger import build_ledger
+    from loratui.engine.planning.bases import pinned
     from loratui.engine.planning.recipe import effective_toml
     from loratui.engine.runs.launcher import launch
 
@@ -107,7 +112,7 @@ def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:
         home,
         run_stem(recipe),
         recipe_toml=recipe.to_toml(),
-        effective_toml=effective_toml(recipe, plan),
+        effective_toml=effective_toml(recipe.with_changes(pinned(recipe.settings.base)), plan),
         ledger=build_ledger(recipe.settings, prepared.scan, plan),
     )
     launch(run)

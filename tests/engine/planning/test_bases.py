@@ -14,7 +14,7 @@ from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.planning import base_search
 from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.base_search import Memory
-from loratui.engine.planning.bases import base_path, discover, find_base, part_settings
+from loratui.engine.planning.bases import base_path, discover, find_base, pinned
 from loratui.presets.schema import Base
 
 
@@ -45,7 +45,6 @@ def test_flux_is_put_together_from_comfyuis_folders(tmp_path: Path) -> None:
         "vae": "e.safetensors",
     }
     assert found.parts["tokenizer_2"].path.name == "t5_tokenizer"
-    assert part_settings(found)["base.vae"].endswith("e.safetensors")
     told = findings(base)
     assert set(told) == {"base_parts_found"}
     assert "c.safetensors" in told["base_parts_found"]
@@ -100,6 +99,25 @@ def test_parts_that_a_recipe_names_win_and_must_be_what_they_should(tmp_path: Pa
         find_base(Base(model=str(model), vae="/nowhere"), ())
     with pytest.raises(BaseRefused, match="has no such part"):
         find_base(Base(model=str(model), text_encoder_2=str(vae)), ())
+
+
+def test_a_start_writes_down_which_files_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = flux(tmp_path / "models" / "unet" / "a.safetensors")
+    made.write(tmp_path / "models" / "vae" / "b.safetensors", made.ldm_vae(16))
+    made.write(tmp_path / "models" / "clip" / "c.safetensors", made.clip())
+    parts = {
+        "base.vae": str(tmp_path / "models/vae/b.safetensors"),
+        "base.text_encoder": str(tmp_path / "models/clip/c.safetensors"),
+    }
+    assert pinned(base) == {"base.model": base.model, **parts}
+    monkeypatch.chdir(tmp_path / "models")
+    assert pinned(Base(family="flux", model="unet/a.safetensors", vae="vae/b.safetensors")) == {
+        "base.model": base.model,
+        **parts,
+    }
+    whole = made.write(tmp_path / "s.safetensors", made.sdxl())
+    assert pinned(Base(family="sdxl", model=str(whole))) == {"base.model": str(whole)}
+    assert pinned(Base(model="embedded:sd15")) == {}
 
 
 def test_a_vae_of_sd15_is_never_guessed(tmp_path: Path) -> None:
