@@ -13,7 +13,7 @@ DEMO_CLASS = "woman"
 """The general noun for the demo's person."""
 
 _HERE = Path(__file__).parent
-_NAMES = ("sd15",)
+_NAMES = ("sd15", "sdxl", "flux")
 
 
 def embedded_base(name: str) -> Path:

@@ -14,9 +14,20 @@ if TYPE_CHECKING:
     from loratui.tui.follow import Followed
 
 
+_PRESETS = {
+    "sd15": ("demo", "Stable Diffusion", "sd15-portrait"),
+    "sdxl": ("demo:sdxl", "SDXL", "sdxl-person"),
+    "flux": ("demo:flux", "FLUX", "flux-identity-18img"),
+}
+"""Family -> the demo's preset, what the full base is called, and a preset for a LoRA of one's own."""
+
+
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """`--no-tui --json --plain --home`."""
+    """`--family --no-tui --json --plain --home`."""
     del name
+    parser.add_argument(
+        "--family", choices=tuple(_PRESETS), default="sd15", help="shape of the small base that is trained on (default: sd15)"
+    )
     parser.add_argument("--no-tui", action="store_true", help="the same in plain lines; ends with the LoRA file's path")
     common.add_output_arguments(parser)
 
@@ -26,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON as `loratui train`.
     """
-    draft = demo_draft()
+    draft = demo_draft(args.family)
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
         from loratui.tui.app import run_app
@@ -45,28 +56,29 @@ def run(args: argparse.Namespace) -> int:
     say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
     ended = follow_to_the_end(started, "train", out, past=True)
     if ended is not None and ended.status == "done":
-        for line in what_next(ended):
+        for line in what_next(ended, args.family):
             say(out, line)
     return common.conclude(ended, args, out)
 
 
-def demo_draft() -> Draft:
-    """The demo with everything chosen: preset, pictures, trigger, class word."""
+def demo_draft(family: str = "sd15") -> Draft:
+    """The demo of a family with everything chosen: preset, pictures, trigger, class word."""
     from loratui.engine.dataset.scan import scan
     from loratui.engine.planning.recipe import build_recipe
     from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
     from loratui.tui.draft import Draft
 
     folder = demo_dataset()
-    recipe = build_recipe("demo", dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)
+    recipe = build_recipe(_PRESETS[family][0], dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)
     return Draft(recipe, scan(folder))
 
 
-def what_next(ended: Followed) -> list[str]:
+def what_next(ended: Followed, family: str) -> list[str]:
     """What to do with the file."""
     name = ended.run.name
+    _, full, preset = _PRESETS[family]
     return [
         f"See what it learned: {clean(ended.run.samples)}, or in the app: loratui attach {name}",
-        "Use it: the file below is in kohya's format, which every tool for LoRAs opens. It belongs to the demo's own base",
-        "(embedded:sd15), not to the full Stable Diffusion. For a LoRA of your own: loratui train FOLDER --preset sd15-portrait",
+        "Use it: the file below is in a format that every tool for LoRAs opens. It belongs to the demo's own base",
+        f"(embedded:{family}), not to the full {full}. For a LoRA of your own: loratui train FOLDER --preset {preset}",
     ]

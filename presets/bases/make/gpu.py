@@ -27,6 +27,8 @@ def pick_device() -> torch.device:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
+    # cuDNN 9.19's attention keeps a plan whatever the gradient's strides: wrong gradients or a crash in FLUX's blocks.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device("cuda")
 
 

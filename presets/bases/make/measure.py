@@ -74,9 +74,15 @@ def shares_right(found: Sequence[Mapping[str, str]], wanted: Sequence[Mapping[st
 
 
 def sample(
-    pipeline: Any, prompts: Sequence[str], *, seeds: Sequence[int], steps: int = STEPS, guidance: float = GUIDANCE
+    pipeline: Any,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    **options: Any,
 ) -> NDArray[np.uint8]:
-    """8-bit pictures (n, 128, 128, 3), one for each prompt with its seed.
+    """8-bit pictures (n, 128, 128, 3), one for each prompt with its seed; `options` go to the pipeline.
 
     A seed is that of a generator on the CPU, so it means the same start on every device.
     """
@@ -92,6 +98,7 @@ def sample(
             width=128,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds[part]],
             output_type="np",
+            **options,
         ).images
         done.append((images * 255).round().astype(np.uint8))
     return np.concatenate(done)

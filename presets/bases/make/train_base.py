@@ -33,7 +33,9 @@ from loratui.presets.bases.make.train_vae import decode, encode, signal_to_noise
 from loratui.presets.bases.make.vocabulary import TOKENS, compact_json, learn_vocabulary
 
 SEED = 20261120
-_CAPTIONS = 4
+CAPTIONS = 4
+"""Captions of each picture."""
+
 _CHUNK = 250
 
 
@@ -58,7 +60,7 @@ TOY = Size(250, 250, 4, 4, 4, 4, 4, 16, 2)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures (n, 128, 128, 3), the indices of their features (n, features), and captions, `_CAPTIONS` for each."""
+    """Pictures (n, 128, 128, 3), the indices of their features (n, features), and captions, `CAPTIONS` for each."""
 
     pictures: Tensor
     labels: Tensor
@@ -84,7 +86,7 @@ def _draw_chunk(job: tuple[int, int, bool]) -> tuple[NDArray[np.uint8], NDArray[
     stream, chunk, for_reader = job
     rng = np.random.default_rng((SEED, stream, chunk))
     portraits = [_draw_lot(rng, for_reader) for _ in range(_CHUNK)]
-    captions = [] if for_reader else [invent_caption(p, rng) for p in portraits for _ in range(_CAPTIONS)]
+    captions = [] if for_reader else [invent_caption(p, rng) for p in portraits for _ in range(CAPTIONS)]
     return np.stack([draw(p) for p in portraits]), np.array([p.labels() for p in portraits]), captions
 
 
@@ -124,7 +126,7 @@ def make_base(out: Path, size: Size, workers: int) -> None:
         latents = encode(vae, drawn.pictures.to(device))
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="sd15")
         ids = torch.tensor(tokenizer([*drawn.captions, ""], padding="max_length", max_length=TOKENS, truncation=True).input_ids)
-        texts, empty = ids[:-1].view(-1, _CAPTIONS, TOKENS).to(device), ids[-1].to(device)
+        texts, empty = ids[:-1].view(-1, CAPTIONS, TOKENS).to(device), ids[-1].to(device)
         torch.manual_seed(SEED + 1)
         latents = latents * vae.config.scaling_factor
         unet, text_encoder = train_unet(latents, texts, empty, tokenizer, steps=size.unet_steps, batch=size.unet_batch)
@@ -191,11 +193,11 @@ def check_reader(reader: Reader, test: Drawn) -> dict[str, Any]:
     return {"own drawings": likeness(own), "other drawings": likeness(found), "right": shares_right(found, truth)}
 
 
-def check_base(pipeline: Any, reader: Reader, count: int, report: Path) -> dict[str, float]:
+def check_base(pipeline: Any, reader: Reader, count: int, report: Path, **options: Any) -> dict[str, float]:
     """Sample full captions that were not trained on and read them back; the share right, feature by feature."""
     rng = np.random.default_rng((SEED, 5))
     wanted = [invent_portrait(rng) for _ in range(count)]
-    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(1, count + 1))
+    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(1, count + 1), **options)
     save_grid(pictures[:48], report / "held_out_captions.png")
     return shares_right(read(reader, pictures), [vars(p) for p in wanted])
 

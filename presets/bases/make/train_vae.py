@@ -1,7 +1,8 @@
-"""Trains the base's autoencoder on drawn portraits: 128 × 128 px to 4 × 32 × 32 latents and back."""
+"""Trains the bases' autoencoders on drawn portraits: 128 × 128 px to latents and back."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -36,15 +37,12 @@ def new_vae() -> Any:
 def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
     """Train on 8-bit pictures of shape (n, 128, 128, 3) that lie on the device to train on.
 
-    The loss is absolute and squared error and the error of neighbouring pixels' differences, all three weighted three times in
-    the face, with a weak pull of the latents towards a normal distribution.
+    The loss is `reconstruction_loss`.
     """
     device = pictures.device
     vae = new_vae().to(device, memory_format=torch.channels_last)
     log("autoencoder:", count_parameters(vae), "parameters")
-    weight = torch.ones(1, 1, 128, 128, device=device)
-    weight[:, :, FACE[0], FACE[1]] = 3.0
-    weight /= weight.mean()
+    weight = face_weight(device)
     encoder = [*vae.encoder.parameters(), *vae.quant_conv.parameters()]
     decoder = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     rate = torch.tensor(0.0, device=device)
@@ -52,18 +50,8 @@ def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
     shown = torch.zeros((), device=device)
 
     def step() -> None:
-        pixels = to_pixels(pictures[torch.randint(len(pictures), (batch,), device=device)])
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        with mixed(device):
-            posterior = vae.encode(pixels).latent_dist
-            result = vae.decode(posterior.sample()).sample
-        error = result.float() - pixels
-        rows = (weight[:, :, 1:] * (error[:, :, 1:] - error[:, :, :-1]).abs()).mean()
-        columns = (weight[..., 1:] * (error[..., 1:] - error[..., :-1]).abs()).mean()
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-        loss = (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 0.5 * (rows + columns) + 2e-4 * divergence
-        loss.backward()
+        loss = reconstruction_loss(vae, pictures[torch.randint(len(pictures), (batch,), device=device)], weight)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_([*encoder, *decoder], 1.0, foreach=device.type == "cuda")
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
@@ -81,8 +69,45 @@ def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
     return as_shipped(vae).eval().requires_grad_(False)
 
 
+def face_weight(device: torch.device) -> Tensor:
+    """Weight of each pixel, shape (1, 1, 128, 128), mean 1: three times as much in the face."""
+    weight = torch.ones(1, 1, 128, 128, device=device)
+    weight[:, :, FACE[0], FACE[1]] = 3.0
+    return weight / weight.mean()
+
+
+def reconstruction_loss(vae: Any, pictures: Tensor, weight: Tensor) -> Tensor:
+    """Absolute and squared error and the error of neighbouring pixels' differences, all three weighted by `weight`.
+
+    A weak pull draws the latents towards a normal distribution. `pictures` are 8-bit, shape (n, 128, 128, 3).
+    """
+    pixels = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
+    with mixed(pictures.device):
+        posterior = vae.encode(pixels).latent_dist
+        result = vae.decode(posterior.sample()).sample
+    error = result.float() - pixels
+    rows = (weight[:, :, 1:] * (error[:, :, 1:] - error[:, :, :-1]).abs()).mean()
+    columns = (weight[..., 1:] * (error[..., 1:] - error[..., :-1]).abs()).mean()
+    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
+    return (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 0.5 * (rows + columns) + 2e-4 * divergence
+
+
+def scale_latents(vae: Any, factor: float) -> None:
+    """Make the latents `factor` times as large, noise included, and let the decoder undo it; pictures stay the same."""
+    last, first = (
+        (vae.quant_conv, vae.post_quant_conv) if vae.quant_conv is not None else (vae.encoder.conv_out, vae.decoder.conv_in)
+    )
+    channels = vae.config.latent_channels
+    with torch.no_grad():
+        last.weight[:channels] *= factor
+        last.bias[:channels] *= factor
+        last.bias[channels:] += 2 * math.log(factor)
+        first.weight /= factor
+
+
 def encode(vae: Any, pictures: Tensor) -> Tensor:
-    """Latents of 8-bit pictures, unscaled, shape (n, 4, 32, 32)."""
+    """Latents of 8-bit pictures, unscaled, shape (n, channels, height, width)."""
     with torch.no_grad(), mixed(pictures.device):
         return torch.cat([vae.encode(to_pixels(part)).latent_dist.mode().float() for part in _parts(pictures)])
 

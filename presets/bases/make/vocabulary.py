@@ -17,6 +17,15 @@ TOKENS = 77
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _RARE = 20
+_OF_THE_LAST_CALL = (
+    "max_length",
+    "pad_to_multiple_of",
+    "pad_token_type_id",
+    "padding_side",
+    "stride",
+    "truncation_side",
+    "truncation_strategy",
+)
 
 
 def learn_vocabulary(captions: Iterable[str], folder: Path, size: int = SIZE) -> Any:
@@ -77,4 +86,15 @@ def _write(vocabulary: dict[str, int], merges: list[tuple[str, ...]], folder: Pa
 def compact_json(path: Path) -> None:
     """Rewrite a JSON file without spaces: the merges alone would otherwise take a line for each piece."""
     data = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
+def forget_padding(folder: Path) -> None:
+    """Rewrite a saved tokenizer's files without the cutting and padding of its last call, and without spaces."""
+    path = folder / "tokenizer_config.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in data.items() if key not in _OF_THE_LAST_CALL}
+    path.write_text(json.dumps(kept, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text(encoding="utf-8")) | {"truncation": None, "padding": None}
     path.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
