@@ -50,7 +50,7 @@ def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ
             for part in _drawing(capability, picture, columns, rows - 1, environ):
                 _write(stdout, part)
             words = clean(caption if capability.protocol != "none" else f"No picture: {capability.why}.", 400)
-            line = f"{words}  ·  any key returns"[: max(1, columns - 1)]
+            line = f"any key returns  ·  {words}"[: max(1, columns - 1)]
             _write(stdout, f"\x1b[{rows};1H\x1b[0m{line}".encode("utf-8", "replace"))
             graphics.wait_for_key(stdin, capability)
         finally:

@@ -50,6 +50,7 @@ class Terminal:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.execvpe(command[0], list(command), env)
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        os.set_inheritable(fd, False)  # a second terminal's child must not keep the first one open
         return cls(pid, fd, columns, rows, started)
 
     @property

@@ -34,19 +34,20 @@ class _Slot(Vertical):
     def __init__(self) -> None:
         super().__init__()
         self.sample: Sample | None = None
+        # Kept by name: a slot may be told what to show before it is on the screen.
+        self._view, self._words = ThumbnailView(), Line()
 
     def compose(self) -> ComposeResult:
-        yield ThumbnailView()
-        yield Line()
+        yield self._view
+        yield self._words
 
     def show(self, sample: Sample | None, path: Path | None, words: Content) -> None:
         """Shows another sample, or nothing."""
         self.sample = sample
-        view = self.query_one(ThumbnailView)
-        view.visible = path is not None
+        self._view.visible = path is not None
         if path is not None:
-            view.show(path)
-        self.query_one(Line).say(words)
+            self._view.show(path)
+        self._words.say(words)
 
     def on_click(self, event: events.Click) -> None:
         """Tells which."""
