@@ -32,7 +32,8 @@ def fuse(original: Original, members: Mapping[str, LayerChange]) -> LayerChange:
             up[:, :own] = member.tensors["lora_B"] * (member.scale / one.scale)
         downs.append(down)
         ups.append(up)
-    return LayerChange({"lora_A": torch.cat(downs), "lora_B": torch.block_diag(*ups)}, one.scale)
+    block_diagonal = torch.block_diag(*ups)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return LayerChange({"lora_A": torch.cat(downs), "lora_B": block_diagonal}, one.scale)
 
 
 def unfuse(original: Original, fused: LayerChange) -> dict[str, LayerChange]:
@@ -48,7 +49,7 @@ def unfuse(original: Original, fused: LayerChange) -> dict[str, LayerChange]:
     if rows % total:
         raise ValueError(f"{rows} rows cannot be divided among {len(original.members)} modules")
     parts: dict[str, LayerChange] = {}
-    pieces = up.split([height * (rows // total) for height in original.heights])
+    pieces = torch.split(up, [height * (rows // total) for height in original.heights])
     for path, piece in zip(original.members, pieces, strict=True):
         used = (piece != 0).any(dim=0)
         if bool(used.any()):

@@ -36,15 +36,20 @@ def file_tensors(family: Family, changes: Changes, layout: Layout, dtype: torch.
             tensors[name] = value
             continue
         stored = value.to(dtype).contiguous()
-        if not bool(torch.isfinite(stored).all()):
+        if not is_finite(stored):
             raise _does_not_fit(name, value, dtype)
         tensors[name] = stored
     return tensors
 
 
+def is_finite(value: Tensor) -> bool:
+    """Whether no value of it is infinite or not a number; in one pass, for a NaN or an infinity outlasts any sum."""
+    return bool(torch.isfinite(value.sum(dtype=torch.float64)))
+
+
 def _does_not_fit(name: str, value: Tensor, dtype: torch.dtype) -> NotFiniteError:
     remedy = "Lower the learning rate; the files saved before are good."
-    if not bool(torch.isfinite(value).all()):
+    if not is_finite(value):
         return NotFiniteError(f"The LoRA has values in {name} that are not finite.", remedy)
     form = next(short for short, one in DTYPES.items() if one == dtype)
     return NotFiniteError(

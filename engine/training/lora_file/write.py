@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -17,7 +16,7 @@ from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import LoraFacts, build_metadata
 from loratui.engine.runs.durable import write_file
-from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors
+from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors, is_finite
 from loratui.engine.training.lora_file.read import changes_in
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
@@ -75,23 +74,24 @@ def check(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> dic
         found = changes_in(tensors, {}, facts.settings.base.family, changes)
     except (OSError, SafetensorError, UsageError) as error:
         raise _differs(path, "it cannot be opened again") from error
-    silent = {key for key, change in changes.items() if change.norm() == 0.0}
+    trained = {key: change.norm() for key, change in changes.items()}
+    silent = {key for key, norm in trained.items() if norm == 0.0}
     if found.others or changes.keys() - found.changes.keys() - silent:
         raise _differs(path, f"it holds other layers: {(*found.others, *(changes.keys() - found.changes.keys()))[0]}")
-    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+    if not all(is_finite(value) for value in tensors.values()):
         raise _differs(path, "it has values that are not finite")
-    wanted, norms = norms_of(changes), norms_of(found.changes)
+    wanted, norms = _by_part(trained), _by_part({key: change.norm() for key, change in found.changes.items()})
     for part, norm in wanted.items():
         if not math.isclose(norm, norms.get(part, 0.0), rel_tol=TOLERANCE[precision], abs_tol=1e-6):
             raise _differs(path, f"its {part} is {norms.get(part, 0.0):g} strong, and {norm:g} was trained")
     return {part: norms.get(part, 0.0) for part in wanted}
 
 
-def norms_of(changes: Changes) -> dict[Part, float]:
+def _by_part(norms: Mapping[tuple[Part, str], float]) -> dict[Part, float]:
     """The norm of the change of each part: root of the summed squares over its layers."""
     squares: dict[Part, float] = {}
-    for (part, _), change in changes.items():
-        squares[part] = squares.get(part, 0.0) + change.norm() ** 2
+    for (part, _), norm in norms.items():
+        squares[part] = squares.get(part, 0.0) + norm**2
     return {part: math.sqrt(value) for part, value in squares.items()}
 
 

@@ -53,7 +53,7 @@ def frozen_hash(model: nn.Module, adapter: LoraAdapter) -> str:
 
 
 @each_kind
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_row_1_adapters_are_fp32_on_every_base(dtype: torch.dtype, settings: Adapter) -> None:
     model = unet_sd15().to(dtype)
     adapter = put(model, settings)
