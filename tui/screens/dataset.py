@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -24,13 +21,13 @@ from loratui.tui.dataset_topics import Topic
 from loratui.tui.draft import folder_from_text, next_step_for_folder
 from loratui.tui.mending import trigger_proposals
 from loratui.tui.picture_marks import tile_label
-from loratui.tui.recent import recent_folders, remember_folder
+from loratui.tui.recent import remember_folder
 from loratui.tui.screens.dataset_choices import DatasetChoices
 from loratui.tui.screens.dataset_work import FolderRead, kept_choices
 from loratui.tui.screens.steps import STEPS
-from loratui.tui.upload import Upload, upload_line
 from loratui.tui.widgets.field import Field, FolderSuggester
 from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.no_pictures import NoPictures
 from loratui.tui.widgets.picture_grid import Item, Label, PictureGrid
 from loratui.tui.widgets.topic_list import TopicList
 
@@ -72,9 +69,8 @@ class DatasetScreen(DatasetChoices):
     DatasetScreen.-narrow.-pictures #pictures { display: block; }
     DatasetScreen.-narrow.-pictures #dataset-left { display: none; }
     DatasetScreen.-unread #dataset-body { display: none; }
-    DatasetScreen #dataset-unread { display: none; height: 1fr; padding: 0 1; border-top: solid $border-blurred; }
-    DatasetScreen.-unread #dataset-unread { display: block; }
-    DatasetScreen #recent { height: auto; max-height: 8; border: none; padding: 0; background: $background; }
+    DatasetScreen NoPictures { display: none; border-top: solid $border-blurred; }
+    DatasetScreen.-unread NoPictures { display: block; }
     """
 
     def __init__(self) -> None:
@@ -85,7 +81,6 @@ class DatasetScreen(DatasetChoices):
         """The pictures that a finding is about, while only those are shown."""
         self._tiles_of: tuple[DatasetScan, frozenset[str]] | None = None
         """What the tiles are made of."""
-        self._upload: Upload | None = None
         self._rule = BucketRule(512)
 
     # Layout
@@ -107,9 +102,7 @@ class DatasetScreen(DatasetChoices):
                 with VerticalScroll(id="topic-scroll", can_focus=False):
                     yield Line(id="topic-text")
             yield PictureGrid(self._label, id="pictures")
-        with VerticalScroll(id="dataset-unread"):
-            yield Line(id="unread-text")
-            yield OptionList(id="recent", markup=False)
+        yield NoPictures()
 
     def _kept_text(self, key: str, value: str) -> str:
         prepared = self.prepared
@@ -223,42 +216,22 @@ class DatasetScreen(DatasetChoices):
         self.judge_soon()
 
     def _show_unread(self, words: Content, folder: Path | None) -> None:
-        target = folder.absolute() if folder else self.loratui.home / "photos"
-        self._upload = upload_line(target, os.environ, _user(), socket.gethostname())
         self.line("dataset-text").say("")
-        lines = [
-            words,
-            Content(""),
-            plain("To bring photos here, type on your own computer, next to its folder photos:", "bold"),
-            Content.assemble("  ", plain(self._upload.line, "bold $accent")),
-            plain(f"{self._upload.note} Tab, then y, copies the line.".strip(), "$muted"),
-        ]
-        recent = recent_folders(self.loratui.home)
-        if recent:
-            lines += [Content(""), plain("Used before (tab, then enter takes one):", "bold")]
-        self.line("unread-text").say(Content("\n").join(lines))
-        options = self.query_one("#recent", OptionList)
-        options.clear_options()
-        options.add_options([plain(name) for name in recent])
-        options.highlighted = 0 if recent else None
-        options.display = bool(recent)
+        self.query_one(NoPictures).explain(words, folder, self.loratui.home)
         self.add_class("-unread")
         self.refresh_bindings()
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """A folder used before is taken; a finding shows its pictures."""
-        event.stop()
-        if event.option_list.id == "recent":
-            field = next(iter(self.query(Field)))
-            field.set(str(event.option.prompt))
-            field.enter()
-            self._read()
-        else:
-            self.action_show_files()
+    def on_no_pictures_chosen(self, message: NoPictures.Chosen) -> None:
+        """A folder used before is taken."""
+        message.stop()
+        field = next(iter(self.query(Field)))
+        field.set(message.folder)
+        field.enter()
+        self._read()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The line that brings photos here."""
-        return (("The line", self._upload.line),) if self._upload is not None and self.has_class("-unread") else ()
+        return (("The line", self.query_one(NoPictures).upload),) if self.has_class("-unread") else ()
 
     # What the set holds
 
@@ -278,7 +251,6 @@ class DatasetScreen(DatasetChoices):
         assert prepared is not None
         self._rule = BucketRule.of(self.loratui.draft.named().settings.dataset)
         self.remove_class("-unread")
-        self._upload = None
         self.line("dataset-text").say(dataset_topics.summary(prepared, self.judgement, self._deep_words()))
         self.query_one(TopicList).show(self._topics(prepared))
         self._show_topic()
@@ -319,6 +291,11 @@ class DatasetScreen(DatasetChoices):
             return Label(" ", "", "")
         return tile_label(name, prepared, self.judgement.worst if self.judgement else {}, self._rule)
 
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter on a finding shows its pictures."""
+        event.stop()
+        self.action_show_files()
+
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Explains the topic."""
         event.stop()
@@ -350,7 +327,7 @@ class DatasetScreen(DatasetChoices):
             case "next":
                 return in_form
             case "copy":
-                return not read and self._upload is not None
+                return self.has_class("-unread")
             case "open_picture" | "leave_out":
                 return read and in_grid
             case "show_files":
@@ -418,25 +395,19 @@ class DatasetScreen(DatasetChoices):
     def action_switch_pane(self) -> None:
         """Form, findings, pictures, and round again."""
         topics, grid = self.query_one(TopicList), self.query_one(PictureGrid)
+        first = next(iter(self.query(Field)))
         if self.has_class("-unread"):
-            self._switch_unread()
+            in_form = self.focused is None or any(isinstance(node, Field) for node in self.focused.ancestors)
+            (self.query_one(NoPictures) if in_form else first).enter()
         elif isinstance(self.focused, TopicList):
             self.add_class("-pictures")
             self.call_after_refresh(grid.focus)
         elif isinstance(self.focused, PictureGrid):
             self.remove_class("-pictures")
-            next(iter(self.query(Field))).enter()
+            first.enter()
         else:
             self.remove_class("-pictures")
             topics.focus()
-
-    def _switch_unread(self) -> None:
-        """Between the form and what is said below it."""
-        recent, words = self.query_one("#recent", OptionList), self.query_one("#dataset-unread")
-        if self.focused in (recent, words):
-            next(iter(self.query(Field))).enter()
-        else:
-            (recent if recent.option_count else words).focus()
 
     def action_show_files(self) -> None:
         """Only the pictures of this finding, in the grid."""
@@ -484,10 +455,3 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "root"
