@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
     kind = _kind(files, name)
     try:
         model = _from_folder(kind, part, device, dtype) if part.in_folder else _from_file(kind, files, name, device, dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise UsageError(f"{part.path}: the {name} cannot be loaded: {(str(error).splitlines() or ['?'])[0]}") from error
@@ -127,8 +127,13 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
     part = files.parts[name]
     tensors = dict(_tensors(part, dtype))
     if name.startswith("text_encoder"):
-        return _text_encoder(kind, files, name, tensors, device, dtype)
-    if name == "unet" and part.names == "original":
+        tensors = _from_open_clip(tensors) if part.names == "original" else tensors
+        config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
+        return _assembled(lambda: kind(config), tensors, device, dtype)
+    if part.names == "diffusers":
+        config = kind.load_config(str(files.config / name), local_files_only=True)
+        return _assembled(lambda: kind.from_config(config, **part.config_changes), tensors, device, dtype)
+    if name == "unet":
         tensors = {UNET_PREFIX + key: value for key, value in tensors.items()}
     model: nn.Module = kind.from_single_file(
         tensors,
@@ -163,17 +168,17 @@ def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
                     yield key.removeprefix(part.prefix), file.get_tensor(key)
 
 
-def _text_encoder(
-    kind: Any, files: BaseFiles, name: PartName, tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+def _assembled(
+    make: Callable[[], nn.Module], tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    """A text encoder of transformers from a file's tensors, which are moved one after the other."""
+    """The model that `make` builds, with a file's tensors in it, which are moved one after the other.
+
+    What the file lacks stays on torch's meta device.
+    """
     from accelerate import init_empty_weights
 
-    config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
     with init_empty_weights(include_buffers=False):
-        model: nn.Module = kind(config)
-    if files.parts[name].names == "original":
-        tensors = _from_open_clip(tensors)
+        model = make()
     own = model.state_dict().keys()
     if "encoder.embed_tokens.weight" in own:  # T5's table of tokens has two names, of which files hold either
         table = tensors.get("shared.weight", tensors.get("encoder.embed_tokens.weight"))

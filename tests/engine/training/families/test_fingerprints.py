@@ -1,0 +1,98 @@
+"""What latents and text states depend on is told apart, and large files are not read twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loratui.engine.formats.base_parts import PartFile
+from loratui.engine.training.families import fingerprints
+from loratui.engine.training.families.fingerprints import Digests
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    save_file({"vae.a": torch.ones(3), "vae.b": torch.zeros(2), "text.a": torch.ones(4)}, path)
+    return path
+
+
+def part(path: Path, prefix: str) -> PartFile:
+    return PartFile(path, in_folder=False, files=(path,), prefix=prefix)
+
+
+def test_a_part_of_a_file_depends_on_its_own_tensors_alone(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"vae.a": torch.ones(3), "vae.b": torch.zeros(2), "text.a": torch.zeros(4), "unet.c": torch.ones(9)}, other)
+    digests = Digests()
+    assert digests.of(part(file, "vae.")) == digests.of(part(other, "vae."))
+    assert digests.of(part(file, "text.")) != digests.of(part(other, "text."))
+    assert digests.of(part(file, "vae.")) != digests.of(part(file, "text."))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"vae.a": torch.ones(3), "vae.b": torch.tensor([0.0, 1.0])},
+        {"vae.a": torch.ones(3), "vae.b": torch.zeros(2, dtype=torch.float16)},
+        {"vae.a": torch.ones(3), "vae.c": torch.zeros(2)},
+        {"vae.a": torch.ones(1, 3), "vae.b": torch.zeros(2)},
+    ],
+)
+def test_row_36_a_changed_value_format_name_or_shape_is_another_part(
+    file: Path, tmp_path: Path, changed: dict[str, torch.Tensor]
+) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(changed, other)
+    digests = Digests()
+    assert digests.of(part(file, "vae.")) != digests.of(part(other, "vae."))
+
+
+def test_fp8_with_a_scale_is_another_part_than_fp8_without(file: Path) -> None:
+    plain = dataclasses.replace(part(file, "vae."), fp8="plain")
+    assert Digests().of(plain) != Digests().of(dataclasses.replace(plain, fp8="scaled"))
+
+
+def test_a_folder_depends_on_its_configuration_too(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(file.read_bytes())
+    (folder / "config.json").write_text('{"scaling_factor": 0.18215}')
+    own = PartFile(folder, files=(weights,))
+    before = Digests().of(own)
+    (folder / "config.json").write_text('{"scaling_factor": 0.13025}')
+    assert Digests().of(own) != before
+
+
+def test_what_was_read_is_remembered_until_the_file_changes(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    really = fingerprints._of_tensors
+    monkeypatch.setattr(fingerprints, "_of_tensors", lambda path, prefix: read.append(path) or really(path, prefix))
+    memory = tmp_path / "fingerprints.json"
+    first = Digests(memory).of(part(file, "vae."))
+    assert Digests(memory).of(part(file, "vae.")) == first
+    assert len(read) == 1
+    assert memory.stat().st_mode & 0o077 == 0
+    later = file.stat().st_mtime_ns + 1
+    os.utime(file, ns=(later, later))
+    assert Digests(memory).of(part(file, "vae.")) == first
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[]", '{"format": 9, "digests": {}}', '{"format": 1, "digests": 3}'])
+def test_a_damaged_memory_only_costs_time(file: Path, tmp_path: Path, content: str) -> None:
+    memory = tmp_path / "fingerprints.json"
+    memory.write_text(content)
+    assert Digests(memory).of(part(file, "vae.")) == Digests().of(part(file, "vae."))
+
+
+def test_a_memory_that_cannot_be_written_only_costs_time(file: Path, tmp_path: Path) -> None:
+    assert Digests(tmp_path / "missing" / "fingerprints.json").of(part(file, "vae.")) == Digests().of(part(file, "vae."))

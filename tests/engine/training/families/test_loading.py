@@ -1,0 +1,239 @@
+"""Every layout gives the tensors of the diffusers folder that it was made from, without the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import narrow_models
+import original_files
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from loratui.engine.errors import UsageError
+from loratui.engine.formats.base_files import identify
+from loratui.engine.formats.base_keys import find_parts
+from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.training.families import flux, loader
+from loratui.engine.training.families.base import Framing
+from loratui.engine.training.families.loading import load_part
+from loratui.presets.schema import Base, Settings
+
+CPU = torch.device("cpu")
+ROLES: Mapping[str, PartName] = {
+    "unet": "unet", "flux": "transformer", "vae": "vae", "clip": "text_encoder", "open_clip": "text_encoder_2",
+    "t5": "text_encoder_2",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def row_51_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def parts_in(path: Path) -> dict[PartName, PartFile]:
+    """What a file holds, as `identify` would say it of a file of true size."""
+    return {
+        ROLES[found.role]: PartFile(
+            path,
+            in_folder=False,
+            files=(path,),
+            prefix=found.prefix,
+            names=found.names,
+            dtype=found.dtype,
+            fp8=found.fp8,
+            scale_suffix=found.scale_suffix,
+        )
+        for found in find_parts(read_header(path).tensors)
+    }
+
+
+def with_files(folder: Path, *files: Path) -> BaseFiles:
+    """The base in `folder` with the parts that `files` hold taken from there."""
+    base = identify(folder)
+    parts = dict(base.parts)
+    for file in files:
+        parts |= parts_in(file)
+    return dataclasses.replace(base, parts=parts)
+
+
+def tensors_of(files: BaseFiles, name: PartName, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    model = load_part(files, name, device=CPU, dtype=dtype)
+    assert all(p.dtype == dtype for p in model.parameters())
+    return dict(model.state_dict())
+
+
+def same_as_folder(folder: Path, files: BaseFiles, name: PartName, stored: torch.dtype) -> None:
+    """Whether a part is that of the folder, but for having been stored in another format."""
+    reference, own = tensors_of(identify(folder), name), tensors_of(files, name)
+    assert own.keys() == reference.keys()
+    for key, value in reference.items():
+        assert torch.equal(own[key], value.to(stored).to(value.dtype)), key
+
+
+@pytest.fixture(scope="module")
+def sd15_folder(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random SD1.5 base with two layers a block, as LDM files have it."""
+    folder = tmp_path_factory.mktemp("sd15") / "base"
+    shutil.copytree(base_folder, folder)
+    narrow_models.unet_sd15(layers_per_block=2).save_pretrained(folder / "unet")  # type: ignore[operator]
+    return folder
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_one_file_in_the_makers_names_holds_the_same_model(
+    family: str, sd15_folder: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    folder = sd15_folder if family == "sd15" else sdxl_folder
+    files = with_files(folder, original_files.checkpoint(folder, family, tmp_path / "model.safetensors"))
+    names: tuple[PartName, ...] = ("unet", "vae", "text_encoder", "text_encoder_2")
+    for name in names[: 3 if family == "sd15" else 4]:
+        assert not files.parts[name].in_folder
+        same_as_folder(folder, files, name, torch.float16)
+
+
+def test_a_base_in_one_file_predicts_as_its_folder_does(sdxl_folder: Path, tmp_path: Path) -> None:
+    path = original_files.checkpoint(sdxl_folder, "sdxl", tmp_path / "model.safetensors", torch.float32)
+    settings = Settings(base=Base(family="sdxl"))
+    made = []
+    for files in (with_files(sdxl_folder, path), identify(sdxl_folder)):
+        family = loader("sdxl")(files, settings, device=CPU, dtype=torch.float32)
+        text = family.encode_text(["a fox"])
+        with torch.no_grad():
+            torch.manual_seed(0)
+            made.append(family.predict(torch.randn(1, 4, 8, 8), torch.tensor([300]), text, [Framing.whole(64, 64)]))
+    assert torch.equal(*made)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float8_e4m3fn])
+def test_a_transformer_file_in_diffusers_names(flux_folder: Path, tmp_path: Path, prefix: str, stored: torch.dtype) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    path = tmp_path / "flux.safetensors"
+    save_file({prefix + key: original_files.to(value, stored) for key, value in tensors.items()}, path)
+    same_as_folder(flux_folder, with_files(flux_folder, path), "transformer", stored)
+
+
+@pytest.mark.parametrize("suffix", [".scale_weight", ".weight_scale"])
+@pytest.mark.parametrize("per_row", [False, True])
+def test_row_41_scaled_fp8_is_multiplied_by_its_scale(flux_folder: Path, tmp_path: Path, suffix: str, per_row: bool) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    stored = original_files.scaled_fp8(tensors, suffix)
+    if per_row:
+        for key in [key for key in stored if key.endswith(suffix)]:
+            rows = len(stored[key.removesuffix(suffix) + ".weight"])
+            stored[key] = stored[key].expand(rows, 1).clone()
+    path = tmp_path / "flux.safetensors"
+    save_file(stored, path)
+    files = with_files(flux_folder, path)
+    assert files.parts["transformer"].fp8 == "scaled"
+    own = tensors_of(files, "transformer")
+    for key, value in tensors.items():
+        scale = stored.get(key.removesuffix(".weight") + suffix)
+        exact = value if scale is None else stored[key].float() * scale.reshape(-1, 1)
+        assert torch.equal(own[key], exact), key
+        assert torch.allclose(own[key], value, atol=float(value.abs().max()) / 10)
+
+
+@pytest.mark.parametrize("table", ["shared.weight", "encoder.embed_tokens.weight", "both"])
+@pytest.mark.parametrize("prefix", ["", "text_encoders.t5xxl.transformer."])
+@pytest.mark.parametrize("stored", [torch.float16, torch.float8_e4m3fn])
+def test_t5_as_a_file_of_its_own(flux_folder: Path, tmp_path: Path, table: str, prefix: str, stored: torch.dtype) -> None:
+    tensors = original_files.weights_of(flux_folder / "text_encoder_2")
+    tensors.setdefault("encoder.embed_tokens.weight", tensors["shared.weight"])
+    if table != "both":
+        tensors = {k: v for k, v in tensors.items() if k == table or k not in ("shared.weight", "encoder.embed_tokens.weight")}
+    path = tmp_path / "t5.safetensors"
+    save_file({prefix + key: original_files.to(value, stored) for key, value in tensors.items()}, path)
+    files = with_files(flux_folder, path)
+    same_as_folder(flux_folder, files, "text_encoder_2", stored)
+    t5: Any = load_part(files, "text_encoder_2", device=CPU, dtype=torch.float32)
+    with torch.no_grad():
+        assert torch.isfinite(t5(torch.tensor([[5, 6, 1, 0]])).last_hidden_state).all()
+    assert t5.shared.weight.data_ptr() == t5.encoder.embed_tokens.weight.data_ptr()
+
+
+@pytest.mark.parametrize("prefix", ["", "text_encoders.clip_l.transformer."])
+def test_clip_and_vae_as_files_of_their_own(flux_folder: Path, tmp_path: Path, prefix: str) -> None:
+    clip, ae = tmp_path / "clip_l.safetensors", tmp_path / "ae.safetensors"
+    own = original_files.clip(original_files.weights_of(flux_folder / "text_encoder"))
+    own |= {"logit_scale": torch.tensor(1.0), "text_projection.weight": torch.eye(16)}
+    save_file({prefix + key: original_files.to(value, torch.float16) for key, value in own.items()}, clip)
+    save_file(
+        {
+            k: original_files.to(v, torch.float32)
+            for k, v in original_files.vae(original_files.weights_of(flux_folder / "vae")).items()
+        },
+        ae,
+    )
+    files = with_files(flux_folder, clip, ae)
+    same_as_folder(flux_folder, files, "text_encoder", torch.float16)
+    same_as_folder(flux_folder, files, "vae", torch.float32)
+
+
+def test_flux_in_parts_predicts_as_its_folder_does(flux_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t5.safetensors"
+    save_file(original_files.weights_of(flux_folder / "text_encoder_2"), path)
+    states = []
+    for files in (with_files(flux_folder, path), identify(flux_folder)):
+        family = flux.load(files, Settings(base=Base(family="flux")), device=CPU, dtype=torch.float32)
+        states.append(family.encode_text(["a fox"])[0].tensors["states"])
+    assert torch.equal(*states)
+
+
+def test_a_file_that_misses_a_tensor_is_named(flux_folder: Path, tmp_path: Path) -> None:
+    tensors = original_files.weights_of(flux_folder / "text_encoder_2")
+    del tensors["encoder.final_layer_norm.weight"]
+    path = tmp_path / "t5.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(UsageError, match=r"t5\.safetensors: the text_encoder_2 is not whole; encoder\.final_layer_norm"):
+        load_part(with_files(flux_folder, path), "text_encoder_2", device=CPU, dtype=torch.float32)
+
+
+def test_a_transformer_that_misses_a_tensor_is_named(flux_folder: Path, tmp_path: Path) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    del tensors["x_embedder.weight"]
+    path = tmp_path / "flux.safetensors"
+    save_file(tensors, path)
+    with pytest.raises(UsageError, match=r"flux\.safetensors: the transformer is not whole; x_embedder\.weight"):
+        load_part(with_files(flux_folder, path), "transformer", device=CPU, dtype=torch.float32)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["plain", "scaled"])
+def test_flux_in_its_makers_names_at_its_true_width(flux_folder: Path, tmp_path: Path, kind: str) -> None:
+    """The library's converter knows no other width; one block of each kind make 480 million parameters."""
+    from diffusers import FluxTransformer2DModel
+
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        torch.manual_seed(0)
+        model = FluxTransformer2DModel(num_layers=1, num_single_layers=1, guidance_embeds=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    reference = model.state_dict()
+    stored = original_files.flux(reference)
+    stored = original_files.scaled_fp8(stored) if kind == "scaled" else stored
+    path, config = tmp_path / "flux.safetensors", tmp_path / "config"
+    save_file({f"model.diffusion_model.{key}": original_files.to(value, value.dtype) for key, value in stored.items()}, path)
+    model.save_config(config / "transformer")
+    files = dataclasses.replace(with_files(flux_folder, path), config=config)
+    assert files.parts["transformer"].names == "original"
+    own = tensors_of(files, "transformer", torch.bfloat16)
+    assert own.keys() == reference.keys()
+    for key, value in reference.items():
+        if kind == "plain":
+            assert torch.equal(own[key], value), key
+        else:
+            assert (own[key].float() - value.float()).norm() <= 0.05 * value.float().norm(), key

@@ -1,0 +1,153 @@
+"""When activations are computed twice, and when blocks are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from loratui.engine.planning.estimate import keeps_activations
+from loratui.engine.training import speed
+from loratui.engine.training.speed import Compiling
+from loratui.presets import load_preset
+from loratui.presets.schema import Memory, Settings, replace
+
+GPU = torch.device("cuda")
+
+
+@dataclass
+class Told:
+    """Stands in for a reporter."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, code: str, message: str, remedy: str) -> None:
+        self.warnings.append(code)
+        assert message
+        assert remedy
+
+    def phase(self, phase: str, text: str) -> None:
+        pass
+
+
+class Block(nn.Linear):
+    """A block that a denoiser repeats."""
+
+
+class Denoiser(nn.Module):
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Block(2, 2), Block(2, 2)])
+        self.fails = fails
+
+    def compile_repeated_blocks(self) -> None:
+        for block in self.blocks:
+            block._compiled_call_impl = self._broken if self.fails else block._call_impl
+
+    def _broken(self, *_: Any) -> None:
+        raise RuntimeError("no compiler here")
+
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            value = block(value)
+        return value
+
+
+def compiling(how: str, device: torch.device = GPU) -> tuple[Compiling, Told]:
+    told = Told()
+    return Compiling(Memory(compile=how), device, told), told  # type: ignore[arg-type]
+
+
+def trial_of(denoiser: Denoiser) -> Callable[[], None]:
+    return lambda: denoiser(torch.ones(1, 2)).sum().backward()
+
+
+@pytest.mark.parametrize(("how", "device"), [("off", "cuda"), ("on", "cpu"), ("auto", "cpu")])
+def test_nothing_is_compiled_where_it_is_not_wanted_or_of_no_use(how: str, device: str) -> None:
+    own, _ = compiling(how, torch.device(device))
+    assert not own.is_due(100_000)
+
+
+def test_on_compiles_before_the_first_step_and_once() -> None:
+    own, _ = compiling("on")
+    assert own.is_due(1)
+    denoiser = Denoiser()
+    own.compile(denoiser, trial_of(denoiser))
+    assert not own.is_due(100_000)
+
+
+@pytest.mark.parametrize(
+    ("step_s", "steps_left", "due"), [(0.5, 2000, True), (0.5, 300, False), (0.05, 2000, False), (3.0, 300, True)]
+)
+def test_auto_compiles_when_what_is_left_is_long_enough(step_s: float, steps_left: int, due: bool) -> None:
+    own, _ = compiling("auto")
+    assert not own.is_due(steps_left)
+    for taken in (30.0, 5.0, 5.0, *[step_s] * 5):  # the first steps are longer and say nothing
+        own.note(taken)
+    assert own.is_due(steps_left) == due
+    assert own.done == (not due)
+
+
+def test_a_base_that_cannot_be_compiled_is_trained_as_it_is() -> None:
+    own, told = compiling("on")
+    denoiser = Denoiser(fails=True)
+    own.compile(denoiser, trial_of(denoiser))
+    assert told.warnings == ["compile_failed"]
+    assert torch.isfinite(denoiser(torch.ones(1, 2))).all()
+    assert not own.is_due(100_000)
+
+
+def test_a_lost_gpu_is_no_fault_of_compiling() -> None:
+    own, _ = compiling("on")
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal"):
+        own.compile(Denoiser(), lost)
+
+
+@pytest.mark.parametrize(
+    ("preset", "sets", "gib", "kept"),
+    [
+        ("flux-identity-18img", {"training.batch_size": 1}, 139.0, True),
+        ("flux-identity-18img", {"training.batch_size": 1}, 47.0, False),
+        ("sdxl-person", {}, 139.0, True),
+        ("sdxl-person", {}, 15.0, False),
+        ("sd15-portrait", {}, 23.0, True),
+    ],
+)
+def test_activations_are_kept_where_they_fit(preset: str, sets: dict[str, Any], gib: float, kept: bool) -> None:
+    assert keeps_activations(replace(load_preset(preset).settings, sets), gib) == kept
+
+
+class Base:
+    """Stands in for a family."""
+
+    fewer = False
+
+    def keep_fewer_activations(self) -> None:
+        self.fewer = True
+
+
+@pytest.mark.parametrize(("how", "again"), [("on", True), ("off", False), ("auto", False)])
+def test_a_cpu_keeps_activations_unless_it_is_told_not_to(how: str, again: bool) -> None:
+    base = Base()
+    settings = replace(Settings(), {"memory.gradient_checkpointing": how})
+    assert speed.choose_activations(settings, base, torch.device("cpu")) == again  # type: ignore[arg-type]
+    assert base.fewer == again
+
+
+def test_autocast_casts_a_loras_inputs_on_a_gpu_alone() -> None:
+    denoiser = Denoiser()
+    for block in denoiser.blocks:
+        block.cast_input_dtype_enabled = True  # type: ignore[assignment]
+    speed.let_autocast_cast(denoiser, torch.device("cpu"), torch.bfloat16)
+    speed.let_autocast_cast(denoiser, GPU, torch.float32)
+    assert all(block.cast_input_dtype_enabled for block in denoiser.blocks)
+    speed.let_autocast_cast(denoiser, GPU, torch.bfloat16)
+    assert not any(block.cast_input_dtype_enabled for block in denoiser.blocks)
