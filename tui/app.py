@@ -23,7 +23,6 @@ from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.tui import hangup, settings, themes, watch
 from loratui.tui.bindings import Key, keys_of
-from loratui.tui.downloading import Download
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from loratui.engine.machine.hub import Offer
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.summary import RunSummary
+    from loratui.tui.downloading import Download
     from loratui.tui.drafts import SavedDraft
 
 Severity = Literal["information", "warning", "error"]
@@ -174,6 +174,8 @@ class LoratuiApp(App[Farewell]):
 
     def download(self, offer: Offer) -> None:
         """Fetches a base in the background; the person has said yes."""
+        from loratui.tui.downloading import Download
+
         self.downloading = Download(self, offer)
         self.downloading.start()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import secrets
 import threading
 import time
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def saved_from(recipe: Recipe, step: str) -> SavedDraft:
 
 def new_id() -> str:
     """A name that no other draft has."""
-    return f"{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%d')}-{os.urandom(4).hex()}"
 
 
 def list_drafts(home: Path) -> list[SavedDraft]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
 
 _LOOK_AT_BOX_EVERY_S = 4.0
+_AFTER_THE_FIRST_PAINT_S = 0.3
+"""Asking drivers takes the processor from what the person waits for."""
 _RESUMABLE = ("paused", "stopped", "interrupted", "failed")
 
 
@@ -78,10 +80,11 @@ class HomeScreen(LoratuiScreen[None]):
 
     @work(thread=True, exclusive=True, group="box", description="look at the machine")
     def _look_at_the_box(self) -> None:
+        worker = get_current_worker()
+        rest(worker, _AFTER_THE_FIRST_PAINT_S)
         from loratui.tui.box import Box
         from loratui.tui.drafts import list_drafts
 
-        worker = get_current_worker()
         box, said = Box(), BoxSeen("", 0, "")
         while not worker.is_cancelled:
             drafts = list_drafts(self.loratui.home)
