@@ -145,7 +145,8 @@ def train_sdxl(
             states, pooled = text_states(first, second, tokens)
             added = {"text_embeds": pooled * said, "time_ids": invent_sizes(batch, device)}
             guess = predict(noisy, t, states * said.unsqueeze(-1), added_cond_kwargs=added, return_dict=False)[0]
-        return ((guess.float() - noise).pow(2).mean((1, 2, 3)) * weight[t]).mean()
+        error: Tensor = (guess.float() - noise).pow(2).mean((1, 2, 3))
+        return (error * weight[t]).mean()
 
     train(dataclasses.replace(course, name="UNet"), [p for m in (unet, first, second) for p in m.parameters()], loss, ready)
     unet, first, second = (as_shipped(m).eval().requires_grad_(False) for m in (unet, first, second))

@@ -167,7 +167,7 @@ def make_flux(work: Work) -> None:
     torch.manual_seed(SEED + 1)
     clip, t5 = (m.to(device) for m in new_text_encoders(tokenizer, t5_tokenizer))
     model = Flux(new_transformer().to(device), clip, t5, compiled=device.type == "cuda" and work.graph)
-    options = {"max_sequence_length": T5_TOKENS, "guidance": FLUX_GUIDANCE}
+    options: dict[str, Any] = {"max_sequence_length": T5_TOKENS, "guidance": FLUX_GUIDANCE}
     parts = {"transformer": model.transformer, "clip": model.clip, "t5": model.t5}
     if not (work.out / "flow.safetensors").exists():
         train_flow(model, lessons, work.course(_FLOW_SHARE, 1.2e-3), work.batch, fill)
@@ -188,7 +188,7 @@ def make_flux(work: Work) -> None:
         for name, folder in (("base", "flux"), ("plain", "flux_plain"))
     }
     plain = {**options, "guidance": 1.0}
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "base": options,
         "at guidance 1": plain,
         "before guidance": plain,

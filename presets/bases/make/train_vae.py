@@ -90,7 +90,8 @@ def reconstruction_loss(vae: Any, pictures: Tensor, weight: Tensor) -> Tensor:
     columns = (weight[..., 1:] * (error[..., 1:] - error[..., :-1]).abs()).mean()
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     divergence = 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
-    return (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 0.5 * (rows + columns) + 2e-4 * divergence
+    loss: Tensor = (weight * error.abs()).mean() + 2 * (weight * error**2).mean() + 0.5 * (rows + columns) + 2e-4 * divergence
+    return loss
 
 
 def scale_latents(vae: Any, factor: float) -> None:
