@@ -40,7 +40,7 @@ LIMIT = 0.02
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--way", choices=WAYS)
@@ -86,7 +86,8 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
     if way == "compiled":
         model.compile_repeated_blocks(backend="aot_eager" if tiny else "inductor")
     side, tokens = (8, 16) if tiny else (64, 512)
-    config, options = model.config, {"device": device, "dtype": dtype}
+    config = model.config
+    options: dict[str, Any] = {"device": device, "dtype": dtype}
     inputs = {
         "hidden_states": torch.randn(1, side * side, 64, **options),
         "timestep": torch.full((1,), 0.6, device=device),

@@ -99,11 +99,11 @@ class Compiling:
                 "compile_failed", f"The base could not be compiled: {reason}", "Training goes on without, somewhat slower."
             )
         # A shape that comes later and cannot be compiled is computed without, and ends nothing.
-        torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
+        torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")
 
 
 def undo(denoiser: nn.Module) -> None:
     """Has every block computed as before it was compiled."""
     for module in denoiser.modules():
-        module._compiled_call_impl = None  # type: ignore[assignment]  # what nn.Module.compile sets
+        module._compiled_call_impl = None  # what nn.Module.compile sets

@@ -103,7 +103,8 @@ class Diffusion:
             model_input = scheduler.scale_model_input(latents.expand(copies, -1, -1, -1), timestep)
             prediction = denoise(model_input, timestep.expand(copies).to(device)).float()
             if copies == 2:
-                prediction = self._guided(*prediction.chunk(2), plan.guidance)
+                negative, positive = prediction.chunk(2)
+                prediction = self._guided(negative, positive, plan.guidance)
             latents = scheduler.step(prediction, timestep, latents).prev_sample
             on_step(done, plan.steps)
         assert isinstance(latents, Tensor)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
-from loratui.engine.formats.base_parts import BaseFiles
+from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip, flow, loading, vae
 from loratui.engine.training.families.base import Family, Framing, Noised, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
 from loratui.engine.training.families.parts import finite
+from loratui.engine.training.losses import Prediction
+from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 
 T5_WINDOW = 512
@@ -31,11 +33,11 @@ def load(
 class Flux(BaseModel):
     """A FLUX.1-dev base, or one of its shape."""
 
-    name = "flux"
-    prediction = "flow"
+    name: FamilyName = "flux"
+    prediction: Prediction = "flow"
     latent_channels = 16
     size_step = 16
-    trainable_encoders = ("text_encoder",)
+    trainable_encoders: tuple[PartName, ...] = ("text_encoder",)
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
@@ -164,7 +166,7 @@ class _DenseGradient(torch.autograd.Function):
         return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004 - torch's signature
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - torch's signature
         return gradient.contiguous()
 
 

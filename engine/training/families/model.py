@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,10 @@ TEXT_ENCODERS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")
 class BaseModel:
     """A base model of any family, as far as the families are alike."""
 
-    name: ClassVar[Family]
-    latent_channels: ClassVar[int]
-    size_step: ClassVar[int]
-    trainable_encoders: ClassVar[tuple[PartName, ...]]
+    name: Family
+    latent_channels: int
+    size_step: int
+    trainable_encoders: tuple[PartName, ...]
     """Text encoders that a LoRA may train."""
 
     def __init__(
@@ -50,7 +50,7 @@ class BaseModel:
         self._tokenizers = {part: loading.load_tokenizer(files, part) for part in files.parts if part.startswith("tokenizer")}
         self._encoder_parts = tuple(part for part in TEXT_ENCODERS if part in FAMILY_PARTS[self.name])
         self._denoiser_part = FAMILY_PARTS[self.name][0]
-        loaders = {part: functools.partial(self._load, part) for part in dtypes}
+        loaders: dict[str, Callable[[], nn.Module]] = {part: functools.partial(self._load, part) for part in dtypes}
         self._parts = Parts(loaders, device)
 
     def _load(self, part: PartName) -> nn.Module:
@@ -84,7 +84,7 @@ class BaseModel:
             [str(self._dtypes[part]) for part in self._encoder_parts],
         )
         images = [self._digests.of(parts["vae"]), str(self._dtypes["vae"])]
-        texts = [*(self._digests.of(parts[part]) for part in reading), repr(settings)]  # type: ignore[index]
+        texts = [*(self._digests.of(parts[part]) for part in reading), repr(settings)]
         return _joined(images), _joined(texts)
 
     def fingerprints(self) -> tuple[str, str]:

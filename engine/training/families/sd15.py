@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from loratui.engine.formats.base_parts import BaseFiles
+from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip
 from loratui.engine.training.families.base import Family, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite
 from loratui.engine.training.families.unet import UNetModel
+from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 
 
@@ -25,8 +26,8 @@ def load(
 class Sd15(UNetModel):
     """An SD1.5 base, or one of its shape."""
 
-    name = "sd15"
-    trainable_encoders = ("text_encoder",)
+    name: FamilyName = "sd15"
+    trainable_encoders: tuple[PartName, ...] = ("text_encoder",)
 
     def encode_text(
         self,

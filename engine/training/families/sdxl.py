@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loratui.engine.formats.base_parts import BaseFiles
+from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip, loading
 from loratui.engine.training.families.base import Family, Framing, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite
 from loratui.engine.training.families.unet import UNetModel
+from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 
 
@@ -28,8 +29,8 @@ def load(
 class Sdxl(UNetModel):
     """An SDXL base, or one of its shape."""
 
-    name = "sdxl"
-    trainable_encoders = ("text_encoder", "text_encoder_2")
+    name: FamilyName = "sdxl"
+    trainable_encoders: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
