@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,13 @@ def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     body = json.loads(capsys.readouterr().out)
     assert body["status"] == "done"
     assert Path(body["output"]).is_file()
+
+
+@pytest.mark.usefixtures("_trained")
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_each_family_trains_on_the_embedded_base_of_its_shape(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["demo", "--no-tui", "--family", family]) == 0
+    [run] = list_runs(loratui_home())
+    base = tomllib.loads((run.path / "effective.toml").read_text())["base"]
+    assert (base["family"], base["model"]) == (family, f"embedded:{family}")
+    assert f"(embedded:{family})" in capsys.readouterr().out
