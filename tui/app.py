@@ -27,7 +27,7 @@ from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean, use_utf8
 
 if TYPE_CHECKING:
     from loratui.engine.machine.hub import Offer
@@ -451,6 +451,7 @@ def run_app(
     draft = None
     if recipe is not None:
         draft, screen = _draft_of(recipe)
+    use_utf8()
     app = LoratuiApp(home, screen, chosen, draft, view_only=view_only)
     farewell = app.run()
     app.close()

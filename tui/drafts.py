@@ -54,11 +54,11 @@ class SavedDraft:
 def saved_from(recipe: Recipe, step: str) -> SavedDraft:
     """A recipe as a draft that begins anew under a name of its own, such as a plan made from an earlier run."""
     from loratui.engine.planning.recipe import Recipe
-    from loratui.presets import SchemaError, load_preset, schema
+    from loratui.presets import load_preset, schema
 
     try:
         load_preset(recipe.preset)
-    except SchemaError:  # a preset of another machine: what it set is then a change from the defaults
+    except schema.SchemaError:  # a preset of another machine: what it set is then a change from the defaults
         values = {key: schema.get(recipe.settings, key) for key in schema.KEYS}
         recipe = Recipe(schema.Settings()).with_changes(values)
     return SavedDraft(new_id(), time.time(), step, recipe.preset, _changes(recipe), {}, {})

@@ -102,7 +102,7 @@ def _read_app(path: Path, problems: list[str]) -> AppSettings:
 
     text = _source(path)
     table = _parsed(path, text, problems)
-    known = {field.name: field for field in dataclasses.fields(AppSettings)}
+    known = dataclasses.asdict(AppSettings())
     values: dict[str, Any] = {}
     for name, value in table.items():
         at = located(str(path), text, "", name)
@@ -111,11 +111,11 @@ def _read_app(path: Path, problems: list[str]) -> AppSettings:
         if name not in known:
             problems.append(f"{at}{name}: no such setting of the app{nearest(name, known)}")
             continue
-        problem = _unfit(name, value, known[name].default)
+        problem = _unfit(name, value, known[name])
         if problem:
             problems.append(f"{at}{name}: {problem}")
         else:
-            values[name] = type(known[name].default)(value)
+            values[name] = type(known[name])(value)
     return AppSettings(**values)
 
 

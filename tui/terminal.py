@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -41,4 +43,22 @@ def _visible(match: re.Match[str]) -> str:
 def wants_plain(plain_flag: bool = False) -> bool:
     """True where a full-screen app would do harm: asked for, no terminal, or one that cannot move the cursor."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    return plain_flag or not terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown")
+    return plain_flag or not terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown") or _encoding() not in _DRAWABLE
+
+
+def use_utf8() -> None:
+    """Has the app's output written as UTF-8 in the C locale, which containers have although the terminal knows better."""
+    if isinstance(sys.__stderr__, io.TextIOWrapper) and _encoding() == "ascii":
+        sys.__stderr__.reconfigure(encoding="utf-8", errors="replace")
+
+
+_DRAWABLE = ("utf-8", "ascii")
+"""Encodings in which the app can be drawn; ASCII stands for a locale that nobody has set."""
+
+
+def _encoding() -> str:
+    """The encoding of what the app writes, by Python's own name for it."""
+    try:
+        return codecs.lookup(getattr(sys.__stderr__, "encoding", None) or "utf-8").name
+    except LookupError:
+        return "utf-8"

@@ -47,7 +47,7 @@ class DebugScreen(ModalScreen[None]):
         from loratui.tui import crash
 
         app = cast("LoratuiApp", self.app)
-        rows = crash.facts(tuple(app.size), theme=themes.short(app.theme))
+        rows = crash.facts((app.size.width, app.size.height), theme=themes.short(app.theme))
         self.post_message(FactsGathered(crash.report(rows, app.errors)))
 
     def on_facts_gathered(self, message: FactsGathered) -> None:

@@ -135,12 +135,7 @@ class PreflightScreen(StepScreen):
         machine, price = this_machine(), self.loratui.settings.price_per_hour or None
         before = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
         try:
-            probed = probe(
-                prepared,
-                self.loratui.home,
-                tell=lambda words: self.post_message(ProbeWent(words)) and None,
-                cancelled=cancel.is_set,
-            )
+            probed = probe(prepared, self.loratui.home, tell=self._tell_probe, cancelled=cancel.is_set)
         except (LoratuiError, OSError) as error:
             remedy = getattr(error, "remedy", "")
             self.post_message(
@@ -152,6 +147,9 @@ class PreflightScreen(StepScreen):
             return
         after = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
         self.post_message(ProbeEnded(probed_row(probed, before.here, after.here, machine.vram_gib)))
+
+    def _tell_probe(self, words: str) -> None:
+        self.post_message(ProbeWent(words))
 
     def on_probe_went(self, message: ProbeWent) -> None:
         """Says what is being done."""
