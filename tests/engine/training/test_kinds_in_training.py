@@ -90,3 +90,13 @@ def test_what_cannot_be_gone_on_from_is_told_before_the_start(tmp_path: Path) ->
     other.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     (foreign,) = findings(str(other))
     assert "another base" in foreign
+
+
+def test_a_trained_text_encoder_is_in_the_file_with_an_effect_of_its_own(make_run: MakeRun) -> None:
+    run = make_run(*SMALL, "training.train_text_encoder=true", "base.clip_skip=2")
+    assert train(run) == ExitCode.DONE
+    norms = events(run, "output_written")[-1].fields["norms"]
+    assert norms.keys() == {"denoiser", "text_encoder"}
+    assert min(norms.values()) > 0
+    layers = {name.split("_self_attn")[0] for name in weights(run) if name.startswith("lora_te_")}
+    assert layers == {f"lora_te_text_model_encoder_layers_{at}" for at in (0, 1)}, "clip skip passes over the third"
