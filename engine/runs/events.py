@@ -47,9 +47,10 @@ EVENT_TYPES: dict[str, str] = {
 FREQUENT_TYPES = ("step", "progress", "heartbeat", "telemetry")
 """The types of which there are so many that a glance at the past passes most of them over."""
 
-_FREQUENT = re.compile(b'"type":"(?:%s)"' % b"|".join(name.encode() for name in FREQUENT_TYPES))
-_TYPE_WITHIN = 96
-"""Bytes at the start of a line within which its type stands."""
+_RARE = re.compile(b'"type":"(?!(?:%s)")' % b"|".join(name.encode() for name in FREQUENT_TYPES))
+_STEP = b'"type":"step"'
+_USUAL_LINE = 180
+"""Bytes of a step."""
 
 _OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
@@ -240,10 +241,11 @@ def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventB
 
 
 def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 22) -> EventBatch:
-    """As `read_events`, but of the frequent types (`FREQUENT_TYPES`) only each `keep_every`th event: a long past at a glance.
+    """As `read_events`, but of the frequent types (`FREQUENT_TYPES`) only about each `keep_every`th event: a long past at a
+    glance.
 
-    What is passed over is not checked, so that `skipped` counts the bad lines among the others. The last frequent event
-    of the read is always kept.
+    What is passed over is not even split into lines, and so not checked: `skipped` counts bad lines only among those that
+    were looked at. The last step and the last event of the read are always kept.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -254,24 +256,12 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
     end = data.rfind(b"\n") + 1
     if end == 0:
         return read_events(path, offset, max_bytes)
-    kept: list[bytes] = []
-    passed = b""
-    frequent = 0
-    for line in data[:end].split(b"\n"):
-        if not _FREQUENT.search(line, 0, _TYPE_WITHIN):
-            if line:
-                kept.append(line)
-            continue
-        frequent += 1
-        passed = line
-        if frequent % keep_every == 0:
-            kept.append(line)
-            passed = b""
-    if passed:
-        kept.append(passed)
-    events = [event for event in map(decode, kept) if event is not None]
-    # The last frequent one was put behind rarer ones that came after it.
-    return EventBatch(tuple(sorted(events, key=lambda event: event.seq)), offset + end, len(kept) - len(events))
+    wanted = [match.start() for match in _RARE.finditer(data, 0, end)]
+    wanted += range(0, end, keep_every * _USUAL_LINE)
+    wanted.append(max(0, data.rfind(_STEP, 0, end)))
+    starts = {data.rfind(b"\n", 0, place) + 1 for place in [*wanted, end - 1]}
+    events, skipped = _decode_lines(b"\n".join(data[start : data.find(b"\n", start)] for start in sorted(starts)))
+    return EventBatch(events, offset + end, skipped)
 
 
 def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:

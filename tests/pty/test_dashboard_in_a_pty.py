@@ -203,6 +203,6 @@ def test_nothing_listens_before_a_page_is_asked_for(home: Path) -> None:
 
 def _listening(pid: int) -> int:
     """TCP sockets on which a process listens."""
-    inodes = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
+    inodes = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
     return sum(1 for fields in lines if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import math
 import os
@@ -275,13 +276,13 @@ def test_a_glance_at_a_long_past_keeps_all_that_is_rare_and_the_last_step(tmp_pa
             log.append("step", step=step, loss=0.1)
             if step % 100 == 0:
                 log.append("epoch_finished", epoch=step // 100, step=step, loss=0.1)
-    with path.open("ab") as file:
-        file.write(b"rubbish\n")
-    batch = skim_events(path, 0, 50)
+        log.append("step", step=1001, loss=0.1)
+    batch = skim_events(path, 0, 20)
     assert batch.offset == path.stat().st_size
-    assert batch.skipped == 1
     steps = [event.get("step") for event in batch.events if event.type == "step"]
-    assert steps == list(range(50, 1001, 50))
+    assert 20 <= len(steps) <= 80
+    assert max(b - a for a, b in itertools.pairwise(steps)) <= 80
+    assert steps[-1] == 1001
     assert [event.get("epoch") for event in batch.events if event.type == "epoch_finished"] == list(range(1, 11))
     assert [event.seq for event in batch.events] == sorted(event.seq for event in batch.events)
 
