@@ -7,6 +7,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ WARM_UP, MEASURED = 3, 10
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("job", choices=["make", "reference"])
+    parser.add_argument("job", choices=["make", "reference", "graph"])
     parser.add_argument("family", choices=list(PRESETS))
     parser.add_argument("work", type=Path)
     parser.add_argument("--tiny", action="store_true")
@@ -35,11 +36,15 @@ def main() -> None:
     if args.job == "make":
         make_base(args.family, args.work / args.family, tiny=args.tiny, device=device)
     else:
-        print(json.dumps(reference(args.family, args.work / args.family, tiny=args.tiny, device=device)))
+        graph = args.job == "graph"
+        print(json.dumps(by_hand(args.family, args.work / args.family, graph=graph, tiny=args.tiny, device=device)))
 
 
-def reference(family: str, base: Path, *, tiny: bool, device: torch.device) -> dict[str, Any]:
-    """Seconds of a step as a script by hand makes it: bf16 base, fp32 LoRA, autocast, checkpointing, AdamW, cached inputs."""
+def by_hand(family: str, base: Path, *, graph: bool, tiny: bool, device: torch.device) -> dict[str, Any]:
+    """Seconds of a step as a script by hand makes it: bf16 base, fp32 LoRA, autocast, AdamW, cached inputs.
+
+    With checkpointing; as a `graph`, activations are kept and the whole step is recorded once and replayed as one CUDA graph.
+    """
     import diffusers
     from peft import LoraConfig
 
@@ -58,21 +63,28 @@ def reference(family: str, base: Path, *, tiny: bool, device: torch.device) -> d
         parameter.data = parameter.data.float()
     if family == "flux":
         keep_gradients_dense(model)  # without it, cuDNN's attention crashes here on Hopper
-    model.enable_gradient_checkpointing()
+    if not graph:
+        model.enable_gradient_checkpointing()
     model.train()
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, capturable=graph and device.type == "cuda")
     inputs = _inputs(model, family, side // 8, batch, device, dtype)
     target = torch.randn_like(inputs["hidden_states" if family == "flux" else "sample"])
-    seconds = []
-    for number in range(WARM_UP + MEASURED):
-        _synchronize(device)
-        began = time.perf_counter()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        # A recorded step must not hold on to casts of values that change.
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda", cache_enabled=not graph):
             output = model(**inputs, return_dict=False)[0]
         torch.nn.functional.mse_loss(output.float(), target.float()).backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+
+    step = recorded(step) if graph and device.type == "cuda" else step
+    seconds = []
+    for number in range(WARM_UP + MEASURED):
+        _synchronize(device)
+        began = time.perf_counter()
+        step()
         _synchronize(device)
         if number >= WARM_UP:
             seconds.append(time.perf_counter() - began)
@@ -88,6 +100,20 @@ def reference(family: str, base: Path, *, tiny: bool, device: torch.device) -> d
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
     }
+
+
+def recorded(step: Callable[[], None]) -> Callable[[], None]:
+    """`step`, run three times aside to choose its kernels, then recorded; each call replays it."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def _inputs(model: Any, family: str, side: int, batch: int, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
