@@ -334,6 +334,23 @@ def test_the_attention_of_single_blocks_gets_its_gradient_densely(family: Flux) 
     assert all(dense)
 
 
+@pytest.mark.long
+def test_compiled_blocks_have_the_same_gradients(flux_folder: Path) -> None:
+    """The hook on the attention is compiled with them; `aot_eager` needs no compiler of C++."""
+    made = []
+    for compiled in (False, True):
+        family = loaded(flux_folder)
+        weight = family.denoiser.single_transformer_blocks[0].attn.to_k.weight  # type: ignore[index,union-attr]
+        weight.requires_grad_(True)
+        if compiled:
+            family.denoiser.compile_repeated_blocks(backend="aot_eager")  # type: ignore[operator]
+        torch.manual_seed(1)
+        text = family.encode_text(["a fox"])
+        family.predict(torch.randn(1, 16, 8, 8), torch.tensor([0.4]), text, [FRAMING]).square().sum().backward()
+        made.append(weight.grad)
+    assert torch.allclose(made[0], made[1], rtol=1e-4, atol=1e-6)
+
+
 def test_gradients_with_fewer_activations_are_the_same(flux_folder: Path) -> None:
     made = []
     for fewer in (False, True):

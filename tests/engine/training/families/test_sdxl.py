@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.errors import NotFiniteError, UsageError
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.families.base import Framing, SamplePlan, TextStates
 from loratui.engine.training.families.sdxl import Sdxl, load, time_ids
+from loratui.engine.training.images import framing_of
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base, Dataset, Settings, Targets
 
@@ -148,6 +151,13 @@ def test_text_states_keep_their_gradients(family: Sdxl) -> None:
 def test_row_23_time_ids_are_height_before_width() -> None:
     framing = Framing(original=(1200, 900), crop=(7, 31), target=(1024, 768))
     assert time_ids([framing]).tolist() == [[900, 1200, 31, 7, 768, 1024]]
+
+
+def test_row_8_the_crop_of_a_mirrored_picture_lies_where_it_lies_in_the_mirrored_photo() -> None:
+    entry: Any = SimpleNamespace(width=900, height=600, fit=Fit(768, 512, left=40, top=0), bucket=Bucket(512, 512))
+    assert framing_of(entry, False) == Framing((900, 600), (40, 0), (512, 512))
+    assert framing_of(entry, True) == Framing((900, 600), (768 - 512 - 40, 0), (512, 512))
+    assert time_ids([framing_of(entry, True)]).tolist() == [[600, 900, 0, 216, 512, 512]]
 
 
 def test_row_24_time_ids_reach_the_unet_in_fp32(sdxl_folder: Path) -> None:
