@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         help="names in the file; auto opens in most programs, kohya is for FLUX in Automatic1111 and Forge",
     )
     parser.add_argument("--dtype", choices=["fp16", "bf16", "fp32"], default="", help="number format (default: as the run's)")
-    # --name before a subcommand's own arguments would be taken for that of `train`.
     parser.add_argument("--name", dest="file_name", metavar="NAME", default="", help="name of the file, without its ending")
     parser.add_argument("--output", metavar="PATH", default="", help="file or folder (default: export/ of the run)")
 

@@ -157,7 +157,7 @@ def test_a_file_with_half_a_pair_is_told_of(tmp_path: Path) -> None:
     save_file({"transformer.proj_out.lora_A.weight": torch.ones(2, 3)}, tmp_path / "lora.safetensors")
     found = read_lora(tmp_path / "lora.safetensors", "flux", [("denoiser", "proj_out")])
     assert found.others == ("transformer.proj_out.lora_A.weight",)
-    with pytest.raises(UsageError, match="other layers|did not train"):
+    with pytest.raises(UsageError, match="did not train"):
         read_lora_file(
             tmp_path / "lora.safetensors", "flux", trained("flux", {"denoiser": flux()}, Adapter(rank=2, targets="attention"))
         )
