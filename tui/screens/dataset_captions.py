@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
 
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
@@ -22,11 +26,25 @@ from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
+    from loratui.tui.preparation import Preparation
     from loratui.tui.screens.dataset_choices import DatasetChoices
 
 _MOST_TAGS = 500
 _SAMPLES = 4
 _TYPING_PAUSE_S = 0.2
+
+
+@dataclass
+class WorkedOut(Message):
+    """What a change would make of the captions."""
+
+    edit: BulkEdit
+    typed: tuple[str, str]
+    prepared: Preparation
+    would: Mapping[str, str]
+    why: str
+    """Why nothing would change; empty if something would."""
 
 
 class CaptionsScreen(DatasetPart):
@@ -50,6 +68,11 @@ class CaptionsScreen(DatasetPart):
     def __init__(self, owner: DatasetChoices) -> None:
         super().__init__(owner)
         self._would: Mapping[str, str] = {}
+        """What the change that is shown would make of captions."""
+        self._would_of: tuple[BulkEdit, tuple[str, str]] | None = None
+        """What that was worked out of; None while the captions are others by now."""
+        self._wanted: tuple[BulkEdit, tuple[str, str]] | None = None
+        """What is to be made as soon as it is worked out."""
         self._tag_names: list[str] = []
         self._typing: Timer | None = None
 
@@ -113,16 +136,35 @@ class CaptionsScreen(DatasetPart):
         self._preview()
 
     def _preview(self) -> None:
-        edit, settings = self._edit, self.loratui.draft.named().settings
-        self._would = changed_captions(edit, self._typed, settings, self.prepared)
+        self._would_of = None
+        self._work_out(self._edit, self._typed, self.loratui.draft.named().settings, self.prepared)
+
+    @work(thread=True, exclusive=True, group="preview", description="work out a change of all captions")
+    def _work_out(self, edit: BulkEdit, typed: tuple[str, str], settings: Settings, prepared: Preparation) -> None:
+        would = changed_captions(edit, typed, settings, prepared)
+        why = "" if would else why_nothing(edit, typed, settings, prepared)
+        if not get_current_worker().is_cancelled:
+            self.post_message(WorkedOut(edit, typed, prepared, would, why))
+
+    def on_worked_out(self, message: WorkedOut) -> None:
+        """Shows what would change, unless something else is asked by now; then makes it, if that was asked."""
+        message.stop()
+        asked = (message.edit, message.typed)
+        # The deep check makes new preparations all the time; only captions and pictures matter here.
+        same_captions = message.prepared.chosen is self.prepared.chosen and message.prepared.scan is self.prepared.scan
+        if asked != (self._edit, self._typed) or not same_captions:
+            return
+        self._would, self._would_of = message.would, asked
         total = len(self.prepared.captions())
         if self._would:
             words = plain(f"{len(self._would)} of {text.count(total, 'caption')} would change:", "bold")
         else:
-            words = plain(why_nothing(edit, self._typed, settings, self.prepared), "$muted")
+            words = plain(message.why, "$muted")
         self.line("bulk-count").say(words)
         self.line("bulk-preview").say(Content("\n").join(list(self._samples())))
         self.refresh_bindings()
+        if self._wanted == asked:
+            self._make()
 
     def _samples(self) -> Iterator[Content]:
         for name in list(self._would)[:_SAMPLES]:
@@ -136,7 +178,11 @@ class CaptionsScreen(DatasetPart):
     def available(self, action: str) -> bool:
         """A change that changes nothing cannot be made."""
         if action == "next":
-            return bool(self._would) or self._next_field() is not None
+            if not self.is_mounted:
+                return False
+            # What was just typed is not worked out yet: over a slow link enter comes in one bunch with it.
+            unknown = self._would_of != (self._edit, self._typed)
+            return unknown or bool(self._would) or self._next_field() is not None
         return super().available(action)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
@@ -181,18 +227,24 @@ class CaptionsScreen(DatasetPart):
 
     def action_next(self) -> None:
         """To the next field; from the last one, makes the change."""
-        self._preview()
         following = self._next_field()
         if following is not None:
             following.enter()
             return
+        self._wanted = (self._edit, self._typed)
+        if self._would_of == self._wanted:
+            self._make()
+        else:
+            self._preview()
+
+    def _make(self) -> None:
+        self._wanted = None
         if not self._would:
             return
         count = text.count(len(self._would), "caption")
         self.owner.choose(self.prepared.with_captions(f"{self._edit.title} in {count}", self._would))
         self.loratui.tell(f"{count} changed here. s saves them to their files; u takes it back.")
         self.query_one("#bulk-edits", OptionList).focus()
-        self.set_changed()
 
 
 def difference(before: str, after: str) -> Iterator[Content]:

@@ -230,3 +230,16 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
         await pilot.press("s")
         await waits(pilot, lambda: any("cannot be saved here: No space left" in n.message for n in app._notifications))
         await shows(pilot, "✎ 1 unsaved")
+
+
+async def test_a_change_is_worked_out_while_the_deep_check_goes_on(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+        screen = await in_the_tiles(pilot)
+        await pilot.press("d", "c", "down", "down", "down", "down", "enter")
+        await type_text(pilot, "portrait")
+        await pilot.press("enter")
+        await waits(pilot, lambda: screen.prepared is not None and screen.prepared.unsaved == 12)
+        await waits(pilot, lambda: screen.measuring is None, timeout_s=60)
+        assert screen.prepared is not None
+        assert len(screen.prepared.facts) == 12
+        assert screen.prepared.unsaved == 12
