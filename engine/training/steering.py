@@ -62,7 +62,8 @@ class Steering:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             return False, "There is too little memory to read new prompts beside the training. Pause, and change the recipe."
-        return self._keep(after, f"{_samples_in_words(len(self.prompts), self.every_image_steps)} From the next samples on.")
+        kept, words = self._keep(after, "")
+        return kept, words or f"{_samples_in_words(len(self.prompts), self.every_image_steps)} From the next samples on."
 
     def stop_after(self, epoch: int, epochs: int, args: Mapping[str, Any]) -> Answer:
         """Ends with `epoch` of `epochs`, or takes that back (`cancel`)."""
@@ -72,6 +73,7 @@ class Steering:
         return self._keep(replace(self._changes, stop_after_epoch=epoch), f"The run stops after epoch {epoch}.{last}")
 
     def _keep(self, after: Changes, words: str) -> Answer:
+        """Puts changes into force; `words` say so, unless the disk has something else to say."""
         try:
             changes.write(self._job.run, after)
         except DiskError as error:

@@ -28,7 +28,7 @@ def test_other_samples_hold_from_the_next_ones_on_and_after_a_restart(make_run: 
     train(run, ask)
     (answer,) = [a for a in _answers(run) if a[0] == "set_samples"]
     assert answer[1]
-    assert answer[2].startswith("2 samples each epoch.")
+    assert answer[2] == "2 samples each epoch. From the next samples on."
     written = {(e.get("step"), e.get("index")): e.get("prompt") for e in events(run, "sample_written")}
     first_step = max(step for step, _ in written)
     assert written[first_step, 0].endswith("as a knight")
@@ -37,6 +37,14 @@ def test_other_samples_hold_from_the_next_ones_on_and_after_a_restart(make_run: 
     prompts = {e.get("prompt") for e in events(run, "sample_written") if e.get("step") > first_step}
     assert prompts == {written[first_step, 0], written[first_step, 1]}
     assert [e.get("prompts") for e in events(run, "changes_in_force")] == [["{trigger} as a knight", "a plain {class}"]] * 2
+
+
+def test_the_answer_names_what_is_in_force_now(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=1")
+    train(run, lambda t: after_step(t, 1, lambda: control.send(run, "set_samples", every_image_steps=4)))
+    ((_, _, message),) = _answers(run)
+    assert message == "2 samples each 4 image-steps. From the next samples on."
+    assert len({e.get("image_step") for e in events(run, "sample_written")}) >= 3
 
 
 @pytest.mark.parametrize(("args", "word"), [({"prompts": []}, "at least one"), ({"every_image_steps": -5}, "interval")])
