@@ -49,11 +49,10 @@ def sixel(picture: Image.Image) -> Iterator[bytes]:
     width, height = few.size
     palette = few.getpalette() or []
     yield b'\x1bP0;1q"1;1;%d;%d' % (width, height)
-    used = sorted(index for _, index in few.getcolors(256) or [])
-    for index in used:
+    pixels = few.tobytes()
+    for index in sorted(set(pixels)):
         r, g, b = (round(channel * 100 / 255) for channel in palette[3 * index : 3 * index + 3])
         yield b"#%d;2;%d;%d;%d" % (index, r, g, b)
-    pixels = few.tobytes()
     for top in range(0, height, 6):
         yield _band(pixels[top * width : (top + 6) * width], width)
     yield b"\x1b\\"

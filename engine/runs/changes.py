@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
@@ -98,5 +98,5 @@ def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
     return after
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
