@@ -70,11 +70,15 @@ def check_clip_skip(encoder: Any, clip_skip: int) -> None:
 def states_sd15(encoder: Any, ids: Tensor, clip_skip: int) -> Tensor:
     """(n, 77, width) fp32 states of the layer that `clip_skip` names, behind the final layer norm.
 
-    hidden_states[-1] is the last layer before the norm; A1111 counts it as clip skip 1.
+    A1111 counts the last layer as clip skip 1; that one is taken as the encoder gives it, since releases of transformers
+    differ in whether the last hidden state is already behind the norm.
     """
     check_clip_skip(encoder, clip_skip)
-    hidden = encoder(ids, output_hidden_states=True).hidden_states
-    states: Tensor = text_model(encoder).final_layer_norm(hidden[-clip_skip])
+    output = encoder(ids, output_hidden_states=True)
+    if clip_skip == 1:
+        last: Tensor = output.last_hidden_state
+        return last.float()
+    states: Tensor = text_model(encoder).final_layer_norm(output.hidden_states[-clip_skip])
     return states.float()
 
 
