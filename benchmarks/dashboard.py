@@ -169,19 +169,27 @@ async def photos(home: Path) -> str:
         app = LoratuiApp(home, "training", run)
         lags: list[float] = []
         async with app.run_test(size=(120, 40)) as pilot:
-            await pilot.pause(2.0)
-            await pilot.press("2")
+            await pilot.pause(1.0)
+            watching = asyncio.create_task(_watch_lags(lags))
             began = time.monotonic()
+            await pilot.press("2")
             while time.monotonic() < began + 20:
-                before = time.monotonic()
-                await asyncio.sleep(0.005)
-                lags.append(time.monotonic() - before - 0.005)
+                await asyncio.sleep(0.05)
                 views = list(app.screen.query(ThumbnailView))
                 if len(views) == 12 and all(view._picture is not None for view in views):
                     break
             took = time.monotonic() - began
+            watching.cancel()
     worst = sorted(lags)[-3:]
     return f"12 photos of 12 MP: there after {took:.1f} s, worst lags {', '.join(f'{1000 * lag:.0f}' for lag in worst)} ms (goal 50)"
+
+
+async def _watch_lags(lags: list[float]) -> None:
+    """How much later than wished each short sleep ends."""
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(0.005)
+        lags.append(time.monotonic() - before - 0.005)
 
 
 def main() -> None:
