@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -40,6 +41,20 @@ Severity = Literal["information", "warning", "error"]
 
 WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 """The screens of the wizard, in order."""
+
+_SCREENS = {
+    "home": ("home", "HomeScreen"),
+    "preset": ("preset", "PresetScreen"),
+    "base": ("base_model", "BaseModelScreen"),
+    "dataset": ("dataset", "DatasetScreen"),
+    "plan": ("plan", "PlanScreen"),
+    "samples": ("samples", "SamplesScreen"),
+    "preflight": ("preflight", "PreflightScreen"),
+    "training": ("training", "TrainingScreen"),
+    "validation": ("validation", "ValidationScreen"),
+}
+"""Name of a screen -> its module and class."""
+_OF_A_RUN = ("training", "validation")
 
 _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
 """How often the runs are looked at while their list is shown, and while it is not."""
@@ -383,43 +398,12 @@ class LoratuiApp(App[Farewell]):
 
     def _make(self, screen: str, run: RunDirectory | None) -> Screen[None]:
         # Each screen is imported when it is first shown, so that the first one is there at once.
-        match screen:
-            case "preset":
-                from loratui.tui.screens.preset import PresetScreen
-
-                return PresetScreen()
-            case "base":
-                from loratui.tui.screens.base_model import BaseModelScreen
-
-                return BaseModelScreen()
-            case "dataset":
-                from loratui.tui.screens.dataset import DatasetScreen
-
-                return DatasetScreen()
-            case "plan":
-                from loratui.tui.screens.plan import PlanScreen
-
-                return PlanScreen()
-            case "samples":
-                from loratui.tui.screens.samples import SamplesScreen
-
-                return SamplesScreen()
-            case "preflight":
-                from loratui.tui.screens.preflight import PreflightScreen
-
-                return PreflightScreen()
-            case "training" if run is not None:
-                from loratui.tui.screens.training import TrainingScreen
-
-                return TrainingScreen(run)
-            case "validation" if run is not None:
-                from loratui.tui.screens.validation import ValidationScreen
-
-                return ValidationScreen(run)
-            case _:
-                from loratui.tui.screens.home import HomeScreen
-
-                return HomeScreen()
+        if screen in _OF_A_RUN and run is None:
+            screen = "home"
+        module, name = _SCREENS.get(screen, _SCREENS["home"])
+        cls = getattr(importlib.import_module(f"loratui.tui.screens.{module}"), name)
+        made: Screen[None] = cls(run) if screen in _OF_A_RUN else cls()
+        return made
 
     def _farewell(self) -> Farewell:
         from loratui.tui.screens.run_screen import RunScreen

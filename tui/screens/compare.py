@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -61,7 +61,7 @@ class CompareScreen(LoratuiScreen[None]):
     @work(thread=True, exclusive=True, group="compare", description="read the runs")
     def _read(self) -> None:
         from loratui.tui.comparing import compare
-        from loratui.tui.screens.home import inside
+        from loratui.tui.run_glance import inside
 
         rows = compare(self._compared, self.loratui.settings.price_per_hour)
         self.post_message(ComparisonMade(rows, tuple(inside(run, run.state.sample) for run in self._compared)))
@@ -74,9 +74,9 @@ class CompareScreen(LoratuiScreen[None]):
             if path is not None:
                 self.query_one(f"#compare-sample-{at}", ThumbnailView).show(path)
 
-    def on_resize(self, event: object) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Lays the columns out anew."""
-        super().on_resize(event)  # type: ignore[arg-type]  # only its size is used
+        super().on_resize(event)
         self._show()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
