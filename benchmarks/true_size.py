@@ -29,6 +29,7 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "kept": ("memory.gradient_checkpointing=off", "memory.compile=off"),
     "checkpointing": ("memory.gradient_checkpointing=on", "memory.compile=off"),
     "compiled": ("memory.gradient_checkpointing=off", "memory.compile=on"),
+    "compiled-adamw": ("memory.gradient_checkpointing=off", "memory.compile=on", "optimizer.name=adamw"),
 }
 BY_HAND = ("reference", "graph")
 PRESETS = {
@@ -72,7 +73,7 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
     """One run of the product on the base, and what its own event log says of it."""
     preset, side, batch, rank, more = PRESETS[args.family]
     side = 64 if args.tiny else side
-    pictures, home = _pictures(args.work / f"pictures-{side}", side), args.work / "home"
+    pictures, home = _pictures(args.work / f"pictures-{side}", side), args.work / f"home-{args.family}"
     whole = rung == "default"
     steps = args.steps if whole else min(args.steps, 30)
     sets = {
