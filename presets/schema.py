@@ -72,7 +72,9 @@ class Base:
     """Which model the LoRA is trained on."""
 
     family: Family = key("sd15", "architecture of the base model")
-    model: str = key("", "a .safetensors file, a diffusers folder, embedded:NAME, or owner/name of a model downloaded from the hub")
+    model: str = key(
+        "", "a .safetensors file, a diffusers folder, embedded:NAME, or owner/name of a model downloaded from the hub"
+    )
     text_encoder: str = key("", "file or folder of CLIP-L, where the model does not bring it along; empty: found by itself")
     text_encoder_2: str = key(
         "", "file or folder of the second text encoder (FLUX: T5-XXL, SDXL: CLIP-G); empty: found by itself"

@@ -57,6 +57,21 @@ class Wish:
             raise UsageError("validation/wish.json is damaged.", "Start the check anew.") from error
 
 
+def read_wish(path: Path) -> Wish:
+    """The wish in a `wish.json`; everything as the recipe has it where there is no such file.
+
+    Raises `UsageError` for a file that cannot be used.
+    """
+    try:
+        return Wish.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return Wish()
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read.", "Start the check anew.") from error
+
+
 @dataclass(frozen=True)
 class Cell:
     """One picture of the check."""

@@ -15,8 +15,8 @@ from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
+from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.families import loader

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from loratui.engine.planning.validation_grid import (
     lora_files,
     picture_name,
     prompt_read,
+    read_wish,
     words,
 )
 from loratui.engine.runs.durable import write_json
@@ -51,7 +51,7 @@ class _Check:
         self._sums: dict[str, str] = {"": ""}
 
     def make(self) -> None:
-        wish = self._wish()
+        wish = read_wish(self._job.run.validation / "wish.json")
         planned = self._cells(wish)
         paths = [f"validation/{picture_name(cell, self._job.settings, self._sum(cell.file))}" for cell in planned]
         self._list(wish, planned, paths)
@@ -61,15 +61,6 @@ class _Check:
         for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
             found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
             self._tell(cell, path, found)
-
-    def _wish(self) -> Wish:
-        path = self._job.run.validation / "wish.json"
-        try:
-            return Wish.from_json(json.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return Wish()
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: cannot be read.", "Start the check anew.") from error
 
     def _cells(self, wish: Wish) -> list[Cell]:
         job = self._job

@@ -158,7 +158,10 @@ def test_the_cost_of_regularisation_is_counted_in_steps(tmp_path: Path) -> None:
     assert plan.regularisation_image_steps == alone.image_steps
     assert (plan.regularisation_unused, plan.prior_weight) == (15, 1.0)
     advice = {w.code: w.message for w in plan.warnings}
-    assert f"{plan.regularisation_optimizer_steps} of the {plan.optimizer_steps} optimizer steps" in advice["regularisation_doubles"]
+    assert (
+        f"{plan.regularisation_optimizer_steps} of the {plan.optimizer_steps} optimizer steps"
+        in advice["regularisation_doubles"]
+    )
     assert "15 of the 30" in advice["regularisation_unused"]
     weightless = make_plan(build_recipe("demo", sets=("prior_weight=0",)), scan(tmp_path))
     assert "regularisation_weightless" in {w.code for w in weightless.warnings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +76,7 @@ def test_both_grids_have_every_cell_and_strength_0_is_the_base(trained: RunDirec
     epochs = [cell for cell in cells if cell["grid"] == "checkpoints"]
     assert [c["file"] for c in epochs] == ["output/qxz-000007.safetensors", "output/qxz-000014.safetensors"] * 2
     pictures = [Image.open(trained.path / cell["path"]) for cell in strengths[:4]]
-    assert all(different(a, b) for a, b in zip(pictures, pictures[1:], strict=False))
+    assert all(different(a, b) for a, b in itertools.pairwise(pictures))
     assert different(*(Image.open(trained.path / cell["path"]) for cell in epochs[:2]))
     assert not any(picture.info for picture in pictures), "nothing but pixels in the file"
     assert [t["path"] for t in told(trained)] == [cell["path"] for cell in cells]

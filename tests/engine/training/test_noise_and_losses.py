@@ -163,7 +163,8 @@ def test_the_weights_are_multiplied_and_only_v_is_scaled_like_epsilon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weighting", "weights"), [("none", [1, 1, 1]), ("sigma_sqrt", [1e4, 4, 1]), ("cosmap", [2 / 3.14159, 4 / 3.14159, 2 / 3.14159])]
+    ("weighting", "weights"),
+    [("none", [1, 1, 1]), ("sigma_sqrt", [1e4, 4, 1]), ("cosmap", [2 / 3.14159, 4 / 3.14159, 2 / 3.14159])],
 )
 def test_the_weightings_of_flow_matching(weighting: Literal["none", "sigma_sqrt", "cosmap"], weights: list[float]) -> None:
     found = losses.flow_weight(torch.tensor([0.001, 0.5, 1.0]), Training(weighting=weighting))
