@@ -155,6 +155,7 @@ def make_flux(work: Work) -> None:
     if not (base / "vae").exists():
         _make_flux_vae(work, _drawn(work, device)[0], base / "vae")
     vae = AutoencoderKL.from_pretrained(base / "vae", local_files_only=True).to(device)
+    vae.register_to_config(_name_or_path="flux")
     lessons = Lessons.empty(work.pictures, CAPTIONS, device)
 
     def fill() -> None:
