@@ -87,12 +87,31 @@ CONTEXTS: dict[str, Context] = {
     ),
     "validation": Context(
         "Validation",
-        "Is it any good? The grid shows every prompt at several strengths of the LoRA; the checklist says what to look for.",
+        "Is it any good? Seven parts, each with the pictures that answer it. Tick what is good, note what is not, rate the "
+        "files, and choose the one to keep.",
+    ),
+    "validation_picture": Context(
+        "Picture of the check",
+        "One picture beside what it is to be compared with: the base without the LoRA at the same prompt and seed, or the "
+        "training picture that it is most like.",
+    ),
+    "validation_make": Context(
+        "Make pictures",
+        "What the check is made of. {trigger}, {class} and {subject} stand for your words; pictures that are there already "
+        "are not made again.",
+    ),
+    "validation_files": Context(
+        "LoRA files", "Every file that the run has written. Rate them, choose the one, export it under a name."
+    ),
+    "validation_export": Context(
+        "Export", "Writes the file under a name, with the recipe and all settings beside it. Nothing is ever replaced."
     ),
 }
 
 _WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_picture", "dataset_captions", "dataset_changes")
+_OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
+_IMAGE = ("image", "validation_picture")
 _EVERYWHERE = tuple(CONTEXTS)
 
 KEYS: tuple[Key, ...] = (
@@ -188,8 +207,8 @@ KEYS: tuple[Key, ...] = (
     Key("next_prompt", "down", "↓", "prompt(1)", "", "the next prompt; newer lines where the log is alone", ("training",)),
     Key("level", "w", "w", "level", "", "the log: everything, warnings and errors, errors alone", ("training",)),
     Key("log_scale", "l", "l", "log_scale", "", "the loss on a logarithmic scale, and back", ("training",)),
-    Key("along_back", "left", "←→", "along(-1)", "row", "the picture before in its row, such as an earlier step", ("image",)),
-    Key("along", "right", "→", "along(1)", "", "the next picture in its row, such as a later step", ("image",)),
+    Key("along_back", "left", "←→", "along(-1)", "row", "the picture before in its row, such as an earlier step", _IMAGE),
+    Key("along", "right", "→", "along(1)", "", "the next picture in its row, such as a later step", _IMAGE),
     Key(
         "across_back",
         "up",
@@ -197,9 +216,18 @@ KEYS: tuple[Key, ...] = (
         "across(-1)",
         "column",
         "the picture before in its column, such as another prompt",
-        ("image",),
+        _IMAGE,
     ),
-    Key("across", "down", "↓", "across(1)", "", "the next picture in its column", ("image",)),
+    Key("across", "down", "↓", "across(1)", "", "the next picture in its column", _IMAGE),
+    Key(
+        "beside",
+        "c",
+        "c",
+        "beside",
+        "compare with",
+        "beside it: the base, the nearest training picture, nothing",
+        ("validation_picture",),
+    ),
     Key(
         "pixels",
         "f",
@@ -207,23 +235,80 @@ KEYS: tuple[Key, ...] = (
         "pixels",
         "real pixels",
         "in real pixels, if the terminal has them (kitty, iTerm2, sixel)",
-        ("image",),
+        _IMAGE,
     ),
-    Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", ("image",)),
-    Key("close_picture", "escape,o", "esc", "close", "back", "back to where you came from", ("image",)),
-    Key(
-        "make_grid", "g", "g", "make_grid", "make grid", "make the pictures of the strength grid", ("validation",), changes=True
-    ),
+    Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", _IMAGE),
+    Key("close_picture", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
+    Key("next_part", "n", "n", "part(1)", "next", "the next part of the check", ("validation",)),
+    Key("part_before", "p", "p", "part(-1)", "", "the part before", ("validation",)),
+    Key("look", "enter", "enter", "look", "look", "to the pictures of this part; on a picture, show it large", ("validation",)),
     Key(
         "tick",
-        "space,enter",
+        "space",
         "space",
         "tick",
         "tick",
-        "tick the point of the checklist, or take the tick away",
+        "tick this part as looked at and good, or take the tick away; under “next step”: mark what you saw",
         ("validation",),
+        changes=True,
     ),
-    Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between grid and checklist", ("validation",)),
+    Key(
+        "make_grid",
+        "g",
+        "g",
+        "make_grid",
+        "make",
+        "choose prompts, strengths, seeds and files, see what they cost, and make the pictures",
+        ("validation",),
+        changes=True,
+    ),
+    Key("go_on_grid", "r", "r", "go_on", "go on", "make the pictures that are missing", ("validation",), changes=True),
+    Key("stop_grid", "x", "x", "stop", "stop", "end the making of pictures; it goes on later", ("validation",), changes=True),
+    Key("note", "e", "e", "note", "note", "write a note", ("validation", "validation_files"), changes=True),
+    Key("files", "f", "f", "files", "files", "the LoRA files: rate them, choose one, export it", ("validation",)),
+    Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between the pictures and the list", ("validation",)),
+    *(
+        Key(
+            f"rate_{stars}",
+            str(stars),
+            "1-5" if stars == 1 else str(stars),
+            f"rate({stars})",
+            "rate" if stars == 1 else "",
+            f"give the file {stars} of 5 stars" if stars else "take the stars away",
+            ("validation", "validation_files"),
+            changes=True,
+        )
+        for stars in (1, 2, 3, 4, 5, 0)
+    ),
+    Key("choose_file", "space", "space", "choose", "the one", "choose the file, or none", ("validation_files",), changes=True),
+    Key("export", "enter", "enter", "export", "export", "write the file under a name", ("validation_files",), changes=True),
+    Key(
+        "strengths_of",
+        "s",
+        "s",
+        "strengths",
+        "its strengths",
+        "make the pictures of this file's strengths",
+        ("validation_files",),
+        changes=True,
+    ),
+    Key(
+        "write_file", "enter", "enter", "next", "write", "write the file and its settings", ("validation_export",), changes=True
+    ),
+    Key("make_now", "enter", "enter", "next", "make them", "make the pictures", ("validation_make",), changes=True),
+    Key(
+        "strengths_grid",
+        "f5",
+        "f5",
+        "toggle('strengths')",
+        "strengths",
+        "with or without prompts × strengths",
+        ("validation_make",),
+    ),
+    Key("epochs_grid", "f6", "f6", "toggle('checkpoints')", "epochs", "with or without prompts × epochs", ("validation_make",)),
+    Key("add_check_prompt", "f7", "f7", "add", "add", "add a prompt below this one", ("validation_make",)),
+    Key("drop_check_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("validation_make",)),
+    Key("close_check_part", "escape", "esc", "back", "back", "back to the check", _OVER_VALIDATION),
     Key("training", "t", "t", "training", "training", "back to the course of the training", ("validation",)),
     Key("runs", "escape", "esc", "back", "runs", "back to the list of runs", ("training", "validation")),
     Key("compared", "escape", "esc", "back", "runs", "back to the list of runs", ("compare",)),
@@ -234,7 +319,7 @@ KEYS: tuple[Key, ...] = (
         "app.copy",
         "copy",
         "copy a path, a command or an error to your own clipboard; it is shown too",
-        ("home", "compare", "training", "validation", "preflight", "image"),
+        ("home", "compare", "training", "validation", "preflight", *_IMAGE, "validation_files", "validation_export"),
     ),
     Key(
         "open_picture", "enter", "enter", "open_picture", "open", "on a picture: open it large, with its caption", ("dataset",)

@@ -28,8 +28,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "validate": ("loratui.tui.commands.validate", "make the strength grid of a finished run"),
     "export": ("loratui.tui.commands.export", "write a LoRA of a run for other programs"),
     "metadata": ("loratui.tui.commands.metadata", "what a LoRA file says of itself, and a file without it"),
-    "export": ("loratui.tui.commands.export", "write a LoRA of a run for other programs"),
-    "metadata": ("loratui.tui.commands.metadata", "what a LoRA file says of itself, and a file without it"),
     "rm": ("loratui.tui.commands.rm", "delete a run"),
     "doctor": ("loratui.tui.commands.doctor", "this machine: GPU, versions, disk, where things are"),
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from loratui.engine.dataset.scan import DatasetScan
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from loratui.engine.runs.directory import RunDirectory
     from loratui.engine.runs.events import EventBatch
     from loratui.engine.runs.summary import RunSummary
+    from loratui.tui.check_pictures import Slot
     from loratui.tui.draft import Draft
+    from loratui.tui.exporting import Exported
     from loratui.tui.preflight_rows import Row
 
 
@@ -237,3 +240,24 @@ class FactsGathered(Message):
     """What a bug report needs was looked up."""
 
     report: str
+
+
+@dataclass
+class GridListed(Message):
+    """What the check shall show was read, with what else a screen of it needs from the run."""
+
+    stamp: tuple[int, int]
+    """Time of change and size of the list, by which another one is known."""
+    slots: list[Slot]
+    training: Mapping[str, Path]
+    """Where each training picture lies, by its path in the data set."""
+    sample_s: float | None
+    """Seconds that a sample took while training; None if that is not known."""
+
+
+@dataclass
+class FileExported(Message):
+    """A LoRA file was written under a name, or could not be."""
+
+    exported: Exported | None
+    problem: str = ""

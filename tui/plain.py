@@ -12,7 +12,7 @@ from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.presets.schema import SchemaError
-from loratui.tui import checklist, text
+from loratui.tui import text
 from loratui.tui.asking import Asker, asker
 from loratui.tui.draft import PLAN_FIELDS, Draft, folder_from_text, next_step_for_folder, shown_value
 from loratui.tui.follow import follow_to_the_end, say_conclusion
@@ -118,15 +118,15 @@ class Wizard:
         if summary.status != "done":
             options.append("Go on from its last checkpoint")
         if any(run.output.glob("*.safetensors")):
-            options += ["Make the strength grid", "Go through the checklist"]
+            options += ["Make the pictures of the check", "Go through the check"]
         match options[self._ask.choose(f"{summary.name} is {summary.status}.", options)]:
             case "Go on from its last checkpoint":
                 launch(run)
                 return self._follow(run, "train")
-            case "Make the strength grid":
+            case "Make the pictures of the check":
                 return self._make_grid(run)
-            case "Go through the checklist":
-                self._tick(run)
+            case "Go through the check":
+                self._check(run)
         return 0
 
     def _choose_preset(self) -> None:
@@ -284,7 +284,7 @@ class Wizard:
         if ended is None:
             return 0
         say_conclusion(ended, sys.stdout)
-        if job == "train" and ended.status == "done" and self._ask.confirm("Make the strength grid now?"):
+        if job == "train" and ended.status == "done" and self._ask.confirm("Make the pictures of the check now?"):
             return self._make_grid(run)
         return int(ended.exit_code)
 
@@ -294,23 +294,15 @@ class Wizard:
         if ended is None:
             return 0
         if ended.status == "done":
-            say(f"Strength grid: {run.validation}")
-            if self._ask.confirm("Go through the checklist now?", default=False):
-                self._tick(run)
+            say(f"The pictures of the check: {run.validation}")
+            if self._ask.confirm("Go through the check now?", default=False):
+                self._check(run)
         return int(ended.exit_code)
 
-    def _tick(self, run: RunDirectory) -> None:
-        path = run.validation / "checklist.json"
-        ticks = checklist.read_ticks(path)
-        for at, point in enumerate(checklist.POINTS, 1):
-            say(f"{at}. {point.title}")
-            say(f"   {point.look_at} {point.look_for}")
-            if self._ask.confirm("Looked at, and good?", default=point.id in ticks) != (point.id in ticks):
-                ticks = checklist.toggled(ticks, point.id)
-                checklist.write_ticks(path, ticks)
-        say(f"{len(ticks)} of {len(checklist.POINTS)} ticked. What was seen, and what to do:")
-        for seen, do in checklist.NEXT_STEPS:
-            say(f"  {seen}: {do}")
+    def _check(self, run: RunDirectory) -> None:
+        from loratui.tui.plain_check import walk
+
+        walk(run, self._ask, say)
 
 
 def say(line: str) -> None:

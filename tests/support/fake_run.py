@@ -12,12 +12,13 @@ from typing import Any
 from loratui.engine.planning.recipe import effective_toml
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.durable import make_directory
+from loratui.engine.runs.durable import make_directory, write_json
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
 from loratui.tui.commands.demo import demo_draft
 
 STEPS, EPOCHS = 900, 10
+FINAL = "output/anafox.safetensors"
 TEMPLATES = (
     "a drawn portrait of {subject}, red clothing, blue background",
     "a drawn portrait of {subject}, green clothing, gray background",
@@ -126,12 +127,22 @@ class FakeTrainer:
         self.log.append("output_written", step=self.step, epoch=epoch, path=path, bytes=3_400_000, final=final)
         self.state.update(output=path)
 
-    def picture(self, prompt: str, strength: float, seed: int = 1000) -> None:
-        """A picture of the strength grid."""
-        path = self.run.validation / f"{PROMPTS.index(prompt) if prompt in PROMPTS else 9:02d}-{strength:.2f}-{seed}.png"
-        write_portrait(path, strength, len(prompt))
-        relative = path.relative_to(self.run.path).as_posix()
-        self.log.append("picture_written", path=relative, prompt=prompt, strength=strength, seed=seed)
+    def picture(
+        self,
+        prompt: str,
+        strength: float,
+        seed: int = 1000,
+        *,
+        grid: str = "strengths",
+        file: str = FINAL,
+        nearest: str = "",
+        similarity: float | None = None,
+    ) -> None:
+        """A picture of the check."""
+        cell = check_cell(prompt, strength, seed, grid=grid, file=file)
+        write_portrait(self.run.path / cell["path"], strength, len(prompt))
+        like = {"nearest": nearest, "similarity": similarity} if nearest else {}
+        self.log.append("picture_written", **cell, **like)
 
     def acknowledge(self, ok: bool = True, message: str = "") -> None:
         """Answers every waiting command."""
@@ -180,16 +191,54 @@ def finished_run(home: Path, name: str = "anafox") -> RunDirectory:
     return run
 
 
-def write_grid(run: RunDirectory, count: int = 8) -> None:
-    """The first `count` pictures of the strength grid, and the end of the job if that is all."""
-    cells = [(prompt, strength) for prompt in PROMPTS for strength in (0.0, 0.5, 1.0, 1.5)]
+STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+
+
+def check_cell(prompt: str, strength: float, seed: int = 1000, *, grid: str = "strengths", file: str = FINAL) -> dict[str, Any]:
+    """A picture of the check as `grid.json` lists it and its event tells it."""
+    kind = PROMPTS.index(prompt) if prompt in PROMPTS else 9
+    name = f"{kind:02d}-{Path(file).stem if strength else 'base'}-{strength:.2f}-{seed}.png"
+    lora = file if strength else ""
+    return {"path": f"validation/{name}", "grid": grid, "prompt": prompt, "seed": seed, "file": lora, "strength": strength}
+
+
+def list_grid(run: RunDirectory, cells: list[dict[str, Any]]) -> None:
+    """What the job writes before its first picture."""
+    make_directory(run.validation)
+    grids = list(dict.fromkeys(cell["grid"] for cell in cells))
+    write_json(run.validation / "grid.json", {"format": 2, "grids": grids, "pictures": cells})
+
+
+def strength_cells() -> list[dict[str, Any]]:
+    """Prompts × strengths."""
+    return [check_cell(prompt, strength) for prompt in PROMPTS for strength in STRENGTHS]
+
+
+def epoch_cells(run: RunDirectory) -> list[dict[str, Any]]:
+    """Prompts × the files of the epochs."""
+    files = sorted(path.name for path in run.output.glob("anafox-*.safetensors"))
+    return [check_cell(prompt, 1.0, grid="checkpoints", file=f"output/{file}") for prompt in PROMPTS for file in files]
+
+
+def write_grid(run: RunDirectory, count: int = 8, *, epochs: bool = False) -> None:
+    """The first `count` pictures of the strengths, with `epochs` all of both grids; and the end of the job if that is all."""
+    cells = [*strength_cells(), *(epoch_cells(run) if epochs else [])]
+    list_grid(run, cells)
     with FakeTrainer(run, "validate") as trainer:
         trainer.log.append("trainer_started", attempt=1, pid=4712)
-        trainer.phase("sampling", "Making 8 pictures")
-        for prompt, strength in cells[:count]:
-            trainer.picture(prompt, strength)
-        if count >= len(cells):
+        trainer.phase("sampling", "Making the pictures of the check")
+        for cell in cells if epochs else cells[:count]:
+            chosen = {name: cell[name] for name in ("prompt", "strength", "seed", "grid", "file")}
+            trainer.picture(**chosen, nearest="anafox_03.png", similarity=0.97 if cell["strength"] > 1 else 0.79)
+        if epochs or count >= len(cells):
             trainer.finish()
+
+
+def write_ledger(run: RunDirectory) -> None:
+    """Training pictures where the pictures of the check are said to be like one."""
+    photo = run.path.parent / "photos" / "anafox_03.png"
+    write_portrait(photo, 1.0, 1)
+    write_json(run.dataset, {"format": 1, "images": [{"relative": photo.name, "path": str(photo)}]})
 
 
 def wait_until(condition: Any, timeout_s: float = 10.0) -> bool:

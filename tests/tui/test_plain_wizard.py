@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_run import FakeTrainer, finished_run, make_run
+from fake_run import FakeTrainer, finished_run, make_run, write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +68,7 @@ def test_from_nothing_to_a_file(
 def test_the_demo_with_other_numbers_and_the_grid(
     home: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = ["2", "3", "nonsense", "4", "1", *_KEEP, "y", "y", "y", *["y"] * 7]
+    answers = ["2", "3", "nonsense", "4", "1", *_KEEP, "y", "y", "y", *["y", ""] * 6, *[""] * 7, "", "y"]
     assert _wizard(home, *answers).menu() == 0
     printed = capsys.readouterr().out
     assert "× 4 epochs = 720 image-steps" in printed
@@ -138,11 +138,29 @@ def test_old_runs_can_be_gone_on_with(home: Path, started: list[tuple[str, str]]
 
 def test_a_done_run_offers_grid_and_checklist(home: Path, started: list[tuple[str, str]]) -> None:
     run = finished_run(home)
-    assert _wizard(home, "3", "3", "y", "", "", "", "", "", "n").menu() == 0
-    ticked = json.loads((run.validation / "checklist.json").read_text())["ticked"]
-    assert list(ticked) == ["likeness"]
+    assert _wizard(home, "3", "3", "y", "fine", *[""] * 10, "y", *[""] * 6, "", "n").menu() == 0
+    kept = json.loads((run.validation / "checklist.json").read_text())
+    assert (list(kept["ticked"]), kept["notes"], kept["seen"]) == (["likeness"], {"likeness": "fine"}, ["weak"])
     assert _wizard(home, "3", "2", "n").menu() == 0
     assert started == [(run.name, "validate")]
+
+
+def test_the_check_in_lines_chooses_rates_and_exports_a_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished_run(home)
+    write_grid(run, epochs=True)
+    answers = [*[""] * 12, *[""] * 7, "3", "5", "y", "mine", "", ""]
+    assert _wizard(home, "3", "3", *answers).menu() == 0
+    printed = capsys.readouterr().out
+    assert "5. Strength" in printed
+    assert f"{run.validation}/00-anafox-1.50-1000.png: anafox.safetensors, strength 1.5" in printed
+    assert "nearly the same anafox_03.png" in printed
+    assert "and 14 more" in printed
+    kept = json.loads((run.validation / "checklist.json").read_text())
+    assert kept["chosen"] == "output/anafox-000180.safetensors"
+    assert kept["files"] == {"output/anafox-000180.safetensors": {"rating": 4, "note": ""}}
+    assert (run.path / "export" / "mine.recipe.toml").read_bytes() == run.recipe.read_bytes()
+    assert f"Written: {run.path}/export/mine.safetensors, and mine.recipe.toml, mine.effective.toml beside it." in printed
+    assert "ComfyUI: models/loras" in printed
 
 
 def test_leaving_at_once(home: Path) -> None:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import reach, text
 from loratui.tui.commands import common
+from loratui.tui.exporting import written_by_process
 from loratui.tui.follow import say
 from loratui.tui.terminal import clean
-
-
-class ExportFailed(LoratuiError):
-    """What the process that writes the file said, with its exit code."""
-
-    def __init__(self, message: str, remedy: str, exit_code: ExitCode) -> None:
-        super().__init__(message, remedy)
-        self.exit_code = exit_code
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -63,16 +53,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _export(chosen: RunDirectory, args: argparse.Namespace) -> dict[str, Any]:
-    command = [sys.executable, "-P", "-m", "loratui.engine.training.export", str(chosen.path)]
-    command += ["--format", args.format, f"--dtype={args.dtype}", f"--name={args.file_name}", f"--output={args.output}"]
-    command += [] if args.step is None else ["--step", str(args.step)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    try:
-        result = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise ExportFailed(f"The file was not written: {last}", "", ExitCode.CRASHED) from None
-    if done.returncode:
-        raise ExportFailed(result["error"], result["remedy"], ExitCode(done.returncode))
-    assert isinstance(result, dict)
-    return result
+    options = ["--format", args.format, f"--dtype={args.dtype}", f"--name={args.file_name}", f"--output={args.output}"]
+    return written_by_process([str(chosen.path), *options, *([] if args.step is None else ["--step", str(args.step)])])

@@ -1,0 +1,343 @@
+"""Pictures in rows and columns under their titles, with a cursor: only what is in view is drawn and decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from rich.cells import set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events, work
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.worker import get_current_worker
+
+from loratui.tui import thumbnails
+from loratui.tui.check_pictures import Table, Tile
+from loratui.tui.terminal import clean
+from loratui.tui.thumbnails import ThumbnailError
+from loratui.tui.widgets.thumbnail import half_blocks
+
+LEAST_WIDTH = 16
+"""Columns of the terminal that a picture gets at least; where that is too much for all, the table scrolls sideways."""
+MOST_ROWS = 20
+_HEAD = 1
+_WORDS = 2
+"""Lines of a row that are no picture: its title, and what stands below each picture."""
+KEPT = 200
+"""Thumbnails that are kept; more are decoded again when they come into view."""
+
+Lines = tuple[list[Segment], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A thumbnail of a size in cells."""
+
+    path: Path
+    width: int
+    rows: int
+
+
+class PictureTable(ScrollView, can_focus=True):
+    """A table of the check. What stands below a picture, and where its file lies, is asked of the owner."""
+
+    DEFAULT_CSS = """
+    PictureTable { background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; }
+    PictureTable > .table--head { color: $foreground; text-style: bold; }
+    PictureTable > .table--title { color: $foreground; }
+    PictureTable > .table--words { color: $muted; }
+    PictureTable > .table--here { color: $foreground; background: $panel; text-style: bold; }
+    PictureTable:focus > .table--here { color: $background; background: $accent; text-style: bold; }
+    PictureTable:nocolor > .table--here { text-style: reverse; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"table--head", "table--title", "table--words", "table--here"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1, 0)", show=False),
+        Binding("right,l", "move(1, 0)", show=False),
+        Binding("up,k", "move(0, -1)", show=False),
+        Binding("down,j", "move(0, 1)", show=False),
+        Binding("pageup", "move(0, -3)", show=False),
+        Binding("pagedown", "move(0, 3)", show=False),
+        Binding("home", "move(-999, 0)", show=False),
+        Binding("end", "move(999, 0)", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another picture, or the picture under it is another."""
+
+        def __init__(self, tile: Tile | None) -> None:
+            super().__init__()
+            self.tile = tile
+
+    class Opened(Message):
+        """A picture was clicked twice."""
+
+        def __init__(self, tile: Tile) -> None:
+            super().__init__()
+            self.tile = tile
+
+    class Decoded(Message):
+        """A thumbnail is there, None where the file cannot be shown; without `wanted`, the thread has nothing more to do."""
+
+        def __init__(self, wanted: _Wanted | None = None, lines: Lines | None = None) -> None:
+            super().__init__()
+            self.wanted = wanted
+            self.lines = lines
+
+    def __init__(self, path_of: Callable[[Tile], Path | None], words_of: Callable[[Tile], str], id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._path_of = path_of
+        self._words_of = words_of
+        self._table = Table()
+        self._at = (0, 0)
+        """Row and column of the cursor."""
+        self._first = 0
+        """The leftmost column in view."""
+        self._pictures: dict[_Wanted, Lines | None] = {}
+        self._queue: list[_Wanted] = []
+        self._queueing = threading.Lock()
+        self._decoding = False
+
+    # What is shown
+
+    def show(self, table: Table, *, anew: bool = False) -> None:
+        """Another table; `anew` puts the cursor back to its beginning."""
+        if table == self._table and not anew:
+            self.refresh()  # the words below the pictures may be others
+            return
+        self._table = table
+        if anew:
+            self._at, self._first = (0, 0), 0
+        row, column = self._at
+        self._at = min(row, max(0, len(table.rows) - 1)), min(column, max(0, len(table.columns) - 1))
+        self._lay_out()
+        self._follow_cursor()
+        self.post_message(self.Moved(self.tile))
+
+    @property
+    def table(self) -> Table:
+        """What is shown."""
+        return self._table
+
+    @property
+    def tile(self) -> Tile | None:
+        """What is under the cursor."""
+        row, column = self._at
+        rows = self._table.rows
+        return rows[row].tiles[column] if row < len(rows) and column < len(rows[row].tiles) else None
+
+    def go_to(self, tile: Tile) -> None:
+        """Puts the cursor on a picture."""
+        place = next(((y, row.tiles.index(tile)) for y, row in enumerate(self._table.rows) if tile in row.tiles), None)
+        if place is not None:
+            self._go(*place)
+
+    @property
+    def shown_pictures(self) -> Mapping[Path, bool]:
+        """The files that were decoded, and whether they can be shown."""
+        return {wanted.path: lines is not None for wanted, lines in self._pictures.items()}
+
+    # Sizes, in cells
+
+    @property
+    def _width(self) -> int:
+        return max(1, self._room // self._across - 1)
+
+    @property
+    def _across(self) -> int:
+        return max(1, min(len(self._table.columns), self._room // (LEAST_WIDTH + 1)))
+
+    @property
+    def _room(self) -> int:
+        return self.scrollable_content_region.width or self.size.width
+
+    @property
+    def _picture_rows(self) -> int:
+        if self.app.no_color:
+            return 1
+        return max(3, min((self._width + 1) // 2, MOST_ROWS, self.size.height - _HEAD - _WORDS))
+
+    @property
+    def _height(self) -> int:
+        return self._picture_rows + _WORDS
+
+    def _lay_out(self) -> None:
+        self._first = max(0, min(self._first, len(self._table.columns) - self._across))
+        self.virtual_size = Size(self.size.width, _HEAD + len(self._table.rows) * self._height)
+        self.refresh()
+        self._want_visible()
+
+    # Moving
+
+    def action_move(self, x: int, y: int) -> None:
+        """Some pictures further, as far as there are any."""
+        row, column = self._at
+        rows, columns = len(self._table.rows), len(self._table.columns)
+        self._go(min(max(0, row + y), max(0, rows - 1)), min(max(0, column + x), max(0, columns - 1)))
+
+    def _go(self, row: int, column: int) -> None:
+        if (row, column) == self._at:
+            return
+        self._at = row, column
+        self._follow_cursor()
+        self.refresh()
+        self.post_message(self.Moved(self.tile))
+
+    def _follow_cursor(self) -> None:
+        row, column = self._at
+        first = min(max(self._first, column - self._across + 1), column)
+        if first != self._first:
+            self._first = first
+            self._want_visible()
+        if self.size.height:
+            region = Region(0, row * self._height, 1, self._height + _HEAD)
+            self.scroll_to_region(region, animate=False, force=True, x_axis=False)
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor goes where one clicks; a double click opens."""
+        row = (event.y - _HEAD + self.scroll_offset.y) // self._height
+        column = self._first + event.x // (self._width + 1)
+        if event.y >= _HEAD and 0 <= row < len(self._table.rows) and column < len(self._table.columns):
+            self._go(row, column)
+            if event.chain == 2 and self.tile is not None:
+                self.post_message(self.Opened(self.tile))
+
+    def on_focus(self) -> None:
+        """The cursor looks otherwise where the keys are."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The cursor looks otherwise where the keys are not."""
+        self.refresh()
+
+    # Decoding
+
+    def on_resize(self) -> None:
+        """Other sizes."""
+        self._lay_out()
+        self._follow_cursor()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Other rows come into view."""
+        super().watch_scroll_y(old_value, new_value)
+        self._want_visible()
+
+    def _visible(self) -> Sequence[Tile]:
+        first = self.scroll_offset.y // self._height
+        rows = self._table.rows[first : first + self.size.height // self._height + 2]
+        return [tile for row in rows for tile in row.tiles[self._first : self._first + self._across] if tile is not None]
+
+    def _wanted(self, tile: Tile) -> _Wanted | None:
+        path = self._path_of(tile)
+        return None if path is None else _Wanted(path, self._width, self._picture_rows)
+
+    def _want_visible(self) -> None:
+        if self.app.no_color or not self.size.width:
+            return
+        wanted = [want for tile in self._visible() if (want := self._wanted(tile)) and want not in self._pictures]
+        with self._queueing:
+            self._queue = wanted
+        if wanted and not self._decoding:
+            self._decoding = True
+            self._decode(self.app.console.color_system not in ("truecolor", None))
+
+    @work(thread=True, group="tiles", description="decode thumbnails")
+    def _decode(self, few_colours: bool) -> None:
+        worker = get_current_worker()
+        while not worker.is_cancelled:
+            with self._queueing:
+                want = self._queue.pop(0) if self._queue else None
+            if want is None:
+                break
+            try:
+                picture = thumbnails.load(want.path, want.width, want.rows, few_colours=few_colours)
+            except ThumbnailError:
+                self.post_message(self.Decoded(want))
+            else:
+                left = [Segment(" " * ((want.width - picture.width) // 2))]
+                self.post_message(
+                    self.Decoded(want, tuple([*left, *half_blocks(picture, y)] for y in range(picture.height // 2)))
+                )
+        self.post_message(self.Decoded())
+
+    def on_picture_table_decoded(self, message: Decoded) -> None:
+        """Takes a thumbnail in."""
+        message.stop()
+        if message.wanted is None:
+            self._decoding = False
+            self._want_visible()
+            return
+        self._pictures[message.wanted] = message.lines
+        while len(self._pictures) > KEPT:
+            self._pictures.pop(next(iter(self._pictures)))
+        self.refresh()
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of what is visible: the titles of the columns, then the rows."""
+        ground = self.rich_style
+        width = self._room
+        if y < _HEAD:
+            return Strip(self._head()).adjust_cell_length(width, ground)
+        row, inner = divmod(y - _HEAD + self.scroll_offset.y, self._height)
+        if row >= len(self._table.rows):
+            return Strip.blank(width, ground)
+        if inner == 0:
+            title = clean(self._table.rows[row].title)
+            return Strip([Segment(title, self.get_component_rich_style("table--title"))]).adjust_cell_length(width, ground)
+        segments: list[Segment] = []
+        tiles = self._table.rows[row].tiles
+        for column in range(self._first, min(self._first + self._across, len(tiles))):
+            segments += self._tile_line(tiles[column], inner, (row, column) == self._at)
+            segments.append(Segment(" ", ground))
+        return Strip(segments).adjust_cell_length(width, ground)
+
+    def _head(self) -> list[Segment]:
+        style = self.get_component_rich_style("table--head")
+        columns = self._table.columns
+        last = min(self._first + self._across, len(columns))
+        segments = []
+        for at in range(self._first, last):
+            before = "‹ " if at == self._first and self._first else ""
+            after = " ›" if at == last - 1 and last < len(columns) else ""
+            room = self._width - len(before) - len(after)
+            title = clean(columns[at])
+            fitted = title if len(title) <= room else title[: max(0, room - 1)] + "…"
+            segments.append(Segment(set_cell_size(f"{before}{fitted.center(room)}{after}", self._width) + " ", style))
+        return segments
+
+    def _tile_line(self, tile: Tile | None, inner: int, here: bool) -> list[Segment]:
+        if inner == self._height - 1:
+            words = self._words_of(tile) if tile is not None else "–"
+            style = self.get_component_rich_style("table--here" if here else "table--words")
+            marker = "▸" if here else " "
+            return [Segment(set_cell_size(f"{marker}{clean(words)}", self._width), style)]
+        want = self._wanted(tile) if tile is not None else None
+        if want is None:
+            middle = inner == 1 + self._picture_rows // 2
+            return self._words("" if tile is None or not middle else "…")
+        if self.app.no_color:
+            return self._words(want.path.name)
+        if want not in self._pictures:
+            return self._words("…" if inner == 1 + self._picture_rows // 2 else "")
+        lines = self._pictures[want]
+        if lines is None:
+            return self._words("cannot be shown" if inner == 1 + self._picture_rows // 2 else "")
+        line = inner - 1 - (self._picture_rows - len(lines)) // 2
+        if not 0 <= line < len(lines):
+            return self._words("")
+        strip = Strip(lines[line]).adjust_cell_length(self._width, self.rich_style)
+        return list(strip)
+
+    def _words(self, words: str) -> list[Segment]:
+        style: Style = self.get_component_rich_style("table--words")
+        return [Segment(set_cell_size(clean(words)[: self._width].center(self._width), self._width), style)]
