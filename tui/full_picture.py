@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 from loratui.tui import graphics, pixels
 from loratui.tui.graphics import Capability
 from loratui.tui.terminal import clean
-from loratui.tui.thumbnails import MOST_PIXELS, ThumbnailError
+from loratui.tui.thumbnails import opened
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _LARGEST_PX = 2400
 """More pixels than a usual screen has would only take longer on the line."""
 
@@ -33,7 +32,8 @@ def show(path: Path, caption: str) -> str:
     stdin, stdout = sys.__stdin__, sys.__stdout__
     if stdin is None or stdout is None or not (stdin.isatty() and stdout.isatty()):
         return "there is no terminal"
-    picture = _opened(path)
+    with opened(path) as found:
+        picture = found.copy()
     return show_on(stdin.fileno(), stdout.fileno(), picture, caption, os.environ)
 
 
@@ -84,19 +84,3 @@ def _drawing(capability: Capability, picture: Image.Image, columns: int, rows: i
 def _write(fd: int, data: bytes) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _opened(path: Path) -> Image.Image:
-    from PIL import Image
-
-    try:
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise ThumbnailError(f"is too large to show: {opened.width} × {opened.height} px")
-            opened.load()
-            return opened.copy()
-    except ThumbnailError:
-        raise
-    except Exception as error:
-        # Decoders raise whatever a damaged file makes them stumble over.
-        raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None

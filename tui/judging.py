@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loratui.engine.dataset import caption_words, tokens
+from loratui.engine.dataset import caption_words, captions, tokens
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.findings import Finding, Severity
@@ -103,22 +102,14 @@ def judge(prepared: Preparation, recipe: Recipe, counter: TokenCounter) -> Judge
 
 
 def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, several_concepts: bool = False) -> Trained:
-    """The caption of one picture exactly as the text encoder gets it, and what it does not read."""
+    """The caption of one picture as the text encoder gets it, with the tags in one of their orders, and what it does not read."""
     caption = final_caption(image, settings, several_concepts=several_concepts)
-    if settings.dataset.shuffle_captions and not image.regularisation:
-        caption = shuffled(caption, settings.dataset.keep_tokens, settings.training.seed)
+    # The first of the orders that the trainer draws from; without shuffling, the caption itself.
+    caption = captions.variants(caption, settings.dataset, settings.training.seed)[0]
     window = tokens.window(settings)
     cut = counter.lost(caption, window)
     read = caption[: len(caption) - len(cut)] if cut else caption
     return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact)
-
-
-def shuffled(caption: str, keep: int, seed: int) -> str:
-    """One of the orders in which the tags behind the first `keep` are shown; those stay where they are."""
-    parts = caption_words.parts(caption)
-    moved = parts[keep:]
-    random.Random(seed).shuffle(moved)
-    return ", ".join((*parts[:keep], *moved))
 
 
 def several_concepts(prepared: Preparation) -> bool:

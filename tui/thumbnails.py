@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,22 +83,27 @@ def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
     return fitted_width, fitted_height
 
 
-def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail:
-    from PIL import Image, ImageOps
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The picture at `path`, its pixels not yet decoded; HEIC by its content, where the extra for it is installed.
+
+    Raises `ThumbnailError`, also for what a decoder stumbles over within the `with`.
+    """
+    from PIL import Image
+
+    from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, is_heif
+    from loratui.engine.dataset.pictures import heif_is_read
 
     try:
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise ThumbnailError(f"is too large to show: {opened.width} × {opened.height} px")
-            opened.draft("RGB", (columns * 2, rows * 4))
-            upright = ImageOps.exif_transpose(opened)
-            source = (opened.height, opened.width) if _turned(opened) else (opened.width, opened.height)
-            flat = _flattened(upright)
-            width, height = fitted(flat.width, flat.height, columns, rows)
-            small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-            if few_colours:
-                small = small.quantize(palette=_xterm_palette(), dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
-            return Thumbnail(width, height, small.tobytes(), *source)
+        with path.open("rb") as file:
+            heif = is_heif(file.read(HEAD_BYTES))
+            file.seek(0)
+            if heif and not heif_is_read():
+                raise ThumbnailError(HEIF_MISSING)
+            with Image.open(file, formats=("HEIF",) if heif else _FORMATS) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise ThumbnailError(f"is too large to show: {picture.width} × {picture.height} px")
+                yield picture
     except ThumbnailError:
         raise
     except Image.DecompressionBombError:
@@ -104,6 +111,21 @@ def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail
     except Exception as error:
         # Decoders raise whatever a damaged file makes them stumble over: ValueError, SyntaxError, struct.error, …
         raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None
+
+
+def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail:
+    from PIL import Image, ImageOps
+
+    with opened(path) as picture:
+        picture.draft("RGB", (columns * 2, rows * 4))
+        upright = ImageOps.exif_transpose(picture)
+        source = (picture.height, picture.width) if _turned(picture) else (picture.width, picture.height)
+        flat = _flattened(upright)
+        width, height = fitted(flat.width, flat.height, columns, rows)
+        small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        if few_colours:
+            small = small.quantize(palette=_xterm_palette(), dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+        return Thumbnail(width, height, small.tobytes(), *source)
 
 
 def _turned(image: Image.Image) -> bool:

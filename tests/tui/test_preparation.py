@@ -5,22 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from made_pictures import clean_set
 
+from loratui.engine.dataset.captions import variants
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
 from loratui.presets import load_preset, schema
 from loratui.tui.bulk_edits import BULK_EDITS, changed_captions, why_nothing
-from loratui.tui.judging import shuffled
+from loratui.tui.judging import as_trained, token_counter
 from loratui.tui.mending import mend_for
 from loratui.tui.picture_marks import dimmed_outside, mirrored, trained_part
 from loratui.tui.preparation import MOST_KEPT, Preparation
 from loratui.tui.recent import recent_folders, remember_folder
 from loratui.tui.thumbnails import Thumbnail
-from loratui.tui.upload import upload_line
 
 SETTINGS = schema.replace(load_preset("sd15-portrait").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 
@@ -142,11 +140,13 @@ def test_every_bulk_edit_says_why_it_would_change_nothing(prepared: Preparation)
         assert why_nothing(edit, ("", ""), SETTINGS, prepared)
 
 
-@given(st.lists(st.text("abc ", min_size=1).map(str.strip).filter(bool), min_size=1, max_size=8), st.integers(0, 8))
-def test_shuffling_keeps_all_tags_and_the_first_in_place(tags: list[str], keep: int) -> None:
-    after = shuffled(", ".join(tags), keep, 42).split(", ")
-    assert sorted(after) == sorted(tags)
-    assert after[:keep] == tags[:keep]
+def test_what_is_shown_as_trained_is_an_order_that_the_trainer_draws(prepared: Preparation) -> None:
+    shuffling = schema.replace(SETTINGS, {"dataset.shuffle_captions": True, "dataset.keep_tokens": 1})
+    image = prepared.edited.training[0]
+    shown = as_trained(image, shuffling, token_counter(shuffling))
+    drawn = variants(prepared.caption(image.relative), shuffling.dataset, shuffling.training.seed)
+    assert shown.read + shown.cut in drawn
+    assert as_trained(image, SETTINGS, token_counter(SETTINGS)).read == prepared.caption(image.relative)
 
 
 def test_marks_turn_and_darken() -> None:
@@ -159,20 +159,6 @@ def test_marks_turn_and_darken() -> None:
     part = trained_part(1000, 500, Bucket(512, 512))
     assert (part.top, part.bottom) == (0.0, 1.0)
     assert part.width == pytest.approx(0.5, abs=0.01)
-
-
-def test_the_scp_line_is_quoted_and_knows_forwarded_ports(tmp_path: Path) -> None:
-    there = tmp_path / "it's here"
-    there.mkdir()
-    pod = upload_line(there, {"RUNPOD_PUBLIC_IP": "8.8.4.4", "RUNPOD_TCP_PORT_22": "22044"}, "root", "pod")
-    assert pod.line.startswith("scp -P 22044 -r photos/* 'root@8.8.4.4:")
-    assert pod.note == ""
-    inside = upload_line(tmp_path / "a" / "new", {"SSH_CONNECTION": "1.2.3.4 5 10.0.0.2 22"}, "me", "pod")
-    assert inside.line == f"scp -r photos me@10.0.0.2:{tmp_path}/new"
-    assert "10.0.0.2" in inside.note
-    six = upload_line(tmp_path / "new", {"SSH_CONNECTION": "::1 5 2001:4860:4860::8888 22"}, "me", "pod")
-    assert "me@[2001:4860:4860::8888]:" in six.line
-    assert "pod" in upload_line(tmp_path / "new", {"SSH_CONNECTION": "nonsense"}, "me", "pod").note
 
 
 def test_recent_folders_are_the_newest_that_are_still_there(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from small_files import HEIC
 
+from loratui.engine.dataset import pictures
 from loratui.tui import thumbnails
 from loratui.tui.thumbnails import ThumbnailError, fitted, load
 
@@ -132,3 +134,19 @@ def test_a_sliver_keeps_at_least_one_cell(tmp_path: Path) -> None:
     picture = load(_save(tmp_path / "a.png", size=(1, 10_000)), 20, 10)
     assert picture.width == 1
     assert len(picture.row(0)) == 1
+
+
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "sent.jpg"])
+def test_heic_is_shown_upright_where_its_extra_is_installed(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("pi_heif")
+    (tmp_path / name).write_bytes(HEIC)
+    shown = load(tmp_path / name, 16, 16)
+    assert (shown.source_width, shown.source_height) == (32, 64)
+    assert (shown.width, shown.height) == (16, 32)
+
+
+def test_without_its_extra_heic_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    with pytest.raises(ThumbnailError, match=r"loratui\[heic\]"):
+        load(tmp_path / "a.heic", 16, 16)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -13,8 +10,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 
+from loratui.tui import reach
 from loratui.tui.recent import recent_folders
-from loratui.tui.upload import upload_line
 from loratui.tui.widgets.line import Line, plain
 
 
@@ -46,14 +43,14 @@ class NoPictures(VerticalScroll):
 
     def explain(self, words: Content, folder: Path | None, home: Path) -> None:
         """Shows `words`, and how photos get to `folder`; to a folder below `home` where none was named."""
-        made = upload_line(folder.absolute() if folder else home / "photos", os.environ, _user(), socket.gethostname())
+        made = reach.upload(folder.absolute() if folder else home / "photos")
         self.upload, self._recent = made.line, recent_folders(home)
         lines = [
             words,
             Content(""),
             plain("To bring photos here, type on your own computer, next to its folder photos:", "bold"),
             Content.assemble("  ", plain(made.line, "bold $accent")),
-            plain(f"{made.note} Tab, then y, copies the line.".strip(), "$muted"),
+            plain(f"{made.doubt} Tab, then y, copies the line.".strip(), "$muted"),
         ]
         if self._recent:
             lines += [Content(""), plain("Used before (tab, then enter takes one):", "bold")]
@@ -76,10 +73,3 @@ class NoPictures(VerticalScroll):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Nobody else's list."""
         event.stop()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "root"
