@@ -47,8 +47,9 @@ def unet(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     return made
 
 
-def vae(tensors: Mapping[str, Tensor], levels: int = 4) -> dict[str, Tensor]:
+def vae(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An autoencoder in LDM's names, its attention as 1×1 convolutions."""
+    levels = len({key.split(".")[2] for key in tensors if key.startswith("encoder.down_blocks.")})
     made = {}
     for key, value in tensors.items():
         name = key.replace("conv_norm_out", "norm_out")
