@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 
 import pytest
-from fake_run import FakeTrainer, finished_run, make_run
+from fake_run import FakeTrainer, finished_run, make_run, write_grid
 from screen_text import screen_lines, shows
 
+from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 from loratui.tui.screens.steps import StepScreen
@@ -63,6 +64,27 @@ async def test_runs(home: Path, size: tuple[int, int]) -> None:
         async with app.run_test(notifications=True, size=size) as pilot:
             await shows(pilot, "● running", "RTX 4090", "4.0 steps/s")
             _compare(app, "runs", size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_check(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Names stand for pictures, whose every half block would be in the text.
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("loratui.tui.check_times.PictureTimes.picture_s", 30.0)
+    run = finished_run(home)
+    write_grid(run, 6)
+    app = LoratuiApp(Path("home"), "validation", RunDirectory(run.path.relative_to(home.parent)))
+    async with app.run_test(notifications=True, size=size) as pilot:
+        await shows(pilot, "6 of 8 pictures", "✔ done")
+        await pilot.press("n", "n", "n", "n", "tab")
+        await shows(pilot, "5/7 Strength", "not made yet")
+        _compare(app, "check", size)
+        await pilot.press("n", "n")
+        await shows(pilot, "likeness weak")
+        _compare(app, "check-next-step", size)
+        await pilot.press("f")
+        await shows(pilot, "LoRA files")
+        _compare(app, "check-files", size)
 
 
 @pytest.mark.parametrize("size", SIZES)

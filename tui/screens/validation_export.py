@@ -106,6 +106,8 @@ class ExportScreen(LoratuiScreen[None]):
             said.say(plain(f"✖ {message.problem}", "$error"))
         else:
             said.say(self._words(message.exported))
+            # Out of the fields, so that y copies and is not typed.
+            self.set_focus(None)
             self.query_one("#export-words").scroll_home(animate=False)
         self.refresh_bindings()
 
