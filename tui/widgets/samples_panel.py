@@ -9,7 +9,10 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
+from textual.visual import Visual
 
 from loratui.tui import text
 from loratui.tui.gallery import Gallery, Look, page
@@ -22,32 +25,39 @@ _MOST_ROWS, _MOST_COLUMNS = 4, 6
 """More thumbnails than that are a flood on a thin line."""
 
 
-class _Slot(Vertical):
-    """One thumbnail with the words below it."""
+class _Slot(ThumbnailView):
+    """One thumbnail with a line of words below it. One widget: the wall mounts two dozen of them at once."""
 
     DEFAULT_CSS = """
     _Slot { width: 1fr; height: 1fr; }
-    _Slot ThumbnailView { height: 1fr; }
-    _Slot Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; text-align: center; }
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.sample: Sample | None = None
-        # Kept by name: a slot may be told what to show before it is on the screen.
-        self._view, self._words = ThumbnailView(), Line()
+        self._caption = Content("")
 
-    def compose(self) -> ComposeResult:
-        yield self._view
-        yield self._words
+    @property
+    def picture_rows(self) -> int:
+        """All but the last, which has the words."""
+        return self.size.height - 1
 
-    def show(self, sample: Sample | None, path: Path | None, words: Content) -> None:
+    def present(self, sample: Sample | None, path: Path | None, caption: Content) -> None:
         """Shows another sample, or nothing."""
         self.sample = sample
-        self._view.visible = path is not None
-        if path is not None:
-            self._view.show(path)
-        self._words.say(words)
+        if caption != self._caption or caption.spans != self._caption.spans:
+            self._caption = caption
+            self.refresh(Region(0, self.picture_rows, self.size.width, 1))
+        self.show(path)
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the picture, or the words."""
+        width = self.size.width
+        if y != self.picture_rows:
+            return super().render_line(y)
+        words = self._caption.truncate(width, ellipsis=True)
+        centred = words.pad_left((width - words.cell_length) // 2)
+        return Visual.to_strips(self, centred, width, 1, self.visual_style, pad=True)[0]
 
     def on_click(self, event: events.Click) -> None:
         """Tells which."""
@@ -142,7 +152,7 @@ class SamplesPanel(Vertical):
         for y, slots in enumerate(lines):
             for x, slot in enumerate(slots):
                 sample = cells[y][x] if y < len(cells) and x < len(cells[y]) else None
-                slot.show(sample, self._file(sample.path) if sample else None, self._caption(sample, sample == chosen))
+                slot.present(sample, self._file(sample.path) if sample else None, self._caption(sample, sample == chosen))
         self._say(chosen)
 
     def _caption(self, sample: Sample | None, chosen: bool) -> Content:

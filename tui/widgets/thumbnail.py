@@ -42,12 +42,20 @@ class ThumbnailView(Widget):
         self._picture: Thumbnail | None = None
         self._problem = ""
 
-    def show(self, path: Path) -> None:
-        """Shows another file."""
+    def show(self, path: Path | None) -> None:
+        """Shows another file, or none."""
         if path == self._path:
             return
         self._path = path
+        if path is None:
+            self._picture, self._problem = None, ""
+            self.refresh()
         self._start()
+
+    @property
+    def picture_rows(self) -> int:
+        """Rows that the picture may take; a subclass may keep some at the bottom for itself."""
+        return self.size.height
 
     @property
     def path(self) -> Path | None:
@@ -74,16 +82,16 @@ class ThumbnailView(Widget):
         width = self.size.width
         if self._picture is None or self.app.no_color:
             lines = self._words()
-            top = max(0, (self.size.height - len(lines)) // 2)
-            words = lines[y - top] if top <= y < top + len(lines) else ""
-            return Strip([Segment(words[:width].center(width), self.rich_style)], width)
+            top = max(0, (self.picture_rows - len(lines)) // 2)
+            if not (top <= y < top + len(lines) and lines[y - top]):
+                return Strip.blank(width)  # the background is laid below; asking for the style costs most of a line
+            return Strip([Segment(lines[y - top][:width].center(width), self.rich_style)], width)
         picture = self._picture
-        top = max(0, (self.size.height - picture.height // 2) // 2)
+        top = max(0, (self.picture_rows - picture.height // 2) // 2)
         if not top <= y < top + picture.height // 2:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width)
         left = max(0, (width - picture.width) // 2)
-        segments = [Segment(" " * left, self.rich_style), *half_blocks(picture, y - top)]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
+        return Strip([Segment(" " * left), *half_blocks(picture, y - top)]).adjust_cell_length(width)
 
     def _words(self) -> list[str]:
         if self._path is None:
@@ -96,8 +104,8 @@ class ThumbnailView(Widget):
         return [name]
 
     def _start(self) -> None:
-        if self._path is not None and self.size.width and self.size.height:
-            self._decode(self._path, self.size.width, self.size.height)
+        if self._path is not None and self.size.width and self.picture_rows > 0:
+            self._decode(self._path, self.size.width, self.picture_rows)
 
     @work(thread=True, exclusive=True, group="decode", description="decode a picture")
     def _decode(self, path: Path, columns: int, rows: int) -> None:
