@@ -274,14 +274,12 @@ class ValidationScreen(RunScreen):
     def _making_status(self, made: int, total: int) -> Content:
         if self._stopping:
             return plain(f"Stopping: {made} of {text.number(total)} are there; r goes on later.", "$warning")
-        progress = self.state.progress
-        share = f" ({progress.done * 100 // progress.total} %)" if progress and progress.total else ""
-        if total == 0:
-            return plain("Making pictures: loading.")
+        if made == total:
+            # What is new is listed before the first picture, but only after the files were read.
+            phase = self.state.phase_text or "The base is being loaded"
+            return plain(f"{phase} … It goes on if you leave; x stops it.")
         left = self._seconds_for(total - made)
-        return plain(
-            f"Making pictures{share}: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it."
-        )
+        return plain(f"Making pictures: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it.")
 
     def _seconds_for(self, pictures: int) -> str:
         seconds = self.picture_s

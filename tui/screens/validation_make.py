@@ -99,7 +99,7 @@ class MakeScreen(LoratuiScreen[None]):
         event.stop()
         self.refresh_bindings()
 
-    def action_toggle(self, grid: Grid) -> None:
+    def action_with_grid(self, grid: Grid) -> None:
         """With or without one of the tables."""
         chosen = set(self._grids) ^ {grid}
         self._grids = tuple(known for known in GRIDS if known in chosen)
