@@ -8,8 +8,8 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -21,18 +21,18 @@ from textual.screen import Screen
 from textual.worker import get_current_worker
 
 from loratui.engine.errors import ExitCode, LoratuiError
-from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
+from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import hangup, settings, themes, watch
 from loratui.tui.bindings import Key, keys_of
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.terminal import clean, use_utf8
+from loratui.tui.terminal import clean
+from loratui.tui.window_title import WindowTitle
 
 if TYPE_CHECKING:
     from loratui.engine.machine.hub import Offer
-    from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.downloading import Download
     from loratui.tui.drafts import SavedDraft
@@ -59,6 +59,8 @@ _OF_A_RUN = ("training", "validation")
 _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
 """How often the runs are looked at while their list is shown, and while it is not."""
 _ERRORS_KEPT = 20
+_TOLD_S, _GRAVE_S = 6.0, 12.0
+"""How long a notice stays, and one of something that went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ class LoratuiApp(App[Farewell]):
         self._first = (screen, run)
         self._look_again = threading.Event()
         self._disk_low = False
-        self._said_title = ""
+        self._grave_until = 0.0
+        """Until when (monotonic, s) a notice of something that went wrong is shown."""
+        self.window_title = WindowTitle(self)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -228,7 +232,13 @@ class LoratuiApp(App[Farewell]):
         """A notice that goes by itself; errors are kept for the debug screen."""
         if severity == "error":
             self.errors.append(clean(words, 500))
-        self.notify(clean(words), severity=severity, markup=False, timeout=6.0 if severity == "information" else 12.0)
+        now = time.monotonic()
+        if severity == "information" and now > self._grave_until:
+            # Answers come in quick succession; on 24 rows a pile of them would hide what they are about.
+            self.clear_notifications()
+        elif severity != "information":
+            self._grave_until = now + _GRAVE_S
+        self.notify(clean(words), severity=severity, markup=False, timeout=_TOLD_S if severity == "information" else _GRAVE_S)
 
     def ring(self) -> None:
         """The terminal's bell, unless the person has switched it off."""
@@ -245,7 +255,7 @@ class LoratuiApp(App[Farewell]):
         self.settings = changed
         self.theme = themes.full(changed.theme)
         if not changed.title:
-            self._say_title("")
+            self.window_title.say("")
         try:
             settings.save(changed)
         except LoratuiError as error:
@@ -292,7 +302,7 @@ class LoratuiApp(App[Farewell]):
                 continue
             self.tell(notice.words, notice.severity)
             self.ring()
-        self._say_title(watch.window_title(message.runs, shown) if self.settings.title else "")
+        self.window_title.say(watch.window_title(message.runs, shown) if self.settings.title else "")
         for screen in self.screen_stack:
             if isinstance(screen, LoratuiScreen):
                 screen.runs_listed(message)
@@ -345,12 +355,14 @@ class LoratuiApp(App[Farewell]):
             self.tell("There is nothing to copy here.")
 
     def action_leave(self) -> None:
-        """Ends the app; runs go on."""
-        self.exit(self._farewell())
+        """Ends the app, unless a screen has to ask something first; runs go on."""
+        screens = [screen for screen in self.screen_stack if isinstance(screen, LoratuiScreen)]
+        if not any(screen.asks_before_leaving(self.action_help_quit) for screen in screens):
+            self.action_help_quit()
 
     def action_help_quit(self) -> None:
-        """Ctrl-C leaves too: nothing can be lost by it."""
-        self.action_leave()
+        """Ctrl-C leaves at once: nothing can be lost by it, since what is not saved is kept with the draft."""
+        self.exit(self._farewell())
 
     def close(self) -> None:
         """Has the last state of the draft on disk, and no download going on, before the process ends."""
@@ -368,20 +380,6 @@ class LoratuiApp(App[Farewell]):
     def _shown_run(self) -> str:
         runs = (getattr(screen, "run_directory", None) for screen in self.screen_stack)
         return next((run.name for run in runs if isinstance(run, RunDirectory)), "")
-
-    def _say_title(self, title: str) -> None:
-        """Sets the window's title (OSC 2). The one it had is kept by the terminal (XTWINOPS 22) until we leave."""
-        driver = self._driver
-        if title == self._said_title or self.is_headless or driver is None or os.environ.get("TERM", "").startswith("linux"):
-            return
-        if not self._said_title:
-            driver.write("\x1b[22;2t")
-        driver.write(f"\x1b]2;{clean(title, 200)}\x07" if title else "\x1b[23;2t")
-        self._said_title = title
-
-    def give_title_back(self) -> str:
-        """The sequence that puts the window's title back to what it was (XTWINOPS 23)."""
-        return "\x1b[23;2t" if self._said_title else ""
 
     def _handle_exception(self, error: Exception) -> None:
         from loratui.tui.crash import crash_message, write_crash_report
@@ -421,53 +419,8 @@ class LoratuiApp(App[Farewell]):
         return Farewell(tuple(lines))
 
 
-def run_app(
-    *, screen: str = "home", run: RunDirectory | str | None = None, recipe: Recipe | None = None, view_only: bool = False
-) -> int:
-    """Runs the app in this terminal until the person leaves, and returns the exit code.
-
-    `run` is for the screens `training` and `validation`; `recipe` opens the wizard at its plan, or at the folder if it
-    names none that can be read; `view_only` shows everything and starts, commands or deletes nothing.
-    Raises `UsageError` for an unknown run.
-    """
-    home = loratui_home()
-    chosen = open_run(home, run) if isinstance(run, str) else run
-    draft = None
-    if recipe is not None:
-        draft, screen = _draft_of(recipe)
-    use_utf8()
-    app = LoratuiApp(home, screen, chosen, draft, view_only=view_only)
-    farewell = app.run()
-    app.close()
-    if sys.__stderr__ is not None:
-        sys.__stderr__.write(app.give_title_back())
-        sys.__stderr__.flush()
-    if app.crash:
-        sys.stderr.write(f"{app.crash}\n")
-        return int(ExitCode.CRASHED)
-    _say_all(farewell.lines if farewell else ())
-    return app.return_code or 0
-
-
-def _say_all(lines: Sequence[str]) -> None:
-    from loratui.tui.plain import say
-
-    for line in lines:
-        say(line)
-
-
 def _free_bytes(home: Path) -> int | None:
     from loratui.engine.machine.hardware import GIB, disk_free_gib
 
     free = disk_free_gib(home)
     return None if free is None else int(free * GIB)
-
-
-def _draft_of(recipe: Recipe) -> tuple[Draft, str]:
-    from loratui.engine.dataset.scan import scan
-
-    draft = Draft(recipe)
-    try:
-        return draft.with_scan(scan(Path(recipe.settings.dataset.path))), "plan"
-    except LoratuiError:
-        return draft, "dataset"

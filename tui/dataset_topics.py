@@ -64,7 +64,7 @@ def summary(prepared: Preparation, judged: Judgement | None, deep: str) -> Conte
     """The line that says how the set stands."""
     training = prepared.edited.training
     captioned = sum(bool(image.caption) for image in training)
-    parts = [plain(f"✔ {text.count(len(training), 'picture')}, {text.number(captioned)} with a caption", "$success")]
+    parts = [plain(f"✔ {text.count(len(training), 'picture')}, {text.number(captioned)} captioned", "$success")]
     if judged is None:
         parts.append(plain("checking …", "$muted"))
     else:
@@ -80,7 +80,7 @@ def summary(prepared: Preparation, judged: Judgement | None, deep: str) -> Conte
         parts.append(plain(f"◆ {text.count(len(prepared.chosen.remedies), 'change')}", "$accent"))
     if prepared.unsaved:
         parts.append(plain(f"✎ {text.number(prepared.unsaved)} unsaved", "$warning"))
-    return Content("   ").join(parts)
+    return Content("  ").join(parts)
 
 
 def caption_content(trained: Trained) -> Content:

@@ -44,6 +44,8 @@ def mend_for(finding: Finding, prepared: Preparation, settings: Settings) -> Men
 
 def is_mended(finding: Finding, prepared: Preparation) -> bool:
     """Whether everything that can be done about the pictures of a finding is chosen already."""
+    if finding.id == "left_out" and finding.files and prepared.left_out.issuperset(finding.files):
+        return True
     wanted = remedies.proposed([finding], prepared.sound, prepared.facts)
     return bool(wanted) and all(prepared.has(r.kind, r.relative) for r in wanted)
 

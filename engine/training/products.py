@@ -122,7 +122,7 @@ class Products:
             relative = self._sample_path(at, index)
 
             def on_step(done: int, of: int, index: int = index) -> None:
-                self._report.progress(index * of + done, total, "samples")
+                self._report.progress(index * of + done, total, "denoising steps")
                 self._requests.stop_if_asked()
 
             try:

@@ -64,7 +64,7 @@ def test_no_key_is_one_that_terminals_take_for_themselves() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
     # What these do depends on where the focus is or what is going on; the screens say so by `available`.
-    shared = {"enter", "d"} if context == "dataset" else set()
+    shared = {"dataset": {"enter", "d"}, "preflight": {"p"}}.get(context, set())
     names = [name for key in keys_of(context) for name in key.keys.split(",") if name not in shared]
     assert len(names) == len(set(names))
     assert len(bindings_for(context)) == len(keys_of(context))
@@ -182,3 +182,17 @@ def test_no_private_name_of_ours_is_one_of_textuals(cls: type[DOMNode]) -> None:
             theirs |= set(vars(base)) | set(assigned.findall(inspect.getsource(base)))
     handlers = {"_on_key", "_on_paste", "_handle_exception", "_fatal_error", "_return_code"}
     assert not {name for name in ours & theirs if name.startswith("_") and not name.startswith("__")} - handlers
+
+
+async def test_answers_that_come_in_quick_succession_do_not_pile_up_over_the_screen(home: Path) -> None:
+    app = LoratuiApp(home)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        for words in ("first answer", "second answer", "third answer"):
+            app.tell(words)
+            text = await shows(pilot, words)
+        assert "first answer" not in text
+        assert "second answer" not in text
+        app.tell("something went wrong", "warning")
+        app.tell("fourth answer")
+        await shows(pilot, "something went wrong", "fourth answer")

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """
     chosen = common.chosen_run(args)
     if not args.json and not wants_plain(args.plain):
-        from loratui.tui.app import run_app
+        from loratui.tui.opening import run_app
 
         return run_app(screen="training", run=chosen, view_only=args.view_only)
     out = progress_stream(args.json, False)

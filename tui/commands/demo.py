@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     draft = demo_draft(args.family)
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
-        from loratui.tui.app import run_app
+        from loratui.tui.opening import run_app
 
         return run_app(recipe=draft.recipe)
     from loratui.tui.follow import follow_to_the_end, progress_stream, say

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from textual import events
@@ -78,6 +78,11 @@ class LoratuiScreen(Screen[T]):
         if self.loratui.view_only and action in changing_actions(self.CONTEXT):
             return False
         return self.available(action)
+
+    def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
+        """Asks the person about what is not saved, and calls `leave` after the answer. False: there is nothing to ask."""
+        del leave
+        return False
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """What `y` offers to copy, as pairs of a name and the text."""

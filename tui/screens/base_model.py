@@ -76,13 +76,15 @@ class BaseModelScreen(StepScreen):
         family = self.loratui.draft.value("base.family")
         self._choices = tuple(base for base in message.bases if base.family in (family, None))
         others = len(message.bases) - len(self._choices)
-        words = f"Found here: {text.count(len(self._choices), 'base')} for this preset"
+        words = f"Here: {text.count(len(self._choices), 'base')} for this preset"
         words += f", {others} of other families" if others else ""
-        words += "; the search was cut short" if message.cut else ""
-        self.line("base-title").say(plain(f"{words}. ↓ goes there, enter takes one.", "$muted"))
+        words += ", search cut short" if message.cut else ""
+        how = " · ↓ and enter take one" if self._choices else ""
+        self.line("base-title").say(plain(f"{words}{how}", "$muted"))
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([Option(_option(base)) for base in self._choices])
+        options.highlighted = 0 if self._choices else None
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Looks when the typing pauses."""
@@ -141,7 +143,7 @@ class BaseModelScreen(StepScreen):
         if message.found is None:
             lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {message.remedy}")]
             if self._fetchable:
-                lines.append(plain("  f6 asks the hub for it.", "$accent"))
+                lines.append(plain("  f6 asks the hub for it, and says how large it is before anything is fetched.", "$accent"))
         else:
             lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
         self.line("base-text").say(Content("\n").join(lines))

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from loratui.tui.preparation import Preparation
 
 _FIELDS = (
-    ("dataset.path", "Folder", "folder or zip with your pictures; captions in .txt files of the same names, if you have any"),
-    ("dataset.trigger", "Trigger word", "a made-up word for your subject, such as anafox; you will use it in prompts"),
+    ("dataset.path", "Folder", "your pictures, or a zip of them, with captions as .txt"),
+    ("dataset.trigger", "Trigger word", "made up, such as anafox; you will use it in prompts"),
     ("dataset.class_word", "Class word", "the general word for it, such as woman, dog or chair"),
 )
 _BASE_FIELD = (

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from loratui.tui.screens.dataset_choices import DatasetChoices
 
 UNSAVED = "Training reads the caption files. What is not saved will not be trained on; it stays here for later."
+UNSAVED_AT_THE_END = (
+    "They are not in the caption files yet. Without saving they are kept with the draft, on this machine alone."
+)
 
 
 class _CancelledError(Exception):
@@ -209,14 +212,15 @@ class UnsavedScreen(ModalScreen[str | None]):
     UnsavedScreen { align: center middle; background: $background 60%; }
     """
 
-    def __init__(self, count: int, details: str) -> None:
+    def __init__(self, count: int, details: str, then: str = "go on") -> None:
         super().__init__()
         self._count = count
         self._details = details
+        self._then = then
 
     def compose(self) -> ComposeResult:
         """Question and keys."""
-        keys = (("s", "save them and go on"), ("k", "go on without them"), ("esc", "stay here"))
+        keys = (("s", f"save them and {self._then}"), ("k", f"{self._then} without saving"), ("esc", "stay here"))
         with Vertical(classes="dialog"):
             yield Line(plain(f"{text.count(self._count, 'caption')} not saved", "bold"))
             yield Line(plain(self._details, "$muted"))

@@ -220,6 +220,22 @@ class DatasetChoices(DatasetWork):
         else:
             go_on()
 
+    def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
+        """Asks about captions that are not saved; those are kept with the draft."""
+        from loratui.tui.screens.dataset_changes import UNSAVED_AT_THE_END, UnsavedScreen
+
+        def answered(answer: str | None) -> None:
+            if answer == "save":
+                self.save_captions(leave)
+            elif answer == "keep":
+                leave()
+
+        prepared = self.prepared
+        if prepared is None or not prepared.unsaved:
+            return False
+        self.loratui.push_screen(UnsavedScreen(prepared.unsaved, UNSAVED_AT_THE_END, "leave"), answered)
+        return True
+
     def point_to(self, prepared: Preparation) -> None:
         """The draft trains on this folder, or on the copy of it."""
         trained = prepared.trained

@@ -46,7 +46,7 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     LiveSamplesScreen {
         align: center middle;
         background: $background 60%;
-        #live-prompts { height: 5; margin-bottom: 1; background: $panel; }
+        #live-prompts { height: 4; margin-bottom: 1; background: $panel; }
         #live-label { margin-bottom: 0; }
     }
     """
@@ -60,14 +60,11 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
         """Prompts, interval, what will happen."""
         with Vertical(classes="dialog"):
             yield Line(plain("Samples while it trains", "bold $accent"))
-            yield Line(
-                "One prompt a line; {trigger}, {class} and {subject} stand for your words. "
-                "They hold from the next samples on, and after a resume too."
-            )
+            yield Line("One prompt a line, from the next samples on. {trigger}, {class} and {subject} stand for your words.")
             yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
             yield Line("Image-steps between samples, 0 for once an epoch:", id="live-label")
             yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
-            yield Line(plain("tab to the number · enter there sends it · esc leaves everything as it is", "$muted"))
+            yield Line(plain("tab to the number · enter there sends it · esc changes nothing", "$muted"))
 
     def on_mount(self) -> None:
         """The prompts first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -121,13 +121,13 @@ class PlanScreen(StepScreen):
         lines = _describe(draft, plan, self._costs(draft, plan)) if plan else [plain(f"✖ {problem}", "$error")]
         self.line("plan-text").say(Content("\n").join(list(lines)))
 
-    def _costs(self, draft: Draft, plan: Plan) -> str:
-        """Time, memory, money, file and disk in a line; empty until the machine is known."""
+    def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
+        """Time, memory and money, where that is known from, file and disk, a line each; none until the machine is known."""
         from loratui.engine.planning.estimate import estimate
         from loratui.tui.commands.plan import duration_range
 
         if self._known is None:
-            return ""
+            return ()
         price = self.loratui.settings.price_per_hour or None
         known = self._known
         cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
@@ -136,7 +136,7 @@ class PlanScreen(StepScreen):
         fits = {"no": ", which this GPU does not have", "with savings": ", fits with savings"}.get(here.fits, "")
         money = f" · costs {here.money[0]:g}–{here.money[1]:g}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
-        return f"{duration_range(here.time_s)} on this machine{memory}{fits}{money} · {file} ({here.source})"
+        return (f"{duration_range(here.time_s)} on this machine{memory}{fits}{money}", f"({here.source})", file)
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -166,7 +166,7 @@ def _mark(draft: Draft, key: str) -> str:
     return f"◆ preset: {shown_value(before) if before else 'by the rule'}"
 
 
-def _describe(draft: Draft, plan: Plan, costs: str) -> Iterator[Content]:
+def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Content]:
     assert draft.recipe is not None
     yield plain(f"The plan, preset {draft.recipe.preset}", "bold $accent")
     for line in plan.formula.split("; "):
@@ -180,10 +180,10 @@ def _describe(draft: Draft, plan: Plan, costs: str) -> Iterator[Content]:
     if len(plan.concepts) > 1:
         for concept in plan.concepts:
             yield plain(f"  {concept.name}: {text.count(concept.images, 'picture')} × {concept.repeats}")
-    sizes = ", ".join(f"{b.images} at {b.width} × {b.height}" for b in plan.buckets[:4])
-    yield plain(f"  Trained {sizes} px{' …' if len(plan.buckets) > 4 else ''}.", "$muted")
-    if costs:
-        yield plain(f"  {costs}")
+    sizes = ", ".join(f"{b.width} × {b.height} px ({b.images})" for b in plan.buckets[:3])
+    yield plain(f"  Trained at {sizes}{', …' if len(plan.buckets) > 3 else ''}", "$muted")
+    for line in costs:
+        yield plain(f"  {line}")
     changed = [key for key in sorted(draft.recipe.changed) if not key.startswith("dataset.")]
     if changed:
         yield Content("")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _NOT_PROBED = Row(
     "info",
     "One real step was not made yet.",
-    "p makes it: it loads the base and measures memory and speed at full size, which no table can know.",
+    "p makes it: memory and speed at full size, which no table can know.",
 )
 
 
@@ -95,7 +95,11 @@ class PreflightScreen(StepScreen):
         if action == "next":
             return ready and not self._probing
         if action == "probe":
-            return ready
+            return ready and not self._probing
+        if action == "cancel_probe":
+            return self._probing
+        if action == "check_again":
+            return not (self._starting or self._probing)
         if action == "mend":
             row = self._chosen()
             return row is not None and bool(row.step)
@@ -113,16 +117,18 @@ class PreflightScreen(StepScreen):
             self.loratui.open(row.step)
 
     def action_probe(self) -> None:
-        """Makes one real step, or ends the one that is being made."""
-        if self._probing:
-            self._cancel.set()
-            self.line("preflight-verdict").say(plain("Cancelling …", "$muted"))
-        elif self._prepared is not None and not self._prepared.errors:
+        """Makes one real step."""
+        if self._prepared is not None and not self._prepared.errors and not self._probing:
             self._probing = True
             self._cancel = threading.Event()
             self.line("preflight-verdict").say(plain("One real step: starting the trainer … p cancels.", "$accent"))
             self.refresh_bindings()
             self._probe(self._prepared, self._cancel)
+
+    def action_cancel_probe(self) -> None:
+        """Ends the step that is being made."""
+        self._cancel.set()
+        self.line("preflight-verdict").say(plain("Cancelling …", "$muted"))
 
     @work(thread=True, exclusive=True, group="probe", description="measure one real step")
     def _probe(self, prepared: Prepared, cancel: threading.Event) -> None:
@@ -154,11 +160,15 @@ class PreflightScreen(StepScreen):
     def on_probe_went(self, message: ProbeWent) -> None:
         """Says what is being done."""
         if self._probing and not self._cancel.is_set():
-            self.line("preflight-verdict").say(plain(f"One real step: {message.words} … p cancels.", "$accent"))
+            self.line("preflight-verdict").say(
+                plain(f"One real step: {message.words[:1].lower()}{message.words[1:]} … p cancels.", "$accent")
+            )
 
     def on_probe_ended(self, message: ProbeEnded) -> None:
         """Shows what was measured, with the estimate that follows from it."""
         self._probing = False
+        if message.row is _NOT_PROBED:
+            self.loratui.tell("The real step was cancelled; nothing was measured.")
         self._probed = message.row
         self._show()
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
@@ -244,5 +254,5 @@ class PreflightScreen(StepScreen):
 def _option(row: Row) -> Content:
     lines = [plain(f"{SIGNS[row.mark]} {row.message}", TONES[row.mark])]
     if row.remedy:
-        lines.append(Content.assemble(plain(f"  {row.remedy}"), plain("  (m goes there)" if row.step else "", "$muted")))
+        lines.append(plain(f"  {row.remedy}"))
     return Content("\n").join(lines)

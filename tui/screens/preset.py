@@ -100,6 +100,13 @@ class PresetScreen(StepScreen):
         if at is not None:
             self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
 
+    def action_back(self) -> None:
+        """To the runs. Who has only looked leaves no draft behind."""
+        if self.loratui.draft.recipe is None:
+            self.loratui.open("home")
+        else:
+            super().action_back()
+
     def action_next(self) -> None:
         """On to the base model."""
         self.keep()

@@ -26,13 +26,13 @@ from loratui.tui.widgets.loss_plot import Extras, LossPlot
 from loratui.tui.widgets.progress import Progress
 from loratui.tui.widgets.samples_panel import SamplesPanel
 
-_NUMBERS_EVERY_S = 0.5
-_PLOT_EVERY_S = 1.0
+_SHOWN_EVERY_S = 1.0
+"""Everything at once: what a paint costs, in processor and bytes, hardly depends on how much of the screen is new."""
 _PANELS = ("plot", "samples", "machine", "log")
 
 
 class TrainingScreen(RunScreen):
-    """Numbers twice a second, the plot once, and nothing at all while nothing changes."""
+    """What is new once a second, what a key does at once, and nothing at all while nothing changes."""
 
     CONTEXT = "training"
     JOB = "train"
@@ -84,16 +84,14 @@ class TrainingScreen(RunScreen):
         """Starts to read and to show."""
         for name in ("alert", "verdict"):
             self.line(name).display = False
-        self.set_interval(_NUMBERS_EVERY_S, self._show_numbers)
-        self.set_interval(_PLOT_EVERY_S, self._show_plot)
+        self.set_interval(_SHOWN_EVERY_S, self._show_all)
         self.follow()
 
     def events_taken(self) -> None:
         """Something is new; it is shown when its time comes, the first time at once."""
         self._numbers_due = self._plot_due = True
         if self.line("steps").said.startswith("Reading"):
-            self._show_numbers()
-            self._show_plot()
+            self._show_all()
         self._notice_acknowledgements()
 
     # ---- keys
@@ -128,6 +126,7 @@ class TrainingScreen(RunScreen):
         else:
             self.loratui.tell(run_words.ASKED[command])
         self._numbers_due = True
+        self._show_numbers()
 
     def action_after_epoch(self) -> None:
         """Asks the trainer to stop after this epoch, or takes that back."""
@@ -196,6 +195,7 @@ class TrainingScreen(RunScreen):
             self.set_class(panel == self._large, f"-large-{panel}")
         await self.query_one(SamplesPanel).set_wall(self._large == "samples")
         self._numbers_due = self._plot_due = True
+        self._show_all()
 
     def action_open_picture(self) -> None:
         """The chosen sample as large as the terminal can show it."""
@@ -210,6 +210,13 @@ class TrainingScreen(RunScreen):
         sample = message.sample
         self._turn_to(Look(sample.step, self._table.prompts.index(sample.prompt)))
         self.action_open_picture()
+
+    def action_back(self) -> None:
+        """From one panel to all of them; from there to the runs."""
+        if self._large:
+            self.action_enlarge(self._large)
+        else:
+            super().action_back()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The sample, the LoRA file, the run, and why it failed."""
@@ -235,6 +242,10 @@ class TrainingScreen(RunScreen):
             yield f"LoRA file: {clean(self.file(output.path))}"
 
     # ---- what is shown
+
+    def _show_all(self) -> None:
+        self._show_numbers()
+        self._show_plot()
 
     def _show_numbers(self) -> None:
         if not (self._numbers_due and self.caught_up):

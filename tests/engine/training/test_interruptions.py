@@ -18,8 +18,9 @@ from small_runs import MakeRun, after_loading, after_step, events, every_step, l
 from loratui.engine.errors import DiskError, ExitCode, NotFiniteError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training import checkpoint, lora_file, sampler
+from loratui.engine.training import checkpoint, sampler
 from loratui.engine.training.__main__ import explain
+from loratui.engine.training.lora_file import write as lora_file_write
 from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.trainer import Trainer
 
@@ -122,7 +123,7 @@ def test_stopping_within_a_sample_throws_the_sample_away(make_run: MakeRun) -> N
 
         def seen(done: int, total: int, text: str = "") -> None:
             progress(done, total, text)
-            if text == "samples" and done == 3:
+            if text == "denoising steps" and done == 3:
                 control.send(run, "stop")
 
         trainer.report.progress = seen  # type: ignore[method-assign]
@@ -201,7 +202,7 @@ def send_in_sample(trainer: Trainer, run: RunDirectory, command: str, step: int)
 
     def seen(done: int, total: int, text: str = "") -> None:
         progress(done, total, text)
-        if text == "samples" and trainer.at.step == step:
+        if text == "denoising steps" and trainer.at.step == step:
             control.send(run, command)
 
     trainer.report.progress = seen  # type: ignore[method-assign]
@@ -369,7 +370,7 @@ def full_disk(path: Path, data: bytes, *, durable: bool = True) -> None:
     raise DiskError(f"Cannot write {path}: the disk is full.", "Free some space, then: loratui resume.")
 
 
-@pytest.mark.parametrize("module", [checkpoint, lora_file])
+@pytest.mark.parametrize("module", [checkpoint, lora_file_write])
 def test_a_disk_that_is_full_at_a_checkpoint_or_file_ends_the_run_and_costs_nothing(
     make_run: MakeRun, module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,7 +420,7 @@ def test_a_disk_that_gives_back_something_else_is_a_fault_of_the_disk(
     make_run: MakeRun, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(*SMALL)
-    module = checkpoint if what == "checkpoint" else lora_file
+    module = checkpoint if what == "checkpoint" else lora_file_write
     write = module.write_file
 
     def spoilt(path: Path, data: bytes, *, durable: bool = True) -> None:

@@ -185,7 +185,7 @@ async def test_going_on_asks_what_becomes_of_unsaved_captions(home: Path, photos
         assert screen.prepared is not None
         screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("n")
-        await shows(pilot, "1 caption not saved", "save them and go on", "go on without them", "stay here")
+        await shows(pilot, "1 caption not saved", "save them and go on", "go on without saving", "stay here")
         await pilot.press("escape")
         await hides(pilot, "save them and go on")
         assert pilot.app.screen is screen
@@ -243,3 +243,31 @@ async def test_a_change_is_worked_out_while_the_deep_check_goes_on(home: Path, p
         assert screen.prepared is not None
         assert len(screen.prepared.facts) == 12
         assert screen.prepared.unsaved == 12
+
+
+async def test_leaving_asks_about_unsaved_captions_from_every_screen_over_the_set(home: Path, photos: Path) -> None:
+    app = LoratuiApp(home, "dataset", draft=draft_of(photos))
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        screen = await in_the_tiles(pilot)
+        assert screen.prepared is not None
+        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
+        await pilot.press("enter")
+        await shows(pilot, "1 of 12  00.png")
+        await pilot.press("q")
+        await shows(pilot, "1 caption not saved", "save them and leave", "leave without saving")
+        await pilot.press("escape", "q", "s")
+        await waits(pilot, lambda: not app.is_running)
+    assert (photos / "00.txt").read_text() == "anafox woman, new\n"
+
+
+async def test_a_picture_left_out_by_hand_is_no_warning(home: Path, photos: Path) -> None:
+    app = LoratuiApp(home, "dataset", draft=draft_of(photos))
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        screen = await in_the_tiles(pilot)
+        await pilot.press("x")
+        await waits(pilot, lambda: any(f.id == "left_out" for f in screen.judgement.findings) if screen.judgement else False)
+        judged = screen.judgement
+        assert judged is not None
+        assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.id == "left_out"] == [
+            True
+        ]

@@ -401,7 +401,7 @@ async def test_the_footer_tells_only_keys_that_work(home: Path, photos: Path) ->
         await on_topic(pilot, "the set")
         assert "m mend" not in screen_text(pilot.app).splitlines()[-1]
         await on_topic(pilot, "same file")
-        await shows(pilot, "m mend", "enter pictures", "n next step", "d deep check")
+        await shows(pilot, "m mend", "enter pictures", "n next", "d deep check")
         assert "s save captions" not in screen_text(pilot.app).splitlines()[-1]
         await pilot.press("question_mark")
         await shows(pilot, "choose the remedy of this finding")

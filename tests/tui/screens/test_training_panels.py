@@ -248,3 +248,17 @@ async def test_a_command_that_the_run_did_not_live_to_see_is_said_so(home: Path)
             trainer.lock.release()
             await shows(pilot, "sample: the run ended before it came to that.")
             await hides(pilot, "sample asked for")
+
+
+async def test_esc_leads_from_one_panel_to_all_and_from_there_to_the_runs(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        _trained(run, trainer)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
+            await shows(pilot, "╭─ loss", "╭─ samples")
+            await pilot.press("4")
+            await hides(pilot, "╭─ loss")
+            await pilot.press("escape")
+            await shows(pilot, "╭─ loss", "╭─ samples")
+            await pilot.press("escape")
+            await shows(pilot, "n new run")

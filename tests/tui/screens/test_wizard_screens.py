@@ -228,3 +228,23 @@ async def test_a_start_that_fails_is_told_and_can_be_tried_again(home: Path, mon
         await shows(pilot, "enter starts the training")
         await pilot.press("enter")
         await shows(pilot, "could not be started", "enter start training")
+
+
+async def test_who_only_looks_at_the_presets_leaves_no_draft(home: Path) -> None:
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("n")
+        await shows(pilot, "[1 preset]")
+        await pilot.press("down", "escape")
+        text = await shows(pilot, "No runs yet")
+        assert "A draft is kept" not in text
+
+
+async def test_a_base_that_was_found_is_taken_with_down_and_enter(home: Path) -> None:
+    draft = Draft().with_preset("sd15-portrait")
+    app = LoratuiApp(home, "base", draft=draft)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "↓ and enter take one", "✔ embedded:sd15")
+        await pilot.press("down", "enter")
+        await shows(pilot, "✔ SD1.5 diffusers folder")
+        assert app.draft.value("base.model") == "embedded:sd15"

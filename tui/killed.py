@@ -1,0 +1,62 @@
+"""Notices that the app was killed in this very terminal, which keeps its modes then: the next start says how to reset them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HINT = "loratui was killed in this terminal before; its runs went on. If the terminal looks wrong, type: reset"
+
+_FOLDER = "open"
+
+
+@contextmanager
+def watched(home: Path, session: int | None = None) -> Iterator[bool]:
+    """Says whether an app of this login session was killed, and leaves a mark of its own until the `with` is over.
+
+    `session` is the id of the POSIX session (default: this process's). A terminal that is opened anew has another one,
+    so a pseudo-terminal's number that is used again raises no false alarm. Without a home to write to it knows nothing.
+    """
+    known = os.getsid(0) if session is None else session
+    mark = home / _FOLDER / f"{known}"
+    try:
+        before = _process_in(mark)
+        _forget_gone(mark.parent)
+        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except OSError:
+        yield False
+        return
+    try:
+        yield before is not None and not _lives(before)
+    finally:
+        # Of two apps of one session the last to leave takes the mark along.
+        if _process_in(mark) == os.getpid():
+            mark.unlink(missing_ok=True)
+
+
+def _forget_gone(folder: Path) -> None:
+    """Removes the marks of sessions that are over."""
+    for mark in folder.glob("*") if folder.is_dir() else ():
+        if mark.name.isdecimal() and not _lives(int(mark.name)):
+            mark.unlink(missing_ok=True)
+
+
+def _process_in(mark: Path) -> int | None:
+    try:
+        words = mark.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return int(words) if words.isdecimal() else None
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return process > 0

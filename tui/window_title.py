@@ -1,0 +1,36 @@
+"""The title of the terminal's window: ours while the app is open, then again the one that was there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from textual.app import App
+
+from loratui.tui.terminal import clean
+
+_KEEP, _GIVE_BACK = "\x1b[22;2t", "\x1b[23;2t"
+"""XTWINOPS 22 and 23: the terminal itself keeps the title on a stack."""
+
+
+class WindowTitle:
+    """Sets the title by OSC 2, only where it differs from what was said last."""
+
+    def __init__(self, app: App[Any]) -> None:
+        self._app = app
+        self._said = ""
+
+    def say(self, title: str) -> None:
+        """Shows `title`; an empty one gives the old title back."""
+        driver = self._app._driver
+        if title == self._said or self._app.is_headless or driver is None or os.environ.get("TERM", "").startswith("linux"):
+            return
+        if not self._said:
+            driver.write(_KEEP)
+        driver.write(f"\x1b]2;{clean(title, 200)}\x07" if title else _GIVE_BACK)
+        self._said = title
+
+    @property
+    def farewell(self) -> str:
+        """The sequence that gives the old title back once the app has ended; empty if it is there already."""
+        return _GIVE_BACK if self._said else ""
