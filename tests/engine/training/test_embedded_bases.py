@@ -106,6 +106,8 @@ def test_an_exported_file_brings_the_effect_back(trained: Trained, tmp_path: Pat
         assert torch.equal(answer(family.denoiser), trained.base), "a new LoRA does nothing"
         read_lora_file(path, name, adapter)
         assert trained.off_by(answer(family.denoiser)) <= allowed, layout
+        with adapter.strength(0.0):
+            assert torch.equal(answer(family.denoiser), trained.base)
 
 
 def test_diffusers_loads_the_file_onto_the_base_with_full_effect_and_none_at_0(trained: Trained, tmp_path: Path) -> None:
