@@ -322,7 +322,8 @@ class ValidationScreen(RunScreen):
         """Enter and click: a part shows its pictures, something seen is marked."""
         event.stop()
         if isinstance(event.option_list, SeenList):
-            self.action_tick()
+            if self.check_action("tick", ()):
+                self.action_tick()
         else:
             self.action_look()
 

@@ -240,6 +240,11 @@ async def test_view_only_shows_everything_and_writes_nothing(home: Path, launche
         await pilot.press("4", "space", "e", "s", "enter")
         await pilot.pause(0.2)
         assert "LoRA files" in screen_text(pilot.app)
+        await pilot.press("escape", "p")
+        await shows(pilot, "7/7", "likeness weak")
+        await pilot.press("enter", "space")
+        await pilot.pause(0.2)
+        assert "[✔] likeness weak" not in screen_text(pilot.app)
     assert not (run.validation / "checklist.json").exists()
     assert launched == []
 
