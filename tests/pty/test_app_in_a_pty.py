@@ -119,7 +119,7 @@ def test_hostile_text_sends_no_sequence_of_its_own(home: Path) -> None:
     with FakeTrainer(run) as trainer:
         trainer.start()
         trainer.steps(3)
-        trainer.sample(prompt="\x1b]52;c;ZXZpbA==\x07 \x1b]0;owned\x07 \x9b31m [@click=app.leave]x[/]")
+        trainer.sample(prompt="[@click=app.leave]x[/] \x1b]52;c;ZXZpbA==\x07 \x1b]0;owned\x07 \x9b31m")
         trainer.log.append("warning", code="x", message="\x1b[2J\x1bc gone", remedy="\x90+q\x9c")
         with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
             terminal.shows("3 of 900 optimizer steps", "␛]52;c;ZXZpbA==", "[@click")
