@@ -157,7 +157,7 @@ class TrainingScreen(RunScreen):
         self.launch("train")
 
     def action_validate(self) -> None:
-        """To the strength grid."""
+        """To the check."""
         self.loratui.open("validation", self.run_directory.name)
 
     def action_log_scale(self) -> None:

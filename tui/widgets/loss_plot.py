@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.app import RenderResult
 from textual.geometry import Region
 from textual.strip import Strip
@@ -35,6 +35,17 @@ class Extras:
 
 
 _NOTHING = Extras()
+
+_COMPONENTS = {
+    braille.RAW: "loss-plot--raw",
+    braille.SMOOTHED: "loss-plot--smoothed",
+    braille.HELD_OUT: "loss-plot--held-out",
+    braille.CURSOR: "loss-plot--cursor",
+    braille.SAMPLE: "loss-plot--sample",
+    braille.EPOCH: "loss-plot--axis",
+    braille.CHECKPOINT: "loss-plot--axis",
+}
+"""What a cell shows -> the name of its style. Cells that show nothing have none: the widget's ground is laid below them."""
 
 
 class LossPlot(Widget):
@@ -67,7 +78,9 @@ class LossPlot(Widget):
         self._range: YRange | None = None
         self._ticks: dict[int, str] = {}
         self._cells: list[list[Cell]] = []
-        self._drawn: tuple[object, ...] = ()
+        self._log_scale = False
+        self._frame: tuple[object, ...] = ()
+        """What the x axis and the size of everything rest on; where it changes, all is painted again."""
         self._extras = Extras()
 
     def show(self, history: LossHistory, steps: int, extras: Extras = _NOTHING) -> None:
@@ -90,21 +103,12 @@ class LossPlot(Widget):
         width = self.size.width
         if y >= self.size.height - 1:
             return Strip([Segment(self._x_axis(width), axis)], width)
-        styles = self._styles(axis)
-        segments = [Segment(self._y_label(y), axis), *_segments(self._cells[y] if y < len(self._cells) else [], styles)]
-        return Strip(segments).adjust_cell_length(width, self.rich_style)
-
-    def _styles(self, axis: Style) -> dict[int, Style]:
-        return {
-            0: self.rich_style,
-            braille.RAW: self.get_component_rich_style("loss-plot--raw"),
-            braille.SMOOTHED: self.get_component_rich_style("loss-plot--smoothed"),
-            braille.HELD_OUT: self.get_component_rich_style("loss-plot--held-out"),
-            braille.CURSOR: self.get_component_rich_style("loss-plot--cursor"),
-            braille.SAMPLE: self.get_component_rich_style("loss-plot--sample"),
-            braille.EPOCH: axis,
-            braille.CHECKPOINT: axis,
-        }
+        cells = self._cells[y] if y < len(self._cells) else []
+        segments = [Segment(self._y_label(y), axis)]
+        for kind, run in itertools.groupby(cells, lambda cell: cell[1]):
+            style = self.get_component_rich_style(_COMPONENTS[kind]) if kind else None
+            segments.append(Segment("".join(character for character, _ in run), style))
+        return Strip(segments).adjust_cell_length(width)
 
     def _draw(self) -> None:
         if self._history is None or self.size.width <= _GUTTER + 2 or self.size.height < 4:
@@ -114,7 +118,7 @@ class LossPlot(Widget):
         shown, held_out = (braille.columns(series, width * 2, self._steps) for series in (self._history, extras.held_out))
         for there in held_out:
             there.smoothed = there.mean
-        before_range = self._range if self._drawn[-1:] == (log_scale,) else None
+        before_range = self._range if self._log_scale == log_scale else None
         if log_scale:
             shown, held_out = braille.logged(shown), braille.logged(held_out)
             limits = braille.log_range(shown, before_range)
@@ -124,11 +128,12 @@ class LossPlot(Widget):
         cells.append(braille.marks(width, self._steps, extras.marks))
         if extras.cursor is not None:
             _point(cells, braille.place(extras.cursor, width, self._steps))
-        drawn = (limits, self._steps, self.size, log_scale)
-        before, self._cells, self._range = self._cells, cells, limits
-        if drawn != self._drawn:
-            self._drawn = drawn
-            self._ticks = (braille.log_ticks if log_scale else braille.ticks)(rows, limits) if limits else {}
+        before, had = self._cells, self._labels()
+        self._cells, self._range, self._log_scale = cells, limits, log_scale
+        self._ticks = (braille.log_ticks if log_scale else braille.ticks)(rows, limits) if limits else {}
+        frame = (limits is None, self._steps, self.size)
+        if frame != self._frame:
+            self._frame = frame
             self.refresh()
             return
         dirty = [
@@ -136,8 +141,12 @@ class LossPlot(Widget):
             for y, (old, new) in enumerate(zip(before, cells, strict=True))
             for start, length in braille.changed_spans(old, new)
         ]
+        dirty += [Region(0, y, _GUTTER, 1) for y, (old, new) in enumerate(zip(had, self._labels(), strict=True)) if old != new]
         if dirty:
             self.refresh(*dirty)
+
+    def _labels(self) -> list[str]:
+        return [self._y_label(y) for y in range(self.size.height - 1)]
 
     def _y_label(self, y: int) -> str:
         if self._range is None or y == self.size.height - 2:
@@ -161,17 +170,3 @@ def _point(cells: list[list[Cell]], x: int) -> None:
         if row[x] == BLANK:
             row[x] = ("┊", braille.CURSOR)
     cells[-1][x] = ("▲", braille.SAMPLE)
-
-
-def _segments(cells: list[Cell], styles: dict[int, Style]) -> list[Segment]:
-    segments: list[Segment] = []
-    run, kind = "", 0
-    for character, shows in cells:
-        if shows != kind and run:
-            segments.append(Segment(run, styles[kind]))
-            run = ""
-        kind = shows
-        run += character
-    if run:
-        segments.append(Segment(run, styles[kind]))
-    return segments
