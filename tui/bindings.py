@@ -67,7 +67,7 @@ CONTEXTS: dict[str, Context] = {
     ),
     "samples": Context(
         "Samples",
-        "What is drawn while it trains and what the strength grid asks for afterwards. {trigger}, {class} and {subject} "
+        "What is drawn while it trains and what the check asks for afterwards. {trigger}, {class} and {subject} "
         "stand for your words; below each prompt you see it filled in.",
     ),
     "preflight": Context(
@@ -121,7 +121,7 @@ KEYS: tuple[Key, ...] = (
     Key("mark", "space", "space", "mark", "mark", "mark the run, to compare it with others", ("home",)),
     Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
     Key(
-        "validate_selected", "v", "v", "validate", "validate", "open the strength grid and the checklist of the run", ("home",)
+        "validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)
     ),
     Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
     Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",)),
@@ -171,7 +171,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("resume", "r", "r", "resume", "resume", "go on from the last checkpoint", ("training",), changes=True),
     Key("stop", "x", "x", "stop", "stop", "save and end the run, after a question", ("training",), changes=True),
-    Key("validate", "v", "v", "validate", "validate", "open the strength grid and the checklist", ("training",)),
+    Key("validate", "v", "v", "validate", "validate", "open the guided check", ("training",)),
     Key("earlier", "left", "←→", "scrub(-1)", "samples", "earlier samples; the plot points at their step", ("training",)),
     Key("picture", "o,enter", "o", "open_picture", "picture", "the sample as large as the terminal can show it", ("training",)),
     Key(

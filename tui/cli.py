@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("loratui.tui.commands.control", "save and end a run"),
     "sample": ("loratui.tui.commands.control", "make sample pictures now"),
     "checkpoint": ("loratui.tui.commands.control", "save a checkpoint now"),
-    "validate": ("loratui.tui.commands.validate", "make the strength grid of a finished run"),
+    "validate": ("loratui.tui.commands.validate", "make the pictures that show how good a LoRA is"),
     "export": ("loratui.tui.commands.export", "write a LoRA of a run for other programs"),
     "metadata": ("loratui.tui.commands.metadata", "what a LoRA file says of itself, and a file without it"),
     "rm": ("loratui.tui.commands.rm", "delete a run"),

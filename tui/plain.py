@@ -191,7 +191,7 @@ class Wizard:
         """Shows what the prompts become, and takes others one by one; an empty line keeps one."""
         for key, title in (
             ("samples.prompts", "Samples while it trains"),
-            ("validation.prompts", "Prompts of the strength grid"),
+            ("validation.prompts", "Prompts of the check afterwards"),
         ):
             prompts = [str(prompt) for prompt in self._draft.value(key)]
             say(f"{title}:")

@@ -129,7 +129,7 @@ def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], P
         where = file(output.path) or output.path
         parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
     if summary.status == "done":
-        parts += [Content("\n"), plain("v", "bold $accent"), plain("  is it any good? The strength grid and the checklist")]
+        parts += [Content("\n"), plain("v", "bold $accent"), plain("  is it any good? The guided check")]
     return Content("").join(parts)
 
 

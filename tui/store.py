@@ -23,7 +23,7 @@ PHASES: dict[str, str] = {
     "training": "training",
     "saving": "saving",
     "finishing": "finishing",
-    "validating": "making the strength grid",
+    "validating": "making the check's pictures",
 }
 """The trainer's phases in words."""
 

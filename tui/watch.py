@@ -61,7 +61,7 @@ def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
 def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
     if run.status == old.status or run.job not in (old.job, ""):
         return None
-    what = "The strength grid of " if old.job == "validate" else ""
+    what = "The check of " if old.job == "validate" else ""
     match run.status:
         case "done":
             return Notice(f"✔ {what}{run.name} is done.", "information", run.name)

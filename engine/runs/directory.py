@@ -113,7 +113,7 @@ class RunDirectory:
 
     @property
     def validation(self) -> Path:
-        """Folder of the strength grid."""
+        """Folder of the check after training."""
         return self.path / "validation"
 
     @property

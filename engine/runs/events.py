@@ -30,7 +30,7 @@ EVENT_TYPES: dict[str, str] = {
     "sample_written": "a sample picture is on the disk",
     "checkpoint_written": "a checkpoint is on the disk and verified",
     "output_written": "a LoRA file is on the disk",
-    "picture_written": "a picture of the strength grid is on the disk",
+    "picture_written": "a picture of the check is on the disk",
     "warning": "something that a person should know, with a remedy",
     "heartbeat": "nothing else happened for some seconds, but the trainer lives",
     "command_acknowledged": "a command was carried out or refused",

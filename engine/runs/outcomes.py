@@ -62,7 +62,7 @@ def words_of(job: str, name: str) -> Words:
     """The words for a job, `train` or `validate`, of the run called `name`."""
     if job == "validate":
         return Words(f"loratui validate {name}", "All pictures are made.", "")
-    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the strength grid.")
+    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the pictures of the check.")
 
 
 _FINAL: dict[int, tuple[Ending, str, str]] = {

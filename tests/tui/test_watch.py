@@ -54,7 +54,7 @@ def test_what_was_not_seen_before_is_no_news() -> None:
 def test_the_end_of_a_grid_is_told_as_such() -> None:
     validating = dataclasses.replace(RUN, job="validate")
     (notice,) = notices({RUN.name: validating}, [_as("done")])
-    assert "strength grid of anafox-1" in notice.words
+    assert "check of anafox-1" in notice.words
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:

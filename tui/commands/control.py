@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         hint = f"loratui resume {chosen.name}" if before.status not in ("done", "failed") else "loratui runs lists the others."
         raise UsageError(f"{chosen.name} is not running: it is {before.status}.", hint)
     if before.job == "validate" and args.command not in ENDING:
-        raise UsageError(f"{chosen.name} is making its strength grid; {args.command} is for training.")
+        raise UsageError(f"{chosen.name} is making the pictures of its check; {args.command} is for training.")
     tail = Tail(chosen.events_of(before.job))
     tail.offset = _end(tail)
     identity = control.send(chosen, args.command)

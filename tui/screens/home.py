@@ -169,7 +169,7 @@ class HomeScreen(LoratuiScreen[None]):
             self.loratui.open("validation" if validating else "training", run.name)
 
     def action_validate(self) -> None:
-        """To the strength grid of the chosen run."""
+        """To the check of the chosen run."""
         run = self._chosen()
         if run is not None:
             self.loratui.open("validation", run.name)

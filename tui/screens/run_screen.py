@@ -133,7 +133,7 @@ class RunScreen(LoratuiScreen[None]):
         """What to say when the person leaves the app from here."""
         name = self.run_directory.name
         if self.active and self.summary is not None:
-            what = "The strength grid is being made" if self.summary.job == "validate" else "Training goes on"
+            what = "The check's pictures are being made" if self.summary.job == "validate" else "Training goes on"
             yield f"{what}; come back with: loratui attach {name}"
 
     def file(self, relative: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The step before the checks: what is drawn while it trains, and what the strength grid asks for afterwards."""
+"""The step before the checks: what is drawn while it trains, and what the check asks for afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NUMBERS: dict[Prompts, tuple[tuple[str, str], ...]] = {
 }
 _TITLES: dict[Prompts, str] = {
     "samples.prompts": "While it trains: the same prompts and seeds each time, so that you see what changes",
-    "validation.prompts": "Afterwards: the strength grid, each prompt at each strength of the LoRA",
+    "validation.prompts": "Afterwards: the check, each prompt at each strength of the LoRA",
 }
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = ("trigger", "class", "subject")

@@ -20,7 +20,7 @@ def _trained(monkeypatch: pytest.MonkeyPatch) -> None:
             trainer.start()
             trainer.steps(900)
             trainer.output(final=True)
-            trainer.finish(advice=f"loratui validate {run.name} makes the strength grid.")
+            trainer.finish(advice=f"loratui validate {run.name} makes the pictures of the check.")
 
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", launch)
 
