@@ -194,6 +194,7 @@ async def _watch_lags(lags: list[tuple[float, float]]) -> None:
 
 def main() -> None:
     """Prints every measurement that is asked for, or all."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled, as after pip install
     wanted = sys.argv[1:] or ["line", "reattach", "hour", "photos"]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LORATUI_CONFIG"] = str(Path(folder, "config"))

@@ -282,8 +282,8 @@ class LoratuiApp(App[Farewell]):
                 listed = RunsListed((), str(error))
             self.post_message(listed)
             waited = 0.0
-            while not (worker.is_cancelled or self._look_again.wait(0.05) or waited >= self._look_every_s()):
-                waited += 0.05
+            while not (worker.is_cancelled or self._look_again.wait(0.1) or waited >= self._look_every_s()):
+                waited += 0.1
 
     def _look_every_s(self) -> float:
         return _LOOK_EVERY_S if self._step == "home" else _LOOK_ELSEWHERE_EVERY_S

@@ -31,7 +31,7 @@ def rest(worker: Worker[object], seconds: float) -> None:
     """Sleeps in a thread, but no longer than the thread is wanted."""
     end = time.monotonic() + seconds
     while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
-        time.sleep(min(0.05, left))
+        time.sleep(min(0.1, left))
 
 
 class LoratuiScreen(Screen[T]):
