@@ -81,7 +81,7 @@ class ThinLine:
             if wait > 0:
                 time.sleep(wait)
             self._read(0.05)
-            if any(b"log" in part or b"loss" in part for _, part in self._terminal.chunks[mark:]):
+            if any("┤".encode() in part for _, part in self._terminal.chunks[mark:]):
                 break
         return time.monotonic() - began + LATENCY_S
 

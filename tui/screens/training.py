@@ -283,7 +283,7 @@ class TrainingScreen(RunScreen):
         extras = Extras(state.held_out, marks, pointed, self._log_scale)
         self.query_one(LossPlot).show(state.losses, state.optimizer_steps, extras)
         panel = self.query_one("#plot-panel")
-        title = f"loss{', logarithmic' if self._log_scale else ''}{', held-out pictures too' if state.held_out.bins else ''}"
+        title = "loss, held-out pictures too" if state.held_out.bins else "loss"
         subtitle = run_words.pointed_words(state, pointed) or braille.LEGEND
         if str(panel.border_title) != title:
             panel.border_title = plain(title)

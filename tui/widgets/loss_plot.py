@@ -128,7 +128,7 @@ class LossPlot(Widget):
         cells.append(braille.marks(width, self._steps, extras.marks))
         if extras.cursor is not None:
             _point(cells, braille.place(extras.cursor, width, self._steps))
-        before, had = self._cells, self._labels()
+        before, had, rescaled = self._cells, self._labels(), log_scale != self._log_scale
         self._cells, self._range, self._log_scale = cells, limits, log_scale
         self._ticks = (braille.log_ticks if log_scale else braille.ticks)(rows, limits) if limits else {}
         frame = (limits is None, self._steps, self.size)
@@ -142,6 +142,7 @@ class LossPlot(Widget):
             for start, length in braille.changed_spans(old, new)
         ]
         dirty += [Region(0, y, _GUTTER, 1) for y, (old, new) in enumerate(zip(had, self._labels(), strict=True)) if old != new]
+        dirty += [Region(0, self.size.height - 1, self.size.width, 1)] * rescaled
         if dirty:
             self.refresh(*dirty)
 
@@ -160,6 +161,7 @@ class LossPlot(Widget):
         if self._range is None:
             left = " " * _GUTTER + "the loss appears with the first step"
             return left[:width].ljust(width)
+        left += "  logarithmic" if self._log_scale else ""
         right = f"{text.number(self._steps)} optimizer steps"
         return (left + right.rjust(width - len(left)))[:width]
 

@@ -171,7 +171,7 @@ async def test_marks_scale_and_held_out_losses(home: Path) -> None:
             marks = next(line for line in text.splitlines() if line.count("▴") >= 2 and "samples" not in line)
             assert "◆" in marks
             await pilot.press("l")
-            await shows(pilot, "loss, logarithmic")
+            await shows(pilot, "0  logarithmic")
 
 
 async def test_stopping_after_the_epoch_is_asked_for_confirmed_and_taken_back(home: Path) -> None:
