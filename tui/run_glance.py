@@ -34,9 +34,9 @@ def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
     if trains(run) and state.step_s:
         words += [text.rate(1 / state.step_s), f"{text.time_left(left)} left"]
     if state.seconds:
-        words.append(f"took {text.duration(state.seconds)}")
+        words.append(f"trained {text.duration(state.seconds)}")
     if price_per_hour and (state.seconds or left):
-        so_far = f"cost {state.seconds / 3600 * price_per_hour:.2f}"
+        so_far = f"training cost {state.seconds / 3600 * price_per_hour:.2f}"
         words.append(so_far + (f", {left / 3600 * price_per_hour:.2f} to come" if left else ""))
     if state.output:
         words.append(f"LoRA file {Path(state.output).name}")
@@ -45,24 +45,14 @@ def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
 
 def run_texts(run: RunSummary) -> list[tuple[str, str]]:
     """What there is to copy of a run: names and texts."""
-    import getpass
-    import os
     import shlex
-    import socket
+
+    from loratui.tui import reach
 
     items = [("folder", run.path), ("command to come back", f"loratui attach {shlex.quote(run.name)}")]
     output = inside(run, run.state.output)
     if output is not None:
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
-            user = "USER"
-        # What the person's own machine calls this one is in SSH_CONNECTION: client, port, server, port.
-        connection = os.environ.get("SSH_CONNECTION", "").split()
-        host = connection[2] if len(connection) == 4 else socket.gethostname()
-        port = f"-P {connection[3]} " if len(connection) == 4 and connection[3] != "22" else ""
-        target = shlex.quote(f"{user}@{f'[{host}]' if ':' in host else host}:{output}")
-        items += [("LoRA file", str(output)), ("line for your own machine, to fetch the file", f"scp {port}{target} .")]
+        items += [("LoRA file", str(output)), ("line for your own machine, to fetch the file", reach.scp_line(output))]
     sample = inside(run, run.state.sample)
     if sample is not None:
         items.append(("newest sample", str(sample)))

@@ -324,14 +324,20 @@ class HomeScreen(LoratuiScreen[None]):
         )
         self.line("chosen-name").say(Content.assemble(plain(run.name, "bold"), plain(f"  {about}", "$muted")))
         self.line("chosen-numbers").say(plain(" · ".join(numbers(run, self.loratui.settings.price_per_hour))))
-        resumable = run.status in _RESUMABLE
-        reason = f"{run.reason} {'r goes on from its last checkpoint.' if resumable else run.advice}".strip()
+        reason = f"{run.reason} {_advice(run)}".strip()
         self.line("reason").say(plain(reason, "$error" if run.status == "failed" else "$muted"))
         sample = self.query_one(ThumbnailView)
         path = inside(run, state.sample)
         sample.display = path is not None
         if path is not None:
             sample.show(path)
+
+
+def _advice(run: RunSummary) -> str:
+    """What to do about a run, by a key where there is one."""
+    if run.status in _RESUMABLE:
+        return "r goes on from its last checkpoint."
+    return "v opens the check: is it any good?" if run.status == "done" else run.advice
 
 
 _WELCOME = Content("\n").join(
