@@ -21,6 +21,8 @@ STEPS: tuple[tuple[str, str], ...] = (
 
 _ROOM_FOR_STEPS, _ROOM_FOR_ALL = 78, 90
 """Columns that the line of steps needs, and that line with what the screen is about."""
+_VIEW_ONLY = len("view only  ")
+"""Columns that the word takes from it."""
 
 
 class StepScreen(LoratuiScreen[None]):
@@ -33,10 +35,11 @@ class StepScreen(LoratuiScreen[None]):
 
     def heading_right(self) -> Content:
         """All steps, this one marked by brackets and colour; only this one where there is little room."""
+        room = self.app.size.width - (_VIEW_ONLY if self.loratui.view_only else 0)
         parts = []
         for at, (name, title) in enumerate(STEPS, 1):
             here = name == self.CONTEXT
-            if here and self.app.size.width < _ROOM_FOR_STEPS:
+            if here and room < _ROOM_FOR_STEPS:
                 return Content.assemble(plain(f"[{at} {title}]", "bold $accent"), plain(f" of {len(STEPS)} steps", "$muted"))
             parts.append(plain(f"[{at} {title}]" if here else f"{at} {title}", "bold $accent" if here else "$muted"))
         return Content(" › ").join(parts)

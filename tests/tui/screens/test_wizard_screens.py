@@ -248,3 +248,9 @@ async def test_a_base_that_was_found_is_taken_with_down_and_enter(home: Path) ->
         await pilot.press("down", "enter")
         await shows(pilot, "✔ SD1.5 diffusers folder")
         assert app.draft.value("base.model") == "embedded:sd15"
+
+
+async def test_a_view_only_wizard_names_its_step_whole_at_80_columns(home: Path) -> None:
+    app = LoratuiApp(home, "plan", draft=demo_draft(), view_only=True)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "view only", "[4 plan] of 6 steps")
