@@ -32,8 +32,9 @@ SHORT = (
     "schedule.epochs=2",
     "optimizer.learning_rate=5e-3",
     "optimizer.warmup=0",
-    "samples.every_image_steps=0",
+    "samples.every_image_steps=1000000",
     "samples.before_training=false",
+    "samples.steps=1",
     "memory.threads=1",
 )
 
