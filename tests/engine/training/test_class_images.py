@@ -57,6 +57,7 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+@pytest.mark.long
 def test_the_same_recipe_makes_the_same_pictures(make_run: MakeRun) -> None:
     runs = [make_run(*SETS), make_run(*SETS)]
     for run in runs:

@@ -11,18 +11,27 @@ from loratui.engine.training.trainer import Trainer
 
 SMALL = ("adapter.targets=attention", "adapter.rank=2", "samples.steps=1", "schedule.epochs=2", "optimizer.scheduler=cosine")
 
+NOISE = ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "training.input_perturbation=0.1")
+
 
 @pytest.mark.parametrize(
     "sets",
     [
-        ("optimizer.name=prodigy", "optimizer.learning_rate=1.0", "optimizer.warmup=0.2"),
-        ("optimizer.name=dadapt_adam", "optimizer.learning_rate=1.0"),
-        ("optimizer.name=adamw_schedule_free", "optimizer.scheduler=constant"),
-        ("optimizer.name=adafactor", "training.ema_decay=0.9"),
-        ("optimizer.name=lion", "dataset.shuffle_captions=true", "dataset.caption_variants=3", "dataset.caption_dropout=0.3"),
-        ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "training.input_perturbation=0.1"),
+        pytest.param(
+            ("optimizer.name=prodigy", "optimizer.learning_rate=1.0", "optimizer.warmup=0.2", "training.ema_decay=0.9"),
+            id="prodigy and an average",
+        ),
+        pytest.param(
+            ("dataset.shuffle_captions=true", "dataset.caption_variants=3", "dataset.caption_dropout=0.3", *NOISE),
+            id="shuffled captions and noise",
+        ),
+        pytest.param(("optimizer.name=dadapt_adam", "optimizer.learning_rate=1.0"), id="dadapt_adam", marks=pytest.mark.long),
+        pytest.param(
+            ("optimizer.name=adamw_schedule_free", "optimizer.scheduler=constant"), id="schedule free", marks=pytest.mark.long
+        ),
+        pytest.param(("optimizer.name=adafactor",), id="adafactor", marks=pytest.mark.long),
+        pytest.param(("optimizer.name=lion",), id="lion", marks=pytest.mark.long),
     ],
-    ids=["prodigy", "dadapt_adam", "schedule free", "average", "shuffled captions", "noise"],
 )
 def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, sets: tuple[str, ...]) -> None:
     run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)

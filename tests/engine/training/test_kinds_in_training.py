@@ -21,12 +21,15 @@ SMALL = ("adapter.targets=attention", "adapter.rank=2", "schedule.epochs=1")
 @pytest.mark.parametrize(
     "sets",
     [
-        ("adapter.dropout=0.2", "adapter.rank_dropout=0.3", "adapter.module_dropout=0.3"),
-        ("adapter.kind=loha", "adapter.rank_dropout=0.2", "adapter.module_dropout=0.3"),
-        ("adapter.kind=lokr", "adapter.factor=4", "adapter.rank_dropout=0.2", "adapter.module_dropout=0.3"),
-        ("adapter.dora=true", "adapter.dropout=0.2"),
+        pytest.param(("adapter.dropout=0.2", "adapter.rank_dropout=0.3", "adapter.module_dropout=0.3"), id="lora"),
+        pytest.param(
+            ("adapter.kind=loha", "adapter.rank_dropout=0.2", "adapter.module_dropout=0.3"), id="loha", marks=pytest.mark.long
+        ),
+        pytest.param(
+            ("adapter.kind=lokr", "adapter.factor=4", "adapter.rank_dropout=0.2", "adapter.module_dropout=0.3"), id="lokr"
+        ),
+        pytest.param(("adapter.dora=true", "adapter.dropout=0.2"), id="dora", marks=pytest.mark.long),
     ],
-    ids=["lora", "loha", "lokr", "dora"],
 )
 def test_every_kind_trains_to_the_same_bits_and_goes_on_exactly_after_a_stop(make_run: MakeRun, sets: tuple[str, ...]) -> None:
     run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)
