@@ -162,8 +162,10 @@ class LossPlot(Widget):
             left = " " * _GUTTER + "the loss appears with the first step"
             return left[:width].ljust(width)
         left += "  logarithmic" if self._log_scale else ""
-        right = f"{text.number(self._steps)} optimizer steps"
-        return (left + right.rjust(width - len(left)))[:width]
+        room = width - len(left)
+        steps = text.number(self._steps)
+        right = next((words for words in (f"{steps} optimizer steps", f"{steps} steps", steps) if len(words) < room), "")
+        return (left + right.rjust(room))[:width]
 
 
 def _point(cells: list[list[Cell]], x: int) -> None:

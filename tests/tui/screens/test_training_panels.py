@@ -262,3 +262,13 @@ async def test_esc_leads_from_one_panel_to_all_and_from_there_to_the_runs(home: 
             await shows(pilot, "╭─ loss", "╭─ samples")
             await pilot.press("escape")
             await shows(pilot, "n new run")
+
+
+async def test_the_axis_of_a_narrow_plot_says_its_steps_in_fewer_words(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        _trained(run, trainer)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(60, 24)) as pilot:
+            text = await shows(pilot, "╭─ loss", " 900 steps")
+            assert "0900" not in text
+            assert "900 optimizer step " not in text
