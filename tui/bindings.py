@@ -120,9 +120,7 @@ KEYS: tuple[Key, ...] = (
     Key("resume_selected", "r", "r", "resume", "resume", "go on from the run's last checkpoint", ("home",), changes=True),
     Key("mark", "space", "space", "mark", "mark", "mark the run, to compare it with others", ("home",)),
     Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
-    Key(
-        "validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)
-    ),
+    Key("validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)),
     Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
     Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",)),
     Key("demo", "t", "t", "demo", "try the demo", "plan the demo: an invented person, a few minutes, no download", ("home",)),
