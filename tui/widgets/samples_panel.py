@@ -53,7 +53,7 @@ class _Slot(ThumbnailView):
     def render_line(self, y: int) -> Strip:
         """A line of the picture, or the words."""
         width = self.size.width
-        if y != self.picture_rows:
+        if y != self.picture_rows or not width:
             return super().render_line(y)
         words = self._caption.truncate(width, ellipsis=True)
         centred = words.pad_left((width - words.cell_length) // 2)
