@@ -309,7 +309,18 @@ def test_validate_needs_a_file_and_lists_its_pictures(
     assert summarise(run).status == "done"
     wish = json.loads((run.validation / "wish.json").read_text())
     assert (wish["grids"], wish["prompts"], wish["strengths"]) == (["strengths", "checkpoints"], None, None)
-    options = ["--grid", "strengths", "--file", "x.safetensors", "--prompt", "{class}, red", "--strengths", "0,1", "--seeds", "2"]
+    options = [
+        "--grid",
+        "strengths",
+        "--file",
+        "x.safetensors",
+        "--prompt",
+        "{class}, red",
+        "--strengths",
+        "0,1",
+        "--seeds",
+        "2",
+    ]
     assert cli.main(["validate", *options, "--wait", "--json"]) == 0
     wish = json.loads((run.validation / "wish.json").read_text())
     assert wish == {
