@@ -361,7 +361,7 @@ class DatasetScreen(DatasetChoices):
         if at < len(fields) - 1:
             fields[at + 1].enter()
             return
-        self.action_go_on()
+        fields[at].when_typed(self.action_go_on)
 
     def action_go_on(self) -> None:
         """To the next step; what was chosen is carried out first, after it was shown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -132,6 +133,10 @@ class Field(Widget):
     def enter(self) -> None:
         """Moves the focus here."""
         self.screen.set_focus(self._input)
+
+    def when_typed(self, do: Callable[[], object]) -> None:
+        """Calls `do` once all keys that came before are in the text: a slow line brings a word and its enter in one piece."""
+        self._input.call_later(do)
 
     @property
     def entered(self) -> bool:

@@ -48,7 +48,9 @@ def _not_first(case: Case) -> Iterator[Hit]:
     if late:
         severity: Severity = "info" if case.style in ("words", "mixed") else "warning"
         files = tuple(image.relative for image in late)
-        yield Hit(f"{_triggers(case, late)} does not come first in {number_of(files, 'caption')}: {listed(files)}.", files, severity)
+        yield Hit(
+            f"{_triggers(case, late)} does not come first in {number_of(files, 'caption')}: {listed(files)}.", files, severity
+        )
 
 
 def _class(case: Case) -> Iterator[Hit]:
@@ -62,7 +64,9 @@ def _class(case: Case) -> Iterator[Hit]:
     if lacking:
         files = tuple(image.relative for image in lacking)
         words = " or ".join(dict.fromkeys(f'"{case.class_of(image)}"' for image in lacking))
-        yield Hit(f"{words} does not follow {_triggers(case, lacking)} in {number_of(files, 'caption')}: {listed(files)}.", files)
+        yield Hit(
+            f"{words} does not follow {_triggers(case, lacking)} in {number_of(files, 'caption')}: {listed(files)}.", files
+        )
 
 
 def _triggers(case: Case, images: Iterable[ImageEntry]) -> str:
