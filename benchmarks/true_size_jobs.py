@@ -57,6 +57,7 @@ def by_hand(family: str, base: Path, *, graph: bool, tiny: bool, device: torch.d
     model = kind.from_pretrained(base / part, dtype=dtype, device_map={"": device}, local_files_only=True)
     model.requires_grad_(False)
     targets = build_recipe(preset).settings.adapter.targets
+    # The family is one of the known names; argparse gives it as text.
     model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules="|".join(denoiser_patterns(family, targets))))  # type: ignore[arg-type]
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:

@@ -87,6 +87,7 @@ def colours(style: Style | None, ground: tuple[int, int, int]) -> tuple[tuple[in
     """Text colour and ground of a style."""
     front = tuple(style.color.get_truecolor()) if style and style.color else (0xD7, 0xD7, 0xD7)
     back = tuple(style.bgcolor.get_truecolor()) if style and style.bgcolor else ground
+    # Pillow gives pixels as any value.
     return front, back  # type: ignore[return-value]
 
 

@@ -72,6 +72,7 @@ def by_name(environ: Mapping[str, str], tmux: Tmux | None) -> Capability | None:
     """
     wanted = environ.get("LORATUI_PICTURES", "")
     if wanted in ("kitty", "iterm", "sixel", "none"):
+        # The test above leaves only names of the literal.
         return Capability(wanted, "LORATUI_PICTURES", tmux=tmux is not None and wanted in ("kitty", "iterm"))  # type: ignore[arg-type]
     term = environ.get("TERM", "")
     if term in ("", "dumb", "unknown", "linux"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from huggingface_hub import errors as hub
 
+# The hub's library has this name without listing it.
 NETWORK_ERRORS: tuple[type[BaseException], ...] = (hub.HTTPError, ConnectionError, TimeoutError)  # type: ignore[attr-defined]
 """What a connection raises; the hub's own refusals are among them and have a status."""
 

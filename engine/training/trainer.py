@@ -123,6 +123,7 @@ class Trainer:
             if self._serve_requests():
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
+                # Mypy cannot infer a lambda with a default.
                 self.compiling.compile(self.family.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window)
             if window.ends_epoch:
@@ -292,6 +293,7 @@ class Trainer:
         """Computes the gradients of a window's first batch and forgets them."""
         self.adapter.train()
         try:
+            # Torch gives backward no types.
             self.objective.losses(window.batches[0], window.before.micro_step).sum().backward()  # type: ignore[no-untyped-call]
         finally:
             self.optimizer.zero_grad(set_to_none=True)

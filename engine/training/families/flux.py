@@ -44,6 +44,7 @@ class Flux(BaseModel):
     ) -> None:
         wide = torch.float32
         dtypes = {"transformer": dtype, "vae": wide, "text_encoder": wide, "text_encoder_2": dtype}
+        # Mypy reads the keys as any text, not as names of parts.
         super().__init__(files, settings, device=device, dtypes=dtypes, digests=digests)  # type: ignore[arg-type]
         self._schedule = loading.scheduler_config(files)
 
@@ -177,5 +178,6 @@ def keep_gradients_dense(transformer: Any) -> None:
 
 
 def _with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> Tensor:  # noqa: ARG001 - a hook's signature
+    # Torch gives apply no types.
     dense: Tensor = _DenseGradient.apply(output)  # type: ignore[no-untyped-call]
     return dense

@@ -57,6 +57,7 @@ class UNetModel(BaseModel):
         )[0]
         return output
 
+    # SDXL alone has conditions; SD1.5 has none.
     def _conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Any]:  # noqa: ARG002
         """What else the UNet is told; SD1.5's of nothing."""
         return {}
