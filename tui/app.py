@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import work
+from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -28,10 +29,13 @@ from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.sent_screen import SentScreen
 from loratui.tui.terminal import clean
 from loratui.tui.window_title import WindowTitle
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from loratui.engine.machine.hub import Offer
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.downloading import Download
@@ -114,6 +118,7 @@ class LoratuiApp(App[Farewell]):
         self._disk_low = False
         self._grave_until = 0.0
         """Until when (monotonic, s) a notice of something that went wrong is shown."""
+        self._sent = SentScreen()
         self.window_title = WindowTitle(self)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
@@ -129,9 +134,14 @@ class LoratuiApp(App[Farewell]):
         for problem in self._told_at_start:
             self.tell(problem, "warning")
         self._look_at_the_runs()
+        self.app_resume_signal.subscribe(self, lambda _: self._sent.forget(), immediate=True)
         if not self.is_headless:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+
+    def on_resize(self) -> None:
+        """Terminals move and drop lines when their size changes."""
+        self._sent.forget()
 
     @property
     def draft(self) -> Draft:
@@ -380,6 +390,11 @@ class LoratuiApp(App[Farewell]):
     def _shown_run(self) -> str:
         runs = (getattr(screen, "run_directory", None) for screen in self.screen_stack)
         return next((run.name for run in runs if isinstance(run, RunDirectory)), "")
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, CompositorUpdate):
+            renderable = self._sent.only_new(renderable)
+        super()._display(screen, renderable)
 
     def _handle_exception(self, error: Exception) -> None:
         from loratui.tui.crash import crash_message, write_crash_report
