@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import work
-from textual._compositor import CompositorUpdate
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -140,8 +139,9 @@ class LoratuiApp(App[Farewell]):
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
 
     def on_resize(self) -> None:
-        """Terminals move and drop lines when their size changes."""
+        """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
         self._sent.forget()
+        self.refresh()
 
     @property
     def draft(self) -> Draft:
@@ -392,9 +392,7 @@ class LoratuiApp(App[Farewell]):
         return next((run.name for run in runs if isinstance(run, RunDirectory)), "")
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        if isinstance(renderable, CompositorUpdate):
-            renderable = self._sent.only_new(renderable)
-        super()._display(screen, renderable)
+        super()._display(screen, self._sent.only_new(renderable))
 
     def _handle_exception(self, error: Exception) -> None:
         from loratui.tui.crash import crash_message, write_crash_report

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len, get_character_cell_size
 from rich.color import ColorSystem
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
@@ -47,22 +47,28 @@ class SentScreen:
 
     def __init__(self) -> None:
         self._rows: list[list[Cell]] = []
+        self._size = (0, 0)
 
     def forget(self) -> None:
         """Nothing is known of what the terminal shows; the next paint sends everything that it covers."""
         self._rows = []
 
-    def only_new(self, update: CompositorUpdate) -> CompositorUpdate:
-        """The same update, without what is there already."""
+    def only_new(self, update: RenderableType | None) -> RenderableType | None:
+        """The same update, without what is there already; anything that is no update as it is."""
         return _OnlyNew(self, update) if isinstance(update, (LayoutUpdate, ChopsUpdate)) else update
 
     def difference(self, update: LayoutUpdate | ChopsUpdate, system: ColorSystem) -> str:
         """What has to be written for the update, and remembers it as written."""
+        size = _size(update)
+        if size != self._size:
+            # What was still sent for the old size has gone anywhere in the new one.
+            self.forget()
+            self._size = size
         pieces: list[str] = []
         pen = _PLAIN
         for x, y, strip in _strips(update):
-            row = self._row(y, x + strip.cell_length)
-            cells = _cells(strip, system)
+            cells = _cells(strip, system)[: size[0] - x]  # in tiny windows a widget's line may be longer than it says
+            row = self._row(y, x + len(cells))
             old = row[x : x + len(cells)]
             if old == cells:
                 continue
@@ -93,9 +99,19 @@ class _OnlyNew(CompositorUpdate):
     def __init__(self, sent: SentScreen, update: LayoutUpdate | ChopsUpdate) -> None:
         self._sent, self._update = sent, update
 
+    def __rich__(self) -> RenderableType:
+        return self._update
+
     def render_segments(self, console: Console) -> str:
         """The sequences to write."""
         return self._sent.difference(self._update, console._color_system or ColorSystem.TRUECOLOR)
+
+
+def _size(update: LayoutUpdate | ChopsUpdate) -> tuple[int, int]:
+    """Columns and lines of the screen for which an update was made."""
+    if isinstance(update, LayoutUpdate):
+        return update.region.width, update.region.height
+    return max((ends[-1] for ends in update.chop_ends if ends), default=0), len(update.chops)
 
 
 def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:
@@ -208,4 +224,3 @@ def _change(now: Pen, wanted: Pen) -> tuple[str, Pen]:
     if wanted.link != now.link:
         sequence += f"\x1b]8;{wanted.link or ';'}\x1b\\"
     return sequence, wanted
-

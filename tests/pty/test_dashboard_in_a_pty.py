@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import struct
 import sys
 import termios
@@ -206,3 +207,40 @@ def _listening(pid: int) -> int:
     inodes = {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()}
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
     return sum(1 for fields in lines if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes)
+
+
+def test_a_watched_step_sends_little_and_a_key_has_little_to_wait_for(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run, step_s=0.5) as trainer:
+        trainer.start()
+        trainer.steps(200)
+        for index, prompt in enumerate(PROMPTS):
+            trainer.sample(prompt, index)
+        with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+            terminal.shows("200 of 900", "samples/step-000200")
+            terminal.read_for(3.0)
+            assert len(terminal.sent) < 60_000
+            paints: list[int] = []
+            for step in range(201, 205):
+                before = len(terminal.sent)
+                trainer.steps(1)
+                terminal.shows(f"{step} of 900")
+                terminal.read_for(1.2)
+                paints.append(len(terminal.sent) - before)
+            before = len(terminal.sent)
+            terminal.press("l")
+            terminal.shows("logarithmic")
+            key = len(terminal.sent) - before
+    # 2 400 bytes are 150 ms of a line of 16 KiB/s.
+    assert max(paints) + key < 2_400, (paints, key)
+    assert max(paints) < 800, paints
+
+
+def test_a_size_that_changed_and_changed_back_leaves_nothing_unpainted(home: Path) -> None:
+    run = _begun(home)
+    with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+        terminal.shows("90 of 900", "samples/step-000090")
+        terminal.read_for(1.0)
+        terminal.chunks.clear()
+        os.kill(terminal.pid, signal.SIGWINCH)
+        terminal.shows("90 of 900", "samples/step-000090", "esc runs")

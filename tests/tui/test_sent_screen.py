@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
@@ -51,6 +51,12 @@ def _chops(draw: random.Random) -> ChopsUpdate:
     return ChopsUpdate(lines, [(y, 0, WIDTH) for y in rows], [[cut, WIDTH]] * HEIGHT)
 
 
+def _written(sent: SentScreen, update: LayoutUpdate | ChopsUpdate) -> str:
+    made = sent.only_new(update)
+    assert isinstance(made, CompositorUpdate)
+    return made.render_segments(TRUE)
+
+
 class _Emulator:
     def __init__(self) -> None:
         self.screen = pyte.Screen(WIDTH, HEIGHT)
@@ -82,47 +88,60 @@ def test_the_screen_is_the_same_as_when_everything_is_sent(seed: int) -> None:
         else:
             update = _chops(draw)
         whole.feed(update.render_segments(TRUE))
-        ours.feed(sent.only_new(update).render_segments(TRUE))
+        ours.feed(_written(sent, update))
         assert ours.look() == whole.look()
 
 
 def test_what_is_there_already_is_not_sent_again() -> None:
     sent = SentScreen()
     lines = [_strip(random.Random(1)) for _ in range(HEIGHT)]
-    assert sent.only_new(_layout(lines)).render_segments(TRUE)
-    assert sent.only_new(_layout(lines)).render_segments(TRUE) == ""
+    assert _written(sent, _layout(lines))
+    assert _written(sent, _layout(lines)) == ""
 
 
 def test_one_other_digit_sends_one_character_and_its_place() -> None:
     sent = SentScreen()
     style = Style.parse("#102030 on #405060")
-    sent.only_new(_layout([Strip([Segment("step 812 of 900", style)])])).render_segments(TRUE)
-    again = sent.only_new(_layout([Strip([Segment("step 813 of 900", style)])])).render_segments(TRUE)
+    _written(sent, _layout([Strip([Segment("step 812 of 900", style)])]))
+    again = _written(sent, _layout([Strip([Segment("step 813 of 900", style)])]))
     assert again == "\x1b[1;8H\x1b[38;2;16;32;48;48;2;64;80;96m3\x1b[0m"
 
 
 def test_colours_are_named_only_where_they_change() -> None:
     update = _layout([Strip([Segment(character, Style.parse("#102030 on #405060")) for character in "abc"])])
-    assert SentScreen().only_new(update).render_segments(TRUE).count("38;2;16;32;48") == 1
+    assert _written(SentScreen(), update).count("38;2;16;32;48") == 1
 
 
 def test_an_update_that_is_never_written_is_not_taken_for_sent() -> None:
     sent = SentScreen()
     update = _layout([Strip([Segment("words")])])
     sent.only_new(update)
-    assert "words" in sent.only_new(update).render_segments(TRUE)
+    assert "words" in _written(sent, update)
 
 
 def test_after_forgetting_everything_is_sent() -> None:
     sent = SentScreen()
     update = _layout([Strip([Segment("words")])])
-    first = sent.only_new(update).render_segments(TRUE)
+    first = _written(sent, update)
     sent.forget()
-    assert sent.only_new(update).render_segments(TRUE) == first
+    assert _written(sent, update) == first
+
+
+def test_a_line_that_is_longer_than_it_says_stays_on_the_screen() -> None:
+    line = Strip([Segment("x" * (WIDTH + 9))], 1)
+    assert _written(SentScreen(), _layout([line])).count("x") == WIDTH
+
+
+def test_in_another_size_everything_is_sent() -> None:
+    sent = SentScreen()
+    lines = [_strip(random.Random(y)) for y in range(HEIGHT)]
+    _written(sent, _layout(lines))
+    smaller = LayoutUpdate([[strip] for strip in lines[1:]], Region(0, 0, WIDTH, HEIGHT - 1))
+    assert _written(sent, smaller) == _written(SentScreen(), smaller)
 
 
 def test_a_line_with_characters_of_doubtful_width_is_sent_from_its_start() -> None:
     sent = SentScreen()
-    sent.only_new(_layout([Strip([Segment("漢字 step 1")])])).render_segments(TRUE)
-    again = sent.only_new(_layout([Strip([Segment("漢字 step 2")])])).render_segments(TRUE)
+    _written(sent, _layout([Strip([Segment("漢字 step 1")])]))
+    again = _written(sent, _layout([Strip([Segment("漢字 step 2")])]))
     assert again == "\x1b[1;1H漢字 step 2"
