@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -22,7 +23,7 @@ from textual.worker import get_current_worker
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
-from loratui.tui import hangup, settings, themes, watch
+from loratui.tui import arrival, hangup, settings, themes, watch
 from loratui.tui.bindings import Key, keys_of
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
@@ -118,6 +119,8 @@ class LoratuiApp(App[Farewell]):
         self._grave_until = 0.0
         """Until when (monotonic, s) a notice of something that went wrong is shown."""
         self._sent = SentScreen()
+        self.arrival = arrival.Arrival()
+        """Whether what was painted has come to the person's screen."""
         self.window_title = WindowTitle(self)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
@@ -137,6 +140,14 @@ class LoratuiApp(App[Farewell]):
         if not self.is_headless:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
+
+    def on_ready(self) -> None:
+        """From here on only what is new is searched for garbage: a search through all that was loaded holds the screen up."""
+        gc.freeze()
+
+    def on_terminal_supports_synchronized_output(self) -> None:
+        """The terminal's answer, which has passed everything that was painted before the question."""
+        self.arrival.answered()
 
     def on_resize(self) -> None:
         """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
@@ -393,6 +404,8 @@ class LoratuiApp(App[Farewell]):
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         super()._display(screen, self._sent.only_new(renderable))
+        if renderable is not None and self._driver is not None and self.arrival.painted():
+            self._driver.write(arrival.QUESTION)
 
     def _handle_exception(self, error: Exception) -> None:
         from loratui.tui.crash import crash_message, write_crash_report

@@ -244,3 +244,43 @@ def test_a_size_that_changed_and_changed_back_leaves_nothing_unpainted(home: Pat
         terminal.chunks.clear()
         os.kill(terminal.pid, signal.SIGWINCH)
         terminal.shows("90 of 900", "samples/step-000090", "esc runs")
+
+
+_SYNC_ANSWER, _SYNC_QUESTION = b"\x1b[?2026;2$y", b"\x1b[?2026$p"
+
+
+def _unanswered(terminal: Terminal, answered: int) -> int:
+    return terminal.sent.count(_SYNC_QUESTION) - answered
+
+
+def test_on_a_line_that_has_not_emptied_itself_only_keys_paint(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run, step_s=0.5) as trainer:
+        trainer.start()
+        trainer.steps(200)
+        with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+            assert terminal.read_for(20, lambda: _SYNC_QUESTION in terminal.sent)
+            os.write(terminal.fd, _SYNC_ANSWER)
+            answered = 1
+            terminal.shows("200 of 900")
+            end = time.monotonic() + 3.0
+            while time.monotonic() < end:
+                terminal.read_for(0.1)
+                os.write(terminal.fd, _SYNC_ANSWER * (count := _unanswered(terminal, answered)))
+                answered += count
+            assert answered > 2
+            # From here on nothing arrives at the person's side for a while: one paint is on its way, and a picture is waiting.
+            trainer.steps(1)
+            trainer.sample()
+            assert terminal.read_for(5, lambda: _unanswered(terminal, answered) > 0)
+            terminal.read_for(0.3)
+            before = len(terminal.sent)
+            trainer.steps(1)
+            terminal.read_for(1.3)
+            assert len(terminal.sent) - before < 100  # the window's title may be among it
+            terminal.press("l")
+            assert terminal.read_for(2, lambda: b"logarithmic" in terminal.sent[before:])
+            terminal.read_for(0.2)
+            assert len(terminal.sent) - before < 2_400
+            os.write(terminal.fd, _SYNC_ANSWER * _unanswered(terminal, answered))
+            terminal.shows("202 of 900")

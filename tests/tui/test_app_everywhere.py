@@ -180,7 +180,7 @@ def test_no_private_name_of_ours_is_one_of_textuals(cls: type[DOMNode]) -> None:
     for base in cls.__mro__:
         if base.__module__.startswith("textual"):
             theirs |= set(vars(base)) | set(assigned.findall(inspect.getsource(base)))
-    handlers = {"_on_key", "_on_paste", "_handle_exception", "_fatal_error", "_return_code"}
+    handlers = {"_on_key", "_on_paste", "_handle_exception", "_fatal_error", "_return_code", "_display"}
     assert not {name for name in ours & theirs if name.startswith("_") and not name.startswith("__")} - handlers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,15 +58,16 @@ class RunScreen(LoratuiScreen[None]):
             if batch.events or batch.skipped or tail.restarted:
                 self.post_message(EventsRead(self.JOB, batch, tail.restarted))
             at_end = tail.offset == before
-            if at_end and not caught_up:
-                caught_up = True
-                self.post_message(LogEndReached(self.JOB))
             if time.monotonic() >= look_at:
                 look_at = time.monotonic() + _STAND_EVERY_S
                 stands = summarise(self.run_directory)
                 if stood is None or _outline(stands) != _outline(stood):
                     stood = stands
                     self.post_message(StandingChanged(stands))
+            if at_end and not caught_up:
+                # After how it stands: what that adds to the screen would make the pictures smaller, and sent twice.
+                caught_up = True
+                self.post_message(LogEndReached(self.JOB))
             if at_end:
                 rest(worker, POLL_S)
             self._wait_for_room(worker)
@@ -83,8 +85,9 @@ class RunScreen(LoratuiScreen[None]):
             self.events_taken()
 
     def on_log_end_reached(self, message: LogEndReached) -> None:
-        """The past is known; now show it."""
+        """The past is known; now show it. It stays, and need not be searched for garbage again and again."""
         del message
+        gc.freeze()
         self.caught_up = True
         self.events_taken()
 

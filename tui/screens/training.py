@@ -28,6 +28,8 @@ from loratui.tui.widgets.samples_panel import SamplesPanel
 
 _SHOWN_EVERY_S = 1.0
 """Everything at once: what a paint costs, in processor and bytes, hardly depends on how much of the screen is new."""
+_MOST_LEFT_OUT = 3
+"""Paints that are left out one after the other while the line is behind: pictures must not keep the numbers from their turn."""
 _PANELS = ("plot", "samples", "machine", "log")
 
 
@@ -45,6 +47,7 @@ class TrainingScreen(RunScreen):
         self._numbers_due = self._plot_due = True
         self._asked: dict[str, str] = {}
         """Id of each command that nobody has acknowledged yet -> the command."""
+        self._left_out = 0
         self._log_scale = False
         self._table, self._table_of = Gallery(), -1
         self._look = Look()
@@ -84,7 +87,7 @@ class TrainingScreen(RunScreen):
         """Starts to read and to show."""
         for name in ("alert", "verdict"):
             self.line(name).display = False
-        self.set_interval(_SHOWN_EVERY_S, self._show_all)
+        self.set_interval(_SHOWN_EVERY_S, self._show_what_is_new)
         self.follow()
 
     def events_taken(self) -> None:
@@ -242,6 +245,14 @@ class TrainingScreen(RunScreen):
             yield f"LoRA file: {clean(self.file(output.path))}"
 
     # ---- what is shown
+
+    def _show_what_is_new(self) -> None:
+        # Added to a line that has not emptied itself, it would only stand before the answer to the next key.
+        if self.loratui.arrival.behind and self._left_out < _MOST_LEFT_OUT:
+            self._left_out += 1
+            return
+        self._left_out = 0
+        self._show_all()
 
     def _show_all(self) -> None:
         self._show_numbers()

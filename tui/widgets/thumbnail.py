@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rich.color import Color
@@ -9,14 +10,20 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import work
 from textual.app import RenderResult
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from loratui.tui import thumbnails
+from loratui.tui.arrival import Arrival
 from loratui.tui.terminal import clean
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
+
+_PART, _PART_EVERY_S = 2, 0.02
+"""A picture is sent in parts of so many lines: all of it at once is ten thousand bytes, which a key has to wait for."""
 
 
 class ThumbnailView(Widget):
@@ -41,6 +48,7 @@ class ThumbnailView(Widget):
         self._path: Path | None = None
         self._picture: Thumbnail | None = None
         self._problem = ""
+        self._painting: Timer | None = None
 
     def show(self, path: Path | None) -> None:
         """Shows another file, or none."""
@@ -71,7 +79,25 @@ class ThumbnailView(Widget):
         message.stop()
         if message.path == self._path:
             self._picture, self._problem = message.picture, message.problem
+            self._paint()
+
+    def _paint(self) -> None:
+        """Paints the picture: at once, or part by part where the terminal tells that what was sent before has arrived."""
+        line: Arrival | None = getattr(self.app, "arrival", None)
+        if self._painting is not None:
+            self._painting.stop()
+        if line is None or not line.answers:
             self.refresh()
+        else:
+            self._paint_on(line, 0)
+
+    def _paint_on(self, line: Arrival, top: int) -> None:
+        """Paints from line `top` on, as far as there is room on the line."""
+        if not line.behind:
+            self.refresh(Region(0, top, self.size.width, _PART))
+            top += _PART
+        if top < self.size.height:
+            self._painting = self.set_timer(_PART_EVERY_S, partial(self._paint_on, line, top))
 
     def render(self) -> RenderResult:
         """Never used: the widget renders line by line."""
