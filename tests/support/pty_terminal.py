@@ -82,6 +82,19 @@ class Terminal:
         pyte.ByteStream(screen).feed(_without_what_pyte_lacks(self.sent))
         return "\n".join(line.rstrip() for line in screen.display)
 
+    def chunk_that_shows(self, words: str) -> int | None:
+        """Which chunk brought words to the screen; None if they never were there. Only what changes is sent, so that words
+        on the screen need not stand in one piece in what was sent."""
+        import pyte
+
+        screen = pyte.Screen(self.columns, self.rows)
+        stream = pyte.ByteStream(screen)
+        for number, (_, part) in enumerate(self.chunks):
+            stream.feed(_without_what_pyte_lacks(part))
+            if any(words in line for line in screen.display):
+                return number
+        return None
+
     def shows(self, *words: str, timeout_s: float = 20.0) -> str:
         """Reads until all words are on the screen. Fails with the screen if they never are."""
         end = time.monotonic() + timeout_s
