@@ -3,8 +3,10 @@
     python benchmarks/true_size.py flux|sdxl|sd15 [--work DIR] [--out DIR] [--rungs A,B] [--steps 40] [--tiny]
 
 Rungs: `default` (with samples, a kill -9 in the middle, the resume and an export), `kept` (activations kept, eager),
-`checkpointing` (computed twice, eager), `compiled` (kept, blocks compiled), `reference` (diffusers and PEFT by hand, with
-checkpointing and the same targets, rank and batch), `graph` (the same by hand without checkpointing, replayed as one CUDA graph). Each writes its figures to DIR/true_size-FAMILY.json when it is done.
+`checkpointing` (computed twice, eager), `compiled` (kept, blocks compiled), each with `-launched` (no CUDA graphs: every kernel
+is launched by the CPU), `compiled-adamw`, `reference` (diffusers and PEFT by hand, with checkpointing and the same targets,
+rank and batch), `graph` (the same by hand without checkpointing, replayed as one CUDA graph). Each writes its figures to
+DIR/true_size-FAMILY.json when it is done.
 The base is made once in the work folder (34 GB for FLUX) and used again. `--tiny` tries all of it on a CPU.
 """
 
@@ -24,12 +26,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+_KEPT = ("memory.gradient_checkpointing=off", "memory.compile=off")
+_COMPILED = ("memory.gradient_checkpointing=off", "memory.compile=on")
+_LAUNCHED = "memory.cuda_graphs=off"
 RUNGS: dict[str, tuple[str, ...]] = {
     "default": (),
-    "kept": ("memory.gradient_checkpointing=off", "memory.compile=off"),
+    "kept": _KEPT,
+    "kept-launched": (*_KEPT, _LAUNCHED),
     "checkpointing": ("memory.gradient_checkpointing=on", "memory.compile=off"),
-    "compiled": ("memory.gradient_checkpointing=off", "memory.compile=on"),
-    "compiled-adamw": ("memory.gradient_checkpointing=off", "memory.compile=on", "optimizer.name=adamw"),
+    "compiled": _COMPILED,
+    "compiled-launched": (*_COMPILED, _LAUNCHED),
+    "compiled-adamw": (*_COMPILED, "optimizer.name=adamw"),
 }
 BY_HAND = ("reference", "graph")
 PRESETS = {

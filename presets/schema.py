@@ -287,6 +287,10 @@ class Memory:
     compile: Literal["auto", "on", "off"] = key(
         "auto", "compile the base's blocks for the GPU; auto does so where the run is long enough to gain from it"
     )
+    cuda_graphs: Literal["auto", "off"] = key(
+        "auto",
+        "record a step on the GPU and replay it; auto does so where activations are kept and nothing is dropped at random",
+    )
     cache_latents: bool = key(True, "encode every picture once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that this machine or container allows", low=0, high=1024)
 

@@ -29,8 +29,8 @@ class Averaging:
     def update(self, step: int) -> None:
         """Takes in the values after optimizer step `step` (from 1): a ← d·a + (1 − d)·w."""
         decay = min(self._decay, (1 + step) / (WARM_UP + step))
-        for name, average in self._average.items():
-            average.lerp_(self._parameters[name].detach(), 1 - decay)
+        if self._average:  # all in a few launches
+            torch._foreach_lerp_(list(self._average.values()), [self._parameters[name] for name in self._average], 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -59,7 +59,8 @@ def per_sample_loss(
     if kind == "mse":
         return square.flatten(1).mean(1)
     width = torch.as_tensor(huber_c, dtype=torch.float32, device=square.device).view(-1, *(1 for _ in square.shape[1:]))
-    return (2 * width * (torch.sqrt(square + width**2) - width)).flatten(1).mean(1)
+    # The same as 2c(√(d² + c²) − c), whose difference has few digits left where d ≪ c.
+    return (2 * width * square / (torch.sqrt(square + width**2) + width)).flatten(1).mean(1)
 
 
 def huber_width(settings: Training, noise_share: Tensor, snr: Tensor | None) -> Tensor:

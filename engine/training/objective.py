@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -13,22 +13,90 @@ from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, Texts
 from loratui.engine.training.families.base import Family, Noised
+from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.setup import Job
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A batch of B pictures as the denoiser takes it: nothing but tensors on the device."""
+
+    noised: Noised
+    conditions: Mapping[str, Tensor]
+    """What the family's `predict` wants besides."""
+    weights: Tensor
+    """(B,) of each picture's loss."""
+    window_images: Tensor
+    """() pictures that the optimizer step is made of, this batch's among them."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name."""
+        named = {field.name: getattr(self.noised, field.name) for field in fields(self.noised)}
+        noised = {name: value for name, value in named.items() if value is not None}
+        conditions = {f"{_CONDITION}{name}": value for name, value in self.conditions.items()}
+        return {**noised, **conditions, "weights": self.weights, "window_images": self.window_images}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> Prepared:
+        """The same with other tensors, named as in `tensors()`."""
+        noised = {field.name: tensors.get(field.name) for field in fields(self.noised)}
+        conditions = {name: tensors[f"{_CONDITION}{name}"] for name in self.conditions}
+        # The fields that must not be None are in every `tensors()`.
+        return Prepared(Noised(**noised), conditions, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
+
+
+_CONDITION = "condition."
+
+
 class Objective:
-    """What is minimised. `losses` is a pure function of the trained values and the batch's number."""
+    """What is minimised. Everything is a pure function of the trained values and the batch's number."""
 
     def __init__(self, job: Job, family: Family, latents: LatentCache, texts: Texts) -> None:
         self._job, self._family = job, family
         self._entries = job.ledger.images
         self._latents, self._texts = latents, texts
         self._seed = job.settings.training.seed
-        self._drops = job.settings.adapter.drops
+        self._ahead: tuple[tuple[object, ...], Prepared] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a batch, once prepared, holds all that its losses depend on but the trained values: no dropout, and no
+        text encoder at work."""
+        settings = self._job.settings
+        return not (settings.adapter.drops or settings.training.train_text_encoder)
 
     def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
         """(B,) weighted losses of the pictures with these numbers, as batch number `micro_step` of the run."""
+        return self.of(self.prepare(batch, micro_step, len(batch)))
+
+    def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> None:
+        """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
+        if self.is_plain:
+            self._ahead = (batch, micro_step, window_images), self._prepared(batch, micro_step, window_images)
+
+    def prepare(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
+        """The pictures with these numbers as batch number `micro_step` of the run, in a window of so many pictures."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == (batch, micro_step, window_images):
+            return ahead[1]
+        return self._prepared(batch, micro_step, window_images)
+
+    def of(self, prepared: Prepared) -> Tensor:
+        """(B,) weighted losses of a batch."""
+        noised, training = prepared.noised, self._job.settings.training
+        with self._autocast():
+            prediction = self._family.predict(noised.model_input, noised.timesteps, prepared.conditions)
+        share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
+        value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
+        return value * prepared.weights
+
+    def _autocast(self) -> torch.autocast:
+        device, dtype = self._job.device, self._job.dtype
+        # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
+        enabled = device.type == "cuda" and dtype != torch.float32
+        return torch.autocast(device.type, dtype=dtype, enabled=enabled, cache_enabled=False)
+
+    def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
         settings, device = self._job.settings, self._job.device
         training = settings.training
         entries = [self._entries[i] for i in batch]
@@ -41,28 +109,24 @@ class Objective:
         if settings.dataset.shuffle_captions:
             captions = self._in_some_order(captions, micro_step)
         noised = self._noised(entries, flips, micro_step)
-        if self._drops:
+        if settings.adapter.drops:
             torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
-        with torch.autocast(
-            device.type, dtype=self._job.dtype, enabled=device.type == "cuda" and self._job.dtype != torch.float32
-        ):
-            texts = self._texts.batch(captions)
-            prediction = self._family.predict(noised.model_input, noised.timesteps, texts, framing)
-        share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
-        value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
-        weights = [training.prior_weight if entry.regularisation else 1.0 for entry in entries]
-        return value * torch.tensor(weights, device=device)
+        with self._autocast():
+            conditions = self._family.conditions(self._texts.batch(captions), framing)
+        weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
+        images = torch.tensor(float(window_images))
+        return Prepared(noised, conditions, on_device(weights, device), on_device(images, device))
 
     def _noised(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> Noised:
         training, device = self._job.settings.training, self._job.device
         chosen = [self._latents.get(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
         mean, std = (torch.stack([getattr(one, part) for one in chosen]) for part in ("mean", "std"))
         drawn = noise.draw(mean.shape, seed=self._seed, micro_step=micro_step, settings=training)
-        latents = (mean + std * drawn.latent_noise).to(device)
+        latents = on_device(mean + std * drawn.latent_noise, device)
         uniform = noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
-        noised = self._family.add_noise(latents, drawn.noise.to(device), uniform)
+        noised = self._family.add_noise(latents, on_device(drawn.noise, device), uniform)
         if training.input_perturbation:
-            perturbed = self._family.add_noise(latents, drawn.input_noise.to(device), uniform)
+            perturbed = self._family.add_noise(latents, on_device(drawn.input_noise, device), uniform)
             noised = replace(noised, model_input=perturbed.model_input)
         return noised
 

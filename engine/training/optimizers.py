@@ -15,8 +15,8 @@ from loratui.engine.planning.judgement import ADAPTIVE
 from loratui.engine.training.averaging import start_schedule_free
 from loratui.presets.schema import OptimizerSection, Scheduler
 
-TEXT_PARTS = ("text_encoder.", "text_encoder_2.")
-"""How the names of the text encoders' parameters begin."""
+TEXT_PART = "text_encoder"
+"""How the names of the text encoders' parameters begin; the denoiser's begin otherwise."""
 
 GROUP = "group"
 """Where the name of a parameter stands, for tensors that an optimizer keeps for a whole group."""
@@ -67,8 +67,8 @@ def build_optimizer(
     """
     name = resolve_name(settings.name, device)
     text_rate = settings.text_encoder_learning_rate or settings.learning_rate
-    denoiser = [value for path, value in parameters.items() if not path.startswith(TEXT_PARTS)]
-    text = [value for path, value in parameters.items() if path.startswith(TEXT_PARTS)]
+    denoiser = [value for path, value in parameters.items() if not path.startswith(TEXT_PART)]
+    text = [value for path, value in parameters.items() if path.startswith(TEXT_PART)]
     # States are kept by name, and torch numbers the parameters group by group.
     assert all(a is b for a, b in zip([*denoiser, *text], parameters.values(), strict=True))
     rates = [(denoiser, settings.learning_rate), (text, text_rate)]
@@ -84,7 +84,6 @@ def build_optimizer(
 
 
 def _adamw(groups: Groups, settings: OptimizerSection, device: torch.device) -> torch.optim.Optimizer:
-    # Fused: a LoRA has a thousand small tensors, and a launch for each of them takes longer than the arithmetic.
     return torch.optim.AdamW(
         groups, betas=_betas(settings), weight_decay=settings.weight_decay, fused=True if device.type == "cuda" else None
     )

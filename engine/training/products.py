@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +45,7 @@ class Products:
         family: Family,
         adapter: LoraAdapter,
         optimizer: torch.optim.Optimizer,
+        stepped_over: Sequence[str],
         averaging: Averaging,
         texts: Texts,
         identity: dict[str, Any],
@@ -51,7 +53,7 @@ class Products:
     ) -> None:
         self._job, self._report, self._requests, self._steering = job, report, requests, steering
         self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
-        self._averaging = averaging
+        self._averaging, self._stepped_over = averaging, list(stepped_over)
         self._identity = identity
         self._epochs = epochs
         self._sampled_step: int | None = None
@@ -165,7 +167,7 @@ class Products:
                 f"The LoRA of step {at.step} has values that are not finite; it was not saved.",
                 "Lower the learning rate, then start anew; the checkpoint and the LoRA files before it are good.",
             )
-        optimizer, plain = optimizer_state(self._optimizer, list(self._adapter.parameters))
+        optimizer, plain = optimizer_state(self._optimizer, self._stepped_over)
         path, size = save_checkpoint(
             self._job.run,
             Checkpoint(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import resource
 import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
 from loratui.engine.planning.measured import Measurement, remember
@@ -27,15 +29,18 @@ from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.lora_file import put_on
-from loratui.engine.training.objective import Objective, captions_to_encode
+from loratui.engine.training.objective import Objective, Prepared, captions_to_encode
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
     load_optimizer_state,
+    resolve_name,
     set_learning_rate,
     warmup_steps,
 )
+from loratui.engine.training.packed import Packed
 from loratui.engine.training.products import Products
+from loratui.engine.training.recorded import Recorded
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.sampler import prompts_to_encode
@@ -110,6 +115,7 @@ class Trainer:
             family=self.family,
             adapter=self.adapter,
             optimizer=self.optimizer,
+            stepped_over=list(self.stepped_over),
             averaging=self.averaging,
             texts=self.texts,
             identity=identity,
@@ -119,13 +125,14 @@ class Trainer:
     def _train(self) -> None:
         self._catch_up()
         self.report.phase("training", "")
-        for window in self.course.windows(self.at):
+        for window, following in _with_next(self.course.windows(self.at)):
             if self._serve_requests():
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
+                self.recorded.forget()
                 # Mypy cannot infer a lambda with a default.
                 self.compiling.compile(self.family.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
-            self._step(window)
+            self._step(window, following)
             if window.ends_epoch:
                 self._end_epoch(window)
             elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
@@ -169,16 +176,19 @@ class Trainer:
         self.latents.fill(self.entries, flips, self._caching("pictures"))
         self.family.free_image_encoder()
         report.phase("loading", f"Loading {settings.base.model}")
-        speed.choose_activations(settings, self.family, job.device)
+        again = speed.choose_activations(settings, self.family, job.device)
         self.adapter = add_adapter(job, self.family)
         speed.let_autocast_cast(self.family.denoiser, job.device, job.dtype)
         if anew and settings.adapter.start_from:
             began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
-        self.parameters = self.adapter.parameters
-        self.optimizer = build_optimizer(settings.optimizer, self.parameters, job.device)
-        self.averaging = Averaging(self.parameters, self.optimizer, settings.training.ema_decay)
+        self.packed = Packed(self.adapter.parameters)
+        self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))
+        self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
+        self.averaging = Averaging(self.packed.tensors, self.optimizer, settings.training.ema_decay)
         self.objective = Objective(job, self.family, self.latents, self.texts)
+        recordable = job.device.type == "cuda" and self.objective.is_plain and not again
+        self.recorded = Recorded(self._add_gradients, report, wanted=recordable and settings.memory.cuda_graphs == "auto")
 
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
@@ -189,7 +199,7 @@ class Trainer:
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
         self.averaging.load_state(stored.average)
-        load_optimizer_state(self.optimizer, list(self.parameters), stored.optimizer, stored.optimizer_plain)
+        load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
         differing = surroundings_differ(stored.identity, identity)
         if differing:
             self.report.warn("other_surroundings", f"From here the numbers may differ in their last digits: {differing}.", "")
@@ -236,7 +246,8 @@ class Trainer:
 
     # ---- one step
 
-    def _step(self, window: Window) -> None:
+    def _step(self, window: Window, following: Window | None = None) -> None:
+        """One optimizer step. What the `following` one needs is prepared while the GPU works on this one."""
         began = time.monotonic()
         settings, at = self.settings, window.before
         factor = learning_rate_factor(
@@ -248,28 +259,27 @@ class Trainer:
         )
         rate = set_learning_rate(self.optimizer, factor)
         self.adapter.train()
+        self.packed.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
         for number, batch in enumerate(window.batches):
             if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
                 self.requests.stop_if_asked()
-            batch_losses = self.objective.losses(batch, at.micro_step + number)
             # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
-            (batch_losses.sum() / window.images).backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            summed += batch_losses.detach().sum()
-        limit = settings.training.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
-        loss = float(summed) / window.images
+            summed += self.recorded(self.objective.prepare(batch, at.micro_step + number, window.images)).sum()
+        if following is not None:
+            self.objective.look_ahead(following.batches[0], following.before.micro_step, following.images)
+        norm, total = torch.stack([self.packed.clip_gradients(settings.training.max_grad_norm or math.inf), summed]).tolist()
+        loss = total / window.images
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._not_finite(window, loss)
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         self.averaging.update(window.after.step)
         self.at = window.after
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
         self.image_step_s.append(step_s / window.images)
         self.compiling.note(step_s)
-        memory = {"memory_gib": torch.cuda.max_memory_allocated() / 2**30} if self.job.device.type == "cuda" else {}
+        memory = {"memory_gib": torch.cuda.max_memory_reserved() / 2**30} if self.job.device.type == "cuda" else {}
         self.report.step(
             always=window.ends_epoch or at.step == 0,
             step=window.after.step,
@@ -289,19 +299,21 @@ class Trainer:
             },
         )
 
+    def _add_gradients(self, batch: Prepared) -> Tensor:
+        """Adds a batch's gradients to those that are there; returns its (B,) losses."""
+        losses = self.objective.of(batch)
+        found = torch.autograd.grad(losses.sum() / batch.window_images, list(self.packed.tensors.values()), allow_unused=True)
+        self.packed.add_gradients(found)
+        return losses.detach()
+
     def _try(self, window: Window) -> None:
-        """Computes the gradients of a window's first batch and forgets them."""
+        """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
         self.adapter.train()
-        try:
-            # Torch gives backward no types.
-            self.objective.losses(window.batches[0], window.before.micro_step).sum().backward()  # type: ignore[no-untyped-call]
-        finally:
-            self.optimizer.zero_grad(set_to_none=True)
+        self._add_gradients(self.objective.prepare(window.batches[0], window.before.micro_step, window.images))
 
     def _not_finite(self, window: Window, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
         what = "loss" if not math.isfinite(loss) else "gradient"
-        self.optimizer.zero_grad(set_to_none=True)
         raise NotFiniteError(
             f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its pictures: {', '.join(names[:8])}.",
             "Lower the learning rate, then start anew; the last checkpoint and the LoRA files are good.",
@@ -331,6 +343,7 @@ class Trainer:
                 return made, "Samples made." if made else "The samples failed; see the warnings."
 
     def _encode_prompts(self, prompts: Sequence[str]) -> None:
+        self.recorded.forget()  # the text encoders need its memory
         try:
             self.texts.fill(prompts_to_encode(prompts), (self.settings.base.clip_skip,), lambda *_: None)
         finally:
@@ -363,6 +376,7 @@ class Trainer:
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
 
     def _sample(self) -> bool:
+        self.recorded.forget()  # the pictures need its memory
         made = self.products.samples(self.at)
         self.report.phase("training", "")
         return made
@@ -400,7 +414,7 @@ class Trainer:
                 resolution=settings.dataset.resolution,
                 batch_size=settings.training.batch_size,
                 image_step_s=statistics.median(self.image_step_s),
-                peak_vram_gib=torch.cuda.max_memory_allocated() / 2**30 if on_gpu else None,
+                peak_vram_gib=torch.cuda.max_memory_reserved() / 2**30 if on_gpu else None,
                 peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             )
         )
@@ -415,6 +429,12 @@ class Trainer:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
+
+
+def _with_next(windows: Iterable[Window]) -> Iterator[tuple[Window, Window | None]]:
+    """Each window with the one after it."""
+    here, ahead = itertools.tee(windows)
+    return itertools.zip_longest(here, itertools.islice(ahead, 1, None))
 
 
 def _device_name(device: torch.device) -> str:

@@ -78,8 +78,8 @@ def after_step(trainer: Trainer, number: int, do: Callable[[], object]) -> None:
     """Has `do` called right after optimizer step `number`."""
     step = trainer._step
 
-    def stepped(window) -> None:  # type: ignore[no-untyped-def]
-        step(window)
+    def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+        step(window, following)
         if window.after.step == number:
             do()
 

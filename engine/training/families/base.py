@@ -144,8 +144,18 @@ class Family(Protocol):
         """A training input from (B, C, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
         ...
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, text: Sequence[TextStates], framing: Sequence[Framing]) -> Tensor:
-        """The denoiser's prediction (B, C, h, w), with gradients where they are enabled."""
+    def conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Tensor]:
+        """What `predict` wants of B captions and pictures, each with B as its first dimension, on the device.
+
+        With gradients where they are enabled and the text states have them.
+        """
+        ...
+
+    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        """The denoiser's prediction (B, C, h, w), with gradients where they are enabled.
+
+        Everything that differs between batches of the same shape is in the tensors given, and they are on the device.
+        """
         ...
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from loratui.engine.errors import UsageError
 from loratui.engine.training.families.base import Noised, SamplePlan
+from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.losses import Prediction
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base
@@ -72,11 +73,11 @@ class Diffusion:
         timesteps = (uniform.double().cpu() * steps).long().clamp(max=steps - 1)
         kept = self._alphas_cumprod[timesteps]
         shape = (-1, *(1 for _ in latents.shape[1:]))
-        signal = kept.sqrt().float().view(shape).to(latents.device)
-        spread = (1 - kept).sqrt().float().view(shape).to(latents.device)
+        signal = on_device(kept.sqrt().float().view(shape), latents.device)
+        spread = on_device((1 - kept).sqrt().float().view(shape), latents.device)
         target = noise if self.prediction == "epsilon" else signal * noise - spread * latents
-        snr = (kept / (1 - kept)).float().to(latents.device)
-        return Noised(signal * latents + spread * noise, timesteps.to(latents.device), target, snr=snr)
+        snr = on_device((kept / (1 - kept)).float(), latents.device)
+        return Noised(signal * latents + spread * noise, on_device(timesteps, latents.device), target, snr=snr)
 
     @torch.no_grad()
     def sample(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.training.families.base import Noised, SamplePlan
+from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Training
 
@@ -47,7 +48,7 @@ def trained_sigmas(uniform: Tensor, training: Training, shift: float) -> Tensor:
 
 def add_noise(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Noised:
     """The input at σ, and the velocity ε − x₀ as the target; σ itself is the timestep, 0 to 1."""
-    sigma = sigmas.float().to(latents.device)
+    sigma = on_device(sigmas.float(), latents.device)
     share = sigma.view(-1, *(1 for _ in latents.shape[1:]))
     return Noised((1 - share) * latents + share * noise, sigma, noise - latents, sigma=sigma)
 

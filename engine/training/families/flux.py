@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from loratui.engine.training.families import clip, flow, loading, vae
 from loratui.engine.training.families.base import Family, Framing, Noised, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
-from loratui.engine.training.families.parts import finite
+from loratui.engine.training.families.parts import finite, on_device
 from loratui.engine.training.losses import Prediction
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
@@ -89,22 +89,22 @@ class Flux(BaseModel):
         shift = flow.shift_of(height * width // 4, self._schedule)
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
 
-    def predict(
+    def conditions(
         self,
-        model_input: Tensor,
-        timesteps: Tensor,
         text: Sequence[TextStates],
         framing: Sequence[Framing],  # noqa: ARG002 - FLUX is not told where a picture comes from
-    ) -> Tensor:
-        return self._velocity(model_input, timesteps, text, self._settings.training.guidance)
+    ) -> dict[str, Tensor]:
+        """`states` (B, 512, 4096) and `pooled` (B, 768)."""
+        names = ("states", "pooled")
+        return {name: on_device(torch.stack([one.tensors[name] for one in text]), self.device) for name in names}
 
-    def _velocity(self, model_input: Tensor, sigmas: Tensor, text: Sequence[TextStates], guidance: float) -> Tensor:
+    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+        return self._velocity(model_input, timesteps, conditions, self._settings.training.guidance)
+
+    def _velocity(self, model_input: Tensor, sigmas: Tensor, conditions: Mapping[str, Tensor], guidance: float) -> Tensor:
         transformer = self.denoiser
         dtype = next(transformer.parameters()).dtype
-        states, pooled = (
-            torch.stack([one.tensors[name] for one in text]).to(self.device, dtype, non_blocking=True)
-            for name in ("states", "pooled")
-        )
+        states, pooled = (conditions[name].to(dtype) for name in ("states", "pooled"))
         height, width = model_input.shape[-2:]
         output = transformer(
             hidden_states=pack(model_input).to(dtype),
@@ -113,7 +113,7 @@ class Flux(BaseModel):
             pooled_projections=pooled,
             encoder_hidden_states=states,
             txt_ids=torch.zeros(states.shape[1], 3, device=self.device),
-            img_ids=image_ids(height // 2, width // 2).to(self.device),
+            img_ids=image_ids(height // 2, width // 2, self.device),
             return_dict=False,
         )[0]
         return unpack(output, height, width)
@@ -125,9 +125,11 @@ class Flux(BaseModel):
         height, width = plan.height // factor, plan.width // factor
         shape = (1, self.latent_channels, height, width)
 
+        conditions = self.conditions([plan.text], [])
+
         def denoise(model_input: Tensor, sigmas: Tensor) -> Tensor:
             with self._sampling():
-                return self._velocity(model_input, sigmas, [plan.text], plan.guidance)
+                return self._velocity(model_input, sigmas, conditions, plan.guidance)
 
         latents = flow.sample(plan, shape, self._schedule, height * width // 4, self.device, denoise, on_step)
         return vae.decode(self._parts["vae"], latents)
@@ -147,11 +149,11 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
     return squares.reshape(batch, channels // 4, height, width)
 
 
-def image_ids(rows: int, columns: int) -> Tensor:
+def image_ids(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
     """(rows · columns, 3): 0, row, column of each token, in fp32, since bf16 holds no whole numbers above 256 exactly."""
-    ids = torch.zeros(rows, columns, 3)
-    ids[..., 1] += torch.arange(rows)[:, None]
-    ids[..., 2] += torch.arange(columns)[None]
+    ids = torch.zeros(rows, columns, 3, device=device)
+    ids[..., 1] += torch.arange(rows, device=device)[:, None]
+    ids[..., 2] += torch.arange(columns, device=device)[None]
     return ids.view(-1, 3)
 
 

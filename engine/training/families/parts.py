@@ -45,3 +45,10 @@ def finite(tensor: Tensor, what: str) -> Tensor:
     if not bool(torch.isfinite(tensor).all()):
         raise NotFiniteError(f"The base model made {what} that are not finite.", "Its file may be damaged; load it anew.")
     return tensor
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on the device. The copy to a GPU is only ordered, so that the program need not wait for what the GPU has to do before."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip, loading
 from loratui.engine.training.families.base import Family, Framing, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import finite
+from loratui.engine.training.families.parts import finite, on_device
 from loratui.engine.training.families.unet import UNetModel
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
@@ -61,9 +60,11 @@ class Sdxl(UNetModel):
             made.append(TextStates({"states": states, "pooled": finite(pooled, "text")}, tokens.cut))
         return made
 
-    def _conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Any]:
-        pooled = torch.stack([self._on_device(one.tensors["pooled"]) for one in text])
-        return {"added_cond_kwargs": {"text_embeds": pooled, "time_ids": self._on_device(time_ids(framing))}}
+    def conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Tensor]:
+        """`states` (B, tokens, 2048), `text_embeds` (B, 1280) and `time_ids` (B, 6)."""
+        pooled = torch.stack([one.tensors["pooled"] for one in text])
+        added = {"text_embeds": pooled, "time_ids": time_ids(framing)}
+        return super().conditions(text, framing) | {name: on_device(value, self.device) for name, value in added.items()}
 
     def _negative(self, plan: SamplePlan) -> TextStates:
         if plan.negative_given or not self._zeros_for_none:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from loratui.engine.training.families.base import Framing, Noised, SamplePlan, T
 from loratui.engine.training.families.diffusion import Diffusion
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
+from loratui.engine.training.families.parts import on_device
 from loratui.presets.schema import Settings
 
 
@@ -48,22 +49,26 @@ class UNetModel(BaseModel):
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
         return self._diffusion.add_noise(latents, noise, uniform)
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, text: Sequence[TextStates], framing: Sequence[Framing]) -> Tensor:
+    def conditions(
+        self,
+        text: Sequence[TextStates],
+        framing: Sequence[Framing],  # noqa: ARG002 - SDXL alone is told of it
+    ) -> dict[str, Tensor]:
+        """`states` (B, tokens, width)."""
+        return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in text]), self.device)}
+
+    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
         unet = self.denoiser
         dtype = next(unet.parameters()).dtype
-        states = clip.of_equal_length([self._on_device(one.tensors["states"]) for one in text])
+        added = {name: value for name, value in conditions.items() if name != "states"}
         output: Tensor = unet(
-            model_input.to(dtype), timesteps, states.to(dtype), return_dict=False, **self._conditions(text, framing)
+            model_input.to(dtype),
+            timesteps,
+            conditions["states"].to(dtype),
+            added_cond_kwargs=added or None,
+            return_dict=False,
         )[0]
         return output
-
-    # SDXL alone has conditions; SD1.5 has none.
-    def _conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Any]:  # noqa: ARG002
-        """What else the UNet is told; SD1.5's of nothing."""
-        return {}
-
-    def _on_device(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=True)
 
     @torch.no_grad()
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
@@ -72,9 +77,11 @@ class UNetModel(BaseModel):
         factor = vae.downscale(self._parts["vae"])
         shape = (1, self.latent_channels, plan.height // factor, plan.width // factor)
 
+        conditions = self.conditions(text, framing)
+
         def denoise(model_input: Tensor, timesteps: Tensor) -> Tensor:
             with self._sampling():
-                return self.predict(model_input, timesteps, text, framing)
+                return self.predict(model_input, timesteps, conditions)
 
         return vae.decode(self._parts["vae"], self._diffusion.sample(plan, shape, self.device, denoise, on_step))
 

@@ -21,6 +21,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training import checkpoint, sampler
 from loratui.engine.training.__main__ import explain
 from loratui.engine.training.lora_file import write as lora_file_write
+from loratui.engine.training.objective import Prepared
 from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.trainer import Trainer
 
@@ -76,8 +77,8 @@ def test_pause_ends_with_its_own_code_and_resume_goes_on(make_run: MakeRun) -> N
     def pause_at_step_3(trainer: Trainer) -> None:
         step = trainer._step
 
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            step(window)
+        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+            step(window, following)
             if window.after.step == 3:
                 control.send(run, "pause")
 
@@ -98,8 +99,8 @@ def test_commands_are_carried_out_and_acknowledged(make_run: MakeRun) -> None:
     def ask(trainer: Trainer) -> None:
         step = trainer._step
 
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            step(window)
+        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+            step(window, following)
             if window.after.step == 5:
                 control.send(run, "sample")
                 control.send(run, "checkpoint")
@@ -266,15 +267,15 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
 
     def stop_within(trainer: Trainer) -> None:
         def look() -> None:
-            compute = trainer.objective.losses
+            prepare = trainer.objective.prepare
 
-            def computed(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
+            def prepared(batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
                 batches.append(micro_step)
                 if micro_step == 4:  # the second batch of the second window
                     control.send(run, "stop")
-                return compute(batch, micro_step)
+                return prepare(batch, micro_step, window_images)
 
-            trainer.objective.losses = computed  # type: ignore[method-assign]
+            trainer.objective.prepare = prepared  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -440,7 +441,7 @@ def test_a_lora_that_is_not_finite_is_never_saved(make_run: MakeRun) -> None:
     def poison(trainer: Trainer) -> None:
         def spoil() -> None:
             with torch.no_grad():
-                list(trainer.parameters.values())[3].view(-1)[0] = float("nan")
+                list(trainer.adapter.parameters.values())[3].view(-1)[0] = float("nan")
 
         after_step(trainer, 8, spoil)
 

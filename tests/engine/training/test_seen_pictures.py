@@ -26,8 +26,8 @@ def test_seen_is_the_truth_after_a_pause_and_what_was_planned_at_the_end(make_ru
     def watch(trainer: Trainer) -> None:
         step = trainer._step
 
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            step(window)
+        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+            step(window, following)
             shown.extend(index for batch in window.batches for index in batch)
             if window.after.step == 3:
                 control.send(run, "pause")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.summary import StateWriter
+from loratui.engine.training.objective import Prepared
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 
@@ -65,7 +67,7 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
 
         def loaded(**options: bool) -> None:
             load(**options)
-            own = {id(p) for p in trainer.parameters.values()}
+            own = {id(p) for p in trainer.adapter.parameters.values()}
             seen["frozen"] = {n: p.clone() for n, p in trainer.family.denoiser.named_parameters() if id(p) not in own}
             seen["model"] = trainer.family.denoiser
 
@@ -136,15 +138,15 @@ def test_accumulation_has_the_exact_mean_even_in_a_short_window(make_run: MakeRu
     def spy(trainer: Trainer) -> None:
         step = trainer._step
 
-        def stepped(window) -> None:  # type: ignore[no-untyped-def]
-            expected = {}
-            for micro, batch in enumerate(window.batches):
-                (trainer.objective.losses(batch, window.before.micro_step + micro).sum() / window.images).backward()
-            expected = {n: p.grad.clone() for n, p in trainer.parameters.items()}
-            trainer.optimizer.zero_grad()
-            gradients.append(expected)
+        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+            losses = [
+                trainer.objective.losses(batch, window.before.micro_step + micro) for micro, batch in enumerate(window.batches)
+            ]
+            tensors = trainer.adapter.parameters
+            found = torch.autograd.grad(torch.cat(losses).sum() / window.images, list(tensors.values()))
+            gradients.append(dict(zip(tensors, found, strict=True)))
             windows.append(window.batches)
-            step(window)
+            step(window, following)
 
         trainer._step = stepped  # type: ignore[method-assign]
 
@@ -165,8 +167,6 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
 
             def loaded(**options: bool) -> None:
                 load(**options)
-                from dataclasses import replace
-
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
                 trainer.objective._entries = entries
                 with torch.no_grad():
@@ -232,13 +232,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
 
     def poison(trainer: Trainer) -> None:
         def spoil() -> None:
-            compute = trainer.objective.losses
+            prepare = trainer.objective._prepared
 
-            def poisoned(batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
-                value = compute(batch, micro_step)
-                return value * float("nan") if micro_step == 10 else value
+            def poisoned(batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
+                found = prepare(batch, micro_step, window_images)
+                return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
 
-            trainer.objective.losses = poisoned  # type: ignore[method-assign]
+            trainer.objective._prepared = poisoned  # type: ignore[method-assign]
 
         after_loading(trainer, spoil)
 
@@ -258,7 +258,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(make_run: MakeRun) 
 
         def loaded(**options: bool) -> None:
             load(**options)
-            first = next(iter(trainer.parameters.values()))
+            first = next(iter(trainer.adapter.parameters.values()))
             first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
 
         trainer._load = loaded  # type: ignore[method-assign]
@@ -355,7 +355,9 @@ def test_gradients_are_clipped_to_the_norm_or_not_at_all(make_run: MakeRun, limi
 
     def spy(trainer: Trainer) -> None:
         def measure(*_: object) -> None:
-            used.append(torch.stack([p.grad.norm() for p in trainer.parameters.values() if p.grad is not None]).norm().item())
+            used.append(
+                torch.stack([p.grad.norm() for p in trainer.adapter.parameters.values() if p.grad is not None]).norm().item()
+            )
 
         after_loading(trainer, lambda: trainer.optimizer.register_step_pre_hook(measure))
         every_step(trainer)
@@ -374,18 +376,18 @@ def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            predict = trainer.family.predict
+            conditions = trainer.family.conditions
             caption_of = {id(states): caption for caption, states in trainer.texts._known.items()}
 
-            def predicted(model_input, timesteps, text, framing):  # type: ignore[no-untyped-def]
+            def conditioned(text, framing):  # type: ignore[no-untyped-def]
                 seen.extend(caption_of[id(one)] for one in text)
-                return predict(model_input, timesteps, text, framing)
+                return conditions(text, framing)
 
-            trainer.family.predict = predicted  # type: ignore[method-assign]
+            trainer.family.conditions = conditioned  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
                     trainer.objective.losses(batch, 0)
-            trainer.family.predict = predict  # type: ignore[method-assign]
+            trainer.family.conditions = conditions  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -446,7 +448,7 @@ def test_a_base_in_bf16_trains_on_a_cpu_too(make_run: MakeRun) -> None:
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            own = {id(p) for p in trainer.parameters.values()}
+            own = {id(p) for p in trainer.adapter.parameters.values()}
             formats.update((p.dtype, id(p) in own) for p in trainer.family.denoiser.parameters())
 
         after_loading(trainer, look)

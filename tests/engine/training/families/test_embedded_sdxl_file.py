@@ -60,7 +60,7 @@ def test_texts_latents_predictions_and_pictures_are_those_of_the_folder(checkpoi
         picture = torch.linspace(-1, 1, 3 * 128 * 128).view(3, 128, 128)
         latents = family.encode_image(picture)
         noisy = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
-        guess = family.predict(noisy, torch.tensor([300]), text, [Framing.whole(128, 128)])
+        guess = family.predict(noisy, torch.tensor([300]), family.conditions(text, [Framing.whole(128, 128)]))
         made.append([*(text[0].tensors[key] for key in sorted(text[0].tensors)), latents.mean, latents.std, guess])
     assert len(made[0]) == len(made[1]) >= 4
     assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))

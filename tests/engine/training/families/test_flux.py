@@ -47,7 +47,9 @@ def heard(family: Flux) -> dict[str, Any]:
 def predicted(family: Flux, sigmas: Tensor, height: int = 8, width: int = 8) -> Tensor:
     text = family.encode_text(["a fox"]) * len(sigmas)
     with torch.no_grad():
-        return family.predict(torch.randn(len(sigmas), 16, height, width), sigmas, text, [FRAMING] * len(sigmas))
+        return family.predict(
+            torch.randn(len(sigmas), 16, height, width), sigmas, family.conditions(text, [FRAMING] * len(sigmas))
+        )
 
 
 # ---- text
@@ -327,7 +329,9 @@ def test_the_attention_of_single_blocks_gets_its_gradient_densely(family: Flux) 
     attention.to_q.weight.requires_grad_(True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "scaled_dot_product_attention", spying)
-        output = family.predict(torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.encode_text(["a fox"]), [FRAMING])
+        output = family.predict(
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(family.encode_text(["a fox"]), [FRAMING])
+        )
     output.square().sum().backward()
     dense = [gradient.transpose(1, 2).is_contiguous() or gradient.is_contiguous() for gradient in got]
     assert len(got) == 2  # the first single block, and the one behind it
@@ -346,7 +350,9 @@ def test_compiled_blocks_have_the_same_gradients(flux_folder: Path) -> None:
             family.denoiser.compile_repeated_blocks(backend="aot_eager")  # type: ignore[operator]
         torch.manual_seed(1)
         text = family.encode_text(["a fox"])
-        family.predict(torch.randn(1, 16, 8, 8), torch.tensor([0.4]), text, [FRAMING]).square().sum().backward()
+        family.predict(
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(text, [FRAMING])
+        ).square().sum().backward()
         made.append(weight.grad)
     assert torch.allclose(made[0], made[1], rtol=1e-4, atol=1e-6)
 
@@ -361,7 +367,9 @@ def test_gradients_with_fewer_activations_are_the_same(flux_folder: Path) -> Non
         weight.requires_grad_(True)
         torch.manual_seed(1)
         text = family.encode_text(["a fox"])
-        family.predict(torch.randn(1, 16, 8, 8), torch.tensor([0.4]), text, [FRAMING]).square().sum().backward()
+        family.predict(
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(text, [FRAMING])
+        ).square().sum().backward()
         made.append(weight.grad)
     assert torch.equal(*made)
 

@@ -112,7 +112,9 @@ def test_a_base_in_one_file_predicts_as_its_folder_does(sdxl_folder: Path, tmp_p
         text = family.encode_text(["a fox"])
         with torch.no_grad():
             torch.manual_seed(0)
-            made.append(family.predict(torch.randn(1, 4, 8, 8), torch.tensor([300]), text, [Framing.whole(64, 64)]))
+            made.append(
+                family.predict(torch.randn(1, 4, 8, 8), torch.tensor([300]), family.conditions(text, [Framing.whole(64, 64)]))
+            )
     assert torch.equal(*made)
 
 

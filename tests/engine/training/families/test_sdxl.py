@@ -131,8 +131,11 @@ def test_a_short_caption_means_the_same_beside_a_long_one(sdxl_folder: Path) -> 
     noisy, steps = torch.randn(3, 4, 8, 8), torch.tensor([10, 500, 900])
     framing = [Framing.whole(64, 64)] * 3
     with torch.no_grad():
-        together = family.predict(noisy, steps, text, framing)
-        alone = [family.predict(noisy[i : i + 1], steps[i : i + 1], text[i : i + 1], framing[:1]) for i in range(3)]
+        together = family.predict(noisy, steps, family.conditions(text, framing))
+        alone = [
+            family.predict(noisy[i : i + 1], steps[i : i + 1], family.conditions(text[i : i + 1], framing[:1]))
+            for i in range(3)
+        ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
@@ -166,7 +169,9 @@ def test_row_24_time_ids_reach_the_unet_in_fp32(sdxl_folder: Path) -> None:
     family.denoiser.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
     text = family.encode_text(["a fox"])
     with torch.no_grad():
-        family.predict(torch.randn(1, 4, 8, 8), torch.tensor([3]), text, [Framing((1001, 257), (0, 0), (1000, 259))])
+        family.predict(
+            torch.randn(1, 4, 8, 8), torch.tensor([3]), family.conditions(text, [Framing((1001, 257), (0, 0), (1000, 259))])
+        )
     sent = seen["added_cond_kwargs"]["time_ids"]
     assert sent.dtype == torch.float32
     assert sent.tolist() == [[257, 1001, 0, 0, 259, 1000]]
