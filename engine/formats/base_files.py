@@ -53,6 +53,12 @@ def read_file(path: Path) -> Tables:
         return read_tables(_index_of(path) or path)
 
 
+def files_read(path: Path) -> tuple[Path, ...]:
+    """The files on which it depends what `read_file` says of one: itself, or an index with all of its shards."""
+    index = _index_of(path)
+    return (path,) if index is None else (index, *(path.parent / name for name in sorted(_shards_of(index))))
+
+
 def identify_tables(tables: Tables) -> BaseFiles:
     """As `identify`, from what `read_file` read."""
     with _about(tables.path):
@@ -129,10 +135,24 @@ def _about(path: Path) -> Iterator[None]:
 def _index_of(path: Path) -> Path | None:
     """The index beside a file that is one of several shards of one model."""
     for index in _indexes(path.parent, path.parent.stat().st_mtime_ns):
-        shards = diffusers_folder.read_json(index).get("weight_map")
-        if isinstance(shards, dict) and path.name in shards.values():
+        if path.name in _shards_of(index):
             return index
     return None
+
+
+def _shards_of(index: Path) -> frozenset[str]:
+    """The names of files that an index lists; none where it cannot be read, since it may not concern the file in question."""
+    with contextlib.suppress(BaseRefused, OSError):
+        status = index.stat()
+        return _listed(index, status.st_size, status.st_mtime_ns)
+    return frozenset()
+
+
+@functools.lru_cache(maxsize=64)
+def _listed(index: Path, size: int, changed_ns: int) -> frozenset[str]:  # noqa: ARG001 - part of the cache's key
+    shards = diffusers_folder.read_json(index).get("weight_map")
+    names = shards.values() if isinstance(shards, dict) else ()
+    return frozenset(name for name in names if isinstance(name, str) and "/" not in name)
 
 
 @functools.lru_cache(maxsize=64)

@@ -78,6 +78,10 @@ class FoundPart:
         return any(key.startswith(beginning) for key in self.tensors)
 
 
+_OTHERS = ("model_ema.", "control_model.", "vision_model.")
+"""Levels below which tensors have the same names as a part's, and are something else."""
+
+
 def find_parts(tensors: Tensors) -> tuple[FoundPart, ...]:
     """Every part in the file, denoisers first."""
     return tuple(_describe(tensors, *place) for place in _places(tensors))
@@ -96,7 +100,7 @@ def _places(tensors: Tensors) -> Iterator[tuple[Role, str, Names]]:
             if not key.endswith(end):
                 continue
             prefix = key[: -len(end)]
-            copy = (prefix and not prefix.endswith(".")) or "control_model." in prefix or "vision_model." in prefix
+            copy = (prefix and not prefix.endswith(".")) or any(other in prefix for other in _OTHERS)
             if copy or (role, prefix) in seen or (role == "clip" and not _is_clip(tensors, prefix)):
                 continue
             seen.add((role, prefix))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,7 +94,10 @@ def read_header(path: Path) -> Header:
     else or has a header of more than 16 MiB.
     """
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
+            raise UsageError(f"{path}: it is no file.", "Check the path.")
+        size = status.st_size
         raw = _raw_header(path, size)
     except OSError as error:
         raise UsageError(
@@ -102,7 +106,7 @@ def read_header(path: Path) -> Header:
     length = len(raw)
     try:
         table = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or a number of thousands of digits
         raise UsageError(f"{path}: not a safetensors file: its header cannot be read.") from None
     if not isinstance(table, dict):
         raise UsageError(f"{path}: not a safetensors file: its header is no table.")
@@ -136,7 +140,10 @@ def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
     if isinstance(dtype, str) and dtype in SMALLER_FORMATS:
         message = f"{path}: its weights are stored as {dtype}, a quantised format for generating only."
         raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
-    if dtype not in BYTES_PER_VALUE or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+    if isinstance(dtype, str) and dtype not in BYTES_PER_VALUE:
+        message = f"{path}: {name!r} is stored as {dtype!r}, a number format that is not known here."
+        raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
+    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
         raise UsageError(f"{path}: the header's entry for {name!r} is damaged.")
     values = 1
     for n in shape:

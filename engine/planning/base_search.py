@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.formats.base_files import identify, identify_tables, read_file
+from loratui.engine.formats.base_files import files_read, identify, identify_tables, read_file
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
 
@@ -27,7 +27,7 @@ MOST_SECONDS = 20.0
 SMALLEST_PICKLE = 100_000_000
 """Smaller .ckpt, .pt and .gguf files are no base models and are passed over."""
 
-_FORMAT = 1
+_FORMAT = 2
 _PASSED_OVER = frozenset(
     {
         "node_modules", "site-packages", "dist-packages", "__pycache__", "proc", "sys", "dev", "venv", "env", "conda",
@@ -88,11 +88,16 @@ def usual_roots(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
 
 
 def walk(roots: Sequence[Path], *, depth: int = DEPTH, memory: Memory | None = None) -> Walk:
-    """Every model file and diffusers folder below `roots`, each once, in a stable order; links are followed once."""
+    """Every model file and diffusers folder below `roots`, each once, in a stable order; links are followed once.
+
+    A root may also be a file.
+    """
     found, budget = Walk(), _Budget(MOST_ENTRIES, time.monotonic() + MOST_SECONDS)
     remembered = memory if memory is not None else Memory({})
     visited: set[tuple[int, int]] = set()
     for root in roots:
+        if root.is_file():
+            found.seen.append(remembered.look(root))
         _walk(root, depth, found, budget, remembered, visited)
     found.cut = budget.spent
     return found
@@ -131,7 +136,7 @@ def _walk(folder: Path, depth: int, found: Walk, budget: _Budget, memory: Memory
         found.tokenizers += [folder / n for n in ("tokenizer_2",) if (folder / n / "tokenizer.json").is_file()]
         return
     for entry in entries:
-        if budget.spent:
+        if not budget.take(0):
             return
         if entry.name.endswith((".safetensors", ".ckpt", ".gguf")) and not _is_folder(entry):
             if _worth_a_look(entry):
@@ -157,7 +162,7 @@ def _worth_a_look(entry: os.DirEntry[str]) -> bool:
 
 
 class Memory:
-    """What files turned out to be, by path, size and time of change, kept in a file between walks."""
+    """What files turned out to be, by path, size and times of change, kept in a file between walks."""
 
     def __init__(self, table: Mapping[str, Any]) -> None:
         self._table = dict(table)
@@ -193,19 +198,27 @@ class Memory:
         return self._keep(path, stamp, look_at(path))
 
     def _keep(self, path: Path, stamp: list[int], seen: Seen) -> Seen:
+        if seen.code == "base_unreadable":  # the reason may pass without a trace on the file
+            self._table.pop(str(path), None)
+            return seen
         self._used[str(path)] = {"stamp": stamp, "is": asdict(seen)}
         return seen
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and time of change; for a folder those of all files in it and in its folders."""
-    files = [path] if not path.is_dir() else [*path.glob("*.json"), *path.glob("*/*")]
-    size, changed = len(files), 0
-    for file in files:
-        with contextlib.suppress(OSError):
-            status = file.stat()
-            size, changed = size + status.st_size, max(changed, status.st_mtime_ns)
-    return [size, changed]
+    """Size and times of change; for a folder those of all files in it and in its folders, for a shard those of its sisters.
+
+    The time of the inode's change counts too: copying tools set the other one as they like.
+    """
+    size, changed, inode_changed = 0, 0, 0
+    with contextlib.suppress(OSError):
+        for file in files_read(path) if not path.is_dir() else (*path.glob("*.json"), *path.glob("*/*")):
+            size += 1
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                size, changed = size + status.st_size, max(changed, status.st_mtime_ns)
+                inode_changed = max(inode_changed, status.st_ctime_ns)
+    return [size, changed, inode_changed]
 
 
 def _from_json(value: Mapping[str, Any]) -> Seen:

@@ -70,9 +70,9 @@ def base_path(model: str) -> Path | None:
         return path if (path / "model_index.json").is_file() else None
     if not model:
         return None
-    path = Path(model).expanduser()
-    if path.exists():
-        return path
+    given = _existing(model)
+    if given is not None:
+        return given
     named = hub_cache.parse_id(model)
     folder = hub_cache.snapshot(named.repo) if named else None
     if named is None or folder is None:
@@ -81,6 +81,15 @@ def base_path(model: str) -> Path | None:
         return folder / named.file if (folder / named.file).is_file() else None
     # A snapshot also comes about when another tool fetched a single small file of it.
     return folder if (folder / "model_index.json").is_file() or any(folder.glob("*.safetensors")) else None
+
+
+def _existing(text: str) -> Path | None:
+    """The file or folder that a text names; None also for texts that can be no path."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, with a zero byte, of no known user, or in a closed folder
+        return None
 
 
 def tokenizer_base(base: Base) -> Path | None:
@@ -117,8 +126,8 @@ def pinned(base: Base) -> Mapping[str, str]:
     whatever comes to lie beside them later. Raises `BaseRefused` as `find_base` does.
     """
     found = find_base(base)
-    model = Path(base.model).expanduser()
-    settings = {"base.model": str(model.absolute())} if model.exists() and not base.model.startswith("embedded:") else {}
+    model = None if base.model.startswith("embedded:") else _existing(base.model)
+    settings = {"base.model": str(model.absolute())} if model is not None else {}
     for part in NAMED_PARTS:
         held = found.parts.get(part)
         if held is not None and (getattr(base, part) or not _lies_within(held.path, found)):
@@ -134,7 +143,10 @@ def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = 
     """The bases below `roots`, or every base on this machine: embedded, in the hub's cache, and in the usual places.
 
     Also whether the walk was cut short. Reads headers only; `memory_file` keeps what was read for the next time.
+    A root that is a file is listed whatever it is. Raises `BaseRefused` for a root that is not there or is closed.
     """
+    for root in roots or ():
+        _require_open(root)
     memory = Memory.load(memory_file or default_memory())
     hub = {} if roots is not None else {repo: walk([folder], memory=memory) for repo, folder in hub_cache.snapshots()}
     here = walk(usual_roots() if roots is None else roots, depth=DEPTH, memory=memory)
@@ -146,11 +158,26 @@ def discover(roots: Sequence[Path] | None = None, *, memory_file: Path | None = 
         bases += _of_repository(repo, inside, everything)
     known = {base.path for base in bases}
     bases += [
-        _found(seen, seen.path, "folder", everything) for seen in here.seen if Path(seen.path) not in known and _listed(seen)
+        _found(seen, seen.path, "folder", everything)
+        for seen in here.seen
+        if Path(seen.path) not in known and (_listed(seen) or Path(seen.path) in (roots or ()))
     ]
     memory.save(memory_file or default_memory())
     unique = {base.path: base for base in bases}
     return sorted(unique.values(), key=_usable_first), here.cut
+
+
+def _require_open(root: Path) -> None:
+    try:
+        if root.is_dir():
+            os.scandir(root).close()
+        else:
+            root.stat()
+    except FileNotFoundError:
+        raise _not_found(str(root)) from None
+    except OSError as error:
+        message = f"{root}: it cannot be looked into: {error.strerror or error}."
+        raise BaseRefused("base_not_found", message, "Check the path and its permissions.") from None
 
 
 def default_memory() -> Path:
@@ -163,7 +190,7 @@ def _not_found(model: str) -> BaseRefused:
     if hub_cache.parse_id(model) and not model.startswith(("/", ".", "~")):
         remedy = f"If it is on the hub, fetch it with: loratui download {model}. loratui bases lists what is here."
     else:
-        remedy = "Check the path; loratui bases lists what is here, and embedded:sd15 is always there."
+        remedy = "Check the path, and that its folders may be read; loratui bases lists what is here, and embedded:sd15 is always there."
     return BaseRefused("base_not_found", f"{model}: there is no such base model on this machine.", remedy)
 
 

@@ -40,12 +40,13 @@ def run(args: argparse.Namespace) -> int:
     JSON: `bases[] cut`, each base with `model where path family title prediction bytes missing[] usable problem remedy`;
     for one model `path family layout title prediction zero_terminal_snr bytes missing[] parts{}`.
     """
-    from loratui.engine.planning.bases import base_path, discover
+    from loratui.engine.planning.bases import base_path, discover, find_base
+    from loratui.presets.schema import Base
 
-    places = [Path(place).expanduser() for place in args.places]
-    if len(args.places) == 1 and (not places[0].is_dir() or _is_model(places[0])):
-        return _one(args, base_path(args.places[0]) or places[0])
-    found, cut = discover(places or None)
+    places = [base_path(place) for place in args.places]
+    if len(places) == 1 and (places[0] is None or not places[0].is_dir() or _is_model(places[0])):
+        return _one(args, find_base(Base(model=args.places[0])))
+    found, cut = discover([place or Path(given) for place, given in zip(places, args.places, strict=True)] or None)
     if args.json:
         common.print_json({"bases": [base_json(base) for base in found], "cut": cut})
         return 0
@@ -60,11 +61,7 @@ def _is_model(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("model_index.json", "config.json"))
 
 
-def _one(args: argparse.Namespace, path: Path) -> int:
-    from loratui.engine.planning.bases import find_base
-    from loratui.presets.schema import Base
-
-    found = find_base(Base(model=str(path)))
+def _one(args: argparse.Namespace, found: BaseFiles) -> int:
     if args.json:
         common.print_json(files_json(found))
         return 0
@@ -79,6 +76,8 @@ def _one(args: argparse.Namespace, path: Path) -> int:
 
 def list_text(found: list[FoundBase]) -> Iterator[str]:
     """The list for people: a base a line, what stands in its way below it."""
+    if not found:
+        yield "No base model was found there."
     for base in found:
         yield f"{base.model}: {base.title or 'cannot be used'}, {text.size(base.bytes)}"
         if base.problem:

@@ -20,6 +20,9 @@ UNET_PREFIX = "model.diffusion_model."
 _LEFT_OUT = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
 """Ends of keys that say how fp8 weights are used when generating; they are no weights."""
 
+_OLD_VAE_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""What diffusers called these layers until 2023 -> now. `sd-vae-ft-mse` and its like are still stored so."""
+
 _OPEN_CLIP = {
     "positional_embedding": "embeddings.position_embedding.weight",
     "token_embedding.weight": "embeddings.token_embedding.weight",
@@ -131,6 +134,7 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
         config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
         return _assembled(lambda: kind(config), tensors, device, dtype)
     if part.names == "diffusers":
+        tensors = _renamed_attention(tensors) if name == "vae" else tensors
         config = kind.load_config(str(files.config / name), local_files_only=True)
         return _assembled(lambda: kind.from_config(config, **part.config_changes), tensors, device, dtype)
     if name == "unet":
@@ -194,6 +198,17 @@ def _assembled(
             moved[target] = done[id(value)]
     model.load_state_dict(moved, strict=False, assign=True)
     return model
+
+
+def _renamed_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A VAE's tensors under today's names; for folders the library does the same by itself."""
+    named = {}
+    for key, value in tensors.items():
+        module, _, kind = key.rpartition(".")
+        place, _, layer = module.rpartition(".")
+        renamed = place.endswith(".attentions.0") and layer in _OLD_VAE_ATTENTION
+        named[f"{place}.{_OLD_VAE_ATTENTION[layer]}.{kind}" if renamed else key] = value
+    return named
 
 
 def _from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

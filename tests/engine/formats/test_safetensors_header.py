@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -41,10 +42,13 @@ def test_a_good_file(tmp_path: Path) -> None:
         ({"w": {**ENTRY, "shape": [3]}}, bytes(8)),
         ({"w": {**ENTRY, "shape": [-2]}}, bytes(8)),
         ({"w": {**ENTRY, "dtype": "EVIL"}}, bytes(8)),
+        ({"w": {**ENTRY, "dtype": ["F32"]}}, bytes(8)),
+        ({"w": {**ENTRY, "dtype": {}}}, bytes(8)),
         ({"w": [1]}, bytes(8)),
         ([1], b""),
         (b"\xff\xfe", b""),
         (b"[" * 100_000, b""),
+        (b'{"w":' + b"9" * 5_000 + b"}", b""),
         ({"__metadata__": {"a": 1}}, b""),
     ],
 )
@@ -83,3 +87,16 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     except UsageError:
         return
     assert len(data) >= 10
+
+
+def test_a_number_format_that_is_not_known_is_named(tmp_path: Path) -> None:
+    path = make(tmp_path / "x", {"w": {"dtype": "C64", "shape": [1], "data_offsets": [0, 8]}}, bytes(8))
+    with pytest.raises(UsageError, match=r"'w' is stored as 'C64', a number format that is not known here"):
+        read_header(path)
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(UsageError, match="it is no file"):
+            read_header(path)

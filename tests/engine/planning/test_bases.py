@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import struct
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import made_models as made
 import pytest
 
+from loratui.engine.formats import safetensors_file
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.planning import base_search
 from loratui.engine.planning.base_checks import check_base
@@ -182,7 +186,7 @@ def test_a_walk_remembers_and_notices_changes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()
     made.write(path, made.sdxl())
     assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
-    for damage in ("{", "[]", '{"format": 1, "seen": 3}', json.dumps({"format": 1, "seen": {str(path): {"stamp": 1}}})):
+    for damage in ("{", "[]", '{"format": 2, "seen": 3}', json.dumps({"format": 2, "seen": {str(path): {"stamp": 1}}})):
         memory.write_text(damage)
         assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
     assert oct(memory.stat().st_mode & 0o077) == "0o0"
@@ -214,3 +218,123 @@ def test_a_thousand_files_are_looked_through_in_time(tmp_path: Path) -> None:
     assert len(discover([tmp_path], memory_file=tmp_path / "x.json")[0]) == 1
     assert time.process_time() - started < max(1.0, first_s)
     assert first_s < 20
+
+
+def in_two_shards(folder: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]], Path, Path]:
+    """FLUX's tensors in two halves with their index, and the two files, of which none is there yet."""
+    shapes = made.flux()
+    keys = list(shapes)
+    first = {key: shapes[key] for key in keys[: len(keys) // 2]}
+    second = {key: shapes[key] for key in keys[len(keys) // 2 :]}
+    files = (folder / "m-00001-of-00002.safetensors", folder / "m-00002-of-00002.safetensors")
+    listed = {**dict.fromkeys(first, files[0].name), **dict.fromkeys(second, files[1].name)}
+    folder.mkdir(parents=True)
+    (folder / "m.safetensors.index.json").write_text(json.dumps({"weight_map": listed}))
+    return first, second, *files
+
+
+def test_shards_that_arrive_or_break_later_are_noticed(tmp_path: Path) -> None:
+    first, second, one, two = in_two_shards(tmp_path / "m")
+    memory = tmp_path / "memory.json"
+
+    def told() -> list[tuple[str, str]]:
+        return [(base.title, base.problem) for base in discover([tmp_path / "m"], memory_file=memory)[0]]
+
+    made.write(one, first, "BF16")
+    assert ["1 of its 2 files are missing" in problem for _, problem in told()] == [True]
+    made.write(two, second, "BF16")
+    assert told() == [("FLUX.1-dev transformer, bf16", "")]
+    os.truncate(two, 2_000)
+    assert all("cut off" in problem for _, problem in told())
+
+
+def test_a_file_changed_in_place_is_read_again_though_its_size_and_time_stay(tmp_path: Path) -> None:
+    path = made.write(tmp_path / "m" / "a.safetensors", made.sd15())
+    memory = tmp_path / "memory.json"
+    assert discover([tmp_path / "m"], memory_file=memory)[0][0].usable
+    before = path.stat()
+    with path.open("r+b") as file:
+        length = struct.unpack("<Q", file.read(8))[0]
+        header = file.read(length).replace(b"[320, 4, 3, 3]", b"[320, 3, 4, 3]")
+        file.seek(8)
+        file.write(header)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "takes 3 channels" in discover([tmp_path / "m"], memory_file=memory)[0][0].problem
+
+
+def test_what_could_not_be_read_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write(tmp_path / "m" / "a.safetensors", made.sd15())
+    memory = tmp_path / "memory.json"
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(safetensors_file, "_raw_header", refuse)
+        assert "Input/output error" in discover([tmp_path / "m"], memory_file=memory)[0][0].problem
+    assert discover([tmp_path / "m"], memory_file=memory)[0][0].usable
+
+
+def test_a_broken_index_does_not_spoil_the_files_beside_it(tmp_path: Path) -> None:
+    model = made.write(tmp_path / "good.safetensors", made.sd15())
+    for damage in ('{"weight', "[]", '{"weight_map": 3}'):
+        (tmp_path / "other.safetensors.index.json").write_text(damage)
+        assert find_base(Base(model=str(model)), ()).family == "sd15"
+
+
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/x", "a" * 5_000, "b\0c", "/dev/null/x"])
+def test_names_that_can_be_no_path_are_not_found(name: str) -> None:
+    assert base_path(name) is None
+    assert "base_not_found" in findings(Base(model=name))
+    assert "base_part_not_found" in findings(Base(family="flux", model="embedded:flux", vae=name))
+
+
+def test_a_pipe_with_a_models_name_stops_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (found,), _ = discover([tmp_path], memory_file=tmp_path / "x.json")
+    assert "no file" in found.problem
+    assert "base_unreadable" in findings(Base(model=str(tmp_path / "pipe.safetensors")))
+
+
+def test_a_slow_folder_does_not_hold_up_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(50):
+        made.write(tmp_path / "m" / f"{n:02}.safetensors", made.sd15())
+    looked: list[Path] = []
+
+    def slow(path: Path) -> base_search.Seen:
+        looked.append(path)
+        return base_search.Seen(str(path), "sd15", "single_file")
+
+    monkeypatch.setattr(base_search, "look_at", slow)
+    monkeypatch.setattr(base_search.time, "monotonic", lambda: 4.0 * len(looked))  # four seconds for each file
+    found, cut = discover([tmp_path], memory_file=tmp_path / "x.json")
+    assert cut
+    assert len(found) == len(looked) <= base_search.MOST_SECONDS / 4 + 1
+
+
+@pytest.fixture
+def without_rights() -> Iterator[None]:
+    """Takes the administrator's rights away, for whom no file is closed."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_closed_files_and_folders_are_named(tmp_path: Path, without_rights: None) -> None:
+    del without_rights
+    with tempfile.TemporaryDirectory() as name:
+        file = made.write(Path(name) / "m" / "a.safetensors", made.sd15())
+        memory = Path(name) / "x.json"
+        assert discover([file.parent], memory_file=memory)[0][0].usable
+        file.chmod(0)
+        assert "Permission denied" in discover([file.parent], memory_file=memory)[0][0].problem
+        assert "Permission denied" in findings(Base(model=str(file)))["base_unreadable"]
+        file.chmod(0o600)
+        assert discover([file.parent], memory_file=memory)[0][0].usable
+        file.parent.chmod(0)
+        with pytest.raises(BaseRefused, match="m: it cannot be looked into: Permission denied"):
+            discover([file.parent], memory_file=memory)
+        assert "folders may be read" in findings(Base(model=str(file)))["base_not_found"]
+        file.parent.chmod(0o700)

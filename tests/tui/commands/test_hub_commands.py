@@ -62,6 +62,22 @@ def test_the_list_of_bases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "needs VAE and CLIP-L text encoder and second text encoder and T5 tokenizer" in out
 
 
+def test_places_that_are_not_there_and_files_among_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = made.write(tmp_path / "a.safetensors", made.sd15())
+    lora = made.write(tmp_path / "b.safetensors", {"lora_unet_a.lora_down.weight": (4, 4)})
+    told = as_json(capsys, "bases", str(one), str(lora))["bases"]
+    assert [(Path(base["path"]).name, base["usable"]) for base in told] == [("a.safetensors", True), ("b.safetensors", False)]
+    assert "this is a LoRA" in told[1]["problem"]
+    for gone in (str(tmp_path / "none"), "~nobody-of-this-name/x", "a" * 300):
+        for places in ([gone], [str(tmp_path), gone]):
+            code, _, err = run(capsys, "bases", *places)
+            assert code == 2
+            assert "there is no such" in err or "File name too long" in err
+    (tmp_path / "empty").mkdir()
+    code, out, _ = run(capsys, "bases", str(tmp_path / "empty"))
+    assert (code, "No base model was found" in out) == (0, True)
+
+
 def test_without_a_place_the_embedded_base_is_always_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "embedded:sd15" in [base["model"] for base in as_json(capsys, "bases")["bases"]]
 

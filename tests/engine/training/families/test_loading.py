@@ -13,7 +13,7 @@ import narrow_models
 import original_files
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
@@ -239,3 +239,88 @@ def test_flux_in_its_makers_names_at_its_true_width(flux_folder: Path, tmp_path:
             assert torch.equal(own[key], value), key
         else:
             assert (own[key].float() - value.float()).norm() <= 0.05 * value.float().norm(), key
+
+
+OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+"""What diffusers called the layers of a VAE's attention until 2023; sd-vae-ft-mse and most SD1.5 folders have them so."""
+
+
+def with_old_attention(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    made = {}
+    for key, value in tensors.items():
+        name = key
+        for new, old in OLD_ATTENTION.items():
+            name = name.replace(f".attentions.0.{new}.", f".attentions.0.{old}.")
+        made[name] = value
+    assert made.keys() != tensors.keys()
+    return made
+
+
+def test_a_vae_file_with_the_older_names_of_diffusers(sd15_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "vae-ft-mse.safetensors"
+    save_file(with_old_attention(original_files.weights_of(sd15_folder / "vae")), path)
+    same_as_folder(sd15_folder, with_files(sd15_folder, path), "vae", torch.float32)
+
+
+def test_a_folder_whose_vae_has_the_older_names(sd15_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(sd15_folder, tmp_path / "old")
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file(with_old_attention(load_file(file)), file, metadata={"format": "pt"})
+    same_as_folder(sd15_folder, identify(folder), "vae", torch.float32)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("stored", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+def test_checkpoints_in_other_formats(
+    family: str, stored: torch.dtype, sd15_folder: Path, sdxl_folder: Path, tmp_path: Path
+) -> None:
+    folder = sd15_folder if family == "sd15" else sdxl_folder
+    files = with_files(folder, original_files.checkpoint(folder, family, tmp_path / "model.safetensors", stored))
+    for name in ("unet", "vae", "text_encoder", *(["text_encoder_2"] if family == "sdxl" else [])):
+        same_as_folder(folder, files, name, stored)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_of_mixed_formats_with_extra_keys(sdxl_folder: Path, tmp_path: Path) -> None:
+    path = original_files.checkpoint(sdxl_folder, "sdxl", tmp_path / "model.safetensors", torch.float16)
+    tensors = load_file(path)
+    for key, value in original_files.vae(original_files.weights_of(sdxl_folder / "vae")).items():
+        tensors["first_stage_model." + key] = original_files.to(value, torch.float32)
+    tensors |= {
+        "denoiser.sigmas": torch.zeros(1000),
+        "model_ema.diffusion_modelinput_blocks00weight": torch.ones(3),
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
+        "v_pred": torch.zeros(0),
+        "ztsnr": torch.zeros(0),
+        "first_stage_model.model_ema.decay": torch.tensor(0.5),
+    }
+    save_file(tensors, path)
+    files = with_files(sdxl_folder, path)
+    for name, stored in (("unet", torch.float16), ("vae", torch.float32), ("text_encoder", torch.float16)):
+        same_as_folder(sdxl_folder, files, name, stored)  # type: ignore[arg-type]
+
+
+def test_ema_weights_are_not_taken_for_the_model(sd15_folder: Path, tmp_path: Path) -> None:
+    path = original_files.checkpoint(sd15_folder, "sd15", tmp_path / "model.safetensors", torch.float32)
+    tensors = load_file(path)
+    start = "model.diffusion_model."
+    copy = {f"model_ema.diffusion_model.{k.removeprefix(start)}": v + 1 for k, v in tensors.items() if k.startswith(start)}
+    save_file(copy | tensors, path)
+    same_as_folder(sd15_folder, with_files(sd15_folder, path), "unet", torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("prefix", ["", "text_encoders.t5xxl.transformer."])
+def test_a_scaled_t5(flux_folder: Path, tmp_path: Path, shape: tuple[int, ...], prefix: str) -> None:
+    tensors = original_files.weights_of(flux_folder / "text_encoder_2")
+    stored = original_files.scaled_fp8(tensors)
+    stored = {k: v.reshape(shape) if k.endswith(".scale_weight") else v for k, v in stored.items()}
+    stored["spiece_model"] = torch.zeros(100, dtype=torch.uint8)
+    path = tmp_path / "t5.safetensors"
+    save_file({prefix + key: value.clone() for key, value in stored.items()}, path)
+    files = with_files(flux_folder, path)
+    assert files.parts["text_encoder_2"].fp8 == "scaled"
+    own = tensors_of(files, "text_encoder_2")
+    for key, value in tensors.items():
+        scale = stored.get(key.removesuffix(".weight") + ".scale_weight")
+        exact = value if scale is None else stored[key].float() * scale.float().reshape(())
+        assert torch.equal(own[key], exact), key
