@@ -218,8 +218,12 @@ def _pipeline(path: Path) -> BaseFiles:
                 raise BaseRefused("base_part_wrong", f"this folder holds no weights of a {name}.", "Download the model again.")
             parts[name] = _part(weights.tables, one, folder=path / name, variant=weights.variant)
     if family is None:
+        with contextlib.suppress(BaseRefused):
+            return _loose_files(path)  # tools that load a checkpoint fetch the settings of its folder beside it
         message = f"{path}: this diffusers folder holds no unet or transformer."
         raise BaseRefused("base_incomplete", message, "Download the model again; what is there already is kept.")
+    if (path / "scheduler").is_dir():
+        diffusers_folder.require_file(path / "scheduler", "scheduler_config.json")
     prediction, zero = diffusers_folder.prediction_of(path)
     return _complete(path, family, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero)
 

@@ -18,6 +18,9 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
 """Any of these makes a folder a tokenizer's."""
 
+_AGAIN = "Download the model again; what is there already is kept."
+_POINTER = b"version https://git-lfs"
+
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[\w-]+?))?\.safetensors")
 _INDEX = re.compile(r"(?:diffusion_pytorch_model|model)\.safetensors\.index(?:\.(?P<variant>[\w-]+))?\.json")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}")
@@ -47,7 +50,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
 def read_weights(folder: Path) -> FolderWeights | None:
     """The weights in a part's folder, those without a variant first, then fp16; None where there are none.
 
-    Raises `BaseRefused` where there are only pickles, and `UsageError` for files that are damaged or cut off.
+    Raises `BaseRefused` where there are only pickles or no settings, and `UsageError` for files that are damaged or cut off.
     """
     found: dict[str, Path] = {}
     for pattern in (_WEIGHTS, _INDEX):
@@ -56,7 +59,11 @@ def read_weights(folder: Path) -> FolderWeights | None:
             if match and not _SHARD.search(path.name):
                 found.setdefault(match["variant"] or "", path)
     if found:
-        variant = min(found, key=lambda name: (name != "", name != "fp16", name))
+        variant = min(found, key=lambda name: (not found[name].exists(), name != "", name != "fp16", name))
+        if not found[variant].exists():
+            message = f"{found[variant]}: this is a link to a file that is gone."
+            raise BaseRefused("base_incomplete", message, _AGAIN)
+        require_file(folder, "config.json")
         return FolderWeights(read_tables(found[variant]), variant)
     pickles = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLES]
     if pickles:
@@ -65,13 +72,29 @@ def read_weights(folder: Path) -> FolderWeights | None:
     shards = [path for path in folder.glob("*.safetensors") if _SHARD.search(path.name)]
     if shards:
         message = f"{folder}: the index of its {len(shards)} files is missing."
-        raise BaseRefused("base_damaged", message, "Download the model again; what is there already is kept.")
+        raise BaseRefused("base_damaged", message, _AGAIN)
     return None
 
 
+def require_file(folder: Path, name: str) -> None:
+    """Raises `BaseRefused` for a part without its settings, of which loading would say so only after a start."""
+    if not (folder / name).is_file():
+        raise BaseRefused("base_incomplete", f"{folder}: its {name} is missing.", _AGAIN)
+
+
 def is_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer's files."""
-    return any((folder / name).is_file() for name in TOKENIZER_FILES)
+    """Whether a folder holds a tokenizer's files, and not only what git keeps in their place."""
+    return any(_holds_something(folder / name) for name in TOKENIZER_FILES)
+
+
+def _holds_something(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) not in (b"", _POINTER)
+    except OSError:
+        return False
 
 
 def class_of(folder: Path) -> str:

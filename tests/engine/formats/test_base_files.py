@@ -254,6 +254,8 @@ def diffusers_folder(path: Path, name: str = "StableDiffusionPipeline", **schedu
     vae = {"decoder.conv_in.weight": (8, 4, 3, 3), "encoder.conv_in.weight": (8, 3, 3, 3),
            "decoder.mid_block.resnets.0.conv1.weight": (8, 8, 3, 3)}  # fmt: skip
     made.write(path / "vae" / "diffusion_pytorch_model.safetensors", vae, "F32")
+    for part in ("unet", "text_encoder", "vae"):
+        (path / part / "config.json").write_text("{}")
     (path / "scheduler").mkdir(exist_ok=True)
     (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
     return path
@@ -299,6 +301,49 @@ def test_a_part_missing_from_a_diffusers_folder_is_named(tmp_path: Path) -> None
     folder = diffusers_folder(tmp_path / "a")
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     assert [m.setting for m in identify(folder).missing] == ["base.vae"]
+
+
+def test_settings_missing_from_a_diffusers_folder_are_named_before_a_start(tmp_path: Path) -> None:
+    for part in ("unet", "vae", "text_encoder"):
+        folder = diffusers_folder(tmp_path / part)
+        (folder / part / "config.json").unlink()
+        assert refusal(folder).code == "base_incomplete"
+        assert f"{part}: its config.json is missing" in refusal(folder).message
+    with pytest.raises(BaseRefused, match="its config.json is missing"):
+        part_file(tmp_path / "vae" / "vae", "sd15", "vae", BUNDLED / "sd15")
+    folder = diffusers_folder(tmp_path / "s")
+    (folder / "scheduler" / "scheduler_config.json").unlink()
+    assert "scheduler: its scheduler_config.json is missing" in refusal(folder).message
+    (folder / "scheduler").rmdir()
+    assert identify(folder).parts["scheduler"].path == BUNDLED / "sd15" / "scheduler"
+
+
+def test_links_of_a_cache_that_lead_nowhere(tmp_path: Path) -> None:
+    folder = diffusers_folder(tmp_path / "a")
+    whole = folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    link = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    link.symlink_to("../../blobs/gone")
+    assert identify(folder).parts["unet"].variant == "fp16"  # it is whole, whatever else was begun
+    whole.unlink()
+    assert refusal(folder).code == "base_incomplete"
+    assert "a link to a file that is gone" in refusal(folder).message
+
+
+def test_a_checkpoint_beside_the_settings_of_a_folder_that_was_never_fetched(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
+    assert refusal(tmp_path).code == "base_incomplete"
+    path = made.write(tmp_path / "sd_xl_base_1.0.safetensors", made.sdxl())
+    assert (identify(tmp_path).path, identify(tmp_path).layout) == (path, "single_file")
+
+
+def test_a_pointer_of_git_is_no_tokenizer(tmp_path: Path) -> None:
+    folder = diffusers_folder(tmp_path / "a")
+    (folder / "tokenizer").mkdir()
+    for content in ("version https://git-lfs.github.com/spec/v1\nsize 3\n", ""):
+        (folder / "tokenizer" / "tokenizer.json").write_text(content)
+        assert identify(folder).parts["tokenizer"].path == CLIP_TOKENIZER
 
 
 def test_a_part_is_taken_by_what_it_holds(tmp_path: Path) -> None:
