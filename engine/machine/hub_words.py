@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 from typing import Any
@@ -12,6 +13,15 @@ from huggingface_hub import errors as hub
 # The hub's library has this name without listing it.
 NETWORK_ERRORS: tuple[type[BaseException], ...] = (hub.HTTPError, ConnectionError, TimeoutError)  # type: ignore[attr-defined]
 """What a connection raises; the hub's own refusals are among them and have a status."""
+
+
+DISK_ERRORS = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR,
+        errno.ELOOP, errno.ENAMETOOLONG, errno.EIO,
+    }
+)  # fmt: skip
+"""What a place says in which nothing can be kept."""
 
 
 class Failure(Exception):
@@ -25,8 +35,8 @@ class Failure(Exception):
 
 
 def scrub(text: str) -> str:
-    """`text` without tokens and without passwords in addresses."""
-    return re.sub(r"//[^/\s:@]+:[^/\s@]+@", "//…@", re.sub(r"\bhf_\w{4,}", "hf_…", text))
+    """`text` without tokens and without names and passwords in addresses."""
+    return re.sub(r"//\S*@", "//…@", re.sub(r"\bhf_\w{4,}", "hf_…", text))
 
 
 def status_of(error: BaseException) -> int | None:
@@ -55,8 +65,9 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool) -> F
     """The failure that a person should read; `token` says whether one was sent."""
     if isinstance(error, Failure):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-        return Failure("disk", f"The download cannot be written: {os.strerror(error.errno)}.",
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        where = f" to {error.filename}" if error.filename else ""
+        return Failure("disk", f"The download cannot be written{where}: {os.strerror(error.errno)}.",
                        "Free some space, or set HF_HOME to a folder on another volume; what arrived is kept.")  # fmt: skip
     if isinstance(error, hub.OfflineModeIsEnabled):
         return Failure("offline", "HF_HUB_OFFLINE is set, so nothing is fetched.", "Unset it to download.")
@@ -83,7 +94,10 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool) -> F
         return Failure("limit", "The hub has had too many requests from this address.", f"Try again in some minutes.{more}")
     if status is not None:
         return Failure("unavailable", f"{endpoint} has trouble (HTTP {status}).", "Try again later; what arrived is kept.")
-    if isinstance(error, hub.FileMetadataError):
+    if isinstance(error, (ValueError, ImportError)) and "proxy" in str(error).lower():
+        return Failure("network", f"The proxy that is set cannot be used: {str(error).rstrip('.')}.",
+                       "Set HTTPS_PROXY to http://HOST:PORT, or unset it and ALL_PROXY.")  # fmt: skip
+    if isinstance(error, (hub.FileMetadataError, json.JSONDecodeError)):
         return Failure("unavailable", f"{endpoint} does not answer as the hub does.", "Check HF_ENDPOINT and your proxy.")
     if isinstance(error, NETWORK_ERRORS):
         return _network(endpoint)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import functools
 import hashlib
 import json
@@ -11,7 +14,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +29,8 @@ from loratui.engine.machine.hub_words import Failure, explain, is_passing, wait_
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
+ASKING_S = 20.0
+"""How long a question is tried again."""
 CONNECTIONS = 4
 """Files that are fetched at once."""
 _MISMATCH = "Try again later; a proxy or mirror may be changing files."
@@ -38,6 +43,9 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     repo = request.get("repo") or request.get("offer", {}).get("repo", "")
     try:
+        if request["command"] != "logout":
+            get_session().timeout = TIMEOUT_S  # the library waits without end where it is given no time
+            _require_token(request.get("token") or _token())
         say("done", ANSWERS[request["command"]](request))
     except Exception as error:  # whatever the libraries raise becomes words
         token = request.get("token") or _token()
@@ -46,6 +54,16 @@ def main() -> int:
         say("failed", {"code": failure.code, "message": message, "remedy": failure.remedy})
         return 1
     return 0
+
+
+def _require_token(token: str) -> None:
+    """A token goes into a header, which takes no other characters."""
+    if re.fullmatch(r"[!-~]*", token) is None:
+        raise Failure(
+            "login",
+            "The token holds characters that no token has.",
+            f"Copy it again from {constants.ENDPOINT}/settings/tokens, then: loratui login. One in HF_TOKEN comes first.",
+        )
 
 
 _speaking = threading.Lock()
@@ -74,7 +92,9 @@ def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
     files = [_remote(repo, info.sha or "main", siblings[name]) for name in names]
     _knock(repo, info.sha or "main", files)
     folder = Path(constants.HF_HUB_CACHE) / _folder(repo)
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    existing = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    if not all(file.cached for file in files):
+        _require_place(existing)
     card = info.card_data.get("license") if info.card_data else None
     return {
         "repo": repo,
@@ -87,8 +107,25 @@ def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _require_place(folder: Path) -> None:
+    """Raises `OSError` for a place in which nothing can be kept, before anybody confirms a download."""
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "", str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "", str(folder))
+
+
+def _require_inside(name: str) -> None:
+    """Names of files become paths below the snapshot, and a server must not choose others."""
+    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        raise Failure(
+            "unavailable", f"{constants.ENDPOINT} does not answer as the hub does.", "Check HF_ENDPOINT and your proxy."
+        )
+
+
 def _remote(repo: str, commit: str, sibling: Any) -> RemoteFile:
     """What is known of one file; mirrors that list no sizes are asked for each file."""
+    _require_inside(sibling.rfilename)
     etag, count = (sibling.lfs.sha256 if sibling.lfs else sibling.blob_id), sibling.size
     if not etag or count is None:
         head = _head(repo, commit, sibling.rfilename)
@@ -114,7 +151,7 @@ def _require_name(text: str) -> None:
 
 def _head(repo: str, commit: str, name: str) -> Any:
     url = hf_hub_url(repo, name, revision=commit)
-    return _patiently(lambda: HfApi().get_hf_file_metadata(url=url, timeout=TIMEOUT_S), 20.0, lambda _: None)
+    return _patiently(lambda: HfApi().get_hf_file_metadata(url=url, timeout=TIMEOUT_S), ASKING_S, lambda _: None)
 
 
 def _knock(repo: str, commit: str, files: list[RemoteFile]) -> None:
@@ -206,23 +243,59 @@ def _fetch(repo: str, commit: str, same: list[RemoteFile], meter: Meter, stopped
     blob = _blob(repo, file.etag)
     if not file.cached:
         blob.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial(blob)
-        begun_before = partial.exists()
-        _fill(repo, commit, file, partial, meter, stopped, patience_s)
-        if begun_before and not stopped.is_set() and not _matches(partial, file):
-            # What an earlier download left may be of something else; once from the beginning tells.
-            meter.add(-file.bytes, file.name)
-            partial.unlink()
-            _fill(repo, commit, file, partial, meter, stopped, patience_s)
+        with _alone(repo, file, meter, stopped):
+            if blob.exists():  # another download has brought it meanwhile
+                meter.add(file.bytes, file.name)
+            else:
+                _fetch_bytes(repo, commit, file, blob, meter, stopped, patience_s)
         if stopped.is_set():
             return
-        if not _matches(partial, file):
-            partial.unlink()
-            message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
-            raise Failure("mismatch", message, _MISMATCH)
-        partial.replace(blob)
     for one in same:
         _patiently(functools.partial(hf_hub_download, repo, one.name, revision=commit), patience_s, meter.wait)
+
+
+def _fetch_bytes(
+    repo: str, commit: str, file: RemoteFile, blob: Path, meter: Meter, stopped: threading.Event, patience_s: float
+) -> None:
+    """The content of a file, checked, into its place in the cache."""
+    partial = _partial(blob)
+    begun_before = partial.exists()
+    _fill(repo, commit, file, partial, meter, stopped, patience_s)
+    if begun_before and not stopped.is_set() and not _matches(partial, file):
+        # What an earlier download left may be of something else; once from the beginning tells.
+        meter.add(-file.bytes, file.name)
+        partial.unlink()
+        _fill(repo, commit, file, partial, meter, stopped, patience_s)
+    if stopped.is_set():
+        return
+    if not _matches(partial, file):
+        partial.unlink()
+        message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
+        raise Failure("mismatch", message, _MISMATCH)
+    partial.replace(blob)
+
+
+@contextlib.contextmanager
+def _alone(repo: str, file: RemoteFile, meter: Meter, stopped: threading.Event) -> Iterator[None]:
+    """Waits until no other download writes the same content; the lock ends with its process, however that ends."""
+    path = Path(constants.HF_HUB_CACHE) / ".locks" / _folder(repo) / f"{file.etag}.loratui.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as lock:
+        while not stopped.is_set() and not _locks(lock.fileno()):
+            meter.wait(f"another download is fetching {file.name}")
+            stopped.wait(0.5)
+        yield
+
+
+def _locks(descriptor: int) -> bool:
+    """Whether the lock is ours now, or there can be none: network volumes may have no locks, and hashes are compared anyway."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _fill(
@@ -329,7 +402,7 @@ def _point_main(repo: str, commit: str) -> None:
     """Tells other programs which commit `main` was, as the library does."""
     refs = Path(constants.HF_HUB_CACHE) / _folder(repo) / "refs"
     refs.mkdir(parents=True, exist_ok=True)
-    temporary = refs / ".main"
+    temporary = refs / f".main.{os.getpid()}"
     temporary.write_text(commit, encoding="utf-8")
     temporary.replace(refs / "main")
 
@@ -347,7 +420,10 @@ def _partial(blob: Path) -> Path:
 
 
 def _token() -> str:
-    return get_token() or ""
+    try:
+        return get_token() or ""
+    except OSError:  # a store that cannot be read is none
+        return ""
 
 
 def account(request: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -380,7 +456,7 @@ def logout(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _who(token: str, *, from_environment: bool) -> dict[str, Any]:
-    found = _patiently(lambda: HfApi().whoami(token), 20.0, lambda _: None)
+    found = _patiently(lambda: HfApi().whoami(token), ASKING_S, lambda _: None)
     role = ((found.get("auth") or {}).get("accessToken") or {}).get("role", "")
     return {"name": str(found.get("name", "")), "role": str(role), "from_environment": from_environment}
 

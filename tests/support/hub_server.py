@@ -48,6 +48,16 @@ class Hub:
     requests: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and Range of what was asked."""
     address: str = ""
+    bytes_from: str = ""
+    """Address of another server that large files are redirected to, as the hub does."""
+    tokens: list[str] = field(default_factory=list)
+    """What came as Authorization, one for each request."""
+    hangs_at: str = ""
+    """Requests for paths that begin so are never answered."""
+    instead: bytes = b""
+    """What every request is answered with, as a hotel's login page does."""
+    every_status: int = 0
+    """In place of every file."""
 
     def blob(self, name: str) -> dict[str, Any]:
         data = self.files[name]
@@ -102,6 +112,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub, path = self.hub, unquote(urlsplit(self.path).path)
         hub.requests.append((self.command, path, self.headers.get("Range", "")))
+        hub.tokens.append(self.headers.get("Authorization", ""))
+        if hub.hangs_at and path.startswith(hub.hangs_at):
+            self.rfile.read(1)  # until whoever asked has gone
+            self.close_connection = True
+            return
+        if hub.instead:
+            self._page(hub.instead)
+            return
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if path == "/api/whoami-v2":
             self._whoami(token)
@@ -131,6 +149,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, code="EntryNotFound")
         elif self.command == "GET" and hub.statuses:
             self._refuse(hub.statuses.pop(0))
+        elif self.command == "GET" and hub.every_status:
+            self._refuse(hub.every_status)
+        elif hub.bytes_from and name.endswith(".safetensors"):
+            self._redirect(name)
         else:
             self._file(name)
 
@@ -199,6 +221,24 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.wfile.flush()
             self.close_connection = True
+
+    def _redirect(self, name: str) -> None:
+        hub = self.hub
+        self.send_response(302)
+        self._common()
+        self.send_header("Location", f"{hub.bytes_from}/{hub.repo}/resolve/{COMMIT}/{name}")
+        self.send_header("X-Linked-ETag", f'"{hub.etag(name)}"')
+        self.send_header("X-Linked-Size", str(len(hub.files[name])))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _page(self, raw: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(raw)
 
     def _refuse(self, status: int, *, code: str = "", message: str = "") -> None:
         self.send_response(status)

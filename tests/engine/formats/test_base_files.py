@@ -309,7 +309,7 @@ def test_settings_missing_from_a_diffusers_folder_are_named_before_a_start(tmp_p
         (folder / part / "config.json").unlink()
         assert refusal(folder).code == "base_incomplete"
         assert f"{part}: its config.json is missing" in refusal(folder).message
-    with pytest.raises(BaseRefused, match="its config.json is missing"):
+    with pytest.raises(BaseRefused, match=r"its config\.json is missing"):
         part_file(tmp_path / "vae" / "vae", "sd15", "vae", BUNDLED / "sd15")
     folder = diffusers_folder(tmp_path / "s")
     (folder / "scheduler" / "scheduler_config.json").unlink()
