@@ -12,7 +12,8 @@ _SETTINGS = (".json", ".txt", ".model")
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[\w-]+?))?(?:-\d{5}-of-\d{5})?\.safetensors(?:\.index(?:\.(?P<named>[\w-]+))?\.json)?"
 )
-_PICKLE = (".bin", ".ckpt", ".pt", ".pth")
+_PICKLE = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+_NOT_FOR_TRAINING = (".gguf", ".onnx", ".onnx_data", ".msgpack", ".h5", ".tflite")
 
 
 class NotChosen(ValueError):
@@ -53,9 +54,12 @@ def _wanted(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
         if not found:
             some = ", ".join([n for n in names if n.endswith((".safetensors", ".json"))][:6])
             raise NotChosen(f"it has no file {pattern}.", f"It has {some}." if some else "")
-        unsafe = next((name for name in found if name.endswith(_PICKLE)), None)
+        unsafe = next((name for name in found if name.lower().endswith(_PICKLE)), None)
         if unsafe is not None:
             raise NotChosen(f"{unsafe} can run code when it is opened, so it is not fetched.", "Choose a .safetensors file.")
+        useless = next((name for name in found if name.lower().endswith(_NOT_FOR_TRAINING)), None)
+        if useless is not None:
+            raise NotChosen(f"{useless} cannot be trained on, so it is not fetched.", "Choose a .safetensors file.")
         chosen += found
     return sorted(set(chosen))
 

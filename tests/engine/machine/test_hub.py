@@ -18,6 +18,7 @@ from hub_server import COMMIT, TOKEN, Hub, serve
 from loratui.engine.errors import DiskError, ExitCode
 from loratui.engine.machine import hub, hub_cache
 from loratui.engine.machine.hub import HubError, Progress, RemoteFile
+from loratui.engine.machine.hub_choice import NotChosen, choose
 
 WEIGHTS = random.Random(1).randbytes(700_000)
 FILES = {
@@ -224,6 +225,11 @@ def test_a_file_that_is_not_there_and_files_by_name(server: Hub) -> None:
         hub.look_up("owner/name", ["other.safetensors"])
     with pytest.raises(HubError, match="can run code"):
         hub.look_up("owner/name", ["*.ckpt"])
+    with pytest.raises(HubError, match=r"model\.onnx cannot be trained on"):
+        hub.look_up("owner/name", ["unet/*.onnx"])
+    for name in ("X.CKPT", "x.pkl"):
+        with pytest.raises(NotChosen, match="can run code"):
+            choose([name], ["*"])
     assert [f.name for f in hub.look_up("owner/name/v1-5-pruned.safetensors").files] == ["v1-5-pruned.safetensors"]
     assert [f.name for f in hub.look_up("owner/name", ["tokenizer/*"]).files] == ["tokenizer/tokenizer.json"]
 
