@@ -101,7 +101,13 @@ def _adamw8bit(groups: Groups, settings: OptimizerSection, device: torch.device)
 
 
 def _adafactor(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    return torch.optim.Adafactor(groups, weight_decay=settings.weight_decay)
+    # Torch's own makes every step relative to the tensor's size, and a LoRA's second factor has none at first: it stands still.
+    from transformers.optimization import Adafactor
+
+    optimizer: torch.optim.Optimizer = Adafactor(
+        groups, scale_parameter=False, relative_step=False, warmup_init=False, weight_decay=settings.weight_decay
+    )
+    return optimizer
 
 
 def _prodigy(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:

@@ -171,6 +171,17 @@ def test_every_optimizer_finds_the_lowest_point(name: Optimizer) -> None:
         assert values["x"].detach().mean().item() == pytest.approx(3.0, abs=0.25)
 
 
+@pytest.mark.parametrize("name", ["adamw", "adafactor", "lion"])
+def test_a_step_is_as_long_as_the_rate_says_even_from_0(name: Optimizer) -> None:
+    """A LoRA's second factor starts at 0; a step relative to its size would leave it there."""
+    values = {"x": nn.Parameter(torch.zeros(8, 16))}
+    optimizer = build_optimizer(OptimizerSection(name=name, learning_rate=1e-3, weight_decay=0.0), values, CPU)
+    for number in range(1, 11):
+        values["x"].grad = torch.ones(8, 16)
+        optimizer.step()
+        assert values["x"].detach().mean().item() == pytest.approx(-1e-3 * number, rel=0.01)
+
+
 def test_the_text_encoder_has_a_rate_of_its_own_and_both_follow_the_schedule() -> None:
     values = {name: nn.Parameter(torch.ones(2, 2)) for name in ("denoiser.a", "text_encoder.a", "text_encoder_2.a")}
     optimizer = build_optimizer(OptimizerSection(learning_rate=4e-4, text_encoder_learning_rate=4e-5), values, CPU)
