@@ -66,14 +66,14 @@ def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training
 def multires(noise: Tensor, iterations: int, discount: float, source: torch.Generator) -> Tensor:
     """`noise` (B, C, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
 
-    Layer i, from 0, is 1/rⁱ the size of the one before, r ~ U(2, 4), down to one pixel; each picture is scaled back to a
-    spread of 1. Source: J. Whitaker, "Multi-Resolution Noise for Diffusion Model Training", 2023.
+    Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) anew for each, down to one pixel; each picture is scaled back
+    to a spread of 1. Source: sd-scripts' `pyramid_noise_like`, after J. Whitaker, "Multi-Resolution Noise for Diffusion
+    Model Training", 2023.
     """
     batch, channels, height, width = noise.shape
-    h, w = height, width
     for layer in range(iterations):
         shrink = (2 + 2 * float(torch.rand((), generator=source))) ** layer
-        h, w = max(1, int(h / shrink)), max(1, int(w / shrink))
+        h, w = max(1, int(height / shrink)), max(1, int(width / shrink))
         coarse = torch.randn(batch, channels, h, w, generator=source)
         noise = noise + discount**layer * F.interpolate(coarse, (height, width), mode="bilinear")
         if h == 1 or w == 1:

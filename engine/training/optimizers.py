@@ -21,6 +21,10 @@ TEXT_PART = "text_encoder"
 GROUP = "group"
 """Where the name of a parameter stands, for tensors that an optimizer keeps for a whole group."""
 
+USUAL_BETA2, LION_BETA2 = 0.999, 0.99
+"""Lion's second beta is of its momentum, not of a variance: with Adam's it hardly moves from its first gradients
+(Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023)."""
+
 Groups = list[dict[str, Any]]
 
 
@@ -154,7 +158,7 @@ _MAKERS: Mapping[str, Callable[[Groups, OptimizerSection, torch.device], torch.o
 
 
 def _betas(settings: OptimizerSection) -> tuple[float, float]:
-    return settings.beta1, settings.beta2
+    return settings.beta1, settings.beta2 or (LION_BETA2 if settings.name == "lion" else USUAL_BETA2)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:

@@ -122,6 +122,26 @@ def test_multi_resolution_noise_keeps_its_spread_and_has_more_of_it_in_large_pat
     assert torch.equal(layered, noise.draw((100, 4, 32, 32), seed=1, micro_step=0, settings=settings).noise)
 
 
+def test_every_layer_of_multi_resolution_noise_is_shrunk_from_the_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer i is 1/rⁱ of the picture, r from 2 to 4; shrunk from the layer before, the pyramid would end two layers sooner."""
+    sizes: list[tuple[int, ...]] = []
+    interpolate = torch.nn.functional.interpolate
+
+    def spy(coarse: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        sizes.append(tuple(coarse.shape[-2:]))
+        return interpolate(coarse, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", spy)
+    for micro_step in range(20):
+        sizes.clear()
+        settings = Training(multires_noise_iterations=4)
+        noise.draw((1, 4, 1024, 2048), seed=1, micro_step=micro_step, settings=settings)
+        assert sizes[0] == (1024, 2048)
+        for layer, (height, width) in enumerate(sizes[1:], 1):
+            assert 1024 // 4**layer <= height <= 1024 // 2**layer
+            assert width == pytest.approx(2 * height, abs=1)
+
+
 def test_multi_resolution_noise_of_a_picture_does_not_depend_on_its_batch_being_scaled() -> None:
     drawn = noise.draw((3, 4, 16, 24), seed=2, micro_step=0, settings=Training(multires_noise_iterations=10)).noise
     assert drawn.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)

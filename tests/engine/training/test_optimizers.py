@@ -182,6 +182,22 @@ def test_a_step_is_as_long_as_the_rate_says_even_from_0(name: Optimizer) -> None
         assert values["x"].detach().mean().item() == pytest.approx(-1e-3 * number, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "beta2", "expected"),
+    [
+        *(("adamw", 0.0, 0.999), ("prodigy", 0.0, 0.999), ("dadapt_adam", 0.0, 0.999), ("adamw_schedule_free", 0.0, 0.999)),
+        *(("lion", 0.0, 0.99), ("lion", 0.999, 0.999), ("adamw", 0.99, 0.99)),
+    ],
+)
+def test_each_optimizer_has_its_own_usual_second_beta_and_takes_the_one_that_is_set(
+    name: Optimizer, beta2: float, expected: float
+) -> None:
+    rate = 1.0 if name in ("prodigy", "dadapt_adam") else 0.01
+    optimizer = build_optimizer(OptimizerSection(name=name, learning_rate=rate, beta2=beta2), parameters(), CPU)
+    assert tuple(optimizer.param_groups[0]["betas"]) == (0.9, expected)
+    assert OptimizerSection().beta2 == 0.0, "a default of its own would hide which one the person chose"
+
+
 def test_the_text_encoder_has_a_rate_of_its_own_and_both_follow_the_schedule() -> None:
     values = {name: nn.Parameter(torch.ones(2, 2)) for name in ("denoiser.a", "text_encoder.a", "text_encoder_2.a")}
     optimizer = build_optimizer(OptimizerSection(learning_rate=4e-4, text_encoder_learning_rate=4e-5), values, CPU)
