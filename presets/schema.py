@@ -273,7 +273,10 @@ class OptimizerSection:
     weight_decay: float = key(0.01, "weight decay", low=0.0, high=10.0)
     beta1: float = key(0.9, "first beta of Adam-like optimizers", low=0.0, high=0.999999)
     beta2: float = key(
-        0.0, "second beta of Adam-like optimizers; 0: the usual one, which is 0.99 for lion and else 0.999", low=0.0, high=0.999999
+        0.0,
+        "second beta of Adam-like optimizers; 0: the usual one, which is 0.99 for lion and else 0.999",
+        low=0.0,
+        high=0.999999,
     )
     d_coef: float = key(1.0, "factor on the rate that Prodigy finds", above=0.0, high=100.0)
     scheduler: Scheduler = key("cosine", "course of the learning rate")
