@@ -252,13 +252,15 @@ class Wizard:
 
     def _change_numbers(self) -> bool:
         """Shows the plan and lets one number be changed; False when the plan is right."""
+        from loratui.engine.planning.preflight import check_plan
+
         plan = self._draft.plan()
         assert plan is not None
         say("The plan:")
         for line in plan.formula.split("; "):
             say(f"  {line}")
-        for warning in plan.warnings:
-            say(f"Warning: {warning.message} {warning.remedy}")
+        for finding in check_plan(self._draft.named(), plan):
+            say(f"{finding.severity.capitalize()}: {finding.message} {finding.remedy}")
         planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
         options = ["The plan is right"]
         for field in PLAN_FIELDS:

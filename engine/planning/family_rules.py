@@ -1,8 +1,9 @@
-"""Which settings mean something for which family, so that one that would do nothing is refused and not passed over in silence."""
+"""Which settings mean something for which family and can be trained at all, so that others are refused before a start and not in silence
+or in the middle of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loratui.engine.formats.base_parts import FAMILY_TITLES
@@ -14,12 +15,18 @@ HIGHEST_FLUX_GUIDANCE = 6.0
 
 @dataclass(frozen=True)
 class Misfit:
-    """A setting that the family, or another setting, makes meaningless."""
+    """A setting that the family, or another setting, makes meaningless or impossible."""
 
     key: str
     message: str
     remedy: str
 
+
+SIDES_PX: Mapping[Family, int] = {"sd15": 8, "sdxl": 8, "flux": 16}
+"""What a side of a picture must be a multiple of: the VAE makes 8 px one latent, and FLUX packs 2 × 2 of these into a token."""
+
+ONE_RATE = ("prodigy", "dadapt_adam")
+"""Optimizers that find one learning rate for all that is trained."""
 
 _DIFFUSION: tuple[Family, ...] = ("sd15", "sdxl")
 _FLOW: tuple[Family, ...] = ("flux",)
@@ -66,6 +73,41 @@ def misfits(settings: Settings) -> Iterator[Misfit]:
         message = "base.zero_terminal_snr on: noise cannot be predicted from pure noise."
         yield Misfit(
             "base.zero_terminal_snr", message, "Set base.prediction to v, if it is a v-prediction model; else leave both out."
+        )
+    yield from _sizes(settings)
+    yield from _untrainable(settings)
+
+
+def _sizes(settings: Settings) -> Iterator[Misfit]:
+    """Sizes in px that do not come out even in latents or tokens."""
+    dataset, family = settings.dataset, settings.base.family
+    keys = ["dataset.resolution", "dataset.bucket_step", "samples.width", "samples.height"]
+    if dataset.buckets and dataset.upscale:  # else no bucket begins or ends there
+        keys += ["dataset.bucket_min", "dataset.bucket_max"]
+    step = SIDES_PX[family]
+    for key in keys:
+        value = get(settings, key)
+        if value % step:
+            message = f"{key} {value}: sides of pictures must be multiples of {step} px for {FAMILY_TITLES[family]}."
+            yield Misfit(key, message, f"Set it to {max(step, round(value / step) * step)}.")
+
+
+def _untrainable(settings: Settings) -> Iterator[Misfit]:
+    """What no machine could train here."""
+    optimizer, training = settings.optimizer, settings.training
+    if training.precision == "fp16":
+        message = "training.precision fp16: small gradients vanish in it, and this version has no loss scaling."
+        yield Misfit("training.precision", message, "Set it to auto, which is bf16 or fp32.")
+    rate, text_rate = optimizer.learning_rate, optimizer.text_encoder_learning_rate
+    if optimizer.name in ONE_RATE and training.train_text_encoder and text_rate not in (0, rate):
+        message = (
+            f"optimizer.text_encoder_learning_rate {text_rate:g}: {optimizer.name} finds one rate for all parts, and the "
+            f"text encoder is given another than the rest ({rate:g})."
+        )
+        yield Misfit(
+            "optimizer.text_encoder_learning_rate",
+            message,
+            "Set it to 0, which is the same rate, or set optimizer.name to adamw.",
         )
 
 

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.presets import Reason, load_preset
 from loratui.presets.schema import Adapter, Family, SchemaError, Settings
 
 if TYPE_CHECKING:
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.planning.schedule import Plan
-
-ADAPTIVE = ("prodigy", "dadapt_adam")
-"""Optimizers that find the learning rate themselves."""
 
 OPTIMIZER_STEPS_AN_IMAGE = 80
 """Guide 001: 15 pictures take about 1 200 optimizer steps, 50 up to 4 000."""
@@ -170,7 +168,7 @@ def _is_capped(case: _Case) -> bool:
 
 def _rate(case: _Case) -> Iterator[Advice]:
     optimizer, adapter = case.settings.optimizer, case.settings.adapter
-    if optimizer.name in ADAPTIVE:
+    if optimizer.name in ONE_RATE:
         if optimizer.learning_rate != 1.0:
             message = f"{optimizer.name} finds the learning rate itself; {optimizer.learning_rate:g} scales what it finds."
             yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "guide 002")

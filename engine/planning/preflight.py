@@ -13,6 +13,7 @@ from loratui.engine.dataset.findings import Finding as Finding  # the app takes 
 from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import counter_for
+from loratui.engine.machine import hardware
 from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions, start_refusal
 from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the doctor takes it from here
@@ -33,11 +34,12 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
     """Everything that a person should know before the start, errors first."""
     findings = [
         *check_settings(recipe),
+        *check_machine(recipe),
         *check_base(recipe.settings.base),
         *check_home(home),
         *check_disk(recipe, plan, home),
         *check_dataset(recipe, scan),
-        *(Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings),
+        *_warnings(plan),
     ]
     return worst_first(findings)
 
@@ -57,6 +59,28 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
     advice = guidance_advice(settings)
     if advice:
         yield Finding("guidance_high", "warning", advice, "", "Set samples.guidance to 3.5.")
+
+
+def check_plan(recipe: Recipe, plan: Plan, *, has_gpu: bool | None = None) -> list[Finding]:
+    """What can be said without the base and the pictures, errors first: settings that cannot be, and the plan's warnings."""
+    return worst_first([*check_settings(recipe), *check_machine(recipe, has_gpu=has_gpu), *_warnings(plan)])
+
+
+def check_machine(recipe: Recipe, *, has_gpu: bool | None = None) -> Iterator[Finding]:
+    """Whether the optimizer works on this machine; `has_gpu` None: the driver is asked, which may take a second."""
+    if recipe.settings.optimizer.name != "adamw8bit":
+        return
+    why = "It keeps its numbers in 8 bits by means of bitsandbytes, which works on NVIDIA GPUs alone."
+    if not (bool(hardware.gpus()) if has_gpu is None else has_gpu):
+        message = "optimizer.name adamw8bit: this machine has no NVIDIA GPU."
+        yield Finding("optimizer_machine", "error", message, why, "Set optimizer.name to auto, which is adamw here.")
+    elif hardware.versions(["bitsandbytes"])["bitsandbytes"] is None:
+        message = "optimizer.name adamw8bit: bitsandbytes is not installed."
+        yield Finding("optimizer_machine", "error", message, why, "Install bitsandbytes, or set optimizer.name to adamw.")
+
+
+def _warnings(plan: Plan) -> Iterator[Finding]:
+    return (Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings)
 
 
 def check_home(home: Path) -> Iterator[Finding]:

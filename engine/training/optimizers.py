@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.judgement import ADAPTIVE
+from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.engine.training.averaging import start_schedule_free
 from loratui.presets.schema import OptimizerSection, Scheduler
 
@@ -77,7 +77,7 @@ def build_optimizer(
     assert all(a is b for a, b in zip([*denoiser, *text], parameters.values(), strict=True))
     rates = [(denoiser, settings.learning_rate), (text, text_rate)]
     groups = [{"params": values, "lr": rate, "base_lr": rate} for values, rate in rates if values]
-    if name in ADAPTIVE and len({group["base_lr"] for group in groups}) > 1:
+    if name in ONE_RATE and len({group["base_lr"] for group in groups}) > 1:
         raise UsageError(
             f"optimizer.name {name}: it finds one rate for all parts, and the text encoder is given another.",
             "Set optimizer.text_encoder_learning_rate to the same as optimizer.learning_rate.",

@@ -15,7 +15,7 @@ from loratui.engine.machine import hardware
 from loratui.engine.planning import loss_weights
 from loratui.engine.planning.estimate import Estimate, Machine, Range, estimate
 from loratui.engine.planning.measured import read_all
-from loratui.engine.planning.preflight import Finding
+from loratui.engine.planning.preflight import Finding, check_plan
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan, plan_for_counts, regularisation_cost
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     findings: Sequence[Finding] = ()
     if counts:
         plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
+        findings = check_plan(recipe, plan)
     else:
         prepared = prepare(recipe, loratui_home(), processes=args.processes)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
@@ -166,8 +167,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield ""
     yield from _costs(cost, elsewhere=not settings.base.model.startswith("embedded:"))
     yield from _marks(recipe)
-    shown = findings or [Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings]
-    for finding in shown:
+    for finding in findings:
         yield ""
         yield f"{finding.severity}: {finding.message}"
         yield from (f"  {line}" for line in (finding.remedy, finding.why) if line)

@@ -17,6 +17,7 @@ from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import PLAN_FIELDS, Draft, range_words, shown_value
 from loratui.tui.messages import MachineKnown
+from loratui.tui.preflight_rows import SIGNS, TONES
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
@@ -118,7 +119,9 @@ class PlanScreen(StepScreen):
                 shown = draft.typed.get(field.key, "" if by_rule else shown_value(value))
                 field.set(shown, f"{planned.get(field.key, '–')}" if by_rule else "")
             field.mark(_mark(draft, field.key))
-        lines = _describe(draft, plan, self._costs(draft, plan)) if plan else [plain(f"✖ {problem}", "$error")]
+        lines = [plain(f"✖ {problem}", "$error")]
+        if plan:
+            lines = [*_describe(draft, plan, self._costs(draft, plan)), *self._findings(draft, plan)]
         self.line("plan-text").say(Content("\n").join(list(lines)))
 
     def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
@@ -137,6 +140,20 @@ class PlanScreen(StepScreen):
         money = f" · costs {here.money[0]:g}–{here.money[1]:g}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
         return (f"{duration_range(here.time_s)} on this machine{memory}{fits}{money}", f"({here.source})", file)
+
+    def _findings(self, draft: Draft, plan: Plan) -> Iterator[Content]:
+        """What cannot be trained so, and what a careful trainer would say."""
+        from loratui.engine.planning.preflight import check_plan
+
+        has_gpu = self._known is None or bool(self._known.machine.gpu)
+        yield Content("")
+        found = check_plan(draft.named(), plan, has_gpu=has_gpu)
+        if not found:
+            yield plain("✔ No warnings.", "$success")
+        for finding in found:
+            yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
+            source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
+            yield Content.assemble(plain(f"  {finding.remedy}"), plain(source, "$muted"))
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -196,9 +213,3 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
                 plain(f"{key} {shown_value(draft.value(key))}"),
                 plain(f"  (preset: {before})", "$muted"),
             )
-    yield Content("")
-    if not plan.warnings:
-        yield plain("✔ No warnings.", "$success")
-    for warning in plan.warnings:
-        yield plain(f"! {warning.message}", "$warning")
-        yield Content.assemble(plain(f"  {warning.remedy}"), plain(f"  ({warning.source})", "$muted"))

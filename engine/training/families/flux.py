@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import BaseFiles, PartName
+from loratui.engine.planning.family_rules import SIDES_PX
 from loratui.engine.training.families import clip, flow, loading, vae
 from loratui.engine.training.families.base import Family, Framing, Noised, SamplePlan, TextStates
 from loratui.engine.training.families.fingerprints import Digests
@@ -36,7 +37,7 @@ class Flux(BaseModel):
     name: FamilyName = "flux"
     prediction: Prediction = "flow"
     latent_channels = 16
-    size_step = 16
+    size_step = SIDES_PX["flux"]
     trainable_encoders: tuple[PartName, ...] = ("text_encoder",)
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles
+from loratui.engine.planning.family_rules import SIDES_PX
 from loratui.engine.training.families import clip, loading, vae
 from loratui.engine.training.families.base import Framing, Noised, SamplePlan, TextStates
 from loratui.engine.training.families.diffusion import Diffusion
@@ -23,7 +24,7 @@ class UNetModel(BaseModel):
     """A base with a UNet. Its families differ in what they tell the UNet of a caption and a picture."""
 
     latent_channels = 4
-    size_step = 8
+    size_step = SIDES_PX["sd15"]
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None

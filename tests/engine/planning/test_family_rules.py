@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.planning.family_rules import RULES, guidance_advice, misfits
+from loratui.engine.planning.family_rules import RULES, SIDES_PX, guidance_advice, misfits
 from loratui.presets import list_presets, load_preset
 from loratui.presets.schema import KEYS, Family, Settings, parse_value, replace
 
@@ -68,6 +68,73 @@ def test_what_belongs_to_a_family_passes(family: Family, sets: tuple[str, ...]) 
 )
 def test_row_16_settings_that_exclude_each_other_are_refused(family: Family, sets: tuple[str, ...], key: str) -> None:
     assert [found.key for found in misfits(settings(family, *sets))] == [key]
+
+
+@pytest.mark.parametrize(
+    ("family", "sets", "key", "nearest"),
+    [
+        ("sd15", ("dataset.bucket_step=9",), "dataset.bucket_step", 8),
+        ("sdxl", ("dataset.resolution=1020",), "dataset.resolution", 1024),
+        ("sd15", ("samples.width=100",), "samples.width", 96),
+        ("sdxl", ("samples.height=3",), "samples.height", 8),
+        ("flux", ("dataset.bucket_step=8",), "dataset.bucket_step", 16),
+        ("flux", ("dataset.resolution=1000",), "dataset.resolution", 992),
+        ("flux", ("samples.width=1000",), "samples.width", 992),
+        ("flux", ("dataset.upscale=true", "dataset.bucket_min=264"), "dataset.bucket_min", 256),
+        ("sd15", ("dataset.upscale=true", "dataset.bucket_max=1000", "dataset.bucket_max=1001"), "dataset.bucket_max", 1000),
+    ],
+)
+def test_a_size_that_does_not_come_out_even_is_refused_with_the_nearest_that_does(
+    family: Family, sets: tuple[str, ...], key: str, nearest: int
+) -> None:
+    (found,) = misfits(settings(family, *sets))
+    value = sets[-1].partition("=")[2]
+    assert found.key == key
+    assert found.message.startswith(f"{key} {value}: ")
+    assert f"{SIDES_PX[family]} px" in found.message
+    assert found.remedy == f"Set it to {nearest}."
+    assert not list(misfits(settings(family, *sets[:-1], f"{key}={nearest}")))
+
+
+def test_the_ends_of_buckets_count_only_where_buckets_begin_and_end_there() -> None:
+    assert not list(misfits(settings("flux", "dataset.bucket_min=264")))
+    assert not list(misfits(settings("flux", "dataset.bucket_min=264", "dataset.upscale=true", "dataset.buckets=false")))
+
+
+@pytest.mark.parametrize(
+    ("sets", "key"),
+    [
+        (("training.precision=fp16",), "training.precision"),
+        (
+            (
+                "optimizer.name=prodigy",
+                "optimizer.learning_rate=1",
+                "training.train_text_encoder=true",
+                "optimizer.text_encoder_learning_rate=0.5",
+            ),
+            "optimizer.text_encoder_learning_rate",
+        ),
+        (
+            (
+                "optimizer.name=dadapt_adam",
+                "optimizer.learning_rate=1",
+                "training.train_text_encoder=true",
+                "optimizer.text_encoder_learning_rate=1e-4",
+            ),
+            "optimizer.text_encoder_learning_rate",
+        ),
+    ],
+)
+def test_what_the_trainer_would_refuse_is_refused_before_the_start(sets: tuple[str, ...], key: str) -> None:
+    (found,) = misfits(settings("sd15", *sets))
+    assert found.key == key
+    assert found.message.startswith(key)
+
+
+@pytest.mark.parametrize("text_rate", ["0", "1"])
+def test_one_rate_for_all_parts_passes(text_rate: str) -> None:
+    rates = ("optimizer.learning_rate=1", f"optimizer.text_encoder_learning_rate={text_rate}")
+    assert not list(misfits(settings("sd15", "optimizer.name=prodigy", "training.train_text_encoder=true", *rates)))
 
 
 def test_every_key_of_the_table_is_a_setting() -> None:

@@ -39,6 +39,22 @@ def test_a_good_set_gives_no_finding(folder: Path, tmp_path: Path) -> None:
     assert findings(folder, tmp_path / "home" / "new") == {}
 
 
+def test_an_optimizer_that_needs_a_gpu_is_refused_without_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight.hardware, "gpus", lambda: ())
+    found = findings(folder, tmp_path, "optimizer.name=adamw8bit")["optimizer_machine"]
+    assert found.severity == "error"
+    assert "no NVIDIA GPU" in found.message
+    assert findings(folder, tmp_path, "optimizer.name=auto") == {}
+    monkeypatch.setattr(preflight.hardware, "gpus", lambda: (object(),))
+    assert findings(folder, tmp_path, "optimizer.name=adamw8bit") == {}
+    monkeypatch.setattr(preflight.hardware, "versions", lambda packages: dict.fromkeys(packages))
+    assert (
+        "bitsandbytes is not installed" in findings(folder, tmp_path, "optimizer.name=adamw8bit")["optimizer_machine"].message
+    )
+
+
 def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Path) -> None:
     (folder / "3.txt").unlink()
     some = findings(folder, tmp_path)["caption_missing"]

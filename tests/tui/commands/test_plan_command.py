@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from loratui.engine.machine import hardware
 from loratui.presets import SHIPPED
 from loratui.tui import cli
 from loratui.tui.commands.plan import duration_range
@@ -80,6 +81,27 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
     assert {"machine", "time_s", "vram_gib", "ram_gib", "fits", "money", "source"} == set(estimate["here"])
     assert estimate["here"]["money"][0] <= estimate["here"]["money"][1]
     assert len(estimate["elsewhere"]) > 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("dataset.bucket_step=9", ("bucket_step 9", "Set it to 8.")),
+        ("samples.width=100", ("samples.width 100", "Set it to 96.")),
+        ("training.precision=fp16", ("training.precision fp16", "auto")),
+        ("optimizer.name=adamw8bit", ("adamw8bit", "no NVIDIA GPU", "auto")),
+    ],
+)
+def test_what_could_not_be_trained_is_told_with_and_without_a_folder(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, setting: str, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(hardware, "gpus", lambda: ())
+    for pictures in ((ANAFOX,), ("--images", "18")):
+        table = plan(capsys, *pictures, "--preset", "demo", "--set", setting)
+        [error] = [f for f in table["findings"] if f["severity"] == "error"]
+        assert all(word in error["message"] + error["remedy"] for word in words)
+        assert cli.main(["plan", *pictures, "--preset", "demo", "--set", setting]) == 0
+        assert f"error: {error['message']}" in capsys.readouterr().out
 
 
 def test_a_folder_is_planned_as_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

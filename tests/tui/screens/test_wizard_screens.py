@@ -144,6 +144,13 @@ async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) ->
         await hides(pilot, "Changed from the preset")
 
 
+async def test_what_cannot_be_trained_is_told_on_the_plan(home: Path) -> None:
+    draft = demo_draft().with_values({"dataset.bucket_step": 9, "training.precision": "fp16"})
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(160, 50)) as pilot:
+        text = await shows(pilot, "✖ dataset.bucket_step 9", "Set it to 8.", "✖ training.precision fp16")
+        assert "No warnings" not in text
+
+
 async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Path) -> None:
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "1 800 image-steps")
