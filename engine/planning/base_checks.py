@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +26,7 @@ PRESETS_OF: dict[Family, str] = {"sd15": "sd15-portrait", "sdxl": "sdxl-person",
 _WHY = "Training starts from a base model."
 
 
-def check_base(base: Base, roots: Sequence[Path] | None = None) -> Iterator[Finding]:
+def check_base(base: Base, roots: Sequence[Path] | None = None, *, scale_v_loss: bool = False) -> Iterator[Finding]:
     """Whether the base is there and can be trained on as the recipe says; `roots` are the folders to look for parts in."""
     suffix = Path(base.model).suffix.lower()
     if suffix in REFUSED_FORMATS and base_path(base.model) is None:
@@ -39,6 +41,10 @@ def check_base(base: Base, roots: Sequence[Path] | None = None) -> Iterator[Find
     yield from (_missing(found, part) for part in found.missing)
     yield from _family(base, found)
     yield from _prediction(base, found)
+    yield from _clip_skip(base, found)
+    if scale_v_loss and base.prediction == "auto" and found.prediction == "epsilon":
+        message = f"training.scale_v_loss true has no effect: it is for bases that predict v, and {base.model} predicts noise."
+        yield Finding("no_effect", "warning", message, "", "Set training.scale_v_loss=false.")
     yield from _parts_elsewhere(base, found)
 
 
@@ -79,6 +85,17 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
         message = f"{base.model}: this is a v-prediction model, and base.prediction says epsilon."
         remedy = "Set base.prediction to auto."
         yield Finding("base_prediction", "warning", message, "A LoRA trained so makes grey, flat pictures.", remedy)
+
+
+def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
+    """Whether the text encoders have as many layers as clip skip counts back."""
+    for part in ("text_encoder", "text_encoder_2") if found.family == "sdxl" else ("text_encoder",):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # a base without such a file is told of elsewhere
+            layers = int(json.loads((found.config / part / "config.json").read_bytes())["num_hidden_layers"])
+            if base.clip_skip > layers and found.family != "flux":
+                message = f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {layers} layers."
+                yield Finding("base_clip_skip", "error", message, "", "Leave base.clip_skip out, or set it to 1 or 2.")
+                return
 
 
 def _parts_elsewhere(base: Base, found: BaseFiles) -> Iterator[Finding]:

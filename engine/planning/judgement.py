@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loratui.engine.planning.combinations import clashes, idle
 from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.presets import Reason, load_preset
 from loratui.presets.schema import Adapter, Family, SchemaError, Settings
@@ -47,6 +48,7 @@ class _Case:
     settings: Settings
     plan: Plan
     reasons: Mapping[str, Reason]
+    changed: frozenset[str]
 
     def source(self, dotted: str) -> str:
         """Who set the limit in `dotted`."""
@@ -64,7 +66,7 @@ def judge(recipe: Recipe, plan: Plan) -> Iterator[Advice]:
         reasons: Mapping[str, Reason] = load_preset(recipe.preset).reasons
     except SchemaError:
         reasons = {}
-    case = _Case(recipe.settings, plan, reasons)
+    case = _Case(recipe.settings, plan, reasons, recipe.changed)
     for judgement in _JUDGEMENTS:
         yield from judgement(case)
 
@@ -275,28 +277,9 @@ def _size(case: _Case) -> Iterator[Advice]:
         yield Advice("bucket_max_low", message, f"Set dataset.bucket_max={2 * dataset.resolution}.", "loratui")
 
 
-def _without_effect(case: _Case) -> Iterator[Advice]:
-    training, dataset, base = case.settings.training, case.settings.dataset, case.settings.base
-    if base.family == "flux":
-        idle = [
-            name
-            for name, value in (
-                ("training.min_snr_gamma", training.min_snr_gamma),
-                ("training.debiased_estimation", training.debiased_estimation),
-                ("training.noise_offset", training.noise_offset),
-                ("base.clip_skip", base.clip_skip > 1),
-            )
-            if value
-        ]
-        if idle:
-            message = f"{', '.join(idle)} mean nothing to FLUX, which has no noise schedule of that kind."
-            yield Advice("no_effect", message, "Leave them unset.", "loratui")
-    if base.family == "sdxl" and base.clip_skip > 2:
-        message = f"SDXL always takes the last text layer but one, which is clip skip 2; {base.clip_skip} changes nothing."
-        yield Advice("no_effect", message, "Set base.clip_skip=2, or leave it unset.", "loratui")
-    if dataset.keep_tokens and not dataset.shuffle_captions:
-        message = "dataset.keep_tokens holds tags in place while captions are shuffled, which they are not."
-        yield Advice("no_effect", message, "Set dataset.shuffle_captions=true, or leave keep_tokens at 0.", "guide 002")
+def _combinations(case: _Case) -> Iterator[Advice]:
+    for word in (*idle(case.settings, case.plan, case.changed), *clashes(case.settings, case.changed)):
+        yield Advice(word.code, word.message, word.remedy, word.source)
 
 
 def _regularisation(case: _Case) -> Iterator[Advice]:
@@ -331,6 +314,6 @@ _JUDGEMENTS: tuple[Callable[[_Case], Iterator[Advice]], ...] = (
     _concepts,
     _mirroring,
     _size,
-    _without_effect,
+    _combinations,
     _regularisation,
 )

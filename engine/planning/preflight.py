@@ -35,7 +35,7 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
     findings = [
         *check_settings(recipe),
         *check_machine(recipe),
-        *check_base(recipe.settings.base),
+        *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
         *check_home(home),
         *check_disk(recipe, plan, home),
         *check_dataset(recipe, scan),

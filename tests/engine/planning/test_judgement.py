@@ -50,8 +50,8 @@ def test_a_preset_used_as_meant_gives_no_warning(preset: str) -> None:
         ("resolution_high", "sd15-portrait", ("resolution=1024",), 18, "guide 002"),
         ("resolution_low", "sdxl-person", ("resolution=512",), 32, "guide 002"),
         ("bucket_max_low", "sdxl-person", ("upscale=true", "bucket_max=1024"), 32, "loratui"),
-        ("no_effect", "flux-identity-18img", ("min_snr_gamma=5",), 18, "loratui"),
-        ("no_effect", "pony-realism", ("clip_skip=3",), 18, "loratui"),
+        ("no_effect", "flux-identity-18img", ("cycles=3",), 18, "loratui"),
+        ("clip_skip_unusual", "pony-realism", ("clip_skip=3",), 18, "loratui"),
         ("no_effect", "sd15-portrait", ("keep_tokens=2",), 18, "guide 002"),
     ],
 )  # fmt: skip

@@ -55,6 +55,20 @@ def test_an_optimizer_that_needs_a_gpu_is_refused_without_one(
     )
 
 
+@pytest.mark.parametrize(("family", "most"), [("sd15", 3), ("sdxl", 3)])
+def test_more_clip_skip_than_the_encoder_has_layers_is_refused(folder: Path, tmp_path: Path, family: str, most: int) -> None:
+    base = f"embedded:{family}"
+    sets = (f"base.family={family}",)
+    found = findings(folder, tmp_path, *sets, f"base.clip_skip={most + 1}", base=base)["base_clip_skip"]
+    assert found.severity == "error"
+    assert f"only {most} layers" in found.message
+    assert "base_clip_skip" not in findings(folder, tmp_path, *sets, f"base.clip_skip={most}", base=base)
+
+
+def test_scaling_a_v_that_the_base_does_not_predict_is_told(folder: Path, tmp_path: Path) -> None:
+    assert "embedded:sd15 predicts noise" in findings(folder, tmp_path, "scale_v_loss=true")["no_effect"].message
+
+
 def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Path) -> None:
     (folder / "3.txt").unlink()
     some = findings(folder, tmp_path)["caption_missing"]
