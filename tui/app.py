@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -27,6 +27,7 @@ from loratui.tui import arrival, hangup, settings, themes, watch
 from loratui.tui.bindings import Key, keys_of
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
+from loratui.tui.in_turn import KeysInTurn
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.sent_screen import SentScreen
@@ -122,6 +123,7 @@ class LoratuiApp(App[Farewell]):
         self.arrival = arrival.Arrival()
         """Whether what was painted has come to the person's screen."""
         self.window_title = WindowTitle(self)
+        self._keys = KeysInTurn(self, super().on_event)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -153,6 +155,13 @@ class LoratuiApp(App[Farewell]):
         """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
         self._sent.forget()
         self.refresh()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys in their turn, everything else at once."""
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._keys.take(event)
+        else:
+            await super().on_event(event)
 
     @property
     def draft(self) -> Draft:

@@ -63,3 +63,20 @@ async def type_text(pilot: Pilot[Any], text: str) -> None:
     from textual.keys import _character_to_key
 
     await pilot.press(*[_character_to_key(character) for character in text])
+
+
+async def press_in_one_piece(pilot: Pilot[Any], *keys: str) -> None:
+    """Presses keys as a slow line brings them: all are there before the first one is looked at. What is no key is typed."""
+    from textual.events import Key
+    from textual.keys import KEY_ALIASES, Keys, _character_to_key
+
+    known = {key.value for key in Keys} | set(KEY_ALIASES)
+    driver = pilot.app._driver
+    assert driver is not None
+    for key in keys:
+        if key in known:
+            driver.send_message(Key(key, "\r" if key == "enter" else None))
+        else:
+            for character in key:
+                driver.send_message(Key(_character_to_key(character), character))
+    await pilot.pause()
