@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 from textual import events
 from textual.app import App, ScreenError
 from textual.message_pump import MessagePump
+from textual.widget import Widget
 
-_ROUNDS = 3
-"""How often the way from the focus up to the app is waited for: a key becomes a changed text, that the message of a field,
-and that what the screen makes of it, each behind the last in the queues of the widgets."""
 _LONGEST_S = 0.5
-"""So long a key waits at most for the one before: a widget that is busy must not hold up the others."""
+"""So long keys wait at most for the one before: a widget that is busy must not hold them up."""
+_LOOKS_AT_ONCE, _LOOK_EVERY_S = 50, 0.002
+"""How often a waiting key looks whether all is done: first as soon as others have had their turn, then only in a while."""
 
 
 class KeysInTurn:
@@ -24,6 +25,9 @@ class KeysInTurn:
     Textual alone looks at all keys of a piece before the first one has reached the widget with the focus. So `7` and enter went on
     without the 7, a word before a backspace was cut in the wrong place, and a letter meant for a field that a key
     before it opens was taken for a command.
+
+    A key that comes alone finds everything at rest and waits for nothing. Letters after letters into the same field wait for
+    nothing either: the field takes them in their order.
     """
 
     def __init__(self, app: App[Any], handle: Callable[[events.Event], Awaitable[None]]) -> None:
@@ -31,41 +35,91 @@ class KeysInTurn:
         self._handle = handle
         self._waiting: deque[events.Event] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._typed_into: Widget | None = None
+        """The field that took the last key as text."""
+        self._patient = True
+        """Whether keys wait at all: not after one has waited in vain, until there is rest again."""
 
     async def take(self, event: events.Event) -> None:
-        """Handles an event now, or behind those that wait."""
-        if self._task is not None and not self._task.done():
-            self._waiting.append(event)
+        """Handles an event now, or behind those that wait. To be called while the app handles the event."""
+        if not self._waiting and (self._goes_on_typing(event) or self._may_go(while_app_handles=True)):
+            await self._pass_on(event)
             return
-        # No other key was before it, so it need not wait.
-        self._task = asyncio.create_task(self._go_on())
-        await self._handle(event)
+        self._waiting.append(event)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._go_on())
 
     async def _go_on(self) -> None:
-        while await self._settled() and self._waiting:
-            self._app.call_later(self._handle, self._waiting.popleft())
+        while self._waiting:
+            await self._rest()
+            handed = asyncio.Event()
+            if not self._app.call_later(self._pass_on_the_next, handed):
+                self._waiting.clear()  # the app is about to end
+                return
+            await handed.wait()
 
-    async def _settled(self) -> bool:
-        """Whether the app still lives once all has been dealt with that lay in the queues between the focus and the app."""
-        if not await _reached(self._app):
-            return False
-        for _ in range(_ROUNDS):
-            try:
-                node = self._app.focused or self._app.screen
-            except ScreenError:
-                break  # none is there yet, or any more
-            for pump in (node, *node.ancestors):
-                await _reached(pump)
-        return await _reached(self._app)
+    async def _pass_on_the_next(self, handed: asyncio.Event) -> None:
+        try:
+            await self._pass_on(self._waiting.popleft())
+            while self._waiting and (self._goes_on_typing(self._waiting[0]) or not self._patient):
+                await self._pass_on(self._waiting.popleft())
+        finally:
+            handed.set()
+
+    async def _pass_on(self, event: events.Event) -> None:
+        focused = self._focused()
+        self._typed_into = focused if focused is not None and _is_text_for(focused, event) else None
+        await self._handle(event)
+
+    def _goes_on_typing(self, event: events.Event) -> bool:
+        field = self._typed_into
+        return field is not None and field is self._focused() and _is_text_for(field, event)
+
+    async def _rest(self) -> None:
+        """Comes back when nothing is under way any more between the focus and the app, or when that takes too long."""
+        end = time.monotonic() + _LONGEST_S
+        looks = 0
+        while not self._may_go():
+            await asyncio.sleep(0 if looks < _LOOKS_AT_ONCE else _LOOK_EVERY_S)
+            looks += 1
+            if time.monotonic() > end:
+                self._patient = False
+
+    def _may_go(self, while_app_handles: bool = False) -> bool:
+        at_rest = self._at_rest(while_app_handles)
+        self._patient = self._patient or at_rest
+        return at_rest or not self._patient
+
+    def _at_rest(self, while_app_handles: bool) -> bool:
+        """Whether all is done that lay in the queues on the way from the focus up to the app, but for what the app handles now."""
+        try:
+            screen = self._app.screen
+        except ScreenError:
+            return True  # none is there yet, or any more
+        focus = screen.focused or screen
+        return (
+            screen.is_mounted
+            and not screen._callbacks  # what shall be done after the next paint: often another focus
+            and all(_is_idle(pump) for pump in focus.ancestors_with_self if pump is not self._app)
+            and (self._app._message_queue.empty() if while_app_handles else _is_idle(self._app))
+        )
+
+    def _focused(self) -> Widget | None:
+        try:
+            return self._app.focused
+        except ScreenError:
+            return None
 
 
-async def _reached(pump: MessagePump) -> bool:
-    """Waits until a widget has come to the end of its queue; False if it is about to close."""
-    done = asyncio.Event()
-    if not pump.call_later(done.set):
-        return False
-    try:
-        await asyncio.wait_for(done.wait(), _LONGEST_S)
-    except TimeoutError:
-        return pump.is_running
-    return True
+def _is_idle(pump: MessagePump) -> bool:
+    """Whether a widget waits for its next message: neither has it one, nor does it handle one."""
+    queue: Any = pump._message_queue
+    # Textual has no public word for it. Should another version keep its queues otherwise, keys go as Textual alone has them go.
+    waiting = getattr(getattr(queue, "ready_event", None), "_waiters", True)
+    return queue.empty() and bool(waiting)
+
+
+def _is_text_for(field: Widget, event: events.Event) -> bool:
+    if isinstance(event, events.Key):
+        return event.is_printable and field.check_consume_key(event.key, event.character)
+    return False

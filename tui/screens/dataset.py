@@ -135,15 +135,16 @@ class DatasetScreen(DatasetChoices):
         event.stop()
         if self._waiting is not None:
             self._waiting.stop()
-        if event.field.key == "dataset.path":
-            self._waiting = self.set_timer(_TYPING_PAUSE_S, self._read)
-        else:
-            self._waiting = self.set_timer(_TYPING_PAUSE_S, self._words_typed)
+        self._waiting = self.set_timer(_TYPING_PAUSE_S, self._typed)
         self._explain(event.field)
 
-    def _words_typed(self) -> None:
-        self.keep()
-        self.judge_soon()
+    def _typed(self) -> None:
+        # The folder and the words may both have been typed since the last pause.
+        if next(iter(self.query(Field))).text != self._reading:
+            self._read()
+        else:
+            self.keep()
+            self.judge_soon()
 
     def _explain(self, field: Field) -> None:
         self.line("dataset-help").say(plain(f"{field.label}: {field.help}"))
