@@ -109,7 +109,7 @@ async def large_photos(place: Path) -> None:
         async with Lag() as lag:
             await until(lambda: screen.judgement is not None)
             grid = screen.query_one(PictureGrid)
-            took = await until(lambda: len(grid._pictures) >= 12 or (grid._pictures and not grid._decoding))
+            took = await until(lambda: len(grid.shown_pictures) >= 12 or (grid.shown_pictures and not grid._decoding))
         print(f"12 photos of 12 MP as tiles in {took:.1f} s: lag {lag.said()} (goal 50)", flush=True)
         await pilot.pause()
 

@@ -22,13 +22,14 @@ _ALWAYS_DIFFERENT = ("output.name",)
 def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
     """(what, value of each run): results first, then every setting that is not the same in all of them."""
     states = [_state(run) for run in runs]
+    epochs = [_epochs(run) for run in runs]
     rows: list[tuple[str, tuple[str, ...]]] = [
         ("status", tuple(f"{text.STATUS_SIGNS[run.status]} {run.status}" for run in runs)),
         ("pictures", tuple(text.number(run.state.images) for run in runs)),
         ("optimizer steps", tuple(f"{text.number(r.state.step)} of {text.number(r.state.optimizer_steps)}" for r in runs)),
-        ("loss of the last epoch", tuple(text.loss(run.state.loss) for run in runs)),
+        ("mean loss, last epoch", tuple(_worded(told[-1:]) for told in epochs)),
         ("loss, smoothed", tuple(text.loss(state.smoothed_loss) for state in states)),
-        ("lowest loss of an epoch", tuple(_lowest(run) for run in runs)),
+        ("mean loss, best epoch", tuple(_worded(sorted(told)[:1]) for told in epochs)),
         ("time", tuple(text.duration(run.state.seconds or None) for run in runs)),
         ("LoRA file", tuple(Path(run.state.output).name or "–" for run in runs)),
         ("warnings", tuple(str(len(state.warnings)) for state in states)),
@@ -67,15 +68,16 @@ def _state(run: RunSummary) -> RunState:
     return state
 
 
-def _lowest(run: RunSummary) -> str:
-    """The lowest mean of an epoch, with its epoch."""
+def _epochs(run: RunSummary) -> list[tuple[float, int]]:
+    """The mean loss of each epoch that was completed, and the epoch."""
     found: list[tuple[float, int]] = []
     for batch in Tail(Path(run.path) / "events.jsonl").drain():
         for event in batch.events:
             loss, epoch = event.get("loss"), event.get("epoch")
             if event.type == "epoch_finished" and isinstance(loss, (int, float)) and isinstance(epoch, int):
                 found.append((float(loss), epoch))
-    if not found:
-        return "–"
-    loss, epoch = min(found)
-    return f"{text.loss(loss)} (epoch {epoch})"
+    return found
+
+
+def _worded(epochs: Sequence[tuple[float, int]]) -> str:
+    return f"{text.loss(epochs[0][0])} (epoch {epochs[0][1]})" if epochs else "–"

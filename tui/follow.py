@@ -66,14 +66,14 @@ class Narrator:
 
 
 def describe_step(state: RunState) -> str:
-    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, loss 0.1234, 9.1 steps/s, 3 min left`."""
+    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, smoothed loss 0.1234, 9.1 steps/s, 3 min left`."""
     parts = [f"step {text.number(state.step)}"]
     if state.optimizer_steps:
         parts[0] += f" of {text.number(state.optimizer_steps)} ({100 * state.step // state.optimizer_steps} %)"
     if state.epochs:
         parts.append(f"epoch {state.epoch} of {state.epochs}")
-    if state.loss is not None:
-        parts.append(f"loss {text.loss(state.loss)}")
+    if state.smoothed_loss is not None:
+        parts.append(f"smoothed loss {text.loss(state.smoothed_loss)}")
     if state.steps_per_s:
         parts.append(text.rate(state.steps_per_s))
     left = state.eta_s
@@ -124,6 +124,7 @@ class Followed:
             "planned_optimizer_steps": state.optimizer_steps,
             "planned_image_steps": state.image_steps,
             "loss": state.loss,
+            "loss_smoothed": state.smoothed_loss,
             "seconds": round(self.seconds, 3),
             "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         }

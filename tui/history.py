@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from loratui.engine.runs.smoothing import SmoothedLoss
+
 
 @dataclass(slots=True)
 class Bin:
@@ -90,22 +92,16 @@ class Series:
 
 
 class LossHistory(Series):
-    """The loss by step with its smoothed course.
-
-    The smoothed loss is an exponential moving average without the pull towards 0 at its start (as Adam corrects
-    its moments: Kingma and Ba, 2015, section 3), with a time constant of `smoothing_steps`.
-    """
+    """The loss by step with its smoothed course."""
 
     def __init__(self, capacity: int = 1024, smoothing_steps: float = 20.0) -> None:
         super().__init__(capacity)
-        self.smoothing_steps = smoothing_steps
-        self._sum = 0.0
-        self._weight = 0.0
+        self.smoothing = SmoothedLoss(smoothing_steps)
 
     @property
     def smoothed(self) -> float | None:
         """The smoothed loss now; None before the first finite loss."""
-        return self._sum / self._weight if self._weight > 0 else None
+        return self.smoothing.value
 
     def drop_after(self, step: int) -> None:
         """As for every series; the smoothed course goes on from where it was then."""
@@ -113,11 +109,9 @@ class LossHistory(Series):
             return
         super().drop_after(step)
         before = next((b.smoothed for b in reversed(self.bins) if b.smoothed is not None), None)
-        self._sum, self._weight = (before, 1.0) if before is not None else (0.0, 0.0)
+        self.smoothing.go_on_from(step, before)
 
     def _take(self, there: Bin, step: int, value: float) -> None:
-        kept = math.exp(-max(1, step - self.last_step) / self.smoothing_steps)
-        self._sum = self._sum * kept + value * (1 - kept)
-        self._weight = self._weight * kept + (1 - kept)
+        self.smoothing.add(step, value)
         super()._take(there, step, value)
         there.smoothed = self.smoothed

@@ -28,8 +28,8 @@ def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
         words.append(
             f"step {text.number(state.step)} of {text.number(state.optimizer_steps)}, epoch {state.epoch} of {state.epochs}"
         )
-    if state.loss is not None:
-        words.append(f"loss {text.loss(state.loss)}")
+    if state.loss_smoothed is not None:
+        words.append(f"smoothed loss {text.loss(state.loss_smoothed)}")
     left = seconds_left(run) if trains(run) else None
     if trains(run) and state.step_s:
         words += [text.rate(1 / state.step_s), f"{text.time_left(left)} left"]

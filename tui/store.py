@@ -319,7 +319,7 @@ class RunState:
         resumed = _int(event, "resumed_step")
         self.started, self.ending, self.error = True, None, None
         self.pace.restart()
-        self.losses.smoothing_steps = max(10.0, self.optimizer_steps / 50)
+        self.losses.smoothing.plan(self.optimizer_steps)
         for series in (self.losses, self.held_out, self.rates, self.learning_rates):
             series.drop_after(resumed)
         while self.epoch_ends and self.epoch_ends[-1] > resumed:

@@ -14,6 +14,7 @@ from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs import durable, lock
 from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.events import Event, last_events
+from loratui.engine.runs.smoothing import SmoothedLoss
 
 FORMAT = 1
 
@@ -49,7 +50,9 @@ class State:
     image_step: int = 0
     image_steps: int = 0
     loss: float | None = None
-    """Mean of the last epoch, or of the last step before the first epoch ends."""
+    """Mean of the last epoch where that was told last, else that of the last step."""
+    loss_smoothed: float | None = None
+    """What lists, dashboard and status show."""
     step_s: float | None = None
     """Seconds per optimizer step, smoothed."""
     phase: str = ""
@@ -71,6 +74,8 @@ class StateWriter:
     def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._state = read_state(run)
+        self._smoothed = SmoothedLoss()
+        self._smoothed.go_on_from(self._state.step, self._state.loss_smoothed)
         self._written: State | None = None
         self._written_at = float("-inf")
 
@@ -82,13 +87,22 @@ class StateWriter:
     def update(self, *, now: bool = False, **changes: Any) -> None:
         """Takes in changed fields of `State`; writes if it is time, if the phase is new, or `now`.
 
-        A full disk is no error here: the log is the truth.
+        The smoothed loss follows from the others. A full disk is no error here: the log is the truth.
         """
         before = self._state
+        if "step" in changes and "loss" in changes:
+            changes["loss_smoothed"] = self._smooth(changes["step"], changes["loss"])
         self._state = dataclasses.replace(before, **changes)
         due = time.monotonic() - self._written_at >= _WRITE_EVERY_S
         if (now or due or self._state.phase != before.phase) and self._state != self._written:
             self.write()
+
+    def _smooth(self, step: int, loss: float | None) -> float | None:
+        if step <= 1 or step < self._smoothed.last_step:  # a trainer that was started again goes back to its checkpoint
+            self._smoothed.go_on_from(step - 1, self._smoothed.value if step > 1 else None)
+        self._smoothed.plan(self._state.optimizer_steps)
+        self._smoothed.add(step, loss)
+        return self._smoothed.value
 
     def write(self) -> None:
         """Writes the file now."""

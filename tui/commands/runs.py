@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     """Lists the runs, the newest first.
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
-    images epochs epoch step optimizer_steps image_step image_steps loss step_s phase text sample output checkpoint_step
-    seconds`; `output` and `sample` are relative to `path`.
+    images epochs epoch step optimizer_steps image_step image_steps loss loss_smoothed step_s phase text sample output
+    checkpoint_step seconds`; `output` and `sample` are relative to `path`.
     """
     home = loratui_home()
     summaries = summarise_all(home)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if not summaries:
         say(sys.stdout, f"There are no runs in {clean(home)}. loratui demo makes one.")
         return 0
-    rows = [("run", "status", "steps", "loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
+    rows = [("run", "status", "steps", "smoothed loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         say(sys.stdout, text.columns(row, widths))
@@ -47,4 +47,4 @@ def _row(summary: RunSummary, now: float) -> tuple[str, ...]:
     steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else "–"
     made = text.ago(max(0.0, now - summary.created)) if summary.created else "–"
     status = "validating" if summary.job == "validate" and summary.active else summary.status
-    return clean(summary.name), status, steps, text.loss(state.loss), clean(state.preset, 30) or "–", made
+    return clean(summary.name), status, steps, text.loss(state.loss_smoothed), clean(state.preset, 30) or "–", made

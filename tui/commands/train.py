@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Starts and follows a run; returns the run's exit code, or 0 if the person left it running.
 
     JSON: `run path status exit_code reason advice output outputs samples images epochs epoch optimizer_steps image_steps
-    planned_optimizer_steps planned_image_steps loss seconds warnings[] {code message remedy}`. Paths are absolute;
+    planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy}`. Paths are absolute;
     `output` is null before the first LoRA file.
     """
     from loratui.engine.planning.prepare import prepare

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,25 +10,19 @@ from typing import ClassVar
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from textual import events, work
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.worker import get_current_worker
 
-from loratui.tui import thumbnails
 from loratui.tui.terminal import clean
-from loratui.tui.thumbnails import Thumbnail, ThumbnailError
-from loratui.tui.widgets.thumbnail import half_blocks
+from loratui.tui.widgets.picture_scroll import PictureScroll, Wanted
 
 TILE_WIDTH = 18
 """Columns of a tile; one blank column follows."""
 PICTURE_ROWS = 6
 WORD_ROWS = 2
-KEPT = 400
-"""Thumbnails that are kept; more are decoded again when they come into view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +46,7 @@ class Label:
     """Size and bucket, or why it is left out."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """A thumbnail as the segments of its lines: made once, since the cursor's every move draws its row again."""
-
-    width: int
-    lines: tuple[list[Segment], ...]
-
-    @classmethod
-    def of(cls, picture: Thumbnail) -> _Drawn:
-        """The segments of a thumbnail."""
-        return cls(picture.width, tuple(half_blocks(picture, y) for y in range(picture.height // 2)))
-
-
-class PictureGrid(ScrollView, can_focus=True):
+class PictureGrid(PictureScroll):
     """Tiles with a cursor."""
 
     DEFAULT_CSS = """
@@ -115,22 +95,11 @@ class PictureGrid(ScrollView, can_focus=True):
             super().__init__()
             self.item = item
 
-    class Decoded(Message):
-        """Thumbnails are there; None where a file cannot be shown."""
-
-        def __init__(self, made: dict[Path, _Drawn | None]) -> None:
-            super().__init__()
-            self.made = made
-
     def __init__(self, label: Callable[[str], Label], id: str | None = None) -> None:
         super().__init__(id=id)
         self._label_of = label
         self._items: Sequence[Item] = ()
         self._at = 0
-        self._pictures: dict[Path, _Drawn | None] = {}
-        self._wanted: list[Path] = []
-        self._wanting = threading.Lock()
-        self._decoding = False
 
     # What is shown
 
@@ -139,8 +108,8 @@ class PictureGrid(ScrollView, can_focus=True):
         here = name or (self.item.name if self.item else "")
         self._items = items
         self._at = next((at for at, item in enumerate(items) if item.name == here), 0)
-        self._lay_out()
-        self._follow_cursor()
+        self.lay_out()
+        self.follow_cursor()
 
     def relabel(self) -> None:
         """The labels may say something else now."""
@@ -166,11 +135,12 @@ class PictureGrid(ScrollView, can_focus=True):
         # Without colours there is no picture, only words.
         return WORD_ROWS + (1 if self.app.no_color else PICTURE_ROWS)
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """As many tiles in a row as fit."""
         rows = -(-len(self._items) // self.across)
         self.virtual_size = Size(self.size.width, rows * self._tile_height)
         self.refresh()
-        self._want_visible()
+        self.decode_what_is_in_view()
 
     # Moving
 
@@ -200,10 +170,11 @@ class PictureGrid(ScrollView, can_focus=True):
         before, self._at = self._at, at
         self._refresh_tile(before)
         self._refresh_tile(at)
-        self._follow_cursor()
+        self.follow_cursor()
         self.post_message(self.Moved(self._items[at]))
 
-    def _follow_cursor(self) -> None:
+    def follow_cursor(self) -> None:
+        """The row of the cursor is in view."""
         if self._items and self.size.height:
             top = self._at // self.across * self._tile_height
             self.scroll_to_region(Region(0, top, 1, self._tile_height), animate=False, force=True, x_axis=False)
@@ -224,16 +195,6 @@ class PictureGrid(ScrollView, can_focus=True):
 
     # Decoding
 
-    def on_resize(self) -> None:
-        """Another number of tiles in a row."""
-        self._lay_out()
-        self._follow_cursor()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other tiles come into view."""
-        super().watch_scroll_y(old_value, new_value)
-        self._want_visible()
-
     def visible_items(self) -> Sequence[Item]:
         """The pictures in view, and those of one more row."""
         height, across = self._tile_height, self.across
@@ -241,45 +202,16 @@ class PictureGrid(ScrollView, can_focus=True):
         count = (self.size.height // height + 2) * across
         return self._items[first : first + count]
 
-    def _want_visible(self) -> None:
-        if self.app.no_color or not self.size.width:
-            return
-        wanted = [item.path for item in self.visible_items() if item.path not in self._pictures]
-        with self._wanting:
-            self._wanted = wanted
-        if wanted and not self._decoding:
-            self._decoding = True
-            self._decode(self.app.console.color_system not in ("truecolor", None))
+    def in_view(self) -> Sequence[Wanted]:
+        """The pictures to decode, in their order."""
+        return [_wanted(item) for item in self.visible_items()]
 
-    @work(thread=True, group="tiles", description="decode thumbnails")
-    def _decode(self, few_colours: bool) -> None:
-        worker = get_current_worker()
-        while not worker.is_cancelled:
-            with self._wanting:
-                path = self._wanted.pop(0) if self._wanted else None
-            if path is None:
-                break
-            try:
-                made = _Drawn.of(thumbnails.load(path, TILE_WIDTH, PICTURE_ROWS, few_colours=few_colours))
-            except ThumbnailError:
-                made = None
-            self.post_message(self.Decoded({path: made}))
-        self.post_message(self.Decoded({}))
-
-    def on_picture_grid_decoded(self, message: Decoded) -> None:
-        """Takes thumbnails in; an empty message ends the thread's work."""
-        message.stop()
-        if not message.made:
-            self._decoding = False
-            self._want_visible()
-            return
-        self._pictures.update(message.made)
-        while len(self._pictures) > KEPT:
-            self._pictures.pop(next(iter(self._pictures)))
+    def arrived(self, wanted: Wanted) -> None:
+        """A picture can be drawn now."""
         across = self.across
         first = self.scroll_offset.y // self._tile_height * across
         for at, item in enumerate(self.visible_items(), first):
-            if item.path in message.made:
+            if item.path == wanted.path:
                 self._refresh_tile(at)
 
     # Drawing
@@ -316,9 +248,10 @@ class PictureGrid(ScrollView, can_focus=True):
         blank = [Segment(" " * TILE_WIDTH, ground)]
         if self.app.no_color:
             return blank
-        if item.path not in self._pictures:
+        wanted = _wanted(item)
+        if wanted not in self.pictures:
             return self._centred("…" if inner == PICTURE_ROWS // 2 else "")
-        picture = self._pictures[item.path]
+        picture = self.pictures[wanted]
         if picture is None:
             return self._centred("cannot be shown" if inner == PICTURE_ROWS // 2 else "")
         line = inner - (PICTURE_ROWS - len(picture.lines)) // 2
@@ -331,6 +264,10 @@ class PictureGrid(ScrollView, can_focus=True):
     def _centred(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("grid--line")
         return [Segment(words.center(TILE_WIDTH), style)]
+
+
+def _wanted(item: Item) -> Wanted:
+    return Wanted(item.path, TILE_WIDTH, PICTURE_ROWS)
 
 
 def _fitted(name: str, width: int) -> str:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
-from textual import events, work
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.worker import get_current_worker
 
-from loratui.tui import thumbnails
 from loratui.tui.check_pictures import Table, Tile
 from loratui.tui.terminal import clean
-from loratui.tui.thumbnails import ThumbnailError
-from loratui.tui.widgets.thumbnail import half_blocks
+from loratui.tui.widgets.picture_scroll import PictureScroll, Wanted
 
 LEAST_WIDTH = 16
 """Columns of the terminal that a picture gets at least; where that is too much for all, the table scrolls sideways."""
@@ -31,22 +25,9 @@ MOST_ROWS = 20
 _HEAD = 1
 _WORDS = 2
 """Lines of a row that are no picture: its title, and what stands below each picture."""
-KEPT = 200
-"""Thumbnails that are kept; more are decoded again when they come into view."""
-
-Lines = tuple[list[Segment], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """A thumbnail of a size in cells."""
-
-    path: Path
-    width: int
-    rows: int
-
-
-class PictureTable(ScrollView, can_focus=True):
+class PictureTable(PictureScroll):
     """A table of the check. What stands below a picture, and where its file lies, is asked of the owner."""
 
     DEFAULT_CSS = """
@@ -84,14 +65,6 @@ class PictureTable(ScrollView, can_focus=True):
             super().__init__()
             self.tile = tile
 
-    class Decoded(Message):
-        """A thumbnail is there, None where the file cannot be shown; without `wanted`, the thread has nothing more to do."""
-
-        def __init__(self, wanted: _Wanted | None = None, lines: Lines | None = None) -> None:
-            super().__init__()
-            self.wanted = wanted
-            self.lines = lines
-
     def __init__(self, path_of: Callable[[Tile], Path | None], words_of: Callable[[Tile], str], id: str | None = None) -> None:
         super().__init__(id=id)
         self._path_of = path_of
@@ -101,10 +74,6 @@ class PictureTable(ScrollView, can_focus=True):
         """Row and column of the cursor."""
         self._first = 0
         """The leftmost column in view."""
-        self._pictures: dict[_Wanted, Lines | None] = {}
-        self._queue: list[_Wanted] = []
-        self._queueing = threading.Lock()
-        self._decoding = False
 
     # What is shown
 
@@ -118,8 +87,8 @@ class PictureTable(ScrollView, can_focus=True):
             self._at, self._first = (0, 0), 0
         row, column = self._at
         self._at = min(row, max(0, len(table.rows) - 1)), min(column, max(0, len(table.columns) - 1))
-        self._lay_out()
-        self._follow_cursor()
+        self.lay_out()
+        self.follow_cursor()
         self.post_message(self.Moved(self.tile))
 
     @property
@@ -139,11 +108,6 @@ class PictureTable(ScrollView, can_focus=True):
         place = next(((y, row.tiles.index(tile)) for y, row in enumerate(self._table.rows) if tile in row.tiles), None)
         if place is not None:
             self._go(*place)
-
-    @property
-    def shown_pictures(self) -> Mapping[Path, bool]:
-        """The files that were decoded, and whether they can be shown."""
-        return {wanted.path: lines is not None for wanted, lines in self._pictures.items()}
 
     # Sizes, in cells
 
@@ -169,11 +133,12 @@ class PictureTable(ScrollView, can_focus=True):
     def _height(self) -> int:
         return self._picture_rows + _WORDS
 
-    def _lay_out(self) -> None:
+    def lay_out(self) -> None:
+        """As many columns as fit."""
         self._first = max(0, min(self._first, len(self._table.columns) - self._across))
         self.virtual_size = Size(self.size.width, _HEAD + len(self._table.rows) * self._height)
         self.refresh()
-        self._want_visible()
+        self.decode_what_is_in_view()
 
     # Moving
 
@@ -187,16 +152,17 @@ class PictureTable(ScrollView, can_focus=True):
         if (row, column) == self._at:
             return
         self._at = row, column
-        self._follow_cursor()
+        self.follow_cursor()
         self.refresh()
         self.post_message(self.Moved(self.tile))
 
-    def _follow_cursor(self) -> None:
+    def follow_cursor(self) -> None:
+        """Row and column of the cursor are in view."""
         row, column = self._at
         first = min(max(self._first, column - self._across + 1), column)
         if first != self._first:
             self._first = first
-            self._want_visible()
+            self.decode_what_is_in_view()
         if self.size.height:
             region = Region(0, row * self._height, 1, self._height + _HEAD)
             self.scroll_to_region(region, animate=False, force=True, x_axis=False)
@@ -220,64 +186,22 @@ class PictureTable(ScrollView, can_focus=True):
 
     # Decoding
 
-    def on_resize(self) -> None:
-        """Other sizes."""
-        self._lay_out()
-        self._follow_cursor()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows come into view."""
-        super().watch_scroll_y(old_value, new_value)
-        self._want_visible()
-
     def _visible(self) -> Sequence[Tile]:
         first = self.scroll_offset.y // self._height
         rows = self._table.rows[first : first + self.size.height // self._height + 2]
         return [tile for row in rows for tile in row.tiles[self._first : self._first + self._across] if tile is not None]
 
-    def _wanted(self, tile: Tile) -> _Wanted | None:
+    def _wanted(self, tile: Tile) -> Wanted | None:
         path = self._path_of(tile)
-        return None if path is None else _Wanted(path, self._width, self._picture_rows)
+        return None if path is None else Wanted(path, self._width, self._picture_rows)
 
-    def _want_visible(self) -> None:
-        if self.app.no_color or not self.size.width:
-            return
-        wanted = [want for tile in self._visible() if (want := self._wanted(tile)) and want not in self._pictures]
-        with self._queueing:
-            self._queue = wanted
-        if wanted and not self._decoding:
-            self._decoding = True
-            self._decode(self.app.console.color_system not in ("truecolor", None))
+    def in_view(self) -> Sequence[Wanted]:
+        """The pictures to decode, in their order."""
+        return [want for tile in self._visible() if (want := self._wanted(tile))]
 
-    @work(thread=True, group="tiles", description="decode thumbnails")
-    def _decode(self, few_colours: bool) -> None:
-        worker = get_current_worker()
-        while not worker.is_cancelled:
-            with self._queueing:
-                want = self._queue.pop(0) if self._queue else None
-            if want is None:
-                break
-            try:
-                picture = thumbnails.load(want.path, want.width, want.rows, few_colours=few_colours)
-            except ThumbnailError:
-                self.post_message(self.Decoded(want))
-            else:
-                left = [Segment(" " * ((want.width - picture.width) // 2))]
-                self.post_message(
-                    self.Decoded(want, tuple([*left, *half_blocks(picture, y)] for y in range(picture.height // 2)))
-                )
-        self.post_message(self.Decoded())
-
-    def on_picture_table_decoded(self, message: Decoded) -> None:
-        """Takes a thumbnail in."""
-        message.stop()
-        if message.wanted is None:
-            self._decoding = False
-            self._want_visible()
-            return
-        self._pictures[message.wanted] = message.lines
-        while len(self._pictures) > KEPT:
-            self._pictures.pop(next(iter(self._pictures)))
+    def arrived(self, wanted: Wanted) -> None:
+        """A picture can be drawn now."""
+        del wanted
         self.refresh()
 
     # Drawing
@@ -327,16 +251,16 @@ class PictureTable(ScrollView, can_focus=True):
             return self._words("" if tile is None or not middle else "…")
         if self.app.no_color:
             return self._words(want.path.name)
-        if want not in self._pictures:
+        if want not in self.pictures:
             return self._words("…" if inner == 1 + self._picture_rows // 2 else "")
-        lines = self._pictures[want]
-        if lines is None:
+        drawn = self.pictures[want]
+        if drawn is None:
             return self._words("cannot be shown" if inner == 1 + self._picture_rows // 2 else "")
-        line = inner - 1 - (self._picture_rows - len(lines)) // 2
-        if not 0 <= line < len(lines):
+        line = inner - 1 - (self._picture_rows - len(drawn.lines)) // 2
+        if not 0 <= line < len(drawn.lines):
             return self._words("")
-        strip = Strip(lines[line]).adjust_cell_length(self._width, self.rich_style)
-        return list(strip)
+        left = Segment(" " * ((want.width - drawn.width) // 2))
+        return list(Strip([left, *drawn.lines[line]]).adjust_cell_length(self._width, self.rich_style))
 
     def _words(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("table--words")

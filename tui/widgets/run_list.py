@@ -72,7 +72,7 @@ def row(run: RunSummary, now: float, marked: bool = False) -> Row:
     if trains(run) and state.step_s:
         rate = text.rate(1 / state.step_s)
         left = text.time_left(seconds_left(run))
-    loss = text.loss(state.loss) if state.loss is not None else ""
+    loss = text.loss(state.loss_smoothed) if state.loss_smoothed is not None else ""
     name = f"{'◆ ' if marked else ''}{clean(run.name)}"
     return name, status, share, steps, rate, loss, left, text.ago(now - run.created) if run.created else ""
 

@@ -148,3 +148,20 @@ def test_a_full_disk_does_not_stop_the_trainer(run: RunDirectory, monkeypatch: p
     assert not run.state.exists()
     writer.update(step=3, now=True)
     assert read_state(run).step == 3
+
+
+def test_the_smoothed_loss_follows_from_the_steps_and_survives_a_new_trainer(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
+    writer = StateWriter(run)
+    writer.update(optimizer_steps=900)
+    for step in range(1, 91):
+        writer.update(step=step, loss=0.1 if step % 2 else 0.3)
+    writer.update(loss=9.0)  # the mean of an epoch is no step
+    writer.write()
+    smoothed = read_state(run).loss_smoothed
+    assert smoothed == pytest.approx(0.2, abs=0.01)
+    again = StateWriter(run)
+    again.update(step=81, loss=0.2)
+    assert again.state.loss_smoothed == pytest.approx(0.2, abs=0.01), "a trainer goes on from its checkpoint"
+    again.update(step=1, loss=0.7)
+    assert again.state.loss_smoothed == pytest.approx(0.7), "and one without a checkpoint begins anew"

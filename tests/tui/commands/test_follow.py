@@ -65,7 +65,7 @@ def test_steps_are_told_each_five_percent_but_not_more_often_than_each_two_secon
     assert numbers[0] == 50
     assert all(later - earlier >= 50 for earlier, later in itertools.pairwise(numbers))
     assert len(numbers) == 20
-    assert told[0][1].startswith(f"Step 50 of {text.number(1000)} (5 %), epoch 1 of 10, loss 0.2500, 10.0 steps/s, ")
+    assert told[0][1].startswith(f"Step 50 of {text.number(1000)} (5 %), epoch 1 of 10, smoothed loss 0.2500, 10.0 steps/s, ")
 
 
 def test_fast_steps_are_told_each_two_seconds_and_slow_ones_each_half_minute() -> None:

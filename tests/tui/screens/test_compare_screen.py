@@ -33,7 +33,7 @@ def test_only_settings_that_differ_are_listed(home: Path) -> None:
     assert rows["adapter.rank"] == ("8", "16")
     assert "adapter.alpha" not in rows
     assert rows["optimizer steps"] == ("180 of 900", "900 of 900")
-    assert rows["lowest loss of an epoch"][1].endswith("(epoch 10)")
+    assert rows["mean loss, best epoch"][1].endswith("(epoch 10)")
 
 
 def test_a_recipe_that_cannot_be_read_is_a_dash() -> None:

@@ -150,8 +150,8 @@ async def test_the_tiles_say_how_each_picture_stands(home: Path, photos: Path) -
         await shows(pilot, "▸– 01.png", "left out by you", "13 pictures")
         await pilot.press("x")
         await hides(pilot, "left out by you")
-        await waits(pilot, lambda: len(grid._pictures) >= 15)
-        assert grid._pictures[photos / "broken.png"] is None
+        await waits(pilot, lambda: len(grid.shown_pictures) >= 15)
+        assert not grid.shown_pictures[photos / "broken.png"]
 
 
 async def test_only_the_pictures_of_a_finding_are_shown_until_esc(home: Path, photos: Path) -> None:
