@@ -18,6 +18,8 @@ EAGER = 2
 MOST = 32
 """Shapes that are recorded; each graph keeps its list of some ten thousand kernels."""
 
+_NO_ROOM = "there is too little memory"
+
 Compute = Callable[[Prepared], Tensor]
 """Adds the gradients of a batch to those that are there, and returns its (B,) losses without gradients."""
 
@@ -45,7 +47,7 @@ class Recorded:
         if shape not in self._recordings:
             self._met[shape] += 1
             if self._met[shape] <= EAGER or len(self._recordings) >= MOST or not self._record(shape, batch):
-                return self._compute(batch)
+                return self._launch(batch)
         return self._recordings[shape].replay(batch)
 
     @property
@@ -60,6 +62,17 @@ class Recorded:
             self._recordings.clear()
             torch.cuda.empty_cache()
 
+    def _launch(self, batch: Prepared) -> Tensor:
+        """As it would be without recordings, which give way if their memory is needed: a shape that comes late needs its own."""
+        try:
+            return self._compute(batch)
+        except Exception as error:
+            if not (self._recordings and is_out_of_memory(error)):
+                raise
+        # Not within the handler: the error holds on to all that the failed pass had made. It had added no gradient yet.
+        self._stop(_NO_ROOM)
+        return self._compute(batch)
+
     def _record(self, shape: Shape, batch: Prepared) -> bool:
         """Records the pass over `batch`, without computing anything; False, with a warning, if it cannot be done here."""
         before = next(iter(self._recordings.values()), None)
@@ -68,16 +81,18 @@ class Recorded:
         except Exception as error:
             if is_gpu_lost(error):
                 raise
-            self.wanted = False
-            self.forget()
-            reason = "there is too little memory" if is_out_of_memory(error) else _first_line(error)
-            self._report.warn(
-                "not_recorded",
-                f"The training step could not be recorded: {reason}.",
-                "Training goes on without, somewhat slower.",
-            )
+            self._stop(_NO_ROOM if is_out_of_memory(error) else _first_line(error))
             return False
         return True
+
+    def _stop(self, reason: str) -> None:
+        self.wanted = False
+        self.forget()
+        self._report.warn(
+            "not_recorded",
+            f"The training step could not be recorded: {reason}.",
+            "Training goes on without, somewhat slower.",
+        )
 
 
 @dataclass(frozen=True)

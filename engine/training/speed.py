@@ -14,12 +14,13 @@ from loratui.engine.planning.estimate import keeps_activations
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.reporting import Reporter
-from loratui.presets.schema import Memory, Settings
+from loratui.presets.schema import Family as FamilyName
+from loratui.presets.schema import Settings
 
 COMPILE_S = 40.0
 """What compiling the blocks takes, with the shapes that come later (27 s for FLUX's three graphs on an H200 machine)."""
-SAVED = 0.2
-"""Share of a step that compiled blocks save, at least (FLUX: 480 ms become 376)."""
+SAVED: dict[FamilyName, float] = {"sd15": 0.08, "sdxl": 0.16, "flux": 0.25}
+"""Share of a step that compiled blocks save (docs/performance.md: 46 ms become 42, 177 become 147, 524 become 377)."""
 STEPS_TO_LOOK_AT = 8
 """Steps whose median tells how long one takes; the first are longer."""
 
@@ -55,12 +56,13 @@ def let_autocast_cast(denoiser: nn.Module, device: torch.device, dtype: torch.dt
 class Compiling:
     """Compiles the blocks of a denoiser that occur many times, once it is clear that the run is long enough to gain from it."""
 
-    def __init__(self, memory: Memory, device: torch.device, report: Reporter) -> None:
-        self._wanted = memory.compile
+    def __init__(self, settings: Settings, device: torch.device, report: Reporter) -> None:
+        self._wanted = settings.memory.compile
+        self._saved = SAVED[settings.base.family]
         self._report = report
         self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
         self._seen = 0
-        self.done = memory.compile == "off" or device.type != "cuda"
+        self.done = self._wanted == "off" or device.type != "cuda"
         """Whether all is decided."""
 
     def is_due(self, steps_left: int) -> bool:
@@ -71,7 +73,7 @@ class Compiling:
             return True
         if self._seen < STEPS_TO_LOOK_AT:
             return False
-        self.done = steps_left * statistics.median(self._step_s) * SAVED <= COMPILE_S
+        self.done = steps_left * statistics.median(self._step_s) * self._saved <= COMPILE_S
         return not self.done
 
     def note(self, step_s: float) -> None:

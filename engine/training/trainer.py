@@ -78,7 +78,7 @@ class Trainer:
         self.at: Position = START
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
-        self.compiling = speed.Compiling(self.settings.memory, job.device, report)
+        self.compiling = speed.Compiling(settings, job.device, report)
 
     # ---- from start to end
 

@@ -144,6 +144,37 @@ def test_a_step_that_cannot_be_recorded_is_computed_and_told_once(
     assert word in told.warnings[0]
 
 
+def test_recordings_give_way_to_a_shape_that_comes_late_and_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    told = Told()
+
+    def computed(prepared: Prepared) -> Tensor:
+        if prepared.weights.shape[0] == 1 and own.any:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return double(prepared)
+
+    own = Recorded(recordable(computed), told, wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER + 2):
+        own(batch(2, float(number)))
+    assert own.any
+    assert own(batch(1, 9.0)).tolist() == [18.0]
+    assert not own.any
+    assert [own(batch(2, float(number))).tolist()[0] for number in range(EAGER + 2)] == [0.0, 2.0, 4.0, 6.0]
+    assert not own.any
+    assert len(told.warnings) == 1
+    assert "too little memory" in told.warnings[0]
+
+
+def test_a_shape_for_which_there_is_no_memory_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+
+    def fails(prepared: Prepared) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Recorded(fails, Told(), wanted=True)(batch(2, 1.0))  # type: ignore[arg-type]
+
+
 def test_a_lost_gpu_is_no_fault_of_recording(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(monkeypatch)
 

@@ -14,7 +14,7 @@ from loratui.engine.planning.estimate import keeps_activations
 from loratui.engine.training import speed
 from loratui.engine.training.speed import Compiling
 from loratui.presets import load_preset
-from loratui.presets.schema import Memory, Settings, replace
+from loratui.presets.schema import Settings, replace
 
 GPU = torch.device("cuda")
 
@@ -57,9 +57,10 @@ class Denoiser(nn.Module):
         return value
 
 
-def compiling(how: str, device: torch.device = GPU) -> tuple[Compiling, Told]:
+def compiling(how: str, device: torch.device = GPU, family: str = "flux") -> tuple[Compiling, Told]:
     told = Told()
-    return Compiling(Memory(compile=how), device, told), told  # type: ignore[arg-type]
+    settings = replace(load_preset("demo").settings, {"memory.compile": how, "base.family": family})
+    return Compiling(settings, device, told), told  # type: ignore[arg-type]
 
 
 def trial_of(denoiser: Denoiser) -> Callable[[], None]:
@@ -81,10 +82,18 @@ def test_on_compiles_before_the_first_step_and_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step_s", "steps_left", "due"), [(0.5, 2000, True), (0.5, 300, False), (0.05, 2000, False), (3.0, 300, True)]
+    ("family", "step_s", "steps_left", "due"),
+    [
+        ("flux", 0.5, 2000, True),
+        ("flux", 0.5, 300, False),
+        ("flux", 0.05, 2000, False),
+        ("flux", 3.0, 300, True),
+        ("sdxl", 0.18, 3000, True),
+        ("sd15", 0.045, 3000, False),  # compiling takes as long there, and saves less
+    ],
 )
-def test_auto_compiles_when_what_is_left_is_long_enough(step_s: float, steps_left: int, due: bool) -> None:
-    own, _ = compiling("auto")
+def test_auto_compiles_when_what_is_left_is_long_enough(family: str, step_s: float, steps_left: int, due: bool) -> None:
+    own, _ = compiling("auto", family=family)
     assert not own.is_due(steps_left)
     for taken in (30.0, 5.0, 5.0, *[step_s] * 5):  # the first steps are longer and say nothing
         own.note(taken)
