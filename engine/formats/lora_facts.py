@@ -24,7 +24,7 @@ class LoraFileFacts:
     layers: int
     """Layers with an adapter; 0 means that it is no LoRA of a kind that is known here."""
     form: str
-    """lora, dora, loha, lokr; several joined by a plus."""
+    """lora, dora, loha, lokr, the last two perhaps "with magnitudes"; several joined by a plus."""
     ranks: Mapping[int, int]
     """Rank -> number of layers."""
     dtypes: Mapping[str, int]
@@ -65,9 +65,11 @@ def lora_file_facts(path: Path) -> LoraFileFacts:
 
 
 def _form(names: set[str]) -> str:
+    has_magnitudes = bool(names & {"lora_magnitude_vector", "dora_scale"})
     if "lora_A" in names:
-        return "dora" if "lora_magnitude_vector" in names else "lora"
-    return "loha" if "hada_w1_a" in names else "lokr" if any(name.startswith("lokr") for name in names) else ""
+        return "dora" if has_magnitudes else "lora"
+    form = "loha" if "hada_w1_a" in names else "lokr" if any(name.startswith("lokr") for name in names) else ""
+    return f"{form} with magnitudes" if form and has_magnitudes else form
 
 
 def without_metadata(path: Path) -> bytes:

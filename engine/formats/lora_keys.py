@@ -19,9 +19,14 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     (r"(_lora|\.lora|\.lora_linear_layer)\.up\.weight", "lora_B"),
     (r"\.lora_magnitude_vector(\.default)?(\.weight)?", "lora_magnitude_vector"),
     (r"\.alpha", "alpha"),
-    (r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?)", ""),
+    (r"\.lora_mid\.weight", "lora_mid"),
+    (r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?|hada_t[12]|lokr_t2|dora_scale)", ""),
 )
 """End of a name -> what the tensor is; LyCORIS' are called so already."""
+
+UNREAD = frozenset({"dora_scale", "lora_mid", "hada_t1", "hada_t2", "lokr_t2"})
+"""Tensors without which the others of a layer mean something else: magnitudes as LyCORIS has them, and the cores of Tucker's
+decomposition. Nothing here computes with them, so a layer that has one is not read at all."""
 
 _ENDING = re.compile("(?:" + "|".join(f"(?P<e{at}>{pattern})" for at, (pattern, _) in enumerate(_ENDINGS)) + ")$")
 
@@ -41,9 +46,10 @@ class Sorted:
     """The names of a file, sorted by layer."""
 
     layers: Mapping[Place, Mapping[str, str]]
-    """Layer -> what -> name in the file; what is `lora_A`, `lora_B`, `lora_magnitude_vector`, `alpha`, `hada_…` or `lokr_…`."""
+    """Layer -> what -> name in the file; what is `lora_A`, `lora_B`, `lora_magnitude_vector`, `alpha`, `hada_…`, `lokr_…`,
+    or one of `UNREAD`."""
     others: tuple[str, ...] = field(default=())
-    """Names of layers that were not asked for, and of things that are no such tensor."""
+    """Names of layers that were not asked for, of things that are no such tensor, and of a tensor that has another name too."""
 
 
 def sort_keys(names: Iterable[str], family: Family, layers: Iterable[tuple[Part, str]]) -> Sorted:
@@ -53,10 +59,11 @@ def sort_keys(names: Iterable[str], family: Family, layers: Iterable[tuple[Part,
     others = []
     for name in names:
         stem, what = split(name)
-        if what and stem in places:
-            found.setdefault(places[stem], {})[what] = name
-        else:
+        layer = found.setdefault(places[stem], {}) if what and stem in places else None
+        if layer is None or what in layer:
             others.append(name)
+        else:
+            layer[what] = name
     return Sorted(found, tuple(others))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
-from loratui.engine.formats.lora_keys import Place, sort_keys
+from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.training.adapters.change import TENSORS, LayerChange
 from loratui.engine.training.lora_file.fuse import unfuse
@@ -33,6 +33,8 @@ class FoundLora:
     changes: Mapping[tuple[Part, str], LayerChange]
     others: tuple[str, ...]
     """Names of tensors that belong to other layers, or are nothing that is known here."""
+    unread: Mapping[tuple[Part, str], tuple[str, ...]]
+    """Layers asked for whose tensors are there but make no change that is known here -> the names of these tensors."""
 
 
 def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) -> FoundLora:
@@ -60,40 +62,61 @@ def changes_in(
     scales = _diffusers_scales(metadata)
     changes: dict[tuple[Part, str], LayerChange] = {}
     others = list(sorted_keys.others)
+    unread: dict[tuple[Part, str], tuple[str, ...]] = {}
     for place, names in sorted_keys.layers.items():
         change = _change(place, {what: tensors[name] for what, name in names.items()}, scales)
         try:
-            parts = {} if change is None else {place.path: change} if place.fused is None else unfuse(place.fused, change)
+            parts = None if change is None else {place.path: change} if place.fused is None else unfuse(place.fused, change)
         except (KeyError, ValueError):  # a LoHa or LoKr of a fused layer cannot be taken apart
-            parts = {}
-        kept = {(place.part, path): one for path, one in parts.items() if (place.part, path) in wanted}
+            parts = None
+        if parts is None:
+            members = [place.path] if place.fused is None else place.fused.members
+            unread |= {(place.part, path): tuple(names.values()) for path in members if (place.part, path) in wanted}
+        kept = {(place.part, path): one for path, one in (parts or {}).items() if (place.part, path) in wanted}
         changes |= kept
         if not kept:
             others += names.values()
-    return FoundLora(changes, tuple(others))
+    return FoundLora(changes, tuple(others), {layer: names for layer, names in unread.items() if layer not in changes})
 
 
 def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> LayerChange | None:
-    """The change that a layer's tensors make; None if some of them are missing."""
+    """The change that a layer's tensors make; None if some are missing, do not go together, or need what is not known here."""
     values = {what: value.float() for what, value in given.items() if what != "alpha"}
-    names = set(values)
-    complete = (
-        {"lora_A", "lora_B"} <= names
-        or set(TENSORS["loha"]) <= names
-        or all({f"lokr_w{n}"} <= names or {f"lokr_w{n}_a", f"lokr_w{n}_b"} <= names for n in (1, 2))
-    )
-    if not complete:
+    if UNREAD & values.keys() or not _go_together(values):
         return None
     change = LayerChange(values, 1.0)
     if change.form == "lora":
         values = {name: values[name] for name in TENSORS["lora"] if name in values}
-    if change.form == "lokr" and {"lokr_w1", "lokr_w2"} <= names:
+    if change.form == "lokr" and {"lokr_w1", "lokr_w2"} <= values.keys():
         return LayerChange(values, 1.0)  # as LyCORIS and ComfyUI read it, whatever alpha says
-    if "alpha" in given:
-        scale: float | None = float(given["alpha"].reshape(-1)[0]) / change.rank
-    else:
+    if "alpha" not in given:
         scale = scales(place)
-    return LayerChange(values, 1.0 if scale is None else scale)
+        return LayerChange(values, 1.0 if scale is None else scale)
+    if not given["alpha"].numel():
+        return None
+    return LayerChange(values, float(given["alpha"].reshape(-1)[0]) / change.rank)
+
+
+def _go_together(values: Mapping[str, Tensor]) -> bool:
+    """Whether all tensors of one of the forms are there, and their products can be made."""
+    names = values.keys()
+    if {"lora_A", "lora_B"} <= names:
+        return _is_product(values["lora_B"], values["lora_A"])
+    if set(TENSORS["loha"]) <= names:
+        first, second = ((values[f"hada_w{n}_a"], values[f"hada_w{n}_b"]) for n in (1, 2))
+        ends = [(up.shape[:1], down.shape[1:]) for up, down in (first, second)]
+        return _is_product(*first) and _is_product(*second) and ends[0] == ends[1]
+    return all(
+        values[f"lokr_w{n}"].dim() >= 2
+        if f"lokr_w{n}" in names
+        else {f"lokr_w{n}_a", f"lokr_w{n}_b"} <= names and _is_product(values[f"lokr_w{n}_a"], values[f"lokr_w{n}_b"])
+        for n in (1, 2)
+    )
+
+
+def _is_product(up: Tensor, down: Tensor) -> bool:
+    """Whether up (out, rank, …) and down (rank, in, …) have the same rank, and at least 1."""
+    return min(up.dim(), down.dim()) >= 2 and up.shape[1] == down.shape[0] > 0
 
 
 def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | None]:

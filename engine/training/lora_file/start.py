@@ -12,6 +12,7 @@ from torch import Tensor
 from loratui.engine.errors import UsageError
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.adapters.change import LayerChange
+from loratui.engine.training.lora_file.layouts import is_finite
 from loratui.engine.training.lora_file.read import FoundLora, read_lora
 from loratui.presets.schema import Family
 
@@ -57,7 +58,7 @@ class Started:
     unmatched: tuple[str, ...]
     """Tensors of it that belong to no layer of the adapter."""
     unfit: tuple[str, ...]
-    """Layers that are of another kind or shape in it, and begin anew."""
+    """Layers that are of another kind or shape in it, or damaged, and begin anew."""
     reduced: int
     """Layers that had a higher rank."""
     lost: float
@@ -84,9 +85,13 @@ def put_on(path: Path, family: Family, adapter: LoraAdapter) -> Started:
     """Lets an adapter begin with the values of a LoRA file, as far as layers, kinds and shapes agree.
 
     A lower rank is embedded: the change is the same to the bit of its products, and the added ranks begin as in a new LoRA.
-    A higher one is reduced by singular values. Alphas are respected. Raises `UsageError` if nothing of the file fits.
+    A higher one is reduced by singular values. Alphas are respected. Raises `UsageError` if nothing of the file fits, and
+    for values that are not finite: with them no step could be made.
     """
     found = read_lora(path, family, [(one.part, one.path) for one in adapter.layers])
+    for (_, layer), given in found.changes.items():
+        if not (math.isfinite(given.scale) and all(is_finite(value) for value in given.tensors.values())):
+            raise UsageError(f"{path}: its values for {layer} are not all finite; the file is spoilt.", "Name another file.")
     state = adapter.state()
     taken: list[tuple[float, float]] = []
     untouched, unfit = [], []
@@ -95,7 +100,7 @@ def put_on(path: Path, family: Family, adapter: LoraAdapter) -> Started:
         given = found.changes.get((part, layer))
         name = f"{part}.{layer}"
         if given is None:
-            untouched.append(name)
+            (unfit if (part, layer) in found.unread else untouched).append(name)
             continue
         fitted = fit(given, own)
         if fitted is None:
@@ -110,7 +115,9 @@ def put_on(path: Path, family: Family, adapter: LoraAdapter) -> Started:
     adapter.load_state(state)
     whole = math.sqrt(sum(norm**2 for norm, _ in taken))
     lost_share = math.sqrt(sum(lost**2 for _, lost in taken)) / whole if whole else 0.0
-    return Started(len(taken), tuple(untouched), found.others, tuple(unfit), reduced, lost_share)
+    told = {name for names in found.unread.values() for name in names}
+    unmatched = tuple(name for name in found.others if name not in told)
+    return Started(len(taken), tuple(untouched), unmatched, tuple(unfit), reduced, lost_share)
 
 
 def fit(given: LayerChange, own: LayerChange) -> tuple[LayerChange, float] | None:

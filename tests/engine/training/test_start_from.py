@@ -245,3 +245,93 @@ def test_a_file_of_nothing_known_is_refused_with_a_name_of_it(tmp_path: Path, ol
         put_on(tmp_path / "other.safetensors", "sd15", adapter)
     with pytest.raises(UsageError, match="belongs to a layer"):
         put_on(old[0], "flux", new("flux", {"denoiser": flux()}, Adapter(rank=2)))
+
+
+# ---- damaged files, and kinds that are not known here
+
+
+FIRST = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k"
+
+
+def changed(path: Path, **tensors: torch.Tensor) -> Path:
+    """The file with tensors of one layer replaced or added; `__` stands for a dot."""
+    target = path.with_name("changed.safetensors")
+    save_file({**load_file(path), **{f"{FIRST}.{n.replace('__', '.')}": t for n, t in tensors.items()}}, target)
+    return target
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"alpha": torch.zeros(0)},
+        {"lora_up__weight": torch.ones(8, 3)},
+        {"lora_down__weight": torch.ones(0, 8), "lora_up__weight": torch.ones(8, 0)},
+        {"lora_down__weight": torch.tensor(1.0), "lora_up__weight": torch.tensor(1.0)},
+        {"lora_down__weight": torch.ones(4, 99)},
+        {"dora_scale": torch.ones(8, 1)},
+        {"lora_mid__weight": torch.ones(4, 4, 3, 3)},
+    ],
+    ids=["empty alpha", "ranks differ", "no rank", "no dimensions", "other width", "LyCORIS DoRA", "Tucker"],
+)
+def test_a_layer_that_cannot_be_read_begins_anew_and_is_named(
+    old: tuple[Path, torch.Tensor], tensors: dict[str, torch.Tensor]
+) -> None:
+    adapter = new("sd15", {"denoiser": unet_sd15()}, OLD)
+    started = put_on(changed(old[0], **tensors), "sd15", adapter)
+    assert started.unfit == ("denoiser.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k",)
+    assert started.taken == len(adapter.layers) - 1
+    assert (started.untouched, started.unmatched) == ((), ())
+    assert "another kind or shape" in " ".join(started.sentences())
+
+
+@pytest.mark.parametrize("what", ["lora_down__weight", "alpha"])
+def test_values_that_are_not_finite_are_refused_before_a_step_is_made(old: tuple[Path, torch.Tensor], what: str) -> None:
+    value = load_file(old[0])[f"{FIRST}.{what.replace('__', '.')}"]
+    adapter = new("sd15", {"denoiser": unet_sd15()}, OLD)
+    before = adapter.state()
+    with pytest.raises(UsageError, match=r"attn1\.to_k are not all finite"):
+        put_on(changed(old[0], **{what: value * float("nan")}), "sd15", adapter)
+    assert all(torch.equal(value, before[name]) for name, value in adapter.state().items())
+
+
+def test_a_whole_dora_of_lycoris_is_not_taken_for_a_lora(old: tuple[Path, torch.Tensor]) -> None:
+    tensors = load_file(old[0])
+    ends = ".lora_up.weight"
+    scales = {
+        n.removesuffix(ends) + ".dora_scale": torch.ones(t.shape[0], *(1,) * (t.dim() - 1))
+        for n, t in tensors.items()
+        if n.endswith(ends)
+    }
+    save_file({**tensors, **scales}, old[0].with_name("dora.safetensors"))
+    with pytest.raises(UsageError, match="another kind or shape"):
+        put_on(old[0].with_name("dora.safetensors"), "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
+
+
+def test_of_two_names_for_one_tensor_the_second_is_told(old: tuple[Path, torch.Tensor]) -> None:
+    path = old[0].with_name("twice.safetensors")
+    twin = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k.lora_A.weight"
+    save_file({**load_file(old[0]), twin: torch.ones(4, 8)}, path)
+    started = put_on(path, "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
+    assert len(started.unmatched) == 1
+
+
+@pytest.mark.parametrize(
+    "up", [torch.tensor(0.0), torch.ones(96, 5), torch.ones(97, 12)], ids=["no dimensions", "ranks", "rows"]
+)
+def test_a_damaged_fused_layer_is_named_by_its_members(tmp_path: Path, up: torch.Tensor) -> None:
+    settings = Adapter(rank=4, targets="attention")
+    write(tmp_path / "lora.safetensors", "flux", trained("flux", {"denoiser": flux()}, settings), settings, layout="kohya")
+    tensors = load_file(tmp_path / "lora.safetensors")
+    save_file({**tensors, "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": up}, tmp_path / "bad.safetensors")
+    started = put_on(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
+    assert started.unfit == tuple(f"denoiser.transformer_blocks.0.attn.to_{n}" for n in "qkv")
+
+
+def test_the_last_norm_of_flux_with_an_odd_or_missing_axis_begins_anew(tmp_path: Path) -> None:
+    settings = Adapter(rank=4, targets="all")
+    write(tmp_path / "lora.safetensors", "flux", trained("flux", {"denoiser": flux()}, settings), settings, layout="kohya")
+    tensors = load_file(tmp_path / "lora.safetensors")
+    for up in (torch.ones(63, 4), torch.tensor(1.0)):
+        save_file({**tensors, "lora_unet_final_layer_adaLN_modulation_1.lora_up.weight": up}, tmp_path / "bad.safetensors")
+        started = put_on(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
+        assert started.unfit == ("denoiser.norm_out.linear",)
