@@ -89,12 +89,13 @@ def put_on(path: Path, family: Family, adapter: LoraAdapter) -> Started:
     for values that are not finite: with them no step could be made.
     """
     found = read_lora(path, family, [(one.part, one.path) for one in adapter.layers])
-    for (_, layer), given in found.changes.items():
-        if not (math.isfinite(given.scale) and all(is_finite(value) for value in given.tensors.values())):
+    for (_, layer), change in found.changes.items():
+        if not (math.isfinite(change.scale) and all(is_finite(value) for value in change.tensors.values())):
             raise UsageError(f"{path}: its values for {layer} are not all finite; the file is spoilt.", "Name another file.")
     state = adapter.state()
     taken: list[tuple[float, float]] = []
-    untouched, unfit = [], []
+    untouched: list[str] = []
+    unfit: list[str] = []
     reduced = 0
     for (part, layer), own in adapter.changes(state).items():
         given = found.changes.get((part, layer))
