@@ -125,9 +125,9 @@ def _appear(temporary: Path, target: Path) -> None:
 def places_of(settings: Settings) -> tuple[Place, ...]:
     """Which programs open a run's files as they are, and where each wants them."""
     from loratui.engine.formats.metadata import default_layout
-    from loratui.engine.formats.programs import PROGRAMS, opened_by
+    from loratui.engine.formats.programs import PROGRAMS, readers_of
 
-    names = opened_by(settings.base.family, settings.adapter, default_layout(settings))
+    names = readers_of(settings, default_layout(settings))
     return tuple(Place(PROGRAMS[name].title, PROGRAMS[name].place) for name in names)
 
 

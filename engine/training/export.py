@@ -17,7 +17,7 @@ from typing import Any
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
-from loratui.engine.formats.programs import PROGRAMS, opened_by
+from loratui.engine.formats.programs import PROGRAMS, readers_of
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import SD15, SDXL, clip_layers, flux_layers, shape_of, text_encoders_of, unet_layers
@@ -98,7 +98,7 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
         "bytes": written.bytes,
         "layers": len(source.changes),
         "norms": dict(written.norms),
-        "opened_by": [asdict(PROGRAMS[key]) for key in opened_by(settings.base.family, settings.adapter, layout)],
+        "opened_by": [asdict(PROGRAMS[name]) for name in readers_of(settings, layout)],
     }
 
 

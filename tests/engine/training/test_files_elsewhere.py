@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from adapted_models import facts, settings_of, trained, write
 from comfyui_names import accepted, every_layer
+from invokeai_files import takes
 from narrow_models import answer, clip, flux, unet_sd15, unet_sdxl
 from torch import nn
 
 from loratui.engine.formats import flux_names, kohya, peft_names, sgm_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import split
+from loratui.engine.formats.metadata import Layout
 from loratui.engine.formats.programs import opened_by
-from loratui.engine.planning.lora_size import TEXT_ENCODERS, clip_layers, flux_layers, targeted
+from loratui.engine.planning.lora_size import TEXT_ENCODERS, Layer, clip_layers, flux_layers, targeted, tensor_shapes
+from loratui.engine.planning.targets import text_layers_used, text_patterns
 from loratui.engine.training.adapters import LayerChange
 from loratui.engine.training.lora_file import file_tensors, write_lora_file
-from loratui.presets.schema import Adapter, Family
+from loratui.presets.schema import Adapter, Family, Targets
 
 # ---- ComfyUI
 
@@ -103,7 +108,7 @@ def changes_of(family: Family, adapter: Adapter) -> dict[tuple[Part, str], Layer
 def test_row_3_no_name_of_a_file_for_comfyui_is_dropped_by_it(family: Any, kind: Any, layout: Any) -> None:
     targets: Any = "all" if family == "flux" else "all+conv"
     adapter = Adapter(kind=kind, rank=1, targets=targets)
-    assert "comfyui" in opened_by(family, adapter, layout)
+    assert "comfyui" in opened_by(family, adapter, layout, trains_text=True)
     tensors = file_tensors(family, changes_of(family, adapter), layout, torch.float32)
     known = accepted(family)
     assert tensors
@@ -111,8 +116,50 @@ def test_row_3_no_name_of_a_file_for_comfyui_is_dropped_by_it(family: Any, kind:
 
 
 def test_peft_names_of_a_unet_are_not_said_to_open_in_comfyui() -> None:
-    assert opened_by("sdxl", Adapter(), "peft") == ("diffusers",)
-    assert opened_by("sd15", Adapter(dora=True), "peft") == ("diffusers",)
+    assert opened_by("sdxl", Adapter(), "peft", trains_text=False) == ("diffusers",)
+    assert opened_by("sd15", Adapter(dora=True), "peft", trains_text=True) == ("diffusers",)
+
+
+# ---- InvokeAI
+
+
+def files() -> Iterator[tuple[Family, Adapter, Layout, bool]]:
+    """Every sort of file that loratui writes: base, adapter, layout, and whether text encoders are in it."""
+    for family, kind, targets, text in itertools.product(
+        ("sd15", "sdxl", "flux"), ("lora", "loha", "lokr"), get_args(Targets), (False, True)
+    ):
+        if family == "flux" and targets.endswith("+conv"):
+            continue
+        for rank in (1, 15, 16) if kind == "lokr" else (1,):
+            yield family, Adapter(kind=kind, rank=rank, alpha=1.0, targets=targets), "kohya", text
+        if kind == "lora":
+            yield family, Adapter(rank=1, alpha=1.0, targets=targets), "peft", text
+    yield "sd15", Adapter(kind="lokr", rank=16, alpha=1.0, targets="attention", factor=4), "kohya", True
+
+
+def names_in(family: Family, adapter: Adapter, layout: Layout, text: bool) -> set[str]:
+    """The names of a file for a base of full size, whose layers and tensors are those of training."""
+    layers: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets)]
+    for part, shape in TEXT_ENCODERS[family].items() if text else ():
+        patterns = text_patterns(adapter.targets, text_layers_used(family, part, shape.layers, 1))
+        layers += [(part, layer) for layer in clip_layers(shape) if any(re.fullmatch(p, layer.name) for p in patterns)]
+    changes = {
+        (part, layer.name): LayerChange({name: torch.zeros(s) for name, s in tensor_shapes(layer, adapter).items()}, 1.0)
+        for part, layer in layers
+    }
+    return set(file_tensors(family, changes, layout, torch.float16))
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux"])
+def test_invokeai_is_named_for_the_files_that_it_takes_whole_and_no_others(family: Family) -> None:
+    said, known = {}, {}
+    for case in files():
+        if case[0] == family:
+            adapter, layout, text = case[1:]
+            said[case] = "invokeai" in opened_by(family, adapter, layout, trains_text=text)
+            known[case] = takes(family, names_in(*case))
+    assert said == known
+    assert {True, False} == set(said.values())
 
 
 # ---- diffusers
@@ -164,9 +211,12 @@ MODELS: dict[Family, Any] = {
         ("sd15", Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv"), "peft"),
         ("sd15", Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv", dora=True), "peft"),
         ("sdxl", Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv", conv_rank=2, conv_alpha=3.0), "kohya"),
+        ("sdxl", Adapter(rank=4, alpha=2.0, targets="all+conv"), "kohya"),
         ("sdxl", Adapter(rank=4, alpha=2.0, targets="all"), "peft"),
+        ("sdxl", Adapter(rank=4, alpha=2.0, targets="attention", dora=True), "peft"),
         ("flux", Adapter(rank=4, alpha=2.0, targets="attention"), "peft"),
         ("flux", Adapter(rank=4, alpha=2.0, targets="all"), "peft"),
+        ("flux", Adapter(rank=4, alpha=2.0, targets="all", dora=True), "peft"),
     ],
 )
 def test_row_2_diffusers_loads_a_file_with_full_effect_whatever_alpha_is(
@@ -231,7 +281,7 @@ def test_diffusers_does_not_read_lycoris_files(tmp_path: Path, kind: Any) -> Non
     settings = Adapter(kind=kind, rank=2, targets="attention")
     models = MODELS["sd15"]()
     write(tmp_path / "lora.safetensors", "sd15", trained("sd15", models, settings), settings)
-    assert "diffusers" not in opened_by("sd15", settings, "kohya")
+    assert "diffusers" not in opened_by("sd15", settings, "kohya", trains_text=True)
     fresh = MODELS["sd15"]()
     before = answer(fresh["denoiser"])
     with pytest.raises((ValueError, KeyError, AttributeError, RuntimeError)):
