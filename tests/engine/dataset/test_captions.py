@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode
+from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode, variants
+from loratui.presets.schema import Dataset
 
 
 @pytest.mark.parametrize(
@@ -83,3 +84,22 @@ def test_compose(caption: str | None, trigger: str, class_word: str, final: str)
 )
 def test_trigger_is_a_word_spelled_and_cased_the_same(caption: str, trigger: str, found: bool) -> None:
     assert contains_trigger(caption, trigger) is found
+
+
+def test_shuffled_tags_keep_the_first_ones_and_lose_none() -> None:
+    caption = "qxz, woman, hat, tree, car, sun"
+    orders = variants(caption, Dataset(shuffle_captions=True, keep_tokens=2, caption_variants=8), 42)
+    assert len(orders) == 8
+    assert len(set(orders)) > 2
+    assert all(order.split(", ")[:2] == ["qxz", "woman"] for order in orders)
+    assert all(sorted(order.split(", ")) == sorted(caption.split(", ")) for order in orders)
+    loose = variants(caption, Dataset(shuffle_captions=True, caption_variants=8), 42)
+    assert len({order.split(", ")[0] for order in loose}) > 2
+
+
+def test_orders_are_a_function_of_seed_and_caption_and_there_are_none_without_shuffling() -> None:
+    shuffling = Dataset(shuffle_captions=True, caption_variants=4)
+    caption = "qxz, woman, hat, tree, car, sun"
+    assert variants(caption, shuffling, 1) == variants(caption, shuffling, 1)
+    assert variants(caption, shuffling, 1) != variants(caption, shuffling, 2)
+    assert variants(caption, Dataset(caption_variants=4), 1) == (caption,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,16 @@ def test_learning_rate_follows_the_plan(make_run: MakeRun) -> None:
     assert min(rates) > 0
 
 
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_row_11_the_learning_rate_counts_optimizer_steps_and_not_batches(make_run: MakeRun, accumulation: int) -> None:
+    course = ("optimizer.scheduler=cosine", "optimizer.learning_rate=0.01", "optimizer.warmup=0", "adapter.targets=attention")
+    run = make_run(f"training.accumulation={accumulation}", "training.batch_size=1", *course)
+    train(run, every_step)
+    rates = [e.fields["lr"] for e in events(run, "step")]
+    steps = 2 * math.ceil(14 / accumulation)
+    assert rates == pytest.approx([0.005 * (1 + math.cos(math.pi * k / steps)) for k in range(steps)])
+
+
 def test_a_total_cuts_the_last_epoch(make_run: MakeRun) -> None:
     run = make_run("schedule.epochs=1")
     text = run.effective.read_text()
@@ -127,11 +138,13 @@ def test_two_runs_are_equal_bit_for_bit_and_samples_change_nothing(make_run: Mak
     assert losses(third) != losses(first)
 
 
-def test_accumulation_has_the_exact_mean_even_in_a_short_window(make_run: MakeRun, pictures: Path) -> None:
-    """One window of three batches of one picture is one batch of three pictures, the short last window included."""
-    for name in ("5", "6"):  # the wide pictures, so that there is one bucket
-        (pictures / f"{name}.png").unlink()
-    one_window = make_run("training.batch_size=1", "training.accumulation=3", "schedule.repeats=1", "schedule.epochs=1")
+@pytest.mark.parametrize(("batch_size", "batches", "shortest"), [(1, [3, 3, 1], 1), (2, [3, 1], 1)])
+def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches(
+    make_run: MakeRun, batch_size: int, batches: list[int], shortest: int
+) -> None:
+    """One window of three batches is one batch of all their pictures; five pictures of a size make a short one of two."""
+    small = ("training.accumulation=3", "schedule.repeats=1", "schedule.epochs=1")
+    one_window = make_run(f"training.batch_size={batch_size}", *small)
     gradients: list[dict[str, torch.Tensor]] = []
     windows: list[tuple[tuple[int, ...], ...]] = []
 
@@ -151,7 +164,9 @@ def test_accumulation_has_the_exact_mean_even_in_a_short_window(make_run: MakeRu
         trainer._step = stepped  # type: ignore[method-assign]
 
     assert train(one_window, spy) == ExitCode.DONE
-    assert [len(w) for w in windows] == [3, 2]
+    assert [len(w) for w in windows] == batches
+    assert min(len(batch) for window in windows for batch in window) == shortest
+    assert sum(len(batch) for window in windows for batch in window) == 7
     steps = events(one_window, "step")
     for event, gradient in zip(steps, gradients, strict=True):
         norm = torch.stack([g.norm() for g in gradient.values()]).norm().item()
