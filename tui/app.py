@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -318,9 +319,16 @@ class LoratuiApp(App[Farewell]):
     def _look_every_s(self) -> float:
         return _LOOK_EVERY_S if self._step == "home" else _LOOK_ELSEWHERE_EVERY_S
 
+    def _news(self, runs: Sequence[RunSummary]) -> list[watch.Notice]:
+        from loratui.engine.runs.summary import how_the_check_ended
+
+        return watch.notices(
+            {run.name: run for run in self.runs}, runs, lambda run: how_the_check_ended(RunDirectory(Path(run.path)))
+        )
+
     def on_runs_listed(self, message: RunsListed) -> None:
         """Tells what is news, keeps the window's title right, and hands the list to whoever shows it."""
-        found = [] if message.problem else watch.notices({run.name: run for run in self.runs}, message.runs)
+        found = [] if message.problem else self._news(message.runs)
         if not message.problem:
             self.runs = message.runs
         active = any(run.active for run in message.runs)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from loratui.engine.errors import ExitCode
 
 if TYPE_CHECKING:
-    from loratui.engine.runs.summary import RunSummary
+    from loratui.engine.runs.summary import RunSummary, Verdict
 
 LOW_DISK_BYTES = 2_000_000_000
 """Below this a run may fail at its next checkpoint."""
@@ -27,9 +27,23 @@ class Notice:
     """The run that it is about; empty for the machine."""
 
 
-def notices(before: Mapping[str, RunSummary], now: Iterable[RunSummary]) -> list[Notice]:
-    """What changed between two looks at the runs that is worth a word. Runs that were not seen before are no news."""
-    return [notice for run in now if (old := before.get(run.name)) and (notice := _of_run(old, run))]
+def notices(
+    before: Mapping[str, RunSummary], now: Iterable[RunSummary], check_ended: Callable[[RunSummary], Verdict]
+) -> list[Notice]:
+    """What changed between two looks at the runs that is worth a word. Runs that were not seen before are no news.
+
+    `check_ended` is asked how the check of a run ended: its summary tells of the training then.
+    """
+    found = []
+    for run in now:
+        old = before.get(run.name)
+        if old is None:
+            continue
+        if old.job == "validate" and old.active and not run.job:
+            ended = check_ended(run)
+            run = replace(run, status=ended.status, reason=ended.reason, advice=ended.advice, exit_code=ended.exit_code)
+        found.append(_of_run(old, run))
+    return [notice for notice in found if notice]
 
 
 def disk_notice(free_bytes: int | None, was_low: bool, active: bool) -> tuple[Notice | None, bool]:

@@ -176,6 +176,12 @@ def summarise(run: RunDirectory) -> RunSummary:
     )
 
 
+def how_the_check_ended(run: RunDirectory) -> Verdict:
+    """How the pictures of the check ended, which the summary of a run does not tell once nobody makes them any more."""
+    events = last_events(run.events_of("validate"), _END_OF_LOG)
+    return judge(events, held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
+
+
 def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
     """How a run stands, from the last events of its log, its lock, and the seconds since the last event."""
     last = events[-1] if events else None

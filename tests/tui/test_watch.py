@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
+from fake_run import FakeTrainer, finished_run
 
-from loratui.engine.runs.summary import RunSummary, State, Status
-from loratui.tui.watch import LOW_DISK_BYTES, disk_notice, notices, window_title
+from loratui.engine.runs.summary import RunSummary, State, Status, Verdict, how_the_check_ended, summarise
+from loratui.tui import watch
+from loratui.tui.watch import LOW_DISK_BYTES, Notice, disk_notice, window_title
 
 RUN = RunSummary(
     name="anafox-1",
@@ -20,6 +23,10 @@ RUN = RunSummary(
     created=0.0,
     state=State(image_step=600, image_steps=1800, step=300, optimizer_steps=900),
 )
+
+
+def notices(before: dict[str, RunSummary], now: list[RunSummary], check: Verdict | None = None) -> list[Notice]:
+    return watch.notices(before, now, lambda _: check or Verdict("done"))
 
 
 def _as(status: Status, **changes: object) -> RunSummary:
@@ -54,7 +61,21 @@ def test_what_was_not_seen_before_is_no_news() -> None:
 def test_the_end_of_a_grid_is_told_as_such() -> None:
     validating = dataclasses.replace(RUN, job="validate")
     (notice,) = notices({RUN.name: validating}, [_as("done")])
-    assert "check of anafox-1" in notice.words
+    assert notice.words == "✔ The check of anafox-1 is done."
+
+
+def test_a_check_that_failed_is_not_told_as_done() -> None:
+    validating = dataclasses.replace(RUN, job="validate")
+    (notice,) = notices({RUN.name: validating}, [_as("done")], Verdict("failed", "The GPU is gone.", "Start anew.", 33))
+    assert notice == Notice("✖ The check of anafox-1 ended. The GPU is gone. Start anew.", "error", "anafox-1")
+
+
+def test_how_a_check_ended_stands_in_its_own_log(tmp_path: Path) -> None:
+    run = finished_run(tmp_path)
+    with FakeTrainer(run, "validate") as checker:
+        checker.log.append("run_finished", status="failed", exit_code=70, reason="It crashed.", advice="See the log.", step=900)
+    assert summarise(run).status == "done"
+    assert how_the_check_ended(run) == Verdict("failed", "It crashed.", "See the log.", 70)
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
