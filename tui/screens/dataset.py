@@ -329,6 +329,8 @@ class DatasetScreen(DatasetChoices):
                 return in_form
             case "copy":
                 return self.has_class("-unread")
+            case "read_again":
+                return self.is_mounted and bool(next(iter(self.query(Field))).text.strip())
             case "open_picture" | "leave_out":
                 return read and in_grid
             case "show_files":
@@ -363,6 +365,11 @@ class DatasetScreen(DatasetChoices):
             fields[at + 1].enter()
             return
         fields[at].when_typed(self.action_go_on)
+
+    def action_read_again(self) -> None:
+        """Reads the folder as it is now; what was chosen for its pictures stays."""
+        self._reading = ""
+        self._read()
 
     def action_go_on(self) -> None:
         """To the next step; what was chosen is carried out first, after it was shown."""

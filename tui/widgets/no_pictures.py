@@ -45,12 +45,13 @@ class NoPictures(VerticalScroll):
         """Shows `words`, and how photos get to `folder`; to a folder below `home` where none was named."""
         made = reach.upload(folder.absolute() if folder else home / "photos")
         self.upload, self._recent = made.line, recent_folders(home)
+        again = " f5 reads the folder again." if folder else ""
         lines = [
             words,
             Content(""),
             plain("To bring photos here, type on your own computer, next to its folder photos:", "bold"),
             Content.assemble("  ", plain(made.line, "bold $accent")),
-            plain(f"{made.doubt} Tab, then y, copies the line.".strip(), "$muted"),
+            plain(f"{made.doubt} Tab, then y, copies the line.{again}".strip(), "$muted"),
         ]
         if self._recent:
             lines += [Content(""), plain("Used before (tab, then enter takes one):", "bold")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,26 @@ async def test_without_pictures_the_way_to_bring_them_is_shown_and_copied(
         await shows(pilot, "y copy the line")
         lines = app.screen.copyable()  # type: ignore[attr-defined]
         assert lines[0][1].endswith("photos of anna/'" if there else "photos of anna'")
+
+
+async def test_pictures_that_came_meanwhile_are_read_by_key_and_choices_stay(home: Path, photos: Path) -> None:
+    later = photos.parent / "later"
+    async with LoratuiApp(home, "dataset", draft=draft_of(later)).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "f5 reads", "f5 read again")
+        shutil.copytree(photos, later)
+        await pilot.press("f5")
+        screen = await checked(pilot)
+        assert isinstance(screen, DatasetScreen)
+        screen.query_one(PictureGrid).focus()
+        await pilot.press("x")
+        await shows(pilot, "left out")
+        assert screen.prepared is not None
+        before = screen.prepared
+        drawn(300).save(later / "zz-new.png")
+        await pilot.press("f5")
+        await waits(pilot, lambda: screen.prepared is not None and screen.prepared is not before)
+        await shows(pilot, "left out")
+        assert "zz-new.png" in screen.query_one(PictureGrid).names
 
 
 async def test_the_path_completes_folders_and_zips(home: Path, tmp_path: Path) -> None:
