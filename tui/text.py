@@ -90,6 +90,11 @@ def clock(ts: float) -> str:
         return "--:--:--"
 
 
+def both_ends(words: str, most: int = 240, end: int = 60) -> str:
+    """A long text without its middle, where most of it would push everything else off the screen."""
+    return words if len(words) <= most else f"{words[: most - end]} … {words[-end:]}"
+
+
 def loss(value: float | None) -> str:
     """A loss with three figures; `–` if there is none."""
     if value is None or not math.isfinite(value):

@@ -255,6 +255,26 @@ async def test_a_long_text_without_brackets_waits_for_nothing_between_its_letter
         assert len(waited) <= 6, "one for the first letter, and those around keys that are no letters"
 
 
+async def test_of_a_long_text_in_one_piece_only_what_it_becomes_is_worked_out(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = LoratuiApp(home, "samples", draft=demo_draft())
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "[5 samples]", "→ ")
+        worked_out: list[str] = []
+        with_values = Draft.with_values
+
+        def counted(self: Draft, values: dict[str, object]) -> Draft:
+            worked_out.append("")
+            return with_values(self, values)
+
+        monkeypatch.setattr(Draft, "with_values", counted)
+        await press_in_one_piece(pilot, " long words" * 180)
+        await waits(pilot, lambda: len(str(app.draft.value("samples.prompts")[0])) > 1980)  # type: ignore[index]
+        assert len(worked_out) <= 20, "not once a letter"
+        await shows(pilot, " … ", "Prompt 2")
+
+
 async def test_what_is_pasted_keeps_its_place(home: Path) -> None:
     app = LoratuiApp(home, "samples", draft=demo_draft())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:

@@ -14,6 +14,7 @@ from loratui.presets.schema import KEYS, SchemaError, nearest
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import Draft, shown_value
 from loratui.tui.screens.steps import StepScreen
+from loratui.tui.text import both_ends
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
@@ -194,7 +195,8 @@ class SamplesScreen(StepScreen):
             field.note("empty: left out; f8 removes it")
         else:
             filled = self._draft_now.filled_in(field.text)
-            field.note(f"→ {filled}" if filled != field.text.strip() else "→ as it stands: it names neither trigger nor class")
+            shown = both_ends(filled)
+            field.note(f"→ {shown}" if filled != field.text.strip() else "→ as it stands: it names neither trigger nor class")
 
 
 def _part(key: str) -> Prompts | None:

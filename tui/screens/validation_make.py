@@ -190,7 +190,7 @@ class MakeScreen(LoratuiScreen[None]):
             else:
                 alone = self._is_alone(field.text)
                 field.note(
-                    f"→ {check_plan.filled_in(field.text, self._check.settings)}{'  (the trigger alone)' if alone else ''}"
+                    f"→ {text.both_ends(check_plan.filled_in(field.text, self._check.settings))}{'  (the trigger alone)' if alone else ''}"
                 )
 
     def _prompt_fields(self) -> Iterator[Field]:

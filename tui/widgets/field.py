@@ -159,7 +159,9 @@ class Field(Widget):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Passes it on under our name."""
         event.stop()
-        self.post_message(self.Edited(self, event.value))
+        # Of letters that came in one piece only the last is told: each may cost a whole new plan.
+        if event.value == self._input.value:
+            self.post_message(self.Edited(self, event.value))
 
     def on_descendant_focus(self) -> None:
         """Marks the field, and tells the screen where the person is."""
