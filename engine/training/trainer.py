@@ -166,7 +166,7 @@ class Trainer:
             longest = max(cut.values())
             report.warn(
                 "captions_cut",
-                f"{len(cut)} captions or prompts are longer than the text encoder reads; up to {longest} tokens are cut.",
+                f"{'1 caption or prompt is' if len(cut) == 1 else f'{len(cut)} captions or prompts are'} longer than the text encoder reads; up to {longest} tokens are cut.",
                 "Put what matters first, or shorten them.",
             )
         self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
