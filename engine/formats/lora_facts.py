@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class LoraFileFacts:
 
 def lora_file_facts(path: Path) -> LoraFileFacts:
     """The facts of a LoRA file. Raises `UsageError` for a file that is missing or no safetensors file."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path}: there is no such file.", "Check the path.")
     header = read_header(path)
     layers: dict[str, set[str]] = {}

@@ -106,6 +106,8 @@ def read_header(path: Path) -> Header:
     length = len(raw)
     try:
         table = json.loads(raw.decode("utf-8"))
+        if b"\\u" in raw:  # half a letter, which no name can be written with
+            json.dumps(table, ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # not JSON, not UTF-8, or a number of thousands of digits
         raise UsageError(f"{path}: not a safetensors file: its header cannot be read.") from None
     if not isinstance(table, dict):
@@ -124,6 +126,12 @@ def _raw_header(path: Path, size: int) -> bytes:
         if not start:
             raise UsageError(f"{path}: the file is empty.", "Get it again.")
         length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+        if MAX_HEADER_BYTES < length <= size - 8 and start[8:9] == b"{":
+            most = _bytes(MAX_HEADER_BYTES)
+            raise NotSafetensors(
+                f"{path}: it begins with a header of {_bytes(length)}, more than is read here ({most}).",
+                "If it is a LoRA, save it anew without its metadata with the program that made it.",
+            )
         if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
             raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
         if length > size - 8:

@@ -26,9 +26,9 @@ _DISK_TROUBLE: dict[int, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "Free some space, then: loratui resume."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space, then: loratui resume."),
     errno.EFBIG: ("the file would be larger than is allowed here", "Raise the file size limit (ulimit -f)."),
-    errno.EROFS: ("the file system is read-only", "Choose another folder with --home, or mount it writable."),
-    errno.EACCES: ("no permission", "Choose another folder with --home, or change its permissions."),
-    errno.EPERM: ("no permission", "Choose another folder with --home, or change its permissions."),
+    errno.EROFS: ("the file system is read-only", "Choose another folder (--home or --output), or mount it writable."),
+    errno.EACCES: ("no permission", "Choose another folder (--home or --output), or change its permissions."),
+    errno.EPERM: ("no permission", "Choose another folder (--home or --output), or change its permissions."),
     errno.ENOENT: ("the folder is gone", "Was it moved or deleted while in use?"),
     errno.EIO: ("the disk reports an error", "Check the volume; copy what matters elsewhere."),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)."),
@@ -39,7 +39,9 @@ _DISK_TROUBLE: dict[int, tuple[str, str]] = {
 def disk_error(error: OSError, path: str | os.PathLike[str]) -> DiskError | UsageError:
     """The person's version of an operating system error about `path`; a file in a folder's place is a `UsageError`."""
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return UsageError(f"{os.fspath(path)}: a file stands where a folder is needed.", "Choose another folder with --home.")
+        return UsageError(
+            f"{os.fspath(path)}: a file stands where a folder is needed.", "Choose another folder (--home or --output)."
+        )
     what, remedy = _DISK_TROUBLE.get(error.errno or 0, (error.strerror or str(error), "Check the disk and its permissions."))
     return DiskError(f"Cannot write {os.fspath(path)}: {what}.", remedy)
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--format",
         choices=["auto", "kohya", "peft", "diffusers"],
         default="auto",
-        help="names in the file; auto opens in most programs, kohya is for FLUX in Automatic1111 and Forge",
+        help="names in the file; auto opens in most programs; kohya for FLUX in kohya's tools, and in InvokeAI with its text encoder",
     )
     parser.add_argument("--dtype", choices=["fp16", "bf16", "fp32"], default="", help="number format (default: as the run's)")
     parser.add_argument("--name", dest="file_name", metavar="NAME", default="", help="name of the file, without its ending")

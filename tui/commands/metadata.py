@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("target", metavar="FILE|RUN", help="a .safetensors file; for preview a run or a recipe.toml")
     common.add_output_arguments(parser)
-    parser.add_argument("--output", metavar="FILE", help="strip: the new file (default: NAME-stripped.safetensors beside it)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="strip: the new file or its folder (default: NAME-stripped.safetensors beside it)"
+    )
     parser.add_argument("--in-place", action="store_true", help="strip: replace the file; the old one is kept as NAME.orig")
 
 
@@ -36,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     JSON of show: `path bytes tensors layers form ranks dtypes metadata private[]`; of strip: `path kept removed[] bytes`;
     of preview: `metadata`.
     """
+    if args.action != "strip" and (args.output or args.in_place):
+        raise UsageError(f"--output and --in-place are for strip; {args.action} writes no file.", "Leave them out.")
     if args.action == "preview":
         return _preview(args)
     path = Path(args.target).expanduser()
@@ -61,7 +65,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         return 0
     ranks = ", ".join(f"rank {rank}" for rank in facts.ranks)
     kind = f"{facts.form}, {text.count(facts.layers, 'layer')}, {ranks}" if facts.layers else "no LoRA of a known kind"
-    say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes)}, {text.size(facts.bytes)}"))
+    say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes) or 'no tensors'}, {text.size(facts.bytes)}"))
     for key in sorted(facts.metadata):
         say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE))
     if not facts.metadata:
@@ -92,9 +96,12 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         except OSError:  # a file system without hard links
             write_file(kept, path.read_bytes())
     else:
-        target = (
-            Path(args.output).expanduser().absolute() if args.output else path.with_name(f"{path.stem}-stripped.safetensors")
-        )
+        beside = path.with_name(f"{path.stem}-stripped.safetensors")
+        target = Path(args.output).expanduser().absolute() if args.output else beside
+        if target.is_dir():
+            target /= beside.name
+        if not target.parent.is_dir():
+            raise UsageError(f"{target.parent}: there is no such folder.", "Make it, or choose another --output.")
         if target.exists():
             raise UsageError(f"{target}: there is a file of this name already.", "Choose another --output.")
     write_file(target, data)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.errors import UsageError
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.safetensors_file import NotSafetensors, read_header
 
 
 def make(path: Path, header: object, data: bytes) -> Path:
@@ -50,6 +50,8 @@ def test_a_good_file(tmp_path: Path) -> None:
         (b"[" * 100_000, b""),
         (b'{"w":' + b"9" * 5_000 + b"}", b""),
         ({"__metadata__": {"a": 1}}, b""),
+        ({"\ud800": ENTRY}, bytes(8)),
+        ({"__metadata__": {"a": "\udfff"}, "w": ENTRY}, bytes(8)),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, header: object, data: bytes) -> None:
@@ -62,6 +64,17 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path.write_bytes(struct.pack("<Q", 2**62) + bytes(100))
     with pytest.raises(UsageError, match="not a safetensors file"):
         read_header(path)
+
+
+def test_a_header_that_is_there_but_too_long_is_named_so(tmp_path: Path) -> None:
+    """Such a file may be in order: captions and tag counts of a large data set stand in there."""
+    path = make(tmp_path / "x", {"__metadata__": {"ss_tag_frequency": "x" * (17 << 20)}, "w": ENTRY}, bytes(8))
+    with pytest.raises(NotSafetensors, match=r"header of 17\.8 MB"):
+        read_header(path)
+
+
+def test_letters_that_are_written_as_two_halves_are_no_fault(tmp_path: Path) -> None:
+    assert read_header(make(tmp_path / "x", {"__metadata__": {"a": "🦊"}, "🦊": ENTRY}, bytes(8))).tensors.keys() == {"🦊"}
 
 
 def test_a_pickle_in_disguise_is_named_and_not_run(tmp_path: Path) -> None:

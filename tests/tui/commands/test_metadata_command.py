@@ -111,6 +111,41 @@ def test_other_files_are_refused_in_words(tmp_path: Path, capsys: pytest.Capture
     assert "no such file" in error
 
 
+def test_a_file_of_no_tensors_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", 2) + b"{}")
+    assert cli.main(["metadata", "show", str(path)]) == 0
+    assert "no LoRA of a known kind, no tensors, 10 B" in capsys.readouterr().out
+
+
+def test_what_is_there_but_no_file_is_not_said_to_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in (".", "loop"):
+        assert cli.main(["metadata", "show", str(tmp_path / name)]) == 2
+        assert "there is no such file" not in capsys.readouterr().err
+
+
+def test_strip_puts_the_file_into_a_folder_and_names_one_that_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = foreign_file(tmp_path / "lora.safetensors", SECRETS)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for output in (folder, folder / "other.safetensors"):
+        assert cli.main(["metadata", "strip", str(path), "--output", str(output)]) == 0
+    assert {file.name for file in folder.iterdir()} == {"lora-stripped.safetensors", "other.safetensors"}
+    assert cli.main(["metadata", "strip", str(path), "--output", str(tmp_path / "none" / "x.safetensors")]) == 2
+    assert f"{tmp_path / 'none'}: there is no such folder" in capsys.readouterr().err
+
+
+def test_options_of_strip_are_refused_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = foreign_file(tmp_path / "lora.safetensors", SECRETS)
+    for option in (["--in-place"], ["--output", str(tmp_path / "x.safetensors")]):
+        assert cli.main(["metadata", "show", str(path), *option]) == 2
+        assert "strip" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["lora.safetensors"]
+
+
 def test_preview_says_what_a_file_will_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
