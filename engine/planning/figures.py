@@ -99,7 +99,7 @@ FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
         "flux": FamilyFigures(
             resolution=1024,
             tflop=163.6,
-            share_of_peak=(0.09, 0.40),
+            share_of_peak=(0.09, 0.45),
             overhead_s=(0.0, 0.3),
             weights_gib=(6.7, 24.0),
             activations_gib=(2.0, 40.0),
