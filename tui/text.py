@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 STATUS_SIGNS: dict[str, str] = {
     "starting": "○",
     "running": "●",
@@ -142,6 +144,8 @@ def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
         wide = abs(width)
         if not wide:
             continue
-        cut = cell if len(cell) <= wide else cell[: wide - 1] + "…"
-        shown.append(cut.rjust(wide) if width < 0 else cut.ljust(wide))
+        # An emoji or a Chinese letter is one character and two columns wide.
+        cut = cell if cell_len(cell) <= wide else set_cell_size(cell, wide - 1) + "…"
+        blanks = " " * (wide - cell_len(cut))
+        shown.append(blanks + cut if width < 0 else cut + blanks)
     return "  ".join(shown).rstrip()

@@ -15,7 +15,7 @@ from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import ComparisonMade
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
-from loratui.tui.text import columns
+from loratui.tui.text import columns, shorten_path
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MOST = 6
 """More runs than this do not fit side by side."""
 _NAMES = 26
+_AROUND = 7
+"""Columns that padding and the scroll bar take."""
 
 
 class CompareScreen(LoratuiScreen[None]):
@@ -92,16 +94,23 @@ class CompareScreen(LoratuiScreen[None]):
     def _show(self) -> None:
         if not self._rows:
             return
-        each = max(8, (self.app.size.width - _NAMES - 6) // len(self._compared) - 2)
+        each = max(8, (self.app.size.width - _NAMES - _AROUND) // len(self._compared) - 2)
         widths = (_NAMES, *(each for _ in self._compared))
         self.line("compare-names").say(plain(columns(("", *(clean(run.name) for run in self._compared)), widths), "bold"))
         lines = []
         for name, values in self._rows:
             setting = "." in name or name == "preset"
-            lines.append(plain(columns((name, *(clean(value) for value in values)), widths), "" if setting else "$muted"))
+            lines.append(
+                plain(columns((name, *(_fitted(clean(value), each) for value in values)), widths), "" if setting else "$muted")
+            )
         settings = sum("." in name or name == "preset" for name, _ in self._rows)
         at = len(lines) - settings
         title = "Settings that differ" if settings else "They were trained with the same settings."
         lines.insert(at, plain(title, "bold"))
         lines.insert(at, Content(""))
         self.line("compare-text").say(Content("\n").join(lines))
+
+
+def _fitted(value: str, width: int) -> str:
+    """Of two paths that begin alike the ends tell which is which."""
+    return shorten_path(value, width) if value.startswith("/") else value

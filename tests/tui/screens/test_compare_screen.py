@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from fake_run import FakeTrainer, finished_run, make_run
-from screen_text import screen_text, shows
+from rich.cells import cell_len
+from screen_text import screen_lines, screen_text, shows
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import summarise_all
@@ -65,3 +67,19 @@ async def test_runs_with_the_same_settings_say_so(home: Path) -> None:
         await shows(pilot, "space mark")
         await pilot.press("space", "down", "space", "c")
         await shows(pilot, "They were trained with the same settings.")
+
+
+async def test_long_paths_and_wide_letters_stay_in_their_columns(home: Path) -> None:
+    finished_run(home)
+    other = _second(home)
+    text = other.effective.read_text().replace('trigger = "anafox"', 'trigger = "anna🦊狐"')
+    other.effective.write_text(re.sub(r'(?m)^path = ".*"', f'path = "/photos/{"deep/" * 20}of anna"', text))
+    async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "bella", "anafox")
+        await pilot.press("space", "down", "space", "c")
+        await shows(pilot, "Settings that differ", "of anna", "anna🦊狐")
+        lines = [line for line in screen_lines(pilot.app) if line.strip()]
+        assert not [line for line in lines if line.strip() == "…"], "a line ran over"
+        (trigger,) = (line for line in lines if "dataset.trigger" in line)
+        (rank,) = (line for line in lines if "adapter.rank" in line)
+        assert cell_len(trigger[: trigger.rindex("anafox")]) == cell_len(rank[: rank.rindex("16")])
