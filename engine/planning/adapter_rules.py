@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_facts import lora_file_facts
-from loratui.engine.formats.lora_keys import sort_keys
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.lora_keys import sort_keys, split
+from loratui.engine.formats.safetensors_file import TensorInfo, read_header
 from loratui.engine.planning.lora_size import targeted
 from loratui.presets.schema import Settings
 
@@ -72,20 +73,56 @@ def start_refusal(settings: Settings) -> Contradiction | None:
         )
     try:
         facts = lora_file_facts(path)
-        names = read_header(path).tensors
+        tensors = read_header(path).tensors
     except (UsageError, OSError) as error:
         return Contradiction(f"adapter.start_from: {error}", "Give the path of a .safetensors LoRA.")
     if not facts.layers:
         return Contradiction(
             f"adapter.start_from {named}: this is no LoRA of a kind that is known here.", "Choose another file."
         )
+    made_for = _WIDTHS.get(_text_width(tensors), family)
+    if made_for != family and family != "flux":
+        return Contradiction(
+            f"adapter.start_from {named}: this is a LoRA for {_TITLES[made_for]}.", f"Choose one for {_TITLES[family]}."
+        )
+    own = "dora" if settings.adapter.dora else "lora" if settings.adapter.kind == "locon" else settings.adapter.kind
+    if own not in facts.form.split("+"):
+        return Contradiction(
+            f"adapter.start_from {named}: this is a {facts.form}, and a {own} is trained here.",
+            f"Set {_SET_FOR[facts.form]}, or choose another file." if facts.form in _SET_FOR else "Choose another file.",
+        )
     known: list[tuple[Part, str]] = [("denoiser", layer.name) for layer in targeted(family, settings.adapter.targets)]
-    if not sort_keys(names, family, known).layers and not _has_text_layers(names):
+    trains_text = settings.training.train_text_encoder and _has_text_layers(tensors)
+    if not sort_keys(tensors, family, known).layers and not trains_text:
         return Contradiction(
             f"adapter.start_from {named}: none of its {facts.layers} layers is trained here; it may be for another base.",
             f"Choose a LoRA for {family}, or another adapter.targets.",
         )
     return None
+
+
+_WIDTHS: Mapping[int, str] = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
+"""Width of the text states that a UNet reads -> family."""
+_TITLES: Mapping[str, str] = {"sd15": "SD1.5", "sd2": "SD2", "sdxl": "SDXL"}
+_SET_FOR: Mapping[str, str] = {
+    "lora": "adapter.kind=lora and adapter.dora=false",
+    "dora": "adapter.kind=lora and adapter.dora=true",
+    "loha": "adapter.kind=loha",
+    "lokr": "adapter.kind=lokr",
+}
+_READS_TEXT = re.compile(r".+attn2[._]to_[kv]")
+
+
+def _text_width(tensors: Mapping[str, TensorInfo]) -> int:
+    """Width of the text states that the layers of a file read; 0 if it does not tell.
+
+    Names and some sizes are the same in UNets of several families, this width is not.
+    """
+    for name, info in tensors.items():
+        stem, what = split(name)
+        if what in ("lora_A", "hada_w1_b") and len(info.shape) == 2 and _READS_TEXT.fullmatch(stem):
+            return info.shape[1]
+    return 0
 
 
 def _has_text_layers(names: Iterable[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,66 @@ def test_what_cannot_be_gone_on_from_is_told_before_the_start(tmp_path: Path) ->
     other.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     (foreign,) = findings(str(other))
     assert "another base" in foreign
+
+
+def header_only(path: Path, shapes: dict[str, list[int]]) -> Path:
+    """A LoRA file of zeros."""
+    table, at = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * math.prod(shape)
+        table[name] = {"dtype": "F16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    header = json.dumps(table).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(at))
+    return path
+
+
+def start_findings(path: Path, *sets: str) -> list[str]:
+    recipe = build_recipe("demo", trigger="qxz", sets=(f"adapter.start_from={path}", *sets))
+    return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.id == "start_from"]
+
+
+LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+SGM_LAYER = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+
+
+def test_a_lora_of_another_kind_is_refused_before_the_base_is_loaded(tmp_path: Path) -> None:
+    shapes = {f"{LAYER}.hada_w{n}_{end}": [4, 768] if end == "b" else [640, 4] for n in (1, 2) for end in "ab"}
+    path = header_only(tmp_path / "loha.safetensors", {**shapes, f"{LAYER}.alpha": []})
+    assert start_findings(path, "adapter.kind=loha") == []
+    (refused,) = start_findings(path)
+    assert "a loha" in refused
+    assert "adapter.kind=loha" in refused
+    lora = {f"{LAYER}.lora_down.weight": [4, 768], f"{LAYER}.lora_up.weight": [640, 4]}
+    path = header_only(tmp_path / "dora.safetensors", {**lora, f"{LAYER}.dora_scale": [640, 1]})
+    (refused,) = start_findings(path, "adapter.kind=locon")
+    assert "adapter.dora=true" in refused
+    for kind in ("lora", "locon"):
+        assert start_findings(header_only(tmp_path / "lora.safetensors", lora), f"adapter.kind={kind}") == []
+
+
+@pytest.mark.parametrize(
+    ("family", "width", "made_for"),
+    [("sd15", 2048, "SDXL"), ("sd15", 1024, "SD2"), ("sdxl", 768, "SD1.5"), ("sdxl", 1024, "SD2")],
+)
+def test_a_lora_of_another_base_whose_names_and_shapes_partly_agree_is_refused(
+    tmp_path: Path, family: str, width: int, made_for: str
+) -> None:
+    """Both UNets have layers of one name and size, and some of an SDXL LoRA would go into SD1.5."""
+    stem = SGM_LAYER if width == 2048 else LAYER
+    path = header_only(
+        tmp_path / "lora.safetensors", {f"{stem}.lora_down.weight": [4, width], f"{stem}.lora_up.weight": [640, 4]}
+    )
+    (refused,) = start_findings(path, f"base.family={family}")
+    assert made_for in refused
+
+
+def test_text_layers_alone_are_gone_on_from_only_where_text_encoders_are_trained(tmp_path: Path) -> None:
+    stem = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
+    path = header_only(tmp_path / "te.safetensors", {f"{stem}.lora_down.weight": [4, 768], f"{stem}.lora_up.weight": [768, 4]})
+    assert start_findings(path, "training.train_text_encoder=true") == []
+    (refused,) = start_findings(path)
+    assert "none of its 1 layers is trained here" in refused
 
 
 def test_a_trained_text_encoder_is_in_the_file_with_an_effect_of_its_own(make_run: MakeRun) -> None:
