@@ -18,6 +18,34 @@ def save(path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
+def display_p3() -> bytes:
+    """An ICC profile with the primaries of Display P3, as phones embed it, and a gamma of 2.2."""
+
+    def numbers(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
+    white = (0.9642, 1.0, 0.8249)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 3) + b"P3\0" + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        b"wtpt": numbers(*white),
+        b"rXYZ": numbers(0.51512, 0.24120, -0.00105),
+        b"gXYZ": numbers(0.29198, 0.69225, 0.04189),
+        b"bXYZ": numbers(0.15710, 0.06657, 0.78407),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, data, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, body in tags.items():
+        body += bytes(-len(body) % 4)
+        table += struct.pack(">4sII", name, start + len(data), len(body))
+        data += body
+    size = start + len(data)
+    head = struct.pack(">I4sI4s4s4s12x4s", size, b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = head.ljust(68, b"\0") + struct.pack(">3i", *(round(value * 65536) for value in white))
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data
+
+
 def png_of_size(path: Path, width: int, height: int) -> Path:
     """A PNG that claims a size without having its pixels."""
 
@@ -119,6 +147,16 @@ def test_colour_profiles_are_turned_to_srgb_and_broken_ones_ignored(tmp_path: Pa
     assert load_rgb(path).getpixel((0, 0)) == pytest.approx((10, 200, 30), abs=2)
     broken = save(tmp_path / "b.png", Image.new("RGB", (8, 8), (10, 200, 30)), icc_profile=b"nonsense")
     assert load_rgb(broken).getpixel((0, 0)) == (10, 200, 30)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_row_21_the_colours_of_a_phone_are_turned_to_srgb(tmp_path: Path, mode: str) -> None:
+    """A colour of Display P3 is a more saturated one of sRGB: the numbers are those of the two sets of primaries."""
+    colour = (200, 90, 80) if mode == "RGB" else (200, 90, 80, 255)
+    path = save(tmp_path / "a.png", Image.new(mode, (8, 8), colour), icc_profile=display_p3())
+    assert load_rgb(path).getpixel((0, 0)) == pytest.approx((217, 80, 73), abs=1)
+    grey = save(tmp_path / "b.png", Image.new("RGB", (8, 8), (128, 128, 128)), icc_profile=display_p3())
+    assert load_rgb(grey).getpixel((0, 0)) == pytest.approx((128, 128, 128), abs=2)
 
 
 def test_only_the_first_frame_counts(tmp_path: Path) -> None:
