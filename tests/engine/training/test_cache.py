@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,14 +13,18 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
+from loratui.engine.errors import NotFiniteError
 from loratui.engine.formats.base_files import identify
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.cache import LatentCache, TextCache
+from loratui.engine.training.families import flux
 from loratui.engine.training.families.sd15 import Sd15, load
+from loratui.presets import schema
 from loratui.presets.schema import Settings
 
 
@@ -80,6 +86,44 @@ def test_latents_are_encoded_once_and_anew_for_all_that_changes_them(
     for number, (made_by, changed, flips) in enumerate(changes, 2):
         latents(folder, made_by, changed, flips)
         assert len(list(folder.iterdir())) == number
+
+
+def test_row_36_a_picture_with_one_other_pixel_is_another_one_even_under_the_same_name(
+    tmp_path: Path, family: Sd15, entry: LedgerEntry
+) -> None:
+    folder = tmp_path / "cache"
+    before = latents(folder, family, entry).get(entry)
+    picture = Image.open(entry.path).convert("RGB")
+    red, green, blue = picture.getpixel((3, 3))  # type: ignore[misc]
+    picture.putpixel((3, 3), (255 - red, green, blue))
+    picture.save(entry.path)
+    edited = replace(entry, sha256=hashlib.sha256(entry.path.read_bytes()).hexdigest())
+    after = latents(folder, family, edited).get(edited)
+    assert not torch.equal(before.mean, after.mean)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_row_36_text_states_depend_on_the_settings_and_the_format_that_they_are_made_with(
+    base_folder: Path, flux_folder: Path
+) -> None:
+    def text_of(make: Callable[..., Any], folder: Path, dtype: torch.dtype = torch.float32, **changes: object) -> str:
+        settings = schema.replace(Settings(), {name.replace("__", "."): value for name, value in changes.items()})
+        _, text = make(identify(folder), settings, device=torch.device("cpu"), dtype=dtype).fingerprints()
+        return str(text)
+
+    plain = text_of(load, base_folder)
+    assert text_of(load, base_folder) == plain
+    assert text_of(load, base_folder, base__clip_skip=2) != plain
+    assert text_of(load, base_folder, dataset__caption_tokens=150) != plain
+    # T5 is as the transformer is.
+    assert text_of(flux.load, flux_folder) != text_of(flux.load, flux_folder, torch.bfloat16)
+
+
+def test_row_30_a_picture_that_the_vae_cannot_encode_is_named(tmp_path: Path, family: Sd15, entry: LedgerEntry) -> None:
+    family._parts["vae"].quant_conv.weight.data[0] = float("nan")
+    with pytest.raises(NotFiniteError, match=re.escape(str(entry.path))):
+        latents(tmp_path / "cache", family, entry)
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def rename_a_token(tokenizer: dict[str, Any]) -> dict[str, Any]:
