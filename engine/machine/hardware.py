@@ -9,7 +9,6 @@ import shutil
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +101,8 @@ def disk_free_gib(path: Path) -> float | None:
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:
     """Installed versions by package name, None where it is not installed. Imports none of them."""
+    from importlib import metadata  # with all it imports it takes 20 ms, which the first screen does not need to wait for
+
     found: dict[str, str | None] = {}
     for package in packages:
         try:
