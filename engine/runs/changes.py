@@ -15,7 +15,8 @@ MOST_PROMPTS = 16
 """Samples cost time at each turn; more than that is a grid, which comes after the training."""
 LONGEST_PROMPT = 1000
 LARGEST_INTERVAL = 1_000_000_000
-_LARGEST_FILE = 1 << 16
+_LARGEST_FILE = 1 << 20
+"""Bytes; the most and longest prompts take 12 for each emoji as JSON writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +89,9 @@ def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
             raise ChangeError("There must be at least one prompt.")
         if len(kept) > MOST_PROMPTS:
             raise ChangeError(f"{len(kept)} prompts are too many; {MOST_PROMPTS} is the most while training.")
-        if any(len(prompt) > LONGEST_PROMPT for prompt in kept):
-            raise ChangeError(f"A prompt may have {LONGEST_PROMPT} characters.")
+        for at, prompt in enumerate(kept, 1):
+            if len(prompt) > LONGEST_PROMPT:
+                raise ChangeError(f"Prompt {at} has {len(prompt)} characters; {LONGEST_PROMPT} is the most while training.")
         after = replace(after, prompts=kept)
     if every is not None:
         if not _is_whole(every) or not 0 <= every <= LARGEST_INTERVAL:

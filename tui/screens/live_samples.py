@@ -15,6 +15,7 @@ from textual.widgets import Input, TextArea
 
 from loratui.engine.runs.changes import ChangeError, Changes, with_samples
 from loratui.engine.runs.directory import RunDirectory
+from loratui.tui.check_plan import prompt_problem
 from loratui.tui.store import RunState
 from loratui.tui.widgets.line import Line, plain
 
@@ -78,13 +79,18 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     def _send(self, event: Input.Submitted) -> None:
         event.stop()
         text = event.value.strip()
-        args: dict[str, Any] = {
-            "prompts": [line.strip() for line in self.query_one(TextArea).text.splitlines() if line.strip()],
-            "every_image_steps": int(text) if text.isdecimal() else -1,
-        }
+        prompts = [line.strip() for line in self.query_one(TextArea).text.splitlines() if line.strip()]
+        every = int(text) if text.isdecimal() else -1
+        # Only what is new: the prompts of the recipe may be longer than those that can be sent.
+        args: dict[str, Any] = {} if tuple(prompts) == self._now.prompts else {"prompts": prompts}
+        if every != self._now.every_image_steps:
+            args["every_image_steps"] = every
         try:
             with_samples(Changes(), args)
+            problem = next((problem for prompt in args.get("prompts", ()) if (problem := prompt_problem(prompt))), "")
         except ChangeError as error:
-            self.query_one("#live-label", Line).say(plain(str(error), "$error"))
+            problem = str(error)
+        if problem:
+            self.query_one("#live-label", Line).say(plain(problem, "$error"))
             return
-        self.dismiss(None if SamplesNow(tuple(args["prompts"]), args["every_image_steps"]) == self._now else args)
+        self.dismiss(args or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -10,8 +9,9 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 
-from loratui.presets.schema import KEYS, SchemaError, nearest
+from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui.bindings import bindings_for
+from loratui.tui.check_plan import prompt_problem
 from loratui.tui.draft import Draft, shown_value
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.text import both_ends
@@ -33,8 +33,6 @@ _TITLES: dict[Prompts, str] = {
     "samples.prompts": "While it trains: the same prompts and seeds each time, so that you see what changes",
     "validation.prompts": "Afterwards: the check, each prompt at each strength of the LoRA",
 }
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_KNOWN = ("trigger", "class", "subject")
 
 
 class SamplesScreen(StepScreen):
@@ -180,10 +178,7 @@ class SamplesScreen(StepScreen):
             except SchemaError as error:
                 return str(error)
             return ""
-        unknown = next((name for name in _PLACEHOLDER.findall(field.text) if name not in _KNOWN), None)
-        if unknown is None:
-            return ""
-        return f"{{{unknown}}} is no placeholder{nearest(unknown, _KNOWN)}; there are {{trigger}}, {{class}} and {{subject}}"
+        return prompt_problem(field.text)
 
     def _explain(self, field: Field) -> None:
         problem = self._problem(field)

@@ -23,6 +23,14 @@ def test_they_are_kept_and_read_again(tmp_path: Path) -> None:
     assert run.changes.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_most_and_longest_prompts_are_read_again(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    prompts = tuple(f"{at:04d}" + "🦊" * (changes.LONGEST_PROMPT - 4) for at in range(changes.MOST_PROMPTS))
+    wanted = changes.with_samples(Changes(), {"prompts": prompts})
+    changes.write(run, wanted)
+    assert changes.read(run) == wanted
+
+
 def test_an_end_after_an_epoch_is_forgotten_with_the_run_and_the_samples_are_not(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     changes.forget_the_end(run)

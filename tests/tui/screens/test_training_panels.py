@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -212,9 +213,42 @@ async def test_other_samples_are_asked_for_and_wrong_ones_refused_at_once(home: 
             ((command, args),) = [(c.command, dict(c.args)) for c in control.pending(run)]
             assert command == "set_samples"
             assert args["every_image_steps"] == 250
-            assert len(args["prompts"]) >= 1
+            assert "prompts" not in args, "only what is new is sent"
             trainer.acknowledge(ok=False, message="There is too little memory to read new prompts.")
             await shows(pilot, "other samples: refused. There is too little memory")
+
+
+async def test_a_prompt_of_the_recipe_may_be_longer_than_one_that_is_sent(home: Path) -> None:
+    run = make_run(home)
+    text = run.effective.read_text()
+    run.effective.write_text(
+        re.sub(r"(?m)^(\[samples\]\n(?:.*\n)*?)prompts = .*$", lambda m: f'{m[1]}prompts = ["{"x" * 1900}"]', text)
+    )
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(5)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
+            await shows(pilot, "● training")
+            await pilot.press("i")
+            await shows(pilot, "Samples while it trains", "xxxx")
+            await pilot.press("tab", "end", "ctrl+u", "6", "0", "enter")
+            await shows(pilot, "other samples asked for")
+            assert [dict(c.args) for c in control.pending(run)] == [{"every_image_steps": 60}]
+
+
+async def test_a_placeholder_that_nobody_fills_in_is_refused_while_it_trains_too(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(5)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
+            await shows(pilot, "● training")
+            await pilot.press("i")
+            await shows(pilot, "Samples while it trains")
+            await type_text(pilot, "{subjekt} ")
+            await pilot.press("tab", "enter")
+            await shows(pilot, "{subjekt} is no placeholder")
+            assert control.pending(run) == []
 
 
 async def test_leaving_the_question_for_samples_changes_nothing(home: Path) -> None:
