@@ -194,6 +194,28 @@ def test_flux_goes_on_from_both_layouts(tmp_path: Path, layout: Any) -> None:
     assert torch.allclose(answer(fresh), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("beginning", ["transformer.", "base_model.model.", "diffusion_model.", ""])
+@pytest.mark.parametrize("kind", ["lora", "lokr"])
+def test_flux_goes_on_from_files_of_ai_toolkit_and_their_like(tmp_path: Path, kind: Any, beginning: str) -> None:
+    """The paths of diffusers' modules, for LoKr too; LoRA without an alpha, since theirs is the rank."""
+    settings = Adapter(kind=kind, rank=4, alpha=4.0, targets="attention", factor=2)
+    model = flux()
+    adapter = trained("flux", {"denoiser": model}, settings)
+    wanted = answer(model)
+    tensors = {}
+    for (_, path), change in adapter.changes(adapter.state()).items():
+        for name, value in change.tensors.items():
+            ending = {"lora_A": "lora_A.weight", "lora_B": "lora_B.weight"}.get(name, name)
+            tensors[f"{beginning}{path}.{ending}"] = value.detach().clone().contiguous()
+        if kind == "lokr":
+            tensors[f"{beginning}{path}.alpha"] = torch.tensor(4.0)
+    save_file(tensors, tmp_path / "lora.safetensors")
+    fresh = flux()
+    started = put_on(tmp_path / "lora.safetensors", "flux", new("flux", {"denoiser": fresh}, settings))
+    assert (started.unmatched, started.untouched, started.unfit) == ((), (), ())
+    assert torch.allclose(answer(fresh), wanted, atol=1e-5)
+
+
 def test_flux_goes_on_from_a_dense_fused_file_with_its_higher_rank_told(tmp_path: Path) -> None:
     """sd-scripts trains the fused layers as they are; each member then has the whole rank."""
     wide = {"lora_down.weight": torch.randn(4, 32), "lora_up.weight": torch.randn(96, 4), "alpha": torch.tensor(4.0)}
