@@ -64,6 +64,18 @@ def _training(run: RunDirectory, ending: str = "done", speed: float = 20.0, last
     assert not thread.is_alive()
 
 
+def test_no_cell_shows_the_background_of_the_terminal_itself(home: Path) -> None:
+    run = _begun(home)
+    with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
+        terminal.shows("90 of 900 optimizer steps")
+        terminal.read_for(1.5)
+        assert terminal.left_bare() == 0
+        terminal.press("o")
+        terminal.shows("real pixels")
+        terminal.read_for(1.0)
+        assert terminal.left_bare() == 0
+
+
 def _answer(terminal: Terminal, reply: bytes, after_s: float, asked_before: int) -> None:
     """Waits for the question of what the terminal can show and answers it after some time."""
     assert terminal.read_for(10, lambda: terminal.sent.count(_QUESTION) > asked_before)

@@ -14,6 +14,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyte
 
 
 @dataclass
@@ -76,11 +80,12 @@ class Terminal:
 
     def screen(self) -> str:
         """What stands on the screen now, as an emulator sees it."""
-        import pyte
+        return "\n".join(line.rstrip() for line in self._emulated().display)
 
-        screen = pyte.Screen(self.columns, self.rows)
-        pyte.ByteStream(screen).feed(_without_what_pyte_lacks(self.sent))
-        return "\n".join(line.rstrip() for line in screen.display)
+    def left_bare(self) -> int:
+        """How many cells show the terminal's own background, which may be white where the theme is dark."""
+        cells = self._emulated().buffer
+        return sum(cells[y][x].bg == "default" for y in range(self.rows) for x in range(self.columns))
 
     def chunk_that_shows(self, words: str) -> int | None:
         """Which chunk brought words to the screen; None if they never were there. Only what changes is sent, so that words
@@ -105,6 +110,13 @@ class Terminal:
             if not missing:
                 return text
             assert time.monotonic() < end, f"{missing} never came:\n{text}"
+
+    def _emulated(self) -> pyte.Screen:
+        import pyte
+
+        screen = pyte.Screen(self.columns, self.rows)
+        pyte.ByteStream(screen).feed(_without_what_pyte_lacks(self.sent))
+        return screen
 
     def press(self, keys: str) -> None:
         """Types."""

@@ -104,11 +104,12 @@ class LossPlot(Widget):
         if y >= self.size.height - 1:
             return Strip([Segment(self._x_axis(width), axis)], width)
         cells = self._cells[y] if y < len(self._cells) else []
+        ground = self.rich_style  # without it the terminal's own background shows, which need not be that of the theme
         segments = [Segment(self._y_label(y), axis)]
         for kind, run in itertools.groupby(cells, lambda cell: cell[1]):
-            style = self.get_component_rich_style(_COMPONENTS[kind]) if kind else None
+            style = self.get_component_rich_style(_COMPONENTS[kind]) if kind else ground
             segments.append(Segment("".join(character for character, _ in run), style))
-        return Strip(segments).adjust_cell_length(width)
+        return Strip(segments).adjust_cell_length(width, ground)
 
     def _draw(self) -> None:
         if self._history is None or self.size.width <= _GUTTER + 2 or self.size.height < 4:

@@ -49,6 +49,8 @@ class ThumbnailView(Widget):
         self._picture: Thumbnail | None = None
         self._problem = ""
         self._painting: Timer | None = None
+        self._ground = Style()
+        """Without it the terminal's own background shows, which need not be that of the theme."""
 
     def show(self, path: Path | None) -> None:
         """Shows another file, or none."""
@@ -103,6 +105,11 @@ class ThumbnailView(Widget):
         """Never used: the widget renders line by line."""
         return ""
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Asks once a paint for the style beside the picture: doing so costs more than a line."""
+        self._ground = self.rich_style
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """Line `y` of the picture, centred, or of the words that stand for it."""
         width = self.size.width
@@ -110,14 +117,16 @@ class ThumbnailView(Widget):
             lines = self._words()
             top = max(0, (self.picture_rows - len(lines)) // 2)
             if not (top <= y < top + len(lines) and lines[y - top]):
-                return Strip.blank(width)  # the background is laid below; asking for the style costs most of a line
-            return Strip([Segment(lines[y - top][:width].center(width), self.rich_style)], width)
+                return Strip.blank(width, self._ground)
+            return Strip([Segment(lines[y - top][:width].center(width), self._ground)], width)
         picture = self._picture
         top = max(0, (self.picture_rows - picture.height // 2) // 2)
         if not top <= y < top + picture.height // 2:
-            return Strip.blank(width)
+            return Strip.blank(width, self._ground)
         left = max(0, (width - picture.width) // 2)
-        return Strip([Segment(" " * left), *half_blocks(picture, y - top)]).adjust_cell_length(width)
+        return Strip([Segment(" " * left, self._ground), *half_blocks(picture, y - top)]).adjust_cell_length(
+            width, self._ground
+        )
 
     def _words(self) -> list[str]:
         if self._path is None:
