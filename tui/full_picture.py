@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _LARGEST_PX = 2400
 """More pixels than a usual screen has would only take longer on the line."""
 
-_known: list[Capability] = []
-"""What was found out about this process's terminal; it is asked once."""
+_known: dict[str, Capability] = {}
+"""What was found out about the terminal; it is asked once, and in tmux once for each that tmux is shown in."""
 
 
 def show(path: Path, caption: str) -> str:
@@ -40,8 +40,10 @@ def show(path: Path, caption: str) -> str:
 def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ: Mapping[str, str]) -> str:
     """As `show`, on a given terminal."""
     with graphics.raw(stdin):
-        capability = _known[0] if _known else graphics.detect(stdin, stdout, environ)
-        _known[:] = [capability]
+        tmux = graphics.ask_tmux(environ)
+        outside = f"{tmux.terminal} {tmux.passthrough}" if tmux else ""
+        capability = _known.get(outside) or graphics.detect(stdin, stdout, environ)
+        _known[outside] = capability
         if capability.protocol == "none" and capability.answered:
             return capability.why
         columns, rows = shutil.get_terminal_size()
@@ -58,7 +60,7 @@ def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ
             _write(stdout, (pixels.through_tmux(forget) if capability.tmux and forget else forget) + b"\x1b[?25h\x1b[?1049l")
         if not capability.answered:
             # It is not asked again: whatever it was to say has been waited for.
-            _known[:] = [graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)]
+            _known[outside] = graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)
     return "" if capability.protocol != "none" else capability.why
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
+import struct
 import subprocess
 import termios
 import time
@@ -45,7 +47,7 @@ class Capability:
     why: str
     """How this is known, or why there are no pictures."""
     cell_px: tuple[int, int] = (10, 20)
-    """Width and height of a cell; a guess if the terminal did not tell."""
+    """Width and height of a cell; a guess if neither terminal nor kernel told."""
     tmux: bool = False
     """Whether sequences must be wrapped for tmux."""
     answered: bool = True
@@ -113,7 +115,8 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
     reply = read_until(stdin, lambda data: _ATTRIBUTES.search(data) is not None, asked_at + patience_s)
     answered = _ATTRIBUTES.search(reply) is not None
     cell = _CELL.search(reply)
-    size = (int(cell.group(2)), int(cell.group(1))) if cell and cell.group(1) != b"0" != cell.group(2) else (10, 20)
+    told = (int(cell.group(2)), int(cell.group(1))) if cell else (0, 0)
+    size = told if all(told) else cell_by_kernel(stdout)
     if known is not None:
         return Capability(known.protocol, known.why, size, known.tmux, answered, asked_at)
     if not answered:
@@ -142,7 +145,18 @@ def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
         left, top = (int(number) for number in place.split())
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return Tmux("", False)
-    return Tmux(terminal.strip(), passthrough.strip() in ("on", "all"), (left, top))
+    # Up to 3.3 tmux calls it 1 or 0, afterwards on, all or off.
+    return Tmux(terminal.strip(), passthrough.strip() in ("on", "all", "1"), (left, top))
+
+
+def cell_by_kernel(fd: int) -> tuple[int, int]:
+    """Width and height of a cell by the window's size in pixels, which tmux and ssh hand on; 10 × 20 if it is not known."""
+    try:
+        rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
+    except OSError:
+        return 10, 20
+    cell = (width // columns, height // rows) if rows and columns else (0, 0)
+    return cell if all(cell) else (10, 20)
 
 
 @contextmanager

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import os
 import re
+import struct
+import termios
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -22,7 +26,7 @@ KITTY = b"\x1b_Gi=4242;OK\x1b\\\x1b[6;20;10t\x1b[?62c"
 
 
 class FakeTerminal:
-    """The other end of a pty: answers the question after some time, or never, and keeps what is written to it."""
+    """The other end of a pty: answers each question after some time, or never, and keeps what is written to it."""
 
     def __init__(self, answer: bytes, delay_s: float | None) -> None:
         self.master, self.slave = os.openpty()
@@ -32,15 +36,15 @@ class FakeTerminal:
         self._thread.start()
 
     def _serve(self) -> None:
-        answered = False
+        answered = 0
         while True:
             try:
                 part = os.read(self.master, 65536)
             except OSError:
                 return
             self.seen += part
-            if graphics._ATTRIBUTES_QUERY in self.seen and not answered and self._delay_s is not None:
-                answered = True
+            if self.seen.count(graphics._ATTRIBUTES_QUERY) > answered and self._delay_s is not None:
+                answered += 1
                 threading.Timer(self._delay_s, self._say).start()
 
     def _say(self) -> None:
@@ -173,6 +177,37 @@ def test_a_terminal_without_pictures_says_so_at_once_and_draws_nothing() -> None
     assert "no pictures" in full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm"})
     time.sleep(0.05)
     assert b"\x1b[?1049h" not in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("said", "hands_on"), [("1", True), ("0", False), ("on", True), ("all", True), ("off", False), ("", False)]
+)
+def test_each_version_of_tmux_says_in_its_own_words_whether_it_hands_pictures_on(
+    said: str, hands_on: bool, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "tmux"
+    stand_in.write_text(f"#!/bin/sh\nprintf 'xterm-kitty kitty(0.26.5)\\n3 7\\n{said}\\n'\n")
+    stand_in.chmod(0o755)
+    tmux = graphics.ask_tmux({"TMUX": "/tmp/tmux-0/default,1,0", "PATH": str(tmp_path)})
+    assert tmux == Tmux("xterm-kitty kitty(0.26.5)", hands_on, (3, 7))
+
+
+def test_a_terminal_that_does_not_tell_its_cells_is_measured_by_its_window() -> None:
+    terminal = FakeTerminal(XTERM_SIXEL.replace(b"\x1b[6;18;9t", b""), 0.0)
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 43, 157, 1099, 731))
+    with graphics.raw(terminal.slave):
+        assert graphics.detect(terminal.slave, terminal.slave, {"TERM": "xterm"}).cell_px == (7, 17)
+
+
+def test_after_tmux_moved_to_another_terminal_that_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = Tmux("xterm-kitty kitty(0.26.5)", True)
+    monkeypatch.setattr(graphics, "ask_tmux", lambda environ: outside)
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    environ = {"TERM": "tmux-256color", "TMUX": "x"}
+    terminal.press(b"x", 0.3)
+    assert full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", environ) == ""
+    outside = Tmux("xterm-256color XTerm(379)", True)
+    assert "tmux shows no sixel" in full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", environ)
 
 
 def test_kitty_gets_the_picture_in_small_pieces_that_add_up_to_a_png() -> None:
