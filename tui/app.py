@@ -25,7 +25,7 @@ from textual.worker import get_current_worker
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import arrival, hangup, settings, themes, watch
-from loratui.tui.bindings import Key, keys_of
+from loratui.tui.bindings import Key, bindings_anywhere, keys_of
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.in_turn import KeysInTurn
@@ -62,6 +62,9 @@ _SCREENS = {
 """Name of a screen -> its module and class."""
 _OF_A_RUN = ("training", "validation")
 
+_AS_WE_DRAW = "\x0f\x1b(B\x1b[r\x1b[?6l\x1b[?7l\x1b[?25l\x1b[0m\x1b[2J"
+"""Letters instead of line drawing, no scrolling part, no wrapping, no cursor, no colour, nothing on the screen."""
+
 _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
 """How often the runs are looked at while their list is shown, and while it is not."""
 _ERRORS_KEPT = 20
@@ -82,7 +85,7 @@ class LoratuiApp(App[Farewell]):
     TITLE = "loratui"
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False  # ours is made from the table of keys
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_anywhere()]
 
     def __init__(
         self,
@@ -374,6 +377,13 @@ class LoratuiApp(App[Farewell]):
 
         if isinstance(self.screen, LoratuiScreen):
             self.push_screen(PreferencesScreen())
+
+    def action_repaint(self) -> None:
+        """Everything again, and the terminal put back into the state that it is drawn in: others may have written to it."""
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(_AS_WE_DRAW)
+        self._sent.forget()
+        self.refresh()
 
     def action_debug(self) -> None:
         """Versions, terminal and errors for a bug report."""

@@ -25,6 +25,8 @@ class Key:
     contexts: tuple[str, ...]
     changes: bool = False
     """Whether it starts, commands or deletes something; such keys do nothing in a view-only app."""
+    anywhere: bool = False
+    """Whether it works in fields, questions and the help too. It cannot be a letter, which is typed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +417,16 @@ KEYS: tuple[Key, ...] = (
     Key("palette", "ctrl+p", "ctrl+p", "app.palette", "", "every command of this screen, found by typing", _EVERYWHERE),
     Key("jump", "ctrl+o,f4", "ctrl+o", "app.jump", "", "jump to any part of the screen by a letter", _EVERYWHERE),
     Key("preferences", "f2", "f2", "app.preferences", "", "theme, bell, window title, price of this machine", _EVERYWHERE),
+    Key(
+        "repaint",
+        "ctrl+l",
+        "ctrl+l",
+        "app.repaint",
+        "",
+        "draw the whole screen again, when something else has written on it",
+        _EVERYWHERE,
+        anywhere=True,
+    ),
     Key("debug", "f9", "f9", "app.debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
     Key("leave", "q", "q", "app.leave", "leave", "leave; runs go on, and loratui comes back to them", _EVERYWHERE),
 )
@@ -436,6 +448,11 @@ def bindings_for(context: str) -> list[Binding]:
         Binding(key.keys, key.action, key.label, show=bool(key.label), key_display=key.shown, tooltip=key.help, id=key.id)
         for key in keys_of(context)
     ]
+
+
+def bindings_anywhere() -> list[Binding]:
+    """Textual's bindings for the app itself, which come before those of whatever has the focus."""
+    return [Binding(key.keys, key.action, show=False, priority=True, id=key.id) for key in KEYS if key.anywhere]
 
 
 def changing_actions(context: str, table: Iterable[Key] = KEYS) -> frozenset[str]:
@@ -460,7 +477,9 @@ def remapped(wanted: Mapping[str, str], table: tuple[Key, ...] = KEYS) -> tuple[
     has keeps its old one; ids that are unknown are the caller's to refuse.
     """
     new = tuple(_with_keys(key, wanted[key.id]) if key.id in wanted else key for key in table)
-    problems: dict[str, str] = {}
+    typed = {key.id: name for key in new if key.anywhere for name in key.keys.split(",") if len(written(name)) == 1}
+    problems = {id: f"{written(name)} is typed in fields, where {id} works too" for id, name in typed.items()}
+    new = tuple(old if key.id in typed else key for key, old in zip(new, table, strict=True))
     while clash := _first_clash(new, wanted.keys() - problems.keys()):
         ours, other, name = clash
         problems[ours.id] = f"{written(name)} is the key of {other.id} ({other.help}) on the same screen"

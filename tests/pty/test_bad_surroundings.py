@@ -99,6 +99,28 @@ def test_a_storm_of_sizes_is_survived(home: Path) -> None:
         assert terminal.exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [("", "anafox-2026"), ("?", "Here: a list"), ("d", "Delete"), ("\x10", "What do you want to do?")],
+    ids=["runs", "help", "question", "palette"],
+)
+def test_what_others_wrote_on_the_screen_goes_with_one_key(home: Path, keys: str, words: str) -> None:
+    finished_run(home)
+    with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
+        terminal.shows("anafox-2026", "q leave")
+        terminal.press(keys)
+        terminal.shows(words)
+        terminal.read_for(0.5)
+        before = terminal.screen()
+        junk = b"\x1b[5;9r\x1b[?6h\x1b[2J\x1b[3;1Hsomebody: the machine goes down at five\r\n\x0e"
+        terminal.chunks.append((0.0, junk))
+        assert terminal.screen() != before
+        terminal.press("\x0c")
+        terminal.read_for(5, lambda: terminal.screen() == before)
+        assert terminal.screen() == before
+        assert terminal.left_bare() == 0
+
+
 def test_two_viewers_see_the_same_and_one_may_go(home: Path) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:

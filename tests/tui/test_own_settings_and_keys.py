@@ -66,6 +66,7 @@ def test_what_cannot_be_used_is_told_and_keeps_its_default(config: Path, text: s
         ("pause = ''\n", ("no key",)),
         ("pause = 'ctrl+m'\n", ("taken by terminals",)),
         ("pause = 'no such key!'\n", ("no key",)),
+        ("repaint = 'L'\n", ("line 1", "L is typed in fields", "it keeps ctrl+l")),
         ("pause = 's'\n", ("line 1", "s is the key of sample", "it keeps p")),
     ],
 )
