@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from small_runs import MakeRun, same, train, weights
 from torch import nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.training.averaging import Averaging
 from loratui.engine.training.optimizers import build_optimizer
+from loratui.engine.training.trainer import Trainer
 from loratui.presets.schema import OptimizerSection
 
 CPU = torch.device("cpu")
@@ -89,3 +93,46 @@ def test_an_average_of_other_layers_is_refused() -> None:
         averaging.load_state({"a": torch.ones(3)})
     averaging.load_state({"a": torch.ones(3), "b": torch.ones(2, 2)})
     assert torch.equal(averaging.state()["a"], torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ("training.ema_decay=0.9",),
+        ("optimizer.name=adamw_schedule_free", "optimizer.scheduler=constant"),
+        (),
+    ],
+)
+def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run: MakeRun, sets: tuple[str, ...]) -> None:
+    at_work: list[dict[str, torch.Tensor]] = []
+    trained: list[dict[str, torch.Tensor]] = []
+    averaged: list[dict[str, torch.Tensor]] = []
+
+    def spy(trainer: Trainer) -> None:
+        def look() -> None:
+            sample, lora = trainer.family.sample, trainer.products.lora
+
+            def sampled(plan: Any, on_step: Any) -> torch.Tensor:
+                at_work.append(trainer.adapter.state())
+                return sample(plan, on_step)
+
+            def written(at: Any, *, final: bool = False) -> None:
+                lora(at, final=final)
+                trained.append(trainer.adapter.state())
+                with trainer.averaging.in_place():
+                    averaged.append(trainer.adapter.state())
+
+            trainer.family.sample = sampled  # type: ignore[method-assign]
+            trainer.products.lora = written  # type: ignore[method-assign]
+
+        set_up = trainer._set_up
+        trainer._set_up = lambda: (set_up(), look())[0]  # type: ignore[func-returns-value,method-assign]
+
+    rate = ("optimizer.learning_rate=0.01", "output.precision=fp32", "adapter.targets=attention", "schedule.epochs=1")
+    run = make_run(*rate, *sets)
+    train(run, spy)
+    assert same(averaged[-1], trained[-1]) == (not sets)
+    assert same(at_work[-1], averaged[-1])
+    in_file = list(weights(run).values())
+    for value in averaged[-1].values():
+        assert any(value.shape == one.shape and torch.equal(value, one) for one in in_file)
