@@ -23,8 +23,8 @@ _TEMPORARY = ".tmp"
 _REMOVED = ".removed"
 
 _DISK_TROUBLE: dict[int, tuple[str, str]] = {
-    errno.ENOSPC: ("the disk is full", "Free some space, then: loratui resume."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space, then: loratui resume."),
+    errno.ENOSPC: ("the disk is full", "Free some space, then try again; a run goes on with: loratui resume."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space, then try again; a run goes on with: loratui resume."),
     errno.EFBIG: ("the file would be larger than is allowed here", "Raise the file size limit (ulimit -f)."),
     errno.EROFS: ("the file system is read-only", "Choose another folder (--home or --output), or mount it writable."),
     errno.EACCES: ("no permission", "Choose another folder (--home or --output), or change its permissions."),

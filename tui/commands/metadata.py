@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -104,7 +105,10 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
             raise UsageError(f"{target.parent}: there is no such folder.", "Make it, or choose another --output.")
         if target.exists():
             raise UsageError(f"{target}: there is a file of this name already.", "Choose another --output.")
+    mode = path.stat().st_mode
     write_file(target, data)
+    if args.in_place:
+        target.chmod(stat.S_IMODE(mode))  # whoever could read it still can
     removed = sorted(key for key in facts.metadata if key != "format")
     if args.json:
         result = {"path": str(target), "kept": None if kept is None else str(kept), "removed": removed, "bytes": len(data)}

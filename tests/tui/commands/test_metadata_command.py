@@ -79,7 +79,9 @@ def test_strip_writes_a_new_file_with_the_same_tensors(tmp_path: Path, capsys: p
 def test_strip_in_place_keeps_the_old_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = foreign_file(tmp_path / "lora.safetensors", SECRETS)
     before = path.read_bytes()
+    path.chmod(0o640)
     assert cli.main(["metadata", "strip", str(path), "--in-place"]) == 0
+    assert path.stat().st_mode & 0o777 == 0o640
     kept = tmp_path / "lora.safetensors.orig"
     assert kept.read_bytes() == before
     assert read_header(path).metadata == {"format": "pt"}
