@@ -30,7 +30,8 @@ COMMANDS: dict[str, str] = {
 }
 """Every command and its meaning."""
 
-_LARGEST = 65_536
+_LARGEST = 1 << 20
+"""Bytes; the most and longest prompts take 12 for each emoji as JSON writes it."""
 _FILE = re.compile(r"([0-9a-f]{16})-([a-z_]{1,32})\.json")
 
 

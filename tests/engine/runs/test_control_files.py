@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.engine.runs import control
+from loratui.engine.runs import changes, control
 from loratui.engine.runs.control import Inbox, send
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import EventLog, read_events
@@ -50,6 +50,12 @@ def test_commands_arrive_once_in_order_and_are_deleted_when_acknowledged(run: Ru
         {"id": first, "command": "sample", "ok": True, "message": "done"},
         {"id": second, "command": "pause", "ok": False, "message": "not now"},
     ]
+
+
+def test_the_most_and_longest_prompts_arrive(run: RunDirectory) -> None:
+    prompts = ["🦊" * changes.LONGEST_PROMPT] * changes.MOST_PROMPTS
+    identity = send(run, "set_samples", prompts=prompts)
+    assert [(command.id, dict(command.args)) for command in control.pending(run)] == [(identity, {"prompts": prompts})]
 
 
 def test_a_command_not_acknowledged_is_seen_by_the_next_trainer(run: RunDirectory) -> None:
