@@ -20,6 +20,17 @@ _TOP_LEVEL = ("format", "name", "title", "summary", "front", "extends", "why", "
 _VARIANT_TOP_LEVEL = ("title", "summary", "why")
 
 
+SOURCES: dict[str, str] = {
+    "guide 000": "a worked example: a face on FLUX.1-dev from 18 photos, on a Colab A100",
+    "guide 001": "“This is how I create and train LoRAs”, civitai.com/articles/3921",
+    "guide 002": "“Valstrix's crash course guide to LoRA and LyCORIS training”, civitai.com/articles/3522",
+    "guide 003": "“Pony Realism LoRA training and preset”, civitai.com/articles/5545",
+    "guide 004": "a guide to DreamBooth on Stable Diffusion 1.5 with Google Colab",
+    "loratui": "measured or chosen by loratui",
+}
+"""What is meant by the names that stand behind reasons."""
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why a preset sets a value, and who says so."""
@@ -47,6 +58,12 @@ class Preset:
     extends: str = ""
     variants: Mapping[str, Preset] = field(default_factory=lambda: MappingProxyType({}))
     """Short name of the variant -> the whole preset with the variant's values."""
+
+    @property
+    def sources(self) -> tuple[tuple[str, str], ...]:
+        """Those who are named in the reasons, and what is meant; `yours` speaks for itself."""
+        named = {reason.source for reason in self.reasons.values()}
+        return tuple((name, meant) for name, meant in SOURCES.items() if name in named)
 
     @property
     def shipped(self) -> bool:

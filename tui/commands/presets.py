@@ -86,6 +86,8 @@ def preset_text(preset: Preset) -> Iterator[str]:
         reason = preset.reasons[key]
         yield f"{key.split('.')[1]} = {_toml(schema.get(preset.settings, key))}"
         yield f"    {reason.text} ({reason.source})"
+    yield ""
+    yield from (f"{name}: {meant}" for name, meant in preset.sources)
 
 
 _ORDER = {key: at for at, key in enumerate(schema.KEYS)}

@@ -145,6 +145,8 @@ def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
             plain(f"  {reason.text} "),
             plain(f"({reason.source})", "$muted"),
         )
+    yield Content("")
+    yield from (plain(f"{name}: {meant}", "$muted") for name, meant in preset.sources)
 
 
 def _short(key: str) -> str:

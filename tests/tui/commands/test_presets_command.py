@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from loratui.presets import SOURCES, list_presets
 from loratui.tui import cli
 
 
@@ -62,3 +63,13 @@ def test_one_preset_with_its_reasons(mine: Path, capsys: pytest.CaptureFixture[s
 def test_refusals(mine: Path, capsys: pytest.CaptureFixture[str], words: list[str], part: str) -> None:
     assert cli.main(["presets", *words]) == 2
     assert part in capsys.readouterr().err
+
+
+def test_the_guides_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for preset in list_presets():
+        if preset.shipped:
+            assert {reason.source for reason in preset.reasons.values()} <= set(SOURCES)
+    assert cli.main(["presets", "show", "pony-realism"]) == 0
+    printed = capsys.readouterr().out
+    assert "(guide 003)" in printed
+    assert "guide 003: “Pony Realism LoRA training and preset”, civitai.com/articles/5545" in printed
