@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,10 +12,12 @@ from textual.app import App, ScreenError
 from textual.message_pump import MessagePump
 from textual.widget import Widget
 
-_LONGEST_S = 0.5
-"""So long keys wait at most for the one before: a widget that is busy must not hold them up."""
-_LOOKS_AT_ONCE, _LOOK_EVERY_S = 50, 0.002
-"""How often a waiting key looks whether all is done: first as soon as others have had their turn, then only in a while."""
+_LOOKS_AT_ONCE, _LOOKS, _LOOK_EVERY_S = 50, 300, 0.002
+"""How often a waiting key looks whether all is done: first as soon as others have had their turn, then only in a while.
+
+After the last look, half a second on a machine with time to spare, it waits no longer: a widget that is busy must not hold
+keys up. Looks are counted, not seconds: on a loaded machine a screen that opens may need longer, and has its turn between them.
+"""
 
 
 class KeysInTurn:
@@ -77,12 +78,11 @@ class KeysInTurn:
 
     async def _rest(self) -> None:
         """Comes back when nothing is under way any more between the focus and the app, or when that takes too long."""
-        end = time.monotonic() + _LONGEST_S
         looks = 0
         while not self._may_go():
             await asyncio.sleep(0 if looks < _LOOKS_AT_ONCE else _LOOK_EVERY_S)
             looks += 1
-            if time.monotonic() > end:
+            if looks >= _LOOKS:
                 self._patient = False
 
     def _may_go(self, while_app_handles: bool = False) -> bool:
