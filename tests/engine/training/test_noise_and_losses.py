@@ -74,12 +74,15 @@ def test_a_draw_is_a_function_of_seed_and_batch_number_alone() -> None:
         assert not torch.equal(getattr(first, part), getattr(noise.draw(shape, seed=7, micro_step=6), part))
         assert not torch.equal(getattr(first, part), getattr(noise.draw(shape, seed=8, micro_step=5), part))
     assert not torch.equal(first.noise[0], first.noise[1]), "pictures of a batch must not share their noise"
+    assert len(set(first.uniform.tolist())) == 3, "nor their timestep"
 
 
 def test_offset_noise_has_the_right_spread() -> None:
     drawn = noise.draw((400, 4, 32, 32), seed=1, micro_step=0, settings=Training(noise_offset=0.1)).noise
     assert drawn.var().item() == pytest.approx(1.01, abs=0.01)
     assert drawn.mean((2, 3)).std().item() == pytest.approx((0.1**2 + 1 / 1024) ** 0.5, abs=0.01)
+    shifts = drawn.mean((2, 3))
+    assert shifts.std(dim=1).mean().item() > 0.05, "each channel of a picture has its own offset"
 
 
 def test_high_noise_bias_raises_the_share_of_noisy_steps() -> None:
