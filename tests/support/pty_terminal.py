@@ -154,8 +154,9 @@ class Terminal:
 
     def cpu_s(self) -> float:
         """Processor time that the child has used, seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_bytes().rsplit(b")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # The clock of a process's processor time (clock_getcpuclockid(3) of Linux), to the nanosecond: /proc/PID/stat counts ticks,
+        # and what wakes by timers is asleep or awake in step with them.
+        return time.clock_gettime((~self.pid << 3) | 2)
 
     def rss_mib(self) -> float:
         """Memory that the child holds, MiB."""

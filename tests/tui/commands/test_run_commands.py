@@ -193,7 +193,7 @@ def test_runs_lists_what_there_is(home: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert cli.main(["runs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["run", "status", "steps", "loss", "preset", "made"]
+    assert lines[0].split() == ["run", "status", "steps", "smoothed", "loss", "preset", "made"]
     assert "paused" in lines[1]
     assert "3 of 40" in lines[1]
     assert "done" in lines[2]
