@@ -66,6 +66,8 @@ _AS_WE_DRAW = "\x0f\x1b(B\x1b[r\x1b[?6l\x1b[?7l\x1b[?25l\x1b[0m\x1b[2J"
 """Letters instead of line drawing, no scrolling part, no wrapping, no cursor, no colour, nothing on the screen."""
 
 _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
+_WAKE_S = 0.5
+"""How often a thread that rests looks whether it is still wanted."""
 """How often the runs are looked at while their list is shown, and while it is not."""
 _ERRORS_KEPT = 20
 _TOLD_S, _GRAVE_S = 6.0, 12.0
@@ -120,6 +122,8 @@ class LoratuiApp(App[Farewell]):
         self._step = screen
         self._first = (screen, run)
         self._look_again = threading.Event()
+        self.ending = threading.Event()
+        """Set when the app ends, for threads that rest."""
         self._disk_low = False
         self._grave_until = 0.0
         """Until when (monotonic, s) a notice of something that went wrong is shown."""
@@ -316,8 +320,13 @@ class LoratuiApp(App[Farewell]):
                 listed = RunsListed((), str(error))
             self.post_message(listed)
             waited = 0.0
-            while not (worker.is_cancelled or self._look_again.wait(0.1) or waited >= self._look_every_s()):
-                waited += 0.1
+            while not (worker.is_cancelled or self._look_again.wait(_WAKE_S) or waited >= self._look_every_s()):
+                waited += _WAKE_S
+
+    def on_unmount(self) -> None:
+        """Wakes the threads that rest, so that nobody waits for them."""
+        self.ending.set()
+        self._look_again.set()
 
     def _look_every_s(self) -> float:
         return _LOOK_EVERY_S if self._step == "home" else _LOOK_ELSEWHERE_EVERY_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loratui.engine.runs.smoothing import SmoothedLoss
@@ -32,6 +33,14 @@ class Bin:
         self.count += later.count
         if later.smoothed is not None:
             self.smoothed = later.smoothed
+
+
+def merged(parts: Iterable[Bin]) -> Bin:
+    """One bin for several that follow each other."""
+    whole = Bin()
+    for part in parts:
+        whole.merge(part)
+    return whole
 
 
 class Series:

@@ -24,14 +24,10 @@ if TYPE_CHECKING:
 LEAST_WIDTH, LEAST_HEIGHT = 60, 20
 """Below this many columns and rows a notice takes the place of the screen."""
 
+_WAKE_S = 0.5
+"""How often a thread that rests looks whether it is still wanted."""
+
 T = TypeVar("T")
-
-
-def rest(worker: Worker[object], seconds: float) -> None:
-    """Sleeps in a thread, but no longer than the thread is wanted."""
-    end = time.monotonic() + seconds
-    while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
-        time.sleep(min(0.1, left))
 
 
 class LoratuiScreen(Screen[T]):
@@ -43,6 +39,13 @@ class LoratuiScreen(Screen[T]):
     def loratui(self) -> LoratuiApp:
         """The app, by its own type."""
         return cast("LoratuiApp", self.app)
+
+    def rest(self, worker: Worker[object], seconds: float) -> None:
+        """Sleeps in a thread: not much longer than the thread is wanted, and not at all once the app ends, which waits for it."""
+        end = time.monotonic() + seconds
+        while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
+            if self.loratui.ending.wait(min(_WAKE_S, left)):
+                return
 
     def compose(self) -> ComposeResult:
         """Heading, body, keys; and the notice that is shown instead of them."""

@@ -18,7 +18,7 @@ from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
 from loratui.tui.run_glance import inside, numbers, run_texts
-from loratui.tui.screens.base import LoratuiScreen, rest
+from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.run_list import RunList
@@ -82,7 +82,7 @@ class HomeScreen(LoratuiScreen[None]):
     @work(thread=True, exclusive=True, group="box", description="look at the machine")
     def _look_at_the_box(self) -> None:
         worker = get_current_worker()
-        rest(worker, _AFTER_THE_FIRST_PAINT_S)
+        self.rest(worker, _AFTER_THE_FIRST_PAINT_S)
         from loratui.tui.box import Box
         from loratui.tui.drafts import list_drafts
 
@@ -94,7 +94,7 @@ class HomeScreen(LoratuiScreen[None]):
             if (seen.words, seen.drafts, seen.newest) != (said.words, said.drafts, said.newest):
                 said = seen
                 self.post_message(seen)
-            rest(worker, _LOOK_AT_BOX_EVERY_S)
+            self.rest(worker, _LOOK_AT_BOX_EVERY_S)
 
     def on_box_seen(self, message: BoxSeen) -> None:
         """Shows the machine, and that there are drafts."""

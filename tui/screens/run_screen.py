@@ -14,7 +14,7 @@ from textual.worker import Worker, get_current_worker
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
 from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
-from loratui.tui.screens.base import LoratuiScreen, rest
+from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.store import RunState
 from loratui.tui.tail import POLL_S, Tail
 
@@ -69,12 +69,12 @@ class RunScreen(LoratuiScreen[None]):
                 caught_up = True
                 self.post_message(LogEndReached(self.JOB))
             if at_end:
-                rest(worker, POLL_S)
+                self.rest(worker, POLL_S)
             self._wait_for_room(worker)
 
     def _wait_for_room(self, worker: Worker[object]) -> None:
         while self.message_queue_size > _MOST_WAITING and not worker.is_cancelled:
-            rest(worker, 0.005)
+            self.rest(worker, 0.005)
 
     def on_events_read(self, message: EventsRead) -> None:
         """Takes the events in."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.history import Bin, Series
+from loratui.tui.history import Bin, Series, merged
 
 RAW, SMOOTHED, HELD_OUT, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 8)
 """What a character shows; where several fall into one, the later wins."""
@@ -33,17 +33,14 @@ class YRange:
 
 
 def columns(history: Series, count: int, steps: int) -> list[Bin]:
-    """The history in `count` columns over optimizer steps 1 to `steps`; empty bins where nothing is known."""
+    """The history in `count` columns over optimizer steps 1 to `steps`, to be read only; empty bins where nothing is known."""
     result = []
     width = history.steps_per_bin
     for column in range(count):
         first = column * steps // count
         last = max(first, (column + 1) * steps // count - 1)
-        merged = Bin()
-        if first < history.last_step:
-            for part in history.bins[first // width : last // width + 1]:
-                merged.merge(part)
-        result.append(merged)
+        parts = history.bins[first // width : last // width + 1] if first < history.last_step else []
+        result.append(parts[0] if len(parts) == 1 else merged(parts))
     return result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -116,9 +116,9 @@ class LossPlot(Widget):
             return
         rows, width = self.size.height - 2, self.size.width - _GUTTER
         extras, log_scale = self._extras, self._extras.log_scale
-        shown, held_out = (braille.columns(series, width * 2, self._steps) for series in (self._history, extras.held_out))
-        for there in held_out:
-            there.smoothed = there.mean
+        shown = braille.columns(self._history, width * 2, self._steps)
+        known = extras.held_out.bins and braille.columns(extras.held_out, width * 2, self._steps)
+        held_out = [replace(there, smoothed=there.mean) for there in known]
         before_range = self._range if self._log_scale == log_scale else None
         if log_scale:
             shown, held_out = braille.logged(shown), braille.logged(held_out)
