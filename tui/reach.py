@@ -67,14 +67,14 @@ def upload(target: Path, environ: Mapping[str, str] | None = None) -> Upload:
     Into an existing folder its content is copied; else the folder is made, below the nearest one that exists.
     """
     way = address(environ)
-    parent = target.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
+    parent = next((folder for folder in target.parents if folder.is_dir()), target.parent)
     exists = target.is_dir()
     place = f"{target}/" if exists else str(parent / target.name)
     # The star is for the person's own shell, so it stays unquoted.
     what = "photos/*" if exists else "photos"
-    return Upload(f"{shlex.join(['scp', *_scp_port(way), '-r'])} {what} {shlex.quote(f'{way.for_scp}:{place}')}", way.doubt)
+    line = f"{shlex.join(['scp', *_scp_port(way), '-r'])} {what} {shlex.quote(f'{way.for_scp}:{place}')}"
+    elsewhere = "" if parent == target.parent else f"There is no folder {target.parent}: the pictures arrive in {place}."
+    return Upload(line, f"{elsewhere} {way.doubt}".strip())
 
 
 def scp_line(path: Path, environ: Mapping[str, str] | None = None) -> str:

@@ -414,6 +414,8 @@ class RunState:
 
     def _warning(self, event: Event) -> None:
         warning = Warning(_text(event, "code"), _text(event, "message"), _text(event, "remedy"))
+        if warning in self.warnings:
+            self.warnings.remove(warning)  # said again after a restart: one thing to know, not two
         self.warnings.append(warning)
         self._say(event, f"{warning.message} {warning.remedy}".strip(), "warning")
 

@@ -29,6 +29,7 @@ def test_an_inner_address_is_said_to_be_doubtful(tmp_path: Path) -> None:
     made = reach.upload(tmp_path / "a" / "new", {"SSH_CONNECTION": "1.2.3.4 5 10.0.0.2 22"})
     assert made.line == f"scp -r photos me@10.0.0.2:{tmp_path}/new"
     assert "10.0.0.2" in made.doubt
+    assert f"arrive in {tmp_path}/new" in made.doubt  # scp makes one folder, not two
     assert "pod" in reach.upload(tmp_path / "new", {"SSH_CONNECTION": "nonsense"}).doubt
 
 

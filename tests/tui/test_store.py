@@ -145,6 +145,14 @@ def test_resuming_forgets_the_steps_that_are_made_again(log: Log) -> None:
     assert state.smoothed_loss == pytest.approx(1.0)
 
 
+def test_a_warning_said_again_after_a_restart_is_one_warning(log: Log) -> None:
+    state = _running(log)
+    said = [log("warning", code=code, message=f"about {code}", remedy="") for code in ("slow", "full", "slow")]
+    state.apply_all(said)
+    assert [warning.code for warning in state.warnings] == ["full", "slow"]  # and the newest is the last
+    assert sum("about slow" in line.text for line in state.log) == 2  # the log tells what happened when
+
+
 def test_samples_files_and_the_finished_one(log: Log) -> None:
     state = _running(log)
     state.apply_all(

@@ -64,7 +64,7 @@ def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
     if field is not None:
         rows = [
             ("↑ ↓", "to the field above or below"),
-            ("enter", "on to the next field or step"),
+            ("enter", "on to the next field; from the last one, on with what the fields are for"),
         ]
         if field.completes:
             rows.append(("→", "takes the completion that is shown in grey"))
