@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
@@ -132,6 +133,7 @@ class LoratuiApp(App[Farewell]):
         """Whether what was painted has come to the person's screen."""
         self.window_title = WindowTitle(self)
         self._keys = KeysInTurn(self, super().on_event)
+        self._sizes_told: deque[Size] = deque(maxlen=3)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
         self.VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
@@ -168,8 +170,14 @@ class LoratuiApp(App[Farewell]):
         """Keys in their turn, everything else at once."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             await self._keys.take(event)
-        else:
+        elif not (isinstance(event, events.Resize) and self._was_told_at_start(event)):
             await super().on_event(event)
+
+    def _was_told_at_start(self, event: events.Resize) -> bool:
+        """Whether it is the second word on the size with which the app begins: Textual says it itself, and then so does its
+        driver. To lay out and paint the first screen once more would take a tenth of the time in which it appears."""
+        self._sizes_told.append(event.size)
+        return not self.is_headless and len(self._sizes_told) == 2 and self._sizes_told[0] == self._sizes_told[1]
 
     @property
     def draft(self) -> Draft:

@@ -81,6 +81,19 @@ def test_a_tiny_window_says_what_it_needs_and_a_larger_one_helps(home: Path) -> 
         assert terminal.ended(5)
 
 
+@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.5])
+def test_a_window_that_changes_while_the_app_starts_is_filled(home: Path, after_s: float) -> None:
+    finished_run(home)
+    with Terminal.start(LORATUI, columns=120, rows=40) as terminal:
+        terminal.read_for(after_s)
+        _resize(terminal, 80, 24)
+        screen = terminal.shows("anafox-2026", "q leave")
+        terminal.read_for(1.0)
+        lines = (terminal.screen() or screen).splitlines()
+        assert "q leave" in lines[23]
+        assert all(len(line.rstrip()) <= 80 for line in lines)
+
+
 def test_a_storm_of_sizes_is_survived(home: Path) -> None:
     finished_run(home)
     with Terminal.start(LORATUI, columns=80, rows=24) as terminal:

@@ -15,6 +15,8 @@ import pytest
 from fake_run import FakeTrainer, finished_run, make_run, write_grid
 from screen_text import hides, screen_text, shows
 from textual.dom import DOMNode
+from textual.events import Resize
+from textual.geometry import Size
 
 import loratui.tui.screens
 import loratui.tui.widgets
@@ -196,3 +198,21 @@ async def test_answers_that_come_in_quick_succession_do_not_pile_up_over_the_scr
         app.tell("something went wrong", "warning")
         app.tell("fourth answer")
         await shows(pilot, "something went wrong", "fourth answer")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "taken"),
+    [
+        ([80, 80], [80]),
+        ([80, 100], [80, 100]),
+        ([80, 100, 100], [80, 100, 100]),
+        ([80, 80, 80], [80, 80]),
+    ],
+    ids=["said twice at the start", "changed while starting", "said twice later", "said thrice"],
+)
+def test_of_the_size_said_twice_at_the_start_only_the_first_word_is_laid_out(
+    tmp_path: Path, sizes: list[int], taken: list[int]
+) -> None:
+    app = LoratuiApp(tmp_path)
+    words = [Resize(Size(columns, 24), Size(columns, 24)) for columns in sizes]
+    assert [word.size.width for word in words if not app._was_told_at_start(word)] == taken

@@ -36,6 +36,7 @@ class _Slot(ThumbnailView):
         super().__init__()
         self.sample: Sample | None = None
         self._caption = Content("")
+        self._caption_row = -1
 
     @property
     def picture_rows(self) -> int:
@@ -50,11 +51,16 @@ class _Slot(ThumbnailView):
             self.refresh(Region(0, self.picture_rows, self.size.width, 1))
         self.show(path)
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Finds out once a paint which line has the words."""
+        self._caption_row = self.picture_rows if self.size.width else -1
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """A line of the picture, or the words."""
-        width = self.size.width
-        if y != self.picture_rows or not width:
+        if y != self._caption_row:
             return super().render_line(y)
+        width = self.size.width
         words = self._caption.truncate(width, ellipsis=True)
         centred = words.pad_left((width - words.cell_length) // 2)
         return Visual.to_strips(self, centred, width, 1, self.visual_style, pad=True)[0]

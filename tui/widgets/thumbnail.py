@@ -51,6 +51,9 @@ class ThumbnailView(Widget):
         self._painting: Timer | None = None
         self._ground = Style()
         """Without it the terminal's own background shows, which need not be that of the theme."""
+        self._words: dict[int, str] = {}
+        """What stands on which line in the picture's place."""
+        self._blank = Strip([])
 
     def show(self, path: Path | None) -> None:
         """Shows another file, or none."""
@@ -106,29 +109,34 @@ class ThumbnailView(Widget):
         return ""
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Asks once a paint for the style beside the picture: doing so costs more than a line."""
+        """Finds out once a paint what every line needs: each of these asks the style sheet, which costs more than a line."""
         self._ground = self.rich_style
+        self._blank = Strip.blank(self.size.width, self._ground)
+        self._words = self._words_by_line() if self._picture is None or self.app.no_color else {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
         """Line `y` of the picture, centred, or of the words that stand for it."""
-        width = self.size.width
-        if self._picture is None or self.app.no_color:
-            lines = self._words()
-            top = max(0, (self.picture_rows - len(lines)) // 2)
-            if not (top <= y < top + len(lines) and lines[y - top]):
-                return Strip.blank(width, self._ground)
-            return Strip([Segment(lines[y - top][:width].center(width), self._ground)], width)
         picture = self._picture
+        width = self._blank.cell_length
+        if picture is None or self._words:
+            if y not in self._words:
+                return self._blank
+            return Strip([Segment(self._words[y][:width].center(width), self._ground)], width)
         top = max(0, (self.picture_rows - picture.height // 2) // 2)
         if not top <= y < top + picture.height // 2:
-            return Strip.blank(width, self._ground)
+            return self._blank
         left = max(0, (width - picture.width) // 2)
         return Strip([Segment(" " * left, self._ground), *half_blocks(picture, y - top)]).adjust_cell_length(
             width, self._ground
         )
 
-    def _words(self) -> list[str]:
+    def _words_by_line(self) -> dict[int, str]:
+        lines = self._said()
+        top = max(0, (self.picture_rows - len(lines)) // 2)
+        return {top + at: line for at, line in enumerate(lines) if line}
+
+    def _said(self) -> list[str]:
         if self._path is None:
             return [self._placeholder]
         name = clean(self._path.name)
