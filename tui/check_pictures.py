@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from loratui.tui.store import Picture
+from loratui.tui.run_records import Picture
 
 MOST_LISTED = 10_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.store import Sample
+from loratui.tui.run_records import Sample
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from loratui.tui.check_pictures import (
     training_paths,
     without_common_start,
 )
-from loratui.tui.store import Picture
+from loratui.tui.run_records import Picture
 
 SUBJECT = Subject("anafox", "woman", 1.0)
 FINAL = "output/anafox.safetensors"

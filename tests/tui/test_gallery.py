@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.tui.gallery import Gallery, Look, gallery, page
-from loratui.tui.store import Sample
+from loratui.tui.run_records import Sample
 
 
 def _sample(step: int, prompt: str, seed: int = 1) -> Sample:

@@ -16,8 +16,8 @@ from loratui.tui import reach, text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.gallery import Gallery
 from loratui.tui.picture_page import PagePicture, PicturePage
+from loratui.tui.run_records import Sample
 from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.store import Sample
 from loratui.tui.thumbnails import ThumbnailError
 from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView

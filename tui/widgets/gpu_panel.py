@@ -8,7 +8,8 @@ from textual.content import Content
 
 from loratui.tui import text
 from loratui.tui.history import Series
-from loratui.tui.store import Machine, RunState
+from loratui.tui.run_records import Machine
+from loratui.tui.store import RunState
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.rows import Rows

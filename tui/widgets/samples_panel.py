@@ -16,7 +16,7 @@ from textual.visual import Visual
 
 from loratui.tui import text
 from loratui.tui.gallery import Gallery, Look, page
-from loratui.tui.store import Sample
+from loratui.tui.run_records import Sample
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
