@@ -76,6 +76,20 @@ def a_wizard_step(step: str) -> Callable[[Path, ExitStack], LoratuiApp]:
     return lambda home, _: LoratuiApp(home, step, draft=demo_draft())
 
 
+GPU: dict[str, Any] = {
+    "gpu": "NVIDIA GeForce RTX 3090",
+    "gpu_memory_gib": 18.2,
+    "gpu_memory_total_gib": 23.9,
+    "gpu_c": 71,
+    "gpu_w": 289.0,
+    "gpu_limit_w": 350.0,
+    "ram_gib": 9.6,
+    "ram_total_gib": 62.0,
+    "disk_free_gib": 41.0,
+}
+"""A machine that is not there: the one that the pictures were made on has no GPU."""
+
+
 def play(run: RunDirectory, epochs: int, playing: ExitStack) -> None:
     """A run that trains, so many epochs and a half in."""
     trainer = playing.enter_context(FakeTrainer(run))
@@ -84,6 +98,8 @@ def play(run: RunDirectory, epochs: int, playing: ExitStack) -> None:
         trainer.steps(STEPS // EPOCHS)
         for index, prompt in enumerate(PROMPTS):
             trainer.sample(prompt, index)
+    for busy in (91, 97, 96, 88, 95, 98, 97, 93, 96, 97):
+        trainer.log.append("telemetry", **GPU, gpu_percent=busy)
     trainer.steps(STEPS // EPOCHS // 2)
     trainer.state.update(now=True, seconds=trainer.step * trainer.step_s)
 
@@ -178,7 +194,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="loratui-") as folder:
             home = Path(folder) / "home"
             home.mkdir()
-            os.environ.update(LORATUI_HOME=str(home), XDG_CONFIG_HOME=str(home / "config"))
+            config = Path(folder) / "config"
+            config.mkdir()
+            (config / "app.toml").write_text("price_per_hour = 0.44\n")
+            os.environ.update(LORATUI_HOME=str(home), LORATUI_CONFIG=str(config))
             picture = asyncio.run(walk_to(WALK[name], home, (width, height), args.font))
             picture.save(args.out / f"{name}.png", optimize=True)
 

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from loratui.tui.run_records import Picture
 
 MOST_LISTED = 10_000
 
-NEARLY_THE_SAME, VERY_LIKE, SOMEWHAT_LIKE = 0.95, 0.85, 0.65
+NEARLY_THE_SAME, VERY_LIKE, A_BIT_LIKE = 0.95, 0.85, 0.65
 """Similarity of layouts from which on a picture is called so. On the demo the base's own pictures have 0.55 to 0.79, obedient
 ones of the LoRA 0.72 to 0.82, one that had been learnt by heart 0.97; two different pictures of the set reach 0.95."""
 
@@ -177,20 +177,28 @@ def file_words(file: str) -> str:
     return f"step {step}" if step is not None else PurePosixPath(file).name or "the base"
 
 
-def likeness_words(similarity: float | None) -> tuple[str, str]:
-    """(word, what it means) for a similarity of layouts, −1 to 1; see `engine.training.validation.nearest`."""
+class Likeness(NamedTuple):
+    """How like a training picture one is."""
+
+    word: str
+    short: str
+    """The word where a thumbnail leaves it eleven columns."""
+    meaning: str
+
+
+def likeness(similarity: float | None) -> Likeness:
+    """A similarity of layouts, −1 to 1, in words; see `engine.training.validation.nearest`."""
     if similarity is None:
-        return "not compared", "It was made before pictures were compared."
+        return Likeness("not compared", "", "It was made before pictures were compared.")
     if similarity >= NEARLY_THE_SAME:
-        return (
-            "nearly the same",
-            "Pose, framing and background are those of this photo: learnt by heart, unless you asked for them.",
-        )
+        meaning = "Pose, framing and background are those of this photo: learnt by heart, unless you asked for them."
+        return Likeness("nearly the same", "nearly same", meaning)
     if similarity >= VERY_LIKE:
-        return "very like", "Much of its layout is that of this photo. Look whether you asked for it."
-    if similarity >= SOMEWHAT_LIKE:
-        return "somewhat like", "Light and dark lie alike, as they do in most portraits. That is no copy."
-    return "unlike", "No photo has this layout: it was not copied."
+        return Likeness("very like", "very like", "Much of its layout is that of this photo. Look whether you asked for it.")
+    if similarity >= A_BIT_LIKE:
+        meaning = "Light and dark lie alike, as they do in most portraits. That is no copy."
+        return Likeness("a bit like", "a bit like", meaning)
+    return Likeness("unlike", "unlike", "No photo has this layout: it was not copied.")
 
 
 def _likely(slots: Sequence[Slot], subject: Subject) -> list[Slot]:

@@ -75,7 +75,7 @@ class _Walk:
         file = f"{check_pictures.file_words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
         like = ""
         if slot.nearest:
-            like = f"; {check_pictures.likeness_words(slot.similarity)[0]} {slot.nearest}"
+            like = f"; {check_pictures.likeness(slot.similarity).word} {slot.nearest}"
         return f"{self._run.path / slot.path}: {file}, {slot.prompt}, seed {slot.seed}{like}"
 
     def _next_step(self) -> None:

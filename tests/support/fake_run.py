@@ -119,6 +119,7 @@ class FakeTrainer:
         self.log.append(
             "sample_written", step=self.step, image_step=2 * self.step, index=index, path=relative, prompt=prompt, seed=1000
         )
+        self.state.update(sample=relative)
 
     def output(self, path: str = "output/anafox.safetensors", epoch: int = EPOCHS, *, final: bool = False) -> None:
         """A LoRA file, which is none."""

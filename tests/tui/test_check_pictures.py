@@ -14,7 +14,7 @@ from loratui.tui.check_pictures import (
     file_words,
     is_trigger_alone,
     likely_strength,
-    likeness_words,
+    likeness,
     merged,
     read_listed,
     step_of,
@@ -23,6 +23,7 @@ from loratui.tui.check_pictures import (
     without_common_start,
 )
 from loratui.tui.run_records import Picture
+from loratui.tui.widgets.picture_table import LEAST_WIDTH
 
 SUBJECT = Subject("anafox", "woman", 1.0)
 FINAL = "output/anafox.safetensors"
@@ -174,13 +175,14 @@ def test_prompts_are_told_apart_by_what_differs() -> None:
         (1.0, "nearly the same"),
         (0.95, "nearly the same"),
         (0.94, "very like"),
-        (0.8, "somewhat like"),
+        (0.8, "a bit like"),
         (-1, "unlike"),
         (None, "not compared"),
     ],
 )
 def test_a_similarity_in_words(similarity: float | None, word: str) -> None:
-    assert likeness_words(similarity)[0] == word
+    assert likeness(similarity).word == word
+    assert len(f"▸0.00 {likeness(similarity).short}") <= LEAST_WIDTH
 
 
 def test_training_pictures_are_found_by_the_ledger(tmp_path: Path) -> None:

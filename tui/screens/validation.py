@@ -218,8 +218,8 @@ class ValidationScreen(RunScreen):
             return slot.nearest
         if not slot.made:
             return "not made yet"
-        word, _ = check_pictures.likeness_words(slot.similarity)
-        return f"{slot.similarity:.2f} {word}" if slot.similarity is not None else slot.prompt
+        short = check_pictures.likeness(slot.similarity).short
+        return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
 
     def _file_mark(self, file: str) -> str:
         rating = self.kept.mark(file).rating
@@ -454,7 +454,7 @@ class ValidationScreen(RunScreen):
 
 
 def _like(slot: Slot) -> str:
-    word, _ = check_pictures.likeness_words(slot.similarity)
+    word = check_pictures.likeness(slot.similarity).word
     figure = f" ({slot.similarity:.2f})" if slot.similarity is not None else ""
     return f"{word} {slot.nearest}{figure}"
 

@@ -90,7 +90,7 @@ class ValidationPicture(ImageScreen):
             self.line("right-title").say(plain(title, "bold"))
             self.query_one("#beside-picture", ThumbnailView).show(path)
         self.line("picture-words").say(plain(slot.prompt, "bold"), plain(f"  seed {slot.seed}", "$muted"))
-        word, meaning = check_pictures.likeness_words(slot.similarity)
+        word, _, meaning = check_pictures.likeness(slot.similarity)
         figure = f" ({slot.similarity:.2f} of 1)" if slot.similarity is not None else ""
         like = self.line("picture-like")
         like.display = bool(slot.nearest)

@@ -19,7 +19,7 @@ from loratui.tui.check_pictures import Table, Tile
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.picture_scroll import PictureScroll, Wanted
 
-LEAST_WIDTH = 16
+LEAST_WIDTH = 17
 """Columns of the terminal that a picture gets at least; where that is too much for all, the table scrolls sideways."""
 MOST_ROWS = 20
 _HEAD = 1

@@ -63,7 +63,7 @@ async def test_each_part_shows_the_pictures_that_answer_it(home: Path) -> None:
         await pilot.press("n")
         await shows(pilot, "4/7 Quality", "the base alone", "with the LoRA, 1")
         await pilot.press("n")
-        await shows(pilot, "5/7 Strength", "0, no LoRA", "strength 0.5", "strength 1.5", "0.97 nearly the")
+        await shows(pilot, "5/7 Strength", "0, no LoRA", "strength 0.5", "strength 1.5", "0.97 nearly same")
         await pilot.press("n")
         await shows(pilot, "6/7 Checkpoints", "the base", "step 90", "step 180", "›")
         await pilot.press("n")
@@ -198,7 +198,7 @@ async def test_a_picture_large_stands_beside_the_base_or_its_nearest_photo(home:
         await pilot.press("c")
         await hides(pilot, "training picture anafox_03.png")
         await pilot.press("left")
-        await shows(pilot, "strength 1", "somewhat like anafox_03.png (0.79 of 1)", "That is no copy")
+        await shows(pilot, "strength 1", "a bit like anafox_03.png (0.79 of 1)", "That is no copy")
         await pilot.press("down")
         await shows(pilot, PROMPTS[1])
         await pilot.press("left", "left", "c")
@@ -254,7 +254,7 @@ async def test_without_colours_names_stand_for_the_pictures(home: Path, monkeypa
     run = finished_run(home)
     write_grid(run)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-        await shows(pilot, "1/7 Likeness", "00-anafox-1.00-1000.png", "0.79 somewhat like")
+        await shows(pilot, "1/7 Likeness", "00-anafox-1.00-1000.png", "0.79 a bit like")
 
 
 async def test_a_file_that_is_gone_is_said_so(home: Path) -> None:
@@ -269,7 +269,7 @@ async def test_y_copies_the_picture_under_the_cursor(home: Path) -> None:
     run = finished_run(home)
     write_grid(run)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-        await shows(pilot, "somewhat like")
+        await shows(pilot, "a bit like")
         await pilot.press("y")
         await shows(pilot, "path of the picture", "scp line of the folder")
 
