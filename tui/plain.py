@@ -215,7 +215,7 @@ class Wizard:
         if prepared.errors:
             say("Mend that first, then start again. Nothing was written.")
             return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
-        if self._ask.confirm("Make one real step first, to measure memory and speed?", default=False):
+        if self._ask.confirm("Make one real step first, to measure memory and speed?"):
             self._probe(prepared)
         if not self._ask.confirm("Start the training?"):
             say(

@@ -48,7 +48,7 @@ def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
         terminal.press("\r")
         terminal.shows("[5 samples]", "→ a photo of anafox woman")
         terminal.press("\r")
-        terminal.shows("[6 preflight]", "All 18 pictures can be read", "enter starts the training")
+        terminal.shows("[6 preflight]", "All 18 pictures can be read", "enter makes one real")
         terminal.press("q")
         assert terminal.ended(5)
         assert terminal.exit_code == 0

@@ -22,7 +22,7 @@ from loratui.tui.asking import LineAsker
 from loratui.tui.drafts import list_drafts
 from loratui.tui.plain import Wizard
 
-_KEEP = ("", "", "")
+_KEEP = ("", "", "n")
 """Both lists of prompts stay as they are, and no real step is made."""
 
 

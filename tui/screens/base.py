@@ -10,6 +10,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker
 
@@ -39,6 +40,16 @@ class LoratuiScreen(Screen[T]):
     def loratui(self) -> LoratuiApp:
         """The app, by its own type."""
         return cast("LoratuiApp", self.app)
+
+    @property
+    def stands(self) -> bool:
+        """Whether its widgets are there: not before they are composed, and no longer once the screen is being taken away."""
+        return self.is_mounted and self.display  # Textual displays nothing of what it removes
+
+    async def _on_message(self, message: Message) -> None:
+        """Lets go what threads still tell a screen that is being taken away: it has no widgets to show it in."""
+        if self.display or not type(message).__module__.startswith("loratui."):
+            await super()._on_message(message)
 
     def rest(self, worker: Worker[object], seconds: float) -> None:
         """Sleeps in a thread: not much longer than the thread is wanted, and not at all once the app ends, which waits for it."""

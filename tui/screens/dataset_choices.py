@@ -95,7 +95,7 @@ class DatasetChoices(DatasetWork):
     def tell_parts(self) -> None:
         """Screens above this one follow."""
         for screen in self.loratui.screen_stack:
-            if isinstance(screen, DatasetPart) and screen.is_mounted:
+            if isinstance(screen, DatasetPart) and screen.stands:
                 screen.set_changed()
                 screen.refresh_bindings()
 

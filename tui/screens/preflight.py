@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 _NOT_PROBED = Row(
     "info",
     "One real step was not made yet.",
-    "p makes it: memory and speed at full size, which no table can know.",
+    "It measures memory and speed at full size and corrects the estimate.",
 )
 
 
 class PreflightScreen(StepScreen):
-    """The list of checks; enter starts where none is an error."""
+    """The list of checks; where none is an error, enter makes the last one, a real step, and then starts the run."""
 
     CONTEXT = "preflight"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preflight")]
@@ -92,10 +92,11 @@ class PreflightScreen(StepScreen):
     def available(self, action: str) -> bool:
         """Nothing starts before the checks are through without an error, or while a step is measured."""
         ready = self._prepared is not None and not self._prepared.errors and not self._starting
-        if action == "next":
-            return ready and not self._probing
-        if action == "probe":
-            return ready and not self._probing
+        measured = self._probed is not _NOT_PROBED
+        if action in ("next", "start_unmeasured"):
+            return ready and not self._probing and not measured
+        if action in ("start", "probe_again"):
+            return ready and not self._probing and measured
         if action == "cancel_probe":
             return self._probing
         if action == "check_again":
@@ -116,14 +117,18 @@ class PreflightScreen(StepScreen):
         if row is not None and row.step:
             self.loratui.open(row.step)
 
-    def action_probe(self) -> None:
-        """Makes one real step."""
+    def action_next(self) -> None:
+        """The last check: one real step."""
         if self._prepared is not None and not self._prepared.errors and not self._probing:
             self._probing = True
             self._cancel = threading.Event()
             self.line("preflight-verdict").say(plain("One real step: starting the trainer … p cancels.", "$accent"))
             self.refresh_bindings()
             self._probe(self._prepared, self._cancel)
+
+    def action_probe_again(self) -> None:
+        """Measures once more."""
+        self.action_next()
 
     def action_cancel_probe(self) -> None:
         """Ends the step that is being made."""
@@ -178,14 +183,20 @@ class PreflightScreen(StepScreen):
         self.refresh_bindings()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter starts, wherever the highlight is."""
+        """Enter goes on, wherever the highlight is."""
         event.stop()
         if self.check_action("next", ()):
             self.action_next()
+        elif self.check_action("start", ()):
+            self.action_start()
 
-    def action_next(self) -> None:
+    def action_start_unmeasured(self) -> None:
+        """Starts the run without the last check."""
+        self.action_start()
+
+    def action_start(self) -> None:
         """Starts the run."""
-        if self._prepared is None or not self.available("next"):
+        if self._prepared is None or self._starting:
             return
         self._starting = True
         self.line("preflight-verdict").say(plain("Starting …", "$accent"))
@@ -237,18 +248,21 @@ class PreflightScreen(StepScreen):
             return
         errors = len(self._prepared.errors)
         warnings = sum(finding.severity == "warning" for finding in self._prepared.findings)
-        probed = "" if self._probed is not _NOT_PROBED else " p measures one real step first."
         if errors:
             one = errors == 1
             words = f"{errors} error{'' if one else 's'}: m mends the chosen one, then r checks again. esc goes back."
             verdict.say(plain(words, "bold $error"))
+            return
+        tone, ready = "bold $success", ""
+        if warnings:
+            tone, ready = "bold $warning", f", with {warnings} warning{'s' if warnings > 1 else ''}"
+        if self._probed is _NOT_PROBED:
+            words = "enter makes one real step, the last check, and then asks. s starts without it."
+            verdict.say(plain(f"Ready{ready}. {words}", tone))
         elif self._probed.mark == "error":
             verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))
-        elif warnings:
-            words = f"Ready, with {warnings} warning{'s' if warnings > 1 else ''}. enter starts the training.{probed}"
-            verdict.say(plain(words, "bold $warning"))
         else:
-            verdict.say(plain(f"Ready. enter starts the training.{probed}", "bold $success"))
+            verdict.say(plain(f"All is checked{ready}. Start the training? enter starts it, esc goes back.", tone))
 
 
 def _option(row: Row) -> Content:

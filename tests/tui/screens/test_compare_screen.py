@@ -21,8 +21,6 @@ def _second(home: Path) -> RunDirectory:
     run.effective.write_text(text)
     with FakeTrainer(run) as trainer:
         trainer.start()
-        trainer.sample()
-        trainer.state.update(sample="samples/step-000000/00.png")
         trainer.steps(180)
         trainer.finish("stopped", 143, "Stopped.")
     return run

@@ -13,7 +13,10 @@ from textual.pilot import Pilot
 from loratui.engine.dataset import caption_store
 from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
+from loratui.tui.judging import Trained
 from loratui.tui.screens.dataset import DatasetScreen
+from loratui.tui.screens.dataset_choices import DatasetPart
+from loratui.tui.screens.dataset_picture import TokensCounted
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.picture_grid import PictureGrid
 
@@ -271,3 +274,17 @@ async def test_a_picture_left_out_by_hand_is_no_warning(home: Path, photos: Path
         assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.id == "left_out"] == [
             True
         ]
+
+
+async def test_what_a_thread_tells_a_screen_that_is_being_taken_away_is_let_go(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
+        screen = await in_the_tiles(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "1 of 12  00.png")
+        part = pilot.app.screen
+        assert isinstance(part, DatasetPart)
+        await part.remove_children()
+        part._pruning = True  # as in the moment between the two when the app ends
+        screen.tell_parts()
+        await part._on_message(TokensCounted(Trained("00.png", "a", "", 1, 75, True)))
+        part._pruning = False

@@ -134,7 +134,7 @@ async def test_view_only_deletes_and_starts_no_run(home: Path) -> None:
         app.plan_new(demo_draft(), "preflight")
         text = await shows(pilot, "[6 preflight]", "Ready")
         assert "enter start training" not in text
-        await pilot.press("enter", "p")
+        await pilot.press("enter", "s", "p")
         await pilot.pause(0.3)
     assert [path.name for path in (home / "runs").iterdir()] == [run.name]
     assert not (home / "probes").exists()

@@ -57,13 +57,13 @@ async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypa
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "p measures one real step first")
-        await pilot.press("p")
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
         text = await shows(pilot, "One real step: loading the base … p cancels.")
         assert "enter start training" not in text
         told.set()
         await shows(pilot, "✔ One real step took 0.50 s and 0.6 GiB of main memory.", "The whole run takes")
-        await shows(pilot, "Ready. enter starts the training.")
+        await shows(pilot, "Start the training? enter starts it", "enter start training", "p measure again")
 
 
 async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +74,8 @@ async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.Monk
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "p measures one real step first")
-        await pilot.press("p")
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
         await shows(pilot, "p cancels")
         await pilot.press("p")
         await hides(pilot, "p cancels")
@@ -88,8 +88,8 @@ async def test_a_real_step_that_fails_says_what_to_do(home: Path, monkeypatch: p
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "p measures one real step first")
-        await pilot.press("p")
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
         await shows(pilot, "✖ One real step failed: There is too little memory", "Try a batch size of 1.", "m mend")
         await pilot.press("m")
         await shows(pilot, "[4 plan]")
@@ -105,8 +105,8 @@ async def test_leaving_ends_the_step_that_is_measured(home: Path, monkeypatch: p
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "p measures one real step first")
-        await pilot.press("p")
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
         await shows(pilot, "p cancels")
         await pilot.press("escape")
         await shows(pilot, "[5 samples]")

@@ -10,6 +10,7 @@ from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
 from loratui.engine.planning.estimate import Machine
+from loratui.engine.runs.probe import Probed
 from loratui.presets import load_preset
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
@@ -51,7 +52,7 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await pilot.press("enter")
         await shows(pilot, "[5 samples]", "→ ", "zorblax man")
         await pilot.press("enter")
-        await shows(pilot, "[6 preflight]", "All 18 pictures can be read", "enter starts the training")
+        await shows(pilot, "[6 preflight]", "All 18 pictures can be read", "enter makes one real step")
         await pilot.press("escape", "escape", "escape", "escape", "escape")
         await shows(pilot, "[1 preset]")
         draft = pilot.app.draft  # type: ignore[attr-defined]
@@ -217,11 +218,26 @@ async def test_the_start_makes_a_run_and_opens_its_training(home: Path, monkeypa
     launched: list[str] = []
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": launched.append(run.name))
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(100, 30)) as pilot:
-        await shows(pilot, "enter starts the training")
-        await pilot.press("enter")
+        await shows(pilot, "s starts without it")
+        await pilot.press("s")
         await shows(pilot, "waiting for the trainer")
         assert [path.name for path in (home / "runs").iterdir() if not path.name.startswith(".")] == launched
         assert pilot.app.draft == Draft()  # type: ignore[attr-defined]
+
+
+async def test_enter_makes_one_real_step_and_starts_only_when_asked_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[str] = []
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": launched.append(run.name))
+    measured = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
+    monkeypatch.setattr("loratui.engine.runs.probe.probe", lambda *_, **__: measured)
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "enter makes one real step, the last check", "enter one real step", "s start without it")
+        await pilot.press("enter")
+        await shows(pilot, "One real step took 0.50 s", "Start the training?", "enter start training")
+        assert not launched
+        await pilot.press("enter")
+        await shows(pilot, "waiting for the trainer")
+        assert len(launched) == 1
 
 
 async def test_a_start_that_fails_is_told_and_can_be_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,9 +248,9 @@ async def test_a_start_that_fails_is_told_and_can_be_tried_again(home: Path, mon
 
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", fail)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(100, 30)) as pilot:
-        await shows(pilot, "enter starts the training")
-        await pilot.press("enter")
-        await shows(pilot, "could not be started", "enter start training")
+        await shows(pilot, "s starts without it")
+        await pilot.press("s")
+        await shows(pilot, "could not be started", "s start without it")
 
 
 async def test_who_only_looks_at_the_presets_leaves_no_draft(home: Path) -> None:
