@@ -30,12 +30,12 @@ def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
         ("mean loss, last epoch", tuple(_worded(told[-1:]) for told in epochs)),
         ("loss, smoothed", tuple(text.loss(state.smoothed_loss) for state in states)),
         ("mean loss, best epoch", tuple(_worded(sorted(told)[:1]) for told in epochs)),
-        ("time", tuple(text.duration(run.state.seconds or None) for run in runs)),
+        ("time", tuple(text.duration(run.state.worked_s or None) for run in runs)),
         ("LoRA file", tuple(Path(run.state.output).name or "–" for run in runs)),
         ("warnings", tuple(str(len(state.warnings)) for state in states)),
     ]
     if price_per_hour:
-        rows.append(("cost", tuple(f"{run.state.seconds / 3600 * price_per_hour:.2f}" for run in runs)))
+        rows.append(("cost", tuple(f"{run.state.worked_s / 3600 * price_per_hour:.2f}" for run in runs)))
     return (*rows, *differing([_settings(run) for run in runs]))
 
 

@@ -30,13 +30,15 @@ def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
         )
     if state.loss_smoothed is not None:
         words.append(f"smoothed loss {text.loss(state.loss_smoothed)}")
-    left = seconds_left(run) if trains(run) else None
+    left = seconds_left(run)
     if trains(run) and state.step_s:
-        words += [text.rate(1 / state.step_s), f"{text.time_left(left)} left"]
-    if state.seconds:
-        words.append(f"trained {text.duration(state.seconds)}")
-    if price_per_hour and (state.seconds or left):
-        so_far = f"training cost {state.seconds / 3600 * price_per_hour:.2f}"
+        words.append(text.rate(1 / state.step_s))
+    if left is not None:
+        words.append(f"{text.time_left(left)} left{'' if state.seconds_left_sure else ', not sure yet'}")
+    if state.worked_s:
+        words.append(f"worked {text.duration(state.worked_s)}")
+    if price_per_hour and (state.worked_s or left):
+        so_far = f"cost so far {state.worked_s / 3600 * price_per_hour:.2f}"
         words.append(so_far + (f", {left / 3600 * price_per_hour:.2f} to come" if left else ""))
     if state.output:
         words.append(f"LoRA file {Path(state.output).name}")

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from loratui.engine.runs.pace import LONGEST_SILENCE_S, Pace, TimeLeft
 from loratui.tui.history import LossHistory, Series
-from loratui.tui.pace import LONGEST_SILENCE_S, Pace, TimeLeft
 from loratui.tui.run_records import (
     Acknowledgement,
     Checkpoint,
@@ -127,7 +127,8 @@ class RunState:
         self._seq = event.seq
         self.events += 1
         self.last_ts = event.ts
-        self.pace.tick(event.ts, self._longest_silence_s)
+        if event.type != "trainer_started":  # nobody worked between two trainers
+            self.pace.tick(event.ts, self._longest_silence_s)
         handler = self._HANDLERS.get(event.type)
         if handler:
             handler(self, event)
@@ -201,7 +202,7 @@ class RunState:
             setattr(self, name, _int(event, name))
         resumed = _int(event, "resumed_step")
         self.started, self.ending, self.error = True, None, None
-        self.pace.restart()
+        self.pace.restart(event.ts)
         self.losses.smoothing.plan(self.optimizer_steps)
         for series in (self.losses, self.held_out, self.rates, self.learning_rates):
             series.drop_after(resumed)
@@ -218,7 +219,7 @@ class RunState:
     def _trainer_started(self, event: Event) -> None:
         self.attempt = _int(event, "attempt")
         self.ending, self.phase, self.phase_text, self.progress = None, "", "", None
-        self.pace.restart()
+        self.pace.restart(event.ts)
         self._say(event, "the trainer starts" if self.attempt <= 1 else f"the trainer starts again (attempt {self.attempt})")
 
     def _phase_changed(self, event: Event) -> None:

@@ -14,6 +14,7 @@ from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs import durable, lock
 from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.events import Event, last_events
+from loratui.engine.runs.pace import Pace
 from loratui.engine.runs.smoothing import SmoothedLoss
 
 FORMAT = 1
@@ -53,6 +54,8 @@ class State:
     """Mean of the last epoch where that was told last, else that of the last step."""
     loss_smoothed: float | None = None
     """What lists, dashboard and status show."""
+    last_step: int = 0
+    """The optimizer step with which the run ends, which a person may have brought forward; 0: that of the plan."""
     step_s: float | None = None
     """Seconds per optimizer step, smoothed."""
     phase: str = ""
@@ -63,7 +66,12 @@ class State:
     """The newest LoRA file, relative to the run."""
     checkpoint_step: int = 0
     seconds: float = 0.0
-    """Time spent by all trainers of this run so far."""
+    """Time that the steps up to the last checkpoint took."""
+    worked_s: float = 0.0
+    """Time in which trainers of this run have worked, also for what was lost and made again. What a rented machine costs."""
+    seconds_left: float | None = None
+    """To the last step, with samples and checkpoints; None while nobody knows."""
+    seconds_left_sure: bool = False
     seq: int = 0
     """The last event that is contained in these numbers."""
 
@@ -76,6 +84,7 @@ class StateWriter:
         self._state = read_state(run)
         self._smoothed = SmoothedLoss()
         self._smoothed.go_on_from(self._state.step, self._state.loss_smoothed)
+        self._pace = Pace(self._state.worked_s)
         self._written: State | None = None
         self._written_at = float("-inf")
 
@@ -87,15 +96,29 @@ class StateWriter:
     def update(self, *, now: bool = False, **changes: Any) -> None:
         """Takes in changed fields of `State`; writes if it is time, if the phase is new, or `now`.
 
-        The smoothed loss follows from the others. A full disk is no error here: the log is the truth.
+        The smoothed loss and the time left follow from the others. A full disk is no error here: the log is the truth.
         """
         before = self._state
         if "step" in changes and "loss" in changes:
             changes["loss_smoothed"] = self._smooth(changes["step"], changes["loss"])
+            last = changes.get("last_step", before.last_step) or before.optimizer_steps
+            self._pace.step(changes["step"], changes.get("step_s", before.step_s), last - changes["step"])
+        left = self._pace.time_left()
+        changes["worked_s"] = round(self._pace.worked_s, 3)
+        changes["seconds_left"] = round(left.seconds, 3) if left else None
+        changes["seconds_left_sure"] = left is not None and left.sure
         self._state = dataclasses.replace(before, **changes)
         due = time.monotonic() - self._written_at >= _WRITE_EVERY_S
         if (now or due or self._state.phase != before.phase) and self._state != self._written:
             self.write()
+
+    def tick(self, event: str, ts: float) -> None:
+        """An event was written at `ts`, seconds since 1970; the time since the one before it was work."""
+        self._pace.tick(ts)
+        if event in ("trainer_started", "run_started"):
+            self._pace.restart(ts)
+        elif event == "epoch_finished":
+            self._pace.end_epoch()
 
     def _smooth(self, step: int, loss: float | None) -> float | None:
         if step <= 1 or step < self._smoothed.last_step:  # a trainer that was started again goes back to its checkpoint

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from loratui.engine.machine.telemetry import Reading, Sampler, worth_telling
-from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.events import EventLog, last_events
 from loratui.engine.runs.summary import StateWriter
 
 HEARTBEAT_AFTER_S = 5.0
@@ -24,6 +24,11 @@ class Reporter:
     def __init__(self, log: EventLog, state: StateWriter | None) -> None:
         self.log = log
         self._state = state
+        self._counting = threading.Lock()
+        if state is not None:
+            # From when the supervisor started this trainer, which it tells last before this.
+            started = last_events(log.path)
+            state.tick("trainer_started", started[-1].ts if started else time.time())
         self._phase = ""
         self._last_step = self._last_progress = float("-inf")
         self._ended = threading.Event()
@@ -42,6 +47,7 @@ class Reporter:
     def event(self, type: str, *, durable: bool = False, state: dict[str, Any] | None = None, **fields: Any) -> None:
         """An event, and the changes of the state summary that follow from it."""
         seq = self.log.append(type, durable=durable, **fields)
+        self._tick(type)
         if self._state is not None:
             self._state.update(seq=seq, **(state or {}))
 
@@ -84,6 +90,7 @@ class Reporter:
             if worth_telling(told, reading, now - told_at):
                 told, told_at = reading, now
                 self.log.append("telemetry", **reading.to_fields())
+                self._tick("telemetry")
             free = reading.disk_free_gib
             if free is not None and free < DISK_LOW_GIB and not low:
                 low = True
@@ -96,3 +103,9 @@ class Reporter:
         while not self._ended.wait(1.0):
             if self.log.quiet_s >= HEARTBEAT_AFTER_S:
                 self.log.append("heartbeat", phase=self._phase)
+                self._tick("heartbeat")
+
+    def _tick(self, type: str) -> None:
+        with self._counting:
+            if self._state is not None:
+                self._state.tick(type, time.time())

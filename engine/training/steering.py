@@ -38,9 +38,14 @@ class Steering:
         every = self._changes.every_image_steps
         return self._job.settings.samples.every_image_steps if every is None else every
 
+    @property
+    def stop_after_epoch(self) -> int | None:
+        """The epoch after which the run was asked to end."""
+        return self._changes.stop_after_epoch
+
     def ends_with(self, epoch: int) -> bool:
         """Whether the run was asked to end with this epoch."""
-        last = self._changes.stop_after_epoch
+        last = self.stop_after_epoch
         return last is not None and epoch >= last
 
     def announce(self) -> None:

@@ -296,8 +296,13 @@ class Trainer:
                 "epoch": at.epoch,
                 "loss": loss,
                 "step_s": step_s,
+                "last_step": self._last_step(),
             },
         )
+
+    def _last_step(self) -> int:
+        epoch = self.steering.stop_after_epoch
+        return self.total.step if epoch is None else min(self.total.step, epoch * self.steps_per_epoch)
 
     def _add_gradients(self, batch: Prepared) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""

@@ -60,6 +60,7 @@ class FakeTrainer:
         """The trainer starts and tells its numbers."""
         self.step = resumed_step
         self.log.append("trainer_started", attempt=1, pid=4711)
+        self.state.tick("trainer_started", time.time())
         numbers = {
             "name": self.run.name,
             "preset": "demo",

@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     """Lists the runs, the newest first.
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
-    images epochs epoch step optimizer_steps image_step image_steps loss loss_smoothed step_s phase text sample output
-    checkpoint_step seconds`; `output` and `sample` are relative to `path`.
+    images epochs epoch step optimizer_steps image_step image_steps loss loss_smoothed last_step step_s phase text sample
+    output checkpoint_step seconds worked_s seconds_left seconds_left_sure`; `output` and `sample` are relative to `path`.
     """
     home = loratui_home()
     summaries = summarise_all(home)

@@ -71,7 +71,7 @@ def row(run: RunSummary, now: float, marked: bool = False) -> Row:
     left = rate = ""
     if trains(run) and state.step_s:
         rate = text.rate(1 / state.step_s)
-        left = text.time_left(seconds_left(run))
+        left = text.time_left(seconds_left(run)) if seconds_left(run) is not None else ""
     loss = text.loss(state.loss_smoothed) if state.loss_smoothed is not None else ""
     name = f"{'◆ ' if marked else ''}{clean(run.name)}"
     return name, status, share, steps, rate, loss, left, text.ago(now - run.created) if run.created else ""
@@ -83,11 +83,8 @@ def trains(run: RunSummary) -> bool:
 
 
 def seconds_left(run: RunSummary) -> float | None:
-    """Seconds to the last step; None where that is unknown."""
-    state = run.state
-    if not state.step_s or not state.optimizer_steps:
-        return None
-    return state.step_s * max(0, state.optimizer_steps - state.step)
+    """Seconds to the last step, as the trainer reckons them; None where that is unknown."""
+    return run.state.seconds_left if trains(run) else None
 
 
 def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:

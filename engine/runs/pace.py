@@ -74,19 +74,20 @@ class Pace:
     over whole epochs so that it does not rise and fall within each; and its end is low-passed, so that it does not jump.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, worked_s: float = 0.0) -> None:
         self._times = StepTimes()
         self._shown: deque[float] = deque(maxlen=_SHOWN_STEPS)
-        self.worked_s = 0.0
+        self.worked_s = worked_s
         """Working time of all trainers of the run, seconds."""
+        self._last_ts: float | None = None
         self._restart_counts()
 
-    def restart(self) -> None:
-        """A trainer starts: the time before it belongs to nothing. The rate is kept until there is a new one."""
+    def restart(self, ts: float) -> None:
+        """A trainer starts at `ts`: the time before it belongs to nothing. The rate is kept until there is a new one."""
         self._restart_counts()
+        self._last_ts = ts
 
     def _restart_counts(self) -> None:
-        self._last_ts: float | None = None
         self._first_step = self._last_step = 0
         self._between_s = 0.0
         self._pending_s = 0.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.tui.pace import Pace, TimeLeft
+from loratui.engine.runs.pace import Pace, TimeLeft
 
 STEPS, PER_EPOCH, STEP_S, SAMPLES_S = 900, 90, 0.5, 12.0
 
