@@ -20,7 +20,7 @@ from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
 from textual.geometry import Size
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.worker import get_current_worker
 
 from loratui.engine.errors import ExitCode, LoratuiError
@@ -31,9 +31,9 @@ from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.in_turn import KeysInTurn
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
-from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.screens.base import LEAST_HEIGHT, LEAST_WIDTH, LoratuiScreen
 from loratui.tui.sent_screen import SentScreen
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean, has_shell
 from loratui.tui.window_title import WindowTitle
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
 _WAKE_S = 0.5
 """How often a thread that rests looks whether it is still wanted."""
 """How often the runs are looked at while their list is shown, and while it is not."""
+_KEYS_WHERE_NOTHING_IS_SEEN = ("q", "escape", "ctrl+c", "ctrl+l")
+"""What still works in a window that is too small: to leave, and to draw it again."""
+
 _ERRORS_KEPT = 20
 _TOLD_S, _GRAVE_S = 6.0, 12.0
 """How long a notice stays, and one of something that went wrong."""
@@ -135,8 +138,8 @@ class LoratuiApp(App[Farewell]):
         self._keys = KeysInTurn(self, super().on_event)
         self._sizes_told: deque[Size] = deque(maxlen=3)
         self.animation_level = "none"
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-very-wide")]
-        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-wide"), (160, "-very-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (32, "-tall")]
         for theme in themes.THEMES:
             self.register_theme(theme)
         self.theme = themes.full(self.settings.theme)
@@ -169,9 +172,17 @@ class LoratuiApp(App[Farewell]):
     async def on_event(self, event: events.Event) -> None:
         """Keys in their turn, everything else at once."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
-            await self._keys.take(event)
+            if isinstance(event, events.Key) and event.key == "ctrl+c" and isinstance(self.screen, ModalScreen):
+                self.action_help_quit()  # Textual keeps it from the app while a question is open
+            elif not self._too_small or (isinstance(event, events.Key) and event.key in _KEYS_WHERE_NOTHING_IS_SEEN):
+                await self._keys.take(event)
         elif not (isinstance(event, events.Resize) and self._was_told_at_start(event)):
             await super().on_event(event)
+
+    @property
+    def _too_small(self) -> bool:
+        """Whether nothing but a notice is shown: then no key may do what nobody sees."""
+        return self.size.width < LEAST_WIDTH or self.size.height < LEAST_HEIGHT
 
     def _was_told_at_start(self, event: events.Resize) -> bool:
         """Whether it is the second word on the size with which the app begins: Textual says it itself, and then so does its
@@ -194,7 +205,12 @@ class LoratuiApp(App[Farewell]):
 
     def open(self, screen: str, run_name: str = "") -> None:
         """Shows a screen instead of the present one."""
-        run = open_run(self.home, run_name) if run_name else None
+        try:
+            run = open_run(self.home, run_name, to_read=self.view_only) if run_name else None
+        except LoratuiError as error:
+            self.tell(str(error), "error")
+            self.look_at_the_runs_again()
+            return
         self._step = screen
         if screen in WIZARD and self._draft_id:
             self._save_draft()
@@ -402,6 +418,13 @@ class LoratuiApp(App[Farewell]):
         self._sent.forget()
         self.refresh()
 
+    def action_suspend_process(self) -> None:
+        """To the shell, where there is one to come back from; without one the app would stand still for ever."""
+        if has_shell():
+            super().action_suspend_process()
+        else:
+            self.tell("There is no shell here that could bring loratui back; q leaves, and runs go on.")
+
     def action_debug(self) -> None:
         """Versions, terminal and errors for a bug report."""
         from loratui.tui.screens.debug import DebugScreen
@@ -481,7 +504,10 @@ class LoratuiApp(App[Farewell]):
             return Farewell(tuple(below.farewell()))
         lines: list[str] = []
         if self._draft_id and self._step in WIZARD:
-            lines.append("Your draft is kept; loratui offers it again.")
+            self._saver.flush()
+            problem = self._saver.problem
+            kept = "Your draft is kept; loratui offers it again."
+            lines.append(f"Your draft could not be kept: {clean(problem, 300)}" if problem else kept)
         active = [run.name for run in self.runs if run.active]
         if active:
             more = f" ({len(active) - 1} more at work)" if len(active) > 1 else ""

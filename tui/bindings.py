@@ -27,6 +27,8 @@ class Key:
     """Whether it starts, commands or deletes something; such keys do nothing in a view-only app."""
     anywhere: bool = False
     """Whether it works in fields, questions and the help too. It cannot be a letter, which is typed there."""
+    first: bool = False
+    """Whether the screen takes it before the widget that has the focus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +120,25 @@ _EVERYWHERE = tuple(CONTEXTS)
 
 KEYS: tuple[Key, ...] = (
     Key("open", "enter", "enter", "open", "open", "open the run: its training, or its validation if it is done", ("home",)),
-    Key("new", "n", "n", "new_run", "new run", "plan a new run, or go on with a draft", ("home",)),
+    Key("new", "n", "n", "new_run", "new run", "plan a new run, or go on with a draft", ("home",), changes=True),
     Key("resume_selected", "r", "r", "resume", "resume", "go on from the run's last checkpoint", ("home",), changes=True),
     Key("mark", "space", "space", "mark", "mark", "mark the run, to compare it with others", ("home",)),
     Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
     Key("validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)),
     Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
-    Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",)),
-    Key("demo", "t", "t", "demo", "try the demo", "plan the demo: an invented person, a few minutes, no download", ("home",)),
+    Key(
+        "duplicate", "u", "u", "duplicate", "use again", "use its recipe again: plan a new run with it", ("home",), changes=True
+    ),
+    Key(
+        "demo",
+        "t",
+        "t",
+        "demo",
+        "try the demo",
+        "plan the demo: an invented person, a few minutes, no download",
+        ("home",),
+        changes=True,
+    ),
     Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "base", "dataset", "plan", "samples")),
     Key(
         "download",
@@ -438,6 +451,35 @@ KEYS: tuple[Key, ...] = (
         _EVERYWHERE,
         anywhere=True,
     ),
+    Key(
+        "scroll_pane",
+        "pagedown",
+        "pgdn",
+        "scroll_pane(1)",
+        "more",
+        "the rest of the text that does not fit",
+        ("preset", "plan", "validation_export"),
+        first=True,
+    ),
+    Key(
+        "scroll_pane_back",
+        "pageup",
+        "pgup",
+        "scroll_pane(-1)",
+        "",
+        "back up in that text",
+        ("preset", "plan", "validation_export"),
+        first=True,
+    ),
+    Key(
+        "suspend",
+        "ctrl+z",
+        "ctrl+z",
+        "app.suspend_process",
+        "",
+        "put loratui aside; fg in the shell brings it back",
+        _EVERYWHERE,
+    ),
     Key("debug", "f9", "f9", "app.debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
     Key("leave", "q", "q", "app.leave", "leave", "leave; runs go on, and loratui comes back to them", _EVERYWHERE),
 )
@@ -456,7 +498,16 @@ def action_name(key: Key) -> str:
 def bindings_for(context: str) -> list[Binding]:
     """Textual's bindings for a screen."""
     return [
-        Binding(key.keys, key.action, key.label, show=bool(key.label), key_display=key.shown, tooltip=key.help, id=key.id)
+        Binding(
+            key.keys,
+            key.action,
+            key.label,
+            show=bool(key.label),
+            key_display=key.shown,
+            priority=key.first,
+            tooltip=key.help,
+            id=key.id,
+        )
         for key in keys_of(context)
     ]
 

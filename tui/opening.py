@@ -27,7 +27,7 @@ def run_app(
     Raises `UsageError` for an unknown run.
     """
     home = loratui_home()
-    chosen = open_run(home, run) if isinstance(run, str) else run
+    chosen = open_run(home, run, to_read=view_only) if isinstance(run, str) else run
     draft = None
     if recipe is not None:
         draft, screen = _draft_of(recipe)

@@ -62,3 +62,12 @@ def _encoding() -> str:
         return codecs.lookup(getattr(sys.__stderr__, "encoding", None) or "utf-8").name
     except LookupError:
         return "utf-8"
+
+
+def has_shell() -> bool:
+    """Whether a shell with job control started this process: only such a shell can bring a stopped process back."""
+    parent = os.getppid()
+    try:
+        return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()
+    except OSError:
+        return False

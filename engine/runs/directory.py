@@ -208,10 +208,11 @@ def create_run(
         return RunDirectory(final)
 
 
-def open_run(home: Path, name_or_path: str) -> RunDirectory:
+def open_run(home: Path, name_or_path: str, *, to_read: bool = False) -> RunDirectory:
     """The run of that name, at that path, or, for `latest`, the one made last.
 
-    Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it.
+    Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it; `to_read`
+    takes another user's too.
     """
     path = _find_run(home, name_or_path)
     made_by = _read_marker(path).get("format")
@@ -220,8 +221,9 @@ def open_run(home: Path, name_or_path: str) -> RunDirectory:
             f"{path.name} was made by a newer loratui (format {made_by}, this one knows {FORMAT}).", "Update loratui."
         )
     owner = path.stat().st_uid
-    if os.geteuid() not in (0, owner):
-        raise UsageError(f"{path} belongs to another user (uid {owner}).", "Copy it, or work as that user.")
+    if not to_read and os.geteuid() not in (0, owner):
+        remedy = "Look at it with --view-only, copy it, or work as that user."
+        raise UsageError(f"{path} belongs to another user (uid {owner}).", remedy)
     return RunDirectory(path)
 
 

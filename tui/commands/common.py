@@ -144,7 +144,7 @@ def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
 
 def chosen_run(args: argparse.Namespace) -> RunDirectory:
     """The run that the arguments name. Raises `UsageError` with near names."""
-    return open_run(loratui_home(), args.run_name)
+    return open_run(loratui_home(), args.run_name, to_read=getattr(args, "view_only", False))
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.message import Message
 from textual.screen import Screen
+from textual.widget import Widget
 from textual.worker import Worker
 
 from loratui.tui.bindings import changing_actions
@@ -35,6 +35,8 @@ class LoratuiScreen(Screen[T]):
     """A screen of the app. Subclasses give `CONTEXT`, their name in the table of keys, and `body()`."""
 
     CONTEXT: ClassVar[str]
+    PANE: ClassVar[str] = ""
+    """Id of a text that cannot have the focus and may be longer than its place: pgdn and pgup scroll it."""
 
     @property
     def loratui(self) -> LoratuiApp:
@@ -45,11 +47,6 @@ class LoratuiScreen(Screen[T]):
     def stands(self) -> bool:
         """Whether its widgets are there: not before they are composed, and no longer once the screen is being taken away."""
         return self.is_mounted and self.display  # Textual displays nothing of what it removes
-
-    async def _on_message(self, message: Message) -> None:
-        """Lets go what threads still tell a screen that is being taken away: it has no widgets to show it in."""
-        if self.display or not type(message).__module__.startswith("loratui."):
-            await super()._on_message(message)
 
     def rest(self, worker: Worker[object], seconds: float) -> None:
         """Sleeps in a thread: not much longer than the thread is wanted, and not at all once the app ends, which waits for it."""
@@ -89,9 +86,28 @@ class LoratuiScreen(Screen[T]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Textual's question for `available`; a view-only app lets nothing be started, commanded or deleted."""
         del parameters
+        if action == "scroll_pane":
+            return self._pane().max_scroll_y > 0
         if self.loratui.view_only and action in changing_actions(self.CONTEXT):
             return False
         return self.available(action)
+
+    def on_mount(self) -> None:
+        """Shows the key that scrolls while there is something to scroll."""
+        if self.PANE:
+            self.watch(self._pane(), "show_vertical_scrollbar", self.refresh_bindings, init=False)
+
+    def _pane(self) -> Widget:
+        return self.query_one(f"#{self.PANE}")
+
+    def action_scroll_pane(self, pages: int) -> None:
+        """So many pages on, two lines less so that one finds one's place."""
+        pane = self._pane()
+        pane.scroll_relative(y=pages * max(1, pane.size.height - 2), animate=False)
+
+    def parts(self) -> Sequence[tuple[Widget, str]]:
+        """Parts that cannot have the focus, each with the action that goes to it, for the jump mode."""
+        return ()
 
     def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
         """Asks the person about what is not saved, and calls `leave` after the answer. False: there is nothing to ask."""

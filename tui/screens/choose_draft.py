@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,6 +18,8 @@ from textual.widgets.option_list import Option
 from loratui.engine.errors import LoratuiError
 from loratui.tui import text
 from loratui.tui.drafts import SavedDraft, delete_draft
+from loratui.tui.screens.confirm import ConfirmScreen
+from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
@@ -53,13 +56,19 @@ class DraftsScreen(ModalScreen[str | None]):
         """Something new; the drafts stay."""
         self.dismiss("")
 
-    def action_drop(self) -> None:
-        """Throws the draft under the highlight away."""
+    @work
+    async def action_drop(self) -> None:
+        """Throws the draft under the highlight away, after a question."""
         options = self.query_one(OptionList)
         at = options.highlighted
         if at is None or at >= len(self._drafts):
             return
         app = cast("LoratuiApp", self.app)
+        question = f"Throw the draft of {clean(self._drafts[at].title, 60)} away?"
+        if not await app.push_screen_wait(
+            ConfirmScreen(question, "What was typed for it is lost. No run is touched.", "throw it away")
+        ):
+            return
         try:
             delete_draft(app.home, self._drafts[at].id)
         except LoratuiError as error:

@@ -72,7 +72,7 @@ class HomeScreen(LoratuiScreen[None]):
     def on_mount(self) -> None:
         """Shows what is known, and has everything looked at."""
         for id in ("welcome", "drafts", "chosen", "trouble"):
-            self.query_one(f"#{id}").display = False
+            self._present(id, False)
         self.query_one(RunList).focus()
         if self.loratui.runs:
             self.runs_listed(RunsListed(self.loratui.runs))
@@ -101,31 +101,37 @@ class HomeScreen(LoratuiScreen[None]):
         self.line("box").say(plain(message.words, "$muted"))
         self._drafts = message.newest
         more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
-        self.query_one("#drafts").display = bool(message.drafts)
+        self._present("drafts", bool(message.drafts))
         self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
 
     def runs_listed(self, message: RunsListed) -> None:
         """Shows what was found."""
-        if not self.is_mounted:
+        if not self.stands:
             return
         first = not self._looked
         self._looked = True
-        self.query_one("#trouble").display = bool(message.problem)
+        self._present("trouble", bool(message.problem))
         if message.problem:
             self.line("trouble").say(plain(f"✖ {message.problem}", "$error"))
             return
         self._runs = message.runs
         self._marked &= {run.name for run in message.runs}
         empty = not message.runs
-        self.query_one("#welcome").display = empty
+        self._present("welcome", empty)
         for id in ("runs", "columns", "chosen"):
-            self.query_one(f"#{id}").display = not empty
+            self._present(id, not empty)
         self._show()
         if not empty and first:
             self.query_one(RunList).focus()
         self.refresh_bindings()
 
+    def _present(self, id: str, there: bool) -> None:
+        # By a class, not by the style itself, which would outdo the notice of a window that is too small.
+        self.query_one(f"#{id}").set_class(not there, "-absent")
+
     def _show(self) -> None:
+        if not self.stands:
+            return
         runs = self.query_one(RunList)
         runs.show(self._runs, time.time(), self._marked)
         self.line("columns").say(plain(runs.titles, "$muted"))

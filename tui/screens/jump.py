@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -11,6 +12,7 @@ from textual.geometry import Offset
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import Line, plain
 
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
@@ -31,26 +33,31 @@ class JumpScreen(ModalScreen[None]):
     def __init__(self, below: Screen[object]) -> None:
         super().__init__()
         self._seen_at = below.size
+        self._below = below
         self._targets = dict(zip(LETTERS, targets(below), strict=False))
 
     def compose(self) -> ComposeResult:
         """A letter at the upper left corner of each."""
-        for letter, (_, at) in self._targets.items():
+        for letter, target in self._targets.items():
             label = Line(plain(f" {letter} "), classes="jump")
-            label.absolute_offset = at
+            label.absolute_offset = target.at
             yield label
-        words = "Press a letter to go there; esc stays." if self._targets else "Nothing here can have the focus; esc closes."
+        words = "Press a letter to go there; esc stays." if self._targets else "There is nothing to go to here; esc closes."
         yield Line(plain(words, "$muted"), id="jump-hint")
 
-    def on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         """Goes to the letter's place."""
         if event.key == "escape":
             return
         event.stop()
         target = self._targets.get(event.key)
         self.dismiss()
-        if target is not None and target[0].is_attached:
-            target[0].focus()
+        if target is None or not target.widget.is_attached:
+            return
+        if target.action:
+            await self.app.run_action(target.action, self._below)
+        else:
+            target.widget.focus()
 
     def on_click(self) -> None:
         """The mouse has its own way of choosing."""
@@ -62,11 +69,22 @@ class JumpScreen(ModalScreen[None]):
             self.dismiss()
 
 
-def targets(screen: Screen[object]) -> list[tuple[Widget, Offset]]:
-    """What can have the focus and is seen, with where its upper left corner is, from top to bottom."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A part of the screen, with its upper left corner."""
+
+    widget: Widget
+    at: Offset
+    action: str = ""
+    """The screen's action that goes there; without one it gets the focus."""
+
+
+def targets(screen: Screen[object]) -> list[Target]:
+    """What is seen and can be gone to, from top to bottom."""
+    parts = screen.parts() if isinstance(screen, LoratuiScreen) else ()
     found = []
-    for widget in screen.focus_chain:
+    for widget, action in [*((widget, "") for widget in screen.focus_chain), *parts]:
         region = widget.region
         if region.area and screen.region.contains_region(region.intersection(screen.region)):
-            found.append((widget, Offset(max(0, region.x), max(0, region.y))))
-    return sorted(found, key=lambda item: (item[1].y, item[1].x))
+            found.append(Target(widget, Offset(max(0, region.x), max(0, region.y)), action))
+    return sorted(found, key=lambda target: (target.at.y, target.at.x))

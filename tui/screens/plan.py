@@ -30,6 +30,7 @@ class PlanScreen(StepScreen):
     """Fields at the left, formula and warnings at the right; both follow every key."""
 
     CONTEXT = "plan"
+    PANE = "plan-result"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("plan")]
 
     def __init__(self) -> None:

@@ -248,6 +248,9 @@ class PreflightScreen(StepScreen):
             return
         errors = len(self._prepared.errors)
         warnings = sum(finding.severity == "warning" for finding in self._prepared.findings)
+        if self.loratui.view_only:
+            verdict.say(plain("This window only views: it starts nothing.", "$muted"))
+            return
         if errors:
             one = errors == 1
             words = f"{errors} error{'' if one else 's'}: m mends the chosen one, then r checks again. esc goes back."

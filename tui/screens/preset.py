@@ -46,6 +46,7 @@ class PresetScreen(StepScreen):
     """Presets at the left, the chosen one explained at the right."""
 
     CONTEXT = "preset"
+    PANE = "preset-about"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preset")]
 
     def __init__(self) -> None:

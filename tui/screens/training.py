@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import reach, run_words
@@ -163,6 +164,10 @@ class TrainingScreen(RunScreen):
     def action_validate(self) -> None:
         """To the check."""
         self.loratui.open("validation", self.run_directory.name)
+
+    def parts(self) -> Sequence[tuple[Widget, str]]:
+        """The panels, which have no focus: going to one gives it the screen."""
+        return [(self.query_one(f"#{name}-panel"), f"enlarge('{name}')") for name in _PANELS]
 
     def action_log_scale(self) -> None:
         """Between a linear and a logarithmic scale of the loss."""
@@ -346,7 +351,10 @@ class TrainingScreen(RunScreen):
             self.loratui.tell(words.strip(), "information" if answer.ok else "warning")
             self._numbers_due = True
         if self.summary is not None and not self.summary.active:
+            ended_by = {"paused": ("pause",), "stopped": ("stop", "stop_after_epoch")}.get(self.summary.status, ())
             for command in self._asked.values():
+                if command in ended_by:
+                    continue  # asked twice, and done
                 self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended before it came to that.", "warning")
             self._numbers_due = self._numbers_due or bool(self._asked)
             self._asked.clear()

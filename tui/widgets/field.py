@@ -49,8 +49,8 @@ class FieldInput(Input):
             event.prevent_default()
 
     def _on_paste(self, event: events.Paste) -> None:
-        # Pasted text may hold anything, escape sequences too.
-        event.text = clean(event.text.strip().split("\n")[0])
+        # Pasted text may hold anything, escape sequences too, and terminals send line ends as carriage returns.
+        event.text = clean(" ".join(event.text.split()))
 
     def _takes(self, character: str | None) -> bool:
         return not self._numeric or (character is not None and _NUMBER.fullmatch(character) is not None)

@@ -21,9 +21,19 @@ _DISK_LOW_GIB = 2.0
 class GpuPanel(Rows):
     """The figures of the last telemetry and the curves of the run."""
 
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._state: RunState | None = None
+
     def show_state(self, state: RunState) -> None:
         """Shows what is known now."""
+        self._state = state
         self.show(list(lines(state, self.content_size.width or 40)))
+
+    def on_resize(self) -> None:
+        """The curves are as wide as there is room."""
+        if self._state is not None:
+            self.show_state(self._state)
 
 
 def lines(state: RunState, width: int) -> Iterator[Content]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str, str, str, str]
 
-_AROUND = 6
+_AROUND = 7
 """Cells that margins and the scroll bar take."""
 
 TITLES: Row = ("run", "status", "done", "optimizer step", "rate", "loss", "time left", "made")
@@ -94,6 +94,8 @@ def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:
         fixed = (13, -5, -14, 0, -8, -11, -11)
     if width < 106:
         fixed = (13, -5, 0, 0, -6, -11, -10)
+    if width < 76:
+        fixed = (13, -5, 0, 0, 0, -11, 0)
     room = width - _AROUND - sum(abs(w) + 2 for w in fixed if w)
     longest = max((len(name) for name in names), default=12) + 2
     return (max(12, min(longest, room)), *fixed)

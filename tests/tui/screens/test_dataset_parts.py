@@ -13,10 +13,8 @@ from textual.pilot import Pilot
 from loratui.engine.dataset import caption_store
 from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
-from loratui.tui.judging import Trained
 from loratui.tui.screens.dataset import DatasetScreen
 from loratui.tui.screens.dataset_choices import DatasetPart
-from loratui.tui.screens.dataset_picture import TokensCounted
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.picture_grid import PictureGrid
 
@@ -283,8 +281,7 @@ async def test_what_a_thread_tells_a_screen_that_is_being_taken_away_is_let_go(h
         await shows(pilot, "1 of 12  00.png")
         part = pilot.app.screen
         assert isinstance(part, DatasetPart)
+        part._pruning = True  # as in the moment when the app ends
         await part.remove_children()
-        part._pruning = True  # as in the moment between the two when the app ends
         screen.tell_parts()
-        await part._on_message(TokensCounted(Trained("00.png", "a", "", 1, 75, True)))
         part._pruning = False

@@ -127,12 +127,13 @@ async def test_view_only_deletes_and_starts_no_run(home: Path) -> None:
     run = finished_run(home)
     app = LoratuiApp(home, view_only=True)
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "view only", run.name)
-        await pilot.press("d")
+        listed = await shows(pilot, "view only", run.name)
+        assert "n new run" not in listed
+        await pilot.press("d", "n", "t", "u")
         await pilot.pause(0.3)
         assert "Delete" not in screen_text(app)
         app.plan_new(demo_draft(), "preflight")
-        text = await shows(pilot, "[6 preflight]", "Ready")
+        text = await shows(pilot, "[6 preflight]", "This window only views")
         assert "enter start training" not in text
         await pilot.press("enter", "s", "p")
         await pilot.pause(0.3)
