@@ -110,7 +110,9 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
     if known is not None and known.protocol == "none":
         return known
     asked_at = time.monotonic()
-    query = _CELL_QUERY + _ATTRIBUTES_QUERY if known or tmux else _KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY
+    # With ssh from inside a tmux nothing but TERM tells of it; it would take kitty's question for a window's title.
+    far = tmux is None and environ.get("TERM", "").startswith(("tmux", "screen"))
+    query = _CELL_QUERY + _ATTRIBUTES_QUERY if known or tmux or far else _KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY
     os.write(stdout, query)
     reply = read_until(stdin, lambda data: _ATTRIBUTES.search(data) is not None, asked_at + patience_s)
     answered = _ATTRIBUTES.search(reply) is not None
@@ -121,11 +123,21 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
         return Capability(known.protocol, known.why, size, known.tmux, answered, asked_at)
     if not answered:
         return Capability("none", f"the terminal did not say within {patience_s:g} s", answered=False, asked_at=asked_at)
-    protocol = by_answer(reply, in_tmux=tmux is not None)
-    why = "the terminal's answer" if protocol != "none" else "this terminal shows no pictures"
-    if protocol == "none" and tmux is not None:
-        why = "tmux shows no sixel here and hands no pictures on (set -g allow-passthrough on)"
+    protocol = by_answer(reply, in_tmux=tmux is not None or far)
+    why = "the terminal's answer" if protocol != "none" else _why_none(environ, tmux, far)
     return Capability(protocol, why, size, answered=True, asked_at=asked_at)
+
+
+def _why_none(environ: Mapping[str, str], tmux: Tmux | None, far: bool) -> str:
+    """Why a terminal that has answered shows no pictures."""
+    if tmux is not None and tmux.passthrough:
+        outside = f"the terminal around it ({tmux.terminal.split()[0]})" if tmux.terminal else "the terminal around it"
+        return f"tmux shows no sixel here, and {outside} is not known for pictures (LORATUI_PICTURES overrules)"
+    if tmux is not None:
+        return "tmux shows no sixel here and hands no pictures on (set -g allow-passthrough on)"
+    if far:
+        return f"by its TERM ({environ['TERM']}) you come from inside tmux or screen, which shows no sixel here"
+    return "this terminal shows no pictures"
 
 
 def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:

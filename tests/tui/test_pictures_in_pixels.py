@@ -179,6 +179,36 @@ def test_a_terminal_without_pictures_says_so_at_once_and_draws_nothing() -> None
     assert b"\x1b[?1049h" not in terminal.seen
 
 
+@pytest.mark.parametrize("term", ["tmux-256color", "screen", "screen-256color"])
+def test_a_tmux_at_the_other_end_of_ssh_is_not_asked_what_it_would_take_for_a_title(term: str) -> None:
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    why = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": term})
+    assert "from inside tmux" in why
+    assert term in why
+    time.sleep(0.05)
+    assert b"\x1b_G" not in terminal.seen
+    assert graphics._ATTRIBUTES_QUERY in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("tmux", "said", "unsaid"),
+    [
+        (Tmux("xterm-256color XTerm(379)", True), "the terminal around it (xterm-256color) is not known", "allow-passthrough"),
+        (Tmux("", True), "the terminal around it is not known", "allow-passthrough"),
+        (Tmux("xterm-256color XTerm(379)", False), "set -g allow-passthrough on", "not known"),
+    ],
+)
+def test_in_tmux_what_is_missing_is_said_and_not_what_is_there(
+    tmux: Tmux, said: str, unsaid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphics, "ask_tmux", lambda environ: tmux)
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    environ = {"TERM": "tmux-256color", "TMUX": "x"}
+    why = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", environ)
+    assert said in why
+    assert unsaid not in why
+
+
 @pytest.mark.parametrize(
     ("said", "hands_on"), [("1", True), ("0", False), ("on", True), ("all", True), ("off", False), ("", False)]
 )
