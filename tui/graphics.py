@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +22,8 @@ PATIENCE_S = 2.0
 """Some terminals are far away; one that says nothing for so long is taken to show no pictures."""
 GRACE_S = 4.0
 """So long after the question its answer is still waited for before the app reads keys again: it would be taken for keys."""
+_LOOK_S = 0.3
+"""How often it is looked whether the window has another size."""
 
 _KITTY_QUERY = b"\x1b_Gi=4242,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _CELL_QUERY = b"\x1b[16t"
@@ -200,26 +202,34 @@ def read_until(fd: int, enough: object, deadline: float) -> bytes:
     return data
 
 
-def wait_for_key(fd: int, capability: Capability, grace_s: float = GRACE_S) -> None:
-    """Returns when a person has pressed a key and no answer of the terminal can still come, or when the terminal is gone."""
+def wait_for_key(
+    fd: int, capability: Capability, grace_s: float = GRACE_S, *, stale: Callable[[], bool] = lambda: False
+) -> bool:
+    """Returns when a person has pressed a key and no answer of the terminal can still come, or when the terminal is gone.
+
+    `stale` is asked a few times a second whether what is shown has to be drawn anew: then it returns early, with False.
+    """
     answered, pressed, pending = capability.answered, False, b""
     while not (pressed and (answered or time.monotonic() >= capability.asked_at + grace_s)):
         limit_s = max(0.0, capability.asked_at + grace_s - time.monotonic()) if pressed else 3600.0
-        if not select.select([fd], [], [], min(limit_s, 0.1 if pending else limit_s))[0]:
+        if not select.select([fd], [], [], min(limit_s, 0.1 if pending else _LOOK_S))[0]:
             # Half a report waits for its other half, but a lone escape is a key.
             pressed, pending = pressed or bool(pending), b""
+            if not pressed and stale():
+                return False
             continue
         try:
             part = os.read(fd, 4096)
         except OSError:
-            return
+            return True
         if not part:
-            return
+            return True
         pending += part
         answered = answered or _ATTRIBUTES.search(pending) is not None
         pending = _REPORT.sub(b"", pending)
         if pending and not pending.startswith(b"\x1b"):
             pressed, pending = True, b""
+    return True
 
 
 def _of_names(names: str) -> Protocol:

@@ -130,6 +130,22 @@ def test_a_sixel_terminal_is_found_however_far_away_and_no_answer_is_left_over(d
     assert terminal.left_over() == b""
 
 
+def test_a_picture_is_drawn_again_when_the_window_has_another_size_and_keeps_it() -> None:
+    terminal = FakeTerminal(XTERM_SIXEL, 0.0)
+    for after_s, columns in ((0.0, 80), (0.6, 120)):
+        size = struct.pack("HHHH", 40, columns, 0, 0)
+        threading.Timer(after_s, fcntl.ioctl, (terminal.slave, termios.TIOCSWINSZ, size)).start()
+    terminal.press(b"x", 2.2)
+    wide = Image.new("RGB", (640, 80), (200, 40, 40))
+    time.sleep(0.1)
+    assert full_picture.show_on(terminal.slave, terminal.slave, wide, "a caption", {"TERM": "xterm"}) == ""
+    time.sleep(0.1)
+    drawn = re.findall(rb'\x1bP[0-9;]*q"1;1;(\d+);', terminal.seen)
+    assert drawn == [b"720", b"1080"]
+    assert terminal.seen.count(b"any key returns") == 2
+    assert terminal.seen.count(b"\x1b[?1049h") == terminal.seen.count(b"\x1b[?1049l") == 1
+
+
 def test_a_silent_terminal_costs_a_moment_and_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphics.detect, "__defaults__", (0.3,))
     monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (0.6,))
