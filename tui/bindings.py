@@ -250,6 +250,7 @@ KEYS: tuple[Key, ...] = (
         _IMAGE,
     ),
     Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", _IMAGE),
+    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_picture",)),
     Key("close_picture", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
     Key("next_part", "n", "n", "part(1)", "next", "the next part of the check", ("validation",)),
     Key("part_before", "p", "p", "part(-1)", "", "the part before", ("validation",)),
@@ -339,7 +340,17 @@ KEYS: tuple[Key, ...] = (
         "app.copy",
         "copy",
         "copy a path, a command or an error to your own clipboard; it is shown too",
-        ("home", "compare", "training", "validation", "preflight", *_IMAGE, "validation_files", "validation_export"),
+        (
+            "home",
+            "compare",
+            "training",
+            "validation",
+            "preflight",
+            "dataset_picture",
+            *_IMAGE,
+            "validation_files",
+            "validation_export",
+        ),
     ),
     Key(
         "open_picture", "enter", "enter", "open_picture", "open", "on a picture: open it large, with its caption", ("dataset",)
