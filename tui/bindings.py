@@ -250,7 +250,6 @@ KEYS: tuple[Key, ...] = (
         _IMAGE,
     ),
     Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", _IMAGE),
-    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_picture",)),
     Key("close_picture", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
     Key("next_part", "n", "n", "part(1)", "next", "the next part of the check", ("validation",)),
     Key("part_before", "p", "p", "part(-1)", "", "the part before", ("validation",)),
@@ -425,6 +424,7 @@ KEYS: tuple[Key, ...] = (
     Key("mirror", "i", "i", "remedy('mirror')", "", "mirror it left to right", ("dataset_picture",)),
     Key("crop", "k", "k", "remedy('crop')", "", "crop it around the subject", ("dataset_picture",)),
     Key("shrink", "z", "z", "remedy('shrink')", "", "shrink it to 3000 px", ("dataset_picture",)),
+    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_picture",)),
     Key(
         "read_again",
         "f5",
