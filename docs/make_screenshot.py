@@ -25,7 +25,7 @@ from loratui.tui.app import LoratuiApp
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf"
 FONT_SIZE = 15
 MARGIN = 12
-_BLOCKS = {"▀": (0.0, 0.5), "█": (0.0, 1.0), "▄": (0.5, 1.0)}
+_BLOCKS = {"▀": (0.0, 0.5), **{block: (1 - eighths / 8, 1.0) for eighths, block in enumerate("▁▂▃▄▅▆▇█", 1)}}
 """Upper and lower edge of characters that are drawn as boxes, since fonts leave gaps between them."""
 
 
@@ -56,7 +56,8 @@ def draw(lines: Sequence[Strip], font_file: str) -> Image.Image:
             canvas.rectangle((left, top, left + wide - 1, top + high - 1), fill=back)
             if character in _BLOCKS:
                 upper, lower = _BLOCKS[character]
-                canvas.rectangle((left, top + upper * high, left + wide - 1, top + lower * high - 1), fill=front)
+                edges = top + round(upper * high), top + round(lower * high) - 1
+                canvas.rectangle((left, edges[0], left + wide - 1, edges[1]), fill=front)
             elif 0x2800 < ord(character) <= 0x28FF:
                 draw_braille(canvas, ord(character) - 0x2800, (left, top, wide, high), front)
             elif character.strip():
@@ -87,6 +88,8 @@ def colours(style: Style | None, ground: tuple[int, int, int]) -> tuple[tuple[in
     """Text colour and ground of a style."""
     front = tuple(style.color.get_truecolor()) if style and style.color else (0xD7, 0xD7, 0xD7)
     back = tuple(style.bgcolor.get_truecolor()) if style and style.bgcolor else ground
+    if style and style.reverse:
+        front, back = back, front
     # Pillow gives pixels as any value.
     return front, back  # type: ignore[return-value]
 

@@ -198,6 +198,8 @@ def main() -> None:
             config.mkdir()
             (config / "app.toml").write_text("price_per_hour = 0.44\n")
             os.environ.update(LORATUI_HOME=str(home), LORATUI_CONFIG=str(config))
+            # Lines for scp name a box of nobody, not the one that draws.
+            os.environ["SSH_CONNECTION"] = "198.51.100.7 50000 203.0.113.5 22"
             picture = asyncio.run(walk_to(WALK[name], home, (width, height), args.font))
             picture.save(args.out / f"{name}.png", optimize=True)
 

@@ -19,6 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for name in [n for n in os.environ if n.startswith(("TEXTUAL_", "LORATUI_")) or n in ("NO_COLOR", "FORCE_COLOR", "COLORTERM")]:
     del os.environ[name]
+os.environ["COLORTERM"] = "truecolor"
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import arrival, hangup, settings, themes, watch
 from loratui.tui.bindings import Key, bindings_anywhere, keys_of
+from loratui.tui.canvas import Canvas
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.in_turn import KeysInTurn
@@ -134,6 +135,8 @@ class LoratuiApp(App[Farewell]):
         self._sent = SentScreen()
         self.arrival = arrival.Arrival()
         """Whether what was painted has come to the person's screen."""
+        self.canvas: Canvas | None = None
+        """What pictures are drawn on; not known before the app runs."""
         self.window_title = WindowTitle(self)
         self._keys = KeysInTurn(self, super().on_event)
         self._sizes_told: deque[Size] = deque(maxlen=3)
@@ -146,6 +149,7 @@ class LoratuiApp(App[Farewell]):
 
     def on_mount(self) -> None:
         """The first screen. Ends with the terminal, and cleanly on SIGTERM."""
+        self.canvas = Canvas.of(self)
         screen, run = self._first
         self.push_screen(self._make(screen, run))
         for problem in self._told_at_start:
@@ -166,6 +170,7 @@ class LoratuiApp(App[Farewell]):
 
     def on_resize(self) -> None:
         """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
+        self.canvas = Canvas.of(self)
         self._sent.forget()
         self.refresh()
 

@@ -352,7 +352,17 @@ KEYS: tuple[Key, ...] = (
         "app.copy",
         "copy",
         "copy a path, a command or an error to your own clipboard; it is shown too",
-        ("home", "compare", "training", "validation", "preflight", *_IMAGE, "validation_files", "validation_export"),
+        (
+            "home",
+            "compare",
+            "training",
+            "validation",
+            "preflight",
+            "dataset_picture",
+            *_IMAGE,
+            "validation_files",
+            "validation_export",
+        ),
     ),
     Key(
         "open_picture", "enter", "enter", "open_picture", "open", "on a picture: open it large, with its caption", ("dataset",)
@@ -427,6 +437,7 @@ KEYS: tuple[Key, ...] = (
     Key("mirror", "i", "i", "remedy('mirror')", "", "mirror it left to right", ("dataset_picture",)),
     Key("crop", "k", "k", "remedy('crop')", "", "crop it around the subject", ("dataset_picture",)),
     Key("shrink", "z", "z", "remedy('shrink')", "", "shrink it to 3000 px", ("dataset_picture",)),
+    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_picture",)),
     Key(
         "read_again",
         "f5",

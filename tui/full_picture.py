@@ -1,4 +1,4 @@
-"""One picture in real pixels, drawn once while the app stands aside; any key returns to it."""
+"""One picture in real pixels, drawn while the app stands aside, and again when the window has another size; any key returns to it."""
 
 from __future__ import annotations
 
@@ -46,22 +46,57 @@ def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ
         _known[outside] = capability
         if capability.protocol == "none" and capability.answered:
             return capability.why
-        columns, rows = shutil.get_terminal_size()
+        forget = pixels.KITTY_FORGET if capability.protocol == "kitty" else b""
+        forget = pixels.through_tmux(forget) if capability.tmux and forget else forget
         try:
-            _write(stdout, b"\x1b[?1049h\x1b[?25l\x1b[2J\x1b[H")
-            for part in _drawing(capability, picture, columns, rows - 1, environ):
-                _write(stdout, part)
-            words = clean(caption if capability.protocol != "none" else f"No picture: {capability.why}.", 400)
-            line = f"any key returns  ·  {words}"[: max(1, columns - 1)]
-            _write(stdout, f"\x1b[{rows};1H\x1b[0m{line}".encode("utf-8", "replace"))
-            graphics.wait_for_key(stdin, capability)
+            _write(stdout, b"\x1b[?1049h\x1b[?25l")
+            returned = False
+            while not returned:
+                size = _size(stdout)
+                _write(stdout, forget + b"\x1b[2J\x1b[H")
+                _draw(stdout, capability, picture, caption, size, environ)
+                returned = graphics.wait_for_key(stdin, capability, stale=_Resized(stdout, size))
         finally:
-            forget = pixels.KITTY_FORGET if capability.protocol == "kitty" else b""
-            _write(stdout, (pixels.through_tmux(forget) if capability.tmux and forget else forget) + b"\x1b[?25h\x1b[?1049l")
+            _write(stdout, forget + b"\x1b[?25h\x1b[?1049l")
         if not capability.answered:
             # It is not asked again: whatever it was to say has been waited for.
             _known[outside] = graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)
     return "" if capability.protocol != "none" else capability.why
+
+
+class _Resized:
+    """Whether the window has another size than what was drawn, and keeps it: while it is being dragged nothing is drawn."""
+
+    def __init__(self, fd: int, drawn: tuple[int, int]) -> None:
+        self._fd = fd
+        self._drawn = self._before = drawn
+
+    def __call__(self) -> bool:
+        before, self._before = self._before, _size(self._fd)
+        return self._before == before != self._drawn
+
+
+def _size(fd: int) -> tuple[int, int]:
+    """Columns and rows of the terminal."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        columns = rows = 0
+    if not (columns and rows):
+        columns, rows = shutil.get_terminal_size()
+    return columns, rows
+
+
+def _draw(
+    fd: int, capability: Capability, picture: Image.Image, caption: str, size: tuple[int, int], environ: Mapping[str, str]
+) -> None:
+    """Draws the picture and a line of words below it."""
+    columns, rows = size
+    for part in _drawing(capability, picture, columns, rows - 1, environ):
+        _write(fd, part)
+    words = clean(caption if capability.protocol != "none" else f"No picture: {capability.why}.", 400)
+    line = f"any key returns  ·  {words}"[: max(1, columns - 1)]
+    _write(fd, f"\x1b[{rows};1H\x1b[0m{line}".encode("utf-8", "replace"))
 
 
 def _drawing(capability: Capability, picture: Image.Image, columns: int, rows: int, environ: Mapping[str, str]) -> list[bytes]:

@@ -11,7 +11,7 @@ import subprocess
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +22,8 @@ PATIENCE_S = 2.0
 """Some terminals are far away; one that says nothing for so long is taken to show no pictures."""
 GRACE_S = 4.0
 """So long after the question its answer is still waited for before the app reads keys again: it would be taken for keys."""
+_LOOK_S = 0.3
+"""How often it is looked whether the window has another size."""
 
 _KITTY_QUERY = b"\x1b_Gi=4242,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _CELL_QUERY = b"\x1b[16t"
@@ -110,7 +112,9 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
     if known is not None and known.protocol == "none":
         return known
     asked_at = time.monotonic()
-    query = _CELL_QUERY + _ATTRIBUTES_QUERY if known or tmux else _KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY
+    # With ssh from inside a tmux nothing but TERM tells of it; it would take kitty's question for a window's title.
+    far = tmux is None and environ.get("TERM", "").startswith(("tmux", "screen"))
+    query = _CELL_QUERY + _ATTRIBUTES_QUERY if known or tmux or far else _KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY
     os.write(stdout, query)
     reply = read_until(stdin, lambda data: _ATTRIBUTES.search(data) is not None, asked_at + patience_s)
     answered = _ATTRIBUTES.search(reply) is not None
@@ -121,11 +125,21 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
         return Capability(known.protocol, known.why, size, known.tmux, answered, asked_at)
     if not answered:
         return Capability("none", f"the terminal did not say within {patience_s:g} s", answered=False, asked_at=asked_at)
-    protocol = by_answer(reply, in_tmux=tmux is not None)
-    why = "the terminal's answer" if protocol != "none" else "this terminal shows no pictures"
-    if protocol == "none" and tmux is not None:
-        why = "tmux shows no sixel here and hands no pictures on (set -g allow-passthrough on)"
+    protocol = by_answer(reply, in_tmux=tmux is not None or far)
+    why = "the terminal's answer" if protocol != "none" else _why_none(environ, tmux, far)
     return Capability(protocol, why, size, answered=True, asked_at=asked_at)
+
+
+def _why_none(environ: Mapping[str, str], tmux: Tmux | None, far: bool) -> str:
+    """Why a terminal that has answered shows no pictures."""
+    if tmux is not None and tmux.passthrough:
+        outside = f"the terminal around it ({tmux.terminal.split()[0]})" if tmux.terminal else "the terminal around it"
+        return f"tmux shows no sixel here, and {outside} is not known for pictures (LORATUI_PICTURES overrules)"
+    if tmux is not None:
+        return "tmux shows no sixel here and hands no pictures on (set -g allow-passthrough on)"
+    if far:
+        return f"by its TERM ({environ['TERM']}) you come from inside tmux or screen, which shows no sixel here"
+    return "this terminal shows no pictures"
 
 
 def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
@@ -188,26 +202,34 @@ def read_until(fd: int, enough: object, deadline: float) -> bytes:
     return data
 
 
-def wait_for_key(fd: int, capability: Capability, grace_s: float = GRACE_S) -> None:
-    """Returns when a person has pressed a key and no answer of the terminal can still come, or when the terminal is gone."""
+def wait_for_key(
+    fd: int, capability: Capability, grace_s: float = GRACE_S, *, stale: Callable[[], bool] = lambda: False
+) -> bool:
+    """Returns when a person has pressed a key and no answer of the terminal can still come, or when the terminal is gone.
+
+    `stale` is asked a few times a second whether what is shown has to be drawn anew: then it returns early, with False.
+    """
     answered, pressed, pending = capability.answered, False, b""
     while not (pressed and (answered or time.monotonic() >= capability.asked_at + grace_s)):
         limit_s = max(0.0, capability.asked_at + grace_s - time.monotonic()) if pressed else 3600.0
-        if not select.select([fd], [], [], min(limit_s, 0.1 if pending else limit_s))[0]:
+        if not select.select([fd], [], [], min(limit_s, 0.1 if pending else _LOOK_S))[0]:
             # Half a report waits for its other half, but a lone escape is a key.
             pressed, pending = pressed or bool(pending), b""
+            if not pressed and stale():
+                return False
             continue
         try:
             part = os.read(fd, 4096)
         except OSError:
-            return
+            return True
         if not part:
-            return
+            return True
         pending += part
         answered = answered or _ATTRIBUTES.search(pending) is not None
         pending = _REPORT.sub(b"", pending)
         if pending and not pending.startswith(b"\x1b"):
             pressed, pending = True, b""
+    return True
 
 
 def _of_names(names: str) -> Protocol:

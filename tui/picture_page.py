@@ -6,11 +6,12 @@ import hmac
 import html
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 _LARGEST_BYTES = 64 << 20
@@ -91,14 +92,35 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page at /TOKEN/, picture N at /TOKEN/p/N; all else is not there."""
-        host = self.headers.get("Host", "").rsplit(":", 1)[0]
-        token, slash, rest = self.path.removeprefix("/").partition("/")
-        if not slash or host not in _LOCAL_HOSTS or not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not here\n")
+        rest = self._behind_the_token()
+        if rest is None:
+            self._say(HTTPStatus.NOT_FOUND, "not here")
         elif rest == "":
+            # The links of the page are relative: without the slash they would lead nowhere.
+            self._say(HTTPStatus.PERMANENT_REDIRECT, "with a slash", {"Location": f"/{self.server.token}/"})
+        elif rest == "/":
             self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         else:
-            self._picture(rest)
+            self._picture(rest.removeprefix("/"))
+
+    do_HEAD = do_GET
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Stands in for Python's own page: another method, or what is no request at all."""
+        del message, explain
+        # What may still come belongs to this request, and would be read as the next one.
+        self.close_connection = True
+        if code == HTTPStatus.NOT_IMPLEMENTED and self._behind_the_token() is not None:
+            self._say(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": "GET, HEAD", "Connection": "close"})
+        else:
+            self._say(HTTPStatus.NOT_FOUND, "not here", {"Connection": "close"})
+
+    def _behind_the_token(self) -> str | None:
+        """What follows the token in the address; None for whoever does not know it or asks by a foreign name."""
+        host = self.headers.get("Host", "").rsplit(":", 1)[0]
+        token, slash, rest = self.path.removeprefix("/").partition("/")
+        known = host in _LOCAL_HOSTS and hmac.compare_digest(token.encode(), self.server.token.encode())
+        return slash + rest if known else None
 
     def _picture(self, rest: str) -> None:
         folder, _, number = rest.partition("/")
@@ -108,16 +130,20 @@ class _Handler(BaseHTTPRequestHandler):
         data = _read(path) if path is not None else None
         kind = next((kind for start, kind in _TYPES.items() if data is not None and data.startswith(start)), "")
         if data is None or not kind:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not here\n")
+            self._say(HTTPStatus.NOT_FOUND, "not here")
         else:
             self._answer(HTTPStatus.OK, kind, data)
 
-    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+    def _say(self, status: HTTPStatus, words: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._answer(status, "text/plain", f"{words}\n".encode(), headers)
+
+    def _answer(self, status: HTTPStatus, kind: str, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **_HEADERS}.items():
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(body)), **headers, **_HEADERS}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the terminal belongs to the app."""

@@ -1,4 +1,7 @@
-"""The colour themes. Colour never says anything alone: a word or a sign always stands beside it."""
+"""The colour themes. Colour never says anything alone: a word or a sign always stands beside it.
+
+Each colour of words can be read (4.5:1) on each ground; `text-disabled` is what an empty field shows.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ THEMES: tuple[Theme, ...] = (
         dark=True,
         variables={
             **_QUIET,
-            "muted": "#949494",
-            "block-cursor-background": "#3a4a5f",
+            "muted": "#b2b2b2",
+            "text-disabled": "#b2b2b2",
+            "block-cursor-background": "#3a3a3a",
             "block-cursor-foreground": "#ffffff",
             "block-cursor-blurred-background": "#262626",
             "block-cursor-blurred-foreground": "#d7d7d7",
@@ -37,19 +41,20 @@ THEMES: tuple[Theme, ...] = (
         name="loratui-light",
         primary="#005f87",
         secondary="#5f87af",
-        accent="#af5f00",
+        accent="#87005f",
         foreground="#262626",
-        background="#fafafa",
+        background="#ffffff",
         surface="#eeeeee",
-        panel="#dadada",
-        success="#008700",
-        warning="#875f00",
+        panel="#e4e4e4",
+        success="#005f00",
+        warning="#5f5f00",
         error="#af0000",
         dark=False,
         variables={
             **_QUIET,
-            "muted": "#626262",
-            "block-cursor-background": "#afd7ff",
+            "muted": "#585858",
+            "text-disabled": "#585858",
+            "block-cursor-background": "#d7d7ff",
             "block-cursor-foreground": "#000000",
             "block-cursor-blurred-background": "#e4e4e4",
             "block-cursor-blurred-foreground": "#262626",
@@ -68,14 +73,15 @@ THEMES: tuple[Theme, ...] = (
         panel="#303030",
         success="#00ff00",
         warning="#ffff00",
-        error="#ff5f5f",
+        error="#ff8787",
         dark=True,
         variables={
             **_QUIET,
             "muted": "#d0d0d0",
-            "block-cursor-background": "#ffffff",
-            "block-cursor-foreground": "#000000",
-            "block-cursor-blurred-background": "#4e4e4e",
+            "text-disabled": "#d0d0d0",
+            "block-cursor-background": "#0000af",
+            "block-cursor-foreground": "#ffffff",
+            "block-cursor-blurred-background": "#3a3a3a",
             "block-cursor-blurred-foreground": "#ffffff",
             "border": "#ffffff",
             "border-blurred": "#8a8a8a",
@@ -97,8 +103,9 @@ THEMES: tuple[Theme, ...] = (
         dark=True,
         variables={
             **_QUIET,
-            "muted": "#a8a8a8",
-            "block-cursor-background": "#3a3a5f",
+            "muted": "#b2b2b2",
+            "text-disabled": "#b2b2b2",
+            "block-cursor-background": "#3a3a3a",
             "block-cursor-foreground": "#ffffff",
             "block-cursor-blurred-background": "#262626",
             "block-cursor-blurred-foreground": "#e4e4e4",

@@ -22,7 +22,7 @@ _CACHED = 200
 _decoding = threading.Lock()
 """One picture at a time: several threads that decode make the screen wait, and finish no sooner on two cores."""
 
-_cache: OrderedDict[tuple[str, int, int, int, int, bool], Thumbnail] = OrderedDict()
+_cache: OrderedDict[tuple[str, int, int, int, int, bool, float], Thumbnail] = OrderedDict()
 
 
 class ThumbnailError(ValueError):
@@ -49,10 +49,10 @@ class Thumbnail:
         return [((upper[i], upper[i + 1], upper[i + 2]), (lower[i], lower[i + 1], lower[i + 2])) for i in range(0, width, 3)]
 
 
-def load(path: Path, columns: int, rows: int, *, few_colours: bool = False) -> Thumbnail:
+def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shape: float = 1.0) -> Thumbnail:
     """The picture at `path`, as large as fits into `columns` × `rows` cells with its shape kept.
 
-    `few_colours` dithers to the 256 colours that every terminal has. Meant for worker threads: loads Pillow, reads
+    `few_colours` dithers to the 256 colours that every terminal has; `shape` is a cell's width by half its height. Meant for worker threads: loads Pillow, reads
     the disk. Raises `ThumbnailError`.
     """
     try:
@@ -62,23 +62,23 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False) -> T
     except ValueError:
         # A null byte in the name, from a log that was tampered with.
         raise ThumbnailError("cannot be read: its name is none") from None
-    key = (str(path), state.st_mtime_ns, state.st_size, columns, rows, few_colours)
+    key = (str(path), state.st_mtime_ns, state.st_size, columns, rows, few_colours, shape)
     with _decoding:
         if key in _cache:
             _cache.move_to_end(key)
             return _cache[key]
-        made = _decode(path, columns, rows, few_colours)
+        made = _decode(path, columns, rows, few_colours, shape)
         _cache[key] = made
         while len(_cache) > _CACHED:
             _cache.popitem(last=False)
     return made
 
 
-def fitted(width: int, height: int, columns: int, rows: int) -> tuple[int, int]:
+def fitted(width: int, height: int, columns: int, rows: int, shape: float = 1.0) -> tuple[int, int]:
     """The largest size in pixels with the shape of `width` × `height` in so many cells of one by two pixels; its
-    height is even."""
-    scale = min(columns / width, 2 * rows / height)
-    fitted_width = min(columns, max(1, round(width * scale)))
+    height is even. Each of the pixels is `shape` as wide as it is high."""
+    scale = min(columns * shape / width, 2 * rows / height)
+    fitted_width = min(columns, max(1, round(width * scale / shape)))
     fitted_height = min(rows, max(1, round(height * scale / 2))) * 2
     return fitted_width, fitted_height
 
@@ -113,7 +113,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None
 
 
-def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail:
+def _decode(path: Path, columns: int, rows: int, few_colours: bool, shape: float) -> Thumbnail:
     from PIL import Image, ImageOps
 
     with opened(path) as picture:
@@ -121,7 +121,7 @@ def _decode(path: Path, columns: int, rows: int, few_colours: bool) -> Thumbnail
         upright = ImageOps.exif_transpose(picture)
         source = (picture.height, picture.width) if _turned(picture) else (picture.width, picture.height)
         flat = _flattened(upright)
-        width, height = fitted(flat.width, flat.height, columns, rows)
+        width, height = fitted(flat.width, flat.height, columns, rows, shape)
         small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
         if few_colours:
             small = small.quantize(palette=_xterm_palette(), dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")

@@ -142,7 +142,7 @@ class FakeTrainer:
     ) -> None:
         """A picture of the check."""
         cell = check_cell(prompt, strength, seed, grid=grid, file=file)
-        write_portrait(self.run.path / cell["path"], strength, len(prompt))
+        write_portrait(self.run.path / cell["path"], strength, PROMPTS.index(prompt) if prompt in PROMPTS else len(PROMPTS))
         like = {"nearest": nearest, "similarity": similarity} if nearest else {}
         self.log.append("picture_written", **cell, **like)
 

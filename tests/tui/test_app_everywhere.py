@@ -101,6 +101,25 @@ async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context:
         assert pilot.app.return_code is None
 
 
+@pytest.mark.parametrize(("term", "pictures"), [("xterm", False), ("xterm-16color", False), ("xterm-256color", True)])
+async def test_with_sixteen_colours_pictures_are_named(
+    term: str, pictures: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv("TERM", term)
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.sample()
+        app = LoratuiApp(home, "training", run)
+        async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+            if pictures:
+                await shows(pilot, "▀")
+            else:
+                await shows(pilot, "00.png", "128 × 128 px", "(too few colours here)")
+                assert "▀" not in screen_text(app)
+
+
 async def test_without_colours_nothing_has_one_and_pictures_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     run = make_run(home)

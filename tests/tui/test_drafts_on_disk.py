@@ -143,6 +143,11 @@ async def test_a_draft_can_be_thrown_away_or_left(home: Path) -> None:
         await pilot.press("n")
         await shows(pilot, "Go on with a draft?")
         await pilot.press("d")
+        await shows(pilot, "Throw the draft of")
+        await pilot.press("n", "d")
+        await shows(pilot, "Throw the draft of")
+        assert len(list_drafts(home)) == 1
+        await pilot.press("y")
         await waits(pilot, lambda: list_drafts(home) == [])
         await pilot.press("enter")
         await shows(pilot, "[1 preset]")

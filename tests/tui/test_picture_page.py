@@ -35,6 +35,20 @@ def _ask(page: PicturePage, path: str, method: str = "GET", host: str = "") -> t
     return answer.status, answer.getheader("Content-Type") or "", body
 
 
+def _raw(page: PicturePage, request: str) -> tuple[str, bytes]:
+    """Head and body of the answer to these very bytes."""
+    with socket.create_connection(("127.0.0.1", page.port), timeout=5) as link:
+        link.sendall(request.encode("ascii"))
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head.decode("ascii"), body
+
+
+def _is_guarded(headers: str) -> None:
+    for name in ("Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cache-Control"):
+        assert f"\r\n{name}: " in headers
+
+
 def _token(page: PicturePage) -> str:
     return page.url.rstrip("/").rsplit("/", 1)[1]
 
@@ -54,7 +68,6 @@ def test_the_page_and_its_pictures_are_served(page: PicturePage) -> None:
     [
         "/",
         "/wrong/",
-        "/{token}",
         "/{token}x/",
         "/{token}/p/1",
         "/{token}/p/2",
@@ -79,9 +92,38 @@ def test_nothing_else_is_there(page: PicturePage, path: str) -> None:
     assert b"root:" not in answer
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
-def test_only_get_is_answered(page: PicturePage, method: str) -> None:
-    assert _ask(page, f"/{_token(page)}/", method)[0] == 501
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "NONSENSE"])
+def test_other_methods_are_refused_in_plain_words(page: PicturePage, method: str) -> None:
+    headers, body = _raw(page, f"{method} /{_token(page)}/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
+    assert headers.startswith("HTTP/1.1 405 ")
+    assert headers.count("HTTP/1.1") == 1
+    assert "Allow: GET, HEAD" in headers
+    assert body == b"only GET and HEAD\n"
+    _is_guarded(headers)
+
+
+def test_head_is_get_without_a_body(page: PicturePage) -> None:
+    for path in (f"/{_token(page)}/", f"/{_token(page)}/p/0", "/wrong/"):
+        status, kind, body = _ask(page, path, "HEAD")
+        assert (status, kind) == _ask(page, path)[:2]
+        assert body == b""
+
+
+def test_without_the_last_slash_it_leads_to_the_page(page: PicturePage) -> None:
+    headers, _ = _raw(page, f"GET /{_token(page)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert headers.startswith("HTTP/1.1 308 ")
+    assert f"\r\nLocation: /{_token(page)}/\r\n" in headers
+
+
+@pytest.mark.parametrize(
+    "request_line", ["POST /wrong/ HTTP/1.1", "HEAD /wrong HTTP/1.1", "GET / x y HTTP/1.1", "GET /" + "a" * 70_000]
+)
+def test_without_the_token_nothing_is_said(page: PicturePage, request_line: str) -> None:
+    headers, body = _raw(page, f"{request_line}\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert headers.startswith("HTTP/1.1 404 ")
+    assert b"<" not in body
+    assert "Python" not in headers
+    _is_guarded(headers)
 
 
 def test_another_host_name_is_refused_so_that_no_foreign_page_can_reach_it(page: PicturePage) -> None:

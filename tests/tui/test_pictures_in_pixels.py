@@ -130,6 +130,22 @@ def test_a_sixel_terminal_is_found_however_far_away_and_no_answer_is_left_over(d
     assert terminal.left_over() == b""
 
 
+def test_a_picture_is_drawn_again_when_the_window_has_another_size_and_keeps_it() -> None:
+    terminal = FakeTerminal(XTERM_SIXEL, 0.0)
+    for after_s, columns in ((0.0, 80), (0.6, 120)):
+        size = struct.pack("HHHH", 40, columns, 0, 0)
+        threading.Timer(after_s, fcntl.ioctl, (terminal.slave, termios.TIOCSWINSZ, size)).start()
+    terminal.press(b"x", 2.2)
+    wide = Image.new("RGB", (640, 80), (200, 40, 40))
+    time.sleep(0.1)
+    assert full_picture.show_on(terminal.slave, terminal.slave, wide, "a caption", {"TERM": "xterm"}) == ""
+    time.sleep(0.1)
+    drawn = re.findall(rb'\x1bP[0-9;]*q"1;1;(\d+);', terminal.seen)
+    assert drawn == [b"720", b"1080"]
+    assert terminal.seen.count(b"any key returns") == 2
+    assert terminal.seen.count(b"\x1b[?1049h") == terminal.seen.count(b"\x1b[?1049l") == 1
+
+
 def test_a_silent_terminal_costs_a_moment_and_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphics.detect, "__defaults__", (0.3,))
     monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (0.6,))
@@ -177,6 +193,36 @@ def test_a_terminal_without_pictures_says_so_at_once_and_draws_nothing() -> None
     assert "no pictures" in full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": "xterm"})
     time.sleep(0.05)
     assert b"\x1b[?1049h" not in terminal.seen
+
+
+@pytest.mark.parametrize("term", ["tmux-256color", "screen", "screen-256color"])
+def test_a_tmux_at_the_other_end_of_ssh_is_not_asked_what_it_would_take_for_a_title(term: str) -> None:
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    why = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", {"TERM": term})
+    assert "from inside tmux" in why
+    assert term in why
+    time.sleep(0.05)
+    assert b"\x1b_G" not in terminal.seen
+    assert graphics._ATTRIBUTES_QUERY in terminal.seen
+
+
+@pytest.mark.parametrize(
+    ("tmux", "said", "unsaid"),
+    [
+        (Tmux("xterm-256color XTerm(379)", True), "the terminal around it (xterm-256color) is not known", "allow-passthrough"),
+        (Tmux("", True), "the terminal around it is not known", "allow-passthrough"),
+        (Tmux("xterm-256color XTerm(379)", False), "set -g allow-passthrough on", "not known"),
+    ],
+)
+def test_in_tmux_what_is_missing_is_said_and_not_what_is_there(
+    tmux: Tmux, said: str, unsaid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphics, "ask_tmux", lambda environ: tmux)
+    terminal = FakeTerminal(XTERM_PLAIN, 0.0)
+    environ = {"TERM": "tmux-256color", "TMUX": "x"}
+    why = full_picture.show_on(terminal.slave, terminal.slave, PICTURE, "c", environ)
+    assert said in why
+    assert unsaid not in why
 
 
 @pytest.mark.parametrize(

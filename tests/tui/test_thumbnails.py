@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import struct
+import termios
 import zlib
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from small_files import HEIC
 
 from loratui.engine.dataset import pictures
 from loratui.tui import thumbnails
+from loratui.tui.canvas import half_cell
 from loratui.tui.thumbnails import ThumbnailError, fitted, load
 
 
@@ -128,6 +131,42 @@ def test_the_size_fits_and_is_even(width: int, height: int, columns: int, rows: 
     assert 1 <= fit_width <= columns
     assert 2 <= fit_height <= 2 * rows
     assert fit_height % 2 == 0
+
+
+@pytest.mark.parametrize("cell", [(10, 20), (8, 17), (7, 17), (9, 18), (12, 20)])
+@pytest.mark.parametrize("size", [(512, 512), (1024, 640), (640, 1024)])
+def test_a_picture_keeps_its_shape_whatever_shape_the_cells_have(cell: tuple[int, int], size: tuple[int, int]) -> None:
+    wide, high = cell
+    width, height = fitted(*size, 60, 40, 2 * wide / high)
+    assert width <= 60
+    assert height <= 80
+    assert height % 2 == 0
+    assert (width * wide) / (height * high / 2) == pytest.approx(size[0] / size[1], rel=0.04)
+
+
+def test_other_cells_are_another_picture_in_the_cache(tmp_path: Path) -> None:
+    path = _save(tmp_path / "a.png", size=(64, 64))
+    assert load(path, 40, 40).height == 40
+    assert load(path, 40, 40, shape=0.85).height == 34
+
+
+@pytest.mark.parametrize(
+    ("window", "shape"),
+    [
+        ((43, 157, 1099, 731), 0.82),
+        ((24, 80, 640, 408), 0.94),
+        ((24, 80, 0, 0), 1.0),
+        ((0, 0, 9, 9), 1.0),
+        ((24, 80, 9, 900), 1.0),
+    ],
+)
+def test_the_kernel_tells_the_shape_of_a_cell_where_it_knows_it(window: tuple[int, int, int, int], shape: float) -> None:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *window))
+    assert half_cell(slave) == shape
+    os.close(master)
+    os.close(slave)
+    assert half_cell(slave) == 1.0
 
 
 def test_a_sliver_keeps_at_least_one_cell(tmp_path: Path) -> None:

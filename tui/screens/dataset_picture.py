@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -22,11 +23,12 @@ from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.facts import WHOLE, PictureFacts
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import ImageEntry
-from loratui.tui import picture_marks, text
+from loratui.tui import picture_marks, reach, text
 from loratui.tui.bindings import bindings_for, keys_of
 from loratui.tui.dataset_topics import SIGNS, TONES, WORDS, caption_content, token_words
 from loratui.tui.mending import VERBS
 from loratui.tui.screens.dataset_choices import DatasetPart
+from loratui.tui.screens.large_picture import LargePicture
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.line import Line, plain
@@ -49,7 +51,7 @@ class TokensCounted(Message):
     trained: Trained
 
 
-class PictureScreen(DatasetPart):
+class PictureScreen(DatasetPart, LargePicture):
     """The picture at the left, everything about it at the right."""
 
     AUTO_FOCUS = ""  # the keys first; writing begins when it is asked for
@@ -109,6 +111,16 @@ class PictureScreen(DatasetPart):
     def _settings(self) -> Settings:
         return self.loratui.draft.named().settings
 
+    @property
+    def picture_path(self) -> Path | None:
+        """The file as it is, before anything is done to it."""
+        return self._image.path
+
+    @property
+    def picture_title(self) -> str:
+        """Its name in the folder."""
+        return self.name_shown
+
     def _show(self) -> None:
         prepared, image = self.prepared, self._image
         at = self._names.index(self.name_shown) + 1
@@ -159,6 +171,8 @@ class PictureScreen(DatasetPart):
             word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
             tone = "$success" if done else TONES[finding.severity]
             yield Content.assemble(plain(f"{word}  ", tone), plain(_without_names(finding.message)))
+        yield plain(image.path)
+        yield plain(reach.scp_line(image.path), "$muted")
 
     def _offers(self, image: ImageEntry, facts: PictureFacts | None) -> Iterator[tuple[Kind, str]]:
         """What makes sense for this picture, with words."""

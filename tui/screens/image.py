@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 
@@ -17,8 +17,7 @@ from loratui.tui.bindings import bindings_for
 from loratui.tui.gallery import Gallery
 from loratui.tui.picture_page import PagePicture, PicturePage
 from loratui.tui.run_records import Sample
-from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.thumbnails import ThumbnailError
+from loratui.tui.screens.large_picture import LargePicture
 from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -36,9 +35,10 @@ class Shown:
     """What else is to say of it."""
 
 
-class ImageScreen(LoratuiScreen[None]):
+class ImageScreen(LargePicture):
     """Shows one of some pictures; the arrows go along its row and its column. Gives the place of the last one shown."""
 
+    INSTEAD = "b opens a page for your browser, or copy the file with scp"
     CONTEXT = "image"
     CSS_PATH = "image.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("image")]
@@ -82,23 +82,6 @@ class ImageScreen(LoratuiScreen[None]):
         """To the next picture of the column."""
         self._go([n for n, shown in enumerate(self._pictures) if shown.column == self._picture.column], by)
 
-    def action_pixels(self) -> None:
-        """The picture in real pixels, if this terminal has them."""
-        from loratui.tui import full_picture
-
-        shown = self._picture
-        try:
-            with self.app.suspend():
-                problem = full_picture.show(shown.path, f"{shown.column}  {shown.row}")
-        except SuspendNotSupported:
-            problem = "the app cannot step aside here"
-        except (ThumbnailError, OSError) as error:
-            problem = f"{shown.path.name} {error}"
-        if problem:
-            self.loratui.tell(
-                f"No real pixels: {problem}. b opens a page for your browser, or copy the file with scp.", "warning"
-            )
-
     def action_page(self) -> None:
         """Opens the page for a browser, or closes it."""
         if self._page is not None:
@@ -117,10 +100,20 @@ class ImageScreen(LoratuiScreen[None]):
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """Path and scp line, and with a page its address and the way to it."""
-        pairs = [("path", str(self._picture.path)), ("scp line", reach.scp_line(self._picture.path))] if self._pictures else []
+        pairs = [*super().copyable()]
         if self._page is not None:
             pairs += [("ssh line for the page", reach.forward_line(self._page.port)), ("address of the page", self._page.url)]
         return pairs
+
+    @property
+    def picture_path(self) -> Path | None:
+        """The file that is shown."""
+        return self._picture.path if self._pictures else None
+
+    @property
+    def picture_title(self) -> str:
+        """Step and prompt, or what else its place in the table says."""
+        return f"{self._picture.column}  {self._picture.row}"
 
     @property
     def _picture(self) -> Shown:

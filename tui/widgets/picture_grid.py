@@ -132,8 +132,8 @@ class PictureGrid(PictureScroll):
 
     @property
     def _tile_height(self) -> int:
-        # Without colours there is no picture, only words.
-        return WORD_ROWS + (1 if self.app.no_color else PICTURE_ROWS)
+        # Without enough colours there is no picture, only words.
+        return WORD_ROWS + (1 if self.canvas.only_words else PICTURE_ROWS)
 
     def lay_out(self) -> None:
         """As many tiles in a row as fit."""
@@ -204,7 +204,7 @@ class PictureGrid(PictureScroll):
 
     def in_view(self) -> Sequence[Wanted]:
         """The pictures to decode, in their order."""
-        return [_wanted(item) for item in self.visible_items()]
+        return [self._wanted(item) for item in self.visible_items()]
 
     def arrived(self, wanted: Wanted) -> None:
         """A picture can be drawn now."""
@@ -246,9 +246,9 @@ class PictureGrid(PictureScroll):
 
     def _picture_line(self, item: Item, inner: int, ground: Style) -> list[Segment]:
         blank = [Segment(" " * TILE_WIDTH, ground)]
-        if self.app.no_color:
+        if self.canvas.only_words:
             return blank
-        wanted = _wanted(item)
+        wanted = self._wanted(item)
         if wanted not in self.pictures:
             return self._centred("…" if inner == PICTURE_ROWS // 2 else "")
         picture = self.pictures[wanted]
@@ -261,13 +261,12 @@ class PictureGrid(PictureScroll):
         right = TILE_WIDTH - picture.width - left
         return [Segment(" " * left, ground), *picture.lines[line], Segment(" " * right, ground)]
 
+    def _wanted(self, item: Item) -> Wanted:
+        return Wanted(item.path, TILE_WIDTH, PICTURE_ROWS, self.canvas.shape)
+
     def _centred(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("grid--line")
         return [Segment(words.center(TILE_WIDTH), style)]
-
-
-def _wanted(item: Item) -> Wanted:
-    return Wanted(item.path, TILE_WIDTH, PICTURE_ROWS)
 
 
 def _fitted(name: str, width: int) -> str:

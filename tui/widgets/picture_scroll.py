@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.worker import get_current_worker
 
 from loratui.tui import thumbnails
+from loratui.tui.canvas import Canvas, canvas_of
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.widgets.thumbnail import half_blocks
 
@@ -28,6 +29,8 @@ class Wanted:
     path: Path
     width: int
     rows: int
+    shape: float = 1.0
+    """Width of a cell divided by half its height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,11 @@ class PictureScroll(ScrollView, can_focus=True):
         raise NotImplementedError
 
     @property
+    def canvas(self) -> Canvas:
+        """What is drawn on."""
+        return canvas_of(self.app)
+
+    @property
     def shown_pictures(self) -> Mapping[Path, bool]:
         """The files that were decoded, and whether they can be shown."""
         return {wanted.path: drawn is not None for wanted, drawn in self.pictures.items()}
@@ -95,14 +103,14 @@ class PictureScroll(ScrollView, can_focus=True):
 
     def decode_what_is_in_view(self) -> None:
         """Has the pictures in view decoded, and those that have left it forgotten where they still wait."""
-        if self.app.no_color or not self.size.width:
+        if self.canvas.only_words or not self.size.width:
             return
         wanted = [want for want in self.in_view() if want not in self.pictures]
         with self._queueing:
             self._queue = wanted
         if wanted and not self._decoding:
             self._decoding = True
-            self._decode(self.app.console.color_system not in ("truecolor", None))
+            self._decode(self.canvas.few_colours)
 
     @work(thread=True, group="tiles", description="decode thumbnails")
     def _decode(self, few_colours: bool) -> None:
@@ -113,7 +121,7 @@ class PictureScroll(ScrollView, can_focus=True):
             if want is None:
                 break
             try:
-                drawn = Drawn.of(thumbnails.load(want.path, want.width, want.rows, few_colours=few_colours))
+                drawn = Drawn.of(thumbnails.load(want.path, want.width, want.rows, few_colours=few_colours, shape=want.shape))
             except ThumbnailError:
                 drawn = None
             self.post_message(self.Decoded(want, drawn))

@@ -125,7 +125,7 @@ class PictureTable(PictureScroll):
 
     @property
     def _picture_rows(self) -> int:
-        if self.app.no_color:
+        if self.canvas.only_words:
             return 1
         return max(3, min((self._width + 1) // 2, MOST_ROWS, self.size.height - _HEAD - _WORDS))
 
@@ -193,7 +193,7 @@ class PictureTable(PictureScroll):
 
     def _wanted(self, tile: Tile) -> Wanted | None:
         path = self._path_of(tile)
-        return None if path is None else Wanted(path, self._width, self._picture_rows)
+        return None if path is None else Wanted(path, self._width, self._picture_rows, self.canvas.shape)
 
     def in_view(self) -> Sequence[Wanted]:
         """The pictures to decode, in their order."""
@@ -249,7 +249,7 @@ class PictureTable(PictureScroll):
         if want is None:
             middle = inner == 1 + self._picture_rows // 2
             return self._words("" if tile is None or not middle else "…")
-        if self.app.no_color:
+        if self.canvas.only_words:
             return self._words(want.path.name)
         if want not in self.pictures:
             return self._words("…" if inner == 1 + self._picture_rows // 2 else "")

@@ -164,7 +164,9 @@ class SamplesPanel(Vertical):
     def _caption(self, sample: Sample | None, chosen: bool) -> Content:
         if sample is None:
             return Content("")
-        words = f"step {text.number(sample.step)}" if self.wall else f"{self._number(sample)}"
+        words = f"step {text.number(sample.step)}" if self.wall else self._number(sample)
+        if not words:
+            return Content("")  # the only one: there is nothing to choose
         return plain(f"▸{words}", "bold $accent") if chosen else plain(words, "$muted")
 
     def _number(self, sample: Sample) -> str:

@@ -1,4 +1,4 @@
-"""A picture in the terminal, two pixels a cell; without colours, its name and size."""
+"""A picture in the terminal, two pixels a cell; without enough colours, its name and size."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from textual.worker import get_current_worker
 
 from loratui.tui import thumbnails
 from loratui.tui.arrival import Arrival
+from loratui.tui.canvas import canvas_of
 from loratui.tui.terminal import clean
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 
@@ -112,7 +113,7 @@ class ThumbnailView(Widget):
         """Finds out once a paint what every line needs: each of these asks the style sheet, which costs more than a line."""
         self._ground = self.rich_style
         self._blank = Strip.blank(self.size.width, self._ground)
-        self._words = self._words_by_line() if self._picture is None or self.app.no_color else {}
+        self._words = self._words_by_line() if self._picture is None or canvas_of(self.app).only_words else {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -143,7 +144,7 @@ class ThumbnailView(Widget):
         if self._problem:
             return [name, self._problem]
         if self._picture is not None:
-            return [name, f"{self._picture.source_width} × {self._picture.source_height} px", "(no colours here)"]
+            return [name, f"{self._picture.source_width} × {self._picture.source_height} px", canvas_of(self.app).only_words]
         return [name]
 
     def _start(self) -> None:
@@ -152,9 +153,10 @@ class ThumbnailView(Widget):
 
     @work(thread=True, exclusive=True, group="decode", description="decode a picture")
     def _decode(self, path: Path, columns: int, rows: int) -> None:
-        few = self.app.console.color_system not in ("truecolor", None)
+        canvas = canvas_of(self.app)
         try:
-            picture, problem = thumbnails.load(path, columns, rows, few_colours=few), ""
+            picture = thumbnails.load(path, columns, rows, few_colours=canvas.few_colours, shape=canvas.shape)
+            problem = ""
         except ThumbnailError as error:
             picture, problem = None, str(error)
         if not get_current_worker().is_cancelled:

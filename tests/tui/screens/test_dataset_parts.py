@@ -15,6 +15,7 @@ from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
 from loratui.tui.screens.dataset import DatasetScreen
 from loratui.tui.screens.dataset_choices import DatasetPart
+from loratui.tui.screens.dataset_picture import PictureScreen
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.picture_grid import PictureGrid
 
@@ -53,6 +54,27 @@ async def test_a_picture_opens_large_with_everything_about_it(home: Path, photos
         await shows(pilot, "[ ] k")
         await pilot.press("o")
         await shows(pilot, "no need to turn this picture upright")
+
+
+async def test_a_picture_tells_its_path_is_copied_and_asked_for_in_real_pixels(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+        await in_the_tiles(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "1 of 12", "[ ] x")
+        screen = pilot.app.screen
+        assert isinstance(screen, PictureScreen)
+        path = photos / screen.name_shown
+        assert str(screen.line("picture-text").content).count(str(path)) == 2
+        assert [name for name, _ in screen.copyable()] == ["path", "scp line"]
+        assert screen.copyable()[0][1] == str(path)
+        await pilot.press("p")
+        await shows(pilot, "No real pixels", "y copies")
+        await pilot.press("y")
+        await shows(pilot, "scp line", "path")
+        await pilot.press("escape")
+        await shows(pilot, "Caption")
+        await pilot.press("e", "p")
+        await waits(pilot, lambda: "p" in screen.query_one(CaptionEditor).text)
 
 
 async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Path, photos: Path) -> None:

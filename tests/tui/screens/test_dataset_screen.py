@@ -368,10 +368,12 @@ async def test_hostile_names_and_captions_stay_harmless(home: Path, tmp_path: Pa
                 await pilot.press("escape", "right")
 
 
-async def test_without_colours_pictures_are_words_and_the_cursor_is_seen(
-    home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+async def test_without_enough_colours_pictures_are_words_and_the_cursor_is_seen(
+    variable: str, home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv(variable, "xterm")
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
         text = await shows(pilot, "▸", "512×512→512×512")

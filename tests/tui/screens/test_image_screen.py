@@ -69,6 +69,30 @@ async def test_the_page_is_off_until_asked_for_and_off_again_when_left(app: Lora
             urllib.request.urlopen(url, timeout=2)
 
 
+async def test_what_is_told_does_not_cover_the_lines_to_copy(app: LoratuiApp) -> None:
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "step 270  newest")
+        await pilot.press("o")
+        await shows(pilot, "f real pixels")
+        await pilot.press("f")
+        text = await shows(pilot, "No real pixels", "scp -P 22022")
+        lines = text.splitlines()
+        assert "No real pixels" in "".join(lines[:6])
+        assert not any("No real pixels" in line for line in lines[12:])
+
+
+async def test_the_only_prompt_has_no_number_to_choose_by(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.sample()
+        app = LoratuiApp(home, "training", run)
+        async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+            text = await shows(pilot, "step 90  newest", "▀")
+            assert "▸" not in text
+
+
 async def test_where_the_app_cannot_step_aside_it_says_what_else_there_is(app: LoratuiApp) -> None:
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "step 270  newest")

@@ -249,8 +249,12 @@ async def test_view_only_shows_everything_and_writes_nothing(home: Path, launche
     assert launched == []
 
 
-async def test_without_colours_names_stand_for_the_pictures(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+async def test_without_enough_colours_names_stand_for_the_pictures(
+    variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv(variable, "xterm")
     run = finished_run(home)
     write_grid(run)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
