@@ -47,7 +47,7 @@ class BaseModelScreen(StepScreen):
         """Field, what is known of it, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
-            yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester())
+            yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester((".safetensors",)))
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
         yield Line(id="base-download")

@@ -45,6 +45,8 @@ _BASE_FIELD = (
     "Base model",
     "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along",
 )
+_ENDINGS = {"dataset.path": (".zip",), "base.model": (".safetensors",)}
+"""Fields that hold a path -> endings of the files that may stand there beside folders."""
 _TYPING_PAUSE_S = 0.3
 
 
@@ -91,8 +93,7 @@ class DatasetScreen(DatasetChoices):
         asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
             for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
-                endings = (".zip",) if key == "dataset.path" else ()
-                suggester = FolderSuggester(endings) if key in ("dataset.path", "base.model") else None
+                suggester = FolderSuggester(_ENDINGS[key]) if key in _ENDINGS else None
                 yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
         yield Line(id="dataset-help")
         yield Line(id="dataset-text")

@@ -67,7 +67,7 @@ def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
             ("enter", "on to the next field; from the last one, on with what the fields are for"),
         ]
         if field.completes:
-            rows.append(("→", "takes the completion that is shown in grey"))
+            rows.append(("tab →", "take the completion that is shown in grey"))
         return f"Here: {field.label}{f', {field.help}' if field.help else ''}", rows
     if isinstance(widget, OptionList):
         return "Here: a list", [("↑ ↓", "move; home and end go to its ends"), ("enter", "takes the line, as a click does")]

@@ -68,7 +68,7 @@ class MakeScreen(LoratuiScreen[None]):
                 "strengths", "Strengths", "of the LoRA; 0 is the base alone, with the same prompt and seed", self._strengths
             )
             yield Field("seeds", "Seeds", "pictures of each prompt and strength, from other noise", self._seeds, numeric=True)
-            about = f"LoRA file of the strengths; → completes. There are {_listed(names)}"
+            about = f"LoRA file of the strengths; tab completes. There are {_listed(names)}"
             yield Field("file", "File", about, self._file, suggester=SuggestFromList(names))
         yield Line(id="make-cost")
 

@@ -282,6 +282,14 @@ async def test_the_path_completes_folders_and_zips(home: Path, tmp_path: Path) -
     assert await FolderSuggester().get_suggestion(f"{tmp_path}/pho") is None
 
 
+async def test_a_picture_instead_of_its_folder_is_said_to_be_one(home: Path, photos: Path) -> None:
+    draft = draft_of(photos / "00.png")
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(160, 40)) as pilot:
+        text = await shows(pilot, "this is a file, not a folder", "the folder that holds it")
+        assert "there are no folders" not in text
+        assert "00.png" not in text.split("To bring photos here")[1]
+
+
 async def test_a_folder_used_before_is_one_key_away(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
