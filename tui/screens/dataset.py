@@ -349,7 +349,7 @@ class DatasetScreen(DatasetChoices):
             case "go_on":
                 return read and not in_form
             case "changes":
-                return read and bool(prepared and prepared.needs_copy)
+                return read and bool(prepared and (prepared.needs_copy or prepared.unsaved))
             case "save_captions":
                 return read and bool(prepared and prepared.unsaved)
             case "undo":
