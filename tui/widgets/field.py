@@ -54,7 +54,7 @@ class FieldInput(Input):
             self.value = completed
             self.cursor_position = len(completed)
 
-    async def _on_focus(self, event: events.Focus) -> None:
+    async def _on_focus(self, _: events.Focus) -> None:
         # Input forgets what it showed in grey; its own handler follows, and after it this message.
         if completed := await self._completed():
             self.post_message(SuggestionReady(self.value, completed))

@@ -26,6 +26,18 @@ async def test_help_explains_the_field_that_has_the_focus(home: Path) -> None:
         await shows(pilot, "Here: Repeats", "how often each picture is shown in one epoch")
 
 
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [("plan", "go on to the next step"), ("dataset", "on to the next field; from the last one: go on to the next step")],
+)
+async def test_help_says_what_enter_does_in_a_field_of_this_screen(home: Path, step: str, words: str) -> None:
+    async with LoratuiApp(home, step, draft=demo_draft()).run_test(notifications=True, size=(120, 60)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("f1")
+        text = await shows(pilot, "Here:", words)
+        assert ("next field" in text) == (step == "dataset")
+
+
 async def test_help_explains_a_list(home: Path) -> None:
     finished_run(home)
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 60)) as pilot:
