@@ -46,6 +46,21 @@ async def test_help_explains_a_list(home: Path) -> None:
         await shows(pilot, "Here: a list", "takes the line, as a click does")
 
 
+async def test_the_palette_finds_a_command_by_its_word_in_the_key_bar(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.finish("paused", 0, "Paused.")
+    async with LoratuiApp(home).run_test(notifications=True, size=(100, 40)) as pilot:
+        await shows(pilot, "r resume")
+        await pilot.press("ctrl+p")
+        await shows(pilot, "What do you want to do?", "use again: plan a new run with this run's recipe  (u)")
+        await type_text(pilot, "resume")
+        await waits(pilot, lambda: "with this run's recipe" not in screen_text(pilot.app))
+        await shows(pilot, "resume: go on from the run's last checkpoint  (r)")
+
+
 async def test_the_palette_finds_a_command_and_carries_it_out(home: Path) -> None:
     async with LoratuiApp(home).run_test(notifications=True, size=(100, 40)) as pilot:
         await shows(pilot, "No runs yet")
