@@ -11,6 +11,8 @@ _INSTEAD = (
         "f6 fetches it. The list below has what is here.",
     ),
     (r"loratui bases lists what is here", "the list below has what is here"),
+    (r": say --trigger (\S+) if that is it\.", r": go back and type \1 as the trigger word, if that is it."),
+    (r"Give the made-up word of the captions with --trigger\.", "Go back and type a made-up trigger word."),
     (r", then: loratui login\b", ", then: f7"),
     (r": loratui login\b", ": f7"),
     (r" One in HF_TOKEN comes first\.", " If HF_TOKEN is set where loratui was started, that one is used instead."),

@@ -154,15 +154,18 @@ class DatasetScreen(DatasetChoices):
 
     def _judge_trigger(self, field: Field) -> None:
         from loratui.engine.dataset.caption_words import is_common
+        from loratui.engine.dataset.checks.trigger import trigger_fault
 
         common = [word for word in field.text.split() if is_common(word)]
-        if not common:
-            return
-        better = trigger_proposals(common[0])
-        instead = f" Made up: {', '.join(better)}." if better else ""
-        self.line("dataset-help").say(
-            plain(f"! {common[0]} is an everyday word: the base has a meaning for it already.{instead}", "$warning")
-        )
+        fault = trigger_fault(field.text.strip())
+        if fault:
+            self.line("dataset-help").say(plain(f"! {field.text.strip()} {fault}: take one plain word.", "$warning"))
+        elif common:
+            # One line at 80 columns, so the way out comes before the reason.
+            better = trigger_proposals(common[0])
+            instead = f"; made up: {', '.join(better)}" if better else ""
+            words = f"! {common[0]} is an everyday word{instead}. The base has a meaning for it."
+            self.line("dataset-help").say(plain(words, "$warning"))
 
     def keep(self) -> None:
         """The fields go into the draft; the folder as it is to be trained on."""

@@ -130,6 +130,14 @@ async def test_the_folder_completes_with_the_right_arrow(home: Path, pictures: P
         assert pilot.app.screen.query(Field).first().text == str(pictures)
 
 
+async def test_a_plan_without_a_trigger_is_not_said_to_have_no_warnings(home: Path) -> None:
+    draft = demo_draft().with_values({"dataset.trigger": ""})
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(120, 50)) as pilot:
+        text = await shows(pilot, "1 800 image-steps", "No trigger word is set")
+        assert "No warnings" not in text
+        assert "--trigger" not in text
+
+
 async def test_tab_takes_the_completion_and_moves_on_where_there_is_none(home: Path, pictures: Path) -> None:
     draft = Draft().with_preset("demo")
     async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
