@@ -231,7 +231,7 @@ def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     from loratui.engine.formats.base_parts import FAMILY_TITLES
 
     if found.family != family:
-        yield plain(f"✖ This is {found.title}.", "$error")
+        yield plain(f"✖ This is of another family: {found.title}.", "$error")
         wanted = next((title for name, title in FAMILY_TITLES.items() if name == family), family)
         yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
         return

@@ -54,8 +54,11 @@ class FieldInput(Input):
             self.value = completed
             self.cursor_position = len(completed)
 
-    async def _on_focus(self, _: events.Focus) -> None:
-        # Input forgets what it showed in grey; its own handler follows, and after it this message.
+    def _on_focus(self, _: events.Focus) -> None:
+        # Input forgets what it showed in grey, in its own handler, which follows.
+        self.call_later(self._offer_again)
+
+    async def _offer_again(self) -> None:
         if completed := await self._completed():
             self.post_message(SuggestionReady(self.value, completed))
 
