@@ -54,11 +54,8 @@ class FieldInput(Input):
             self.value = completed
             self.cursor_position = len(completed)
 
-    def _on_focus(self, _: events.Focus) -> None:
-        # Input forgets what it showed in grey, in its own handler, which follows.
-        self.call_later(self._offer_again)
-
-    async def _offer_again(self) -> None:
+    async def offer_again(self) -> None:
+        """Shows in grey what is offered; an input that gets the focus forgets it."""
         if completed := await self._completed():
             self.post_message(SuggestionReady(self.value, completed))
 
@@ -185,6 +182,7 @@ class Field(Widget):
     def on_descendant_focus(self) -> None:
         """Marks the field, and tells the screen where the person is."""
         self.add_class("-here")
+        self._input.call_later(self._input.offer_again)
         self.post_message(self.Entered(self))
 
     def on_descendant_blur(self) -> None:
