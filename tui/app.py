@@ -26,6 +26,7 @@ from textual.worker import get_current_worker
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import arrival, hangup, settings, themes, watch
+from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import Key, bindings_anywhere, keys_of
 from loratui.tui.canvas import Canvas
 from loratui.tui.draft import Draft
@@ -275,7 +276,7 @@ class LoratuiApp(App[Farewell]):
         """Told wherever the person is by now."""
         self.downloading = None
         if message.problem:
-            self.tell(f"{message.repo} was not fetched: {message.problem}", "error")
+            self.tell(f"{message.repo} was not fetched: {in_keys(message.problem)}", "error")
         elif message.cancelled:
             self.tell(f"The download of {message.repo} is cancelled; what has arrived is kept for the next time.")
         else:

@@ -64,7 +64,8 @@ CONTEXTS: dict[str, Context] = {
     ),
     "dataset_changes": Context(
         "What will be done",
-        "Every change, before it is made. They are carried out on a copy; your own pictures stay as they are.",
+        "Every change, before it is made. Those of the pictures are carried out on a copy, your own stay as they are; captions "
+        "are written to their files when you save them.",
     ),
     "plan": Context(
         "Plan", "How often the pictures are shown. Change a number and the arithmetic follows; r puts a number back."
@@ -112,6 +113,8 @@ CONTEXTS: dict[str, Context] = {
     ),
 }
 
+_SHORT = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
+"""Textual's names that people write shorter."""
 _WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_picture", "dataset_captions", "dataset_changes")
 _OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
@@ -372,6 +375,15 @@ KEYS: tuple[Key, ...] = (
     Key("close_part", "escape", "esc", "back", "back", "back to the data set", _OVER_DATASET),
     Key("edit_caption", "e,enter", "e", "edit", "caption", "write in the caption; esc ends it", ("dataset_picture",)),
     Key(
+        "end_caption",
+        "escape",
+        "esc",
+        "end_editing",
+        "done",
+        "end the writing; the caption is not saved yet",
+        ("dataset_picture",),
+    ),
+    Key(
         "save_captions",
         "s",
         "s",
@@ -387,7 +399,7 @@ KEYS: tuple[Key, ...] = (
         "→",
         "step(1)",
         "next",
-        "the next picture; pgdn while writing too",
+        "the next picture; while writing, pgdn",
         ("dataset_picture",),
     ),
     Key(
@@ -396,7 +408,7 @@ KEYS: tuple[Key, ...] = (
         "←",
         "step(-1)",
         "before",
-        "the one before; pgup while writing too",
+        "the one before; while writing, pgup",
         ("dataset_picture",),
     ),
     Key("apply_edit", "enter", "enter", "next", "make this change", "make the change that is shown", ("dataset_captions",)),
@@ -537,8 +549,8 @@ def written(name: str) -> str:
     """Textual's name of a key as people write it: `escape` is `esc`, `question_mark` is `?`."""
     from textual.keys import key_to_character
 
-    if name == "escape":
-        return "esc"
+    if name in _SHORT:
+        return _SHORT[name]
     character = key_to_character(name)
     return character if character and character.isprintable() and character != " " else name
 

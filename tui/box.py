@@ -26,12 +26,13 @@ class Box:
         memory = hardware.ram()
         if memory.total_gib:
             used = self._steady("ram", memory.total_gib - memory.free_gib, memory.total_gib * _NOTICEABLE)
-            parts.append(f"RAM {used:.0f} of {memory.total_gib:.0f} GiB")
+            # On a large box that does little, less than one would be none.
+            parts.append(f"RAM {used:.{0 if used >= 1 else 1}f} of {memory.total_gib:.0f} GiB")
         free = hardware.disk_free_gib(home)
         if free is not None:
             parts.append(f"disk {self._steady('disk', free, max(1.0, free * _NOTICEABLE)):.0f} GiB free")
         if price_per_hour:
-            parts.append(f"{price_per_hour:g} an hour")
+            parts.append(f"{price_per_hour:.2f} an hour")
         return "  ·  ".join(parts)
 
     def _gpu(self, gpu: hardware.Gpu) -> str:

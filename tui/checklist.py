@@ -99,7 +99,7 @@ class Seen:
 
 
 SEEN: tuple[Seen, ...] = (
-    Seen("weak", "likeness weak", "more steps (10 → 12 epochs), or a higher rank", ("likeness", "strength")),
+    Seen("weak", "likeness weak", "more steps (a fifth more epochs), or a higher rank", ("likeness", "strength")),
     Seen(
         "sticks",
         "details of the photos stick",
@@ -121,10 +121,11 @@ SEEN: tuple[Seen, ...] = (
 
 def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0) -> str:
     """What to do about something seen, with a run's own numbers where they are known (not 0)."""
-    if seen.id == "weak" and epochs > 0 and image_steps > 0:
+    if seen.id == "weak" and epochs > 0:
         more = epochs + max(1, round(epochs / 5))
-        steps = f"{image_steps:,} → {image_steps * more // epochs:,}".replace(",", " ")
-        return f"more steps ({epochs} → {more} epochs: {steps} image-steps), or a higher rank{_doubled(rank)}"
+        told = f"{image_steps:,} → {image_steps * more // epochs:,}".replace(",", " ")
+        steps = f": {told} image-steps" if image_steps > 0 else ""
+        return f"more steps ({epochs} → {more} epochs{steps}), or a higher rank{_doubled(rank)}"
     if seen.id == "feature":
         return f"higher rank{_doubled(rank)}"
     if seen.id == "sticks" and epochs > 2:

@@ -24,7 +24,7 @@ def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
     states = [_state(run) for run in runs]
     epochs = [_epochs(run) for run in runs]
     rows: list[tuple[str, tuple[str, ...]]] = [
-        ("status", tuple(f"{text.STATUS_SIGNS[run.status]} {run.status}" for run in runs)),
+        ("status", tuple(_status(run) for run in runs)),
         ("pictures", tuple(text.number(run.state.images) for run in runs)),
         ("optimizer steps", tuple(f"{text.number(r.state.step)} of {text.number(r.state.optimizer_steps)}" for r in runs)),
         ("mean loss, last epoch", tuple(_worded(told[-1:]) for told in epochs)),
@@ -48,6 +48,12 @@ def differing(settings: Sequence[dict[str, Any] | None]) -> Rows:
         if len(set(values)) > 1 and key not in _ALWAYS_DIFFERENT:
             rows.append((key, tuple(values)))
     return tuple(rows)
+
+
+def _status(run: RunSummary) -> str:
+    """As the list of runs calls it."""
+    words = "validating" if run.job == "validate" and run.active else run.status
+    return f"{text.STATUS_SIGNS[run.status]} {words}"
 
 
 def _settings(run: RunSummary) -> dict[str, Any] | None:

@@ -227,17 +227,20 @@ def folder_from_text(text: str) -> Path | None:
 
 
 def next_step_for_folder(text: str) -> str:
-    """What a person can do about a folder that cannot be used: names of what is there instead."""
+    """What a person can do about a folder that cannot be used: names of what is there instead; empty for a lone file."""
     path = folder_from_text(text)
     if path is None:
         return "Type the path of the folder with your pictures, such as ~/photos/anna."
-    parent = path
+    parent = path.absolute()
+    is_file = parent.is_file()
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
     try:
         names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError:
         return f"{parent} cannot be read; check its permissions."
+    if not names and is_file:
+        return ""  # The refusal itself says which folder is wanted, and the picture is on this machine.
     if not names:
         return f"In {parent} there are no folders. Copy your pictures to this machine first, for example with rsync or scp."
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""

@@ -76,9 +76,9 @@ def describe_step(state: RunState) -> str:
         parts.append(f"smoothed loss {text.loss(state.smoothed_loss)}")
     if state.steps_per_s:
         parts.append(text.rate(state.steps_per_s))
-    left = state.eta_s
+    left = state.time_left
     if left is not None:
-        parts.append(f"{text.time_left(left)} left")
+        parts.append(f"{text.time_left(left.seconds)} left" + ("" if left.sure else ", not sure yet"))
     return ", ".join(parts)
 
 

@@ -119,7 +119,7 @@ class Wizard:
             options.append("Go on from its last checkpoint")
         if any(run.output.glob("*.safetensors")):
             options += ["Make the pictures of the check", "Go through the check"]
-        match options[self._ask.choose(f"{summary.name} is {summary.status}.", options)]:
+        match options[self._ask.choose(f"{summary.name} {text.stands(summary.status)}.", options)]:
             case "Go on from its last checkpoint":
                 launch(run)
                 return self._follow(run, "train")

@@ -81,7 +81,7 @@ def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None
         memory = f"{probed.peak_vram_gib:.1f}{share} GiB of GPU memory"
     else:
         memory = f"{probed.peak_ram_gib:.1f} GiB of main memory"
-    money = f", costs {after.money[0]:g} to {after.money[1]:g}" if after.money else ""
+    money = f", costs {text.money_range(*after.money)}" if after.money else ""
     now, was = duration_range(after.time_s), duration_range(before.time_s)
     tight = vram_gib is not None and probed.peak_vram_gib is not None and probed.peak_vram_gib > 0.95 * vram_gib
     remedy = f"The whole run takes {now}{money}" + (f"; the estimate was {was}." if was != now else ".")

@@ -64,16 +64,19 @@ def address(environ: Mapping[str, str] | None = None) -> Address:
 def upload(target: Path, environ: Mapping[str, str] | None = None) -> Upload:
     """The `scp` line that brings a local folder `photos` to `target` on this machine.
 
-    Into an existing folder its content is copied; else the folder is made, below the nearest one that exists.
+    Into an existing folder its content is copied; else the folder is made, below the nearest one that exists. For a
+    file the folder that holds it is meant.
     """
     way = address(environ)
+    target = target.parent if target.is_file() else target
     parent = next((folder for folder in target.parents if folder.is_dir()), target.parent)
     exists = target.is_dir()
     place = f"{target}/" if exists else str(parent / target.name)
     # The star is for the person's own shell, so it stays unquoted.
     what = "photos/*" if exists else "photos"
     line = f"{shlex.join(['scp', *_scp_port(way), '-r'])} {what} {shlex.quote(f'{way.for_scp}:{place}')}"
-    elsewhere = "" if parent == target.parent else f"There is no folder {target.parent}: the pictures arrive in {place}."
+    elsewhere = f"There is no folder {target.parent} yet: the pictures arrive in {place}, so type {place} as the folder then."
+    elsewhere = "" if parent == target.parent else elsewhere
     return Upload(line, f"{elsewhere} {way.doubt}".strip())
 
 

@@ -46,6 +46,16 @@ def count(value: int, word: str) -> str:
     return f"{number(value)} {word}{'' if value == 1 else 's'}"
 
 
+def stands(status: str) -> str:
+    """How a run stands, as what follows its name: `is running`, `has failed`, `was interrupted`."""
+    return {"failed": "has failed", "interrupted": "was interrupted", "stalled": "has stalled"}.get(status, f"is {status}")
+
+
+def money_range(low: float, high: float, between: str = " to ") -> str:
+    """`0.64 to 0.90`; one amount where both are the same."""
+    return f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f}{between}{high:.2f}"
+
+
 def duration(seconds: float | None) -> str:
     """`45 s`, `2 min 14 s`, `3 h 05 min`, `2 d 4 h`; `–` if unknown or beyond all sense."""
     if seconds is None or not 0 <= seconds < _LONGEST_S:
@@ -74,11 +84,11 @@ def time_left(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago: `just now`, `5 min ago`, `3 h ago`, `2 d ago`; coarse, so that a list at rest is not repainted."""
-    if seconds < 300:
+    """How long ago: `just now`, `4 min ago`, `3 h ago`, `2 d ago`; a list at rest is repainted once a minute at most."""
+    if seconds < 60:
         return "just now"
     if seconds < 3600:
-        return f"{int(seconds // 300) * 5} min ago"
+        return f"{int(seconds // 60)} min ago"
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     return f"{int(seconds // 86_400)} d ago"

@@ -5,6 +5,7 @@ No original is ever changed: a remedy works on how a picture is read, or on a pr
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +44,10 @@ PLAIN_COLOURS: Mapping[str, tuple[int, int, int]] = {
 
 VARIED = "varied"
 """In place of a colour: each picture gets one of the plain colours, always the same."""
+
+
+_OF_A_COPY = re.compile(r"(?i)(?<![a-z])(copy|kopie)(?![a-z])|\(\d+\)$")
+"""In the name of a file that a file manager or a browser copied."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ def proposed(
 ) -> tuple[Remedy, ...]:
     """A remedy for every finding that one can mend; nothing is done by proposing it.
 
-    Of duplicates all but the largest are left out; crops keep the subject as far as `facts` show where it is.
+    Of duplicates all but one are left out, see `_worth`; crops keep the subject as far as `facts` show where it is.
     """
     images = {image.relative: image for image in scan.images}
     found: dict[tuple[Kind, str], Remedy] = {}
@@ -175,10 +180,16 @@ def _for_finding(
             if box is not None:
                 yield Remedy("crop", name, box=box)
     elif finding.id in ("copies", "near_duplicates", "mirrored_copies"):
-        best = max(files, key=lambda name: (images[name].width * images[name].height, images[name].bytes), default="")
+        best = max(files, key=lambda name: _worth(images[name]), default="")
         yield from (Remedy("leave_out", name) for name in files if name != best)
     elif finding.id in ("blurred", "noisy", "dark", "bright", "flat", "tiny", "compressed"):
         yield from (Remedy("leave_out", name) for name in files)
+
+
+def _worth(image: ImageEntry) -> tuple[int, bool, int, bool, int]:
+    """By what one of several pictures that are alike is kept: its size, a caption, and a name that is nobody's copy."""
+    stem = Path(image.relative).stem
+    return image.width * image.height, bool(image.caption), image.bytes, not _OF_A_COPY.search(stem), -len(image.relative)
 
 
 def crop_proposal(image: ImageEntry, facts: PictureFacts | None, longest_shape: float = 1.5) -> Box | None:

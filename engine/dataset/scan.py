@@ -69,7 +69,7 @@ def _resolved(path: Path) -> Path:
     except (OSError, RuntimeError):
         raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of pictures is meant.") from None
     if not root.is_dir():
-        raise UsageError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {path.parent}.")
+        raise UsageError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {root.parent}.")
     return root
 
 

@@ -61,8 +61,8 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, NETWORK_ERRORS)
 
 
-def explain(error: BaseException, repo: str, endpoint: str, *, token: bool) -> Failure:
-    """The failure that a person should read; `token` says whether one was sent."""
+def explain(error: BaseException, repo: str, endpoint: str, *, token: bool, fetching: bool = True) -> Failure:
+    """The failure that a person should read; `token` says whether one was sent, `fetching` whether files may have arrived."""
     if isinstance(error, Failure):
         return error
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
@@ -71,7 +71,7 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool) -> F
                        "Free some space, or set HF_HOME to a folder on another volume; what arrived is kept.")  # fmt: skip
     if isinstance(error, hub.OfflineModeIsEnabled):
         return Failure("offline", "HF_HUB_OFFLINE is set, so nothing is fetched.", "Unset it to download.")
-    page = f"{endpoint}/{repo}" if repo else endpoint
+    page, kept = f"{endpoint}/{repo}" if repo else endpoint, "; what arrived is kept" if fetching else ""
     status = status_of(error)
     if isinstance(error, hub.GatedRepoError) or (status == 403 and repo):
         return _gate(repo, page, endpoint, token=token)
@@ -93,15 +93,15 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool) -> F
         more = "" if token else " Signed-in users may ask more: loratui login."
         return Failure("limit", "The hub has had too many requests from this address.", f"Try again in some minutes.{more}")
     if status is not None:
-        return Failure("unavailable", f"{endpoint} has trouble (HTTP {status}).", "Try again later; what arrived is kept.")
+        return Failure("unavailable", f"{endpoint} has trouble (HTTP {status}).", f"Try again later{kept}.")
     if isinstance(error, (ValueError, ImportError)) and "proxy" in str(error).lower():
         return Failure("network", f"The proxy that is set cannot be used: {str(error).rstrip('.')}.",
                        "Set HTTPS_PROXY to http://HOST:PORT, or unset it and ALL_PROXY.")  # fmt: skip
     if isinstance(error, (hub.FileMetadataError, json.JSONDecodeError)):
         return Failure("unavailable", f"{endpoint} does not answer as the hub does.", "Check HF_ENDPOINT and your proxy.")
     if isinstance(error, NETWORK_ERRORS):
-        return _network(endpoint)
-    return Failure("crashed", f"The download failed: {type(error).__name__}: {error}", "Try again; what arrived is kept.")
+        return _network(endpoint, fetching=fetching)
+    return Failure("crashed", f"The download failed: {type(error).__name__}: {error}", f"Try again{kept}.")
 
 
 def _gate(repo: str, page: str, endpoint: str, *, token: bool) -> Failure:
@@ -118,13 +118,12 @@ def _gate(repo: str, page: str, endpoint: str, *, token: bool) -> Failure:
     return Failure("gated", message, remedy)
 
 
-def _network(endpoint: str) -> Failure:
+def _network(endpoint: str, *, fetching: bool) -> Failure:
     proxy = next(
         (os.environ[n] for n in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY", "http_proxy") if os.environ.get(n)),
         "",
     )
     through = f" through the proxy {proxy}" if proxy else ""
     remedy = "Check the network of this machine" + (" and the proxy." if proxy else ".")
-    return Failure(
-        "network", f"{endpoint} cannot be reached{through}.", f"{remedy} What arrived is kept; the same command goes on."
-    )
+    remedy += " What arrived is kept; the same command goes on." if fetching else ""
+    return Failure("network", f"{endpoint} cannot be reached{through}.", remedy)

@@ -49,7 +49,7 @@ def main() -> int:
         say("done", ANSWERS[request["command"]](request))
     except Exception as error:  # whatever the libraries raise becomes words
         token = request.get("token") or _token()
-        failure = explain(error, repo, constants.ENDPOINT, token=bool(token))
+        failure = explain(error, repo, constants.ENDPOINT, token=bool(token), fetching=request["command"] == "download")
         message = failure.message.replace(token, "…") if token else failure.message
         say("failed", {"code": failure.code, "message": message, "remedy": failure.remedy})
         return 1

@@ -90,6 +90,10 @@ def lora_scale(adapter: Adapter) -> float:
     return adapter.effective_alpha / (math.sqrt(adapter.rank) if adapter.rank_stabilised else adapter.rank)
 
 
+def _pictures_are(images: int) -> str:
+    return "1 picture is" if images == 1 else f"{images} pictures are"
+
+
 def _images(case: _Case) -> Iterator[Advice]:
     images = case.plan.images
     least, most = case.settings.dataset.images_wanted
@@ -97,10 +101,10 @@ def _images(case: _Case) -> Iterator[Advice]:
     meaning = f": {band}" if band else ""
     source = case.source("dataset.images_wanted")
     if images < least:
-        message = f"{images} pictures are less than the {least} to {most} that this recipe works with{meaning}."
+        message = f"{_pictures_are(images)} less than the {least} to {most} that this recipe works with{meaning}."
         yield Advice("too_few_images", message, "Add good, varied pictures, or expect a stiffer LoRA.", source)
     elif images > most:
-        message = f"{images} pictures are more than the {least} to {most} that this recipe works with{meaning}."
+        message = f"{_pictures_are(images)} more than the {least} to {most} that this recipe works with{meaning}."
         yield Advice("too_many_images", message, "Keep the best; quality counts more than number.", source)
 
 

@@ -66,7 +66,7 @@ def test_no_key_is_one_that_terminals_take_for_themselves() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
     # What these do depends on where the focus is or what is going on; the screens say so by `available`.
-    shared = {"dataset": {"enter", "d"}, "preflight": {"p", "enter"}}.get(context, set())
+    shared = {"dataset": {"enter", "d"}, "preflight": {"p", "enter"}, "dataset_picture": {"escape"}}.get(context, set())
     names = [name for key in keys_of(context) for name in key.keys.split(",") if name not in shared]
     assert len(names) == len(set(names))
     assert len(bindings_for(context)) == len(keys_of(context))

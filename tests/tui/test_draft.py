@@ -89,6 +89,16 @@ def test_the_next_step_names_what_is_there(tmp_path: Path) -> None:
     assert "Type the path" in next_step_for_folder("")
 
 
+def test_the_next_step_has_whole_paths_and_sends_nobody_away_from_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "x.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    assert f"In {tmp_path} there are: photos." in next_step_for_folder("gone")
+    assert next_step_for_folder("photos/x.jpg") == ""
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(True, "yes"), (False, "no"), (1e-4, "1e-4"), (0.5, "0.5"), (3, "3"), ((0.0, 1.5), "0.0, 1.5"), ("a", "a")],

@@ -30,7 +30,15 @@ def test_an_inner_address_is_said_to_be_doubtful(tmp_path: Path) -> None:
     assert made.line == f"scp -r photos me@10.0.0.2:{tmp_path}/new"
     assert "10.0.0.2" in made.doubt
     assert f"arrive in {tmp_path}/new" in made.doubt  # scp makes one folder, not two
+    assert f"type {tmp_path}/new as the folder" in made.doubt
     assert "pod" in reach.upload(tmp_path / "new", {"SSH_CONNECTION": "nonsense"}).doubt
+
+
+def test_beside_a_file_more_pictures_come_into_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").write_bytes(b"")
+    made = reach.upload(tmp_path / "x.jpg", {"SSH_CONNECTION": "1.2.3.4 5 8.8.4.4 22"})
+    assert made.line == f"scp -r photos/* me@8.8.4.4:{tmp_path}/"
+    assert made.doubt == ""
 
 
 def test_an_address_of_ipv6_stands_in_brackets_for_scp_alone(tmp_path: Path) -> None:

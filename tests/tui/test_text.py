@@ -74,3 +74,20 @@ def test_any_number_can_be_shown(value: float) -> None:
     assert text.time_left(value)
     assert text.clock(value)
     assert text.loss(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "just now"), (59, "just now"), (60, "1 min ago"), (245, "4 min ago"), (671, "11 min ago"), (3600, "1 h ago")],
+)
+def test_below_an_hour_the_minutes_are_told(seconds: float, shown: str) -> None:
+    assert text.ago(seconds) == shown
+
+
+def test_money_has_the_same_decimals_on_both_sides() -> None:
+    assert text.money_range(0.64, 0.9) == "0.64 to 0.90"
+    assert text.money_range(2.5, 2.5) == "2.50"
+
+
+def test_a_run_has_failed_and_is_done() -> None:
+    assert [text.stands(status) for status in ("done", "failed", "interrupted")] == ["is done", "has failed", "was interrupted"]

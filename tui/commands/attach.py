@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from loratui.engine.runs.summary import summarise
+from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import describe_step, follow_to_the_end, progress_stream, say
 from loratui.tui.store import RunState
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     state = RunState()
     for batch, keep_every in Tail(chosen.events_of(job)).glance():
         state.apply_batch(batch, keep_every)
-    say(out, f"{chosen.name} is {now.status}.")
+    say(out, f"{chosen.name} {text.stands(now.status)}.")
     if state.step:
         say(out, clean(describe_step(state)))
     if not now.active and now.reason:

@@ -13,6 +13,7 @@ from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.summary import summarise
+from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import say
 from loratui.tui.tail import POLL_S, Tail
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     before = summarise(chosen)
     if not lock.is_held(chosen.lock):
         hint = f"loratui resume {chosen.name}" if before.status not in ("done", "failed") else "loratui runs lists the others."
-        raise UsageError(f"{chosen.name} is not running: it is {before.status}.", hint)
+        raise UsageError(f"{chosen.name} is not running: it {text.stands(before.status)}.", hint)
     if before.job == "validate" and args.command not in ENDING:
         raise UsageError(f"{chosen.name} is making the pictures of its check; {args.command} is for training.")
     tail = Tail(chosen.events_of(before.job))
@@ -128,7 +129,7 @@ def _sentence(name: str, command: str, answer: Answer) -> str:
         return f"{name}: {command} was refused. {answer.message}"
     if command in ENDING:
         come_back = f" loratui resume {name} goes on." if answer.status in ("paused", "stopped") else ""
-        return f"{name} is {answer.status}. {answer.message}".rstrip() + come_back
+        return f"{name} {text.stands(answer.status)}. {answer.message}".rstrip() + come_back
     return f"{name}: {command} done. {answer.message}".rstrip()
 
 

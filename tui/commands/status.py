@@ -152,7 +152,7 @@ def _sentence(found: dict[str, Any], state: RunState) -> str:
 
 
 def _lines(found: dict[str, Any], state: RunState) -> list[str]:
-    lines = [f"{found['name']} is {found['status']}. {found['reason']} {found['advice']}".strip()]
+    lines = [f"{found['name']} {text.stands(found['status'])}. {found['reason']} {found['advice']}".strip()]
     if state.step:
         lines.append(describe_step(state))
     elif found["active"]:

@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from loratui.tui import text
+from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
 from loratui.tui.screens.steps import StepScreen
@@ -47,7 +48,7 @@ class BaseModelScreen(StepScreen):
         """Field, what is known of it, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
-            yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester())
+            yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester((".safetensors",)))
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
         yield Line(id="base-download")
@@ -141,7 +142,7 @@ class BaseModelScreen(StepScreen):
         self._fetchable = message.found is None and looks_like_hub_id(message.model)
         self.refresh_bindings()
         if message.found is None:
-            lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {message.remedy}")]
+            lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {in_keys(message.remedy)}")]
             if self._fetchable:
                 lines.append(plain("  f6 asks the hub for it, and says how large it is before anything is fetched.", "$accent"))
         else:
@@ -194,7 +195,7 @@ class BaseModelScreen(StepScreen):
         from loratui.tui.screens.confirm import ConfirmScreen
 
         if message.offer is None:
-            words = f"✖ {message.problem} {message.remedy} f7 takes a token."
+            words = f"✖ {message.problem} {in_keys(message.remedy)}".rstrip()
             self.line("base-download").say(plain(words, "$error"))
             return
         self.line("base-download").say("")
@@ -230,7 +231,7 @@ def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     from loratui.engine.formats.base_parts import FAMILY_TITLES
 
     if found.family != family:
-        yield plain(f"✖ This is {found.title}.", "$error")
+        yield plain(f"✖ This is of another family: {found.title}.", "$error")
         wanted = next((title for name, title in FAMILY_TITLES.items() if name == family), family)
         yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
         return

@@ -96,7 +96,9 @@ class CompareScreen(LoratuiScreen[None]):
             return
         each = max(8, (self.app.size.width - _NAMES - _AROUND) // len(self._compared) - 2)
         widths = (_NAMES, *(each for _ in self._compared))
-        self.line("compare-names").say(plain(columns(("", *(clean(run.name) for run in self._compared)), widths), "bold"))
+        self.line("compare-names").say(
+            plain(columns(("", *(shorten_path(clean(run.name), each) for run in self._compared)), widths), "bold")
+        )
         lines = []
         for name, values in self._rows:
             setting = "." in name or name == "preset"
@@ -112,5 +114,7 @@ class CompareScreen(LoratuiScreen[None]):
 
 
 def _fitted(value: str, width: int) -> str:
-    """Of two paths that begin alike the ends tell which is which."""
-    return shorten_path(value, width) if value.startswith("/") else value
+    """Of two paths that begin alike the ends tell which is which; `0.2768 (epoch 10)` goes without its word."""
+    if value.startswith("/"):
+        return shorten_path(value, width)
+    return value if len(value) <= width else value.replace(" (epoch ", " (")

@@ -45,6 +45,8 @@ _BASE_FIELD = (
     "Base model",
     "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along",
 )
+_ENDINGS = {"dataset.path": (".zip",), "base.model": (".safetensors",)}
+"""Fields that hold a path -> endings of the files that may stand there beside folders."""
 _TYPING_PAUSE_S = 0.3
 
 
@@ -91,8 +93,7 @@ class DatasetScreen(DatasetChoices):
         asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
             for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
-                endings = (".zip",) if key == "dataset.path" else ()
-                suggester = FolderSuggester(endings) if key in ("dataset.path", "base.model") else None
+                suggester = FolderSuggester(_ENDINGS[key]) if key in _ENDINGS else None
                 yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
         yield Line(id="dataset-help")
         yield Line(id="dataset-text")
@@ -153,15 +154,18 @@ class DatasetScreen(DatasetChoices):
 
     def _judge_trigger(self, field: Field) -> None:
         from loratui.engine.dataset.caption_words import is_common
+        from loratui.engine.dataset.checks.trigger import trigger_fault
 
         common = [word for word in field.text.split() if is_common(word)]
-        if not common:
-            return
-        better = trigger_proposals(common[0])
-        instead = f" Made up: {', '.join(better)}." if better else ""
-        self.line("dataset-help").say(
-            plain(f"! {common[0]} is an everyday word: the base has a meaning for it already.{instead}", "$warning")
-        )
+        fault = trigger_fault(field.text.strip())
+        if fault:
+            self.line("dataset-help").say(plain(f"! {field.text.strip()} {fault}: take one plain word.", "$warning"))
+        elif common:
+            # One line at 80 columns, so the way out comes before the reason.
+            better = trigger_proposals(common[0])
+            instead = f"; made up: {', '.join(better)}" if better else ""
+            words = f"! {common[0]} is an everyday word{instead}. The base has a meaning for it."
+            self.line("dataset-help").say(plain(words, "$warning"))
 
     def keep(self) -> None:
         """The fields go into the draft; the folder as it is to be trained on."""
@@ -348,7 +352,7 @@ class DatasetScreen(DatasetChoices):
             case "go_on":
                 return read and not in_form
             case "changes":
-                return read and bool(prepared and prepared.needs_copy)
+                return read and bool(prepared and (prepared.needs_copy or prepared.unsaved))
             case "save_captions":
                 return read and bool(prepared and prepared.unsaved)
             case "undo":

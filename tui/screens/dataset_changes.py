@@ -70,7 +70,8 @@ class ChangesScreen(DatasetPart):
     def __init__(self, owner: DatasetChoices, then: Callable[[], None] | None) -> None:
         super().__init__(owner)
         self._then = then
-        self._rows: list[Remedy] = []
+        self._rows: list[Remedy | str] = []
+        """Remedies, and names of the pictures whose captions were edited."""
         self._copying: Worker[None] | None = None
 
     def heading(self) -> Content:
@@ -93,10 +94,11 @@ class ChangesScreen(DatasetPart):
         prepared = self.prepared
         grouped = remedies.by_picture(prepared.chosen.remedies)
         self._rows = [remedy for own in grouped.values() for remedy in own]
+        self._rows += prepared.chosen.captions
         options = self.query_one(OptionList)
         at = options.highlighted or 0
         options.clear_options()
-        options.add_options([Option(_row(remedy)) for remedy in self._rows])
+        options.add_options([Option(_row(row, prepared)) for row in self._rows])
         if prepared.copied_captions:
             words = f"{text.count(len(prepared.copied_captions), 'saved caption')} go into the copy"
             options.add_option(Option(plain(words)))
@@ -116,17 +118,22 @@ class ChangesScreen(DatasetPart):
         return (not busy or action not in ("undo", "redo", "save_captions")) and super().available(action)
 
     @property
-    def _chosen(self) -> Remedy | None:
+    def _chosen(self) -> Remedy | str | None:
         at = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._rows[at] if at is not None and at < len(self._rows) else None
 
     def action_drop(self) -> None:
         """Takes the change under the highlight back."""
-        remedy = self._chosen
-        if remedy is not None:
-            what = f"not: {remedy.relative} {remedy.describe()}"
-            self.owner.choose(self.prepared.without_remedy(what, remedy.kind, remedy.relative))
-            self.set_changed()
+        row = self._chosen
+        if row is None:
+            return
+        if isinstance(row, str):
+            saved = {row: self.prepared.saved_caption(row)}
+            self.owner.choose(self.prepared.with_captions(f"not: the caption of {row}", saved))
+        else:
+            what = f"not: {row.relative} {row.describe()}"
+            self.owner.choose(self.prepared.without_remedy(what, row.kind, row.relative))
+        self.set_changed()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter carries everything out."""
@@ -236,19 +243,24 @@ class UnsavedScreen(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-def _row(remedy: Remedy) -> Content:
-    return Content.assemble(plain(remedy.relative, "bold"), plain(f"  {remedy.describe()}"))
+def _row(row: Remedy | str, prepared: Preparation) -> Content:
+    if isinstance(row, str):
+        caption = prepared.caption(row)
+        return Content.assemble(plain(row, "bold"), plain(f"  caption: {caption}" if caption else "  no caption any more"))
+    return Content.assemble(plain(row.relative, "bold"), plain(f"  {row.describe()}"))
 
 
 def _about(prepared: Preparation) -> Content:
-    if not prepared.needs_copy:
-        return plain("Nothing is to be done to the pictures; they are trained on as they are.")
-    lines = [
-        plain(f"{text.count(len(prepared.chosen.remedies), 'change')}, made on a copy of {prepared.root}.", "bold"),
-        plain("Your own pictures stay as they are. Pictures without a change are copied byte for byte.", "$muted"),
-    ]
+    if prepared.needs_copy:
+        lines = [
+            plain(f"{text.count(len(prepared.chosen.remedies), 'change')}, made on a copy of {prepared.root}.", "bold"),
+            plain("Your own pictures stay as they are. Pictures without a change are copied byte for byte.", "$muted"),
+        ]
+    else:
+        lines = [plain("Nothing is to be done to the pictures; they are trained on as they are.")]
     if prepared.copy is not None:
         lines.append(plain(f"✔ Carried out already, in {prepared.copy}.", "$success"))
     if prepared.unsaved:
-        lines.append(plain(f"✎ {text.count(prepared.unsaved, 'caption')} not saved: s saves them first.", "$warning"))
+        words = f"✎ {text.count(prepared.unsaved, 'edited caption')}, not saved and so not trained on yet: s writes them"
+        lines.append(plain(f"{words} to the caption files at once, not to a copy; the old ones are kept.", "$warning"))
     return Content("\n").join(lines)

@@ -213,8 +213,9 @@ class PictureScreen(DatasetPart, LargePicture):
 
     def available(self, action: str) -> bool:
         """While writing, letters are letters."""
-        if action == "edit":
-            return not self.query_one(CaptionEditor).has_focus if self.is_mounted else True
+        if action in ("edit", "back", "end_editing"):
+            # The flag of the editor follows later than the focus itself.
+            return isinstance(self.focused, CaptionEditor) == (action == "end_editing")
         return super().available(action)
 
     def action_step(self, by: int) -> None:

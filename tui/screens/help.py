@@ -13,13 +13,17 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import OptionList
 
-from loratui.tui.bindings import CONTEXTS
+from loratui.tui.bindings import CONTEXTS, Key
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.tui.app import LoratuiApp
 
+_FIELD_BY_FIELD = ("dataset",)
+"""Screens on which enter goes down through the fields before it leaves them."""
+_ON = ("next", "apply_edit", "write_file", "make_now")
+"""Ids of the keys that enter is in a field."""
 _WORDS = (
     ("image-step", "one picture shown to the model once"),
     ("optimizer step", "one update of the weights, after a whole batch"),
@@ -44,12 +48,12 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog wide help"):
             yield Line(plain(about.title, "bold $accent"))
             yield Line(plain(about.help))
-            title, rows = about_widget(self._focused_below)
+            keys = cast("LoratuiApp", self.app).keys_now(self._explained)
+            title, rows = about_widget(self._focused_below, self._explained, keys)
             if rows:
                 yield Line(plain(title, "bold"))
                 yield Line(_table(rows), classes="table")
                 yield Line(plain("Keys of this screen", "bold"))
-            keys = cast("LoratuiApp", self.app).keys_now(self._explained)
             yield Line(_table((key.shown, key.help) for key in keys), classes="table")
             yield Line(_table(_WORDS), classes="table")
             yield Line(
@@ -58,16 +62,16 @@ class HelpScreen(ModalScreen[None]):
             yield Line(plain("esc closes this help", "$muted"))
 
 
-def about_widget(widget: Widget | None) -> tuple[str, list[tuple[str, str]]]:
+def about_widget(widget: Widget | None, context: str, keys: Iterable[Key]) -> tuple[str, list[tuple[str, str]]]:
     """A title and rows of key and meaning for the part that has the focus; nothing for one that only stands there."""
     field = next((node for node in widget.ancestors_with_self if isinstance(node, Field)), None) if widget else None
     if field is not None:
-        rows = [
-            ("↑ ↓", "to the field above or below"),
-            ("enter", "on to the next field; from the last one, on with what the fields are for"),
-        ]
+        on = next((key.help for key in keys if key.id in _ON), "")
+        rows = [("↑ ↓", "to the field above or below")]
+        if on:
+            rows.append(("enter", f"on to the next field; from the last one: {on}" if context in _FIELD_BY_FIELD else on))
         if field.completes:
-            rows.append(("→", "takes the completion that is shown in grey"))
+            rows.append(("tab →", "take the completion that is shown in grey"))
         return f"Here: {field.label}{f', {field.help}' if field.help else ''}", rows
     if isinstance(widget, OptionList):
         return "Here: a list", [("↑ ↓", "move; home and end go to its ends"), ("enter", "takes the line, as a click does")]

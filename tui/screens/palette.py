@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from loratui.tui.app import LoratuiApp
 
 
+_BEFORE_OTHERS = 1000.0
+"""Beyond any score of the matcher, which gives some points for each letter."""
+
+
 class KeyCommands(Provider):
     """The table of keys as commands."""
 
@@ -29,6 +33,9 @@ class KeyCommands(Provider):
         for key in self._now():
             words = _words(key)
             score = matcher.match(words)
+            # What the key bar calls it is what people look for, so it stands before a word somewhere in the sentence.
+            if query.strip() and query.strip().casefold() in key.label.casefold():
+                score += _BEFORE_OTHERS
             if score > 0:
                 yield Hit(score, matcher.highlight(words), partial(self._run, key))
 
@@ -45,4 +52,6 @@ class KeyCommands(Provider):
 
 
 def _words(key: Key) -> str:
-    return f"{key.help}  ({key.shown})"
+    """The label first, unless the sentence begins with it anyway."""
+    known = not key.label or key.help.casefold().startswith(key.label.casefold())
+    return f"{'' if known else f'{key.label}: '}{key.help}  ({key.shown})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +15,7 @@ from textual.content import Content
 from loratui.engine.errors import LoratuiError
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
+from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import PLAN_FIELDS, Draft, range_words, shown_value
 from loratui.tui.messages import MachineKnown
@@ -23,6 +25,7 @@ from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
+    from loratui.engine.dataset.findings import Finding
     from loratui.engine.planning.schedule import Plan
 
 
@@ -138,7 +141,7 @@ class PlanScreen(StepScreen):
         here = cost.here
         memory = f" · {here.vram_gib[0]:.3g}–{here.vram_gib[1]:.3g} GiB of GPU memory" if here.vram_gib else ""
         fits = {"no": ", which this GPU does not have", "with savings": ", fits with savings"}.get(here.fits, "")
-        money = f" · costs {here.money[0]:g}–{here.money[1]:g}" if here.money else ""
+        money = f" · costs {text.money_range(*here.money, between='–')}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
         return (f"{duration_range(here.time_s)} on this machine{memory}{fits}{money}", f"({here.source})", file)
 
@@ -148,7 +151,7 @@ class PlanScreen(StepScreen):
 
         has_gpu = self._known is None or bool(self._known.machine.gpu)
         yield Content("")
-        found = check_plan(draft.named(), plan, has_gpu=has_gpu)
+        found = [*check_plan(draft.named(), plan, has_gpu=has_gpu), *_without_trigger(draft)]
         if not found:
             yield plain("✔ No warnings.", "$success")
         for finding in found:
@@ -174,6 +177,18 @@ def _plan(draft: Draft) -> tuple[Plan | None, str]:
     except LoratuiError as error:
         return None, str(error)
     return plan, "" if plan else "The folder was not read yet; go back one step."
+
+
+def _without_trigger(draft: Draft) -> Iterator[Finding]:
+    """The finding of the pictures that matters to the plan as a whole: no word for a being that is to be recognised."""
+    from loratui.engine.dataset.checks import run_checks
+    from loratui.engine.dataset.checks.case import Case
+
+    recipe, scan = draft.named(), draft.scan
+    if scan is None or recipe.settings.dataset.trigger.strip():
+        return
+    for finding in run_checks(Case(scan, recipe.settings, recipe.preset), ("trigger_absent",)).findings:
+        yield dataclasses.replace(finding, remedy=in_keys(finding.remedy))
 
 
 def _mark(draft: Draft, key: str) -> str:

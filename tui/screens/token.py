@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from loratui.tui.app_words import in_token_field
 from loratui.tui.messages import SignedIn
 from loratui.tui.widgets.line import Line, plain
 
@@ -36,7 +37,8 @@ class TokenScreen(ModalScreen[bool]):
             field = Input(password=True, placeholder="hf_…", id="token", compact=True)
             field.cursor_blink = False
             yield field
-            yield Line(plain("enter signs in, esc closes", "$muted"), id="token-said")
+            yield Line(id="token-said")
+            yield Line(plain("enter signs in, esc closes", "$muted"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Has the hub confirm it."""
@@ -62,7 +64,7 @@ class TokenScreen(ModalScreen[bool]):
     def on_signed_in(self, message: SignedIn) -> None:
         """Closes, or says what is wrong."""
         if message.problem:
-            self.query_one("#token-said", Line).say(plain(f"✖ {message.problem}", "$error"))
+            self.query_one("#token-said", Line).say(plain(f"✖ {in_token_field(message.problem)}", "$error"))
             return
         cast("LoratuiApp", self.app).tell(f"Signed in to the hub as {message.name}.")
         self.dismiss(True)

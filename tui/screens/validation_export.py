@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import safe_name
 from loratui.tui import exporting, reach
 from loratui.tui.bindings import bindings_for
 from loratui.tui.check_pictures import file_words
@@ -65,9 +66,18 @@ class ExportScreen(LoratuiScreen[None]):
         """At the name."""
         self.query(Field).first().enter()
 
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Says under what name the file will be, where not every sign can be in it."""
+        event.stop()
+        typed = event.text.strip()
+        if event.field.key != "name" or not typed or safe_name(typed) == typed:
+            event.field.explain()
+        else:
+            event.field.note(f"will be written as {safe_name(typed)}.safetensors", "$warning")
+
     def available(self, action: str) -> bool:
-        """One file at a time."""
-        return not self._busy if action == "next" else True
+        """One file at a time; what was written is not written again before one goes back to the fields."""
+        return not self._busy and (self._written is None or self.focused is not None) if action == "next" else True
 
     def action_next(self) -> None:
         """Writes the file, if every field can be used."""
@@ -120,6 +130,9 @@ class ExportScreen(LoratuiScreen[None]):
         ]
         lines += [joined(plain("To your own computer: ", "$muted"), plain(reach.scp_line(exported.path), "bold"))]
         lines += [plain(exporting.licence_note(self._check.settings), "$warning")]
+        lines += [
+            plain("y copies the scp line or the path, esc goes back to the files, tab to the fields for one more.", "$accent")
+        ]
         return Content("\n").join(lines)
 
     def copyable(self) -> Sequence[tuple[str, str]]:

@@ -68,7 +68,7 @@ class MakeScreen(LoratuiScreen[None]):
                 "strengths", "Strengths", "of the LoRA; 0 is the base alone, with the same prompt and seed", self._strengths
             )
             yield Field("seeds", "Seeds", "pictures of each prompt and strength, from other noise", self._seeds, numeric=True)
-            about = f"LoRA file of the strengths; → completes. There are {_listed(names)}"
+            about = f"LoRA file of the strengths; tab completes. There are {_listed(names)}"
             yield Field("file", "File", about, self._file, suggester=SuggestFromList(names))
         yield Line(id="make-cost")
 
@@ -175,9 +175,9 @@ class MakeScreen(LoratuiScreen[None]):
             tick = plain("[✔] " if on else "[ ] ", "$success" if on else "$muted")
             return joined(plain(f"{key} ", "bold $accent"), tick, plain(words))
 
-        epochs = text.count(len(self._files.epochs), "file")
+        epochs = text.count(len(self._files.epochs), "epoch")
         strengths = box("strengths", "f5", "every prompt at every strength")
-        through = box("checkpoints", "f6", f"every prompt through {epochs} of the epochs")
+        through = box("checkpoints", "f6", f"every prompt through the files of {epochs}")
         self.line("make-grids").say(Content("\n").join([strengths, through]))
 
     def _explain_prompts(self) -> None:

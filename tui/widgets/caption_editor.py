@@ -37,6 +37,10 @@ class CaptionEditor(TextArea):
                 self.load_text(shown)
             self.move_cursor(self.document.end)
 
+    def check_consume_key(self, key: str, character: str | None = None) -> bool:
+        """Arrows move in the text too, so while one writes they are no keys of the screen."""
+        return key in ("left", "right", "up", "down", "enter") or super().check_consume_key(key, character)
+
     # Textual calls the handlers of all classes, this one first.
     async def _on_paste(self, event: events.Paste) -> None:
         event.text = clean(" ".join(event.text.split()), 100_000)

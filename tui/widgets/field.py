@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.suggester import Suggester
+from textual.suggester import Suggester, SuggestionReady
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -47,6 +47,22 @@ class FieldInput(Input):
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable and not self._takes(event.character):
             event.prevent_default()
+        # Asked anew rather than taken from the screen: a slow line brings a path and its tab in one piece.
+        if event.key == "tab" and self.cursor_at_end and (completed := await self._completed()):
+            event.stop()
+            event.prevent_default()
+            self.value = completed
+            self.cursor_position = len(completed)
+
+    async def offer_again(self) -> None:
+        """Shows in grey what is offered; an input that gets the focus forgets it."""
+        if completed := await self._completed():
+            self.post_message(SuggestionReady(self.value, completed))
+
+    async def _completed(self) -> str:
+        """The text with what is offered in grey; empty where nothing is."""
+        offered = await self.suggester.get_suggestion(self.value) if self.suggester and self.value else None
+        return offered if offered and offered != self.value else ""
 
     def _on_paste(self, event: events.Paste) -> None:
         # Pasted text may hold anything, escape sequences too, and terminals send line ends as carriage returns.
@@ -166,6 +182,7 @@ class Field(Widget):
     def on_descendant_focus(self) -> None:
         """Marks the field, and tells the screen where the person is."""
         self.add_class("-here")
+        self._input.call_later(self._input.offer_again)
         self.post_message(self.Entered(self))
 
     def on_descendant_blur(self) -> None:
@@ -174,7 +191,7 @@ class Field(Widget):
 
 
 class FolderSuggester(Suggester):
-    """Completes the name of a folder, or of a file with one of the endings; the right arrow takes it."""
+    """Completes the name of a folder, or of a file with one of the endings; tab or the right arrow takes it."""
 
     def __init__(self, endings: tuple[str, ...] = ()) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
@@ -193,7 +210,7 @@ class FolderSuggester(Suggester):
             return None
         hidden = start.startswith(".")
         names = [name for name in names if name == clean(name) and (hidden or not name.startswith("."))]
-        return f"{head}{slash}{names[0]}" if names and start else None
+        return f"{head}{slash}{names[0]}" if names and start and names[0] != start else None
 
     def _is_meant(self, entry: Path) -> bool:
         return entry.suffix.lower() in self._endings or entry.is_dir()

@@ -17,7 +17,7 @@ from loratui.tui.bindings import action_name, written
 if TYPE_CHECKING:
     from loratui.tui.app import LoratuiApp
 
-_LAST = ("back", "runs", "help", "leave")
+_LAST = ("back", "end_caption", "runs", "help", "leave")
 """These stay when others must go for want of space."""
 
 

@@ -27,16 +27,20 @@ def _range(case: Case) -> tuple[int, int, int, str]:
     return images, *dataset.images_wanted, f": {band}" if band else ""
 
 
+def _pictures_are(images: int) -> str:
+    return "1 picture is" if images == 1 else f"{images} pictures are"
+
+
 def _too_few(case: Case) -> Iterator[Hit]:
     images, least, most, meaning = _range(case)
     if 0 < images < least:
-        yield Hit(f"{images} pictures are less than the {least} to {most} that this recipe works with{meaning}.")
+        yield Hit(f"{_pictures_are(images)} less than the {least} to {most} that this recipe works with{meaning}.")
 
 
 def _too_many(case: Case) -> Iterator[Hit]:
     images, least, most, meaning = _range(case)
     if images > most:
-        yield Hit(f"{images} pictures are more than the {least} to {most} that this recipe works with{meaning}.")
+        yield Hit(f"{_pictures_are(images)} more than the {least} to {most} that this recipe works with{meaning}.")
 
 
 CHECKS = (

@@ -88,7 +88,7 @@ CHECKS = (
         "warning",
         "headers",
         "Enlarged pictures teach blur.",
-        "Replace them by larger ones, or leave them out.",
+        "Replace what is too small by something larger, or leave it out.",
         _blown_up,
     ),
     Check(
@@ -96,7 +96,7 @@ CHECKS = (
         "warning",
         "headers",
         "A quarter of the area holds a quarter of the detail (guides 001 and 002).",
-        "Replace them by larger ones, or leave them out.",
+        "Replace what is too small by something larger, or leave it out.",
         _small,
     ),
     Check(
@@ -104,7 +104,7 @@ CHECKS = (
         "warning",
         "headers",
         "So little holds no face (guide 001).",
-        "Enlarge them outside with a good upscaler, or leave them out.",
+        "Enlarge with a good upscaler, outside of loratui, or leave out.",
         _tiny,
     ),
     Check(
@@ -112,7 +112,7 @@ CHECKS = (
         "info",
         "headers",
         "Nothing is gained above the training size; they only take time and memory to read (guide 001).",
-        f"Shrink them to {LARGEST_PX} px in a prepared copy.",
+        f"Shrink to {LARGEST_PX} px in a prepared copy.",
         _huge,
     ),
     Check(
@@ -120,7 +120,7 @@ CHECKS = (
         "warning",
         "headers",
         "Few pictures share such a shape, and the subject gets small in it (guides 000 and 002).",
-        "Crop them around the subject.",
+        "Crop around the subject.",
         _long,
     ),
     Check(
@@ -128,7 +128,7 @@ CHECKS = (
         "warning",
         "headers",
         "A head or a hand may be cut off (guide 000).",
-        "Turn buckets on (dataset.buckets=true), or crop them yourself.",
+        "Turn buckets on (dataset.buckets=true), or crop by hand.",
         _cut_square,
     ),
     Check(
@@ -136,7 +136,7 @@ CHECKS = (
         "warning",
         "pixels",
         "The model learns the bars as part of the picture (guide 002).",
-        "Crop them off.",
+        "Crop it off.",
         _bars,
     ),
     Check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from loratui.engine.dataset import caption_words
@@ -84,6 +85,26 @@ def _known(case: Case) -> Iterator[Hit]:
         yield Hit(f'The trigger "{word}" {how}: the base knows it already.', remedy=proposal)
 
 
+def _form(case: Case) -> Iterator[Hit]:
+    fault = trigger_fault(case.trigger)
+    if fault:
+        plain_word = re.sub(r"[\W_]+", "", case.trigger).lower()
+        remedy = f'Take one plain word, such as "{plain_word}".' if plain_word else None
+        yield Hit(f'The trigger "{case.trigger}" {fault}.', remedy=remedy)
+
+
+def trigger_fault(trigger: str) -> str:
+    """What makes a trigger a bad one to write, as what follows its name in a sentence; empty if nothing does."""
+    if re.search(r"[/\\~]", trigger):
+        return "looks like a path"
+    odd = "".join(dict.fromkeys(re.findall(r"[^\w\s-]", trigger)))
+    if odd:
+        return f"has signs in it ({' '.join(odd)})"
+    if len(trigger.split()) > 1:
+        return "is more than one word"
+    return ""
+
+
 CHECKS = (
     Check(
         "trigger_absent",
@@ -124,6 +145,14 @@ CHECKS = (
         "The class word tells the model what kind of thing the trigger is (guide 002).",
         "Put the class word behind the trigger.",
         _class,
+    ),
+    Check(
+        "trigger_form",
+        "warning",
+        "headers",
+        "It must be the same in every caption and prompt, where signs weight or separate words, and it names the files.",
+        "Take one plain word of letters and digits.",
+        _form,
     ),
     Check(
         "trigger_known",

@@ -83,6 +83,30 @@ def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path,
     assert stat.S_IMODE((tmp_path / "copy" / "01.png").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize(
+    ("names", "with_caption", "kept"),
+    [
+        (("copy of 00.png", "00.png"), ("copy of 00.png", "00.png"), "00.png"),
+        (("00 (1).png", "long-name-00.png"), (), "long-name-00.png"),
+        (("a - Copy.png", "b.png"), ("a - Copy.png",), "a - Copy.png"),
+        (("a.png", "copyright.png"), (), "a.png"),
+        (("a.png", "b.png"), (), "a.png"),
+    ],
+)
+def test_of_the_same_file_the_likelier_original_is_kept(
+    tmp_path: Path, names: tuple[str, ...], with_caption: tuple[str, ...], kept: str
+) -> None:
+    one = Image.new("RGB", (64, 64), "red")
+    for name in names:
+        one.save(tmp_path / name)
+    for name in with_caption:
+        (tmp_path / name).with_suffix(".txt").write_text("anafox woman")
+    found = inspected(tmp_path)
+    findings = [finding for finding in found.findings if finding.id == "copies"]
+    gone = {remedy.relative for remedy in proposed(findings, found.scan)}
+    assert set(names) - gone == {kept}
+
+
 def test_dropping_a_remedy_undoes_it(spoiled: Path, tmp_path: Path) -> None:
     chosen = (Remedy("leave_out", "04.png"), Remedy("mirror", "03.png"))
     make_copy(scan(spoiled), chosen, tmp_path / "one")

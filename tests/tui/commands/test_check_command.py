@@ -108,7 +108,7 @@ def test_the_text_names_findings_remedies_and_what_was_not_checked(tmp_path: Pat
     out = capsys.readouterr().out
     assert "12 pictures, 12 with a caption." in out
     assert "warning: 1 picture is more than twice as long as wide" in out
-    assert "  Crop them around the subject." in out
+    assert "  Crop around the subject." in out
     assert "1 warning." in out
     assert "needs the deep pass (--deep makes it)" in out
 

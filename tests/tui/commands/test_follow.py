@@ -16,6 +16,7 @@ from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, EventLog
 from loratui.tui import text
 from loratui.tui.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, describe_step, follow, say
+from loratui.tui.pace import TimeLeft
 from loratui.tui.store import RunState
 
 
@@ -114,6 +115,12 @@ def test_where_training_is_leaves_out_what_is_unknown() -> None:
     state = RunState()
     state.step = 7
     assert describe_step(state) == "step 7"
+
+
+@pytest.mark.parametrize(("sure", "said"), [(True, "3 min 20 s left"), (False, "3 min 20 s left, not sure yet")])
+def test_a_time_left_that_is_not_sure_is_said_to_be_none(sure: bool, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunState, "time_left", TimeLeft(200.0, sure))
+    assert describe_step(RunState()).endswith(said)
 
 
 @pytest.fixture

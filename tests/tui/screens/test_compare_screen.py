@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -56,6 +57,23 @@ async def test_two_marked_runs_are_compared(home: Path) -> None:
         await shows(pilot, "adapter.rank")
         await pilot.press("escape")
         await shows(pilot, "space mark")
+
+
+async def test_at_80_columns_the_names_keep_their_ends_and_the_numbers_their_epochs(home: Path) -> None:
+    runs = [finished_run(home), finished_run(home), finished_run(home)]
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "space mark")
+        await pilot.press("space", "down", "space", "down", "space", "c")
+        await shows(pilot, "mean loss, last epoch", "(10)")
+        names = next(line for line in screen_lines(pilot.app) if line.count("…") >= 3)
+        assert [name[-2:] for name in names.split()] == sorted((run.name[-2:] for run in runs), reverse=True)
+
+
+def test_a_run_whose_check_is_made_is_called_as_in_the_list(home: Path) -> None:
+    finished_run(home)
+    (run,) = summarise_all(home)
+    rows = dict(compare([dataclasses.replace(run, job="validate", status="running")]))
+    assert rows["status"] == ("● validating",)
 
 
 async def test_runs_with_the_same_settings_say_so(home: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from made_pictures import clean_set, drawn
-from screen_text import hides, paste, screen_text, shows, type_text, waits
+from screen_text import hides, paste, shows, type_text, waits
 from textual.pilot import Pilot
 
 from loratui.engine.dataset import caption_store
@@ -86,11 +86,13 @@ async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Pa
         await pilot.press("e")
         await type_text(pilot, ", q x")
         await shows(pilot, "not saved yet", "q x", "of 75 tokens")
-        assert "x leave out" not in screen_text(pilot.app)
+        writing = await shows(pilot, "esc done", "pgdn next", "pgup before")
+        assert "x leave out" not in writing
+        assert "esc back" not in writing
         await pilot.press("pagedown")
         await shows(pilot, "2 of 12  01.png", "blue shirt")
         await pilot.press("pageup", "escape")
-        await shows(pilot, "q x", "s save captions")
+        await shows(pilot, "q x", "s save captions", "esc back")
         assert (photos / "00.txt").read_bytes() == before
         await pilot.press("s")
         await shows(pilot, "1 caption saved in", "as in its file")
@@ -101,6 +103,20 @@ async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Pa
         await shows(pilot, "not saved yet")
         assert screen.prepared is not None
         assert screen.prepared.caption("00.png") == before.decode()
+
+
+async def test_edited_captions_are_among_what_will_be_done(home: Path, photos: Path) -> None:
+    async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
+        screen = await in_the_tiles(pilot)
+        assert screen.prepared is not None
+        screen.choose(screen.prepared.with_captions("captions", {"00.png": "anafox woman, new", "03.png": ""}))
+        await pilot.press("w")
+        text = await shows(pilot, "00.png  caption: anafox woman, new", "03.png  no caption any more", "2 edited captions")
+        assert "s writes them to the caption files at once" in " ".join(text.split())
+        assert "enter carry out" not in text
+        await pilot.press("x")
+        await shows(pilot, "1 edited caption,")
+        assert set(screen.prepared.chosen.captions) == {"03.png"}
 
 
 async def test_what_is_beyond_the_window_is_marked_as_cut_off(home: Path, photos: Path) -> None:

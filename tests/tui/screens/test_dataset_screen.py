@@ -282,6 +282,24 @@ async def test_the_path_completes_folders_and_zips(home: Path, tmp_path: Path) -
     assert await FolderSuggester().get_suggestion(f"{tmp_path}/pho") is None
 
 
+async def test_a_trigger_that_is_no_plain_word_is_warned_about_as_it_is_typed(home: Path, photos: Path) -> None:
+    draft = draft_of(photos, trigger="my anna!")
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
+        await checked(pilot)
+        field = next(field for field in step(pilot).query(Field) if field.key == "dataset.trigger")
+        field.enter()
+        await pilot.press("end", "!")
+        await shows(pilot, "! my anna!! has signs in it (!): take one plain word.")
+
+
+async def test_a_picture_instead_of_its_folder_is_said_to_be_one(home: Path, photos: Path) -> None:
+    draft = draft_of(photos / "00.png")
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(160, 40)) as pilot:
+        text = await shows(pilot, "this is a file, not a folder", "the folder that holds it")
+        assert "there are no folders" not in text
+        assert "00.png" not in text.split("To bring photos here")[1]
+
+
 async def test_a_folder_used_before_is_one_key_away(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
@@ -303,7 +321,7 @@ async def test_an_everyday_trigger_is_warned_of_and_better_ones_are_proposed(hom
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await checked(pilot)
         await pilot.press("down")
-        await shows(pilot, "mary is an everyday word", "Made up: m4ry")
+        await shows(pilot, "mary is an everyday word; made up: m4ry")
         await on_topic(pilot, 'trigger "mary"')
         await pilot.press("m")
         await shows(pilot, 'take "m4ry" as the trigger')

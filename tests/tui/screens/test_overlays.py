@@ -26,12 +26,39 @@ async def test_help_explains_the_field_that_has_the_focus(home: Path) -> None:
         await shows(pilot, "Here: Repeats", "how often each picture is shown in one epoch")
 
 
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [("plan", "go on to the next step"), ("dataset", "on to the next field; from the last one: go on to the next step")],
+)
+async def test_help_says_what_enter_does_in_a_field_of_this_screen(home: Path, step: str, words: str) -> None:
+    async with LoratuiApp(home, step, draft=demo_draft()).run_test(notifications=True, size=(120, 60)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("f1")
+        text = await shows(pilot, "Here:", words)
+        assert ("next field" in text) == (step == "dataset")
+
+
 async def test_help_explains_a_list(home: Path) -> None:
     finished_run(home)
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "✔ done")
         await pilot.press("question_mark")
         await shows(pilot, "Here: a list", "takes the line, as a click does")
+
+
+async def test_the_palette_finds_a_command_by_its_word_in_the_key_bar(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(90)
+        trainer.finish("paused", 0, "Paused.")
+    async with LoratuiApp(home).run_test(notifications=True, size=(100, 40)) as pilot:
+        await shows(pilot, "r resume")
+        await pilot.press("ctrl+p")
+        await shows(pilot, "What do you want to do?", "use again: plan a new run with this run's recipe  (u)")
+        await type_text(pilot, "resume")
+        await waits(pilot, lambda: "with this run's recipe" not in screen_text(pilot.app))
+        await shows(pilot, "resume: go on from the run's last checkpoint  (r)")
 
 
 async def test_the_palette_finds_a_command_and_carries_it_out(home: Path) -> None:

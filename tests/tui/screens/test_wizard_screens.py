@@ -17,7 +17,7 @@ from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 from loratui.tui.draft import Draft
 from loratui.tui.screens.preset import memory_words
-from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.field import Field, FieldInput
 
 
 @pytest.fixture
@@ -128,6 +128,41 @@ async def test_the_folder_completes_with_the_right_arrow(home: Path, pictures: P
         await pilot.press("right")
         await shows(pilot, "18 pictures")
         assert pilot.app.screen.query(Field).first().text == str(pictures)
+
+
+async def test_a_plan_without_a_trigger_is_not_said_to_have_no_warnings(home: Path) -> None:
+    draft = demo_draft().with_values({"dataset.trigger": ""})
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(120, 50)) as pilot:
+        text = await shows(pilot, "1 800 image-steps", "No trigger word is set")
+        assert "No warnings" not in text
+        assert "--trigger" not in text
+
+
+async def test_tab_takes_the_completion_and_moves_on_where_there_is_none(home: Path, pictures: Path) -> None:
+    draft = Draft().with_preset("demo")
+    async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        field = pilot.app.screen.query(Field).first()
+        await paste(pilot, str(pictures)[:-3])
+        await pilot.press("tab")  # without a pause, as a slow line brings it
+        await shows(pilot, "18 pictures")
+        assert field.text == str(pictures)
+        assert field.entered
+        await pilot.press("backspace", "down", "up")
+        await pilot.pause(0.1)
+        assert field.query_one(FieldInput)._suggestion == str(pictures)  # it comes back with the person
+        await pilot.press("tab", "tab")
+        assert field.text == str(pictures)
+        assert not field.entered
+
+
+async def test_the_base_completes_folders_and_files(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "large.safetensors").write_bytes(b"")
+    draft = Draft().with_preset("demo")
+    async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        field = pilot.app.screen.query_one(Field)
+        field.set(f"{tmp_path}/lar")
+        await pilot.press("end", "tab")
+        assert field.text == f"{tmp_path}/large.safetensors"
 
 
 async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) -> None:

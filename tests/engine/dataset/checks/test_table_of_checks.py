@@ -264,6 +264,9 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[
     ("trigger_not_first", "info", text("03.txt", "a woman in a park called anafox woman"), {}, ("03.png",)),
     ("trigger_not_first", "warning", all_captions(lambda at: f"1girl, tag {at}, smile, park, anafox, woman"), {}, None),
     ("class_not_second", "info", text("03.txt", "a photo of anafox in a red coat, sitting on a bench"), {}, ("03.png",)),
+    ("trigger_form", "warning", lambda f: None, {"dataset__trigger": "my anna!!"}, ()),
+    ("trigger_form", "warning", lambda f: None, {"dataset__trigger": "~/pi"}, ()),
+    ("trigger_form", "warning", lambda f: None, {"dataset__trigger": "my anna"}, ()),
     ("trigger_known", "warning", all_captions(lambda at: caption(at, "sarah")), {"dataset__trigger": "sarah"}, ()),
     ("tag_style", "info", lambda f: None, {"preset": "pony-realism", "deep": False}, ()),
     ("tag_style", "info", all_captions(lambda at: f"{TAGS}, tag {at}"), {}, ()),
@@ -400,3 +403,8 @@ def test_only_some_checks_can_be_made(folder: Path) -> None:
     (folder / "03.txt").unlink()
     (folder / "notes.md").write_text("x")
     assert [f.id for f in run_checks(case_of(folder), only={"ignored"}).findings] == ["ignored"]
+
+
+def test_one_picture_is_spoken_of_as_one(tmp_path: Path) -> None:
+    drawn(1).save(tmp_path / "00.png")
+    assert findings(tmp_path)["too_few_images"].message.startswith("1 picture is less than")
