@@ -15,6 +15,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import durable, lock
+from loratui.engine.untrusted import finite, read_small
 
 FORMAT = 1
 """Version of the run directory; runs with a higher one are refused."""
@@ -145,8 +146,7 @@ class RunDirectory:
 
     def created(self) -> float:
         """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""
-        created = _read_marker(self.path).get("created")
-        return float(created) if isinstance(created, (int, float)) else 0.0
+        return finite(_read_marker(self.path).get("created")) or 0.0
 
 
 _FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
@@ -280,7 +280,7 @@ def _is_run(path: Path) -> bool:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads((path / MARKER).read_bytes()[:65536])
+        value = json.loads(read_small(path / MARKER, 65_536))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
