@@ -191,6 +191,6 @@ def _read(path: Path) -> SavedDraft | None:
         changes, typed, others = body["changes"], body.get("typed", {}), body.get("others", {})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not all(isinstance(table, dict) for table in (changes, typed, others, *others.values())):
+    if not isinstance(others, dict) or not all(isinstance(table, dict) for table in (changes, typed, *others.values())):
         return None
     return SavedDraft(path.stem, saved, step, preset, changes, {str(k): str(v) for k, v in typed.items()}, others)

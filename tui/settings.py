@@ -87,7 +87,7 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
     document = tomlkit.document()
     try:
         document = tomlkit.parse(_source(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         document.add(tomlkit.comment("Written anew: what stood here was no TOML."))
     document["format"] = FORMAT
     for field in dataclasses.fields(AppSettings):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from loratui.engine.untrusted import finite
 from loratui.tui.history import LossHistory, Series
 from loratui.tui.pace import LONGEST_SILENCE_S, Pace, TimeLeft
 from loratui.tui.run_records import (
@@ -37,6 +38,9 @@ PHASES: dict[str, str] = {
     "validating": "making the check's pictures",
 }
 """The trainer's phases in words."""
+
+_LONGEST_STEP_S = 1e7
+"""A step that took longer was not measured rightly."""
 
 _EXPECTED_ENDS = (0, 10, 143)
 """Exit codes of a trainer that ended as it should: done, paused, stopped."""
@@ -243,6 +247,8 @@ class RunState:
         self.losses.add(self.step, self.loss)
         self.learning_rates.add(self.step, self.learning_rate)
         step_s = _number(event, "step_s")
+        if step_s is not None and step_s > _LONGEST_STEP_S:
+            step_s = None
         self.rates.add(self.step, 1 / step_s if step_s and step_s > 1e-9 else None)
         self.pace.step(self.step, step_s, self.last_step - self.step)
         if self.loss is None and self.loss_finite:
@@ -399,14 +405,7 @@ def _text(event: Event, name: str) -> str:
 
 
 def _number(event: Event, name: str) -> float | None:
-    value: Any = event.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return finite(event.get(name))
 
 
 def _int(event: Event, name: str) -> int:

@@ -59,6 +59,8 @@ _OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
 _LONGEST_LINE = 1 << 20
+_FARTHEST_TS = 1e12
+"""No clock is that wrong: the year 33 658."""
 _TAIL = 1 << 16
 
 
@@ -217,10 +219,9 @@ def decode(line: bytes) -> Event | None:
         del body["crc"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if (
-        not (isinstance(version, int) and 1 <= version <= FORMAT and isinstance(seq, int) and isinstance(type, str))
-        or ts is None
-    ):
+    if not (isinstance(version, int) and 1 <= version <= FORMAT and isinstance(seq, int) and isinstance(type, str)):
+        return None
+    if ts is None or abs(ts) > _FARTHEST_TS:
         return None
     return Event(type, seq, ts, body)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,3 +76,15 @@ def test_any_number_can_be_shown(value: float) -> None:
     assert text.time_left(value)
     assert text.clock(value)
     assert text.loss(value)
+
+
+ANY_NUMBER = st.one_of(st.floats(), st.integers(), st.integers(-(10**6000), 10**6000), st.sampled_from([10**400, -(10**5000)]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [text.number, text.duration, text.time_left, text.ago, text.clock, text.loss, text.rate, text.learning_rate, text.size],
+)
+@given(value=ANY_NUMBER)
+def test_any_number_becomes_a_few_characters(words: Callable[[Any], str], value: float) -> None:
+    assert 0 < len(words(value)) <= 32
