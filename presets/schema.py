@@ -455,6 +455,19 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
     return _scalar(where, kind, value, info)
 
 
+_PATHS = ("dataset.path", "base.model", "base.text_encoder", "base.text_encoder_2", "base.vae", "adapter.start_from")
+"""Keys that name files, which may be called anything."""
+
+
+def _is_text(value: str) -> bool:
+    """Whether `value` can be written down: it holds none of the halves that stand for bytes which are no UTF-8."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
     if get_origin(kind) is Literal:
         allowed = get_args(kind)
@@ -469,6 +482,8 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise SchemaError(f"{where}: expected text in quotes, got {_show(value)}")
+        if info.name not in _PATHS and not _is_text(value):
+            raise SchemaError(f"{where}: {_show(value)} holds bytes that are no UTF-8 text; type it again")
         if info.pattern and not re.fullmatch(info.pattern, value):
             raise SchemaError(f"{where}: {_show(value)} does not look like {info.help.rpartition(': ')[2]}")
         return value
@@ -479,7 +494,10 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
             raise SchemaError(f"{where}: expected a whole number, got {_show(value)}")
         number: float | int = value
     else:
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number):
             raise SchemaError(f"{where}: expected a finite number, got {_show(value)}")
     if info.low is not None and number < info.low:
@@ -507,7 +525,7 @@ def parse_value(dotted: str, text: str, origin: str = "") -> tuple[str, Any]:
         text = f"[{text}]" if get_args(kind)[0] is not str else "[" + _quoted(text) + "]"
     try:
         value = tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # numbers and brackets without end are no TOMLDecodeError
         raise SchemaError(f"{origin}{full}: cannot read {_show(text)}; {_expected(info)}") from None
     return full, check(info, value, origin)
 
@@ -540,7 +558,10 @@ def _expected(info: KeyInfo) -> str:
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits than Python writes, or brackets without end
+        return "what is too long to be shown"
     return text if len(text) <= 60 else text[:57] + "…"
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from loratui.engine.untrusted import finite, read_small
 from loratui.tui.run_records import Picture
 
 MOST_LISTED = 10_000
@@ -77,7 +78,7 @@ class Subject:
 def read_listed(path: Path) -> list[Slot]:
     """The pictures that `validation/grid.json` lists, in their order; none where it is missing or unusable."""
     try:
-        body = json.loads(path.read_bytes()[: 1 << 24])
+        body = json.loads(read_small(path, 1 << 24))
         listed = body["pictures"]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return []
@@ -291,19 +292,17 @@ def _slot(row: object) -> Slot | None:
     if not isinstance(row, dict):
         return None
     texts = [row.get(name) for name in ("grid", "prompt", "file", "path")]
-    seed, strength = row.get("seed"), row.get("strength")
-    if not all(isinstance(text, str) for text in texts) or not isinstance(seed, int) or isinstance(strength, bool):
-        return None
-    if not isinstance(strength, (int, float)) or not math.isfinite(strength):
+    seed, strength = row.get("seed"), finite(row.get("strength"))
+    if not all(isinstance(text, str) for text in texts) or not isinstance(seed, int) or strength is None:
         return None
     grid, prompt, file, path = (str(text) for text in texts)
-    return Slot(grid, prompt, seed, file, float(strength), path)
+    return Slot(grid, prompt, seed, file, strength, path)
 
 
 def training_paths(ledger: Path) -> Mapping[str, Path]:
     """Where each training picture lies, by its path in the data set; none where the ledger cannot be used."""
     try:
-        images = json.loads(ledger.read_bytes())["images"]
+        images = json.loads(read_small(ledger, 1 << 28))["images"]
         rows = [(image["relative"], image["path"]) for image in images]
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loratui.engine.errors import UsageError
+from loratui.engine.untrusted import finite, read_small
 
 FORMAT = 2
 """Of `validation/checklist.json`; format 1 had only the ticks, and is still read."""
@@ -200,7 +201,7 @@ class Checklist:
 def read_checklist(path: Path) -> Checklist:
     """What the file holds; what is missing, of the wrong type or unknown counts as not said."""
     try:
-        body = json.loads(path.read_bytes()[: 1 << 20])
+        body = json.loads(read_small(path))
     except (OSError, ValueError, RecursionError):
         return Checklist()
     return _from_json(body) if isinstance(body, dict) else Checklist()
@@ -214,7 +215,7 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     from loratui.engine.runs import durable
 
     try:
-        written_by = json.loads(path.read_bytes()[: 1 << 20]).get("format")
+        written_by = json.loads(read_small(path)).get("format")
     except (OSError, ValueError, AttributeError, RecursionError):
         written_by = None
     if isinstance(written_by, int) and written_by > FORMAT:
@@ -241,7 +242,7 @@ def _from_json(body: Mapping[str, Any]) -> Checklist:
     seen = body.get("seen")
     chosen = body.get("chosen")
     return Checklist(
-        ticked={id: float(at) for id, at in _table(body, "ticked").items() if id in known and _is_number(at)},
+        ticked={id: at for id, when in _table(body, "ticked").items() if id in known and (at := finite(when)) is not None},
         notes={id: text for id, text in _table(body, "notes").items() if id in known and isinstance(text, str) and text},
         seen=frozenset(row.id for row in SEEN if row.id in seen) if isinstance(seen, list) else frozenset(),
         files={file: mark for file, row in _table(body, "files").items() if (mark := _file_mark(row)) != FileMark()},
@@ -260,10 +261,6 @@ def _file_mark(row: object) -> FileMark:
 def _table(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = body.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _with(table: Mapping[str, T], key: str, value: T | None) -> dict[str, T]:

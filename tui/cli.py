@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from loratui.tui.terminal import clean, drop_absurd
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("loratui.tui.commands.demo", "train a LoRA of an invented person on this machine, in a few minutes"),
@@ -34,9 +42,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Subcommand -> (module with `add_arguments(parser, name)` and `run(args) -> int`, one line of help)."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong with the arguments without sending on the control bytes that they may hold."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """As argparse does, which however takes an output that is full or closed for a good one."""
+        (file or sys.stdout).write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the command with exit code 2."""
+        super().error(clean(message))
+
+
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="loratui",
         description="Train a LoRA in the terminal. Without a command, the app opens.",
         epilog="loratui COMMAND --help explains one command.",
@@ -56,8 +76,32 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code (`engine/errors.py` lists them)."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed()
+    drop_absurd(os.environ)
     os.umask(0o077)
+    try:
+        try:
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # here a full disk or a pipe that nobody reads can still be told
+        return code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _explain(error)
+        from loratui.engine.runs.durable import disk_error
+
+        _drop_output()
+        return _explain(disk_error(error, error.filename or "the output"))
+    except Exception as error:
+        return _explain(error)
+
+
+def _run(words: list[str]) -> int:
     args = build_parser(words).parse_args(words)
     if args.version:
         from importlib.metadata import version
@@ -66,28 +110,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if args.home:
         os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
-    try:
-        if args.view_only and args.command not in (None, "attach"):
-            return _explain(_not_viewing(args.command))
-        module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
-        return int(importlib.import_module(module).run(args))
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception as error:
-        return _explain(error)
+    if args.view_only and args.command not in (None, "attach"):
+        return _explain(_not_viewing(args.command))
+    module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
+    return int(importlib.import_module(module).run(args))
+
+
+def _open_closed() -> None:
+    """Gives a process that was started with a closed input or output (`>&-`) one that leads nowhere, so that no file which
+    is opened later takes its place."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != fd:
+            os.dup2(nowhere, fd)
+            os.close(nowhere)
+        stream = open(fd, mode, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - a descriptor
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _drop_output() -> None:
+    """Lets what is still to be printed go nowhere: where it was meant to go takes no more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _complain(words: str) -> None:
+    """Tells an error; where stderr is full or closed too, the exit code has to do."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(words)
+        sys.stderr.flush()
 
 
 def _explain(error: Exception) -> int:
     """Prints an error that is meant for the person, or where the report of any other was written; returns the exit code."""
     from loratui.engine.errors import ExitCode, LoratuiError
     from loratui.presets.schema import SchemaError
-    from loratui.tui.terminal import clean
 
     if isinstance(error, (LoratuiError, SchemaError)):
-        sys.stderr.write(f"error: {clean(str(error))}\n")
+        _complain(f"error: {clean(str(error))}\n")
         return int(getattr(error, "exit_code", ExitCode.USAGE))
     import tempfile
     from pathlib import Path
@@ -99,7 +163,7 @@ def _explain(error: Exception) -> int:
         home = loratui_home()
     except LoratuiError:
         home = Path(tempfile.gettempdir())
-    sys.stderr.write(f"{crash_message(error, write_crash_report(error, home))}\n")
+    _complain(f"{crash_message(error, write_crash_report(error, home))}\n")
     return int(ExitCode.CRASHED)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loratui.engine.untrusted import finite, read_small
 from loratui.tui.draft import Draft
 
 if TYPE_CHECKING:
@@ -183,13 +184,13 @@ def _read(path: Path) -> SavedDraft | None:
     if not re.fullmatch(r"[\w-]+", path.stem):
         return None
     try:
-        body = json.loads(path.read_bytes()[:_MOST_BYTES])
+        body = json.loads(read_small(path, _MOST_BYTES))
         if body["format"] > FORMAT:
             return None
-        saved, step, preset = float(body["saved"]), str(body["step"]), str(body["preset"])
+        saved, step, preset = finite(body["saved"]) or 0.0, str(body["step"]), str(body["preset"])
         changes, typed, others = body["changes"], body.get("typed", {}), body.get("others", {})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if not all(isinstance(table, dict) for table in (changes, typed, others, *others.values())):
+    if not isinstance(others, dict) or not all(isinstance(table, dict) for table in (changes, typed, *others.values())):
         return None
     return SavedDraft(path.stem, saved, step, preset, changes, {str(k): str(v) for k, v in typed.items()}, others)

@@ -13,7 +13,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import read_state, summarise
-from loratui.tui import text
+from loratui.tui import hangup, text
 from loratui.tui.store import RunState
 from loratui.tui.tail import POLL_S, Tail
 from loratui.tui.terminal import clean
@@ -65,8 +65,11 @@ class Narrator:
         return sentence
 
 
-def describe_step(state: RunState) -> str:
-    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, smoothed loss 0.1234, 9.1 steps/s, 3 min left`."""
+def describe_step(state: RunState, *, active: bool = True) -> str:
+    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, smoothed loss 0.1234, 9.1 steps/s, 3 min left`.
+
+    Of a run that nobody works on (`active` False) no time is left.
+    """
     parts = [f"step {text.number(state.step)}"]
     if state.optimizer_steps:
         parts[0] += f" of {text.number(state.optimizer_steps)} ({100 * state.step // state.optimizer_steps} %)"
@@ -76,7 +79,7 @@ def describe_step(state: RunState) -> str:
         parts.append(f"smoothed loss {text.loss(state.smoothed_loss)}")
     if state.steps_per_s:
         parts.append(text.rate(state.steps_per_s))
-    left = state.time_left
+    left = state.time_left if active else None
     if left is not None:
         parts.append(f"{text.time_left(left.seconds)} left" + ("" if left.sure else ", not sure yet"))
     return ", ".join(parts)
@@ -166,19 +169,21 @@ def follow(
 
 def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
     """`follow`, ended by Ctrl-C with a word on how to come back; None then. The run goes on without us."""
+    hangup.watch_output()
     try:
         return follow(run, job, out, past=past)
     except KeyboardInterrupt:
+        name = clean(run.name)
         say(out, "")
-        say(out, f"{run.name} goes on without this terminal. To come back: loratui attach {run.name}")
-        say(out, f"To end it: loratui stop {run.name}")
+        say(out, f"{name} goes on without this terminal. To come back: loratui attach {name}")
+        say(out, f"To end it: loratui stop {name}")
         return None
 
 
 def say_conclusion(ended: Followed, out: TextIO) -> None:
     """The last lines: how it ended, what to do next, and where the LoRA file is."""
     if ended.state.ending is None:
-        say(out, f"{ended.run.name} ended without a last word: {clean(ended.reason)}")
+        say(out, clean(f"{ended.run.name} ended without a last word: {ended.reason}"))
     if ended.advice:
         say(out, clean(ended.advice))
     if ended.output is not None:

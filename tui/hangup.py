@@ -1,9 +1,12 @@
-"""Ends the app when its terminal is gone, even where SIGHUP is ignored (nohup): a dropped link leaves nothing that spins."""
+"""Ends the app and what follows a run when the terminal is gone, even where SIGHUP is ignored (nohup): nothing is left that spins."""
 
 from __future__ import annotations
 
+import errno
 import os
 import select
+import sys
+import termios
 import threading
 
 _LOOK_EVERY_MS = 300
@@ -15,6 +18,20 @@ def watch(fd: int) -> None:
     The process holds nothing that would be lost: runs are processes of their own.
     """
     threading.Thread(target=_wait, args=(fd,), name="hang-up", daemon=True).start()
+
+
+def watch_output() -> None:
+    """As `watch`, for the terminal that plain lines go to; where they go to a file or a pipe, nothing is watched."""
+    try:
+        fd = sys.stdout.fileno()
+        termios.tcgetattr(fd)
+    except termios.error as error:
+        if error.args[0] == errno.EIO:  # a terminal that is gone already
+            os._exit(129)
+        return
+    except OSError:  # no descriptor at all
+        return
+    watch(fd)
 
 
 def _wait(fd: int) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from loratui.engine.runs.smoothing import SmoothedLoss
 
+_LARGEST = 1e100
+"""Larger figures are taken for this, so that no sum of them is infinite and any range can be drawn."""
+
 
 @dataclass(slots=True)
 class Bin:
@@ -70,7 +73,7 @@ class Series:
         while len(self.bins) <= place:
             self.bins.append(Bin())
         if value is not None and math.isfinite(value):
-            self._take(self.bins[place], step, value)
+            self._take(self.bins[place], step, max(-_LARGEST, min(_LARGEST, value)))
         self.last_step = max(self.last_step, step)
 
     def drop_after(self, step: int) -> None:

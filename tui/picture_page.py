@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from loratui.engine.untrusted import read_small
+
 _LARGEST_BYTES = 64 << 20
 _TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 """Beginning of a file -> its type; anything else is not served."""
@@ -151,9 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_BYTES + 1)
-    except (OSError, ValueError):
+        data = read_small(path, _LARGEST_BYTES + 1)
+    except OSError:
         return None
     return data if len(data) <= _LARGEST_BYTES else None
 

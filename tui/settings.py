@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.untrusted import finite, read_small
 from loratui.tui import themes
 from loratui.tui.bindings import KEYS, Key, remapped, written
 
@@ -87,7 +87,7 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
     document = tomlkit.document()
     try:
         document = tomlkit.parse(_source(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         document.add(tomlkit.comment("Written anew: what stood here was no TOML."))
     document["format"] = FORMAT
     for field in dataclasses.fields(AppSettings):
@@ -126,8 +126,8 @@ def _unfit(name: str, value: Any, default: Any) -> str:
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "expected true or false"
     if isinstance(default, float):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return "" if number and math.isfinite(value) and value >= 0 else "expected a number that is not below 0"
+        number = finite(value)
+        return "" if number is not None and number >= 0 else "expected a number that is not below 0"
     if name == "theme":
         names = [themes.short(theme.name) for theme in themes.THEMES]
         return "" if value in names else f"there is no such theme; there are {', '.join(names)}{nearest(str(value), names)}"
@@ -182,7 +182,7 @@ def _key_names(value: Any) -> str:
 
 def _source(path: Path) -> str:
     try:
-        return path.read_bytes()[:262_144].decode("utf-8-sig", "replace")
+        return read_small(path, 262_144).decode("utf-8-sig", "replace")
     except OSError:
         return ""
 
@@ -192,7 +192,7 @@ def _parsed(path: Path, text: str, problems: list[str]) -> dict[str, Any]:
 
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError of its own for a number without end
         problems.append(f"{path}: is not valid TOML: {error}")
         return {}
     version = table.get("format", FORMAT)

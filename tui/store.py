@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from loratui.engine.runs.pace import LONGEST_SILENCE_S, Pace, TimeLeft
+from loratui.engine.untrusted import finite
+from loratui.tui import text
 from loratui.tui.history import LossHistory, Series
 from loratui.tui.run_records import (
     Acknowledgement,
@@ -38,10 +40,21 @@ PHASES: dict[str, str] = {
 }
 """The trainer's phases in words."""
 
+_LONGEST_TEXT = 2000
+"""Characters of a warning or a line of the log."""
+_MOST_WARNINGS = 200
+_LONGEST_STEP_S = 1e7
+"""A step that took longer was not measured rightly."""
+
 _EXPECTED_ENDS = (0, 10, 143)
 """Exit codes of a trainer that ended as it should: done, paused, stopped."""
 
 ENDINGS: dict[str, str] = {"done": "done", "paused": "paused", "stopped": "stopped", "failed": "failed"}
+
+
+def damage(lines: int) -> str:
+    """What is said of lines of the log that could not be used."""
+    return f"{text.count(lines, 'damaged line')} of the log {'was' if lines == 1 else 'were'} left out"
 
 
 class RunState:
@@ -93,7 +106,8 @@ class RunState:
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
         self.outputs: deque[Output] = deque(maxlen=2000)
         self.pictures: list[Picture] = []
-        self.warnings: deque[Warning] = deque(maxlen=200)
+        self._warnings: dict[Warning, None] = {}
+        """Each once, the one that was said last at the end."""
         self.log: deque[LogLine] = deque(maxlen=500)
         self.log_count = 0
         """Lines that were ever logged, so that a view knows which of `log` are new."""
@@ -106,14 +120,19 @@ class RunState:
         self.events = 0
         self.skipped = 0
         """Lines of the log that could not be used."""
+        self._skipped_told = 0
         self._seq = 0
         self._longest_silence_s = LONGEST_SILENCE_S
 
     def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
         """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
-        self.skipped += batch.skipped
         self._longest_silence_s = LONGEST_SILENCE_S * keep_every
         self.apply_all(batch.events)
+        self.skipped += batch.skipped
+        # Said again only when there are twice as many: a log that is all damage would else fill every line.
+        if self.skipped >= max(1, 2 * self._skipped_told):
+            self._skipped_told = self.skipped
+            self._log_line(self.last_ts, damage(self.skipped), "warning")
 
     def apply_all(self, events: Iterable[Event]) -> None:
         """Takes in events in order."""
@@ -168,6 +187,11 @@ class RunState:
         return min(self.optimizer_steps, max(self.step, epoch * self.steps_per_epoch))
 
     @property
+    def warnings(self) -> Sequence[Warning]:
+        """The last warnings, each once, the newest at the end."""
+        return tuple(self._warnings)
+
+    @property
     def newest_sample(self) -> Sample | None:
         """The sample that was written last."""
         return self.samples[-1] if self.samples else None
@@ -191,8 +215,11 @@ class RunState:
             return PHASES.get(self.phase, self.phase)
         return "waiting for the trainer"
 
-    def _say(self, event: Event, text: str, level: Level = "info") -> None:
-        self.log.append(LogLine(event.ts, text, level))
+    def _say(self, event: Event, words: str, level: Level = "info") -> None:
+        self._log_line(event.ts, words, level)
+
+    def _log_line(self, ts: float, words: str, level: Level) -> None:
+        self.log.append(LogLine(ts, text.both_ends(words, _LONGEST_TEXT), level))
         self.log_count += 1
 
     def _run_started(self, event: Event) -> None:
@@ -244,6 +271,8 @@ class RunState:
         self.losses.add(self.step, self.loss)
         self.learning_rates.add(self.step, self.learning_rate)
         step_s = _number(event, "step_s")
+        if step_s is not None and step_s > _LONGEST_STEP_S:
+            step_s = None
         self.rates.add(self.step, 1 / step_s if step_s and step_s > 1e-9 else None)
         self.pace.step(self.step, step_s, self.last_step - self.step)
         if self.loss is None and self.loss_finite:
@@ -297,10 +326,11 @@ class RunState:
             self.pictures.append(picture)
 
     def _warning(self, event: Event) -> None:
-        warning = Warning(_text(event, "code"), _text(event, "message"), _text(event, "remedy"))
-        if warning in self.warnings:
-            self.warnings.remove(warning)  # said again after a restart: one thing to know, not two
-        self.warnings.append(warning)
+        warning = Warning(*(text.both_ends(_text(event, name), _LONGEST_TEXT) for name in ("code", "message", "remedy")))
+        self._warnings.pop(warning, None)  # said again after a restart: one thing to know, not two
+        self._warnings[warning] = None
+        if len(self._warnings) > _MOST_WARNINGS:
+            del self._warnings[next(iter(self._warnings))]
         self._say(event, f"{warning.message} {warning.remedy}".strip(), "warning")
 
     def _command_acknowledged(self, event: Event) -> None:
@@ -400,14 +430,7 @@ def _text(event: Event, name: str) -> str:
 
 
 def _number(event: Event, name: str) -> float | None:
-    value: Any = event.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return finite(event.get(name))
 
 
 def _int(event: Event, name: str) -> int:

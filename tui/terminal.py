@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import MutableMapping
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(
@@ -38,6 +39,22 @@ def _visible(match: re.Match[str]) -> str:
     if code < 0x20:
         return chr(0x2400 + code)
     return "␡" if code == 0x7F else f"\\x{code:02x}"
+
+
+_COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
+"""What Textual knows as `TEXTUAL_COLOR_SYSTEM`."""
+_LARGEST_SCREEN = {"COLUMNS": 1000, "LINES": 500}
+
+
+def drop_absurd(environ: MutableMapping[str, str]) -> None:
+    """Takes out of the environment what would make the app fall over or paint for ever: colours that Textual does not know,
+    and screens larger than any."""
+    if environ.get("TEXTUAL_COLOR_SYSTEM", "auto") not in _COLOR_SYSTEMS:
+        del environ["TEXTUAL_COLOR_SYSTEM"]
+    for name, most in _LARGEST_SCREEN.items():
+        words = environ.get(name, "0")
+        if len(words) > 5 or not words.isdecimal() or int(words) > most:
+            del environ[name]
 
 
 def wants_plain(plain_flag: bool = False) -> bool:

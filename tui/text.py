@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from loratui.engine.untrusted import finite
+
 STATUS_SIGNS: dict[str, str] = {
     "starting": "○",
     "running": "●",
@@ -34,11 +36,13 @@ STATUS_TONES: dict[str, str] = {
 
 
 _LONGEST_S = 1e10
+_LARGEST = 10**15
+"""Numbers from here on are written as a power of ten."""
 
 
 def number(value: int) -> str:
     """A whole number with thin groups: 1 800."""
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}".replace(",", " ") if -_LARGEST < value < _LARGEST else _power(value)
 
 
 def count(value: int, word: str) -> str:
@@ -72,7 +76,7 @@ def duration(seconds: float | None) -> str:
 
 def time_left(seconds: float | None) -> str:
     """A duration as coarse as it is uncertain: to 5 s below a minute, 10 s below ten minutes, then to the minute."""
-    if seconds is None or not seconds < _LONGEST_S:
+    if seconds is None or not -_LONGEST_S < seconds < _LONGEST_S:
         return "–"
     if seconds < 60:
         return f"{max(1, math.ceil(seconds / 5)) * 5} s" if seconds > 0 else "0 s"
@@ -84,11 +88,13 @@ def time_left(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long ago: `just now`, `4 min ago`, `3 h ago`, `2 d ago`; a list at rest is repainted once a minute at most."""
-    if seconds < 60:
+    """How long ago: `just now`, `5 min ago`, `3 h ago`, `2 d ago`; coarse, so that a list at rest is not repainted. `–` for nonsense."""
+    if not -_LONGEST_S < seconds < _LONGEST_S:
+        return "–"
+    if seconds < 300:
         return "just now"
     if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
+        return f"{int(seconds // 300) * 5} min ago"
     if seconds < 86_400:
         return f"{int(seconds // 3600)} h ago"
     return f"{int(seconds // 86_400)} d ago"
@@ -109,34 +115,43 @@ def both_ends(words: str, most: int = 240, end: int = 60) -> str:
 
 def loss(value: float | None) -> str:
     """A loss with three figures; `–` if there is none."""
-    if value is None or not math.isfinite(value):
+    value = finite(value)
+    if value is None:
         return "–"
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.3g}"
 
 
 def rate(steps_per_s: float | None) -> str:
     """Optimizer steps a second, or seconds a step where that is more telling."""
-    if steps_per_s is None or steps_per_s <= 0:
+    if steps_per_s is None or not 1e-9 < steps_per_s < 1e9:
         return "–"
     return f"{steps_per_s:.1f} steps/s" if steps_per_s >= 1 else f"{1 / steps_per_s:.1f} s/step"
 
 
 def learning_rate(value: float | None) -> str:
     """A learning rate as recipes write it: 1e-4, 3.2e-05."""
-    if value is None:
-        return "–"
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if value else "0"
+    return "–" if value is None else _power(value) if value else "0"
 
 
 def size(count_bytes: int) -> str:
     """A file's size: 812 B, 3.4 MB."""
-    amount = float(count_bytes)
+    amount = finite(count_bytes)
+    if amount is None or abs(amount) >= _LARGEST * 1000:
+        return "–"
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     raise AssertionError("unreachable")
+
+
+def _power(value: float) -> str:
+    """A number as one digit or two and a power of ten; `–` for what is no finite number."""
+    known = finite(value)
+    if known is None:
+        return "–"
+    mantissa, _, exponent = f"{known:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def shorten_path(path: str, width: int) -> str:

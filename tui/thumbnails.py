@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,9 +94,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
     from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, is_heif
     from loratui.engine.dataset.pictures import heif_is_read
+    from loratui.engine.untrusted import open_regular
 
     try:
-        with path.open("rb") as file:
+        with BufferedReader(open_regular(path)) as file:
             heif = is_heif(file.read(HEAD_BYTES))
             file.seek(0)
             if heif and not heif_is_read():

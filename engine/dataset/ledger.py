@@ -17,9 +17,11 @@ from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, UsageError
+from loratui.engine.untrusted import read_small
 from loratui.presets.schema import Settings
 
 FORMAT = 1
+_MOST_BYTES = 1 << 28
 
 
 class Planned(Protocol):
@@ -136,7 +138,7 @@ def read_ledger(path: Path) -> Ledger:
 def read_table(path: Path) -> dict[str, Any]:
     """The plain content of a `dataset.json`. Raises `DatasetError` as `read_ledger`."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_small(path, _MOST_BYTES))
         newer = table["format"] > FORMAT
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error

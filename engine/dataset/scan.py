@@ -66,7 +66,7 @@ def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
 def _resolved(path: Path) -> Path:
     try:
         root = path.expanduser().resolve(strict=True)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # ValueError: a NUL or half a surrogate in the name
         raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of pictures is meant.") from None
     if not root.is_dir():
         raise UsageError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {root.parent}.")

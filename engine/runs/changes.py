@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.untrusted import read_small
 
 FORMAT = 1
 MOST_PROMPTS = 16
@@ -46,8 +47,7 @@ class ChangeError(ValueError):
 def read(run: RunDirectory) -> Changes:
     """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
     try:
-        with run.changes.open("rb") as file:
-            body = json.loads(file.read(_LARGEST_FILE))
+        body = json.loads(read_small(run.changes, _LARGEST_FILE))
     except (OSError, ValueError, RecursionError):
         return Changes()
     if not isinstance(body, dict) or body.get("v") != FORMAT:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
+from loratui.engine.untrusted import read_small
 
 FORMAT = 1
 
@@ -129,13 +129,7 @@ def _read(path: Path) -> Command | None:
     if found is None:
         return None
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return None
-            body = json.loads(os.read(fd, _LARGEST))
-        finally:
-            os.close(fd)
+        body = json.loads(read_small(path, _LARGEST, follow=False))
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(body, dict) or body.get("v") != FORMAT:

@@ -15,6 +15,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import durable, lock
+from loratui.engine.untrusted import finite, read_small
 
 FORMAT = 1
 """Version of the run directory; runs with a higher one are refused."""
@@ -145,8 +146,7 @@ class RunDirectory:
 
     def created(self) -> float:
         """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""
-        created = _read_marker(self.path).get("created")
-        return float(created) if isinstance(created, (int, float)) else 0.0
+        return finite(_read_marker(self.path).get("created")) or 0.0
 
 
 _FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
@@ -193,6 +193,11 @@ def create_run(
     Raises `DiskError` or `UsageError`; nothing half written is left then.
     """
     runs = home / folder
+    try:
+        recipe, effective = recipe_toml.encode("utf-8"), effective_toml.encode("utf-8")
+    except UnicodeEncodeError:
+        words = "A path of the recipe holds bytes that are no UTF-8 text, so that it cannot be written down."
+        raise UsageError(words, "Rename the folder or the file.") from None
     durable.make_directory(runs)
     stem = f"{safe_name(name)}-{today or time.strftime('%Y%m%d')}"
     taken = [int(n[len(stem) + 1 :]) for n in _names(runs) if re.fullmatch(re.escape(stem) + r"-\d{1,6}", n)]
@@ -202,7 +207,7 @@ def create_run(
         final = runs / f"{stem}-{number}"
         try:
             with durable.building(final) as temporary:
-                _fill(temporary, final.name, recipe_toml, effective_toml, ledger)
+                _fill(temporary, final.name, recipe, effective, ledger)
         except FileExistsError:
             continue
         return RunDirectory(final)
@@ -247,12 +252,12 @@ def delete_run(run: RunDirectory) -> None:
     durable.sweep_leftovers(run.path.parent, temporary=False)
 
 
-def _fill(folder: Path, name: str, recipe_toml: str, effective_toml: str, ledger: Mapping[str, Any]) -> None:
+def _fill(folder: Path, name: str, recipe: bytes, effective: bytes, ledger: Mapping[str, Any]) -> None:
     new = RunDirectory(folder)
     for sub in _FOLDERS:
         durable.make_directory(folder / sub)
-    durable.write_file(new.recipe, recipe_toml.encode("utf-8"), durable=False)
-    durable.write_file(new.effective, effective_toml.encode("utf-8"), durable=False)
+    durable.write_file(new.recipe, recipe, durable=False)
+    durable.write_file(new.effective, effective, durable=False)
     durable.write_json(new.dataset, ledger, durable=False)
     durable.write_json(new.marker, {"format": FORMAT, "name": name, "created": round(time.time(), 3)}, durable=False)
 
@@ -282,7 +287,7 @@ def _is_run(path: Path) -> bool:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads((path / MARKER).read_bytes()[:65536])
+        value = json.loads(read_small(path / MARKER, 65_536))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
+import stat
 import threading
 import time
 import zlib
@@ -17,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from loratui.engine.runs.durable import FILE_MODE, append_line, disk_error
+from loratui.engine.untrusted import finite, open_regular
 
 FORMAT = 1
 """Version of an event line; readers skip lines with a higher one."""
@@ -56,6 +59,8 @@ _OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
 _LONGEST_LINE = 1 << 20
+_FARTHEST_TS = 1e12
+"""No clock is that wrong: the year 33 658."""
 _TAIL = 1 << 16
 
 
@@ -104,7 +109,11 @@ class EventLog:
         """Opens or creates the log and goes on with its numbering. Raises `DiskError`."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-            size = os.fstat(fd).st_size
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "is not a regular file")
+            size = found.st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         except OSError as error:
             raise disk_error(error, path) from error
@@ -206,11 +215,13 @@ def decode(line: bytes) -> Event | None:
         return None
     try:
         body = json.loads(line)
-        version, seq, ts, type = body.pop("v"), body.pop("seq"), float(body.pop("ts")), body.pop("type")
+        version, seq, ts, type = body.pop("v"), body.pop("seq"), finite(body.pop("ts")), body.pop("type")
         del body["crc"]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if not (isinstance(version, int) and 1 <= version <= FORMAT and isinstance(seq, int) and isinstance(type, str)):
+        return None
+    if ts is None or abs(ts) > _FARTHEST_TS:
         return None
     return Event(type, seq, ts, body)
 
@@ -222,7 +233,7 @@ def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventB
     A missing file is an empty log. At the end of the log the returned `offset` equals the given one.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             file.seek(offset)
             data = file.read(max_bytes)
             while b"\n" not in data and data and len(data) < _LONGEST_LINE:
@@ -248,7 +259,7 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
     were looked at. The last step and the last event of the read are always kept.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             file.seek(offset)
             data = file.read(max_bytes)
     except FileNotFoundError:
@@ -267,7 +278,7 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
 def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:
     """The events in the last `max_bytes` of the log, or in more of it if there is no usable event in these."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             while True:
                 start = max(0, size - max_bytes)

@@ -17,6 +17,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.durable import FILE_MODE, disk_error
+from loratui.engine.untrusted import finite, open_regular, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _LARGEST = 1 << 16
@@ -131,24 +132,23 @@ def acquire(path: Path, *, job: str = "train") -> RunLock:
 def is_held(path: Path) -> bool:
     """True while a supervisor or trainer of the run lives. Never disturbs them."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = open_regular(path, follow=False)
     except OSError:
         return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return _lives(read_owner(path))
-    finally:
-        os.close(fd)
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return _lives(read_owner(path))
     return False
 
 
 def supported(path: Path) -> bool:
     """Whether the file system of an existing file has locks; without them only the owner's identity guards a run."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -160,7 +160,7 @@ def supported(path: Path) -> bool:
 def read_owner(path: Path) -> Owner | None:
     """The present or last holder of the lock, or None if the file is missing or says nothing usable."""
     try:
-        return _parse_owner(path.read_bytes())
+        return _parse_owner(read_small(path, _LARGEST))
     except OSError:
         return None
 
@@ -253,9 +253,8 @@ def _write_owner(fd: int, owner: Owner) -> None:
 def _parse_owner(data: bytes) -> Owner | None:
     try:
         body = json.loads(data[:_LARGEST])
-        return Owner(
-            _parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), float(body["since"])
-        )
+        since = finite(body["since"]) or 0.0
+        return Owner(_parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), since)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 

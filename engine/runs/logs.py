@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from loratui.engine.untrusted import open_regular
+
 _LINES = 20
 _LINE_LENGTH = 400
 _BYTES = 32_768
@@ -28,7 +30,7 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
     secrets, are blotted out. An unreadable file has no lines.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _BYTES))
             data = file.read(_BYTES)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+_LARGEST = 1e100
+"""Larger losses are taken for this, so that no sum of them is infinite."""
+
 
 class SmoothedLoss:
     """An exponential moving average of the losses of optimizer steps, without the pull towards 0 at its start.
@@ -36,6 +39,7 @@ class SmoothedLoss:
     def add(self, step: int, loss: float | None) -> None:
         """Takes in the loss of an optimizer step (from 1); None or a number that is not finite changes nothing but the place."""
         if loss is not None and math.isfinite(loss):
+            loss = max(-_LARGEST, min(_LARGEST, loss))
             kept = math.exp(-max(1, step - self.last_step) / self.steps)
             self._sum = self._sum * kept + loss * (1 - kept)
             self._weight = self._weight * kept + (1 - kept)

@@ -16,6 +16,7 @@ from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.events import Event, last_events
 from loratui.engine.runs.pace import Pace
 from loratui.engine.runs.smoothing import SmoothedLoss
+from loratui.engine.untrusted import finite, read_small
 
 FORMAT = 1
 
@@ -29,6 +30,8 @@ ELSEWHERE_STALE_S, ELSEWHERE_DEAD_S = 30.0, 600.0
 """Locks do not reach across machines: a run that another machine owns is judged by the age of its last event."""
 
 _WRITE_EVERY_S = 5.0
+_LARGEST_COUNT = 1 << 53
+"""From here on a whole number is no count of anything."""
 _END_OF_LOG = 8192
 """Bytes of the log that tell how a run stands: some fifty events."""
 _SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
@@ -181,7 +184,7 @@ def summarise(run: RunDirectory) -> RunSummary:
     owner = lock.read_owner(run.lock)
     held = lock.is_held(run.lock)
     job = (owner.job if owner else "train") if held else ""
-    events = last_events(run.events_of(job), _END_OF_LOG)
+    events = _end_of_log(run, job)
     quiet_s = max(0.0, time.time() - events[-1].ts) if events else max(0.0, time.time() - (owner.since if owner else 0.0))
     verdict = judge(events, held=held, quiet_s=quiet_s, owner=owner, name=run.name)
     if not held and not job:
@@ -201,7 +204,7 @@ def summarise(run: RunDirectory) -> RunSummary:
 
 def how_the_check_ended(run: RunDirectory) -> Verdict:
     """How the pictures of the check ended, which the summary of a run does not tell once nobody makes them any more."""
-    events = last_events(run.events_of("validate"), _END_OF_LOG)
+    events = _end_of_log(run, "validate")
     return judge(events, held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
 
 
@@ -229,7 +232,7 @@ def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Ow
 def read_state(run: RunDirectory) -> State:
     """The numbers in `state.json`; zeros if it is missing or unusable. Fields of the wrong type are left out."""
     try:
-        body = json.loads(run.state.read_bytes()[: 1 << 20])
+        body = json.loads(read_small(run.state))
     except (OSError, ValueError, RecursionError):
         return State()
     if not isinstance(body, dict):
@@ -241,6 +244,14 @@ def read_state(run: RunDirectory) -> State:
 def summarise_all(home: Path) -> list[RunSummary]:
     """Summaries of all runs in a home folder, the one made last first."""
     return [summarise(run) for run in list_runs(home)]
+
+
+def _end_of_log(run: RunDirectory, job: str) -> tuple[Event, ...]:
+    """The last events of a job; none where the log cannot be read."""
+    try:
+        return last_events(run.events_of(job), _END_OF_LOG)
+    except OSError:
+        return ()
 
 
 def _as_finished(event: Event) -> Verdict:
@@ -278,7 +289,9 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(value, bool):
         return False
     if default is None or isinstance(default, float):
-        return isinstance(value, (int, float)) or (default is None and value is None)
+        return finite(value) is not None or (default is None and value is None)
+    if isinstance(default, int):
+        return isinstance(value, int) and abs(value) < _LARGEST_COUNT
     return isinstance(value, type(default))
 
 

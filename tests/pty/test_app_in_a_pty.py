@@ -170,3 +170,26 @@ def test_a_terminal_that_stops_reading_is_waited_for(home: Path) -> None:
                 time.sleep(0.2)
             terminal.shows("200 of 900 optimizer steps")
             assert terminal.rss_mib() < 120
+
+
+@pytest.mark.parametrize("command", [["status", "--watch"], ["attach", "--plain"]], ids=["status", "attach"])
+@pytest.mark.parametrize("ignore_hangup", [False, True], ids=["plain", "nohup"])
+def test_a_dropped_line_ends_who_follows_a_silent_run(home: Path, command: list[str], ignore_hangup: bool) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(9)
+        words = [*LORATUI, command[0], run.name, *command[1:]]
+        with Terminal.start(words, columns=80, rows=24, ignore_hangup=ignore_hangup) as terminal:
+            terminal.read_for(20, lambda: b"9 of 900" in terminal.sent)
+            terminal.hang_up()
+            assert terminal.ended(2.0)
+
+
+@pytest.mark.parametrize("environ", [{"TEXTUAL_COLOR_SYSTEM": "bogus"}, {"COLUMNS": "999999", "LINES": "99999"}])
+def test_an_absurd_environment_is_ignored(home: Path, environ: dict[str, str]) -> None:
+    with Terminal.start(LORATUI, columns=80, rows=24, environ=environ) as terminal:
+        terminal.shows("No runs yet")
+        terminal.press("q")
+        assert terminal.ended(5)
+        assert terminal.exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -265,3 +266,32 @@ def test_bins_keep_count_total_and_extremes(losses: list[float], half: int) -> N
     assert max(b.high for b in history.bins) == max(losses)
     assert history.smoothed is not None
     assert min(losses) - 1e-9 <= history.smoothed <= max(losses) + 1e-9
+
+
+def test_damaged_lines_are_said_in_the_log_and_again_when_there_are_twice_as_many() -> None:
+    state = RunState()
+    for skipped in (0, 1, 0, 1, 1, 1, 1):
+        state.apply_batch(EventBatch((), 0, skipped))
+    assert [line.text for line in state.log] == [
+        "1 damaged line of the log was left out",
+        "2 damaged lines of the log were left out",
+        "4 damaged lines of the log were left out",
+    ]
+    assert {line.level for line in state.log} == {"warning"}
+
+
+def test_fifty_thousand_different_warnings_cost_no_more_than_others() -> None:
+    state = RunState()
+    began = time.process_time()
+    state.apply_all(Event("warning", n, 1.0, {"code": "c", "message": f"{n}", "remedy": ""}) for n in range(1, 50_001))
+    assert time.process_time() - began < 2.0
+    assert len(state.warnings) == 200
+    assert state.warnings[-1].message == "50000"
+
+
+def test_a_line_of_the_log_is_never_endless() -> None:
+    state = RunState()
+    state.apply(Event("warning", 1, 1.0, {"code": "c", "message": "x" * 1_000_000, "remedy": ""}))
+    state.apply(Event("phase_changed", 2, 1.0, {"phase": "caching", "text": "y" * 1_000_000}))
+    assert max(len(line.text) for line in state.log) < 2100
+    assert len(state.warnings[0].message) < 2100

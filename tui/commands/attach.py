@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     state = RunState()
     for batch, keep_every in Tail(chosen.events_of(job)).glance():
         state.apply_batch(batch, keep_every)
-    say(out, f"{chosen.name} {text.stands(now.status)}.")
+    say(out, clean(f"{chosen.name} {text.stands(now.status)}."))
     if state.step:
-        say(out, clean(describe_step(state)))
+        say(out, clean(describe_step(state, active=now.active)))
     if not now.active and now.reason:
         say(out, clean(now.reason))
     if now.active and sys.stdout.isatty():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from loratui.engine.errors import DatasetError, ExitCode, UsageError
+from loratui.engine.errors import DatasetError, DiskError, ExitCode, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.tui.follow import Followed, say
 from loratui.tui.terminal import clean
@@ -131,7 +131,8 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
         return
     first = errors[0]
     more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
-    raise (DatasetError if first.files else UsageError)(f"{first.message}{more}", first.remedy)
+    kind = DiskError if first.id == "disk_full" else DatasetError if first.files else UsageError
+    raise kind(f"{first.message}{more}", first.remedy)
 
 
 def say_findings(findings: Sequence[Finding], out: TextIO) -> None:

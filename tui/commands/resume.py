@@ -9,6 +9,7 @@ from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import summarise
 from loratui.tui.commands import common
 from loratui.tui.follow import follow_to_the_end, progress_stream, say
+from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -27,5 +28,5 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{chosen.name} is done: there is nothing to resume.", f"loratui validate {chosen.name} looks at it.")
     launch(chosen)
     step = chosen.last_checkpoint_step()
-    say(out, f"{chosen.name} goes on {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}.")
+    say(out, clean(f"{chosen.name} goes on {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}."))
     return common.conclude(follow_to_the_end(chosen, "train", out), args, out)

@@ -11,17 +11,17 @@ from typing import Any
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
-from loratui.tui import text
+from loratui.tui import hangup, text
 from loratui.tui.commands import common
 from loratui.tui.follow import describe_step, say
-from loratui.tui.store import RunState
+from loratui.tui.store import RunState, damage
 from loratui.tui.tail import POLL_S, Tail
 from loratui.tui.terminal import clean
 
 FORMAT = 1
 """Version of the JSON object; keys are added, never renamed."""
 
-LEAST_INTERVAL_S = 0.25
+LEAST_INTERVAL_S, LONGEST_INTERVAL_S = 0.1, 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--watch",
         metavar="S",
         nargs="?",
-        type=float,
+        type=_interval,
         const=2.0,
         help="go on until the run has ended: a line when something has changed, looked at each S seconds (2)",
     )
@@ -47,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = common.chosen_run(args)
     looking = _Looking(chosen)
     told: dict[str, Any] = {}
+    if args.watch is not None:
+        hangup.watch_output()
     while True:
         found = looking.look()
         news = {key: value for key, value in found.items() if key not in ("v", "idle_s")}
@@ -55,7 +57,18 @@ def run(args: argparse.Namespace) -> int:
             _tell(found, looking, json_wanted=args.json, one_line=args.watch is not None)
         if args.watch is None or not found["active"]:
             return 0
-        time.sleep(max(LEAST_INTERVAL_S, args.watch, POLL_S))
+        time.sleep(max(args.watch, POLL_S))
+
+
+def _interval(words: str) -> float:
+    """The seconds of `--watch`."""
+    try:
+        seconds = float(words)
+    except ValueError:
+        seconds = 0.0
+    if not LEAST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S:
+        raise argparse.ArgumentTypeError(f"expected seconds from {LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}, got {words}")
+    return seconds
 
 
 class _Looking:
@@ -147,14 +160,14 @@ def _sentence(found: dict[str, Any], state: RunState) -> str:
     doing = found["status"]
     if found["active"] and state.progress is not None and state.progress.total:
         return f"{doing}: {state.status}, {state.progress.done} of {state.progress.total}"
-    words = f"{doing}: {describe_step(state)}" if state.step else f"{doing}: {state.status}"
+    words = f"{doing}: {describe_step(state, active=found['active'])}" if state.step else f"{doing}: {state.status}"
     return words if found["active"] else f"{doing}. {found['reason']} {found['advice']}".strip()
 
 
 def _lines(found: dict[str, Any], state: RunState) -> list[str]:
     lines = [f"{found['name']} {text.stands(found['status'])}. {found['reason']} {found['advice']}".strip()]
     if state.step:
-        lines.append(describe_step(state))
+        lines.append(describe_step(state, active=found["active"]))
     elif found["active"]:
         lines.append(state.status)
     if found["asked"]:
@@ -166,6 +179,8 @@ def _lines(found: dict[str, Any], state: RunState) -> list[str]:
 
         lines.append(machine_line(state.machine).plain)
     lines += [f"warning: {w['message']} {w['remedy']}".strip() for w in found["warnings"][-3:]]
+    if state.skipped:
+        lines.append(damage(state.skipped))
     for name in ("sample", "output"):
         if found[name]:
             lines.append(f"{'LoRA file' if name == 'output' else name}: {found['path']}/{found[name]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,8 +12,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, TextArea
 
+from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.changes import ChangeError, Changes, with_samples
 from loratui.engine.runs.directory import RunDirectory
+from loratui.presets.schema import SchemaError
 from loratui.tui.check_plan import prompt_problem
 from loratui.tui.store import RunState
 from loratui.tui.widgets.line import Line, plain
@@ -32,12 +33,12 @@ class SamplesNow:
 def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
     """The changes of the run, else its recipe; nothing where neither can be read."""
     try:
-        recipe = tomllib.loads(run.effective.read_text(encoding="utf-8")).get("samples", {})
-    except (OSError, ValueError):
-        recipe = {}
-    prompts = state.changes.prompts or tuple(str(prompt) for prompt in recipe.get("prompts", ()))
+        samples = read_recipe(run.effective).settings.samples
+    except SchemaError:
+        samples = None
+    prompts = state.changes.prompts or (samples.prompts if samples else ())
     every = state.changes.every_image_steps
-    return SamplesNow(prompts, int(recipe.get("every_image_steps", 0)) if every is None else every)
+    return SamplesNow(prompts, (samples.every_image_steps if samples else 0) if every is None else every)
 
 
 class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):

@@ -63,9 +63,9 @@ def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
             return before
     elif before is not None and (high - low) * 2 >= before.high - before.low:
         low, high = min(low, before.low), max(high, before.high)
-    if high - low < max(high * _LEAST_HEIGHT, 1e-6):
+    if high - low < max(abs(high) * _LEAST_HEIGHT, 1e-6):
         # Magnified without end, the first two losses and a flat line would look like an upheaval.
-        low, high = low * (1 - _LEAST_HEIGHT / 2), max(high * (1 + _LEAST_HEIGHT / 2), low + 1e-6)
+        low, high = low - abs(low) * _LEAST_HEIGHT / 2, max(high + abs(high) * _LEAST_HEIGHT / 2, low + 1e-6)
     step = round_step((high - low) / 4)
     # The small allowance keeps a border that is already round from growing by another step.
     return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)

@@ -53,3 +53,12 @@ def test_each_family_trains_on_the_embedded_base_of_its_shape(family: str, capsy
     base = tomllib.loads((run.path / "effective.toml").read_text())["base"]
     assert (base["family"], base["model"]) == (family, f"embedded:{family}")
     assert f"(embedded:{family})" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["demo", "--no-tui"], ["demo", "--json"]])
+def test_too_little_space_has_the_exit_code_of_a_full_disk(
+    home: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loratui.engine.planning.preflight.free_bytes", lambda folder: 1000)
+    assert cli.main(command) == 20
+    assert "are free, and this run writes about" in capsys.readouterr().err
