@@ -129,9 +129,7 @@ KEYS: tuple[Key, ...] = (
     Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
     Key("validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)),
     Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
-    Key(
-        "duplicate", "u", "u", "duplicate", "use again", "use its recipe again: plan a new run with it", ("home",), changes=True
-    ),
+    Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",), changes=True),
     Key(
         "demo",
         "t",

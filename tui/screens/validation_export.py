@@ -33,6 +33,7 @@ class ExportScreen(LoratuiScreen[None]):
     """A form of four fields, and below it what became of it."""
 
     CONTEXT = "validation_export"
+    PANE = "export-words"
     CSS_PATH = "validation_files.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_export")]
 

@@ -14,9 +14,9 @@ import pytest
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.pace import TimeLeft
 from loratui.tui import text
 from loratui.tui.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, describe_step, follow, say
-from loratui.tui.pace import TimeLeft
 from loratui.tui.store import RunState
 
 
