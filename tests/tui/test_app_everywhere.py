@@ -7,19 +7,21 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run, write_grid
-from screen_text import hides, screen_text, shows
+from screen_text import hides, screen_text, shows, waits
 from textual.dom import DOMNode
 from textual.events import Resize
 from textual.geometry import Size
 
 import loratui.tui.screens
 import loratui.tui.widgets
+from loratui.engine.runs import control
 from loratui.tui.app import WIZARD, LoratuiApp
 from loratui.tui.bindings import CONTEXTS, KEYS, action_name, bindings_for, keys_of
 from loratui.tui.commands.demo import demo_draft
@@ -146,6 +148,7 @@ async def test_ctrl_c_leaves(home: Path) -> None:
 _WALK = """
 import asyncio, sys
 from pathlib import Path
+from loratui.engine.runs import control
 from loratui.tui.app import WIZARD, LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 
@@ -235,3 +238,100 @@ def test_of_the_size_said_twice_at_the_start_only_the_first_word_is_laid_out(
     app = LoratuiApp(tmp_path)
     words = [Resize(Size(columns, 24), Size(columns, 24)) for columns in sizes]
     assert [word.size.width for word in words if not app._was_told_at_start(word)] == taken
+
+
+async def test_in_a_window_that_is_too_small_no_key_does_what_nobody_sees(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(10)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(80, 24)) as pilot:
+            await shows(pilot, "s sample")
+            await pilot.resize_terminal(58, 18)
+            await shows(pilot, "This terminal is 58×18")
+            await pilot.press("s", "c", "p", "x", "y")
+            await pilot.resize_terminal(80, 24)
+            await hides(pilot, "This terminal is")
+    assert control.pending(run) == []
+
+
+async def test_a_list_with_runs_gives_way_to_the_notice_and_so_does_a_question(home: Path) -> None:
+    run = finished_run(home)
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, run.name)
+        await pilot.press("d")
+        await shows(pilot, "Delete")
+        await pilot.resize_terminal(40, 10)
+        await shows(pilot, "This terminal is 40×10")
+        assert run.name not in screen_text(pilot.app)
+        await pilot.press("y")
+        await pilot.resize_terminal(80, 24)
+        await shows(pilot, "Delete")
+    assert run.path.is_dir()
+
+
+@pytest.mark.parametrize("key", ["question_mark", "d", "ctrl+p", "ctrl+o", "f2", "f9", "y"])
+async def test_ctrl_c_leaves_whatever_is_open(home: Path, key: str) -> None:
+    finished_run(home)
+    app = LoratuiApp(home)
+    async with app.run_test(notifications=True, size=(100, 30)) as pilot:
+        await shows(pilot, "leave")
+        await pilot.press(key)
+        await pilot.pause(0.3)
+        assert len(app.screen_stack) > 2
+        await pilot.press("ctrl+c")
+        await waits(pilot, lambda: not app.is_running)
+
+
+@pytest.mark.parametrize("trouble", ["gone", "newer", "another's"])
+async def test_a_run_that_cannot_be_opened_is_told_and_the_app_stays(
+    home: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    run = finished_run(home)
+    async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, run.name, "enter open")
+        if trouble == "gone":
+            shutil.rmtree(run.path)
+        elif trouble == "newer":
+            run.marker.write_text('{"format": 99, "created": 1}')
+        else:
+            monkeypatch.setattr("os.geteuid", lambda: 65_534)
+        await pilot.press("enter")
+        words = {"gone": "no run", "newer": "a newer loratui", "another's": "belongs to another user"}
+        await shows(pilot, words[trouble])
+        assert pilot.app.is_running
+
+
+async def test_who_only_looks_may_see_the_run_of_another_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(home)
+    monkeypatch.setattr("os.geteuid", lambda: 65_534)
+    async with LoratuiApp(home, view_only=True).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, run.name, "view only")
+        await pilot.press("t", "v")
+        await shows(pilot, run.name, "validation")
+
+
+async def test_the_jump_goes_to_the_panels_of_the_dashboard(home: Path) -> None:
+    run = finished_run(home)
+    async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "900 of 900")
+        await pilot.press("ctrl+o")
+        await shows(pilot, "Press a letter to go there")
+        await pilot.press("a")
+        await waits(pilot, lambda: pilot.app.screen.has_class("-large-plot"))
+
+
+async def test_what_does_not_fit_beside_the_fields_is_reached_by_a_key(home: Path) -> None:
+    draft = demo_draft().with_values({"schedule.epochs": 30, "training.rank": 8, "optimizer.learning_rate": 1e-3})
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "pgdn more")
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        await shows(pilot, "shown 300 times")
+
+
+async def test_without_a_shell_to_come_back_from_ctrl_z_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loratui.tui.app.has_shell", lambda: False)
+    async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "No runs yet")
+        await pilot.press("ctrl+z")
+        await shows(pilot, "There is no shell here")
