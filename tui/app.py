@@ -32,8 +32,9 @@ from loratui.tui.canvas import Canvas
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.in_turn import KeysInTurn
+from loratui.tui.kept_focus import KeptFocus
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
-from loratui.tui.screens.base import LEAST_HEIGHT, LEAST_WIDTH, LoratuiScreen
+from loratui.tui.screens.base import LoratuiScreen, is_too_small
 from loratui.tui.sent_screen import SentScreen
 from loratui.tui.terminal import clean, has_shell
 from loratui.tui.window_title import WindowTitle
@@ -140,6 +141,7 @@ class LoratuiApp(App[Farewell]):
         """What pictures are drawn on; not known before the app runs."""
         self.window_title = WindowTitle(self)
         self._keys = KeysInTurn(self, super().on_event)
+        self._focus_kept = KeptFocus()
         self._sizes_told: deque[Size] = deque(maxlen=3)
         self.animation_level = "none"
         self.HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-wide"), (160, "-very-wide")]
@@ -169,11 +171,15 @@ class LoratuiApp(App[Farewell]):
         """The terminal's answer, which has passed everything that was painted before the question."""
         self.arrival.answered()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
         self.canvas = Canvas.of(self)
         self._sent.forget()
         self.refresh()
+        if is_too_small(event.size):
+            self._focus_kept.take(self.screen_stack)
+        else:
+            self._focus_kept.give_back()
 
     async def on_event(self, event: events.Event) -> None:
         """Keys in their turn, everything else at once."""
@@ -188,7 +194,7 @@ class LoratuiApp(App[Farewell]):
     @property
     def _too_small(self) -> bool:
         """Whether nothing but a notice is shown: then no key may do what nobody sees."""
-        return self.size.width < LEAST_WIDTH or self.size.height < LEAST_HEIGHT
+        return is_too_small(self.size)
 
     def _was_told_at_start(self, event: events.Resize) -> bool:
         """Whether it is the second word on the size with which the app begins: Textual says it itself, and then so does its

@@ -33,6 +33,8 @@ class Box:
             parts.append(f"disk {self._steady('disk', free, max(1.0, free * _NOTICEABLE)):.0f} GiB free")
         if price_per_hour:
             parts.append(f"{price_per_hour:.2f} an hour")
+        elif hardware.gpus():
+            parts.append("its price: f2")
         return "  ·  ".join(parts)
 
     def _gpu(self, gpu: hardware.Gpu) -> str:

@@ -160,6 +160,8 @@ class PreflightFinished(Message):
 
     prepared: Prepared | None
     problem: str = ""
+    costs: str = ""
+    """How long the run takes and what it costs, as reckoned before a step was measured."""
 
 
 @dataclass

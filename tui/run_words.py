@@ -136,7 +136,7 @@ def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], P
 def what_to_do(summary: RunSummary) -> str:
     """What the person can do about a run that ended, here by a key where that is enough."""
     if summary.status in ("paused", "stopped", "interrupted"):
-        return "r resumes from the last checkpoint."
+        return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; no step was made yet."
     return summary.advice
 
 

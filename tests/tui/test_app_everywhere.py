@@ -255,6 +255,36 @@ async def test_in_a_window_that_is_too_small_no_key_does_what_nobody_sees(home: 
     assert control.pending(run) == []
 
 
+@pytest.mark.parametrize("context", ["home", "samples", "plan", "dataset", "validation"])
+@pytest.mark.parametrize("pause_s", [0, 0.15])
+async def test_the_focus_is_where_it_was_after_a_window_that_was_too_small(home: Path, context: str, pause_s: float) -> None:
+    if context == "home":
+        finished_run(home)
+    app = _app(home, context)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "help")
+        await pilot.press("tab")
+        await waits(pilot, lambda: app.screen.focused is not None)
+        before = app.screen.focused
+        for width, height in ((20, 5), (80, 24), (1, 1), (80, 24)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause(pause_s)
+        assert before is not None
+        assert app.screen.focused is before
+        await pilot.press("f2")
+        await shows(pilot, "Preferences")
+        asked = app.screen.focused
+        await pilot.resize_terminal(20, 5)
+        await pilot.pause(pause_s)
+        await pilot.resize_terminal(80, 24)
+        await pilot.pause(pause_s)
+        assert asked is not None
+        assert app.screen.focused is asked
+        await pilot.press("escape")
+        await pilot.pause(0.1)
+        assert app.screen.focused is before
+
+
 async def test_a_list_with_runs_gives_way_to_the_notice_and_so_does_a_question(home: Path) -> None:
     run = finished_run(home)
     async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
@@ -297,7 +327,7 @@ async def test_a_run_that_cannot_be_opened_is_told_and_the_app_stays(
         else:
             monkeypatch.setattr("os.geteuid", lambda: 65_534)
         await pilot.press("enter")
-        words = {"gone": "no run", "newer": "a newer loratui", "another's": "belongs to another user"}
+        words = {"gone": "no run", "newer": "a newer loratui", "another's": "another user (uid"}
         await shows(pilot, words[trouble])
         assert pilot.app.is_running
 

@@ -28,12 +28,12 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="where runs are kept")
 
 
-def add_run_argument(parser: argparse.ArgumentParser, *, default: str | None = "latest") -> None:
+def add_run_argument(parser: argparse.ArgumentParser, *, default: str | None = "latest", without: str = "the latest") -> None:
     """The positional RUN: a name, a path or `latest`."""
     if default is None:
         parser.add_argument("run_name", metavar="RUN", help="name or folder of a run (see loratui runs)")
     else:
-        help_text = f"name or folder of a run; without it, the {default}"
+        help_text = f"name or folder of a run; without it, {without}"
         parser.add_argument("run_name", metavar="RUN", nargs="?", default=default, help=help_text)
 
 

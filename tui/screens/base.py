@@ -10,6 +10,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker
@@ -29,6 +30,11 @@ _WAKE_S = 0.5
 """How often a thread that rests looks whether it is still wanted."""
 
 T = TypeVar("T")
+
+
+def is_too_small(size: Size) -> bool:
+    """Whether a window has no room for a screen."""
+    return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
 class LoratuiScreen(Screen[T]):
@@ -130,7 +136,7 @@ class LoratuiScreen(Screen[T]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Shows the notice where there is too little room."""
-        small = event.size.width < LEAST_WIDTH or event.size.height < LEAST_HEIGHT
+        small = is_too_small(event.size)
         self.set_class(small, "-too-small")
         if small:
             size = f"{event.size.width}×{event.size.height}"

@@ -342,7 +342,7 @@ class HomeScreen(LoratuiScreen[None]):
 def _advice(run: RunSummary) -> str:
     """What to do about a run, by a key where there is one."""
     if run.status in _RESUMABLE:
-        return "r goes on from its last checkpoint."
+        return "r goes on from its last checkpoint." if run.state.step else "r starts it again; no step was made yet."
     return "v opens the check: is it any good?" if run.status == "done" else run.advice
 
 

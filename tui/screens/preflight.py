@@ -13,10 +13,12 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
 from loratui.tui.preflight_rows import SIGNS, TONES, Row, probed_row, rows
 from loratui.tui.screens.steps import StepScreen
+from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
@@ -75,9 +77,25 @@ class PreflightScreen(StepScreen):
         from loratui.engine.planning.prepare import prepare
 
         try:
-            self.post_message(PreflightFinished(prepare(recipe, self.loratui.home)))
+            prepared = prepare(recipe, self.loratui.home)
+            self.post_message(PreflightFinished(prepared, costs=self._costs(prepared)))
         except (LoratuiError, OSError) as error:
             self.post_message(PreflightFinished(None, str(error)))
+
+    def _costs(self, prepared: Prepared) -> str:
+        from loratui.engine.planning.estimate import estimate
+        from loratui.engine.planning.measured import read_all
+        from loratui.tui.commands.plan import duration_range, this_machine
+
+        price = self.loratui.settings.price_per_hour or None
+        here = estimate(prepared.recipe, prepared.plan, this_machine(), price_per_hour=price, measurements=read_all()).here
+        money = f", costs {text.money_range(*here.money)}" if here.money else ""
+        return f"about {duration_range(here.time_s)}{money}"
+
+    def _others_at_work(self) -> list[Row]:
+        names = [run.name for run in self.loratui.runs if run.active]
+        remedy = "Both would share its memory and speed: wait for the end of that run, or pause it."
+        return [Row("warning", f"{clean(name)} is at work on this machine.", remedy) for name in names]
 
     def on_preflight_finished(self, message: PreflightFinished) -> None:
         """Shows the list and says whether the run can start."""
@@ -85,8 +103,8 @@ class PreflightScreen(StepScreen):
         if message.prepared is None:
             self._rows = [Row("error", message.problem, "", "dataset")]
         else:
-            self.line("preflight-run").say(plain(message.prepared.plan.formula, "$muted"))
-            self._rows = list(rows(message.prepared, self.loratui.home))
+            self.line("preflight-run").say(plain(f"{message.prepared.plan.formula}; {message.costs}", "$muted"))
+            self._rows = [*rows(message.prepared, self.loratui.home), *self._others_at_work()]
         self._show()
 
     def available(self, action: str) -> bool:
@@ -247,7 +265,7 @@ class PreflightScreen(StepScreen):
             verdict.say(plain("This cannot start. esc goes back to mend it.", "$error"))
             return
         errors = len(self._prepared.errors)
-        warnings = sum(finding.severity == "warning" for finding in self._prepared.findings)
+        warnings = sum(row.mark == "warning" for row in self._rows)
         if self.loratui.view_only:
             verdict.say(plain("This window only views: it starts nothing.", "$muted"))
             return

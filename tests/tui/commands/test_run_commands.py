@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_run import FakeTrainer, finished_run, make_run
 
 from loratui.engine.runs import control, lock
-from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import summarise
 from loratui.presets import SHIPPED
@@ -288,6 +289,24 @@ def test_attach_shows_how_it_stands_and_follows(serving: RunDirectory, capsys: p
     capsys.readouterr()
     assert cli.main(["attach", serving.name, "--json"]) == 143
     assert result(capsys)["status"] == "stopped"
+
+
+def test_attach_without_a_name_prefers_the_run_that_is_at_work(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    working = make_run(home, "working")
+    with FakeTrainer(working) as trainer:
+        trainer.start()
+        trainer.steps(3)
+        later = finished_run(home, "later")
+        assert open_run(home, "latest").name == later.name
+        attached = subprocess.Popen(
+            [sys.executable, "-m", "loratui.tui.cli", "attach", "--plain"], stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert attached.stdout is not None
+        assert attached.stdout.readline() == f"{working.name} is running.\n"
+        attached.kill()
+        attached.communicate()
+    assert cli.main(["attach", "--plain"]) == 0
+    assert f"{later.name} is done." in capsys.readouterr().out
 
 
 def test_validate_needs_a_file_and_lists_its_pictures(

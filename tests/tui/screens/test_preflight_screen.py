@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_run import FakeTrainer, make_run
 from screen_text import hides, screen_text, shows
 
 from loratui.engine.errors import OutOfMemoryError
@@ -119,7 +121,6 @@ def _cost(low: float, high: float) -> Cost:
 
 
 def test_a_step_that_hardly_fits_is_a_warning() -> None:
-    import dataclasses
 
     tight = dataclasses.replace(MEASURED, peak_vram_gib=23.5)
     row = probed_row(tight, _cost(60, 600), _cost(300, 400), 24.0)
@@ -127,3 +128,18 @@ def test_a_step_that_hardly_fits_is_a_warning() -> None:
     assert "23.5 of 24 GiB" in row.message
     assert "the estimate was" in row.remedy
     assert probed_row(dataclasses.replace(tight, peak_vram_gib=12.0), _cost(1, 2), _cost(1, 2), 24.0).mark == "ok"
+
+
+async def test_time_cost_and_other_runs_are_told_before_the_start(home: Path) -> None:
+    run = make_run(home, "other")
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(3)
+        app = LoratuiApp(home, "home")
+        app.settings = dataclasses.replace(app.settings, price_per_hour=2.5)
+        async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+            await shows(pilot, run.name, "● running")
+            app.plan_new(demo_draft(), "preflight")
+            await shows(
+                pilot, "[6 preflight]", f"! {run.name} is at work on this machine.", "about ", ", costs ", "with 1 warning"
+            )

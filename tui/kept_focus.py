@@ -1,0 +1,31 @@
+"""Keeps which widget has the focus on each screen while the window is too small to show any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from textual.screen import Screen
+from textual.widget import Widget
+
+
+class KeptFocus:
+    """Takes the focus away before a widget is hidden, for then Textual would give it to another one or to none for good."""
+
+    def __init__(self) -> None:
+        self._kept: WeakKeyDictionary[Screen[Any], Widget] = WeakKeyDictionary()
+
+    def take(self, screens: Iterable[Screen[Any]]) -> None:
+        """Remembers what has the focus, screen by screen, and takes it away."""
+        for screen in screens:
+            if screen.focused is not None:
+                self._kept[screen] = screen.focused
+                screen.set_focus(None)
+
+    def give_back(self) -> None:
+        """Gives it back where nothing else got it meanwhile."""
+        while self._kept:
+            screen, widget = self._kept.popitem()
+            if screen.focused is None and widget.is_attached:
+                screen.set_focus(widget, scroll_visible=False)
