@@ -115,5 +115,28 @@ def crash_message(error: BaseException, path: Path | None) -> str:
     )
 
 
+def start_again_if_wanted() -> None:
+    """Asks for a key, where a person sits at a terminal, and starts this program anew for `r`; else it returns."""
+    import termios
+    import tty
+
+    if not (sys.__stdin__ and sys.__stdin__.isatty() and sys.__stderr__ and sys.__stderr__.isatty()):
+        return
+    fd = sys.__stdin__.fileno()
+    sys.__stderr__.write("r starts loratui again; any other key leaves.\n")
+    sys.__stderr__.flush()
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setcbreak(fd, termios.TCSAFLUSH)  # what was typed before the question is no answer to it
+        key = os.read(fd, 1)
+    except (KeyboardInterrupt, OSError):
+        return
+    finally:
+        termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+    if key in (b"r", b"R"):
+        # A new process: nothing of what went wrong in this one is left.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very command of the person
+
+
 def _shown(name: str, value: str) -> str:
     return "set" if name in ("TMUX", "STY", "SSH_TTY") else clean(value, 40)

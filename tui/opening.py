@@ -40,7 +40,10 @@ def run_app(
         sys.__stderr__.write(app.window_title.farewell)
         sys.__stderr__.flush()
     if app.crash:
+        from loratui.tui.crash import start_again_if_wanted
+
         sys.stderr.write(f"{app.crash}\n")
+        start_again_if_wanted()
         return int(ExitCode.CRASHED)
     from loratui.tui.plain import say
 

@@ -94,6 +94,47 @@ def test_a_window_that_changes_while_the_app_starts_is_filled(home: Path, after_
         assert all(len(line.rstrip()) <= 80 for line in lines)
 
 
+_WITH_A_FAULT = """
+import pathlib, sys
+from loratui.tui import cli
+from loratui.tui.app import LoratuiApp
+def broken(self):
+    raise RuntimeError("a bug")
+fault = pathlib.Path(sys.argv.pop(1))
+if fault.exists():
+    fault.unlink()
+    LoratuiApp.action_help = broken
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("answer", ["r", "\r", "\x03", "\x04"])
+def test_after_a_fault_of_the_app_one_key_starts_it_again(home: Path, tmp_path: Path, answer: str) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(9)
+        (tmp_path / "fault").touch()
+        command = [sys.executable, "-c", _WITH_A_FAULT, str(tmp_path / "fault"), "attach", run.name]
+        with Terminal.start(command, columns=80, rows=24) as terminal:
+            terminal.shows("9 of 900", "? help")
+            terminal.press("?rrr")
+            terminal.shows("a fault of its own: RuntimeError: a bug", "r starts loratui again; any other key leaves.")
+            time.sleep(0.3)
+            assert not terminal.ended(0)
+            terminal.press(answer)
+            if answer == "r":
+                terminal.shows("9 of 900", "? help")
+                terminal.press("?")
+                terminal.shows("What the run tells.")
+                terminal.press("\x1b")
+                time.sleep(0.3)
+                terminal.press("q")
+            assert terminal.ended(5)
+            assert terminal.exit_code == (0 if answer == "r" else 70)
+        trainer.steps(1)
+
+
 def test_a_storm_of_sizes_is_survived(home: Path) -> None:
     finished_run(home)
     with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
