@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rich.color import ColorSystem
 from textual import events, work
 from textual.app import App
 from textual.binding import BindingType
@@ -36,7 +37,7 @@ from loratui.tui.kept_focus import KeptFocus
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.screens.base import LoratuiScreen, is_too_small
 from loratui.tui.sent_screen import SentScreen
-from loratui.tui.terminal import clean, has_shell
+from loratui.tui.terminal import clean, has_256_colours, has_shell
 from loratui.tui.window_title import WindowTitle
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class LoratuiApp(App[Farewell]):
     ) -> None:
         # Without colours the terminal's own ones are kept, rather than shades of grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        if self.console.color_system == "standard" and "TEXTUAL_COLOR_SYSTEM" not in os.environ and has_256_colours(os.environ):
+            self.console._color_system = ColorSystem.EIGHT_BIT
         self.home = home
         self.view_only = view_only
         """Whether nothing may be started, commanded or deleted from here."""

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(
@@ -55,6 +55,19 @@ def drop_absurd(environ: MutableMapping[str, str]) -> None:
         words = environ.get(name, "0")
         if len(words) > 5 or not words.isdecimal() or int(words) > most:
             del environ[name]
+
+
+_HAS_256_COLOURS = re.compile(
+    r"(alacritty|contour|foot|ghostty|gnome|iterm2?|kitty|konsole|mintty|mlterm|putty|rio|rxvt|screen|st|tmux|vte|wezterm|xterm)"
+    r"(?!.*-(8|16|88)?(color|mono|m)$)(-.*)?"
+)
+"""Names of terminals (`TERM`); screen and tmux turn the colours into what the terminal around them has."""
+
+
+def has_256_colours(environ: Mapping[str, str]) -> bool:
+    """Whether the terminal's name tells that it has 256 colours. SSH passes on `TERM` but not `COLORTERM`, and Textual takes
+    any name that does not end in 256color for a terminal with 16, in which no picture can be recognised."""
+    return _HAS_256_COLOURS.fullmatch(environ.get("TERM", "").strip().lower()) is not None
 
 
 def wants_plain(plain_flag: bool = False) -> bool:

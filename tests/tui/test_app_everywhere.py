@@ -103,7 +103,22 @@ async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context:
         assert pilot.app.return_code is None
 
 
-@pytest.mark.parametrize(("term", "pictures"), [("xterm", False), ("xterm-16color", False), ("xterm-256color", True)])
+@pytest.mark.parametrize(
+    ("term", "pictures"),
+    [
+        ("linux", False),
+        ("vt220", False),
+        ("xterm-16color", False),
+        ("xterm-color", False),
+        ("xterm", True),
+        ("xterm-ghostty", True),
+        ("xterm-256color", True),
+        ("alacritty", True),
+        ("foot-extra", True),
+        ("screen", True),
+        ("rxvt-unicode", True),
+    ],
+)
 async def test_with_sixteen_colours_pictures_are_named(
     term: str, pictures: bool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
