@@ -131,7 +131,7 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
         return
     first = errors[0]
     more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
-    kind = DiskError if first.id == "disk_full" else DatasetError if first.files else UsageError
+    kind = DiskError if first.id in ("disk_full", "output_not_writable") else DatasetError if first.files else UsageError
     raise kind(f"{first.message}{more}", first.remedy)
 
 
