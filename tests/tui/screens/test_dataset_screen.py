@@ -391,7 +391,7 @@ async def test_without_enough_colours_pictures_are_words_and_the_cursor_is_seen(
     variable: str, home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLORTERM")
-    monkeypatch.setenv(variable, "xterm")
+    monkeypatch.setenv(variable, "linux")
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
         text = await shows(pilot, "▸", "512×512→512×512")

@@ -254,7 +254,7 @@ async def test_without_enough_colours_names_stand_for_the_pictures(
     variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLORTERM")
-    monkeypatch.setenv(variable, "xterm")
+    monkeypatch.setenv(variable, "linux")
     run = finished_run(home)
     write_grid(run)
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
