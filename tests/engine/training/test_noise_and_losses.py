@@ -138,10 +138,10 @@ def test_every_layer_of_multi_resolution_noise_is_shrunk_from_the_full_size(monk
     for micro_step in range(20):
         sizes.clear()
         settings = Training(multires_noise_iterations=4)
-        noise.draw((1, 4, 1024, 2048), seed=1, micro_step=micro_step, settings=settings)
-        assert sizes[0] == (1024, 2048)
+        noise.draw((1, 4, 256, 512), seed=1, micro_step=micro_step, settings=settings)
+        assert sizes[0] == (256, 512)
         for layer, (height, width) in enumerate(sizes[1:], 1):
-            assert 1024 // 4**layer <= height <= 1024 // 2**layer
+            assert 256 // 4**layer <= height <= 256 // 2**layer
             assert width == pytest.approx(2 * height, abs=1)
 
 
