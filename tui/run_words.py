@@ -10,7 +10,7 @@ from textual.content import Content
 
 from loratui.engine.runs.summary import RunSummary
 from loratui.tui import text
-from loratui.tui.store import RunState
+from loratui.tui.store import LEAVING, RunState
 from loratui.tui.widgets.line import plain
 
 NUMBERS: dict[str, str] = {
@@ -75,7 +75,7 @@ def numbers(state: RunState, *, active: bool, price_per_hour: float) -> dict[str
     unsure = left is not None and not left.sure
     values = {
         "smoothed": text.loss(state.smoothed_loss),
-        "rate": text.rate(state.steps_per_s) if active else "–",
+        "rate": text.rate(state.steps_per_s) if active and state.stepped else "–",
         "left": text.time_left(left.seconds) if left else "–",
         "money": _money(state, price_per_hour, left.seconds if left else None) if price_per_hour else "",
         "lr": text.learning_rate(state.learning_rate),
@@ -146,7 +146,7 @@ def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> C
         return Content("")
     words: str = summary.status
     if summary.status == "running":
-        words = "validating" if summary.job == "validate" else state.status
+        words = "validating" if summary.job == "validate" else LEAVING.get(state.leaving) or state.status
     if asked:
         words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} asked for"
     elif summary.active and state.changes.stop_after_epoch:

@@ -40,6 +40,9 @@ PHASES: dict[str, str] = {
 }
 """The trainer's phases in words."""
 
+LEAVING: dict[str, str] = {"pause": "pausing", "stop": "stopping"}
+"""Commands after which a trainer saves and ends -> what it does then."""
+
 _LONGEST_TEXT = 2000
 """Characters of a warning or a line of the log."""
 _MOST_WARNINGS = 200
@@ -112,6 +115,10 @@ class RunState:
         self.log_count = 0
         """Lines that were ever logged, so that a view knows which of `log` are new."""
         self.acknowledged: dict[str, Acknowledgement] = {}
+        self.leaving = ""
+        """`pause` or `stop` once the trainer has agreed to it: it ends as soon as it has saved, and takes no more commands."""
+        self.stepped = False
+        """Whether the trainer that works now, or worked last, has made a step."""
         self.error: Warning | None = None
         """What the trainer said before it ended with an error."""
         self.ending: Ending | None = None
@@ -246,6 +253,7 @@ class RunState:
     def _trainer_started(self, event: Event) -> None:
         self.attempt = _int(event, "attempt")
         self.ending, self.phase, self.phase_text, self.progress = None, "", "", None
+        self.leaving, self.stepped = "", False
         self.pace.restart(event.ts)
         self._say(event, "the trainer starts" if self.attempt <= 1 else f"the trainer starts again (attempt {self.attempt})")
 
@@ -267,7 +275,7 @@ class RunState:
         self.learning_rate = _number(event, "lr")
         self.grad_norm = _number(event, "grad_norm")
         self.memory_gib = _number(event, "memory_gib")
-        self.phase, self.progress = "training", None
+        self.phase, self.progress, self.stepped = "training", None, True
         self.losses.add(self.step, self.loss)
         self.learning_rates.add(self.step, self.learning_rate)
         step_s = _number(event, "step_s")
@@ -338,6 +346,8 @@ class RunState:
         self.acknowledged[_text(event, "id")] = done
         while len(self.acknowledged) > 100:
             del self.acknowledged[next(iter(self.acknowledged))]
+        if done.ok and done.command in LEAVING:
+            self.leaving = done.command
         outcome = "was carried out" if done.ok else "was refused"
         words = f"{done.command} {outcome}".replace("_", " ")
         self._say(event, f"{words}: {done.message}" if done.message else words, "good" if done.ok else "warning")

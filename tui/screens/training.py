@@ -109,7 +109,7 @@ class TrainingScreen(RunScreen):
             return action not in ("command", "stop", "resume", "validate", "change_samples", "after_epoch")
         training = self.summary.active and self.summary.job == "train"
         if action in ("command", "stop", "change_samples", "after_epoch"):
-            return training
+            return training and not self.state.leaving
         if action == "resume":
             return not self.summary.active and self.summary.status != "done"
         if action == "validate":

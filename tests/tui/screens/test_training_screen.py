@@ -80,6 +80,27 @@ async def test_stopping_asks_first(home: Path) -> None:
             assert [c.command for c in control.pending(run)] == ["stop"]
 
 
+async def test_a_run_that_ends_as_asked_takes_no_more_commands_and_has_no_rate_until_it_steps_again(home: Path) -> None:
+    run = make_run(home)
+    async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
+        with FakeTrainer(run) as trainer:
+            trainer.start()
+            trainer.steps(30)
+            await shows(pilot, "s sample", "steps/s")
+            await pilot.press("p")
+            await shows(pilot, "pause asked for")
+            trainer.acknowledge()
+            assert "s sample" not in await shows(pilot, "● pausing")
+            trainer.finish("paused", 10, "Paused; a checkpoint was saved.", f"loratui resume {run.name} goes on.")
+        await shows(pilot, "‖ paused", "r resume")
+        with FakeTrainer(run) as trainer:
+            trainer.start(resumed_step=30)
+            trainer.phase("loading")
+            assert "steps/s" not in await shows(pilot, "● loading the base", "s sample")
+            trainer.steps(3)
+            await shows(pilot, "● training", "steps/s")
+
+
 async def test_a_refused_command_says_why(home: Path) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:
