@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui.bindings import bindings_for
@@ -17,6 +16,7 @@ from loratui.tui.screens.steps import StepScreen
 from loratui.tui.text import both_ends
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.prompt_fields import PromptFields
 
 Prompts = Literal["samples.prompts", "validation.prompts"]
 
@@ -46,7 +46,7 @@ class SamplesScreen(StepScreen):
         with VerticalScroll(id="samples-form", can_focus=False):
             for part in _TITLES:
                 yield Line(plain(_TITLES[part], "bold"), classes="samples-title")
-                yield Vertical(*self._prompt_fields(part), id=_id(part), classes="prompts")
+                yield PromptFields(part, self._texts(part), id=_id(part))
                 for key, label in _NUMBERS[part]:
                     numeric = KEYS[key].type in (int, float)
                     value = self._draft_now.typed.get(key, shown_value(self._draft_now.value(key)))
@@ -82,7 +82,7 @@ class SamplesScreen(StepScreen):
         else:
             self.go_on()
 
-    def action_reset(self) -> None:
+    async def action_reset(self) -> None:
         """The preset's prompts or number."""
         field = self._here()
         if field is None:
@@ -90,18 +90,18 @@ class SamplesScreen(StepScreen):
         part = _part(field.key)
         self.loratui.draft = self.loratui.draft.reset(part or field.key)
         if part:
-            self._rebuild(part, 0)
+            await self._show_prompts(part, 0)
         else:
             field.set(shown_value(self._draft_now.value(field.key)))
             self._explain(field)
 
-    def action_add(self) -> None:
+    async def action_add(self) -> None:
         """An empty prompt below this one."""
-        self._change_list(+1)
+        await self._change_list(+1)
 
-    def action_drop(self) -> None:
+    async def action_drop(self) -> None:
         """Takes this prompt away."""
-        self._change_list(-1)
+        await self._change_list(-1)
 
     def on_field_entered(self, event: Field.Entered) -> None:
         """Other keys may work here."""
@@ -120,15 +120,13 @@ class SamplesScreen(StepScreen):
         typed = self._draft_now.typed.get(part)
         return typed.split("\n") if typed is not None else list(self._draft_now.value(part))
 
-    def _prompt_fields(self, part: Prompts) -> Iterator[Field]:
-        for at, prompt in enumerate(self._texts(part)):
-            yield Field(f"{part}.{at}", f"Prompt {at + 1}", "", prompt)
+    def _prompts(self, part: Prompts) -> PromptFields:
+        return self.query_one(f"#{_id(part)}", PromptFields)
 
     def _take(self, field: Field) -> None:
         part = _part(field.key)
         if part:
-            fields = [other for other in self.query(Field) if _part(other.key) == part]
-            self._keep_prompts(part, [other.text for other in fields])
+            self._keep_prompts(part, self._prompts(part).texts)
         else:
             try:
                 self.loratui.draft = self._draft_now.with_text(field.key, field.text)
@@ -142,33 +140,27 @@ class SamplesScreen(StepScreen):
         # Empty prompts are no part of a recipe, but they are there again on coming back.
         self.loratui.draft = draft if len(filled) == len(texts) else draft.with_typed(part, "\n".join(texts))
 
-    def _change_list(self, change: Literal[-1, 1]) -> None:
+    async def _change_list(self, change: Literal[-1, 1]) -> None:
         field = self._here()
         part = _part(field.key) if field else None
-        if field is None or part is None:
+        at = self._prompts(part).here if part else None
+        if part is None or at is None:
             return
-        texts, at = self._texts(part), int(field.key.rpartition(".")[2])
+        texts = self._texts(part)
         if change > 0:
             texts.insert(at + 1, "")
         elif len(texts) > 1:
             del texts[at]
         self._keep_prompts(part, texts)
-        self._rebuild(part, min(at + max(0, change), len(texts) - 1))
+        await self._show_prompts(part, min(at + max(0, change), len(texts) - 1))
 
-    def _rebuild(self, part: Prompts, at: int) -> None:
-        """Makes the fields of a list anew and goes to one of them."""
-
-        async def rebuild() -> None:
-            box = self.query_one(f"#{_id(part)}", Vertical)
-            async with box.batch():
-                await box.query(Field).remove()
-                await box.mount_all(self._prompt_fields(part))
-            fields = list(box.query(Field))
-            for field in fields:
-                self._explain(field)
-            fields[at].enter()
-
-        self.run_worker(rebuild(), group="prompts", exclusive=True)
+    async def _show_prompts(self, part: Prompts, at: int) -> None:
+        """Shows the prompts as they are now, and goes to one of them."""
+        prompts = self._prompts(part)
+        await prompts.change(self._texts(part), at)
+        for field in prompts.fields:
+            self._explain(field)
+        self.refresh_bindings()
 
     def _problem(self, field: Field) -> str:
         """What is wrong with a field's text; an unknown placeholder would reach the model as it stands."""

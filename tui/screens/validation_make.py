@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.suggester import SuggestFromList
 
@@ -21,11 +21,10 @@ from loratui.tui.check_plan import Typed
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, joined, plain
+from loratui.tui.widgets.prompt_fields import PromptFields
 
 if TYPE_CHECKING:
     from loratui.tui.screens.validation import ValidationScreen
-
-_PROMPT = "prompt."
 
 
 class MakeScreen(LoratuiScreen[None]):
@@ -62,8 +61,7 @@ class MakeScreen(LoratuiScreen[None]):
         names = [PurePosixPath(file).name for file in self._files.all]
         with VerticalScroll(id="make-form", can_focus=False):
             yield Line(id="make-grids")
-            with Vertical(id="make-prompts"):
-                yield from self._prompt_fields()
+            yield PromptFields("prompt", self._prompts, id="make-prompts")
             yield Field(
                 "strengths", "Strengths", "of the LoRA; 0 is the base alone, with the same prompt and seed", self._strengths
             )
@@ -77,12 +75,12 @@ class MakeScreen(LoratuiScreen[None]):
         self._show_grids()
         self._explain_prompts()
         self._count()
-        fields = list(self._prompt_inputs())
+        fields = self._fields.fields
         fields[-1 if fields[-1].text == check_plan.TRIGGER_ALONE else 0].enter()
 
     def available(self, action: str) -> bool:
         """A prompt is taken away where there are several; pictures are made while no process is at work."""
-        here = self._here()
+        here = self._fields.here
         if action in ("add", "drop"):
             return here is not None and (action == "add" or len(self._prompts) > 1)
         return self._check.available("make_grid") if action == "next" else True
@@ -90,7 +88,7 @@ class MakeScreen(LoratuiScreen[None]):
     def on_field_edited(self, event: Field.Edited) -> None:
         """Counts anew."""
         event.stop()
-        self._prompts = [field.text for field in self._prompt_inputs()]
+        self._prompts = self._fields.texts
         self._explain_prompts()
         self._count()
 
@@ -106,19 +104,19 @@ class MakeScreen(LoratuiScreen[None]):
         self._show_grids()
         self._count()
 
-    def action_add(self) -> None:
+    async def action_add(self) -> None:
         """An empty prompt below this one."""
-        here = self._here()
+        here = self._fields.here
         if here is not None:
             self._prompts.insert(here + 1, "")
-            self._rebuild(here + 1)
+            await self._show_prompts(here + 1)
 
-    def action_drop(self) -> None:
+    async def action_drop(self) -> None:
         """Takes this prompt away."""
-        here = self._here()
+        here = self._fields.here
         if here is not None and len(self._prompts) > 1:
             del self._prompts[here]
-            self._rebuild(min(here, len(self._prompts) - 1))
+            await self._show_prompts(min(here, len(self._prompts) - 1))
 
     def action_next(self) -> None:
         """Writes the wish and starts the job."""
@@ -181,7 +179,7 @@ class MakeScreen(LoratuiScreen[None]):
         self.line("make-grids").say(Content("\n").join([strengths, through]))
 
     def _explain_prompts(self) -> None:
-        for field in self._prompt_inputs():
+        for field in self._fields.fields:
             problem = check_plan.prompt_problem(field.text)
             if problem:
                 field.note(f"✖ {problem}", "$error")
@@ -193,29 +191,16 @@ class MakeScreen(LoratuiScreen[None]):
                     f"→ {text.both_ends(check_plan.filled_in(field.text, self._check.settings))}{'  (the trigger alone)' if alone else ''}"
                 )
 
-    def _prompt_fields(self) -> Iterator[Field]:
-        for at, prompt in enumerate(self._prompts):
-            yield Field(f"{_PROMPT}{at}", f"Prompt {at + 1}", "", prompt)
+    @property
+    def _fields(self) -> PromptFields:
+        return self.query_one(PromptFields)
 
-    def _prompt_inputs(self) -> Iterator[Field]:
-        yield from (field for field in self.query(Field) if field.key.startswith(_PROMPT))
-
-    def _rebuild(self, at: int) -> None:
-        """Makes the fields of the prompts anew and goes to one of them."""
-
-        async def rebuild() -> None:
-            box = self.query_one("#make-prompts", Vertical)
-            async with box.batch():
-                await box.query(Field).remove()
-                await box.mount_all(self._prompt_fields())
-            self._explain_prompts()
-            self._count()
-            list(box.query(Field))[at].enter()
-
-        self.run_worker(rebuild(), group="prompts", exclusive=True)
-
-    def _here(self) -> int | None:
-        return next((at for at, field in enumerate(self._prompt_inputs()) if field.entered), None)
+    async def _show_prompts(self, at: int) -> None:
+        """Shows the prompts as they are now, and goes to one of them."""
+        await self._fields.change(self._prompts, at)
+        self._explain_prompts()
+        self._count()
+        self.refresh_bindings()
 
     def _has_trigger_alone(self) -> bool:
         return any(self._is_alone(prompt) for prompt in self._prompts)

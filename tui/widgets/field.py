@@ -145,6 +145,7 @@ class Field(Widget):
         if self._input.value != value:
             with self._input.prevent(Input.Changed):
                 self._input.value = clean(value)
+            self._input.cursor_position = len(self._input.value)
 
     def enter(self) -> None:
         """Moves the focus here."""

@@ -59,6 +59,21 @@ async def test_prompts_come_and_go(home: Path) -> None:
         await waits(pilot, lambda: len(pilot.app.draft.value("samples.prompts")) == 2)  # type: ignore[attr-defined]
 
 
+async def test_in_a_small_window_the_prompt_at_hand_stays_in_sight(home: Path) -> None:
+    async with _app(home).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "[5 samples]", "Prompt 1")
+        for number in range(2, 7):
+            await pilot.press("f7")
+            await type_text(pilot, f"zebra {number}")
+            await shows(pilot, f"Prompt {number}", f"zebra {number}")
+        await pilot.press("up", "up", "up", "f8")
+        await hides(pilot, "zebra 3")
+        await type_text(pilot, "!")
+        await shows(pilot, "Prompt 3", "zebra 4!", "zebra 5")
+        draft = pilot.app.draft  # type: ignore[attr-defined]
+        assert draft.value("samples.prompts")[1:5] == ("zebra 2", "zebra 4!", "zebra 5", "zebra 6")
+
+
 async def test_numbers_out_of_range_are_told(home: Path) -> None:
     async with _app(home).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "[5 samples]")
