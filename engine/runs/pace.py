@@ -99,6 +99,8 @@ class Pace:
         """Time of this trainer's steps; the predicted end is a time of this clock."""
         self._end_s: float | None = None
         self._left_s: float | None = None
+        self._goal: int | None = None
+        """The step with which the run ends, as far as it is known."""
 
     def tick(self, ts: float, longest_s: float = LONGEST_SILENCE_S) -> None:
         """Any event: the time since the one before it passed while the trainer worked, of a gap at most `longest_s`."""
@@ -123,7 +125,9 @@ class Pace:
                 self._epoch_over = False
         else:
             self._first_step = step
-        self._settle(steps_left, max(self._pending_s, max(1, step - self._last_step) * (self._times.mean or 0.0)))
+        self._settle(
+            step + steps_left, steps_left, max(self._pending_s, max(1, step - self._last_step) * (self._times.mean or 0.0))
+        )
         self._pending_s = 0.0
         self._last_step = max(step, 1)
 
@@ -153,7 +157,7 @@ class Pace:
         moving = abs(seconds - self._left_s) > _SETTLED * max(seconds, self._left_s, 20.0)
         return TimeLeft(seconds, enough and not moving)
 
-    def _settle(self, steps_left: int, passed_s: float) -> None:
+    def _settle(self, goal: int, steps_left: int, passed_s: float) -> None:
         """Lets the predicted end follow the newest prediction; the nearer the end, the more quickly."""
         self._clock_s += passed_s
         mean = self._times.mean
@@ -162,6 +166,10 @@ class Pace:
         made = self._last_step - self._first_step
         share = self._share_s if self._share_s is not None else self._between_s / made if made > 0 else 0.0
         self._left_s = max(0, steps_left) * (mean + share)
+        if self._end_s is not None and self._goal is not None:
+            # A person wants it to end sooner, or later after all: that is no drift to be smoothed.
+            self._end_s += (goal - self._goal) * (mean + share)
+        self._goal = goal
         newest = self._clock_s + self._left_s
         if self._end_s is None or self._steps < _FEWEST_STEPS:
             self._end_s = newest

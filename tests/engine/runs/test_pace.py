@@ -50,6 +50,22 @@ def test_after_the_first_epoch_it_is_right_and_moves_little_from_step_to_step() 
         before = left.seconds
 
 
+def test_when_the_run_is_to_end_sooner_or_later_after_all_the_time_left_changes_with_it() -> None:
+    pace, now = Pace(), 0.0
+    shown = {}
+    for step in range(1, 400):
+        now += STEP_S
+        goal = 360 if 200 <= step < 210 else STEPS
+        pace.tick(now)
+        pace.step(step, STEP_S, goal - step)
+        shown[step] = pace.time_left()
+    for step, goal in ((199, STEPS), (200, 360), (209, 360), (210, STEPS), (399, STEPS)):
+        left = shown[step]
+        assert left is not None
+        assert left.sure
+        assert left.seconds == pytest.approx((goal - step) * STEP_S, rel=0.02)
+
+
 def test_it_is_not_sure_at_first() -> None:
     estimates = [left for step, _, left in _course(Pace()) if step < 10]
     assert not any(left.sure for left in estimates)
