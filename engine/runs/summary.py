@@ -208,6 +208,13 @@ def how_the_check_ended(run: RunDirectory) -> Verdict:
     return judge(events, held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
 
 
+def _round_about(quiet_s: float) -> str:
+    """A silence in steps that one need not look at each second: 10 s up to a minute, then minutes, then hours."""
+    if quiet_s < 60:
+        return f"{quiet_s // 10 * 10:.0f} s"
+    return f"{quiet_s // 60:.0f} min" if quiet_s < 7200 else f"{quiet_s // 3600:.0f} h"
+
+
 def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
     """How a run stands, from the last events of its log, its lock, and the seconds since the last event."""
     last = events[-1] if events else None
@@ -216,7 +223,7 @@ def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Ow
         loading = not told or (last is not None and last.get("phase") == "loading")
         limit_s = START_TAKES_S if loading else STALLED_AFTER_S
         if quiet_s > limit_s:
-            return Verdict("stalled", f"No word from the trainer for {quiet_s:.0f} s.")
+            return Verdict("stalled", f"No word from the trainer for {_round_about(quiet_s)}.")
         return Verdict("running" if told else "starting")
     if last is not None and last.type == "run_finished":
         return _as_finished(last)

@@ -134,6 +134,11 @@ class LoratuiScreen(Screen[T]):
         """The line of text with that id."""
         return self.query_one(f"#{id}", Line)
 
+    def present(self, id: str, there: bool) -> None:
+        """Shows a widget, or takes it and its room away."""
+        # By a class, not by the style itself, which would outdo the notice of a window that is too small.
+        self.query_one(f"#{id}").set_class(not there, "-absent")
+
     def on_resize(self, event: events.Resize) -> None:
         """Shows the notice where there is too little room."""
         small = is_too_small(event.size)

@@ -72,7 +72,7 @@ class HomeScreen(LoratuiScreen[None]):
     def on_mount(self) -> None:
         """Shows what is known, and has everything looked at."""
         for id in ("welcome", "drafts", "chosen", "trouble"):
-            self._present(id, False)
+            self.present(id, False)
         self.query_one(RunList).focus()
         if self.loratui.runs:
             self.runs_listed(RunsListed(self.loratui.runs))
@@ -101,7 +101,7 @@ class HomeScreen(LoratuiScreen[None]):
         self.line("box").say(plain(message.words, "$muted"))
         self._drafts = message.newest
         more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
-        self._present("drafts", bool(message.drafts))
+        self.present("drafts", bool(message.drafts))
         self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
 
     def runs_listed(self, message: RunsListed) -> None:
@@ -110,24 +110,20 @@ class HomeScreen(LoratuiScreen[None]):
             return
         first = not self._looked
         self._looked = True
-        self._present("trouble", bool(message.problem))
+        self.present("trouble", bool(message.problem))
         if message.problem:
             self.line("trouble").say(plain(f"✖ {message.problem}", "$error"))
             return
         self._runs = message.runs
         self._marked &= {run.name for run in message.runs}
         empty = not message.runs
-        self._present("welcome", empty)
+        self.present("welcome", empty)
         for id in ("runs", "columns", "chosen"):
-            self._present(id, not empty)
+            self.present(id, not empty)
         self._show()
         if not empty and first:
             self.query_one(RunList).focus()
         self.refresh_bindings()
-
-    def _present(self, id: str, there: bool) -> None:
-        # By a class, not by the style itself, which would outdo the notice of a window that is too small.
-        self.query_one(f"#{id}").set_class(not there, "-absent")
 
     def _show(self) -> None:
         if not self.stands:

@@ -137,7 +137,7 @@ class ImageScreen(LargePicture):
 
     def _show_page(self) -> None:
         page = self.line("picture-page")
-        page.display = self._page is not None
+        self.present("picture-page", self._page is not None)
         if self._page is not None:
             page.say(
                 plain("page on  ", "bold $success"),

@@ -151,4 +151,4 @@ class RunScreen(LoratuiScreen[None]):
 
 
 def _outline(summary: RunSummary) -> tuple[object, ...]:
-    return summary.status, summary.job, summary.reason.partition(" for ")[0], summary.advice
+    return summary.status, summary.job, summary.reason, summary.advice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -31,6 +31,8 @@ _SHOWN_EVERY_S = 1.0
 """Everything at once: what a paint costs, in processor and bytes, hardly depends on how much of the screen is new."""
 _MOST_LEFT_OUT = 3
 """Paints that are left out one after the other while the line is behind: pictures must not keep the numbers from their turn."""
+_ROOM_FOR_ALL = 76
+"""Columns for five figures; the learning rate makes room, since the machine's panel has it too."""
 _PANELS = ("plot", "samples", "machine", "log")
 
 
@@ -88,9 +90,15 @@ class TrainingScreen(RunScreen):
     def on_mount(self) -> None:
         """Starts to read and to show."""
         for name in ("alert", "verdict"):
-            self.line(name).display = False
+            self.present(name, False)
         self.set_interval(_SHOWN_EVERY_S, self._show_what_is_new)
         self.follow()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """How much is told depends on the room, even if nothing new happens. Textual calls the base's handler too."""
+        del event
+        self._numbers_due = True
+        self._show_numbers()
 
     def events_taken(self) -> None:
         """Something is new; it is shown when its time comes, the first time at once."""
@@ -278,10 +286,11 @@ class TrainingScreen(RunScreen):
         self.line("steps").say(run_words.steps_words(state, now, self.size.width - 2))
         self.query_one(Progress).show(run_words.fraction(state))
         shown = run_words.numbers(state, active=self.active, price_per_hour=self._price())
+        no_room = self.size.width < _ROOM_FOR_ALL and bool(shown["money"][1])
         for name, (title, value) in shown.items():
             number = self.line(f"number-{name}")
             number.say(_number(title, value))
-            number.set_class(not value, "-empty")
+            number.set_class(not value or (name == "lr" and no_room), "-empty")
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
         self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
         self.line("machine-line").say(gpu_panel.summary(state.machine))
@@ -331,10 +340,8 @@ class TrainingScreen(RunScreen):
             self._show_plot()
 
     def _say_or_hide(self, name: str, words: Content) -> None:
-        line = self.line(name)
-        line.say(words)
-        if line.display != bool(words.plain):
-            line.display = bool(words.plain)
+        self.line(name).say(words)
+        self.present(name, bool(words.plain))
 
     def _price(self) -> float:
         settings = getattr(self.app, "settings", None)

@@ -93,7 +93,7 @@ class ValidationPicture(ImageScreen):
         word, _, meaning = check_pictures.likeness(slot.similarity)
         figure = f" ({slot.similarity:.2f} of 1)" if slot.similarity is not None else ""
         like = self.line("picture-like")
-        like.display = bool(slot.nearest)
+        self.present("picture-like", bool(slot.nearest))
         tone = "bold $warning" if slot.similarity is not None and slot.similarity >= check_pictures.VERY_LIKE else "bold"
         like.say(plain(f"{word} {slot.nearest}{figure}: ", tone), plain(meaning))
         self.refresh_bindings()

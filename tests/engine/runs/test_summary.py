@@ -59,6 +59,12 @@ def test_the_status(events: list[Event], held: bool, quiet_s: float, status: str
     assert bool(verdict.reason) == (not unexplained)
 
 
+@pytest.mark.parametrize(("quiet_s", "words"), [(11, "10 s"), (59.9, "50 s"), (119, "1 min"), (7199, "119 min"), (9000, "2 h")])
+def test_a_silence_is_told_in_steps_so_that_it_need_not_be_told_each_second(quiet_s: float, words: str) -> None:
+    found = judge(log("run_started", "step"), held=True, quiet_s=quiet_s, owner=owner(), name="r")
+    assert found.reason == f"No word from the trainer for {words}."
+
+
 def test_an_interruption_is_explained() -> None:
     events = log("trainer_started", "step")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ async def test_a_run_that_ends_as_asked_takes_no_more_commands_and_has_no_rate_u
             assert "steps/s" not in await shows(pilot, "● loading the base", "s sample")
             trainer.steps(3)
             await shows(pilot, "● training", "steps/s")
+
+
+async def test_in_the_smallest_window_figures_and_the_warning_are_whole(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(30)
+        warning = {"message": "The trainer is started again, after signal 9 (SIGKILL).", "remedy": "There is nothing to do."}
+        trainer.log.append("warning", code="restarted", **warning)
+        app = LoratuiApp(home, "training", run)
+        app.settings = replace(app.settings, price_per_hour=1.5)
+        async with app.run_test(notifications=True, size=(60, 20)) as pilot:
+            await shows(pilot, "loss, smoothed ", " rate ", "left, not sure ", "cost + to come", "0.00 + 0.0", "4.0 steps/s")
+            await shows(pilot, "There is nothing to do.", "─ log ─", "900 steps")
+            await pilot.resize_terminal(59, 19)
+            assert "started again" not in await shows(pilot, "This terminal is 59×19")
+            await pilot.resize_terminal(80, 24)
+            await shows(pilot, "There is nothing to", "learning rate")
 
 
 async def test_a_refused_command_says_why(home: Path) -> None:
