@@ -339,8 +339,8 @@ class LoratuiApp(App[Farewell]):
             self.tell(f"Not kept for next time: {error}", "warning")
 
     def keys_now(self, context: str) -> tuple[Key, ...]:
-        """The keys of a screen, with the person's own."""
-        return keys_of(context, self.key_table)
+        """The keys of a screen, with the person's own; where one only looks, those that change nothing."""
+        return tuple(key for key in keys_of(context, self.key_table) if not (self.view_only and key.changes))
 
     def look_at_the_runs_again(self) -> None:
         """Has the runs looked at now rather than in a while."""

@@ -101,7 +101,7 @@ class HomeScreen(LoratuiScreen[None]):
         self.line("box").say(plain(message.words, "$muted"))
         self._drafts = message.newest
         more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
-        self.present("drafts", bool(message.drafts))
+        self.present("drafts", bool(message.drafts) and not self.loratui.view_only)
         self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
 
     def runs_listed(self, message: RunsListed) -> None:

@@ -144,6 +144,9 @@ async def test_view_only_sends_and_starts_nothing(home: Path) -> None:
             await pilot.press("ctrl+p")
             text = await shows(pilot, "What do you want to do?")
             assert "save a checkpoint" not in text
+            await pilot.press("escape", "question_mark")
+            text = await shows(pilot, "the log: everything, warnings")
+            assert "save a checkpoint" not in text
             await pilot.press("escape")
             await pilot.pause(0.2)
             assert "Stop" not in screen_text(app)
