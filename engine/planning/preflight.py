@@ -22,6 +22,7 @@ from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance_advice, misfits
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
+from loratui.presets.bases import demo_dataset
 
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
@@ -35,6 +36,7 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
     findings = [
         *check_settings(recipe),
         *check_machine(recipe),
+        *check_tiny_base(recipe, scan),
         *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
         *check_home(home),
         *check_disk(recipe, plan, home),
@@ -81,6 +83,19 @@ def check_machine(recipe: Recipe, *, has_gpu: bool | None = None) -> Iterator[Fi
 
 def _warnings(plan: Plan) -> Iterator[Finding]:
     return (Finding(w.code, "warning", w.message, w.source, w.remedy) for w in plan.warnings)
+
+
+def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
+    """Whether somebody's own pictures are about to be trained on a base that nothing else can use."""
+    model = recipe.settings.base.model
+    known = {path.name for path in demo_dataset().iterdir()}
+    if not model.startswith("embedded:") or all(image.path.name in known for image in scan.images):
+        return
+    message = (
+        f"{model} is a tiny base for trying loratui: a LoRA trained on it works with it alone, not in ComfyUI or elsewhere."
+    )
+    why = "It draws small portraits and nothing else."
+    yield Finding("tiny_base", "warning", message, why, "For a LoRA to use, choose another preset, such as sd15-portrait.")
 
 
 def check_home(home: Path) -> Iterator[Finding]:

@@ -20,12 +20,12 @@ from loratui.engine.planning.schedule import make_plan
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten captioned pictures of the demo's size."""
+    """Ten captioned pictures of the demo's size and names."""
     path = tmp_path / "set"
     path.mkdir()
     for at in range(10):
-        Image.new("RGB", (128, 128), "gray").save(path / f"{at}.png")
-        (path / f"{at}.txt").write_text(f"anafox woman in a park, {at} birds")
+        Image.new("RGB", (128, 128), "gray").save(path / f"anafox_{at:02}.png")
+        (path / f"anafox_{at:02}.txt").write_text(f"anafox woman in a park, {at} birds")
     return path
 
 
@@ -37,6 +37,13 @@ def findings(folder: Path, home: Path, *sets: str, preset: str = "demo", base: s
 
 def test_a_good_set_gives_no_finding(folder: Path, tmp_path: Path) -> None:
     assert findings(folder, tmp_path / "home" / "new") == {}
+
+
+def test_own_pictures_on_the_tiny_base_are_warned_of(folder: Path, tmp_path: Path) -> None:
+    (folder / "anafox_00.png").rename(folder / "my own.png")
+    found = findings(folder, tmp_path)["tiny_base"]
+    assert found.severity == "warning"
+    assert "not in ComfyUI" in found.message
 
 
 def test_an_optimizer_that_needs_a_gpu_is_refused_without_one(
