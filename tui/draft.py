@@ -19,7 +19,7 @@ _SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
 """What belongs to the person's subject and stays when another preset is chosen."""
 
 
-_BY_RULE = ("schedule.repeats", "schedule.epochs")
+BY_RULE = ("schedule.repeats", "schedule.epochs")
 """Where 0 means that the preset's rule decides."""
 
 
@@ -118,7 +118,7 @@ class Draft:
 
         assert self.recipe is not None
         if not text.strip():
-            if key in _BY_RULE:
+            if key in BY_RULE:
                 return self.with_values({key: 0})
             return self.reset(key)
         kind = schema.KEYS[key].type
@@ -127,7 +127,7 @@ class Draft:
         elif kind is bool:
             text = {"yes": "true", "no": "false"}.get(text.strip().lower(), text)
         dotted, value = schema.parse_value(key, text)
-        if key in _BY_RULE and value == 0:
+        if key in BY_RULE and value == 0:
             raise schema.SchemaError(f"{key}: 0 is too small; leave it empty to let the preset's rule decide")
         return self.with_values({dotted: value})
 
@@ -186,7 +186,7 @@ def range_words(info: KeyInfo) -> str:
         return f"one of {', '.join(info.choices)}"
     if info.type is bool:
         return "yes or no"
-    least = 1 if info.name in _BY_RULE else info.low
+    least = 1 if info.name in BY_RULE else info.low
     low = f"from {least:g}" if least is not None else f"more than {info.above:g}" if info.above is not None else ""
     high = f"to {info.high:g}" if info.high is not None and info.high < 1e15 else ""
     return f"{low} {high}".strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textual.content import Content
 
-from loratui.engine.runs.summary import RunSummary
+from loratui.engine.runs.summary import GONE, RunSummary
 from loratui.tui import text
 from loratui.tui.store import LEAVING, RunState
 from loratui.tui.widgets.line import plain
@@ -135,6 +135,8 @@ def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], P
 
 def what_to_do(summary: RunSummary) -> str:
     """What the person can do about a run that ended, here by a key where that is enough."""
+    if summary.reason == GONE:
+        return ""
     if summary.status in ("paused", "stopped", "interrupted"):
         return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; no step was made yet."
     return summary.advice

@@ -179,6 +179,10 @@ class Verdict:
     exit_code: int | None = None
 
 
+GONE = "Its folder is gone: it was deleted or moved, or the disk with it is away."
+"""The reason of a run that was there when somebody began to look at it."""
+
+
 def summarise(run: RunDirectory) -> RunSummary:
     """The present summary of a run, without reading more than the end of its log."""
     owner = lock.read_owner(run.lock)
@@ -187,6 +191,8 @@ def summarise(run: RunDirectory) -> RunSummary:
     events = _end_of_log(run, job)
     quiet_s = max(0.0, time.time() - events[-1].ts) if events else max(0.0, time.time() - (owner.since if owner else 0.0))
     verdict = judge(events, held=held, quiet_s=quiet_s, owner=owner, name=run.name)
+    if not held and not run.path.is_dir():
+        verdict = Verdict("interrupted", GONE)
     if not held and not job:
         job = "train" if verdict.status in ("running", "stalled") else ""
     return RunSummary(

@@ -89,12 +89,17 @@ class LoratuiScreen(Screen[T]):
         del action
         return True
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether nothing may be changed from here."""
+        return self.loratui.view_only
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Textual's question for `available`; a view-only app lets nothing be started, commanded or deleted."""
+        """Textual's question for `available`; where one only looks, nothing can be started, commanded or deleted."""
         del parameters
         if action == "scroll_pane":
             return self._pane().max_scroll_y > 0
-        if self.loratui.view_only and action in changing_actions(self.CONTEXT):
+        if self.only_looks and action in changing_actions(self.CONTEXT):
             return False
         return self.available(action)
 

@@ -17,7 +17,7 @@ from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
-from loratui.tui.draft import PLAN_FIELDS, Draft, range_words, shown_value
+from loratui.tui.draft import BY_RULE, PLAN_FIELDS, Draft, range_words, shown_value
 from loratui.tui.messages import MachineKnown
 from loratui.tui.preflight_rows import SIGNS, TONES
 from loratui.tui.screens.steps import StepScreen
@@ -116,16 +116,16 @@ class PlanScreen(StepScreen):
         draft = self.loratui.draft
         plan, problem = _plan(draft)
         for field in self.query(Field):
-            if field is not but:
-                value = draft.value(field.key)
-                planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
-                by_rule = field.key in ("schedule.repeats", "schedule.epochs") and value == 0
-                shown = draft.typed.get(field.key, "" if by_rule else shown_value(value))
-                field.set(shown, f"{planned.get(field.key, '–')}" if by_rule else "")
+            planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
+            by_rule = _by_rule(draft, field.key)
+            shown = draft.typed.get(field.key, "" if by_rule else shown_value(draft.value(field.key)))
+            field.set(field.text if field is but else shown, f"{planned.get(field.key, '–')}" if by_rule else "")
             field.mark(_mark(draft, field.key))
         lines = [plain(f"✖ {problem}", "$error")]
         if plan:
             lines = [*_describe(draft, plan, self._costs(draft, plan)), *self._findings(draft, plan)]
+            if wrong := [field.label for field in self.query(Field) if field.key in self._problems]:
+                lines.insert(0, plain(f"Not counted yet, because it cannot be used: {', '.join(wrong)}.", "$error"))
         self.line("plan-text").say(Content("\n").join(list(lines)))
 
     def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
@@ -193,10 +193,16 @@ def _without_trigger(draft: Draft) -> Iterator[Finding]:
 
 def _mark(draft: Draft, key: str) -> str:
     assert draft.recipe is not None
+    ruled = _by_rule(draft, key)
     if key not in draft.recipe.changed:
-        return "by the rule" if key in ("schedule.repeats", "schedule.epochs") and draft.value(key) == 0 else ""
+        return "by the rule" if ruled else ""
     before = draft.preset_value(key)
-    return f"◆ preset: {shown_value(before) if before else 'by the rule'}"
+    return f"◆ {'rule, ' if ruled else ''}preset: {shown_value(before) if before else 'by the rule'}"
+
+
+def _by_rule(draft: Draft, key: str) -> bool:
+    """Whether the preset's rule gives the number."""
+    return key in BY_RULE and draft.value(key) == 0
 
 
 def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Content]:
@@ -222,10 +228,11 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
         yield Content("")
         yield plain("Changed from the preset", "bold")
         for key in changed:
-            by_rule = key in ("schedule.repeats", "schedule.epochs") and not draft.preset_value(key)
-            before = "by the rule" if by_rule else shown_value(draft.preset_value(key)) or "nothing"
+            ruled = key in BY_RULE and not draft.preset_value(key)
+            before = "by the rule" if ruled else shown_value(draft.preset_value(key)) or "nothing"
+            now = "by the rule" if _by_rule(draft, key) else shown_value(draft.value(key))
             yield Content.assemble(
                 ("  ◆ ", "$accent"),
-                plain(f"{key} {shown_value(draft.value(key))}"),
+                plain(f"{key} {now}"),
                 plain(f"  (preset: {before})", "$muted"),
             )

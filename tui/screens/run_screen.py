@@ -12,7 +12,7 @@ from textual import work
 from textual.worker import Worker, get_current_worker
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.summary import RunSummary, summarise
+from loratui.engine.runs.summary import GONE, RunSummary, summarise
 from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.store import RunState
@@ -103,6 +103,16 @@ class RunScreen(LoratuiScreen[None]):
     def active(self) -> bool:
         """Whether a process works on the run."""
         return self.summary is not None and self.summary.active
+
+    @property
+    def gone(self) -> bool:
+        """Whether the run's folder was taken away while one looked."""
+        return self.summary is not None and self.summary.reason == GONE
+
+    @property
+    def only_looks(self) -> bool:
+        """A run that is gone takes nothing: what is written would make a folder that is no run."""
+        return super().only_looks or self.gone
 
     def launch(self, job: Job) -> None:
         """Starts a job of the run in the background."""

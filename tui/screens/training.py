@@ -121,7 +121,7 @@ class TrainingScreen(RunScreen):
         if action == "resume":
             return not self.summary.active and self.summary.status != "done"
         if action == "validate":
-            return bool(self.state.outputs) and not training
+            return bool(self.state.outputs) and not training and not self.gone
         return True
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:

@@ -16,6 +16,7 @@ from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import GONE
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui import check_pictures, checklist, reach, text
 from loratui.tui.bindings import bindings_for
@@ -253,6 +254,8 @@ class ValidationScreen(RunScreen):
         return plain(f"{text.STATUS_SIGNS[status]} {words}", f"bold {text.STATUS_TONES[status]}")
 
     def _grid_status(self) -> Content:
+        if self.gone:
+            return plain(f"✖ {GONE}", "$error")
         total = len({slot.path for slot in self.slots})
         made = len({slot.path for slot in self.slots if slot.made})
         if self._making:

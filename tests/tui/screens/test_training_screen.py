@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,22 @@ async def test_in_the_smallest_window_figures_and_the_warning_are_whole(home: Pa
             assert "started again" not in await shows(pilot, "This terminal is 59×19")
             await pilot.resize_terminal(80, 24)
             await shows(pilot, "There is nothing to", "learning rate")
+
+
+@pytest.mark.parametrize("screen", ["training", "validation"])
+async def test_a_run_whose_folder_is_taken_away_is_said_so_and_nothing_is_written(home: Path, screen: str) -> None:
+    run = finished_run(home)
+    async with LoratuiApp(home, screen, run).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "✔ done")
+        shutil.rmtree(run.path)
+        text = await shows(pilot, "Its folder is gone: it was deleted or moved")
+        assert "never started" not in text
+        footer = text.splitlines()[-1]
+        assert "resume" not in footer
+        assert "validate" not in footer
+        await pilot.press("space", "r", "v", "g")
+        await pilot.pause(0.3)
+        assert not run.path.exists()
 
 
 async def test_a_refused_command_says_why(home: Path) -> None:

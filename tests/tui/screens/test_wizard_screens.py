@@ -191,12 +191,23 @@ async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Pat
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "1 800 image-steps")
         await pilot.press("down", "down", "9", "9", "9")
-        await shows(pilot, "too large")
+        await shows(pilot, "too large", "Not counted yet, because it cannot be used: Batch.")
         await pilot.press("enter")
         await pilot.pause(0.1)
         assert "[4 plan]" in screen_text(pilot.app)
         await pilot.press("r")
         await hides(pilot, "too large")
+        assert "Not counted" not in screen_text(pilot.app)
+
+
+async def test_a_number_that_is_emptied_is_left_to_the_rule_and_said_so(home: Path) -> None:
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "1 800 image-steps")
+        await pilot.press("backspace", "backspace")
+        text = await shows(pilot, "◆ rule, preset: 10", "◆ schedule.repeats by the rule  (preset: 10)")
+        assert pilot.app.screen.query(Field).first().text == ""
+        assert "Repeats         10" in text  # in grey: what the rule gives
+        assert "image-steps" in text
 
 
 async def test_letters_are_keys_in_a_number_field(home: Path) -> None:
