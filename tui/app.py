@@ -154,7 +154,7 @@ class LoratuiApp(App[Farewell]):
         self.theme = themes.full(self.settings.theme)
 
     def on_mount(self) -> None:
-        """The first screen. Ends with the terminal, and cleanly on SIGTERM."""
+        """The first screen. Ends with the terminal, and gives it back on SIGTERM and SIGHUP."""
         self.canvas = Canvas.of(self)
         screen, run = self._first
         self.push_screen(self._make(screen, run))
@@ -163,7 +163,9 @@ class LoratuiApp(App[Farewell]):
         self._look_at_the_runs()
         self.app_resume_signal.subscribe(self, lambda _: self._sent.forget(), immediate=True)
         if not self.is_headless:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+                    asyncio.get_running_loop().add_signal_handler(number, self.action_help_quit)
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
 
     def on_ready(self) -> None:

@@ -155,12 +155,15 @@ _FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", 
 def loratui_home(environ: Mapping[str, str] | None = None, workspace: Path = Path("/workspace")) -> Path:
     """The folder that holds `runs/`: `LORATUI_HOME`, else `loratui` on the rented box's volume, else the XDG data folder.
 
-    Nothing is created. Raises `UsageError` if there is no such place.
+    Nothing is created. Raises `UsageError` if there is no such place, or it is a file.
     """
     env = os.environ if environ is None else environ
     chosen = env.get("LORATUI_HOME", "")
     if chosen:
-        return _absolute(chosen, env, "LORATUI_HOME")
+        home = _absolute(chosen, env, "LORATUI_HOME")
+        if home.is_file():
+            raise UsageError(f"{home} is a file, and runs are kept in a folder.", "Name another with --home or LORATUI_HOME.")
+        return home
     if workspace.is_dir() and os.access(workspace, os.W_OK | os.X_OK):
         return workspace / "loratui"
     data = env.get("XDG_DATA_HOME", "")

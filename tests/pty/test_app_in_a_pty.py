@@ -85,12 +85,19 @@ def test_a_dropped_line_ends_the_app_within_a_second(home: Path, ignore_hangup: 
         trainer.steps(1)
 
 
-def test_sigterm_gives_the_terminal_back(home: Path) -> None:
-    with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
-        terminal.shows("No runs yet")
-        os.kill(terminal.pid, signal.SIGTERM)
-        assert terminal.ended(5)
-        assert b"\x1b[?1049l" in terminal.sent
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_back_and_tells_that_the_run_goes_on(home: Path, number: int) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        trainer.start()
+        trainer.steps(9)
+        with Terminal.start([*LORATUI, "attach", run.name], columns=80, rows=24) as terminal:
+            terminal.shows("9 of 900 optimizer steps")
+            os.kill(terminal.pid, number)
+            assert terminal.ended(5)
+            after = terminal.sent.rpartition(b"\x1b[?1049l")
+            assert f"loratui attach {run.name}".encode() in after[2]
+            assert after[1]
 
 
 def test_while_nothing_happens_nothing_is_sent_and_no_processor_is_used(home: Path) -> None:

@@ -144,8 +144,9 @@ def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFi
         (["train", PICTURES, "--preset", "demo", "--base", "{tmp}/model.ckpt"], 2, ".ckpt"),
         (["train", "{tmp}/none.toml"], 2, "no such recipe"),
         (["train", "{tmp}/some.toml", "--preset", "demo"], 2, "--preset"),
-        (["train", PICTURES, "--preset", "demo", "--home", "{tmp}/a-file"], 20, "a-file"),
-        (["--home", "{tmp}/a-file", "train", PICTURES, "--preset", "demo"], 20, "a-file"),
+        (["train", PICTURES, "--preset", "demo", "--home", "{tmp}/a-file"], 2, "a-file"),
+        (["--home", "{tmp}/a-file", "train", PICTURES, "--preset", "demo"], 2, "a-file"),
+        (["--home", "{tmp}/a-file", "runs"], 2, "a-file is a file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(
