@@ -152,16 +152,18 @@ class RunDirectory:
 _FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
 
 
-def loratui_home(environ: Mapping[str, str] | None = None, workspace: Path = Path("/workspace")) -> Path:
+def loratui_home(
+    environ: Mapping[str, str] | None = None, workspace: Path = Path("/workspace"), *, usable: bool = True
+) -> Path:
     """The folder that holds `runs/`: `LORATUI_HOME`, else `loratui` on the rented box's volume, else the XDG data folder.
 
-    Nothing is created. Raises `UsageError` if there is no such place, or it is a file.
+    Nothing is created. Raises `UsageError` if there is no such place or, unless it need not be `usable`, if it is a file.
     """
     env = os.environ if environ is None else environ
     chosen = env.get("LORATUI_HOME", "")
     if chosen:
         home = _absolute(chosen, env, "LORATUI_HOME")
-        if home.is_file():
+        if usable and home.is_file():
             raise UsageError(f"{home} is a file, and runs are kept in a folder.", "Name another with --home or LORATUI_HOME.")
         return home
     if workspace.is_dir() and os.access(workspace, os.W_OK | os.X_OK):

@@ -65,7 +65,7 @@ def examine() -> dict[str, Any]:
     from loratui.engine.planning.preflight import base_path
     from loratui.presets import user_folder
 
-    home = loratui_home()
+    home = loratui_home(usable=False)
     packages = hardware.versions(PACKAGES)
     report: dict[str, Any] = {
         "python": platform.python_version(),
