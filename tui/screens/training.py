@@ -73,7 +73,6 @@ class TrainingScreen(RunScreen):
         with Horizontal(id="middle"):
             with Vertical(id="plot-panel", classes="panel") as panel:
                 panel.border_title = Content("loss")
-                panel.border_subtitle = Content(braille.LEGEND)
                 yield LossPlot(id="plot")
             samples = SamplesPanel(self.file, id="samples-panel", classes="panel")
             samples.border_title = Content("samples")
@@ -311,10 +310,11 @@ class TrainingScreen(RunScreen):
             braille.SAMPLE: self._table.steps,
         }
         extras = Extras(state.held_out, marks, pointed, self._log_scale)
-        self.query_one(LossPlot).show(state.losses, state.optimizer_steps, extras)
+        plot = self.query_one(LossPlot)
+        plot.show(state.losses, state.optimizer_steps, extras)
         panel = self.query_one("#plot-panel")
         title = "loss, held-out pictures too" if state.held_out.bins else "loss"
-        subtitle = run_words.pointed_words(state, pointed) or braille.LEGEND
+        subtitle = run_words.pointed_words(state, pointed) or plot.legend
         if str(panel.border_title) != title:
             panel.border_title = plain(title)
         if str(panel.border_subtitle) != subtitle:

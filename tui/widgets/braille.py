@@ -160,19 +160,25 @@ def place(step: int, width: int, steps: int) -> int:
 
 
 _MARKS = {EPOCH: "╵", CHECKPOINT: "◆", SAMPLE: "▴"}
-LEGEND = "▴ samples  ◆ checkpoint  ╵ epoch"
+_LEGEND = {SAMPLE: "samples", CHECKPOINT: "checkpoint", EPOCH: "epoch"}
 
 
 def marks(width: int, steps: int, at: Mapping[int, Iterable[int]]) -> list[Cell]:
-    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the last of these wins."""
+    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the rarest of these wins."""
     line = [BLANK] * width
-    for kind in (EPOCH, CHECKPOINT, SAMPLE):
-        places = {place(step, width, steps) for step in at.get(kind, ())}
-        if kind == EPOCH and len(places) * 3 > width:
-            continue  # a mark in every third cell marks nothing
-        for x in places:
+    places = {kind: {place(step, width, steps) for step in at.get(kind, ())} for kind in (EPOCH, CHECKPOINT, SAMPLE)}
+    if len(places[EPOCH]) * 3 > width:
+        del places[EPOCH]  # a mark in every third cell marks nothing
+    for kind in sorted(places, key=lambda kind: -len(places[kind])):
+        for x in places[kind]:
             line[x] = (_MARKS[kind], kind)
     return line
+
+
+def legend(line: Iterable[Cell]) -> str:
+    """What the marks of that line mean, of those that are in it."""
+    there = {kind for _, kind in line}
+    return "  ".join(f"{_MARKS[kind]} {words}" for kind, words in _LEGEND.items() if kind in there)
 
 
 def spark(values: Sequence[float | None], width: int, low: float, high: float) -> str:

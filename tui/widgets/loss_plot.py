@@ -97,6 +97,11 @@ class LossPlot(Widget):
         """Never used: the widget renders line by line."""
         return ""
 
+    @property
+    def legend(self) -> str:
+        """What the marks below the curve mean; empty before the first."""
+        return braille.legend(self._cells[-1]) if self._cells else ""
+
     def render_line(self, y: int) -> Strip:
         """Row `y`: a piece of the y axis and the cells, or the x axis in the last row."""
         axis = self.get_component_rich_style("loss-plot--axis")

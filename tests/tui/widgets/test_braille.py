@@ -129,3 +129,13 @@ def test_the_spans_cover_every_difference(old: list[int], new: list[int]) -> Non
     covered = {x for start, length in braille.changed_spans(before, after) for x in range(start, start + length)}
     longest = max(len(old), len(new))
     assert {x for x in range(longest) if before[x : x + 1] != after[x : x + 1]} <= covered
+
+
+def test_in_one_cell_the_rarest_mark_is_seen_and_only_what_is_seen_is_explained() -> None:
+    every = range(90, 901, 90)
+    line = braille.marks(90, 900, {braille.EPOCH: every, braille.SAMPLE: every, braille.CHECKPOINT: [450]})
+    shown = "".join(character for character, _ in line)
+    assert (shown.count("▴"), shown.count("◆"), shown.count("╵")) == (9, 1, 0)
+    assert braille.legend(line) == "▴ samples  ◆ checkpoint"
+    assert braille.legend(braille.marks(90, 900, {})) == ""
+    assert "╵ epoch" in braille.legend(braille.marks(90, 900, {braille.EPOCH: every}))
