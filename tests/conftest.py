@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-# Whoever starts the tests in the background has SIGINT ignored, and every child would inherit that.
+# Whoever starts the tests in the background has SIGINT ignored, with nohup SIGHUP too, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before torch is loaded: several test processes share the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
