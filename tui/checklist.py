@@ -210,9 +210,10 @@ def read_checklist(path: Path) -> Checklist:
 def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     """Makes a change to what the file holds now, and keeps it: another viewer may have written since it was read.
 
-    Raises `DiskError`, and `UsageError` for a file that a newer loratui wrote.
+    Raises `DiskError`, and `UsageError` for a file that a newer loratui wrote or a run that is gone.
     """
     from loratui.engine.runs import durable
+    from loratui.engine.runs.summary import GONE
 
     try:
         written_by = json.loads(read_small(path)).get("format")
@@ -220,6 +221,8 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
         written_by = None
     if isinstance(written_by, int) and written_by > FORMAT:
         raise UsageError(f"{path} was written by a newer loratui; it was left as it is.", "Update loratui.")
+    if not path.parent.parent.is_dir():  # what is written would make a folder that is no run
+        raise UsageError(GONE)
     changed = change(read_checklist(path))
     durable.make_directory(path.parent)
     durable.write_json(path, _to_json(changed))

@@ -75,7 +75,7 @@ def numbers(state: RunState, *, active: bool, price_per_hour: float) -> dict[str
     unsure = left is not None and not left.sure
     values = {
         "smoothed": text.loss(state.smoothed_loss),
-        "rate": text.rate(state.steps_per_s) if active and state.stepped else "–",
+        "rate": text.rate(state.steps_per_s) if active else "–",
         "left": text.time_left(left.seconds) if left else "–",
         "money": _money(state, price_per_hour, left.seconds if left else None) if price_per_hour else "",
         "lr": text.learning_rate(state.learning_rate),

@@ -171,8 +171,9 @@ class RunState:
 
     @property
     def steps_per_s(self) -> float | None:
-        """Optimizer steps a second, of the last steps; pauses and samples do not count."""
-        return self.pace.steps_per_s
+        """Optimizer steps a second, of the last steps; pauses and samples do not count. None until a trainer that was
+        started again has made a step."""
+        return self.pace.steps_per_s if self.stepped else None
 
     @property
     def time_left(self) -> TimeLeft | None:

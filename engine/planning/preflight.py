@@ -88,8 +88,10 @@ def _warnings(plan: Plan) -> Iterator[Finding]:
 def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
     """Whether somebody's own pictures are about to be trained on a base that nothing else can use."""
     model = recipe.settings.base.model
+    if not model.startswith("embedded:"):
+        return
     known = {path.name for path in demo_dataset().iterdir()}
-    if not model.startswith("embedded:") or all(image.path.name in known for image in scan.images):
+    if all(image.path.name in known for image in scan.images):
         return
     message = (
         f"{model} is a tiny base for trying loratui: a LoRA trained on it works with it alone, not in ComfyUI or elsewhere."

@@ -110,3 +110,10 @@ def test_the_advice_has_the_runs_own_numbers() -> None:
     assert "→" not in advice(by_id["weak"])
     assert advice(by_id["sticks"], epochs=10).endswith("fewer epochs (10 → 8)")
     assert advice(by_id["earlier"], epochs=10, rank=4) == "use that file"
+
+
+def test_nothing_is_written_where_the_run_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "validation" / "checklist.json"
+    with pytest.raises(UsageError, match="folder is gone"):
+        update(path, lambda kept: kept.toggle("likeness"))
+    assert list(tmp_path.iterdir()) == []

@@ -83,7 +83,7 @@ class MakeScreen(LoratuiScreen[None]):
         here = self._fields.here
         if action in ("add", "drop"):
             return here is not None and (action == "add" or len(self._prompts) > 1)
-        return self._check.available("make_grid") if action == "next" else True
+        return bool(self._check.check_action("make_grid", ())) if action == "next" else True
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Counts anew."""

@@ -45,9 +45,7 @@ def lines(state: RunState, width: int) -> Iterator[Content]:
     else:
         yield from _machine(machine, state, curve)
     if state.rates.bins:
-        yield _row(
-            "rate", text.rate(state.steps_per_s if state.stepped else None), _course(state.rates, curve, state.optimizer_steps)
-        )
+        yield _row("rate", text.rate(state.steps_per_s), _course(state.rates, curve, state.optimizer_steps))
     if state.learning_rates.bins:
         course = _course(state.learning_rates, curve, state.optimizer_steps)
         yield _row("lr", text.learning_rate(state.learning_rate), course)

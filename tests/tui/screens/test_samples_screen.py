@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from screen_text import hides, screen_text, shows, type_text, waits
+from textual.pilot import Pilot
 
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
+from loratui.tui.draft import Draft
 
 
 def _app(home: Path) -> LoratuiApp:
     return LoratuiApp(home, "samples", draft=demo_draft())
+
+
+def _draft(pilot: Pilot[Any]) -> Draft:
+    assert isinstance(pilot.app, LoratuiApp)
+    return pilot.app.draft
 
 
 async def test_a_prompt_is_shown_filled_in_while_it_is_typed(home: Path) -> None:
@@ -20,7 +28,7 @@ async def test_a_prompt_is_shown_filled_in_while_it_is_typed(home: Path) -> None
         await pilot.press("end")
         await type_text(pilot, ", {trigger} the {class}")
         await shows(pilot, ", anafox the woman")
-        draft = pilot.app.draft  # type: ignore[attr-defined]
+        draft = _draft(pilot)
         assert draft.value("samples.prompts")[0].endswith(", {trigger} the {class}")
 
 
@@ -44,19 +52,19 @@ async def test_prompts_come_and_go(home: Path) -> None:
         await shows(pilot, "[5 samples]")
         await pilot.press("f7")
         await shows(pilot, "empty: left out; f8 removes it")
-        draft = pilot.app.draft  # type: ignore[attr-defined]
+        draft = _draft(pilot)
         assert len(draft.value("samples.prompts")) == 2
         await type_text(pilot, "a cat")
         await shows(pilot, "→ as it stands: it names neither trigger nor class")
-        draft = pilot.app.draft  # type: ignore[attr-defined]
+        draft = _draft(pilot)
         assert draft.value("samples.prompts")[1] == "a cat"
         await pilot.press("f8")
         await hides(pilot, "a cat")
         await pilot.press("f8")
-        await waits(pilot, lambda: len(pilot.app.draft.value("samples.prompts")) == 1)  # type: ignore[attr-defined]
+        await waits(pilot, lambda: len(_draft(pilot).value("samples.prompts")) == 1)
         assert "f8 remove" not in screen_text(pilot.app)
         await pilot.press("f6")
-        await waits(pilot, lambda: len(pilot.app.draft.value("samples.prompts")) == 2)  # type: ignore[attr-defined]
+        await waits(pilot, lambda: len(_draft(pilot).value("samples.prompts")) == 2)
 
 
 async def test_in_a_small_window_the_prompt_at_hand_stays_in_sight(home: Path) -> None:
@@ -70,7 +78,7 @@ async def test_in_a_small_window_the_prompt_at_hand_stays_in_sight(home: Path) -
         await hides(pilot, "zebra 3")
         await type_text(pilot, "!")
         await shows(pilot, "Prompt 3", "zebra 4!", "zebra 5")
-        draft = pilot.app.draft  # type: ignore[attr-defined]
+        draft = _draft(pilot)
         assert draft.value("samples.prompts")[1:5] == ("zebra 2", "zebra 4!", "zebra 5", "zebra 6")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from screen_text import hides, screen_text, shows, type_text, waits
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
 from loratui.tui.checklist import read_checklist
+from loratui.tui.screens.validation import ValidationScreen
 from loratui.tui.widgets.check_list import CheckList
 
 WIDE, NARROW = (120, 40), (80, 24)
@@ -27,6 +29,23 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     jobs: list[str] = []
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": jobs.append(job))
     return jobs
+
+
+async def test_a_form_whose_run_is_taken_away_writes_nothing(home: Path, launched: list[str]) -> None:
+    run = finished_run(home)
+    write_grid(run, 2)
+    app = _app(home, run)
+    async with app.run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "2 of 8 pictures")
+        await pilot.press("g")
+        await shows(pilot, "make pictures")
+        shutil.rmtree(run.path)
+        check = next(screen for screen in app.screen_stack if isinstance(screen, ValidationScreen))
+        await waits(pilot, lambda: check.gone)
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+    assert launched == []
+    assert not run.path.exists()
 
 
 async def test_the_form_counts_what_it_makes_and_starts_it(home: Path, launched: list[str]) -> None:
