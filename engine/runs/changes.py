@@ -29,7 +29,7 @@ class Changes:
     every_image_steps: int | None = None
     """Image-steps between samples; 0: once an epoch."""
     stop_after_epoch: int | None = None
-    """The run ends with this epoch. Forgotten when the run ends, however it ends."""
+    """The run ends with this epoch. It outlives a pause and a crash, and is forgotten once the run was stopped or is done."""
 
     def to_fields(self) -> dict[str, Any]:
         """The fields of the event `changes_in_force`."""
@@ -65,13 +65,6 @@ def read(run: RunDirectory) -> Changes:
 def write(run: RunDirectory, changes: Changes) -> None:
     """Keeps them. Raises `DiskError`."""
     durable.write_json(run.changes, {"v": FORMAT, **changes.to_fields()})
-
-
-def forget_the_end(run: RunDirectory) -> None:
-    """The run has ended or begins anew: an end after some epoch was meant for before. Raises `DiskError`."""
-    changes = read(run)
-    if changes.stop_after_epoch is not None:
-        write(run, replace(changes, stop_after_epoch=None))
 
 
 def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:

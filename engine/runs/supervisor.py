@@ -18,7 +18,7 @@ from types import FrameType
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import changes, control, durable, lock
+from loratui.engine.runs import control, durable, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, last_events, read_events
 from loratui.engine.runs.logs import log_tail
@@ -68,8 +68,6 @@ class _Supervisor:
         durable.make_directory(self._run.events_of(self._job).parent)
         durable.make_directory(self._run.log)
         control.clear(self._run)
-        with contextlib.suppress(LoratuiError):  # the trainer will say it if the disk refuses
-            changes.forget_the_end(self._run)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

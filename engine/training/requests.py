@@ -25,6 +25,7 @@ class Requests:
     def __init__(self) -> None:
         self._terminate = False
         self._at_once = False
+        self._complete = False
         self._inbox: Inbox | None = None
         self._ending: Command | None = None
         self._asked: list[Command] = []
@@ -81,7 +82,13 @@ class Requests:
 
     def end_here(self) -> None:
         """The run ends as if it were stopped now: the epoch after which it was to stop is complete."""
-        self._terminate = True
+        self._terminate = self._complete = True
+
+    @property
+    def stopped_as_wished(self) -> bool:
+        """Whether a person's wish to stop ends the run: `stop`, or the epoch after which it was to stop. A pause or a
+        SIGTERM (a box that shuts down) only interrupts it."""
+        return self._complete or (self._ending is not None and self._ending.command == "stop")
 
     def next(self) -> Command | None:
         """The oldest command that is no ending one. It stays the next until `done`, so that none is lost on the way."""

@@ -77,6 +77,13 @@ class Steering:
         last = " It is the last one anyway." if epoch >= epochs else ""
         return self._keep(replace(self._changes, stop_after_epoch=epoch), f"The run stops after epoch {epoch}.{last}")
 
+    def forget_the_end(self) -> None:
+        """The run was stopped as wished or is done: the next start shall not end after that epoch again."""
+        if self.stop_after_epoch is not None:
+            kept, words = self._keep(replace(self._changes, stop_after_epoch=None), "")
+            if not kept:
+                self._report.warn("end_not_forgotten", words, "After a resume, take back the wish to stop after the epoch.")
+
     def _keep(self, after: Changes, words: str) -> Answer:
         """Puts changes into force; `words` say so, unless the disk has something else to say."""
         try:

@@ -124,6 +124,9 @@ class Trainer:
 
     def _train(self) -> None:
         self._catch_up()
+        if self.steering.ends_with(self.at.epoch - 1):  # a kill came after that epoch's checkpoint
+            self.requests.end_here()
+            return
         self.report.phase("training", "")
         for window, following in _with_next(self.course.windows(self.at)):
             if self._serve_requests():
@@ -404,6 +407,7 @@ class Trainer:
         self._record_seen()  # a kill may have come between the last checkpoint and this
         self.report.phase("finishing", "Writing the LoRA file")
         self.products.lora(self.at, final=True)
+        self.steering.forget_the_end()
         self.requests.acknowledge_ending("The run is done.")
         self._remember()
 
@@ -429,6 +433,8 @@ class Trainer:
         self._checkpoint("stopping")
         if self.at.step and not self.products.has_lora(self.at):
             self.products.lora(self.at)
+        if self.requests.stopped_as_wished:
+            self.steering.forget_the_end()
         self.requests.acknowledge_ending(f"Saved at step {self.at.step}.")
         return ending
 

@@ -31,15 +31,6 @@ def test_the_most_and_longest_prompts_are_read_again(tmp_path: Path) -> None:
     assert changes.read(run) == wanted
 
 
-def test_an_end_after_an_epoch_is_forgotten_with_the_run_and_the_samples_are_not(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    changes.forget_the_end(run)
-    assert not run.changes.exists()
-    changes.write(run, Changes(every_image_steps=9, stop_after_epoch=3))
-    changes.forget_the_end(run)
-    assert changes.read(run) == Changes(every_image_steps=9)
-
-
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{", b'{"v":2,"stop_after_epoch":1}', b"\xff", b"[" * 9000, b'{"v":1,"stop_after_epoch":true,"prompts":5}'],

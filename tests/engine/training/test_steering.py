@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -82,8 +83,7 @@ def test_it_stops_with_the_end_of_the_epoch_and_the_next_start_goes_on_to_the_en
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
     assert _answers(run)[0] == ("stop_after_epoch", True, "The run stops after epoch 1.")
     assert run.last_checkpoint_step() == events(run, "epoch_finished")[0].get("step")
-    assert changes.read(run) == Changes(stop_after_epoch=1)
-    changes.forget_the_end(run)  # as the supervisor of the next start does
+    assert changes.read(run) == Changes()
     assert train(run) == ExitCode.DONE
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2, 3]
 
@@ -94,6 +94,45 @@ def test_a_wish_to_stop_survives_a_kill_of_the_trainer(make_run: MakeRun) -> Non
     assert train(run) == ExitCode.TERMINATED
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2]
     assert events(run, "changes_in_force")[0].get("stop_after_epoch") == 2
+
+
+@pytest.mark.parametrize("interruption", ["pause", "signal"])
+def test_a_wish_to_stop_survives_a_pause_and_a_signal(make_run: MakeRun, interruption: str) -> None:
+    run = make_run("schedule.epochs=3")
+
+    def interrupt(trainer: Trainer) -> None:
+        after_step(trainer, 1, lambda: control.send(run, "stop_after_epoch"))
+        if interruption == "pause":
+            after_step(trainer, 2, lambda: control.send(run, "pause"))
+        else:
+            after_step(trainer, 2, lambda: trainer.requests._on_term(signal.SIGTERM, None))
+
+    assert train(run, interrupt) == (ExitCode.PAUSED if interruption == "pause" else ExitCode.TERMINATED)
+    assert changes.read(run) == Changes(stop_after_epoch=1)
+    assert train(run) == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
+    assert [e.get("stop_after_epoch") for e in events(run, "changes_in_force")] == [1, 1, None]
+
+
+def test_stop_carries_out_the_wish_to_stop_after_the_epoch_too(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=2")
+
+    def ask(trainer: Trainer) -> None:
+        after_step(trainer, 1, lambda: control.send(run, "stop_after_epoch"))
+        after_step(trainer, 2, lambda: control.send(run, "stop"))
+
+    assert train(run, ask) == ExitCode.TERMINATED
+    assert changes.read(run) == Changes()
+    assert train(run) == ExitCode.DONE
+
+
+def test_a_kill_after_the_last_checkpoint_of_the_epoch_still_ends_there(make_run: MakeRun) -> None:
+    run = make_run("schedule.epochs=3")
+    train(run, lambda t: after_step(t, t.steps_per_epoch, lambda: control.send(run, "pause")))
+    changes.write(run, Changes(stop_after_epoch=1))
+    assert train(run) == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
+    assert changes.read(run) == Changes()
 
 
 def test_a_wish_to_stop_can_be_taken_back(make_run: MakeRun) -> None:
