@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Tests run beside other work, in CI too: how long an example takes to be drawn says nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Whoever starts the tests in the background has SIGINT ignored, with nohup SIGHUP too, and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

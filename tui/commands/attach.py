@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from loratui.engine.runs.directory import RunDirectory, loratui_home
-from loratui.engine.runs.summary import summarise, summarise_all
+from loratui.engine.runs.summary import summarise
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import describe_step, follow_to_the_end, progress_stream, say
@@ -19,7 +17,7 @@ from loratui.tui.terminal import clean, wants_plain
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """RUN, `--plain --json`."""
     del name
-    common.add_run_argument(parser, without="the run that trains now, else the latest")
+    common.add_run_argument(parser)
     # Where it stands before the command it counts too.
     parser.add_argument("--view-only", action="store_true", default=argparse.SUPPRESS, help="look only: no command can be sent")
     common.add_output_arguments(parser)
@@ -30,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     Returns the run's exit code in plain mode. JSON (printed at the end of the run) as `loratui train`.
     """
-    chosen = common.chosen_run(args) if args.run_name != "latest" else _at_work() or common.chosen_run(args)
+    chosen = common.chosen_run(args)
     if not args.json and not wants_plain(args.plain):
         from loratui.tui.opening import run_app
 
@@ -49,9 +47,3 @@ def run(args: argparse.Namespace) -> int:
     if now.active and sys.stdout.isatty():
         say(out, "Ctrl-C leaves it running.")
     return common.conclude(follow_to_the_end(chosen, job, out), args, out)
-
-
-def _at_work() -> RunDirectory | None:
-    """The run that trains now: who comes back without a name wants that one, not a later one that has ended."""
-    active = (run for run in summarise_all(loratui_home()) if run.active)
-    return next((RunDirectory(Path(run.path)) for run in active), None)

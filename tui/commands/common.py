@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from loratui.engine.errors import DatasetError, DiskError, ExitCode, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
+from loratui.engine.runs.summary import summarise_all
 from loratui.tui.follow import Followed, say
 from loratui.tui.terminal import clean
 
@@ -28,13 +29,15 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="where runs are kept")
 
 
-def add_run_argument(parser: argparse.ArgumentParser, *, default: str | None = "latest", without: str = "the latest") -> None:
-    """The positional RUN: a name, a path or `latest`."""
-    if default is None:
-        parser.add_argument("run_name", metavar="RUN", help="name or folder of a run (see loratui runs)")
+def add_run_argument(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """The positional RUN: a name, a path or `latest`; where it may be left out, `chosen_run` says which run is meant."""
+    what = "name or folder of a run (see loratui runs)"
+    if required:
+        parser.add_argument("run_name", metavar="RUN", help=what)
     else:
-        help_text = f"name or folder of a run; without it, {without}"
-        parser.add_argument("run_name", metavar="RUN", nargs="?", default=default, help=help_text)
+        parser.add_argument(
+            "run_name", metavar="RUN", nargs="?", help=f"{what}; without it, the run that trains, else the newest"
+        )
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -144,8 +147,21 @@ def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
 
 
 def chosen_run(args: argparse.Namespace) -> RunDirectory:
-    """The run that the arguments name. Raises `UsageError` with near names."""
-    return open_run(loratui_home(), args.run_name, to_read=getattr(args, "view_only", False))
+    """The run that the arguments name; without a name the one that trains now, else the newest, and stderr says which.
+
+    Raises `UsageError` with near names.
+    """
+    home, to_read = loratui_home(), getattr(args, "view_only", False)
+    if args.run_name is not None:
+        return open_run(home, args.run_name, to_read=to_read)
+    runs = summarise_all(home)
+    at_work = [run for run in runs if run.active and run.job == "train"] or [run for run in runs if run.active]
+    chosen = open_run(home, at_work[0].name if at_work else "latest", to_read=to_read)
+    why = "no run is active; this is the newest"
+    if at_work:
+        why = "the active run" if len(at_work) == 1 else f"the newest of {len(at_work)} active runs"
+    say(sys.stderr, clean(f"{chosen.name}: {why}."))
+    return chosen
 
 
 def print_json(value: dict[str, Any]) -> None:

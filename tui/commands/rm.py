@@ -18,7 +18,7 @@ from loratui.tui.terminal import clean
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """RUN, `--yes --json`."""
     del name
-    common.add_run_argument(parser, default=None)
+    common.add_run_argument(parser, required=True)
     common.add_output_arguments(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 

@@ -21,6 +21,7 @@ from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import summarise
 from loratui.presets import SHIPPED
 from loratui.tui import cli
+from loratui.tui.commands import common
 
 PICTURES = str(SHIPPED / "bases" / "anafox")
 TRAIN = ["train", PICTURES, "--preset", "demo", "--trigger", "anafox", "--class", "woman"]
@@ -308,6 +309,28 @@ def test_attach_without_a_name_prefers_the_run_that_is_at_work(home: Path, capsy
         attached.communicate()
     assert cli.main(["attach", "--plain"]) == 0
     assert f"{later.name} is done." in capsys.readouterr().out
+
+
+WITH_A_RUN = ("attach", "status", "pause", "resume", "stop", "sample", "checkpoint", "validate", "export")
+
+
+@pytest.mark.parametrize("command", WITH_A_RUN)
+def test_without_a_name_every_command_means_the_active_run_and_says_which(
+    home: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    args = cli.build_parser([command]).parse_args([command])
+    finished_run(home, "older")
+    working = make_run(home, "working")
+    with FakeTrainer(working) as trainer:
+        trainer.start()
+        later = finished_run(home, "later")
+        assert common.chosen_run(args).name == working.name
+        assert capsys.readouterr().err == f"{working.name}: the active run.\n"
+    assert common.chosen_run(args).name == later.name
+    assert capsys.readouterr().err == f"{later.name}: no run is active; this is the newest.\n"
+    named = cli.build_parser([command]).parse_args([command, working.name])
+    assert common.chosen_run(named).name == working.name
+    assert capsys.readouterr().err == ""
 
 
 def test_validate_needs_a_file_and_lists_its_pictures(
