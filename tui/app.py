@@ -42,6 +42,7 @@ from loratui.tui.window_title import WindowTitle
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from textual.driver import Driver
 
     from loratui.engine.machine.hub import Offer
     from loratui.engine.runs.summary import RunSummary
@@ -195,6 +196,15 @@ class LoratuiApp(App[Farewell]):
                 await self._keys.take(event)
         elif not (isinstance(event, events.Resize) and self._was_told_at_start(event)):
             await super().on_event(event)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Ours where Textual would take its own for Linux; tests and TEXTUAL_DRIVER bring others."""
+        from textual.drivers.linux_driver import LinuxDriver
+
+        from loratui.tui.terminal_driver import TerminalDriver
+
+        chosen = super().get_driver_class()
+        return TerminalDriver if chosen is LinuxDriver else chosen
 
     @property
     def _too_small(self) -> bool:
@@ -499,6 +509,20 @@ class LoratuiApp(App[Farewell]):
         super()._handle_exception(error)
         self._exit_renderables.clear()
         self._return_code = int(ExitCode.CRASHED)
+
+    def failed_in_a_thread(self, error: BaseException) -> None:
+        """A fault of a thread that is no worker of Textual's ends the app like any other. To be called in that thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            # Not by a message: the app does not look at those before it has a screen.
+            fault = error if isinstance(error, Exception) else RuntimeError(f"a thread ended with {error!r}")
+            self._loop.call_soon_threadsafe(self._handle_exception, fault)
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """What Textual would print in place of the app, and end with 0, is a fault like any other."""
+        if self.crash:
+            self._close_messages_no_wait()
+        else:
+            self._handle_exception(RuntimeError("Textual gave up: " + " ".join(str(part) for part in renderables)))
 
     def _fatal_error(self) -> None:
         # A traceback with the values of all variables is for the report's reader, not for the person's terminal.

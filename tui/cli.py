@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code (`engine/errors.py` lists them)."""
     _open_closed()
+    _take_any_byte()
     drop_absurd(os.environ)
     os.umask(0o077)
     try:
@@ -129,6 +131,12 @@ def _open_closed() -> None:
         stream = open(fd, mode, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - a descriptor
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _take_any_byte() -> None:
+    """Has input that is no UTF-8 read as the command line's words are: told to the person as it is, not a fault of ours."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
 
 
 def _drop_output() -> None:

@@ -34,9 +34,14 @@ def watch_output() -> None:
     watch(fd)
 
 
-def _wait(fd: int) -> None:
+def is_gone(fd: int, wait_ms: int = 0) -> bool:
+    """Whether the terminal has hung up, or does within so many milliseconds."""
     poll = select.poll()
     poll.register(fd, 0)
-    while True:
-        if any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(_LOOK_EVERY_MS)):
-            os._exit(129)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(wait_ms))
+
+
+def _wait(fd: int) -> None:
+    while not is_gone(fd, _LOOK_EVERY_MS):
+        pass
+    os._exit(129)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +36,7 @@ def run_app(
         draft, screen = _draft_of(recipe)
     use_utf8()
     app = LoratuiApp(home, screen, chosen, draft, view_only=view_only)
-    with killed.watched(home) as was_killed:
+    with killed.watched(home) as was_killed, _threads_tell(app):
         farewell = app.run()
         app.close()
     if sys.__stderr__ is not None:
@@ -50,6 +53,22 @@ def run_app(
     for line in (*(farewell.lines if farewell else ()), *([killed.HINT] if was_killed else [])):
         say(line)
     return app.return_code or 0
+
+
+@contextmanager
+def _threads_tell(app: LoratuiApp) -> Iterator[None]:
+    """Meanwhile a fault in any thread ends the app with a report, instead of a traceback across the screen."""
+    before = threading.excepthook
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            app.failed_in_a_thread(args.exc_value)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _draft_of(recipe: Recipe) -> tuple[Draft, str]:

@@ -157,6 +157,29 @@ def test_answers_from_a_pipe_are_taken(home: Path) -> None:
     assert "Type a number from 1 to 3." in done.stdout
 
 
+def test_an_answer_that_is_no_utf8_is_asked_for_again(home: Path) -> None:
+    env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as in en_US.UTF-8
+    done = subprocess.run([*LORATUI, "--plain"], input=b"\xff\n3\n", capture_output=True, env=env, timeout=60, check=False)
+    assert done.returncode == 0
+    assert b"Type a number from 1 to 3." in done.stdout
+
+
+@pytest.mark.parametrize("from_a_pipe", [False, True])
+def test_a_token_that_is_no_utf8_is_refused_in_words(home: Path, from_a_pipe: bool) -> None:
+    if from_a_pipe:
+        env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run([*LORATUI, "login"], input=b"hf_\xff\n", capture_output=True, env=env, timeout=60, check=False)
+        said, code = done.stderr, done.returncode
+    else:
+        with Terminal.start([*LORATUI, "login"], environ={"LC_ALL": "C.UTF-8"}) as terminal:
+            terminal.shows("Token:")
+            os.write(terminal.fd, b"hf_\xff\n")
+            assert terminal.ended(10)
+            said, code = terminal.sent, terminal.exit_code
+    assert code == 69
+    assert b"holds characters that no token has" in said
+
+
 def test_plain_on_a_good_terminal_asks_with_arrow_keys(home: Path) -> None:
     with Terminal.start([*LORATUI, "--plain"], columns=80, rows=24) as terminal:
         terminal.shows("What shall be done?", "Train a LoRA on my pictures")
@@ -200,3 +223,47 @@ def test_an_absurd_environment_is_ignored(home: Path, environ: dict[str, str]) -
         terminal.press("q")
         assert terminal.ended(5)
         assert terminal.exit_code == 0
+
+
+def test_bytes_that_are_no_utf8_neither_end_the_app_nor_become_keys(home: Path) -> None:
+    mouse_at_column_150 = b"\x1b[M\x43" + bytes((32 + 150, 32 + 20))
+    with Terminal.start(LORATUI, columns=200, rows=50) as terminal:
+        terminal.shows("No runs yet")
+        for sent in (
+            mouse_at_column_150 * 3,
+            b"\xff\xfe\x80",
+            b"\x1b[200~caf\xe9\x1b[201~",
+            b"\xe9",
+            b"\x1b[99999999u\x1b[:;u",
+        ):
+            os.write(terminal.fd, sent)
+        terminal.press("?")
+        terminal.shows("closes this help")
+        terminal.press("\x1b")
+        terminal.read_for(0.3)
+        terminal.press("q")
+        assert terminal.ended(5)
+        assert terminal.exit_code == 0
+        assert b"Traceback" not in terminal.sent
+
+
+BROKEN = {
+    "reading": "import loratui.tui.terminal_driver as d; d.Keys.take = lambda self, data: [][data[0]] if data else []",
+    "any thread": "import threading, loratui.tui.app as a; "
+    "a.LoratuiApp.action_help = lambda self: threading.Thread(target=lambda: [][1]).start()",
+}
+
+
+@pytest.mark.parametrize("where", BROKEN)
+def test_a_fault_in_a_thread_gives_the_terminal_back_and_ends_with_70(home: Path, where: str) -> None:
+    code = f"{BROKEN[where]}; import sys; from loratui.tui.cli import main; sys.exit(main([]))"
+    with Terminal.start([sys.executable, "-c", code], columns=80, rows=24) as terminal:
+        terminal.shows("No runs yet")
+        terminal.press("?")
+        terminal.shows("ended by a fault of its own: IndexError", "r starts loratui again")
+        terminal.press("x")
+        assert terminal.ended(5)
+        assert terminal.exit_code == 70
+        assert b"Traceback" not in terminal.sent
+        assert b"\x1b[?25h" in terminal.sent.rpartition(b"\x1b[?1049l")[2]
+    assert len(list((home / "reports").glob("crash-*.txt"))) == 1

@@ -78,7 +78,10 @@ def _token(where: str) -> str:
     """What the person pastes, or the first line of a pipe. Raises `UsageError` for nothing."""
     if sys.stdin.isatty():
         say(sys.stderr, clean(f"Make a token with the right to read at {where}/settings/tokens and paste it; it is not shown."))
-        token = getpass.getpass("Token: ").strip()
+        try:
+            token = getpass.getpass("Token: ").strip()
+        except UnicodeDecodeError:
+            token = "\N{REPLACEMENT CHARACTER}"  # noqa: S105 - what is no UTF-8 is no token; the check of all tokens says so
     else:
         token = sys.stdin.readline().strip()
     if not token:
