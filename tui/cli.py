@@ -77,6 +77,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code (`engine/errors.py` lists them)."""
+    _take_no_code_from_here()
     _open_closed()
     _take_any_byte()
     drop_absurd(os.environ)
@@ -116,6 +117,16 @@ def _run(words: list[str]) -> int:
         return _explain(_not_viewing(args.command))
     module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
     return int(importlib.import_module(module).run(args))
+
+
+def _take_no_code_from_here() -> None:
+    """Modules that are loaded from now on don't come from the current folder, to which `python -m` leads and every empty or
+    relative entry of PYTHONPATH. Children are started so by `engine.children`."""
+    here = [entry for entry in os.environ.get("PYTHONPATH", os.sep).split(os.pathsep) if not entry.startswith(os.sep)]
+    here += [""] if __name__ == "__main__" and not sys.flags.safe_path else []
+    doomed = {os.path.abspath(entry) for entry in here}  # noqa: PTH100 - pathlib costs start-up time here
+    if doomed:
+        sys.path[:] = [entry for entry in sys.path if entry and os.path.abspath(entry) not in doomed]  # noqa: PTH100
 
 
 def _open_closed() -> None:

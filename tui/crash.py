@@ -134,8 +134,10 @@ def start_again_if_wanted() -> None:
     finally:
         termios.tcsetattr(fd, termios.TCSAFLUSH, before)
     if key in (b"r", b"R"):
+        from loratui.engine import children
+
         # A new process: nothing of what went wrong in this one is left.
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very command of the person
+        children.begin_anew()
 
 
 def _shown(name: str, value: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory, safe_name
@@ -151,8 +150,7 @@ def licence_note(settings: Settings) -> str:
 
 def written_by_process(arguments: Sequence[str]) -> dict[str, Any]:
     """What `engine.training.export` tells of the file it wrote. Raises `ExportFailed`."""
-    command = [sys.executable, "-P", "-m", "loratui.engine.training.export", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, stdin=subprocess.DEVNULL)
+    done = children.run(children.command("loratui.engine.training.export", *arguments))
     try:
         result = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

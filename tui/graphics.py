@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from loratui.engine import children
+
 Protocol = Literal["kitty", "iterm", "sixel", "none"]
 
 PATIENCE_S = 2.0
@@ -148,13 +150,7 @@ def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
         return None
     format = "#{client_termname} #{client_termtype}\n#{pane_left} #{pane_top}\n#{allow-passthrough}"
     try:
-        said = subprocess.run(
-            ["tmux", "display-message", "-p", format],  # noqa: S607 - the tmux that the person runs
-            capture_output=True,
-            timeout=1.0,
-            check=False,
-            env=dict(environ),
-        ).stdout.decode("utf-8", "replace")
+        said = children.ask("tmux", "display-message", "-p", format, timeout_s=1.0, environ=environ).decode("utf-8", "replace")
         terminal, place, passthrough = [*said.splitlines(), "", "0 0", ""][:3]
         left, top = (int(number) for number in place.split())
     except (OSError, ValueError, subprocess.TimeoutExpired):

@@ -11,7 +11,6 @@ import os
 import queue
 import selectors
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from loratui.engine import children
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
 
@@ -78,8 +78,8 @@ def measure_all(
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     stop = threading.Event()
     count = max(1, min(workers or usable_cores(), MOST_WORKERS, len(images)))
-    command = [sys.executable, "-P", "-m", "loratui.engine.dataset.worker", f"--resolution={resolution}"]
-    command += [f"--detector={detector}"] if detector else []
+    chosen = [f"--detector={detector}"] if detector else []
+    command = children.command("loratui.engine.dataset.worker", f"--resolution={resolution}", *chosen)
     hands = [_Worker(command, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
     threads = [threading.Thread(target=hand.serve, daemon=True) for hand in hands]
     for thread in threads:
@@ -193,9 +193,7 @@ class _Worker:
     def _begin(self) -> None:
         """Starts a process, and sends it what its forerunner did not answer."""
         with tempfile.TemporaryFile() as said:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, start_new_session=True
-            )
+            self._process = children.start(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
             if self._line(SECONDS_TO_BEGIN):
                 for image in self._sent:
                     self._send(image)

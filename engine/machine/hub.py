@@ -10,12 +10,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import children
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
 
@@ -201,17 +201,20 @@ def _run(
 
     The request goes through a pipe, since a command line can be read by everybody on the machine.
     """
-    env = dict(os.environ if environ is None else environ)
-    env |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-    command = [sys.executable, "-m", "loratui.engine.machine.hub_worker"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, text=True, encoding="utf-8"
+    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
+    process = children.start(
+        children.command("loratui.engine.machine.hub_worker"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**children.environment(environ), **quiet},
+        detached=False,
     )
     try:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
             process.stdin.close()
         ended = False
         for text in process.stdout:
@@ -228,7 +231,7 @@ def _run(
         _end(process)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     if process.stdout is not None:
         process.stdout.close()
     if process.poll() is None:

@@ -6,10 +6,10 @@ import contextlib
 import os
 import selectors
 import subprocess
-import sys
 import threading
 import time
 
+from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import durable, lock
 from loratui.engine.runs.directory import RunDirectory
@@ -46,8 +46,7 @@ def launch(run: RunDirectory, job: str = "train") -> None:
 
 
 def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "loratui.engine.runs.supervisor", str(run.path), "--job", job]
-    command += ["--ready-fd", str(ready)]
+    module, where = "loratui.engine.runs.supervisor", str(run.path)
     try:
         output = os.open(
             run.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE
@@ -55,14 +54,11 @@ def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
     except OSError as error:
         raise durable.disk_error(error, run.supervisor_log) from error
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+        return children.start(
+            children.command(module, where, "--job", job, "--ready-fd", str(ready)),
             stdout=output,
             stderr=output,
             pass_fds=[ready],
-            start_new_session=True,
-            umask=0o077,
             cwd=run.path,
         )
     except OSError as error:

@@ -7,13 +7,13 @@ import dataclasses
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import children
 from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -148,19 +148,15 @@ def _carry_out(
 
 
 def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "loratui.engine.training", str(run.path), "--job", "probe"]
     output = os.open(run.trainer_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+        return children.start(
+            children.command("loratui.engine.training", str(run.path), "--job", "probe"),
             stdout=output,
             stderr=output,
             pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
-            start_new_session=True,
-            umask=0o077,
             cwd=run.path,
-            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+            env=children.environment(PYTHONFAULTHANDLER="1"),
         )
     except OSError as error:
         raise UsageError(f"The trainer could not be started: {error}.", "Check that Python and loratui are intact.") from error

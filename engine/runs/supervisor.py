@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import control, durable, lock
@@ -32,8 +33,8 @@ _RESTART_AFTER_S = 1.0
 
 
 def trainer_command(run: RunDirectory, job: str) -> list[str]:
-    """How the trainer of a job is started. `-P`: the current folder holds no modules."""
-    return [sys.executable, "-P", "-m", "loratui.engine.training", str(run.path), "--job", job]
+    """How the trainer of a job is started."""
+    return children.command("loratui.engine.training", str(run.path), "--job", job)
 
 
 def supervise(
@@ -175,8 +176,7 @@ class _Supervisor:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.set_inheritable(self._held.fd, True)
-            environment = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
-            os.execve(self._command[0], self._command, environment)  # noqa: S606 - a list, no shell
+            children.become(self._command, children.environment(PYTHONFAULTHANDLER="1", PYTHONUNBUFFERED="1"))
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(2, f"The trainer could not be started: {self._command[0]}: {error}\n".encode())
