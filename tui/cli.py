@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import errno
 import importlib
@@ -10,68 +9,134 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NamedTuple
 
+from loratui.tui.arguments import Parser
 from loratui.tui.terminal import clean, drop_absurd
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("loratui.tui.commands.demo", "train a LoRA of an invented person on this machine, in a few minutes"),
-    "train": ("loratui.tui.commands.train", "train a LoRA on a folder of pictures"),
-    "check": ("loratui.tui.commands.check", "what is wrong with a folder of pictures, and what to do about it"),
-    "plan": ("loratui.tui.commands.plan", "repeats, epochs, steps and why, without training"),
-    "presets": ("loratui.tui.commands.presets", "list the presets, or show one with its reasons"),
-    "bases": ("loratui.tui.commands.bases", "list the base models on this machine, or say what one is"),
-    "download": ("loratui.tui.commands.download", "fetch a base model from the Hugging Face hub"),
-    "login": ("loratui.tui.commands.login", "sign in at the Hugging Face hub, for models behind a gate"),
-    "runs": ("loratui.tui.commands.runs", "list the runs on this machine"),
-    "status": ("loratui.tui.commands.status", "how one run stands, once or again and again, for people and scripts"),
-    "attach": ("loratui.tui.commands.attach", "come back to a run"),
-    "pause": ("loratui.tui.commands.control", "save a checkpoint and free the GPU"),
-    "resume": ("loratui.tui.commands.resume", "go on with a paused, stopped or crashed run"),
-    "stop": ("loratui.tui.commands.control", "save and end a run"),
-    "sample": ("loratui.tui.commands.control", "make sample pictures now"),
-    "checkpoint": ("loratui.tui.commands.control", "save a checkpoint now"),
-    "validate": ("loratui.tui.commands.validate", "make the pictures that show how good a LoRA is"),
-    "export": ("loratui.tui.commands.export", "write a LoRA of a run for other programs"),
-    "metadata": ("loratui.tui.commands.metadata", "what a LoRA file says of itself, and a file without it"),
-    "rm": ("loratui.tui.commands.rm", "delete a run"),
-    "doctor": ("loratui.tui.commands.doctor", "this machine: GPU, versions, disk, where things are"),
+class Command(NamedTuple):
+    """One subcommand."""
+
+    module: str
+    """Has `add_arguments(parser, name)` and `run(args) -> int`."""
+    help: str
+    """One line."""
+    examples: tuple[str, ...]
+
+
+def _command(module: str, help_line: str, *examples: str) -> Command:
+    return Command(f"loratui.tui.commands.{module}", help_line, examples)
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": _command(
+        "demo",
+        "train a LoRA of an invented person on this machine, in a few minutes",
+        "loratui demo",
+        "loratui demo --family flux --no-tui",
+    ),
+    "train": _command(
+        "train",
+        "train a LoRA on a folder of pictures",
+        "loratui train photos --preset sd15-portrait --trigger anafox --class woman",
+        "loratui train photos --preset pony-realism --trigger anafox --base /models/pony.safetensors",
+        "loratui train photos --preset flux-identity-18img --trigger anafox --set adapter.rank=32",
+        "loratui train recipe.toml",
+    ),
+    "check": _command(
+        "check",
+        "what is wrong with a folder of pictures, and what to do about it",
+        "loratui check photos --preset sd15-portrait --trigger anafox",
+        "loratui check photos --preset sd15-portrait --deep",
+    ),
+    "plan": _command(
+        "plan",
+        "repeats, epochs, steps and why, without training",
+        "loratui plan photos --preset sd15-portrait --price 0.40",
+        "loratui plan --images 18 --preset flux-identity-18img",
+    ),
+    "presets": _command(
+        "presets", "list the presets, or show one with its reasons", "loratui presets", "loratui presets sd15-portrait"
+    ),
+    "bases": _command(
+        "bases",
+        "list the base models on this machine, or say what one is",
+        "loratui bases",
+        "loratui bases /models/pony.safetensors",
+    ),
+    "download": _command(
+        "download",
+        "fetch a base model from the Hugging Face hub",
+        "loratui download stabilityai/stable-diffusion-xl-base-1.0",
+    ),
+    "login": _command(
+        "login", "sign in at the Hugging Face hub, for models behind a gate", "loratui login", "loratui login --status"
+    ),
+    "runs": _command("runs", "list the runs on this machine", "loratui runs", "loratui runs --json"),
+    "status": _command(
+        "status",
+        "how one run stands, once or again and again, for people and scripts",
+        "loratui status",
+        "loratui status anafox-20261121-1 --json",
+        "loratui status --watch anafox-20261121-1",
+    ),
+    "attach": _command("attach", "come back to a run", "loratui attach", "loratui attach anafox-20261121-1 --plain"),
+    "pause": _command("control", "save a checkpoint and free the GPU", "loratui pause"),
+    "resume": _command("resume", "go on with a paused, stopped or crashed run", "loratui resume anafox-20261121-1"),
+    "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
+    "sample": _command("control", "make sample pictures now", "loratui sample"),
+    "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
+    "validate": _command(
+        "validate",
+        "make the pictures that show how good a LoRA is",
+        "loratui validate",
+        "loratui validate --grid strengths --strengths 0,0.5,1",
+    ),
+    "export": _command(
+        "export",
+        "write a LoRA of a run for other programs",
+        "loratui export",
+        "loratui export anafox-20261121-1 --step 900 --format kohya --dtype bf16",
+    ),
+    "metadata": _command(
+        "metadata",
+        "what a LoRA file says of itself, and a file without it",
+        "loratui metadata show anafox.safetensors",
+        "loratui metadata strip anafox.safetensors",
+        "loratui metadata preview anafox-20261121-1",
+    ),
+    "rm": _command("rm", "delete a run", "loratui rm anafox-20261121-1"),
+    "doctor": _command("doctor", "this machine: GPU, versions, disk, where things are", "loratui doctor"),
+    "completion": _command(
+        "completion",
+        "let Tab complete commands, options, runs and presets in your shell",
+        "bash:  echo 'eval \"$(loratui completion bash)\"' >> ~/.bashrc",
+        "zsh:   echo 'eval \"$(loratui completion zsh)\"' >> ~/.zshrc",
+        "fish:  loratui completion fish > ~/.config/fish/completions/loratui.fish",
+    ),
+    "help": _command("help", "explain one command", "loratui help train"),
 }
-"""Subcommand -> (module with `add_arguments(parser, name)` and `run(args) -> int`, one line of help)."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what was wrong with the arguments without sending on the control bytes that they may hold."""
-
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """As argparse does, which however takes an output that is full or closed for a good one."""
-        (file or sys.stdout).write(self.format_help())
-
-    def error(self, message: str) -> NoReturn:
-        """Ends the command with exit code 2."""
-        super().error(clean(message))
-
-
-def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser(argv: Sequence[str]) -> Parser:
     """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
-    parser = _Parser(
+    parser = Parser(
         prog="loratui",
         description="Train a LoRA in the terminal. Without a command, the app opens.",
-        epilog="loratui COMMAND --help explains one command.",
+        epilog="loratui COMMAND --help explains one command, with examples.",
     )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
     parser.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
     parser.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
     parser.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     named = next((word for word in argv if word in COMMANDS), None)
-    for name, (module, help_line) in COMMANDS.items():
-        sub = commands.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+    for name, command in COMMANDS.items():
+        description = command.help[0].upper() + command.help[1:] + "."
+        sub = commands.add_parser(name, help=command.help, description=description, examples=command.examples)
         if name == named:
-            importlib.import_module(module).add_arguments(sub, name)
+            importlib.import_module(command.module).add_arguments(sub, name)
     return parser
 
 
@@ -105,6 +170,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
+        from loratui.tui.completing import offer
+
+        offer(os.environ.get("COMP_LINE", ""))
     args = build_parser(words).parse_args(words)
     if args.version:
         from importlib.metadata import version
@@ -115,7 +184,7 @@ def _run(words: list[str]) -> int:
         os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
     if args.view_only and args.command not in (None, "attach"):
         return _explain(_not_viewing(args.command))
-    module = COMMANDS[args.command][0] if args.command else "loratui.tui.commands.home"
+    module = COMMANDS[args.command].module if args.command else "loratui.tui.commands.home"
     return int(importlib.import_module(module).run(args))
 
 
@@ -159,9 +228,11 @@ def _drop_output() -> None:
 
 def _complain(words: str) -> None:
     """Tells an error; where stderr is full or closed too, the exit code has to do."""
+    from loratui.tui.follow import say
+
     with contextlib.suppress(OSError):
-        sys.stderr.write(words)
-        sys.stderr.flush()
+        for line in words.splitlines():
+            say(sys.stderr, line)
 
 
 def _explain(error: Exception) -> int:
@@ -170,7 +241,7 @@ def _explain(error: Exception) -> int:
     from loratui.presets.schema import SchemaError
 
     if isinstance(error, (LoratuiError, SchemaError)):
-        _complain(f"error: {clean(str(error))}\n")
+        _complain(f"error: {clean(str(error))}")
         return int(getattr(error, "exit_code", ExitCode.USAGE))
     import tempfile
     from pathlib import Path
@@ -182,7 +253,7 @@ def _explain(error: Exception) -> int:
         home = loratui_home()
     except LoratuiError:
         home = Path(tempfile.gettempdir())
-    _complain(f"{crash_message(error, write_crash_report(error, home))}\n")
+    _complain(crash_message(error, write_crash_report(error, home)))
     return int(ExitCode.CRASHED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -187,14 +188,45 @@ def say_conclusion(ended: Followed, out: TextIO) -> None:
     if ended.advice:
         say(out, clean(ended.advice))
     if ended.output is not None:
-        say(out, f"LoRA file: {clean(ended.output)}")
+        say(out, f"LoRA file: {clean(ended.output)}", as_it_is=True)
 
 
-def say(out: TextIO, line: str) -> None:
-    """One line, at once. `line` must be clean already."""
+def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = None) -> None:
+    """One line, at once. `line` must be clean already.
+
+    On a terminal it is wrapped between words at its width, further lines indented by `hang` cells (default: as the first).
+    `as_it_is` is for paths, commands and tables, which people copy or read by column.
+    """
+    columns = None if as_it_is else _columns(out)
+    lines = [line] if columns is None or len(line) <= columns else _wrapped(line, columns, hang)
     encoding = getattr(out, "encoding", None) or "utf-8"
-    out.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    out.write("".join(part.encode(encoding, "replace").decode(encoding) + "\n" for part in lines))
     out.flush()
+
+
+def _columns(out: TextIO) -> int | None:
+    """The width of the terminal behind `out`; None where there is none, or one too narrow to wrap for."""
+    try:
+        columns = os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return columns if columns >= 40 else None
+
+
+def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
+    import textwrap
+
+    indent = len(line) - len(line.lstrip()) if hang is None else hang
+    further = " " * indent
+    return textwrap.wrap(
+        line,
+        columns,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+        replace_whitespace=False,
+    ) or [line]
 
 
 def progress_stream(json_wanted: bool, wait: bool) -> TextIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
 
-from loratui.tui.cli import main
+from loratui.tui.cli import COMMANDS, build_parser, main
 from loratui.tui.terminal import drop_absurd
 
 LORATUI = f"{sys.executable} -m loratui.tui.cli"
@@ -21,9 +22,7 @@ def shell(home: Path, line: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--a\x1b[31mb"], ["runs", "a\x1b[31mb"], ["status", "--watch", "\x1b[31m"], ["check", "--x\x1b]0;"]]
-)
+@pytest.mark.parametrize("arguments", [["--a\x1b[31mb"], ["runs", "a\x1b[31mb"], ["check", "--x\x1b]0;"]])
 def test_wrong_arguments_are_told_without_their_control_bytes(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -77,9 +76,7 @@ def test_absurd_values_of_the_environment_go_and_others_stay() -> None:
 @pytest.mark.parametrize("seconds", ["inf", "nan", "1e30", "-1", "0", "4000", "soon"])
 def test_an_interval_that_is_none_is_refused(home: Path, seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(home)
-    with pytest.raises(SystemExit) as ended:
-        main(["status", run.name, f"--watch={seconds}"])
-    assert ended.value.code == 2
+    assert main(["status", run.name, f"--watch={seconds}"]) == 2
     assert "from 0.1 to 3600" in capsys.readouterr().err
     assert main(["status", run.name, "--watch", "0.5"]) == 0
 
@@ -104,3 +101,91 @@ def test_damaged_lines_of_the_log_are_told(home: Path, capsys: pytest.CaptureFix
         log.write(b"{}\nnonsense\n\x00\n")
     main(["status", run.name])
     assert "3 damaged lines of the log were left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_examples_that_it_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = COMMANDS[name].examples
+    assert examples
+    for example in examples:
+        command = example.partition("loratui ")[2].partition(")")[0].split(" >")[0]
+        words = shlex.split(command)
+        assert words[0] == name
+        build_parser(words).parse_args(words)
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = capsys.readouterr().out
+    assert all(f"  {example}\n" in shown for example in examples)
+    with pytest.raises(SystemExit):
+        main(["help", name])
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["trian"], "trian: there is no such command. Did you mean train?"),
+        (["train", "x", "--pirce", "3"], "--pirce: there is no such option. Did you mean --price?"),
+        (["train", "x", "--pirce=3"], "--pirce=3: there is no such option. Did you mean --price?"),
+        (["status", "one", "two"], "two: there is no such argument."),
+        (["export", "--format", "konya"], "argument --format: konya: not one of its values. Did you mean kohya?"),
+        (["export", "--dtype", "q"], "argument --dtype: q: not one of its values. Choose fp16, bf16, fp32."),
+        (["help", "exprot"], "argument COMMAND: exprot: not one of its values. Did you mean export?"),
+    ],
+)
+def test_mistyped_words_are_told_with_the_nearest_that_is_right(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {told}"
+
+
+def test_version_by_its_short_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-V"]) == 0
+    assert capsys.readouterr().out.startswith("loratui ")
+
+
+def test_a_preset_is_shown_by_its_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["presets", "sd15-portrait"])
+    short = capsys.readouterr().out
+    main(["presets", "show", "sd15-portrait"])
+    assert capsys.readouterr().out == short
+    assert main(["presets", "sd15-portrait", "sdxl-person"]) == 2
+    assert main(["presets", "show"]) == 2
+    main(["presets", "list"])
+    assert "sdxl-person: " in capsys.readouterr().out
+
+
+def test_the_run_may_follow_watch(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished_run(home, "other")
+    run = finished_run(home)
+    assert main(["status", "--watch", run.name]) == 0
+    assert main(["status", "--watch", "0.5", run.name]) == 0
+    assert main(["status", run.name, "--watch"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["status", "--watch", "none-of-them"]) == 2
+
+
+def offered(home: Path, line: str) -> set[str]:
+    """What the shell is told may come next."""
+    told = home / "told"
+    variables = f"_ARGCOMPLETE=1 _ARGCOMPLETE_IFS=' ' COMP_LINE={shlex.quote(line)} COMP_POINT={len(line)}"
+    assert shell(home, f"{variables} LORATUI 8>{told} 9>/dev/null").returncode == 0
+    return set(told.read_text().split())
+
+
+def test_the_shell_is_offered_commands_options_runs_presets_and_settings(home: Path) -> None:
+    run = finished_run(home)
+    assert {"train"} == offered(home, "loratui tra")
+    assert {"--price"} <= offered(home, "loratui train --pri")
+    assert {run.name} == offered(home, f"loratui --home {home} status {run.name[:4]}")
+    assert {"sd15-portrait", "sd15-portrait:anime"} == offered(home, "loratui presets sd15-p")
+    assert {"adapter.rank="} <= offered(home, "loratui train --set adapter.ra")
+
+
+@pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
+def test_completion_for_each_shell(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", kind]) == 0
+    assert "_ARGCOMPLETE" in capsys.readouterr().out

@@ -84,7 +84,8 @@ def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tupl
     if args.json:
         common.print_json(as_json(found, plan, given))
     else:
-        sys.stdout.write("\n".join(clean(line) for line in as_text(found, plan, given)) + "\n")
+        for line in as_text(found, plan, given):
+            say(sys.stdout, clean(line))
     return int(exit_code(found.findings))
 
 

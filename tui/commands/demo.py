@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     for line in plan.formula.split("; "):
         say(out, f"  {clean(line)}")
     started = common.start_run(draft.recipe, loratui_home())
-    say(out, f"{started.name} runs on its own, in {clean(started.path)}")
+    say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
     say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
     ended = follow_to_the_end(started, "train", out, past=True)
     if ended is not None and ended.status == "done":

@@ -36,6 +36,8 @@ PACKAGES = (
     "nvidia-ml-py",
 )
 _OPTIONAL = ("bitsandbytes",)
+LABEL = 13
+"""Width of the labels."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_json(report)
     else:
         for line in describe(report):
-            say(sys.stdout, clean(line))
+            say(sys.stdout, clean(line), hang=LABEL)
     return int(ExitCode.DONE if report["ok"] else ExitCode.WARNINGS)
 
 
@@ -130,7 +132,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         *(("problem", problem) for problem in report["problems"]),
         *([] if report["problems"] else [("", "Nothing stands in the way of training.")]),
     ]
-    return [f"{label:<13}{value}" for label, value in rows]
+    return [f"{label:<{LABEL}}{value}" for label, value in rows]
 
 
 def _gpu_line(gpu: dict[str, Any]) -> str:

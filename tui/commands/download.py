@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        say(sys.stdout, clean(str(folder)))
+        say(sys.stdout, clean(str(folder)), as_it_is=True)
     return 0
 
 

@@ -45,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     path = clean(result["path"])
     said = f"Step {result['step']}, {result['layers']} layers, {result['format']} names, {result['dtype']}"
     say(sys.stdout, f"{said}, {text.size(result['bytes'])}; opened again and checked.")
-    say(sys.stdout, path)
+    say(sys.stdout, path, as_it_is=True)
     for program in result["opened_by"]:
-        say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"))
-    say(sys.stdout, clean(f"On your own machine: {reach.scp_line(Path(result['path']))}"))
+        say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"), as_it_is=True)
+    say(sys.stdout, clean(f"On your own machine: {reach.scp_line(Path(result['path']))}"), as_it_is=True)
     return 0
 
 

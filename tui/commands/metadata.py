@@ -68,7 +68,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
     kind = f"{facts.form}, {text.count(facts.layers, 'layer')}, {ranks}" if facts.layers else "no LoRA of a known kind"
     say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes) or 'no tensors'}, {text.size(facts.bytes)}"))
     for key in sorted(facts.metadata):
-        say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE))
+        say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE), as_it_is=True)
     if not facts.metadata:
         say(sys.stdout, "  no metadata")
     if facts.private:
@@ -151,5 +151,5 @@ def _preview(args: argparse.Namespace) -> int:
         return 0
     say(sys.stdout, "A LoRA file of this will say, and nothing else:")
     for key in sorted(table):
-        say(sys.stdout, clean(f"  {key} = {table[key]}", LONGEST_VALUE))
+        say(sys.stdout, clean(f"  {key} = {table[key]}", LONGEST_VALUE), as_it_is=True)
     return 0

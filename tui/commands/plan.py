@@ -23,6 +23,7 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.follow import say
 from loratui.tui.terminal import clean
 
 MOST_IMAGES = 1_000_000
@@ -66,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(as_json(recipe, plan, cost, findings))
     else:
-        sys.stdout.write("\n".join(clean(line) for line in as_text(recipe, plan, cost, findings)) + "\n")
+        for line in as_text(recipe, plan, cost, findings):
+            say(sys.stdout, clean(line))
     return 0
 
 

@@ -5,29 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.presets import Found, Preset, find_presets, load_preset, schema
 from loratui.tui.commands import common
+from loratui.tui.follow import say
 from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags of `presets`."""
     del name
-    parser.add_argument("action", nargs="?", choices=("list", "show"), default="list", help="list (the default), or show NAME")
-    parser.add_argument("preset", nargs="?", metavar="NAME", help="preset, or NAME:VARIANT")
+    parser.add_argument("preset", nargs="*", metavar="NAME", help="a preset, or NAME:VARIANT, to show; without it, the list")
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list or one preset."""
-    if args.action == "show":
-        if not args.preset:
-            raise UsageError("No preset was named.", "loratui presets show NAME")
-        preset = load_preset(args.preset)
+    name = _named(args.preset)
+    if name:
+        preset = load_preset(name)
         _print(args.json, preset_json(preset), preset_text(preset))
         return 0
     found = find_presets()
@@ -35,6 +34,18 @@ def run(args: argparse.Namespace) -> int:
     for problem in found.problems:
         sys.stderr.write(f"left out: {clean(problem)}\n")
     return 0
+
+
+def _named(words: Sequence[str]) -> str:
+    """The preset to show, empty for the list: `presets`, `presets list`, `presets NAME` and `presets show NAME`."""
+    if list(words) in ([], ["list"]):
+        return ""
+    wanted = words[1:] if words[0] == "show" else words
+    if len(wanted) != 1:
+        raise UsageError(
+            f"{len(wanted)} presets were named." if wanted else "No preset was named.", "Name one: loratui presets NAME"
+        )
+    return wanted[0]
 
 
 def list_json(found: Found) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def list_json(found: Found) -> dict[str, Any]:
 
 
 def preset_json(preset: Preset) -> dict[str, Any]:
-    """The stable keys of `loratui presets show NAME --json`."""
+    """The stable keys of `loratui presets NAME --json`."""
     return {
         **_summary(preset),
         "settings": schema.to_table(preset.settings),
@@ -66,7 +77,7 @@ def list_text(found: Found) -> Iterator[str]:
         for variant in preset.variants.values():
             yield f"    {variant.name}: {variant.title}"
     yield ""
-    yield "loratui presets show NAME says why each value is what it is."
+    yield "loratui presets NAME says why each value is what it is."
 
 
 def preset_text(preset: Preset) -> Iterator[str]:
@@ -111,7 +122,8 @@ def _print(as_json: bool, table: dict[str, Any], lines: Iterator[str]) -> None:
     if as_json:
         common.print_json(table)
     else:
-        sys.stdout.write("\n".join(clean(line) for line in lines) + "\n")
+        for line in lines:
+            say(sys.stdout, clean(line))
 
 
 def _toml(value: Any) -> str:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     rows = [("run", "status", "steps", "smoothed loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        say(sys.stdout, text.columns(row, widths))
+        say(sys.stdout, text.columns(row, widths), as_it_is=True)
     return 0
 
 

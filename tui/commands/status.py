@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from loratui.engine.errors import UsageError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
@@ -21,6 +22,7 @@ from loratui.tui.terminal import clean
 FORMAT = 1
 """Version of the JSON object; keys are added, never renamed."""
 
+INTERVAL_S = 2.0
 LEAST_INTERVAL_S, LONGEST_INTERVAL_S = 0.1, 3600.0
 
 
@@ -33,9 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--watch",
         metavar="S",
         nargs="?",
-        type=_interval,
-        const=2.0,
-        help="go on until the run has ended: a line when something has changed, looked at each S seconds (2)",
+        const=str(INTERVAL_S),
+        help=f"go on until the run has ended: a line when something has changed, looked at each S seconds ({INTERVAL_S:g})",
     )
 
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: one object, with `--watch` one a line, as `status_of` gives it. Returns 0: the status is in the words.
     """
+    every_s = _interval(args)
     chosen = common.chosen_run(args)
     looking = _Looking(chosen)
     told: dict[str, Any] = {}
@@ -57,17 +59,22 @@ def run(args: argparse.Namespace) -> int:
             _tell(found, looking, json_wanted=args.json, one_line=args.watch is not None)
         if args.watch is None or not found["active"]:
             return 0
-        time.sleep(max(args.watch, POLL_S))
+        time.sleep(max(every_s, POLL_S))
 
 
-def _interval(words: str) -> float:
-    """The seconds of `--watch`."""
+def _interval(args: argparse.Namespace) -> float:
+    """The seconds of `--watch`. A word behind it that is no number is the run: `status --watch anafox-20261121-1`."""
+    words = args.watch or str(INTERVAL_S)
     try:
         seconds = float(words)
     except ValueError:
+        if args.run_name is None:
+            args.run_name = words
+            return INTERVAL_S
         seconds = 0.0
     if not LEAST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S:
-        raise argparse.ArgumentTypeError(f"expected seconds from {LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}, got {words}")
+        between = f"{LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}"
+        raise UsageError(f"--watch {words}: expected seconds from {between}.", "Say for instance --watch 5.")
     return seconds
 
 
@@ -153,7 +160,7 @@ def _tell(found: dict[str, Any], looking: _Looking, *, json_wanted: bool, one_li
         say(sys.stdout, clean(_sentence(found, looking.state)))
     else:
         for line in _lines(found, looking.state):
-            say(sys.stdout, clean(line))
+            say(sys.stdout, clean(line), as_it_is=line.startswith(("sample:", "LoRA file:")))
 
 
 def _sentence(found: dict[str, Any], state: RunState) -> str:

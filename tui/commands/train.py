@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if warned and not (args.yes or args.wait or args.json) and common.can_ask() and not common.ask("Start?", default=True):
         raise UsageError("Not started.", "Nothing was written.")
     started = common.start_prepared(prepared, home)
-    say(out, f"{started.name} runs on its own, in {clean(started.path)}")
+    say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
         say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
     return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out)

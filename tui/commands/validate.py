@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 130 if args.json or args.wait else 0
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
-        say(out, f"The pictures of the check: {clean(chosen.validation)}")
+        say(out, f"The pictures of the check: {clean(chosen.validation)}", as_it_is=True)
     elif ended.advice:
         say(out, clean(f"{ended.reason} {ended.advice}"))
     if args.json:

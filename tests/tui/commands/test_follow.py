@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import itertools
+import os
+import struct
+import termios
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -175,3 +180,40 @@ def test_a_terminal_without_unicode_gets_question_marks_not_an_error() -> None:
     terminal = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
     say(terminal, "6 × 10 – ok")
     assert raw.getvalue() == b"6 ? 10 ? ok\n"
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[TextIO, Callable[[], list[str]]]]:
+    """A terminal 60 columns wide to write to, and what has come out of it."""
+    main_end, far_end = os.openpty()
+    fcntl.ioctl(far_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with os.fdopen(far_end, "w", encoding="utf-8") as out:
+        yield out, lambda: os.read(main_end, 65_536).decode().splitlines()
+    os.close(main_end)
+
+
+def test_sentences_are_wrapped_at_the_width_of_the_terminal(terminal: tuple[TextIO, Callable[[], list[str]]]) -> None:
+    out, shown = terminal
+    words = "  warning: " + "Each picture is shown 132 times; beyond 100 this recipe tends to learn the photos by heart. " * 2
+    say(out, words.rstrip())
+    lines = shown()
+    assert max(map(len, lines)) <= 60
+    assert len(lines) == 4
+    assert all(line.startswith("  ") for line in lines)
+    assert " ".join(line.strip() for line in lines) == words.strip()
+
+
+def test_paths_commands_and_what_goes_to_a_file_are_never_broken(
+    tmp_path: Path, terminal: tuple[TextIO, Callable[[], list[str]]]
+) -> None:
+    out, shown = terminal
+    long = f"LoRA file: {'/a folder with blanks' * 8}.safetensors"
+    say(out, long, as_it_is=True)
+    assert shown() == [long]
+    unbroken = "https://huggingface.co/" + "a-b" * 40
+    say(out, f"See {unbroken} for it.")
+    assert unbroken in shown()
+    with (tmp_path / "told").open("w+") as file:
+        say(file, "word " * 40)
+        file.seek(0)
+        assert file.read() == "word " * 40 + "\n"

@@ -1,0 +1,59 @@
+"""The words that the shell may offer where an argument names a run, a preset or a setting, else files; through argcomplete."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import argcomplete
+
+LONGEST_LINE = 10_000
+
+
+def offer(line: str) -> None:
+    """Answers the shell for the command line so far and ends the process."""
+    from loratui.tui.cli import build_parser
+
+    parser = build_parser(line[:LONGEST_LINE].split())
+    for action in _actions(parser):
+        completer = _COMPLETERS.get(action.dest)
+        if completer is not None:
+            action.completer = completer  # type: ignore[attr-defined]  # where argcomplete looks for it
+    argcomplete.autocomplete(parser)
+
+
+def runs(**_: Any) -> list[str]:
+    """Names of the runs on this machine, the one made last first."""
+    from loratui.engine.errors import LoratuiError
+    from loratui.engine.runs.directory import list_runs, loratui_home
+
+    try:
+        return [run.name for run in list_runs(loratui_home())]
+    except LoratuiError:
+        return []
+
+
+def presets(**_: Any) -> list[str]:
+    """Names of the presets and their variants."""
+    from loratui.presets import find_presets
+
+    found = find_presets().presets
+    return [name for preset in found for name in (preset.name, *(variant.name for variant in preset.variants.values()))]
+
+
+def settings(**_: Any) -> list[str]:
+    """`adapter.rank=` and all others, for --set."""
+    from loratui.presets.schema import KEYS
+
+    return [f"{key}=" for key in KEYS]
+
+
+_COMPLETERS = {"run_name": runs, "preset": presets, "sets": settings}
+"""By the name of the argument in the parsers of all commands."""
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The parser's own arguments and those of its commands."""
+    own = list(parser._actions)
+    commands = [action for action in own if isinstance(action, argparse._SubParsersAction)]
+    return own + [inner for command in commands for sub in command.choices.values() for inner in _actions(sub)]
