@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 1 << 20
 """What a small file has at most, where its reader names no other limit."""
+MOST_LIST_BYTES = 1 << 28
+"""The same for a list of everything in a folder, such as a ledger: about half a million pictures."""
 MOST_DEPTH = 32
 """Tables and lists within one another; no file that this program knows has more than ten."""
 MOST_DIGITS = 64
@@ -96,11 +98,13 @@ def read_json(path: Path, most: int = MOST_BYTES, *, depth: int = MOST_DEPTH, fo
         raise Unreadable(error.errno, error.strerror, os.fspath(path)) from None
 
 
-def parse_json(data: bytes | str, *, most: int | None = None, depth: int = MOST_DEPTH, unique: bool = False) -> Any:
+def parse_json(
+    data: bytes | str, *, most: int | None = None, depth: int = MOST_DEPTH, unique: bool = False, not_finite: bool = False
+) -> Any:
     """The value that a JSON text stands for, in time and memory that its length bounds.
 
     Raises `Unreadable` for more than `most` bytes or letters, more than `depth` levels, what is not UTF-8, no JSON, a number
-    that is not finite or has more than `MOST_DIGITS` digits, and with `unique` for a name that stands twice in a table.
+    that is not finite or has more than `MOST_DIGITS` digits, and with `unique` for a name that stands twice in a table. `not_finite` takes NaN and infinities as Python writes them.
     """
     if most is not None and len(data) > most:
         raise Unreadable(errno.EFBIG, f"is larger than {most:,} bytes")
@@ -108,7 +112,7 @@ def parse_json(data: bytes | str, *, most: int | None = None, depth: int = MOST_
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         if _is_deeper(text, depth):
             raise Unreadable(errno.EINVAL, f"has tables and lists within one another, more than {depth} deep")
-        return (_UNIQUE if unique else _ANY).decode(text)
+        return (_UNIQUE if unique else _NOT_FINITE if not_finite else _ANY).decode(text)
     except Unreadable:
         raise
     except UnicodeDecodeError:
@@ -161,6 +165,7 @@ def _once_each(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _ANY = json.JSONDecoder(parse_int=_whole_number, parse_float=_number, parse_constant=_no_number)
+_NOT_FINITE = json.JSONDecoder(parse_int=_whole_number)
 _UNIQUE = json.JSONDecoder(
     parse_int=_whole_number, parse_float=_number, parse_constant=_no_number, object_pairs_hook=_once_each
 )

@@ -17,6 +17,7 @@ from loratui.presets.toml_file import located, read_settings, read_toml
 SHIPPED = Path(__file__).resolve().parent
 
 _TOP_LEVEL = ("format", "name", "title", "summary", "front", "extends", "why", "variants")
+_MOST_EXTENDED = 8
 _VARIANT_TOP_LEVEL = ("title", "summary", "why")
 
 
@@ -101,6 +102,8 @@ def find_presets() -> Found:
             presets.append(read_preset(path))
         except SchemaError as problem:
             problems.append(problem)
+        except Exception as error:  # whatever stands in one file, the others are listed
+            problems.append(SchemaError(f"{path}: cannot be used: {error}"))
     presets.sort(key=lambda p: (not p.shipped, not p.front, p.name == "demo", p.name))
     return Found(tuple(presets), tuple(problems))
 
@@ -145,6 +148,8 @@ def _read(path: Path, below: tuple[Path, ...]) -> Preset:
         raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
     if path in below:
         raise SchemaError(f"{path}: extends itself by way of {_listed([p.stem for p in below])}")
+    if len(below) >= _MOST_EXTENDED:
+        raise SchemaError(f"{path}: lies below more than {_MOST_EXTENDED} presets that extend one another")
     # The extended file may have changed too; only shipped files, which never extend, are worth remembering.
     if path.parent == SHIPPED:
         return _read_shipped(path, state.st_mtime_ns)

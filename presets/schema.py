@@ -6,18 +6,26 @@ import dataclasses
 import difflib
 import math
 import re
-import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from loratui.presets.toml_text import parse_toml
+
 FORMAT = 1
 """Version of the TOML format; a file with a higher `format` is refused."""
 
 
+LONGEST = 1000
+"""Letters of an error."""
+
+
 class SchemaError(ValueError):
     """A preset or recipe that cannot be used: the text names the file, the line, the key and the remedy."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")  # a name in it may be a file's own
 
 
 def key(
@@ -442,7 +450,7 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         if not isinstance(value, (list, tuple)):
-            raise SchemaError(f"{where}: expected a list, got {_show(value)}")
+            raise SchemaError(f"{where}: expected a list, got {shown(value)}")
         fixed = len(get_args(kind)) if Ellipsis not in get_args(kind) else None
         if fixed is not None and len(value) != fixed:
             raise SchemaError(f"{where}: expected {fixed} values, got {len(value)}")
@@ -450,7 +458,7 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
             raise SchemaError(f"{where}: expected at least one value")
         values = tuple(_scalar(where, item, v, info) for v in value)
         if fixed == 2 and values[0] > values[1]:
-            raise SchemaError(f"{where}: the least, {_show(values[0])}, is more than the most, {_show(values[1])}")
+            raise SchemaError(f"{where}: the least, {shown(values[0])}, is more than the most, {shown(values[1])}")
         return values
     return _scalar(where, kind, value, info)
 
@@ -473,25 +481,25 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
         allowed = get_args(kind)
         if value not in allowed or not isinstance(value, str):
             listed = ", ".join(str(a) for a in allowed)
-            raise SchemaError(f"{where}: {_show(value)} is not one of {listed}{nearest(str(value), allowed)}")
+            raise SchemaError(f"{where}: {shown(value)} is not one of {listed}{nearest(str(value), allowed)}")
         return value
     if kind is bool:
         if not isinstance(value, bool):
-            raise SchemaError(f"{where}: expected true or false, got {_show(value)}")
+            raise SchemaError(f"{where}: expected true or false, got {shown(value)}")
         return value
     if kind is str:
         if not isinstance(value, str):
-            raise SchemaError(f"{where}: expected text in quotes, got {_show(value)}")
+            raise SchemaError(f"{where}: expected text in quotes, got {shown(value)}")
         if info.name not in _PATHS and not _is_text(value):
-            raise SchemaError(f"{where}: {_show(value)} holds bytes that are no UTF-8 text; type it again")
+            raise SchemaError(f"{where}: {shown(value)} holds bytes that are no UTF-8 text; type it again")
         if info.pattern and not re.fullmatch(info.pattern, value):
-            raise SchemaError(f"{where}: {_show(value)} does not look like {info.help.rpartition(': ')[2]}")
+            raise SchemaError(f"{where}: {shown(value)} does not look like {info.help.rpartition(': ')[2]}")
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SchemaError(f"{where}: expected a number, got {_show(value)}")
+        raise SchemaError(f"{where}: expected a number, got {shown(value)}")
     if kind is int:
         if isinstance(value, float):
-            raise SchemaError(f"{where}: expected a whole number, got {_show(value)}")
+            raise SchemaError(f"{where}: expected a whole number, got {shown(value)}")
         number: float | int = value
     else:
         try:
@@ -499,13 +507,13 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
         except OverflowError:
             number = math.inf
         if not math.isfinite(number):
-            raise SchemaError(f"{where}: expected a finite number, got {_show(value)}")
+            raise SchemaError(f"{where}: expected a finite number, got {shown(value)}")
     if info.low is not None and number < info.low:
-        raise SchemaError(f"{where}: {_show(value)} is too small; the least is {info.low:g}")
+        raise SchemaError(f"{where}: {shown(value)} is too small; the least is {info.low:g}")
     if info.high is not None and number > info.high:
-        raise SchemaError(f"{where}: {_show(value)} is too large; the most is {info.high:g}")
+        raise SchemaError(f"{where}: {shown(value)} is too large; the most is {info.high:g}")
     if info.above is not None and number <= info.above:
-        raise SchemaError(f"{where}: {_show(value)} is too small; it must be more than {info.above:g}")
+        raise SchemaError(f"{where}: {shown(value)} is too small; it must be more than {info.above:g}")
     return number
 
 
@@ -524,9 +532,9 @@ def parse_value(dotted: str, text: str, origin: str = "") -> tuple[str, Any]:
     if get_origin(kind) is tuple and not text.startswith("["):
         text = f"[{text}]" if get_args(kind)[0] is not str else "[" + _quoted(text) + "]"
     try:
-        value = tomllib.loads(f"v = {text}")["v"]
-    except (ValueError, RecursionError):  # numbers and brackets without end are no TOMLDecodeError
-        raise SchemaError(f"{origin}{full}: cannot read {_show(text)}; {_expected(info)}") from None
+        value = parse_toml(f"v = {text}")["v"]
+    except ValueError:
+        raise SchemaError(f"{origin}{full}: cannot read {shown(text)}; {_expected(info)}") from None
     return full, check(info, value, origin)
 
 
@@ -544,6 +552,8 @@ def to_table(settings: Settings, only: frozenset[str] | None = None) -> dict[str
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """`; did you mean X?` for the known word that looks most like `word`, or nothing."""
+    if len(word) > 100:  # nobody's slip of the finger, and the search would take its time
+        return ""
     close = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -557,7 +567,8 @@ def _expected(info: KeyInfo) -> str:
     )
 
 
-def _show(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as it is written, cut to what fits into a sentence."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # more digits than Python writes, or brackets without end

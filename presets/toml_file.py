@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import stat
-import tomllib
 from collections.abc import Mapping
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from loratui.presets.schema import FORMAT, KEYS, SECTIONS, SchemaError, Settings, check, nearest, replace
-
-_MOST_BYTES = 1 << 22
+from loratui.presets.schema import FORMAT, KEYS, SECTIONS, SchemaError, Settings, check, nearest, replace, shown
+from loratui.presets.toml_text import parse_toml, read_text
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -23,36 +16,21 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     Raises `SchemaError` for a file that cannot be read, is no TOML, or has a newer format.
     """
     try:
-        text = _read_small(path).decode("utf-8-sig")
+        text = read_text(path)
     except OSError as error:
         raise SchemaError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SchemaError(f"{path}: is not UTF-8 text") from None
+    except ValueError as error:
+        raise SchemaError(f"{path}: {error}") from None
     try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # numbers and brackets without end are no TOMLDecodeError
+        table = parse_toml(text)
+    except ValueError as error:
         raise SchemaError(f"{path}: is not valid TOML: {error}") from None
     version = table.get("format", FORMAT)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise SchemaError(f"{located(str(path), text, '', 'format')}format: expected {FORMAT}")
     if version > FORMAT:
-        raise SchemaError(f"{path}: has format {version}; this loratui reads up to {FORMAT}: use a newer loratui")
+        raise SchemaError(f"{path}: has format {shown(version)}; this loratui reads up to {FORMAT}: use a newer loratui")
     return text, table
-
-
-def _read_small(path: Path) -> bytes:
-    """The bytes of a regular file that is not larger than a recipe can be; never waits for a pipe. Raises `OSError`.
-
-    The engine has the like in `untrusted.py`, but presets import nothing of it.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with FileIO(fd, "r") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file")
-        if found.st_size > _MOST_BYTES:
-            raise OSError(errno.EFBIG, "is too large for a recipe")
-        return file.readall()
 
 
 def read_settings(
@@ -99,19 +77,19 @@ def located(origin: str, text: str, section: str, name: str) -> str:
 def _line_of(text: str, section: str, name: str) -> int:
     """Line (from 1) at which `name` is set in `[section]`, or a section itself begins; 0 if not found."""
     current = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
-        if header:
-            current = header.group(1).strip("\"' ")
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if line.startswith("["):
+            current = line.lstrip("[ \t").partition("]")[0].strip("\"' \t")
             if not section and (current == name or current.startswith(name + ".")):
                 return number
             if section and current == f"{section}.{name}":
                 return number
-        found = re.match(r"""\s*["']?([\w.\-]+)["']?\s*=""", line)
-        if found:
-            set_here = found.group(1)
-            if current == section and set_here == name:
-                return number
-            if section and current == "" and set_here == f"{section}.{name}":
-                return number
+            continue
+        before, equals, _ = line.partition("=")
+        set_here = before.strip("\"' \t") if equals else ""
+        if set_here and current == section and set_here == name:
+            return number
+        if set_here and section and current == "" and set_here == f"{section}.{name}":
+            return number
     return 0

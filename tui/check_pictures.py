@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import MOST_LIST_BYTES, finite, read_json
 from loratui.tui.run_records import Picture
 
 MOST_LISTED = 10_000
@@ -78,9 +77,9 @@ class Subject:
 def read_listed(path: Path) -> list[Slot]:
     """The pictures that `validation/grid.json` lists, in their order; none where it is missing or unusable."""
     try:
-        body = json.loads(read_small(path, 1 << 24))
+        body = read_json(path, 1 << 24)
         listed = body["pictures"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, TypeError, KeyError):
         return []
     slots = (_slot(row) for row in listed[:MOST_LISTED]) if isinstance(listed, list) else ()
     return [slot for slot in slots if slot is not None]
@@ -302,8 +301,8 @@ def _slot(row: object) -> Slot | None:
 def training_paths(ledger: Path) -> Mapping[str, Path]:
     """Where each training picture lies, by its path in the data set; none where the ledger cannot be used."""
     try:
-        images = json.loads(read_small(ledger, 1 << 28))["images"]
+        images = read_json(ledger, MOST_LIST_BYTES)["images"]
         rows = [(image["relative"], image["path"]) for image in images]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, TypeError, KeyError):
         return {}
     return {relative: ledger.parent / path for relative, path in rows if isinstance(relative, str) and isinstance(path, str)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from loratui.engine.errors import UsageError
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import finite, read_json
 
 FORMAT = 2
 """Of `validation/checklist.json`; format 1 had only the ticks, and is still read."""
@@ -201,8 +200,8 @@ class Checklist:
 def read_checklist(path: Path) -> Checklist:
     """What the file holds; what is missing, of the wrong type or unknown counts as not said."""
     try:
-        body = json.loads(read_small(path))
-    except (OSError, ValueError, RecursionError):
+        body = read_json(path)
+    except OSError:
         return Checklist()
     return _from_json(body) if isinstance(body, dict) else Checklist()
 
@@ -216,8 +215,8 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     from loratui.engine.runs.summary import GONE
 
     try:
-        written_by = json.loads(read_small(path)).get("format")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        written_by = read_json(path).get("format")
+    except (OSError, AttributeError):
         written_by = None
     if isinstance(written_by, int) and written_by > FORMAT:
         raise UsageError(f"{path} was written by a newer loratui; it was left as it is.", "Update loratui.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import finite, read_json
 from loratui.tui.draft import Draft
 
 if TYPE_CHECKING:
@@ -184,12 +183,12 @@ def _read(path: Path) -> SavedDraft | None:
     if not re.fullmatch(r"[\w-]+", path.stem):
         return None
     try:
-        body = json.loads(read_small(path, _MOST_BYTES))
+        body = read_json(path, _MOST_BYTES)
         if body["format"] > FORMAT:
             return None
         saved, step, preset = finite(body["saved"]) or 0.0, str(body["step"]), str(body["preset"])
         changes, typed, others = body["changes"], body.get("typed", {}), body.get("others", {})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, KeyError, TypeError):
         return None
     if not isinstance(others, dict) or not all(isinstance(table, dict) for table in (changes, typed, *others.values())):
         return None

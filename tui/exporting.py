@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory, safe_name
+from loratui.engine.untrusted import open_regular, parse_json
 from loratui.presets.schema import Settings
 
 _BLOCK = 1 << 20
@@ -93,7 +93,7 @@ def copy(source: Path, target: Path) -> None:
     """
     temporary = durable.temporary_beside(target)
     try:
-        with source.open("rb") as opened:
+        with open_regular(source) as opened:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
             try:
                 while block := opened.read(_BLOCK):
@@ -152,7 +152,7 @@ def written_by_process(arguments: Sequence[str]) -> dict[str, Any]:
     """What `engine.training.export` tells of the file it wrote. Raises `ExportFailed`."""
     done = children.run(children.command("loratui.engine.training.export", *arguments))
     try:
-        result = json.loads(done.stdout.splitlines()[-1])
+        result = parse_json(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise ExportFailed(f"The file was not written: {last}", "", ExitCode.CRASHED) from None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loratui.engine.untrusted import read_text
+
 HINT = "loratui was killed in this terminal before; its runs went on. If the terminal looks wrong, type: reset"
 
 _FOLDER = "open"
@@ -46,7 +48,7 @@ def _forget_gone(folder: Path) -> None:
 
 def _process_in(mark: Path) -> int | None:
     try:
-        words = mark.read_text(encoding="ascii").strip()
+        words = read_text(mark, 64).strip()
     except (OSError, ValueError):
         return None
     return int(words) if words.isdecimal() else None

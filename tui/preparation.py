@@ -13,6 +13,7 @@ from loratui.engine.dataset import remedies
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, LeftOut, without
+from loratui.engine.untrusted import parse_json
 
 BY_CHOICE = "left out by you"
 MOST_UNDO = 100
@@ -188,7 +189,7 @@ class Preparation:
     def with_json(self, text: str) -> Preparation:
         """The choices of `to_json`, if they belong to this folder; names that are gone are passed over."""
         try:
-            table = json.loads(text)
+            table = parse_json(text)
             if table["root"] != str(self.root):
                 return self
             kept = tuple(r for r in remedies.from_json(table["remedies"]) if r.relative in self.names)

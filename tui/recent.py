@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.durable import write_file
-from loratui.engine.untrusted import read_small
+from loratui.engine.untrusted import read_json
 
 FILE = "recent-folders.json"
 MOST = 8
@@ -16,8 +16,8 @@ MOST = 8
 def recent_folders(home: Path) -> tuple[str, ...]:
     """Folders and zips that are still there, the newest first; nothing where the list is missing or damaged."""
     try:
-        listed = json.loads(read_small(home / FILE))
-    except (OSError, ValueError, RecursionError):
+        listed = read_json(home / FILE)
+    except OSError:
         return ()
     names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     return tuple(name for name in names[:MOST] if _exists(name))

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import finite
 from loratui.tui import themes
 from loratui.tui.bindings import KEYS, Key, remapped, written
 
 FORMAT = 1
+_LARGEST = 1 << 15
+"""Letters of either file; all that they can hold is less than a third of it, and tomlkit is slow."""
+_MOST_ROWS = 200
 
 _KEY_NAME = re.compile(r"(ctrl\+|alt\+|shift\+)*([a-zA-Z0-9]|f1?[0-9]|[a-z]{2,}(_[a-z]+)*)")
 _TAKEN = {"ctrl+c", "ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+s", "ctrl+q", "ctrl+z"}
@@ -69,7 +72,7 @@ def load(folder: Path | None = None) -> Loaded:
     wanted = _read_keys(folder / "keys.toml", problems)
     table, clashes = remapped(wanted)
     path = folder / "keys.toml"
-    text = _source(path)
+    text, _ = _source(path)
     for id, words in clashes.items():
         at = located(str(path), text, "", id)
         problems.append(f"{at}{id}: {words}; it keeps {written(_default(id).keys.split(',')[0])}")
@@ -82,12 +85,17 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
     import tomlkit
 
     from loratui.engine.runs import durable
+    from loratui.presets.toml_text import parse_toml
 
     path = (folder or config_folder()) / "app.toml"
     document = tomlkit.document()
+    text, problem = _source(path)
     try:
-        document = tomlkit.parse(_source(path))
-    except (ValueError, RecursionError):
+        parse_toml(text)  # tells what is too deep for the other parser, which keeps comments
+        document = tomlkit.parse(text)
+    except ValueError:
+        problem = "is no TOML"
+    if problem:
         document.add(tomlkit.comment("Written anew: what stood here was no TOML."))
     document["format"] = FORMAT
     for field in dataclasses.fields(AppSettings):
@@ -100,8 +108,7 @@ def _read_app(path: Path, problems: list[str]) -> AppSettings:
     from loratui.presets.schema import nearest
     from loratui.presets.toml_file import located
 
-    text = _source(path)
-    table = _parsed(path, text, problems)
+    text, table = _parsed(path, problems)
     known = dataclasses.asdict(AppSettings())
     values: dict[str, Any] = {}
     for name, value in table.items():
@@ -139,10 +146,10 @@ def _read_keys(path: Path, problems: list[str]) -> dict[str, str]:
     from loratui.presets.schema import SchemaError, nearest
     from loratui.presets.toml_file import located
 
-    text = _source(path)
+    text, table = _parsed(path, problems)
     wanted: dict[str, str] = {}
     ids = {key.id for key in KEYS}
-    for id, value in _parsed(path, text, problems).items():
+    for id, value in table.items():
         at = located(str(path), text, "", id)
         if id == "format":
             continue
@@ -180,26 +187,41 @@ def _key_names(value: Any) -> str:
     return ",".join(names)
 
 
-def _source(path: Path) -> str:
-    try:
-        return read_small(path, 262_144).decode("utf-8-sig", "replace")
-    except OSError:
-        return ""
-
-
-def _parsed(path: Path, text: str, problems: list[str]) -> dict[str, Any]:
-    import tomllib
+def _source(path: Path) -> tuple[str, str]:
+    """The text of a file, and why there is none; both are empty where there is no file."""
+    from loratui.presets.toml_text import read_text
 
     try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a ValueError of its own for a number without end
-        problems.append(f"{path}: is not valid TOML: {error}")
-        return {}
+        text = read_text(path)
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        return "", f"{path}: cannot be read: {error.strerror}"
+    except ValueError as error:
+        return "", f"{path}: {error}"
+    if len(text) > _LARGEST:
+        return "", f"{path}: is longer than {_LARGEST:,} letters"
+    return text, ""
+
+
+def _parsed(path: Path, problems: list[str]) -> tuple[str, dict[str, Any]]:
+    """The text of a file and its table, of which only so much is taken as there can be."""
+    from loratui.presets.schema import shown
+    from loratui.presets.toml_text import parse_toml
+
+    text, problem = _source(path)
+    try:
+        table = {} if problem else parse_toml(text)
+    except ValueError as error:
+        table, problem = {}, f"{path}: is not valid TOML: {error}"
     version = table.get("format", FORMAT)
     if not isinstance(version, int) or version > FORMAT:
-        problems.append(f"{path}: has format {version}; this loratui reads up to {FORMAT}")
-        return {}
-    return table
+        table, problem = {}, f"{path}: has format {shown(version)}; this loratui reads up to {FORMAT}"
+    if len(table) > _MOST_ROWS:
+        table, problem = {}, f"{path}: has {len(table):,} values; no more than {_MOST_ROWS} are read"
+    if problem:
+        problems.append(problem)
+    return text, table
 
 
 def _default(id: str) -> Key:

@@ -18,6 +18,7 @@ from loratui.engine.dataset import file_kinds, pictures
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.dataset.findings import Finding, counted, listed
 from loratui.engine.errors import DatasetError, DiskError
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 MOST_ENTRIES = 50_000
 MOST_BYTES = 20_000_000_000
@@ -115,7 +116,7 @@ def unpack_once(archive: Path, place: Path) -> Path:
 def left_out_of(folder: Path) -> tuple[tuple[str, str], ...]:
     """(name in the zip, reason) of what was not unpacked into `folder`; nothing for a folder that came from no zip."""
     try:
-        return tuple((str(name), str(reason)) for name, reason in json.loads((folder / RECORD).read_text(encoding="ascii")))
+        return tuple((str(name), str(reason)) for name, reason in read_json(folder / RECORD, MOST_LIST_BYTES))
     except (OSError, ValueError, TypeError):
         return ()
 

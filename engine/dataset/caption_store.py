@@ -13,6 +13,7 @@ from pathlib import Path
 from loratui.engine.dataset import captions
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_whole
 
 KEPT = ".captions-before"
 """Folder of the old captions, one numbered folder for each save; hidden, so that a scan passes over it."""
@@ -116,9 +117,10 @@ def _keep(root: Path, paths: list[Path]) -> Path:
 
 
 def _bring_back(root: Path, kept: Path) -> None:
-    for name in (kept / _NEW).read_bytes().split(b"\0"):
-        if name:
-            (root / Path(os.fsdecode(name))).unlink(missing_ok=True)
+    for name in read_whole(kept / _NEW, MOST_LIST_BYTES).split(b"\0"):
+        made = Path(os.fsdecode(name))
+        if name and not made.is_absolute() and ".." not in made.parts:  # whoever made the folder may have written the list
+            (root / made).unlink(missing_ok=True)
     for copy in sorted(kept.rglob("*")):
         if copy.is_file() and copy != kept / _NEW:
             copy.replace(root / copy.relative_to(kept))

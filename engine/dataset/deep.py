@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from loratui.engine import children
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
+from loratui.engine.untrusted import parse_json
 
 MOST_WORKERS = 8
 SECONDS_A_PICTURE = 60.0
@@ -168,7 +169,7 @@ class _Worker:
             return False
         relative = self._sent.popleft().relative
         if line:
-            answer = json.loads(line)
+            answer = parse_json(line)
             self._answers.put((relative, PictureFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]))
             return True
         # Answers come in the order of the requests, so that the first without one is to blame.

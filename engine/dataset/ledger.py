@@ -17,11 +17,10 @@ from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, UsageError
-from loratui.engine.untrusted import read_small
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 from loratui.presets.schema import Settings
 
 FORMAT = 1
-_MOST_BYTES = 1 << 28
 
 
 class Planned(Protocol):
@@ -138,11 +137,11 @@ def read_ledger(path: Path) -> Ledger:
 def read_table(path: Path) -> dict[str, Any]:
     """The plain content of a `dataset.json`. Raises `DatasetError` as `read_ledger`."""
     try:
-        table = json.loads(read_small(path, _MOST_BYTES))
+        table = read_json(path, MOST_LIST_BYTES)
         newer = table["format"] > FORMAT
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
     if newer:
         raise DatasetError(f"{path}: has format {table['format']}.", "Use a newer loratui.")

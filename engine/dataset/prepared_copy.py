@@ -19,6 +19,7 @@ from loratui.engine.dataset.caption_edits import with_suffix
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError, UsageError
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 RECORD = ".loratui-prepared.json"
 """In the copy: where it came from and what was done; hidden, so that a scan passes over it."""
@@ -135,7 +136,7 @@ def read_history(folder: Path) -> History | None:
     Dropping one of its remedies and copying the source anew undoes it. Raises `UsageError` for a damaged list.
     """
     try:
-        table = json.loads((folder / RECORD).read_text(encoding="ascii"))
+        table = read_json(folder / RECORD, MOST_LIST_BYTES)
         return History(
             Path(table["source"]),
             remedies.from_json(table["remedies"]),

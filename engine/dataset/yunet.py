@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.engine.dataset.facts import Box, Face
 from loratui.engine.errors import LoratuiError, UsageError
+from loratui.engine.untrusted import read_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -109,7 +110,7 @@ def _no_larger(picture: Image) -> Image:
 
 def _is_whole(path: Path) -> bool:
     try:
-        data = path.read_bytes() if path.stat().st_size == BYTES else b""
+        data = read_whole(path, BYTES)
     except OSError:
         return False
     return hashlib.sha256(data).hexdigest() == SHA256

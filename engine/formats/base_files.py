@@ -17,8 +17,11 @@ from loratui.engine.formats.base_parts import MissingPart as MissingPart
 from loratui.engine.formats.base_parts import Source as Source
 from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, text_widths
 from loratui.engine.formats.base_sources import missing_part
-from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, read_tables
+from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, read_tables, shards_of
 from loratui.presets.schema import Family
+
+_MOST_INDEXES = 32
+"""Looked at in one folder, so that a folder full of them costs no more."""
 
 WEIGHTS: tuple[PartName, ...] = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
 """Parts that have weights."""
@@ -142,7 +145,7 @@ def _index_of(path: Path) -> Path | None:
 
 def _shards_of(index: Path) -> frozenset[str]:
     """The names of files that an index lists; none where it cannot be read, since it may not concern the file in question."""
-    with contextlib.suppress(BaseRefused, OSError):
+    with contextlib.suppress(UsageError, OSError):
         status = index.stat()
         return _listed(index, status.st_size, status.st_mtime_ns)
     return frozenset()
@@ -150,15 +153,13 @@ def _shards_of(index: Path) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=64)
 def _listed(index: Path, size: int, changed_ns: int) -> frozenset[str]:  # noqa: ARG001 - part of the cache's key
-    shards = diffusers_folder.read_json(index).get("weight_map")
-    names = shards.values() if isinstance(shards, dict) else ()
-    return frozenset(name for name in names if isinstance(name, str) and "/" not in name)
+    return frozenset(shards_of(index))
 
 
 @functools.lru_cache(maxsize=64)
 def _indexes(folder: Path, changed_ns: int) -> tuple[Path, ...]:  # noqa: ARG001 - part of the cache's key
     """The indexes in a folder, listed once for all of its files."""
-    return tuple(sorted(folder.glob("*.safetensors.index*.json")))
+    return tuple(sorted(folder.glob("*.safetensors.index*.json"))[:_MOST_INDEXES])
 
 
 def _judge(tables: Tables) -> tuple[FoundPart, tuple[FoundPart, ...]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from loratui.engine import untrusted
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.safetensors_file import Tables, read_tables
+from loratui.engine.untrusted import read_small
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Endings of weights that can run code when they are read."""
+
+MOST_JSON_BYTES = 1 << 24
+"""Of a configuration or an index; an index of 10 000 tensors has about 1 MB."""
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
 """Any of these makes a folder a tokenizer's."""
@@ -37,10 +41,10 @@ class FolderWeights:
 def read_json(path: Path) -> Mapping[str, Any]:
     """A JSON object; empty where the file is not there. Raises `BaseRefused` for one that cannot be read."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        value = untrusted.read_json(path, MOST_JSON_BYTES)
+    except untrusted.Gone:
         return {}
-    except (OSError, ValueError, RecursionError):
+    except untrusted.Unreadable:
         raise BaseRefused("base_damaged", f"{path}: this file cannot be read.", "Download it again.") from None
     if not isinstance(value, dict):
         raise BaseRefused("base_damaged", f"{path}: this is no table of settings.", "Download it again.")
@@ -89,10 +93,7 @@ def is_tokenizer(folder: Path) -> bool:
 
 def _holds_something(path: Path) -> bool:
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(len(_POINTER)) not in (b"", _POINTER)
+        return read_small(path, len(_POINTER)) not in (b"", _POINTER)
     except OSError:
         return False
 

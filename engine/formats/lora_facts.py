@@ -12,7 +12,7 @@ from pathlib import Path
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.lora_keys import split
 from loratui.engine.formats.metadata import ALLOWED
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked, read_header
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,13 @@ def without_metadata(path: Path) -> bytes:
 
     Raises `UsageError` for a file that is no safetensors file.
     """
-    read_header(path)
-    data = path.read_bytes()
+    found, data = read_checked(path, MOST_LORA_BYTES)
     length = int.from_bytes(data[:8], "little")
-    table = json.loads(data[8 : 8 + length])
-    kept = {"__metadata__": {"format": "pt"}} if table.pop("__metadata__", {}).get("format") == "pt" else {}
+    kept = {"__metadata__": {"format": "pt"}} if found.metadata.get("format") == "pt" else {}
+    table = {
+        name: {"dtype": info.dtype, "shape": info.shape, "data_offsets": [info.begin, info.end]}
+        for name, info in found.tensors.items()
+    }
     header = json.dumps({**kept, **table}, separators=(",", ":"), ensure_ascii=False).encode()
     header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8 bytes
     return len(header).to_bytes(8, "little") + header + data[8 + length :]

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import stat
+import math
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.untrusted import open_regular, parse_json, read_json, read_whole
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
+MOST_TENSORS = 65_536
+"""In a model, all its files together; the largest of the three families has about 3000."""
+MOST_LORA_BYTES = 1 << 34
+"""Of a file that is read whole; a LoRA of rank 512 on every layer of FLUX has less."""
+MOST_SHARDS = 1000
+MOST_DIMENSIONS = 8
+_LARGEST = 1 << 47
+"""Bytes, values and sizes: more than any disk holds, and far from what 64 bits overflow at."""
+_DEPTH = 3
+"""Levels of a header: the table, a tensor, its shape."""
+
 BYTES_PER_VALUE = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
@@ -63,13 +78,8 @@ def read_tables(path: Path) -> Tables:
     if path.suffix != ".json":
         header = read_header(path)
         return Tables(path, header.tensors, header.metadata, (path,))
-    try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(listed.values()))
-        inside = all(isinstance(n, str) and "/" not in n and "\\" not in n for n in names)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UsageError(f"{path}: this is no index of a model in several files.") from None
-    if not names or not inside:
+    names = shards_of(path)
+    if not names:
         raise UsageError(f"{path}: this index names no files beside it.")
     files = tuple(path.parent / name for name in names)
     gone = [file.name for file in files if not file.is_file()]
@@ -84,7 +94,25 @@ def read_tables(path: Path) -> Tables:
         header = read_header(file)
         tensors.update(header.tensors)
         metadata.update(header.metadata)
+        if len(tensors) > MOST_TENSORS:
+            raise UsageError(f"{path}: its files hold more than {MOST_TENSORS:,} tensors, which no model has.")
     return Tables(path, tensors, metadata, files)
+
+
+def shards_of(index: Path) -> tuple[str, ...]:
+    """The names of the files beside an index that it lists, sorted; none where it lists any elsewhere.
+
+    Raises `UsageError` for a file that is no index.
+    """
+    try:
+        listed = read_json(index, MAX_HEADER_BYTES)["weight_map"]
+        names = sorted(set(listed.values()))
+        inside = all(isinstance(n, str) and n and not set(n) & {"/", "\\", "\0"} for n in names)
+    except (OSError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"{index}: this is no index of a model in several files.") from None
+    if len(names) > MOST_SHARDS:
+        raise UsageError(f"{index}: it lists {len(names):,} files, and no model has more than {MOST_SHARDS:,}.")
+    return tuple(names) if inside else ()
 
 
 def read_header(path: Path) -> Header:
@@ -94,71 +122,103 @@ def read_header(path: Path) -> Header:
     else or has a header of more than 16 MiB.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
-            raise UsageError(f"{path}: it is no file.", "Check the path.")
-        size = status.st_size
-        raw = _raw_header(path, size)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            raw = _raw_header(path, file, size)
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise UsageError(f"{path}: it is no file.", "Check the path.") from None
         raise UsageError(
             f"{path}: it cannot be read: {error.strerror or error}.", "Check the path and its permissions."
         ) from None
-    length = len(raw)
+    return _parsed(path, raw, size - 8 - len(raw))
+
+
+def read_checked(path: Path, most: int) -> tuple[Header, bytes]:
+    """The header of a safetensors file as `read_header`, and the whole file, so that both are of the same bytes.
+
+    Raises `UsageError`, also for a file of more than `most` bytes. Nothing of it has been given to another library yet.
+    """
+    read_header(path)  # says in words what is wrong with it, before all of it is read
     try:
-        table = json.loads(raw.decode("utf-8"))
+        data = read_whole(path, most)
+    except OSError as error:
+        raise UsageError(f"{path}: it cannot be read: it {error.strerror}.", "Check the path.") from None
+    length = int.from_bytes(data[:8], "little")
+    return _parsed(path, data[8 : 8 + length], len(data) - 8 - length), data
+
+
+def _parsed(path: Path, raw: bytes, data_bytes: int) -> Header:
+    try:
+        table = parse_json(raw, depth=_DEPTH, unique=True)
         if b"\\u" in raw:  # half a letter, which no name can be written with
             json.dumps(table, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or a number of thousands of digits
-        raise UsageError(f"{path}: not a safetensors file: its header cannot be read.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "holds half a letter"
+        raise UsageError(f"{path}: not a safetensors file: its header cannot be read: it {reason}.") from None
     if not isinstance(table, dict):
         raise UsageError(f"{path}: not a safetensors file: its header is no table.")
     metadata = table.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise UsageError(f"{path}: its metadata are not all text.")
+    if len(table) > MOST_TENSORS:
+        raise UsageError(f"{path}: it holds {len(table):,} tensors, and no model has more than {MOST_TENSORS:,}.")
     tensors = {name: _tensor(path, name, entry) for name, entry in table.items()}
-    _check_tiling(path, tensors, size - 8 - length)
+    _check_tiling(path, tensors, data_bytes)
     return Header(tensors, metadata)
 
 
-def _raw_header(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        start = file.read(512)
-        if not start:
-            raise UsageError(f"{path}: the file is empty.", "Get it again.")
-        length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
-        if MAX_HEADER_BYTES < length <= size - 8 and start[8:9] == b"{":
-            most = _bytes(MAX_HEADER_BYTES)
-            raise NotSafetensors(
-                f"{path}: it begins with a header of {_bytes(length)}, more than is read here ({most}).",
-                "If it is a LoRA, save it anew without its metadata with the program that made it.",
-            )
-        if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
-            raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
-        if length > size - 8:
-            raise UsageError(f"{path}: the file is cut off within its header, after {size} bytes.", _AGAIN)
-        file.seek(8)
-        return file.read(length)
+def _raw_header(path: Path, file: FileIO, size: int) -> bytes:
+    start = file.read(512)
+    if not start:
+        raise UsageError(f"{path}: the file is empty.", "Get it again.")
+    length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
+    if MAX_HEADER_BYTES < length <= size - 8 and start[8:9] == b"{":
+        most = _bytes(MAX_HEADER_BYTES)
+        raise NotSafetensors(
+            f"{path}: it begins with a header of {_bytes(length)}, more than is read here ({most}).",
+            "If it is a LoRA, save it anew without its metadata with the program that made it.",
+        )
+    if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
+        raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
+    if length > size - 8:
+        raise UsageError(f"{path}: the file is cut off within its header, after {size} bytes.", _AGAIN)
+    raw = start[8 : 8 + length]
+    while len(raw) < length and (part := file.read(length - len(raw))):
+        raw += part
+    return raw
 
 
 def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
     try:
-        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
-        raise UsageError(f"{path}: the header's entry for {name!r} is damaged.") from None
-    if isinstance(dtype, str) and dtype in SMALLER_FORMATS:
+        raise _damaged_entry(path, name) from None
+    if not isinstance(dtype, str) or not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
+        raise _damaged_entry(path, name)
+    if dtype in SMALLER_FORMATS:
         message = f"{path}: its weights are stored as {dtype}, a quantised format for generating only."
         raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
-    if isinstance(dtype, str) and dtype not in BYTES_PER_VALUE:
-        message = f"{path}: {name!r} is stored as {dtype!r}, a number format that is not known here."
+    if dtype not in BYTES_PER_VALUE:
+        message = f"{path}: {shown(name)} is stored as {shown(dtype)}, a number format that is not known here."
         raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
-    if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-        raise UsageError(f"{path}: the header's entry for {name!r} is damaged.")
-    values = 1
-    for n in shape:
-        values *= n
-    if end - begin != values * BYTES_PER_VALUE[dtype]:
-        raise UsageError(f"{path}: {name!r} has another length than its shape asks for.")
-    return TensorInfo(dtype, shape, begin, end)
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, begin, end)):
+        raise _damaged_entry(path, name)
+    values = math.prod(n or 1 for n in shape)  # of the others too where one is zero: readers multiply them all
+    if values > _LARGEST:
+        raise _damaged_entry(path, name)
+    if end - begin != (0 if 0 in shape else values * BYTES_PER_VALUE[dtype]):
+        raise UsageError(f"{path}: {shown(name)} has another length than its shape asks for.")
+    return TensorInfo(dtype, tuple(shape), begin, end)
+
+
+def _damaged_entry(path: Path, name: str) -> UsageError:
+    return UsageError(f"{path}: the header's entry for {shown(name)} is damaged.")
+
+
+def shown(name: str) -> str:
+    """A name out of a file, in quotes and cut to what fits into a sentence."""
+    return repr(name if len(name) <= 80 else f"{name[:79]}…")
 
 
 def _check_tiling(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int) -> None:

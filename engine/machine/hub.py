@@ -18,6 +18,7 @@ from typing import Any
 from loratui.engine import children
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
+from loratui.engine.untrusted import Unreadable, parse_json, read_text
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 PATIENCE_S = 60.0
@@ -174,8 +175,8 @@ def has_token(environ: Mapping[str, str] | None = None) -> bool:
     if env.get("HF_HUB_CACHE") and not env.get("HF_TOKEN_PATH"):
         path = cache_folder({**env, "HF_HUB_CACHE": ""}).parent / "token"
     try:
-        return bool(path.read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError):
+        return bool(read_text(path, 65_536).strip())
+    except OSError:
         return False
 
 
@@ -218,7 +219,7 @@ def _run(
             process.stdin.close()
         ended = False
         for text in process.stdout:
-            line = json.loads(text)
+            line = _line(text)
             if line["type"] == "failed":
                 raise _error(line["is"])
             ended = ended or line["type"] == "done"
@@ -229,6 +230,16 @@ def _run(
             raise HubError("crashed", "The download ended without a word.", "Try again; what arrived is kept.")
     finally:
         _end(process)
+
+
+def _line(text: bytes) -> dict[str, Any]:
+    try:
+        line = parse_json(text)
+    except Unreadable as error:
+        raise HubError("crashed", f"The download's answer {error}.", "Try again; what arrived is kept.") from None
+    if not isinstance(line, dict) or not isinstance(line.get("type"), str) or "is" not in line:
+        raise HubError("crashed", "The download's answer is none.", "Try again; what arrived is kept.")
+    return line
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.untrusted import read_text
+
 _ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*?)(?:/(?P<file>[\w][\w./-]*\.(?:safetensors|json)))?")
 
 
@@ -43,8 +45,8 @@ def snapshot(repo: str, environ: Mapping[str, str] | None = None) -> Path | None
         return None
     folder = cache_folder(environ) / f"models--{repo.replace('/', '--')}"
     try:
-        commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        commit = read_text(folder / "refs" / "main", 4096).strip()
+    except OSError:
         commit = ""
     named = folder / "snapshots" / commit
     if re.fullmatch(r"[\w.-]+", commit) and named.is_dir():

@@ -26,6 +26,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_choice import NotChosen, choose
 from loratui.engine.machine.hub_words import Failure, explain, is_passing, wait_of
+from loratui.engine.untrusted import open_regular, parse_json
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
@@ -40,7 +41,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 def main() -> int:
     """Answers one request; returns 0, or 1 if it failed."""
     os.umask(0o077)
-    request = json.loads(sys.stdin.readline())
+    request = parse_json(sys.stdin.readline())
     repo = request.get("repo") or request.get("offer", {}).get("repo", "")
     try:
         if request["command"] != "logout":
@@ -377,7 +378,7 @@ def _matches(path: Path, file: RemoteFile) -> bool:
     if len(file.etag) not in (40, 64):
         return True
     digest = hashlib.sha256() if len(file.etag) == 64 else hashlib.sha1(b"blob %d\0" % file.bytes, usedforsecurity=False)
-    with path.open("rb") as data:
+    with open_regular(path) as data:
         while chunk := data.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest() == file.etag

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, MissingPart, size
 from loratui.engine.planning.bases import base_path, find_base
+from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Base, Family
 
 REFUSED_FORMATS = {
@@ -91,7 +91,7 @@ def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
     """Whether the text encoders have as many layers as clip skip counts back."""
     for part in ("text_encoder", "text_encoder_2") if found.family == "sdxl" else ("text_encoder",):
         with contextlib.suppress(OSError, ValueError, KeyError):  # a base without such a file is told of elsewhere
-            layers = int(json.loads((found.config / part / "config.json").read_bytes())["num_hidden_layers"])
+            layers = int(read_json(found.config / part / "config.json")["num_hidden_layers"])
             if base.clip_skip > layers and found.family != "flux":
                 message = f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {layers} layers."
                 yield Finding("base_clip_skip", "error", message, "", "Leave base.clip_skip out, or set it to 1 or 2.")

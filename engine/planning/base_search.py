@@ -16,6 +16,7 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.formats.base_files import files_read, identify, identify_tables, read_file
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 DEPTH = 7
 """Levels below a root that are looked at."""
@@ -172,10 +173,10 @@ class Memory:
     def load(cls, file: Path) -> Memory:
         """The memory in a file; an empty one where it cannot be read."""
         try:
-            table = json.loads(file.read_text(encoding="utf-8"))
+            table = read_json(file, MOST_LIST_BYTES)
             good = isinstance(table, dict) and table.get("format") == _FORMAT and isinstance(table.get("seen"), dict)
             return cls(table["seen"] if good else {})
-        except (OSError, ValueError, RecursionError):
+        except (OSError, ValueError):
             return cls({})
 
     def save(self, file: Path) -> None:

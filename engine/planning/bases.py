@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefu
 from loratui.engine.formats.base_shapes import CLIP_TOKENIZER, text_widths
 from loratui.engine.machine import hub_cache
 from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
+from loratui.engine.untrusted import read_json
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Base, Family
 
@@ -266,12 +266,16 @@ def _tokenizer(inside: Walk) -> PartFile | None:
     return next((PartFile(folder) for folder in inside.tokenizers if is_t5_tokenizer(folder)), None)
 
 
+_MOST_TOKENIZER_BYTES = 1 << 24
+"""T5's has 2.4 MB; larger ones are of language models."""
+
+
 def is_t5_tokenizer(folder: Path) -> bool:
     """Whether `tokenizer.json` is T5's: a unigram model whose first entries are pad and end."""
     try:
-        model = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+        model = read_json(folder / "tokenizer.json", _MOST_TOKENIZER_BYTES)["model"]
         return model["type"] == "Unigram" and [entry[0] for entry in model["vocab"][:2]] == ["<pad>", "</s>"]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
+from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Adapter, Family, Targets
 
 
@@ -234,7 +235,7 @@ def clip_layers(shape: ClipShape) -> Iterator[Layer]:
 def shape_of(base: Path) -> UNetShape | None:
     """The UNet's shape in a diffusers folder; None where there is none to read."""
     try:
-        config = json.loads((base / "unet" / "config.json").read_text(encoding="utf-8"))
+        config = read_json(base / "unet" / "config.json")
         return _shape(config)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -245,7 +246,7 @@ def text_encoders_of(family: Family, base: Path | None) -> dict[Part, ClipShape]
     shapes: dict[Part, ClipShape] = {}
     for part, usual in TEXT_ENCODERS[family].items():
         try:
-            config = json.loads(((base or Path()) / part / "config.json").read_text(encoding="utf-8"))
+            config = read_json((base or Path()) / part / "config.json")
             sizes = (config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"])
             shapes[part] = ClipShape(*(int(n) for n in sizes))
         except (OSError, ValueError, KeyError, TypeError):

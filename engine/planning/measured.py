@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.untrusted import finite, read_json
+
 FORMAT = 1
 _KEPT = 200
 
@@ -71,14 +73,24 @@ def remember(measurement: Measurement) -> None:
 
 
 def read_all() -> list[Measurement]:
-    """All that is remembered, oldest first; a cache that cannot be read is empty."""
+    """All that is remembered, oldest first; a cache that cannot be read is empty, and rows that cannot be used are left out."""
     try:
-        table = json.loads(cache_file().read_text(encoding="utf-8"))
-        if table["format"] != FORMAT:
-            return []
-        return [Measurement(**row) for row in table["runs"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        table = read_json(cache_file())
+        rows = table["runs"][-_KEPT:] if table["format"] == FORMAT else []
+    except (OSError, KeyError, TypeError):
         return []
+    return [found for row in rows if (found := _measurement(row)) is not None] if isinstance(rows, list) else []
+
+
+def _measurement(row: object) -> Measurement | None:
+    try:
+        found = Measurement(**row)  # type: ignore[arg-type]  # what is no table of these names raises
+    except TypeError:
+        return None
+    texts = isinstance(found.gpu, str) and isinstance(found.model, str)
+    sizes = all(type(n) is int and 0 < n < 1 << 20 for n in (found.resolution, found.batch_size))
+    peaks = all(peak is None or (finite(peak) or 0) > 0 for peak in (found.peak_vram_gib, found.peak_ram_gib))
+    return found if texts and sizes and peaks and (finite(found.image_step_s) or 0) > 0 else None
 
 
 def recall(measurements: Sequence[Measurement], *, gpu: str, model: str, resolution: int, batch_size: int) -> Recalled | None:

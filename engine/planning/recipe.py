@@ -112,7 +112,7 @@ def read_recipe(path: Path) -> Recipe:
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
     settings, _ = read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
     # Where the preset is not on this machine, the file's own list says what its owner changed.
-    own = frozenset(key for key in listed if key in schema.KEYS)
+    own = frozenset(key for key in listed if isinstance(key, str) and key in schema.KEYS)
     return Recipe(settings, preset, _changed(settings, preset) if known or not preset else own)
 
 

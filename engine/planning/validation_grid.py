@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from loratui.engine.errors import UsageError
-from loratui.engine.untrusted import read_small
+from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 FORMAT = 2
@@ -64,7 +64,7 @@ def read_wish(path: Path) -> Wish:
     Raises `UsageError` for a file that cannot be used.
     """
     try:
-        return Wish.from_json(json.loads(read_small(path)))
+        return Wish.from_json(read_json(path))
     except FileNotFoundError:
         return Wish()
     except UsageError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.untrusted import read_small
+from loratui.engine.untrusted import read_json
 
 FORMAT = 1
 MOST_PROMPTS = 16
@@ -47,8 +46,8 @@ class ChangeError(ValueError):
 def read(run: RunDirectory) -> Changes:
     """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
     try:
-        body = json.loads(read_small(run.changes, _LARGEST_FILE))
-    except (OSError, ValueError, RecursionError):
+        body = read_json(run.changes, _LARGEST_FILE)
+    except OSError:
         return Changes()
     if not isinstance(body, dict) or body.get("v") != FORMAT:
         return Changes()

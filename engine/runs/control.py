@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import secrets
@@ -16,7 +15,7 @@ from typing import Any
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
-from loratui.engine.untrusted import read_small
+from loratui.engine.untrusted import read_json
 
 FORMAT = 1
 
@@ -129,8 +128,8 @@ def _read(path: Path) -> Command | None:
     if found is None:
         return None
     try:
-        body = json.loads(read_small(path, _LARGEST, follow=False))
-    except (OSError, ValueError, RecursionError):
+        body = read_json(path, _LARGEST, follow=False)
+    except OSError:
         return None
     if not isinstance(body, dict) or body.get("v") != FORMAT:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import durable, lock
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import finite, read_json
 
 FORMAT = 1
 """Version of the run directory; runs with a higher one are refused."""
@@ -292,8 +291,8 @@ def _is_run(path: Path) -> bool:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(read_small(path / MARKER, 65_536))
-    except (OSError, ValueError, RecursionError):
+        value = read_json(path / MARKER, 65_536)
+    except OSError:
         return {}
     return value if isinstance(value, dict) else {}
 

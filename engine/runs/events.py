@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from loratui.engine.runs.durable import FILE_MODE, append_line, disk_error
-from loratui.engine.untrusted import finite, open_regular
+from loratui.engine.untrusted import finite, open_regular, parse_json
 
 FORMAT = 1
 """Version of an event line; readers skip lines with a higher one."""
@@ -58,10 +58,13 @@ _USUAL_LINE = 180
 _OWN_FIELDS = frozenset({"v", "seq", "ts", "type", "crc", "not_finite"})
 _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
+_SHORTEST_LINE = 32
 _LONGEST_LINE = 1 << 20
 _FARTHEST_TS = 1e12
 """No clock is that wrong: the year 33 658."""
 _TAIL = 1 << 16
+MOST_TAIL = 1 << 22
+"""Bytes at the end of a log that are looked through for its last event, and no more: what lies before is another's writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,10 @@ class EventLog:
         with contextlib.suppress(OSError):
             log._end_torn_line()
         last = last_events(path)
-        log._next_seq = last[-1].seq + (2 if log._torn else 1) if last else 1
+        if last:
+            log._next_seq = last[-1].seq + (2 if log._torn else 1)
+        elif size > MOST_TAIL:  # none of the lines at its end is ours; no number before them is as high as this
+            log._next_seq = size // _SHORTEST_LINE
         return log
 
     def append(self, type: str, *, durable: bool = False, **fields: Any) -> int:
@@ -210,14 +216,16 @@ def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any]) -> bytes:
 def decode(line: bytes) -> Event | None:
     """The event of a line (with or without its newline), or None if the line is torn, altered, foreign or too new."""
     line = line.rstrip(b"\n")
+    if len(line) > _LONGEST_LINE:
+        return None
     checked, ending = line[:-_CRC_LENGTH], line[-_CRC_LENGTH:]
     if ending != b'%s%08x"}' % (_CRC_START, zlib.crc32(checked)):
         return None
     try:
-        body = json.loads(line)
+        body = parse_json(line)
         version, seq, ts, type = body.pop("v"), body.pop("seq"), finite(body.pop("ts")), body.pop("type")
         del body["crc"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if not (isinstance(version, int) and 1 <= version <= FORMAT and isinstance(seq, int) and isinstance(type, str)):
         return None
@@ -276,7 +284,7 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
 
 
 def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:
-    """The events in the last `max_bytes` of the log, or in more of it if there is no usable event in these."""
+    """The events in the last `max_bytes` of the log, or in up to `MOST_TAIL` of it if there is no usable event in these."""
     try:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
@@ -287,9 +295,9 @@ def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:
                 # The first line may be cut by the window; the last may be torn.
                 begin = data.find(b"\n") + 1 if start else 0
                 events, _ = _decode_lines(data[begin : data.rfind(b"\n") + 1])
-                if events or start == 0:
+                if events or start == 0 or max_bytes >= MOST_TAIL:
                     return events
-                max_bytes *= 16
+                max_bytes = min(16 * max_bytes, MOST_TAIL)
     except FileNotFoundError:
         return ()
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.durable import FILE_MODE, disk_error
-from loratui.engine.untrusted import finite, open_regular, read_small
+from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _LARGEST = 1 << 16
@@ -252,10 +252,10 @@ def _write_owner(fd: int, owner: Owner) -> None:
 
 def _parse_owner(data: bytes) -> Owner | None:
     try:
-        body = json.loads(data[:_LARGEST])
+        body = parse_json(data[:_LARGEST])
         since = finite(body["since"]) or 0.0
         return Owner(_parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), since)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.events import Event, last_events
 from loratui.engine.runs.pace import Pace
 from loratui.engine.runs.smoothing import SmoothedLoss
-from loratui.engine.untrusted import finite, read_small
+from loratui.engine.untrusted import finite, read_json
 
 FORMAT = 1
 
@@ -245,8 +244,8 @@ def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Ow
 def read_state(run: RunDirectory) -> State:
     """The numbers in `state.json`; zeros if it is missing or unusable. Fields of the wrong type are left out."""
     try:
-        body = json.loads(read_small(run.state))
-    except (OSError, ValueError, RecursionError):
+        body = read_json(run.state)
+    except OSError:
         return State()
     if not isinstance(body, dict):
         return State()

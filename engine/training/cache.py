@@ -15,13 +15,18 @@ from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.dataset.pictures import PictureError
-from loratui.engine.errors import DatasetError, NotFiniteError
+from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
+from loratui.engine.formats.safetensors_file import read_checked
 from loratui.engine.runs.durable import write_file
 from loratui.engine.training.families.base import Family, Latents, TextStates
 from loratui.engine.training.images import load_pixels
+from loratui.engine.untrusted import open_regular
 
 VERSION = 1
 """Raised when the same picture or caption would be encoded differently by newer code."""
+
+_MOST_BYTES = 1 << 30
+"""Of one picture's latents, or one caption's states; T5's take 4 MB."""
 
 Progress = Callable[[int, int], None]
 
@@ -67,7 +72,7 @@ class LatentCache:
 
     def _encode(self, entry: LedgerEntry, flip: bool) -> Latents:
         try:
-            with entry.path.open("rb") as file:
+            with open_regular(entry.path) as file:
                 unchanged = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
             pixels = load_pixels(entry.path, entry.fit, entry.bucket) if unchanged else None
         except (OSError, PictureError) as error:
@@ -193,15 +198,15 @@ def _with_sum(entry: LedgerEntry) -> LedgerEntry:
     """`entry` with the hash of its file, which nobody could know before the base had made it."""
     if not entry.made:
         return entry
-    with entry.path.open("rb") as file:
+    with open_regular(entry.path) as file:
         return replace(entry, sha256=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _read(path: Path, needed: set[str]) -> dict[str, Tensor] | None:
     """The tensors of a cache file, or None if it is missing, torn or not finite, so that it is made anew."""
     try:
-        tensors = load(path.read_bytes())
-    except (OSError, SafetensorError):
+        tensors = load(read_checked(path, _MOST_BYTES)[1])
+    except (UsageError, SafetensorError):
         return None
     if not needed <= tensors.keys() or not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
         return None

@@ -17,6 +17,7 @@ from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
 from loratui.engine.training.data import Position
+from loratui.engine.untrusted import parse_json, read_json, read_whole
 
 FORMAT = 1
 ADAPTER, OPTIMIZER, STATE, MANIFEST = "adapter.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"
@@ -63,7 +64,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
     state = {
         "format": FORMAT,
         "position": asdict(checkpoint.position),
-        "optimizer": json.loads(checkpoint.optimizer_plain),
+        "optimizer": parse_json(checkpoint.optimizer_plain, not_finite=True),
         "identity": dict(checkpoint.identity),
         "epoch_loss": [checkpoint.epoch_loss[0].hex(), checkpoint.epoch_loss[1]],
         "seconds": checkpoint.seconds,
@@ -95,12 +96,12 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
 def verify(folder: Path) -> dict[str, bytes]:
     """The files of a checkpoint, each equal to its sum in the manifest. Raises `BadCheckpointError`."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = read_json(folder / MANIFEST, follow=False, unique=True)
         if manifest["format"] > FORMAT:
             raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
         if set(manifest["files"]) - {AVERAGE} != {ADAPTER, OPTIMIZER, STATE}:
             raise BadCheckpointError(f"{folder.name} has another set of files than a checkpoint has")
-        files = {name: (folder / name).read_bytes() for name in manifest["files"]}
+        files = {name: read_whole(folder / name, row["bytes"], follow=False) for name, row in manifest["files"].items()}
         for name, data in files.items():
             if len(data) != manifest["files"][name]["bytes"] or _sum(data) != manifest["files"][name]["sha256"]:
                 raise BadCheckpointError(f"{folder.name}/{name} is damaged")
@@ -115,7 +116,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint in a folder. Raises `BadCheckpointError`."""
     files = verify(folder)
     try:
-        state = json.loads(files[STATE])
+        state = parse_json(files[STATE], not_finite=True)
         total, count = state["epoch_loss"]
         checkpoint = Checkpoint(
             position=Position(**state["position"]),

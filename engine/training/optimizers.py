@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.engine.training.averaging import start_schedule_free
+from loratui.engine.untrusted import parse_json
 from loratui.presets.schema import OptimizerSection, Scheduler
 
 TEXT_PART = "text_encoder"
@@ -199,7 +200,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor], plain: str) -> None:
     """Gives back what `optimizer_state` took. Raises `UsageError` if it belongs to other parameters."""
-    stored = json.loads(plain)
+    stored = parse_json(plain, not_finite=True)
     groups = stored["groups"]
     if len(groups) != len(optimizer.param_groups):
         raise UsageError("The checkpoint's optimizer belongs to other parts.", "Start a new run.")

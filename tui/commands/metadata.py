@@ -10,6 +10,8 @@ from pathlib import Path
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.lora_facts import LoraFileFacts, lora_file_facts, without_metadata
+from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES
+from loratui.engine.untrusted import read_whole
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import say
@@ -95,7 +97,7 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         except FileExistsError:
             raise UsageError(f"{kept}: there is a file of this name already.", "Move it away first.") from None
         except OSError:  # a file system without hard links
-            write_file(kept, path.read_bytes())
+            write_file(kept, read_whole(path, MOST_LORA_BYTES))
     else:
         beside = path.with_name(f"{path.stem}-stripped.safetensors")
         target = Path(args.output).expanduser().absolute() if args.output else beside

@@ -6,11 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from loratui.engine.errors import DiskError
+from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import PartFile
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.runs.durable import write_file
+from loratui.engine.untrusted import open_regular, read_json
 
 FORMAT = 1
 _KEPT = 500
@@ -58,14 +59,14 @@ class Digests:
 
 def _read(path: Path) -> dict[str, str]:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         return {str(k): str(v) for k, v in stored["digests"].items()} if stored["format"] == FORMAT else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def _of_file(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -74,7 +75,7 @@ def _of_tensors(path: Path, prefix: str) -> str:
     digest = hashlib.sha256()
     header = read_header(path)
     start = path.stat().st_size - max((info.end for info in header.tensors.values()), default=0)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for key in sorted(header.tensors):
             if not (key.startswith(prefix) if prefix else has_no_prefix(key)):
                 continue
@@ -84,6 +85,8 @@ def _of_tensors(path: Path, prefix: str) -> str:
             left = info.end - info.begin
             while left:
                 block = file.read(min(left, _BLOCK))
+                if not block:
+                    raise UsageError(f"{path}: the file became shorter while it was read.", "Load the file anew.")
                 digest.update(block)
                 left -= len(block)
     return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+from loratui.engine.untrusted import read_json
 
 UNET_PREFIX = "model.diffusion_model."
 """diffusers' converter knows a UNet in its original names only behind this prefix."""
@@ -87,7 +87,7 @@ def pipeline_config(files: BaseFiles) -> Mapping[str, Any]:
 def _json_of(part: PartFile, name: str) -> dict[str, Any]:
     path = part.path / name
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: this file of the base cannot be read.") from error
     if not isinstance(value, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -17,9 +16,10 @@ from torch import Tensor
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.training.adapters.change import TENSORS, LayerChange
 from loratui.engine.training.lora_file.fuse import unfuse
+from loratui.engine.untrusted import MOST_BYTES, Unreadable, parse_json
 from loratui.presets.schema import Family
 
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -42,11 +42,11 @@ def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) ->
 
     Raises `UsageError` if the file is damaged, or is not a safetensors file.
     """
-    header = read_header(path)
+    header, data = read_checked(path, MOST_LORA_BYTES)
     try:
-        tensors = load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UsageError(f"{path}: the LoRA file cannot be read.") from error
+        tensors = load(data)
+    except (SafetensorError, ValueError) as error:
+        raise UsageError(f"{path}: the LoRA file cannot be read: {error}") from error
     return changes_in(tensors, header.metadata, family, layers)
 
 
@@ -122,8 +122,8 @@ def _is_product(up: Tensor, down: Tensor) -> bool:
 def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | None]:
     """Looks up the scale of a layer in the metadata that diffusers writes; None where they say nothing."""
     try:
-        table: Any = json.loads(metadata.get(ADAPTER_METADATA, "{}"))
-    except ValueError:
+        table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=MOST_BYTES)
+    except Unreadable:
         table = {}
 
     def scale(place: Place) -> float | None:

@@ -15,9 +15,11 @@ from torch import Tensor
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import LoraFacts, build_metadata
+from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.runs.durable import write_file
 from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors, is_finite
 from loratui.engine.training.lora_file.read import changes_in
+from loratui.engine.untrusted import read_whole
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 3e-2}
 """Relative difference that a number format may make to the norm of one part's change."""
@@ -47,11 +49,18 @@ def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: s
     tensors = file_tensors(family, changes, facts.layout, DTYPES[precision])
     data = save(tensors, metadata_of(tensors, facts))
     write_file(path, data)
-    if path.read_bytes() != data:
+    if _written(path, len(data)) != data:
         raise DiskError(
             f"{path}: the disk gave back another file than was written.", "Check the volume; the checkpoint is good."
         )
     return Written(len(data), check(path, changes, facts, precision))
+
+
+def _written(path: Path, most: int) -> bytes:
+    try:
+        return read_whole(path, most)
+    except OSError:
+        return b""
 
 
 def metadata_of(tensors: Mapping[str, Tensor], facts: LoraFacts) -> dict[str, str]:
@@ -70,9 +79,9 @@ def check(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> dic
     Raises `DiskError` if a layer is missing, a value is not finite, or the change is another one.
     """
     try:
-        tensors = load(path.read_bytes())
+        tensors = load(read_checked(path, MOST_LORA_BYTES)[1])
         found = changes_in(tensors, {}, facts.settings.base.family, changes)
-    except (OSError, SafetensorError, UsageError) as error:
+    except (SafetensorError, UsageError) as error:
         raise _differs(path, "it cannot be opened again") from error
     trained = {key: change.norm() for key, change in changes.items()}
     silent = {key for key, norm in trained.items() if norm == 0.0}

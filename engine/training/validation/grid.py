@@ -30,6 +30,7 @@ from loratui.engine.training.requests import Requests
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
 from loratui.engine.training.setup import Job, add_adapter, load_base
 from loratui.engine.training.validation.nearest import Gallery, Nearest
+from loratui.engine.untrusted import open_regular
 
 
 def make_grid(job: Job, report: Reporter, requests: Requests) -> ExitCode:
@@ -75,7 +76,7 @@ class _Check:
     def _sum(self, file: str) -> str:
         """SHA-256 of a LoRA file, read once."""
         if file not in self._sums:
-            with (self._job.run.path / file).open("rb") as opened:
+            with open_regular(self._job.run.path / file) as opened:
                 self._sums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
         return self._sums[file]
 
