@@ -463,7 +463,7 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
     return _scalar(where, kind, value, info)
 
 
-_PATHS = ("dataset.path", "base.model", "base.text_encoder", "base.text_encoder_2", "base.vae", "adapter.start_from")
+PATHS = ("dataset.path", "base.model", "base.text_encoder", "base.text_encoder_2", "base.vae", "adapter.start_from")
 """Keys that name files, which may be called anything."""
 
 
@@ -490,7 +490,7 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
     if kind is str:
         if not isinstance(value, str):
             raise SchemaError(f"{where}: expected text in quotes, got {shown(value)}")
-        if info.name not in _PATHS and not _is_text(value):
+        if info.name not in PATHS and not _is_text(value):
             raise SchemaError(f"{where}: {shown(value)} holds bytes that are no UTF-8 text; type it again")
         if info.pattern and not re.fullmatch(info.pattern, value):
             raise SchemaError(f"{where}: {shown(value)} does not look like {info.help.rpartition(': ')[2]}")

@@ -23,6 +23,9 @@ class Asker(Protocol):
     def text(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
         """A line of text that `check` finds nothing wrong with."""
 
+    def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
+        """As `text`, for a file or folder: where the terminal can, tab completes it."""
+
     def confirm(self, question: str, default: bool = True) -> bool:
         """Yes or no."""
 
@@ -64,6 +67,10 @@ class LineAsker:
             if not problem:
                 return answer
             self._say(clean(problem))
+
+    def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
+        """A line of text; there is nothing to complete it with."""
+        return self.text(question, default, check)
 
     def confirm(self, question: str, default: bool = True) -> bool:
         """Asks until the answer is y or n."""
@@ -107,16 +114,24 @@ class QuestionaryAsker:
         """A line to edit."""
         import questionary
 
-        def valid(answer: str) -> bool | str:
-            return clean(check(answer)) or True
+        return str(questionary.text(clean(question), default=clean(default), validate=_valid(check)).unsafe_ask()).strip()
 
-        return str(questionary.text(clean(question), default=clean(default), validate=valid).unsafe_ask()).strip()
+    def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
+        """A line to edit, with the names of what is there offered as one types."""
+        import questionary
+
+        return str(questionary.path(clean(question), default=clean(default), validate=_valid(check)).unsafe_ask()).strip()
 
     def confirm(self, question: str, default: bool = True) -> bool:
         """One key."""
         import questionary
 
         return bool(questionary.confirm(clean(question), default=default).unsafe_ask())
+
+
+def _valid(check: Check) -> Callable[[str], bool | str]:
+    """`check` as questionary wants it."""
+    return lambda answer: clean(check(answer)) or True
 
 
 def nobody() -> UsageError:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from loratui.tui.paths import ENDINGS, path_from_text, path_text
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
@@ -121,6 +122,8 @@ class Draft:
             if key in BY_RULE:
                 return self.with_values({key: 0})
             return self.reset(key)
+        if key in ENDINGS:
+            return self.with_values({key: path_text(text)})
         kind = schema.KEYS[key].type
         if kind in (int, float):
             text = text.replace(",", ".")
@@ -212,23 +215,9 @@ def shown_value(value: Any) -> str:
     return str(value)
 
 
-def folder_from_text(text: str) -> Path | None:
-    """The folder that a person typed, with `~` for the home folder and quotes from a pasted shell word taken off."""
-    text = text.strip()
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1]
-    if not text:
-        return None
-    path = Path(text)
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
 def next_step_for_folder(text: str) -> str:
     """What a person can do about a folder that cannot be used: names of what is there instead; empty for a lone file."""
-    path = folder_from_text(text)
+    path = path_from_text(text)
     if path is None:
         return "Type the path of the folder with your pictures, such as ~/photos/anna."
     parent = path.absolute()

@@ -14,8 +14,9 @@ from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.asking import Asker, asker
-from loratui.tui.draft import PLAN_FIELDS, Draft, folder_from_text, next_step_for_folder, shown_value
+from loratui.tui.draft import PLAN_FIELDS, Draft, next_step_for_folder, shown_value
 from loratui.tui.follow import follow_to_the_end, say_conclusion
+from loratui.tui.paths import path_from_text, path_text
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class Wizard:
         here = {base.model: base.title for base in found}
         options = [f"{model}: {here.get(model, 'not found here; loratui download fetches it')}" for model in models]
         at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
-        model = models[at] if at < len(models) else self._ask.text("Base model: a file, a folder or owner/name", own)
+        model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
         self._draft = self._draft.with_values({"base.model": model})
         self._keep()
 
@@ -158,7 +159,7 @@ class Wizard:
         def check(answer: str) -> str:
             from loratui.engine.dataset.scan import scan
 
-            folder = folder_from_text(answer)
+            folder = path_from_text(answer)
             if folder is None:
                 return next_step_for_folder(answer)
             try:
@@ -169,8 +170,8 @@ class Wizard:
                 return f"{folder}: {error.strerror}"
             return ""
 
-        answer = self._ask.text("Folder of your pictures", "", check)
-        folder = folder_from_text(answer)
+        answer = self._ask.path("Folder of your pictures", "", check)
+        folder = path_from_text(answer)
         scan = found.get(answer) or found[next(iter(found))]
         assert folder is not None
         self._draft = self._draft.with_values({"dataset.path": str(folder.absolute())}).with_scan(scan)

@@ -14,6 +14,7 @@ from loratui.tui.asking import Asker
 from loratui.tui.check_pictures import Slot, Subject, Tile
 from loratui.tui.checklist import POINTS, SEEN, Checklist, Point
 from loratui.tui.exporting import Export
+from loratui.tui.paths import path_from_text
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
@@ -107,8 +108,9 @@ class _Walk:
 
     def _export(self, file: str) -> None:
         name = self._ask.text("Name, without its ending", Path(file).stem)
-        folder = self._ask.text("Folder", str(self._run.path / "export"))
-        wanted = Export(file, name, Path(folder).expanduser().absolute())
+        own = self._run.path / "export"
+        folder = path_from_text(self._ask.path("Folder", str(own))) or own
+        wanted = Export(file, name, folder.absolute())
         try:
             exported = exporting.export(self._run, self._settings, wanted)
         except LoratuiError as error:

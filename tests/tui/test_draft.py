@@ -8,7 +8,7 @@ import pytest
 
 from loratui.presets.schema import SchemaError
 from loratui.tui.commands.demo import demo_draft
-from loratui.tui.draft import PLAN_FIELDS, Draft, folder_from_text, next_step_for_folder, shown_value
+from loratui.tui.draft import PLAN_FIELDS, Draft, next_step_for_folder, shown_value
 
 
 def test_the_demo_is_the_worked_example() -> None:
@@ -64,19 +64,6 @@ def test_another_folder_forgets_what_was_read() -> None:
 
 def test_a_reason_names_its_source() -> None:
     assert demo_draft().why("schedule.repeats").endswith("(guide 000)")
-
-
-@pytest.mark.parametrize(
-    ("typed", "path"), [("", None), ("  ", None), ("'/a b/c'", "/a b/c"), ('"/x"', "/x"), (" /y ", "/y"), ("'", "'")]
-)
-def test_folders_as_people_paste_them(typed: str, path: str | None) -> None:
-    assert folder_from_text(typed) == (Path(path) if path else None)
-
-
-def test_the_home_folder_is_found_or_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert folder_from_text("~/a") == tmp_path / "a"
-    assert folder_from_text("~no-such-user/a") == Path("~no-such-user/a")
 
 
 def test_the_next_step_names_what_is_there(tmp_path: Path) -> None:

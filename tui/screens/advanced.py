@@ -15,6 +15,8 @@ from textual.widgets.option_list import Option
 
 from loratui.presets.schema import KEYS, KeyInfo, SchemaError
 from loratui.tui.draft import Draft, range_words, shown_value
+from loratui.tui.paths import ENDINGS
+from loratui.tui.widgets.field import CompletingInput, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class AdvancedScreen(ModalScreen[None]):
             yield Input(placeholder="/ finds a setting, such as rank or noise", id="setting-find", compact=True)
             yield OptionList(id="settings-list", markup=False)
             yield Line(id="about-setting")
-            yield Input(id="setting-value", compact=True)
+            yield CompletingInput(id="setting-value", compact=True)
             yield Line(plain("enter edits or switches · r resets · / finds · esc closes", "$muted"))
 
     def on_mount(self) -> None:
@@ -96,6 +98,7 @@ class AdvancedScreen(ModalScreen[None]):
             self._set(info, info.choices[(info.choices.index(now) + 1) % len(info.choices)])
         else:
             self.add_class("-editing")
+            self._value.suggester = PathSuggester(ENDINGS[info.name]) if info.name in ENDINGS else None
             self._value.value = self._app.draft.typed.get(info.name, _editable(now))
             self._value.focus()
 

@@ -19,8 +19,9 @@ from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
+from loratui.tui.paths import ENDINGS, path_text
 from loratui.tui.screens.steps import StepScreen
-from loratui.tui.widgets.field import Field, FolderSuggester
+from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class BaseModelScreen(StepScreen):
         """Field, what is known of it, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
-            yield Field("base.model", "Base model", _HELP, value, suggester=FolderSuggester((".safetensors",)))
+            yield Field("base.model", "Base model", _HELP, value, suggester=PathSuggester(ENDINGS["base.model"]))
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
         yield Line(id="base-download")
@@ -109,7 +110,7 @@ class BaseModelScreen(StepScreen):
 
     def keep(self) -> None:
         """What is typed goes into the draft."""
-        self.loratui.draft = self.loratui.draft.with_values({"base.model": self.query_one(Field).text.strip()})
+        self.loratui.draft = self.loratui.draft.with_values({"base.model": path_text(self.query_one(Field).text)})
 
     def action_next(self) -> None:
         """On to the pictures; a base that is not there yet does not keep one from planning."""

@@ -18,14 +18,15 @@ from loratui.presets.schema import SchemaError
 from loratui.tui import dataset_topics, text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.dataset_topics import Topic
-from loratui.tui.draft import folder_from_text, next_step_for_folder
+from loratui.tui.draft import next_step_for_folder
 from loratui.tui.mending import trigger_proposals
+from loratui.tui.paths import ENDINGS, path_from_text
 from loratui.tui.picture_marks import tile_label
 from loratui.tui.recent import remember_folder
 from loratui.tui.screens.dataset_choices import DatasetChoices
 from loratui.tui.screens.dataset_work import FolderRead, kept_choices
 from loratui.tui.screens.steps import STEPS
-from loratui.tui.widgets.field import Field, FolderSuggester
+from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.no_pictures import NoPictures
 from loratui.tui.widgets.picture_grid import Item, Label, PictureGrid
@@ -45,8 +46,6 @@ _BASE_FIELD = (
     "Base model",
     "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along",
 )
-_ENDINGS = {"dataset.path": (".zip",), "base.model": (".safetensors",)}
-"""Fields that hold a path -> endings of the files that may stand there beside folders."""
 _TYPING_PAUSE_S = 0.3
 
 
@@ -93,7 +92,7 @@ class DatasetScreen(DatasetChoices):
         asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
             for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
-                suggester = FolderSuggester(_ENDINGS[key]) if key in _ENDINGS else None
+                suggester = PathSuggester(ENDINGS[key]) if key in ENDINGS else None
                 yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
         yield Line(id="dataset-help")
         yield Line(id="dataset-text")
@@ -178,7 +177,7 @@ class DatasetScreen(DatasetChoices):
             if prepared is not None and typed == prepared.given.strip():
                 self.point_to(prepared)
             else:
-                folder = folder_from_text(typed)
+                folder = path_from_text(typed)
                 path = str(folder.absolute()) if folder else ""
                 self.loratui.draft = self.loratui.draft.with_values({"dataset.path": path})
         except SchemaError as error:
@@ -191,7 +190,7 @@ class DatasetScreen(DatasetChoices):
         if typed == self._reading and self.prepared is not None and self.prepared.given == typed:
             return
         self._reading = typed
-        if folder_from_text(typed) is None:
+        if path_from_text(typed) is None:
             self._show_unread(plain(next_step_for_folder(""), "$muted"), None)
             return
         self.line("dataset-text").say(plain("reading the folder …", "$muted"))
@@ -203,7 +202,7 @@ class DatasetScreen(DatasetChoices):
         if message.typed != self._reading:
             return
         if message.prepared is None:
-            folder = folder_from_text(message.typed)
+            folder = path_from_text(message.typed)
             elsewhere = "" if folder is not None and is_folder(folder) else next_step_for_folder(message.typed)
             remedy = " ".join(part for part in (message.remedy, elsewhere) if part)
             self._show_unread(Content("\n").join([plain(f"✖ {message.problem}", "$error"), plain(remedy)]), folder)

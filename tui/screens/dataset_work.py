@@ -17,7 +17,8 @@ from textual import work
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from loratui.tui.draft import CHOICES, folder_from_text
+from loratui.tui.draft import CHOICES
+from loratui.tui.paths import path_from_text
 from loratui.tui.screens.steps import StepScreen
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class DatasetWork(StepScreen):
         """Reads a folder or unpacks a zip, and posts `FolderRead`. `kept` are choices of an earlier time."""
         from loratui.engine.errors import LoratuiError
 
-        folder = folder_from_text(typed)
+        folder = path_from_text(typed)
         assert folder is not None
         try:
             prepared = opened(typed, folder, self.loratui.home).with_json(kept)

@@ -20,9 +20,10 @@ from loratui.tui.bindings import bindings_for
 from loratui.tui.check_pictures import file_words
 from loratui.tui.exporting import DTYPES, LAYOUTS, Export, Exported
 from loratui.tui.messages import FileExported
+from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
-from loratui.tui.widgets.field import Field, FolderSuggester
+from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class ExportScreen(LoratuiScreen[None]):
         formats = "as it is, or fp16, bf16, fp32"
         with VerticalScroll(id="export-form", can_focus=False):
             yield Field("name", "Name", "of the new file, without its ending; the recipe gets the same", name)
-            folders = FolderSuggester()
+            folders = PathSuggester()
             yield Field("folder", "Folder", "made if it is not there", str(run.path / "export"), suggester=folders)
             yield Field("layout", "Names in it", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
             yield Field("dtype", "Numbers", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
@@ -91,7 +92,7 @@ class ExportScreen(LoratuiScreen[None]):
             if bad:
                 field.enter()
                 return
-        folder = Path(typed["folder"]).expanduser() if typed["folder"] else self._check.run_directory.path / "export"
+        folder = path_from_text(typed["folder"]) or self._check.run_directory.path / "export"
         if not folder.is_absolute():
             folder = Path.cwd() / folder
         self._busy = True

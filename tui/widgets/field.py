@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import ClassVar
 
 from textual import events
@@ -16,37 +15,18 @@ from textual.suggester import Suggester, SuggestionReady
 from textual.widget import Widget
 from textual.widgets import Input
 
-from loratui.tui.draft import folder_from_text
+from loratui.tui.paths import completion
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 
 _NUMBER = re.compile(r"[0-9.,eE+-]")
 
 
-class FieldInput(Input):
-    """An input that moves on with up, down and enter, takes no control characters, and leaves letters to the keys of
-    the screen where only numbers make sense."""
+class CompletingInput(Input):
+    """An input in which tab takes what is offered in grey, and what is pasted becomes one harmless line."""
 
-    # With priority the focus has moved before the next key is looked at: over a slow link keys come in bunches.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "app.focus_previous", show=False, priority=True),
-        Binding("down", "app.focus_next", show=False, priority=True),
-        Binding("enter", "screen.next", show=False, priority=True),
-    ]
-
-    def __init__(self, value: str, *, placeholder: str, numeric: bool, suggester: Suggester | None) -> None:
-        super().__init__(clean(value), placeholder=clean(placeholder), suggester=suggester, compact=True, select_on_focus=False)
-        self._numeric = numeric
-        self.cursor_blink = False
-
-    def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Whether the key is typed here rather than being a key of the screen."""
-        return super().check_consume_key(key, character) and self._takes(character)
-
-    # Textual calls the handlers of all classes, this one first; those of Input still follow.
+    # Textual calls the handlers of all classes, those of the subclass first; those of Input still follow.
     async def _on_key(self, event: events.Key) -> None:
-        if event.is_printable and not self._takes(event.character):
-            event.prevent_default()
         # Asked anew rather than taken from the screen: a slow line brings a path and its tab in one piece.
         if event.key == "tab" and self.cursor_at_end and (completed := await self._completed()):
             event.stop()
@@ -67,6 +47,31 @@ class FieldInput(Input):
     def _on_paste(self, event: events.Paste) -> None:
         # Pasted text may hold anything, escape sequences too, and terminals send line ends as carriage returns.
         event.text = clean(" ".join(event.text.split()))
+
+
+class FieldInput(CompletingInput):
+    """An input that moves on with up, down and enter, takes no control characters, and leaves letters to the keys of
+    the screen where only numbers make sense."""
+
+    # With priority the focus has moved before the next key is looked at: over a slow link keys come in bunches.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", show=False, priority=True),
+        Binding("down", "app.focus_next", show=False, priority=True),
+        Binding("enter", "screen.next", show=False, priority=True),
+    ]
+
+    def __init__(self, value: str, *, placeholder: str, numeric: bool, suggester: Suggester | None) -> None:
+        super().__init__(clean(value), placeholder=clean(placeholder), suggester=suggester, compact=True, select_on_focus=False)
+        self._numeric = numeric
+        self.cursor_blink = False
+
+    def check_consume_key(self, key: str, character: str | None) -> bool:
+        """Whether the key is typed here rather than being a key of the screen."""
+        return super().check_consume_key(key, character) and self._takes(character)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.is_printable and not self._takes(event.character):
+            event.prevent_default()
 
     def _takes(self, character: str | None) -> bool:
         return not self._numeric or (character is not None and _NUMBER.fullmatch(character) is not None)
@@ -191,27 +196,14 @@ class Field(Widget):
         self.remove_class("-here")
 
 
-class FolderSuggester(Suggester):
-    """Completes the name of a folder, or of a file with one of the endings; tab or the right arrow takes it."""
+class PathSuggester(Suggester):
+    """Completes a path; tab or the right arrow takes it."""
 
     def __init__(self, endings: tuple[str, ...] = ()) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._endings = endings
-        """In lower case, with their dot."""
+        """Of the files that are offered beside folders."""
 
     async def get_suggestion(self, value: str) -> str | None:
-        """The only or first folder that begins so."""
-        if not value.strip() or value.endswith(("/..", "/.")):
-            return None
-        head, slash, start = value.rpartition("/")
-        folder = folder_from_text((head or "/") if slash else ".") or Path()
-        try:
-            names = sorted(e.name for e in folder.iterdir() if e.name.startswith(start) and self._is_meant(e))
-        except OSError:
-            return None
-        hidden = start.startswith(".")
-        names = [name for name in names if name == clean(name) and (hidden or not name.startswith("."))]
-        return f"{head}{slash}{names[0]}" if names and start and names[0] != start else None
-
-    def _is_meant(self, entry: Path) -> bool:
-        return entry.suffix.lower() in self._endings or entry.is_dir()
+        """The only or first folder or file that begins so."""
+        return completion(value, self._endings)

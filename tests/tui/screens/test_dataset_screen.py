@@ -20,7 +20,7 @@ from loratui.tui.app import LoratuiApp
 from loratui.tui.draft import Draft
 from loratui.tui.screens.dataset import DatasetScreen
 from loratui.tui.screens.dataset_changes import ChangesScreen
-from loratui.tui.widgets.field import Field, FolderSuggester
+from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.picture_grid import PictureGrid
 from loratui.tui.widgets.topic_list import TopicList
 
@@ -277,9 +277,9 @@ async def test_pictures_that_came_meanwhile_are_read_by_key_and_choices_stay(hom
 async def test_the_path_completes_folders_and_zips(home: Path, tmp_path: Path) -> None:
     (tmp_path / "photos.ZIP").write_bytes(b"")
     (tmp_path / "photos.txt").write_text("x")
-    suggester = FolderSuggester((".zip",))
+    suggester = PathSuggester((".zip",))
     assert await suggester.get_suggestion(f"{tmp_path}/pho") == f"{tmp_path}/photos.ZIP"
-    assert await FolderSuggester().get_suggestion(f"{tmp_path}/pho") is None
+    assert await PathSuggester().get_suggestion(f"{tmp_path}/pho") is None
 
 
 async def test_a_trigger_that_is_no_plain_word_is_warned_about_as_it_is_typed(home: Path, photos: Path) -> None:

@@ -15,6 +15,7 @@ from loratui.tui import cli
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 from loratui.tui.draft import Draft
+from loratui.tui.screens.advanced import AdvancedScreen
 from loratui.tui.screens.jump import JumpScreen
 from loratui.tui.widgets.field import Field
 
@@ -201,3 +202,20 @@ async def test_a_hub_id_offers_the_download_and_an_embedded_base_does_not(home: 
     async with LoratuiApp(home, "base", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         text = await shows(pilot, "SD1.5 diffusers folder")
         assert "f6 download" not in text
+
+
+async def test_tab_completes_a_path_among_all_settings(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "my vae.safetensors").touch()
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 60)) as pilot:
+        await shows(pilot, "1 800 image-steps")
+        pilot.app.push_screen(AdvancedScreen())
+        await shows(pilot, "/ finds a setting")
+        await pilot.press("slash")
+        await type_text(pilot, "base.vae")
+        await shows(pilot, "file or folder of a VAE")
+        await pilot.press("down", "enter")
+        await type_text(pilot, f"{tmp_path}/my\\ v")
+        await pilot.press("tab")
+        await shows(pilot, "my\\ vae.safetensors")
+        await pilot.press("enter")
+        await waits(pilot, lambda: pilot.app.draft.value("base.vae") == f"{tmp_path}/my vae.safetensors")
