@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -82,9 +83,13 @@ _OTHERS = ("model_ema.", "control_model.", "vision_model.")
 """Levels below which tensors have the same names as a part's, and are something else."""
 
 
+_MOST_PARTS = 32
+"""Looked at in one file; a checkpoint has four, and each costs a look at all tensors."""
+
+
 def find_parts(tensors: Tensors) -> tuple[FoundPart, ...]:
     """Every part in the file, denoisers first."""
-    return tuple(_describe(tensors, *place) for place in _places(tensors))
+    return tuple(_describe(tensors, *place) for place in itertools.islice(_places(tensors), _MOST_PARTS))
 
 
 def has_no_prefix(key: str) -> bool:

@@ -90,7 +90,9 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
 def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
     """Whether the text encoders have as many layers as clip skip counts back."""
     for part in ("text_encoder", "text_encoder_2") if found.family == "sdxl" else ("text_encoder",):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # a base without such a file is told of elsewhere
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError, OverflowError
+        ):  # a base without such a file is told of elsewhere
             layers = int(read_json(found.config / part / "config.json")["num_hidden_layers"])
             if base.clip_skip > layers and found.family != "flux":
                 message = f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {layers} layers."

@@ -28,6 +28,9 @@ MOST_SECONDS = 20.0
 SMALLEST_PICKLE = 100_000_000
 """Smaller .ckpt, .pt and .gguf files are no base models and are passed over."""
 
+_LONGEST = 1000
+"""Letters of a reason."""
+
 _FORMAT = 2
 _PASSED_OVER = frozenset(
     {
@@ -212,7 +215,7 @@ def _stamp(path: Path) -> list[int]:
     The time of the inode's change counts too: copying tools set the other one as they like.
     """
     size, changed, inode_changed = 0, 0, 0
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         for file in files_read(path) if not path.is_dir() else (*path.glob("*.json"), *path.glob("*/*")):
             size += 1
             with contextlib.suppress(OSError):
@@ -223,8 +226,15 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _from_json(value: Mapping[str, Any]) -> Seen:
+    """What was kept. Raises `KeyError` or `TypeError` for what this version did not keep."""
     held = tuple(Held(**one) for one in value["held"])
-    return Seen(**{**value, "held": held, "missing": tuple(value["missing"])})
+    seen = Seen(**{**value, "held": held, "missing": tuple(value["missing"])})
+    texts = (seen.path, seen.family, seen.layout, seen.title, seen.code, seen.problem, seen.remedy, *seen.missing)
+    texts += tuple(text for one in held for text in (one.role, one.dtype, one.fp8))
+    sizes = (seen.bytes, *(one.width for one in held))
+    if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for size in sizes):
+        raise TypeError("another kind of value")
+    return seen
 
 
 def look_at(path: Path) -> Seen:
@@ -240,6 +250,9 @@ def look_at(path: Path) -> Seen:
         return Seen(str(path), held=held, code=error.code, problem=error.message, remedy=error.remedy, bytes=_bytes(path))
     except (LoratuiError, OSError) as error:
         return Seen(str(path), code="base_unreadable", problem=str(error), bytes=_bytes(path))
+    except Exception as error:  # whatever one file does, the others are listed
+        problem = f"{path}: it cannot be read: {type(error).__name__}: {error}"
+        return Seen(str(path), code="base_unreadable", problem=problem[:_LONGEST], bytes=_bytes(path))
 
 
 def _summary(base: BaseFiles, held: tuple[Held, ...]) -> Seen:

@@ -248,28 +248,39 @@ def text_encoders_of(family: Family, base: Path | None) -> dict[Part, ClipShape]
         try:
             config = read_json((base or Path()) / part / "config.json")
             sizes = (config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"])
-            shapes[part] = ClipShape(*(int(n) for n in sizes))
+            shapes[part] = ClipShape(*(_count(n, most) for n, most in zip(sizes, (_WIDEST, _WIDEST, 512), strict=True)))
         except (OSError, ValueError, KeyError, TypeError):
             shapes[part] = usual
     return shapes
 
 
+_MOST_BLOCKS = 16
+_WIDEST = 65_536
+
+
+def _count(value: object, most: int = _WIDEST) -> int:
+    """A size out of a configuration: of a larger one, layers would be counted without end. Raises `ValueError` for what is none."""
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError("no size that a model has")
+    return value
+
+
 def _shape(config: Mapping[str, Any]) -> UNetShape:
-    channels = tuple(int(n) for n in config["block_out_channels"])
+    channels = tuple(_count(n) for n in config["block_out_channels"][:_MOST_BLOCKS])
     depth = config.get("transformer_layers_per_block", 1)
-    depths = tuple(depth) if isinstance(depth, Sequence) else (int(depth),) * len(channels)
+    depths = tuple(_count(n, 64) for n in (depth if isinstance(depth, list) else [depth] * len(channels)))
     down = tuple(d if "CrossAttn" in kind else 0 for d, kind in zip(depths, config["down_block_types"], strict=True))
     up = tuple(d if "CrossAttn" in kind else 0 for d, kind in zip(depths[::-1], config["up_block_types"], strict=True))
     has_mid = "CrossAttn" in (config.get("mid_block_type") or "")
     return UNetShape(
         channels=channels,
-        layers=int(config["layers_per_block"]),
+        layers=_count(config["layers_per_block"], 16),
         down_depths=down,
         up_depths=up,
         mid_depth=depths[-1] if has_mid else 0,
-        cross_dimension=int(config["cross_attention_dim"]),
+        cross_dimension=_count(config["cross_attention_dim"]),
         linear_projection=bool(config.get("use_linear_projection", False)),
-        added_dimension=int(config.get("projection_class_embeddings_input_dim") or 0),
+        added_dimension=_count(config.get("projection_class_embeddings_input_dim") or 0),
     )
 
 

@@ -155,6 +155,6 @@ def picture_name(cell: Cell, settings: Settings, file_sum: str) -> str:
 
 def lora_files(output: Path, name: str) -> tuple[list[str], str | None]:
     """(files of the epochs, oldest first; the finished file or else the newest), relative to the run."""
-    epochs = sorted(path.name for path in output.glob(f"{name}-*.safetensors") if path.stem.rpartition("-")[2].isdigit())
+    epochs = sorted(path.name for path in output.glob(f"{name}-*.safetensors") if path.stem.rpartition("-")[2].isdecimal())
     final = f"{name}.safetensors" if (output / f"{name}.safetensors").is_file() else next(reversed(epochs), None)
     return [f"output/{file}" for file in epochs], final and f"output/{final}"

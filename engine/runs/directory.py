@@ -323,4 +323,4 @@ def _names(folder: Path) -> list[str]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key under which run 10 comes after run 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -92,7 +92,7 @@ def _failure(run: RunDirectory, answer: str, process: subprocess.Popen[bytes]) -
         return error
     code = process.wait()
     number, _, words = answer.partition(" ")
-    if number.isdigit() and words:
+    if number.isdecimal() and words:
         error = LoratuiError(words)
         with contextlib.suppress(ValueError):
             error.exit_code = ExitCode(int(number))

@@ -29,6 +29,8 @@ ELSEWHERE_STALE_S, ELSEWHERE_DEAD_S = 30.0, 600.0
 """Locks do not reach across machines: a run that another machine owns is judged by the age of its last event."""
 
 _WRITE_EVERY_S = 5.0
+_LONGEST_REASON = 2000
+"""Letters of what a log says of its run's end."""
 _LARGEST_COUNT = 1 << 53
 """From here on a whole number is no count of anything."""
 _END_OF_LOG = 8192
@@ -255,7 +257,25 @@ def read_state(run: RunDirectory) -> State:
 
 def summarise_all(home: Path) -> list[RunSummary]:
     """Summaries of all runs in a home folder, the one made last first."""
-    return [summarise(run) for run in list_runs(home)]
+    return [_summary_of(run) for run in list_runs(home)]
+
+
+def _summary_of(run: RunDirectory) -> RunSummary:
+    """The summary of a run, or a line that says that there is none: whatever one run holds, the others are listed."""
+    try:
+        return summarise(run)
+    except Exception as error:
+        return RunSummary(
+            name=run.name,
+            path=str(run.path),
+            status="failed",
+            job="",
+            reason=f"Its files cannot be read: {type(error).__name__}: {error}"[:_LONGEST_REASON],
+            advice="Look into its folder.",
+            exit_code=None,
+            created=0.0,
+            state=State(),
+        )
 
 
 def _end_of_log(run: RunDirectory, job: str) -> tuple[Event, ...]:
@@ -271,10 +291,14 @@ def _as_finished(event: Event) -> Verdict:
     code = event.get("exit_code")
     return Verdict(
         next((ending for ending in endings if ending == event.get("status")), "failed"),
-        str(event.get("reason") or ""),
-        str(event.get("advice") or ""),
-        code if isinstance(code, int) else None,
+        _words(event.get("reason")),
+        _words(event.get("advice")),
+        code if type(code) is int and 0 <= code < 256 else None,
     )
+
+
+def _words(value: object) -> str:
+    return value[:_LONGEST_REASON] if isinstance(value, str) else ""
 
 
 def _finished_without_a_word(events: Sequence[Event]) -> bool:

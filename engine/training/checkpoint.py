@@ -137,7 +137,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def checkpoint_folders(run: RunDirectory) -> list[Path]:
     """Checkpoint folders by step, oldest first; whether they are good is not looked at."""
-    found = [path for path in run.checkpoints.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    found = [path for path in run.checkpoints.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
