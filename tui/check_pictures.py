@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from loratui.engine.runs.contents import leads_out
 from loratui.engine.untrusted import MOST_LIST_BYTES, finite, read_json
 from loratui.tui.run_records import Picture
 
@@ -295,6 +296,8 @@ def _slot(row: object) -> Slot | None:
     if not all(isinstance(text, str) for text in texts) or not isinstance(seed, int) or strength is None:
         return None
     grid, prompt, file, path = (str(text) for text in texts)
+    if leads_out(file) or leads_out(path):
+        return None
     return Slot(grid, prompt, seed, file, strength, path)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
-from loratui.engine.runs import durable
+from loratui.engine.runs import contents, durable
 from loratui.engine.runs.directory import RunDirectory, safe_name
 from loratui.engine.untrusted import open_regular, parse_json
 from loratui.presets.schema import Settings
@@ -74,9 +74,10 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
     for target in (path, *(to for _, to in beside)):
         if os.path.lexists(target):
             raise UsageError(f"{target} is there already.", "Choose another name or folder.")
+    contents.require_sound(run.path)
     durable.make_directory(wanted.folder)
     if wanted.layout == LAYOUTS[0] and wanted.dtype == DTYPES[0]:
-        copy(run.path / wanted.file, path)
+        copy(run.inside(wanted.file), path)
         places = places_of(settings)
     else:
         written = _written_anew(run, wanted, path)
@@ -93,7 +94,7 @@ def copy(source: Path, target: Path) -> None:
     """
     temporary = durable.temporary_beside(target)
     try:
-        with open_regular(source) as opened:
+        with open_regular(source, follow=False) as opened:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
             try:
                 while block := opened.read(_BLOCK):
@@ -179,7 +180,7 @@ def _step(run: RunDirectory, file: str) -> int | None:
     if step is not None:
         return step
     try:
-        number = read_header(run.path / file).metadata.get("ss_steps", "")
+        number = read_header(run.inside(file)).metadata.get("ss_steps", "")
     except (OSError, ValueError):
         return None
     return int(number) if number.isdecimal() else None

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from loratui.engine.runs.contents import leads_out
 from loratui.engine.runs.pace import LONGEST_SILENCE_S, Pace, TimeLeft
 from loratui.engine.untrusted import finite
 from loratui.tui import text
@@ -302,32 +303,32 @@ class RunState:
 
     def _sample_written(self, event: Event) -> None:
         step = _int(event, "step")
-        path, prompt = _text(event, "path"), _text(event, "prompt")
+        path, prompt = _place(event, "path"), _text(event, "prompt")
         self.samples.append(Sample(step, _int(event, "image_step"), _int(event, "index"), path, prompt, _int(event, "seed")))
         self._say(event, f"sample at step {step}: {path}")
 
     def _checkpoint_written(self, event: Event) -> None:
         step, reason = _int(event, "step"), _text(event, "reason")
         size = _int(event, "bytes")
-        self.checkpoints.append(Checkpoint(step, _int(event, "image_step"), _text(event, "path"), size, reason))
+        self.checkpoints.append(Checkpoint(step, _int(event, "image_step"), _place(event, "path"), size, reason))
         if reason in ("asked", "stopping"):
             self._say(event, f"checkpoint at step {step}", "good")
 
     def _output_written(self, event: Event) -> None:
         final = bool(event.get("final"))
-        path = _text(event, "path")
+        path = _place(event, "path")
         self.outputs.append(Output(_int(event, "step"), _int(event, "epoch"), path, _int(event, "bytes"), final))
         self._say(event, f"{'the finished LoRA' if final else 'LoRA file'}: {path}", "good" if final else "info")
 
     def _picture_written(self, event: Event) -> None:
         strength = _number(event, "strength")
         picture = Picture(
-            path=_text(event, "path"),
+            path=_place(event, "path"),
             prompt=_text(event, "prompt"),
             strength=math.nan if strength is None else strength,
             seed=_int(event, "seed"),
             grid=_text(event, "grid") or "strengths",
-            file=_text(event, "file"),
+            file=_place(event, "file"),
             nearest=_text(event, "nearest"),
             similarity=_number(event, "similarity"),
         )
@@ -433,6 +434,12 @@ _MACHINE_NUMBERS = (
 def _list(event: Event, name: str) -> list[Any]:
     value: Any = event.get(name)
     return value if isinstance(value, list) else []
+
+
+def _place(event: Event, name: str) -> str:
+    """A file of the run; empty for a name that leads out of it."""
+    relative = _text(event, name)
+    return "" if leads_out(relative) else relative
 
 
 def _text(event: Event, name: str) -> str:

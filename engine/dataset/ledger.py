@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from loratui.engine.dataset import archives, captions, pictures, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
+from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
 from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
@@ -195,6 +196,9 @@ def hash_file(image: ImageEntry) -> str:
 def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
     width, height = row["bucket"]
     resized_w, resized_h = row["fit"]["resized"]
+    made = row.get("made", False)
+    if made and Path(row["path"]).parent != Path(CLASS_IMAGES):  # the trainer writes there
+        raise ValueError(row["path"])
     return LedgerEntry(
         path=folder / row["path"],  # a path that is absolute stays as it is
         relative=row["relative"],
@@ -210,7 +214,7 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
         # The first ledgers did not have these.
         planned=row.get("planned", 0),
         seen=row.get("seen"),
-        made=row.get("made", False),
+        made=made,
         source=row.get("source", row["relative"]),
         remedies=remedies.from_json(row.get("remedies", ())),
     )

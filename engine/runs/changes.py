@@ -46,7 +46,7 @@ class ChangeError(ValueError):
 def read(run: RunDirectory) -> Changes:
     """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
     try:
-        body = read_json(run.changes, _LARGEST_FILE)
+        body = read_json(run.changes, _LARGEST_FILE, follow=False)
     except OSError:
         return Changes()
     if not isinstance(body, dict) or body.get("v") != FORMAT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -78,7 +77,7 @@ class Inbox:
             if command is None:
                 message = f"The file {ascii(name[:80])[1:-1]} in control/ is no command; it was removed."
                 self._log.append("warning", code="bad_command_file", message=message, remedy="Send commands with loratui.")
-                if not _remove(self._folder / name):
+                if not durable.remove(self._folder / name):
                     self._taken.add(name)
                 continue
             self._taken.add(name)
@@ -89,7 +88,7 @@ class Inbox:
         """Writes into the log what became of the command, then deletes its file, so that a crash between repeats the
         command rather than losing it."""
         self._log.append("command_acknowledged", id=command.id, command=command.command, ok=ok, message=message)
-        _remove(self._folder / _name(command))
+        durable.remove(self._folder / _name(command))
 
 
 def waiting(folder: Path) -> list[str]:
@@ -110,13 +109,13 @@ def pending(run: RunDirectory) -> list[Command]:
 def clear(run: RunDirectory) -> None:
     """Removes all commands: they were meant for a trainer that is no more."""
     for name in waiting(run.control):
-        _remove(run.control / name)
+        durable.remove(run.control / name)
     durable.sweep_leftovers(run.control)
 
 
 def withdraw(run: RunDirectory, identity: str) -> bool:
     """Takes back a command that nobody has acknowledged; False if it is gone already."""
-    return any(_remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-"))
+    return any(durable.remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-"))
 
 
 def _name(command: Command) -> str:
@@ -142,10 +141,3 @@ def _read(path: Path) -> Command | None:
     ):
         return None
     return Command(body["id"], command, args)
-
-
-def _remove(path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        path.unlink()
-        return True
-    return False

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
-from loratui.engine.runs import durable, lock
+from loratui.engine.runs import contents, durable, lock
+from loratui.engine.runs.durable import MARKER
 from loratui.engine.untrusted import finite, read_json
 
 FORMAT = 1
 """Version of the run directory; runs with a higher one are refused."""
-
-MARKER = ".loratui-run"
-"""The file that makes a folder a run: without it nothing is opened and nothing is deleted."""
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
@@ -126,6 +124,12 @@ class RunDirectory:
         """Folder of latents and text embeddings."""
         return self.path / "cache"
 
+    def inside(self, relative: str) -> Path:
+        """A file that the run's own records name. Raises `UsageError` for a name that leads out of the run."""
+        if not relative or contents.leads_out(relative):
+            raise UsageError(f"{self.name}: its records name a file outside of it ({relative!r}).", "Was it made by loratui?")
+        return self.path / relative
+
     def events_of(self, job: str) -> Path:
         """The event log of a job, `train` or `validate`."""
         return self.validation_events if job == "validate" else self.events
@@ -146,9 +150,6 @@ class RunDirectory:
     def created(self) -> float:
         """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""
         return finite(_read_marker(self.path).get("created")) or 0.0
-
-
-_FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
 
 
 def loratui_home(
@@ -217,13 +218,15 @@ def create_run(
         return RunDirectory(final)
 
 
-def open_run(home: Path, name_or_path: str, *, to_read: bool = False) -> RunDirectory:
+def open_run(home: Path, name_or_path: str, *, to_read: bool = False, to_delete: bool = False) -> RunDirectory:
     """The run of that name, at that path, or, for `latest`, the one made last.
 
     Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it; `to_read`
-    takes another user's too.
+    takes another user's too. A run with entries that no run has, such as links, is refused by name, unless it is `to_delete`.
     """
     path = _find_run(home, name_or_path)
+    if not to_delete:
+        contents.require_sound(path)
     made_by = _read_marker(path).get("format")
     if isinstance(made_by, int) and made_by > FORMAT:
         raise UsageError(
@@ -248,7 +251,7 @@ def delete_run(run: RunDirectory) -> None:
     if not _is_run(run.path):
         raise UsageError(f"{run.path} is not a run of loratui; it was left alone.")
     # Nobody can start the run while it goes: the lock stays ours until the name is gone.
-    held = lock.acquire(run.lock)
+    held = lock.acquire(run.lock, replace=True)
     try:
         durable.remove_tree(run.path)
     finally:
@@ -258,7 +261,7 @@ def delete_run(run: RunDirectory) -> None:
 
 def _fill(folder: Path, name: str, recipe: bytes, effective: bytes, ledger: Mapping[str, Any]) -> None:
     new = RunDirectory(folder)
-    for sub in _FOLDERS:
+    for sub in contents.FOLDERS:
         durable.make_directory(folder / sub)
     durable.write_file(new.recipe, recipe, durable=False)
     durable.write_file(new.effective, effective, durable=False)
@@ -291,7 +294,7 @@ def _is_run(path: Path) -> bool:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        value = read_json(path / MARKER, 65_536)
+        value = read_json(path / MARKER, 65_536, follow=False)
     except OSError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -19,6 +19,9 @@ from loratui.engine.errors import DiskError, UsageError
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 
+MARKER = ".loratui-run"
+"""The file that makes a folder a run: without it nothing is opened and nothing is deleted."""
+
 _TEMPORARY = ".tmp"
 _REMOVED = ".removed"
 
@@ -31,6 +34,12 @@ _DISK_TROUBLE: dict[int, tuple[str, str]] = {
     errno.EPERM: ("no permission", "Choose another folder (--home or --output), or change its permissions."),
     errno.ENOENT: ("the folder is gone", "Was it moved or deleted while in use?"),
     errno.EIO: ("the disk reports an error", "Check the volume; copy what matters elsewhere."),
+    errno.ELOOP: (
+        "a link stands where the run has a file or folder of its own",
+        "Delete the link; copy what you need from where it leads.",
+    ),
+    errno.ENXIO: ("a pipe or socket stands where a file belongs", "Delete it."),
+    errno.EMLINK: ("the file has a second name elsewhere (a hard link)", "Copy it, and put the copy in its place."),
     errno.EMFILE: ("too many open files", "Raise the limit (ulimit -n)."),
     errno.ENAMETOOLONG: ("the path is too long", "Choose a shorter folder with --home."),
 }
@@ -51,26 +60,30 @@ def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     With `durable` the data and the name are on the disk on return. Raises `DiskError`; nothing is left behind then.
     """
-    temporary = temporary_beside(path)
+    temporary = temporary_beside(path).name
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        fd = os.open(temporary, flags, FILE_MODE)
-        try:
-            failpoint("write_file.opened")
-            write_all(fd, data)
-            failpoint("write_file.written")
+        with opened(path.parent) as folder:
+            try:
+                fd = os.open(temporary, flags, FILE_MODE, dir_fd=folder)
+                try:
+                    failpoint("write_file.opened")
+                    write_all(fd, data)
+                    failpoint("write_file.written")
+                    if durable:
+                        os.fsync(fd)
+                finally:
+                    os.close(fd)
+                failpoint("write_file.synced")
+                os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            failpoint("write_file.renamed")
             if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        failpoint("write_file.synced")
-        temporary.rename(path)
-        failpoint("write_file.renamed")
-        if durable:
-            sync_directory(path.parent)
+                _sync(folder)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise disk_error(error, path) from error
 
 
@@ -80,12 +93,33 @@ def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) ->
     write_file(path, text.encode("ascii") + b"\n", durable=durable)
 
 
+def open_to_write(path: Path, flags: int) -> int:
+    """A descriptor of a regular file that is made if it is missing, for writing in place: logs and locks.
+
+    Raises `OSError` for anything else, also for a file that has a second name, which would be written to under that one too.
+    """
+    # A pipe that nobody reads would be waited for.
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with opened(path.parent) as folder:
+        fd = os.open(path.name, flags, FILE_MODE, dir_fd=folder)
+    found = os.fstat(fd)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+        os.set_blocking(fd, True)
+        return fd
+    os.close(fd)
+    if stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK), os.fspath(path))
+    raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+
+
 def make_directory(path: Path) -> None:
     """Creates `path` and its missing parents, for the owner alone. Raises `DiskError`."""
     try:
-        for missing in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
-            missing.mkdir(DIRECTORY_MODE, exist_ok=True)
-        path.mkdir(DIRECTORY_MODE, exist_ok=True)
+        for missing in reversed([folder for folder in (path, *path.parents) if not os.path.lexists(folder)]):
+            with opened(missing.parent) as folder, contextlib.suppress(FileExistsError):
+                os.mkdir(missing.name, DIRECTORY_MODE, dir_fd=folder)
+        with opened(path):
+            pass
     except OSError as error:
         raise disk_error(error, path) from error
 
@@ -101,29 +135,38 @@ def publish_directory(temporary: Path, final: Path) -> None:
     Raises `FileExistsError` if something that is not an empty folder has the name already, `DiskError` otherwise.
     """
     try:
-        failpoint("publish.start")
-        for folder, _, files in os.walk(temporary, topdown=False):
-            for name in files:
-                fd = os.open(Path(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-            sync_directory(Path(folder))
-        failpoint("publish.synced")
-        try:
-            temporary.rename(final)
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from error
-            raise
-        failpoint("publish.renamed")
-        sync_directory(final.parent)
-        failpoint("publish.done")
+        with opened(final.parent) as folder:
+            failpoint("publish.start")
+            for _, _, files, inner in os.fwalk(temporary.name, topdown=False, dir_fd=folder):
+                for name in files:
+                    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inner)
+                    try:
+                        os.fsync(fd)
+                    finally:
+                        os.close(fd)
+                _sync(inner)
+            failpoint("publish.synced")
+            try:
+                os.rename(temporary.name, final.name, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(final)) from error
+                raise
+            failpoint("publish.renamed")
+            _sync(folder)
+            failpoint("publish.done")
     except FileExistsError:
         raise
     except OSError as error:
         raise disk_error(error, final) from error
+
+
+def remove(path: Path) -> bool:
+    """Deletes a file, or a link itself; whether it went."""
+    with contextlib.suppress(OSError), opened(path.parent) as folder:
+        os.unlink(path.name, dir_fd=folder)
+        return True
+    return False
 
 
 def remove_tree(path: Path) -> None:
@@ -132,36 +175,63 @@ def remove_tree(path: Path) -> None:
     A missing folder is no error; a link is not followed but refused.
     """
     try:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise disk_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
-        doomed = path.parent / f".{path.name}.{secrets.token_hex(4)}{_REMOVED}"
-        path.rename(doomed)
-        failpoint("remove.renamed")
-        sync_directory(path.parent)
-        shutil.rmtree(doomed)
-        failpoint("remove.done")
+        with opened(path.parent) as folder:
+            if not stat.S_ISDIR(os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode):
+                raise disk_error(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), path)
+            doomed = f".{path.name}.{secrets.token_hex(4)}{_REMOVED}"
+            os.rename(path.name, doomed, src_dir_fd=folder, dst_dir_fd=folder)
+            failpoint("remove.renamed")
+            _sync(folder)
+            shutil.rmtree(doomed, dir_fd=folder)
+            failpoint("remove.done")
     except FileNotFoundError:
         return
     except OSError as error:
         raise disk_error(error, path) from error
 
 
-def sweep_leftovers(folder: Path, *, temporary: bool = True) -> int:
+def sweep_leftovers(path: Path, *, temporary: bool = True) -> int:
     """Deletes what crashes left half written (only with `temporary`, and only safe under the run's lock) or half
-    deleted in `folder` itself, and returns how many entries went. Entries that cannot be deleted are left."""
+    deleted in the folder `path` itself, and returns how many entries went. Entries that cannot be deleted are left."""
     endings = (_TEMPORARY, _REMOVED) if temporary else (_REMOVED,)
     swept = 0
-    with contextlib.suppress(OSError):
-        for entry in list(folder.iterdir()):
-            if not (entry.name.startswith(".") and entry.name.endswith(endings)):
+    with contextlib.suppress(OSError), opened(path) as folder:
+        for name in os.listdir(folder):  # noqa: PTH208 - pathlib has no handles
+            if not (name.startswith(".") and name.endswith(endings)):
                 continue
             with contextlib.suppress(OSError):
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
+                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                    shutil.rmtree(name, dir_fd=folder)
                 else:
-                    entry.unlink()
+                    os.unlink(name, dir_fd=folder)
                 swept += 1
     return swept
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """A handle of a folder, by which what is in it is made, renamed and deleted: nobody can put another folder in its place.
+
+    Within a run no link is followed, not even on the way: runs come from archives too. Raises `OSError`.
+    """
+    run = next((folder for folder in reversed((path, *path.parents)) if os.path.lexists(folder / MARKER)), None)
+    if run is not None and ".." in path.relative_to(run).parts:
+        raise OSError(errno.EINVAL, "leads out of the run", os.fspath(path))
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(path if run is None else run, flags if run is None else flags | os.O_NOFOLLOW)
+    try:
+        for name in () if run is None else path.relative_to(run).parts:
+            try:
+                inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd)
+            except NotADirectoryError as error:
+                if stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path)) from error
+                raise
+            os.close(fd)
+            fd = inner
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def append_line(fd: int, line: bytes) -> None:
@@ -178,15 +248,18 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the names in a folder last. File systems that cannot do this for folders (EINVAL, ENOTSUP) are let pass."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Makes the names in a folder last."""
+    with opened(path) as folder:
+        _sync(folder)
+
+
+def _sync(folder: int) -> None:
+    """File systems that cannot do this for folders (EINVAL, ENOTSUP) are let pass."""
     try:
-        os.fsync(fd)
+        os.fsync(folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
-    finally:
-        os.close(fd)
 
 
 _hits: dict[str, int] = {}
@@ -211,12 +284,14 @@ def building(final: Path) -> Iterator[Path]:
     """A private temporary folder beside `final`; published under that name if the block ends well, deleted otherwise."""
     temporary = temporary_beside(final)
     try:
-        temporary.mkdir(DIRECTORY_MODE)
+        with opened(final.parent) as folder:
+            os.mkdir(temporary.name, DIRECTORY_MODE, dir_fd=folder)
     except OSError as error:
         raise disk_error(error, final) from error
     try:
         yield temporary
         publish_directory(temporary, final)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError), opened(final.parent) as folder:
+            shutil.rmtree(temporary.name, ignore_errors=True, dir_fd=folder)
         raise

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import math
 import os
 import re
-import stat
 import threading
 import time
 import zlib
@@ -18,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loratui.engine.runs.durable import FILE_MODE, append_line, disk_error
+from loratui.engine.runs.durable import append_line, disk_error, open_to_write
 from loratui.engine.untrusted import finite, open_regular, parse_json
 
 FORMAT = 1
@@ -111,12 +109,8 @@ class EventLog:
     def open(cls, path: Path) -> EventLog:
         """Opens or creates the log and goes on with its numbering. Raises `DiskError`."""
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                os.close(fd)
-                raise OSError(errno.EINVAL, "is not a regular file")
-            size = found.st_size
+            fd = open_to_write(path, os.O_RDWR | os.O_APPEND)
+            size = os.fstat(fd).st_size
             torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         except OSError as error:
             raise disk_error(error, path) from error
@@ -241,7 +235,7 @@ def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventB
     A missing file is an empty log. At the end of the log the returned `offset` equals the given one.
     """
     try:
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             file.seek(offset)
             data = file.read(max_bytes)
             while b"\n" not in data and data and len(data) < _LONGEST_LINE:
@@ -267,7 +261,7 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
     were looked at. The last step and the last event of the read are always kept.
     """
     try:
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             file.seek(offset)
             data = file.read(max_bytes)
     except FileNotFoundError:
@@ -286,7 +280,7 @@ def skim_events(path: Path, offset: int, keep_every: int, max_bytes: int = 1 << 
 def last_events(path: Path, max_bytes: int = _TAIL) -> tuple[Event, ...]:
     """The events in the last `max_bytes` of the log, or in up to `MOST_TAIL` of it if there is no usable event in these."""
     try:
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
             while True:
                 start = max(0, size - max_bytes)

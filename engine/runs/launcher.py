@@ -11,7 +11,7 @@ import time
 
 from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
-from loratui.engine.runs import durable, lock
+from loratui.engine.runs import contents, durable, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.logs import log_tail
 
@@ -28,6 +28,7 @@ def launch(run: RunDirectory, job: str = "train") -> None:
     if lock.is_held(run.lock):
         # Taking a held lock fails with the owner's name; if it was let go just now, there is nothing to refuse.
         lock.acquire(run.lock).release()
+    contents.require_sound(run.path)
     durable.make_directory(run.log)
     read_end, write_end = os.pipe()
     try:
@@ -48,9 +49,7 @@ def launch(run: RunDirectory, job: str = "train") -> None:
 def _start(run: RunDirectory, job: str, ready: int) -> subprocess.Popen[bytes]:
     module, where = "loratui.engine.runs.supervisor", str(run.path)
     try:
-        output = os.open(
-            run.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE
-        )
+        output = durable.open_to_write(run.supervisor_log, os.O_WRONLY | os.O_APPEND)
     except OSError as error:
         raise durable.disk_error(error, run.supervisor_log) from error
     try:

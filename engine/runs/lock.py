@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
-from loratui.engine.runs.durable import FILE_MODE, disk_error
+from loratui.engine.runs.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
+_NO_LOCK = {errno.ELOOP, errno.EMLINK, errno.EINVAL, errno.ENXIO, errno.EISDIR}
+"""A link, a file with a second name, a pipe, a socket, a folder."""
 _LARGEST = 1 << 16
 _PATIENCE_S = 0.3
 """`is_held` takes the lock for some microseconds; a start waits that long before it believes that another start won."""
@@ -103,11 +105,22 @@ class RunLock:
             self.fd = -1
 
 
-def acquire(path: Path, *, job: str = "train") -> RunLock:
-    """Takes the lock and writes this process into the file. Raises `UsageError` naming the owner if it is held."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+def acquire(path: Path, *, job: str = "train", replace: bool = False) -> RunLock:
+    """Takes the lock and writes this process into the file. Raises `UsageError` naming the owner if it is held.
+
+    With `replace` a link, a pipe or the like in the lock's place, which no process of loratui can hold, gives way to a lock.
+    """
     try:
-        fd = os.open(path, flags, FILE_MODE)
+        try:
+            fd = open_to_write(path, os.O_RDWR)
+        except OSError as error:
+            if not replace or error.errno not in _NO_LOCK:
+                raise
+            if error.errno == errno.EISDIR:
+                remove_tree(path)
+            else:
+                remove(path)
+            fd = open_to_write(path, os.O_RDWR)
     except OSError as error:
         raise disk_error(error, path) from error
     try:
@@ -148,7 +161,7 @@ def is_held(path: Path) -> bool:
 def supported(path: Path) -> bool:
     """Whether the file system of an existing file has locks; without them only the owner's identity guards a run."""
     try:
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -160,7 +173,7 @@ def supported(path: Path) -> bool:
 def read_owner(path: Path) -> Owner | None:
     """The present or last holder of the lock, or None if the file is missing or says nothing usable."""
     try:
-        return _parse_owner(read_small(path, _LARGEST))
+        return _parse_owner(read_small(path, _LARGEST, follow=False))
     except OSError:
         return None
 

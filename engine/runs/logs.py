@@ -30,7 +30,7 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
     secrets, are blotted out. An unreadable file has no lines.
     """
     try:
-        with open_regular(path) as file:
+        with open_regular(path, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _BYTES))
             data = file.read(_BYTES)

@@ -148,7 +148,7 @@ def _carry_out(
 
 
 def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
-    output = os.open(run.trainer_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
+    output = durable.open_to_write(run.trainer_log, os.O_WRONLY | os.O_APPEND)
     try:
         return children.start(
             children.command("loratui.engine.training", str(run.path), "--job", "probe"),

@@ -246,7 +246,7 @@ def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Ow
 def read_state(run: RunDirectory) -> State:
     """The numbers in `state.json`; zeros if it is missing or unusable. Fields of the wrong type are left out."""
     try:
-        body = read_json(run.state)
+        body = read_json(run.state, follow=False)
     except OSError:
         return State()
     if not isinstance(body, dict):

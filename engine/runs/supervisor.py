@@ -19,7 +19,7 @@ from types import FrameType
 from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import control, durable, lock
+from loratui.engine.runs import contents, control, durable, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, last_events, read_events
 from loratui.engine.runs.logs import log_tail
@@ -170,8 +170,7 @@ class _Supervisor:
             if os.read(gate, 1) != b"g":
                 os.kill(os.getpid(), signal.SIGTERM)
             null = os.open(os.devnull, os.O_RDONLY)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-            output = os.open(self._run.trainer_log, flags, durable.FILE_MODE)
+            output = durable.open_to_write(self._run.trainer_log, os.O_WRONLY | os.O_APPEND)
             os.dup2(null, 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
@@ -255,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     tell = _Teller(args.ready_fd)
     try:
         held = lock.acquire(run.lock, job=args.job)
+        contents.require_sound(run.path)  # from here on nobody else works in it
         return supervise(run, args.job, held, started=lambda: tell("ok"))
     except LoratuiError as error:
         tell(f"{int(error.exit_code)} {error}")

@@ -22,6 +22,7 @@ from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import SD15, SDXL, clip_layers, flux_layers, shape_of, text_encoders_of, unet_layers
 from loratui.engine.planning.targets import rank_and_alpha
+from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory, safe_name
 from loratui.engine.runs.durable import make_directory
 from loratui.engine.training.adapters.change import LayerChange
@@ -68,6 +69,7 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     Raises `UsageError` for a step that is not there and a layout that cannot hold the adapter, `DiskError`, and
     `NotFiniteError` for values that do not fit.
     """
+    require_sound(run.path)
     job = read_job(run)
     settings = job.settings
     source = find_source(job, wanted.step)

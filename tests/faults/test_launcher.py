@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.runs import control, launcher, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.launcher import launch
@@ -133,6 +133,6 @@ def test_a_supervisor_that_says_nothing_is_given_up(run: RunDirectory, monkeypat
 
 def test_a_log_folder_that_cannot_be_written_is_told_before_anything_starts(run: RunDirectory) -> None:
     run.supervisor_log.symlink_to("/nowhere")
-    with pytest.raises(DiskError, match=r"supervisor\.log"):
+    with pytest.raises(UsageError, match=r"supervisor\.log is a link"):
         launch(run)
     assert not lock.is_held(run.lock)

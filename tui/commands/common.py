@@ -146,14 +146,14 @@ def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
         say(out, clean(line))
 
 
-def chosen_run(args: argparse.Namespace) -> RunDirectory:
+def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirectory:
     """The run that the arguments name; without a name the one that trains now, else the newest, and stderr says which.
 
     Raises `UsageError` with near names.
     """
     home, to_read = loratui_home(), getattr(args, "view_only", False)
     if args.run_name is not None:
-        return open_run(home, args.run_name, to_read=to_read)
+        return open_run(home, args.run_name, to_read=to_read, to_delete=to_delete)
     runs = summarise_all(home)
     at_work = [run for run in runs if run.active and run.job == "train"] or [run for run in runs if run.active]
     chosen = open_run(home, at_work[0].name if at_work else "latest", to_read=to_read)

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Asks and deletes. JSON: `run path deleted bytes`."""
-    chosen = common.chosen_run(args)
+    chosen = common.chosen_run(args, to_delete=True)
     if lock.is_held(chosen.lock):
         raise UsageError(f"{chosen.name} is running.", f"End it first: loratui stop {chosen.name}")
     size = _bytes_below(chosen.path)

@@ -94,7 +94,7 @@ def _wish(args: argparse.Namespace, run: RunDirectory) -> Wish:
     if any(strength < 0 for strength in validation.strengths):
         raise UsageError(f"--strengths {args.strengths}: a strength is 0 or more.")
     file = None if args.file is None else f"output/{Path(args.file).name}"
-    if file is not None and not (run.path / file).is_file():
+    if file is not None and not run.inside(file).is_file():
         raise UsageError(f"{clean(args.file)}: {run.name} has no such file in its output folder.")
     return Wish(
         grids=GRIDS if args.grid == "all" else (args.grid,),

@@ -289,7 +289,7 @@ class HomeScreen(LoratuiScreen[None]):
         from loratui.engine.runs.directory import delete_run, open_run
 
         try:
-            delete_run(open_run(self.loratui.home, name))
+            delete_run(open_run(self.loratui.home, name, to_delete=True))
         except LoratuiError as error:
             self.post_message(RunDeleted(name, str(error)))
         else:

@@ -69,14 +69,14 @@ class _Check:
         final = wish.file or newest
         if final is None:
             raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
-        if not (job.run.path / final).is_file():
+        if not job.run.inside(final).is_file():
             raise UsageError(f"{job.run.name} has no file {final}.", "Choose one of its output folder.")
         return cells(job.settings, wish, files=files, final=final, fill=words(job.settings))
 
     def _sum(self, file: str) -> str:
         """SHA-256 of a LoRA file, read once."""
         if file not in self._sums:
-            with open_regular(self._job.run.path / file) as opened:
+            with open_regular(self._job.run.inside(file), follow=False) as opened:
                 self._sums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
         return self._sums[file]
 
@@ -119,7 +119,7 @@ class _Maker:
         """Writes the picture of a cell, the `number`-th of `total`; returns the training picture that it is most like."""
         settings, target = self._job.settings, self._job.run.path / path
         if cell.file and cell.file != self._loaded:
-            read_lora_file(self._job.run.path / cell.file, self._family.name, self._adapter)
+            read_lora_file(self._job.run.inside(cell.file), self._family.name, self._adapter)
             self._loaded = cell.file
 
         def on_step(done: int, of: int) -> None:

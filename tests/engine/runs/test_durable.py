@@ -208,18 +208,18 @@ def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def order(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is made to last, and what is renamed, in order: power loss keeps only what was synced before."""
     done: list[str] = []
-    fsync, rename = os.fsync, Path.rename
+    fsync, rename = os.fsync, os.rename
 
     def synced(fd: int) -> None:
         done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{fd}')).name}")  # noqa: PTH115 - the link's text is wanted
         fsync(fd)
 
-    def renamed(self: Path, target: Path) -> Path:
-        done.append(f"rename to {target.name}")
-        return rename(self, target)
+    def renamed(source: str, target: str, **handles: int) -> None:
+        done.append(f"rename to {target}")
+        rename(source, target, **handles)
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "rename", renamed)
+    monkeypatch.setattr(os, "rename", renamed)
     return done
 
 
