@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -29,7 +29,7 @@ from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import arrival, hangup, settings, themes, watch
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import Key, bindings_anywhere, keys_of
-from loratui.tui.canvas import Canvas
+from loratui.tui.canvas import TO_TRUE_COLOUR, Canvas
 from loratui.tui.draft import Draft
 from loratui.tui.drafts import DraftSaver, new_id
 from loratui.tui.in_turn import KeysInTurn
@@ -307,6 +307,12 @@ class LoratuiApp(App[Farewell]):
         for screen in self.screen_stack:
             if isinstance(screen, LoratuiScreen):
                 screen.download_went(message.repo, "")
+
+    def on_few_colours_seen(self) -> None:
+        """Tells once, for good, how pictures get all colours."""
+        if not self.settings.told_of_colours:
+            self.change_settings(replace(self.settings, told_of_colours=True))
+            self.tell(f"Pictures are drawn in 256 colours. If your terminal has more: {TO_TRUE_COLOUR}", "warning")
 
     def forget_draft(self) -> None:
         """The planned run was started."""

@@ -10,6 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from textual.app import App
+from textual.message import Message
+
+TO_TRUE_COLOUR = "export COLORTERM=truecolor on this machine, in tmux also: tmux set -as terminal-features ',*:RGB'"
+"""How a terminal that has all colours gets to show them: ssh does not pass COLORTERM on."""
+
+
+class FewColoursSeen(Message):
+    """A picture was drawn in 256 colours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rich.cells import cell_len, get_character_cell_size
-from rich.color import ColorSystem
+from rich.color import Color, ColorSystem
 from rich.console import Console, RenderableType
 from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
+
+from loratui.tui.palette import NUMBERS
 
 _NEAR = 3
 """Up to so many cells in between that are right already are written again: moving the cursor costs as much."""
@@ -188,12 +190,19 @@ def _odd(cell: Cell) -> bool:
 def _pens(style: Style, system: ColorSystem) -> tuple[Pen, Pen]:
     """What a style writes characters with, and what it writes spaces with."""
     codes = Strip.render_ansi(style.without_color, system)
-    colour = style.color.downgrade(system).get_ansi_codes() if style.color else ("39",)
-    ground = style.bgcolor.downgrade(system).get_ansi_codes(False) if style.bgcolor else ("49",)
+    colour = _codes(style.color, system) if style.color else "39"
+    ground = _codes(style.bgcolor, system, foreground=False) if style.bgcolor else "49"
     link = f"id={style.link_id};{style.link}" if style.link else ""
-    pen = _one(Pen(codes, ";".join(colour), ";".join(ground), link))
+    pen = _one(Pen(codes, colour, ground, link))
     shows = link or not _SEEN_ON_BLANKS.isdisjoint(codes.split(";"))
     return pen, pen if shows else _one(Pen("", None, pen.ground))
+
+
+def _codes(colour: Color, system: ColorSystem, *, foreground: bool = True) -> str:
+    """The parameters of SGR for a colour; one that the terminal has is that, for which Rich may take a grey."""
+    if system is ColorSystem.EIGHT_BIT and colour.triplet in NUMBERS:
+        return f"{38 if foreground else 48};5;{NUMBERS[colour.triplet]}"
+    return ";".join(colour.downgrade(system).get_ansi_codes(foreground))
 
 
 @lru_cache(8192)

@@ -36,6 +36,8 @@ class AppSettings:
     """Whether the window's title tells the progress of the run."""
     price_per_hour: float = 0.0
     """Price of this machine an hour, in the person's own currency; 0: unknown."""
+    told_of_colours: bool = False
+    """Whether the way from 256 colours to all of them has been told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loratui.tui import palette
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -53,7 +55,7 @@ class Thumbnail:
 def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shape: float = 1.0) -> Thumbnail:
     """The picture at `path`, as large as fits into `columns` × `rows` cells with its shape kept.
 
-    `few_colours` dithers to the 256 colours that every terminal has; `shape` is a cell's width by half its height. Meant for worker threads: loads Pillow, reads
+    `few_colours` draws it in the colours of `palette`; `shape` is a cell's width by half its height. Meant for worker threads: loads Pillow, reads
     the disk. Raises `ThumbnailError`.
     """
     try:
@@ -125,9 +127,8 @@ def _decode(path: Path, columns: int, rows: int, few_colours: bool, shape: float
         flat = _flattened(upright)
         width, height = fitted(flat.width, flat.height, columns, rows, shape)
         small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        if few_colours:
-            small = small.quantize(palette=_xterm_palette(), dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
-        return Thumbnail(width, height, small.tobytes(), *source)
+        rgb = palette.drawn(small.tobytes(), width) if few_colours else small.tobytes()
+        return Thumbnail(width, height, rgb, *source)
 
 
 def _turned(image: Image.Image) -> bool:
@@ -145,16 +146,3 @@ def _flattened(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", layer.size, (128, 128, 128, 255))
         return Image.alpha_composite(ground, layer).convert("RGB")
     return image.convert("RGB")
-
-
-def _xterm_palette() -> Image.Image:
-    """The 6 × 6 × 6 cube and the greys of xterm's 256 colours (numbers 16 to 255)."""
-    from PIL import Image
-
-    levels = (0, 95, 135, 175, 215, 255)
-    cube = [channel for r in levels for g in levels for b in levels for channel in (r, g, b)]
-    greys = [8 + 10 * n for n in range(24) for _ in range(3)]
-    colours = cube + greys
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(colours + colours[:3] * (256 - len(colours) // 3))
-    return palette

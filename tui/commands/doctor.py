@@ -19,7 +19,7 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import say
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean, has_256_colours
 
 PACKAGES = (
     "loratui",
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w} home config disk_free_gib
-    write{ok fsync_ms locks message} embedded_base`.
+    write{ok fsync_ms locks message} embedded_base terminal{term colours}`.
     """
     report = examine()
     if args.json:
@@ -82,6 +82,7 @@ def examine() -> dict[str, Any]:
         "disk_free_gib": _rounded({"free": hardware.disk_free_gib(home)})["free"],
         "write": try_writing(home),
         "embedded_base": str(base_path("embedded:sd15") or "") or None,
+        "terminal": {"term": os.environ.get("TERM"), "colours": colours()},
     }
     problems = [f"{name} is not installed." for name, found in packages.items() if found is None and name not in _OPTIONAL]
     if not report["write"]["ok"]:
@@ -91,6 +92,14 @@ def examine() -> dict[str, Any]:
     if report["embedded_base"] is None:
         problems.append("The embedded base is missing: install loratui again.")
     return {"ok": not problems, "problems": problems, **report}
+
+
+def colours() -> str | None:
+    """The colours that the app would draw in, by the environment: truecolor, 256 or standard; None without any."""
+    from rich.console import Console
+
+    known = Console(force_terminal=True).color_system
+    return "256" if known == "standard" and has_256_colours(os.environ) else known
 
 
 def try_writing(home: Path) -> dict[str, Any]:
@@ -127,12 +136,21 @@ def describe(report: dict[str, Any]) -> list[str]:
         ("runs", f"{report['home']}, {'–' if free is None else free} GiB free"),
         ("writing", f"works, {write['fsync_ms']} ms to be safe on the disk" if write["ok"] else "does not work"),
         ("settings", report["config"]),
+        ("terminal", _terminal_line(report["terminal"])),
         ("base", report["embedded_base"] or "missing"),
         *((name, version or "not installed") for name, version in report["packages"].items()),
         *(("problem", problem) for problem in report["problems"]),
         *([] if report["problems"] else [("", "Nothing stands in the way of training.")]),
     ]
     return [f"{label:<{LABEL}}{value}" for label, value in rows]
+
+
+def _terminal_line(terminal: dict[str, Any]) -> str:
+    from loratui.tui.canvas import TO_TRUE_COLOUR
+
+    known = {"truecolor": "all colours", "256": "256 colours", "standard": "16 colours"}
+    words = f"TERM is {terminal['term'] or 'not set'}, {known.get(terminal['colours'], 'no colours')}"
+    return words if terminal["colours"] in ("truecolor", None) else f"{words}; if it has more: {TO_TRUE_COLOUR}"
 
 
 def _gpu_line(gpu: dict[str, Any]) -> str:

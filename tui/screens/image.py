@@ -130,7 +130,9 @@ class ImageScreen(LargePicture):
             return
         shown = self._picture
         self.query_one(ThumbnailView).show(shown.path)
-        self.line("picture-words").say(joined(plain(shown.column, "bold"), f"  {shown.row}  ", plain(shown.words, "$muted")))
+        self.line("picture-words").say(
+            joined(plain(shown.column, "bold"), plain(f"  {shown.words}" if shown.words else "", "$muted"), f"  {shown.row}")
+        )
         self.line("picture-path").say(plain(shown.path))
         self.line("picture-scp").say(plain(reach.scp_line(shown.path), "$muted"))
         self._show_page()

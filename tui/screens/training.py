@@ -293,6 +293,7 @@ class TrainingScreen(RunScreen):
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
         self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
         self.line("machine-line").say(gpu_panel.summary(state.machine))
+        self.set_class(not self.line("machine-line").said, "-no-machine")
         self.query_one(GpuPanel).show_state(state)
         self.query_one(LogPanel).show(state)
         self._show_samples()

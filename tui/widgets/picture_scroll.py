@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.worker import get_current_worker
 
 from loratui.tui import thumbnails
-from loratui.tui.canvas import Canvas, canvas_of
+from loratui.tui.canvas import Canvas, FewColoursSeen, canvas_of
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.widgets.thumbnail import half_blocks
 
@@ -138,3 +138,5 @@ class PictureScroll(ScrollView, can_focus=True):
         while len(self.pictures) > KEPT:
             self.pictures.pop(next(iter(self.pictures)))
         self.arrived(message.wanted)
+        if message.drawn is not None and self.canvas.few_colours:
+            self.post_message(FewColoursSeen())

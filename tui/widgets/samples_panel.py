@@ -23,6 +23,8 @@ from loratui.tui.widgets.thumbnail import ThumbnailView
 _LEAST_WIDTH, _LEAST_HEIGHT = 18, 8
 _MOST_ROWS, _MOST_COLUMNS = 4, 6
 """More thumbnails than that are a flood on a thin line."""
+_ROOM_FOR_WORDS = 16
+"""From so many rows on the words have lines of their own; with fewer they stand in the frame, and the picture gets the rows."""
 
 
 class _Slot(ThumbnailView):
@@ -40,20 +42,25 @@ class _Slot(ThumbnailView):
 
     @property
     def picture_rows(self) -> int:
-        """All but the last, which has the words."""
-        return self.size.height - 1
+        """All but the last, which has the words, if there are any."""
+        return self.size.height - (1 if self._caption else 0)
 
     def present(self, sample: Sample | None, path: Path | None, caption: Content) -> None:
         """Shows another sample, or nothing."""
         self.sample = sample
         if caption != self._caption or caption.spans != self._caption.spans:
+            other_size = bool(caption) != bool(self._caption)
             self._caption = caption
-            self.refresh(Region(0, self.picture_rows, self.size.width, 1))
+            if other_size:
+                self.refresh()
+                self.on_resize()
+            else:
+                self.refresh(Region(0, self.picture_rows, self.size.width, 1))
         self.show(path)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Finds out once a paint which line has the words."""
-        self._caption_row = self.picture_rows if self.size.width else -1
+        self._caption_row = self.picture_rows if self.size.width and self._caption else -1
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -78,6 +85,7 @@ class SamplesPanel(Vertical):
     DEFAULT_CSS = """
     SamplesPanel .sample-row { height: 1fr; }
     SamplesPanel > Line { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    SamplesPanel.-close > #sample-step, SamplesPanel.-close > #sample-path { display: none; }
     """
 
     class Chosen(Message):
@@ -109,6 +117,7 @@ class SamplesPanel(Vertical):
 
     async def on_resize(self) -> None:
         """As many slots as there is room for."""
+        self.set_class(self._close, "-close")
         await self._fit()
         self._fill()
 
@@ -117,6 +126,11 @@ class SamplesPanel(Vertical):
         self.wall = wall
         await self._fit()
         self._fill()
+
+    @property
+    def _close(self) -> bool:
+        """Whether every row is needed for the picture."""
+        return self.content_size.height < _ROOM_FOR_WORDS
 
     def _wanted(self) -> tuple[int, int]:
         """Rows and columns of slots."""
@@ -164,7 +178,7 @@ class SamplesPanel(Vertical):
     def _caption(self, sample: Sample | None, chosen: bool) -> Content:
         if sample is None:
             return Content("")
-        words = f"step {text.number(sample.step)}" if self.wall else self._number(sample)
+        words = f"step {text.number(sample.step)}" if self.wall else self._number(sample) if self._wanted()[1] > 1 else ""
         if not words:
             return Content("")  # the only one: there is nothing to choose
         return plain(f"▸{words}", "bold $accent") if chosen else plain(words, "$muted")
@@ -177,6 +191,10 @@ class SamplesPanel(Vertical):
             return
         place, count = self._look.place(self._table) + 1, len(self._table.steps)
         newest = "newest" if self._look.step is None else f"{place} of {count}"
+        step = f"step {text.number(chosen.step)}"
+        title = "samples" if not self._close else f"samples, {step}" if self._look.step is None else f"{step}, {newest}"
+        if str(self.border_title) != title:
+            self.border_title = plain(title)
         self.query_one("#sample-step", Line).say(
             plain(f"step {text.number(chosen.step)}", "bold"), plain(f"  {newest}  ← →", "$muted")
         )

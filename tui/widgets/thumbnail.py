@@ -19,7 +19,7 @@ from textual.worker import get_current_worker
 
 from loratui.tui import thumbnails
 from loratui.tui.arrival import Arrival
-from loratui.tui.canvas import canvas_of
+from loratui.tui.canvas import FewColoursSeen, canvas_of
 from loratui.tui.terminal import clean
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 
@@ -86,6 +86,8 @@ class ThumbnailView(Widget):
         if message.path == self._path:
             self._picture, self._problem = message.picture, message.problem
             self._paint()
+            if message.picture is not None and canvas_of(self.app).few_colours:
+                self.post_message(FewColoursSeen())
 
     def _paint(self) -> None:
         """Paints the picture: at once, or part by part where the terminal tells that what was sent before has arrived."""

@@ -32,7 +32,7 @@ def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> LoratuiApp:
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_it_shows_the_sample_its_path_and_the_way_to_fetch_it(app: LoratuiApp, size: tuple[int, int]) -> None:
     async with app.run_test(notifications=True, size=size) as pilot:
-        await shows(pilot, "step 270  newest")
+        await shows(pilot, "step 270")
         await pilot.press("o")
         text = await shows(pilot, "step 270", "red clothing", "seed 1000", "scp -P 22022")
         assert "@203.0.113.5:" in text.replace("\n", "")
@@ -73,7 +73,7 @@ async def test_the_page_is_off_until_asked_for_and_off_again_when_left(app: Lora
 
 async def test_what_is_told_does_not_cover_the_lines_to_copy(app: LoratuiApp) -> None:
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "step 270  newest")
+        await shows(pilot, "step 270")
         await pilot.press("o")
         await shows(pilot, "f real pixels")
         await pilot.press("f")
@@ -97,7 +97,7 @@ async def test_the_only_prompt_has_no_number_to_choose_by(home: Path) -> None:
 
 async def test_where_the_app_cannot_step_aside_it_says_what_else_there_is(app: LoratuiApp) -> None:
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "step 270  newest")
+        await shows(pilot, "step 270")
         await pilot.press("o")
         await shows(pilot, "f real pixels")
         await pilot.press("f")
@@ -108,6 +108,6 @@ async def test_a_picture_that_is_gone_or_damaged_is_told(app: LoratuiApp, home: 
     for path in home.glob("runs/*/samples/*/00.png"):
         path.write_bytes(b"\x89PNG\r\n\x1a\n rubbish")
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "step 270  newest")
+        await shows(pilot, "step 270")
         await pilot.press("o")
         await shows(pilot, "00.png", "cannot be shown")

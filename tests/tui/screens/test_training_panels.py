@@ -74,20 +74,36 @@ async def test_the_wall_shows_prompts_against_steps_and_goes_away_again(home: Pa
             await shows(pilot, "900 optimizer steps", "▸prompt 1")
 
 
-@pytest.mark.parametrize(("key", "word", "gone"), [("1", "900 optimizer steps", "▸prompt"), ("3", "1.0 of 8 GiB", "▸prompt")])
+@pytest.mark.parametrize(
+    ("key", "word", "gone"), [("1", "900 optimizer steps", "prompt 1:"), ("3", "1.0 of 8 GiB", "prompt 1:")]
+)
 async def test_a_panel_alone_has_the_screen(home: Path, key: str, word: str, gone: str) -> None:
     run = make_run(home)
     with FakeTrainer(run) as trainer:
         _trained(run, trainer)
         trainer.log.append("telemetry", cpu_percent=100.0, cpus=2, ram_gib=1.0, ram_total_gib=8.0)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
-            await shows(pilot, "▸prompt 1", "CPU 50 %")
+            await shows(pilot, "prompt 1:", "CPU 50 %")
             await pilot.press(key)
             text = await shows(pilot, word)
             await hides(pilot, gone)
             await pilot.press(key)
-            await shows(pilot, "▸prompt 1", "900 optimizer steps")
+            await shows(pilot, "prompt 1:", "900 optimizer steps")
             assert text
+
+
+async def test_on_a_small_screen_the_picture_gets_the_rows(home: Path) -> None:
+    run = make_run(home)
+    with FakeTrainer(run) as trainer:
+        _trained(run, trainer)
+        async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
+            await shows(pilot, "─ samples, step 270 ─", "prompt 1: a drawn")
+            view = pilot.app.screen.query_one(SamplesPanel).query_one(ThumbnailView)
+            assert view.picture_rows >= 11  # 8 when the words had lines of their own; the machine has one here
+            await pilot.press("left")
+            await shows(pilot, "─ step 180, 2 of 3 ─")
+            await pilot.resize_terminal(120, 40)
+            await shows(pilot, "─ samples ─", "step 180  2 of 3", "▸prompt 1", "samples/step-000180/00.png")
 
 
 async def test_the_machine_is_shown_with_its_words(home: Path) -> None:
