@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.validation_grid import Cell, Grid, Wish, cells, filled, lora_files, words
+from loratui.engine.planning.validation_grid import Cell, Grid, LoraFiles, Wish, cells, filled, lora_files, words
 from loratui.engine.runs.directory import RunDirectory, safe_name
+from loratui.engine.runs.summary import read_state
 from loratui.presets.schema import Settings, nearest, parse_value, replace
 from loratui.tui.check_pictures import Slot
 
@@ -17,25 +18,9 @@ PLACEHOLDERS = ("trigger", "class", "subject")
 TRIGGER_ALONE = "{trigger} portrait photo"
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The LoRA files of a run, relative to it."""
-
-    epochs: tuple[str, ...]
-    """Oldest first."""
-    final: str
-    """The finished one, else the newest; empty if there is none."""
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Every one, the finished one last."""
-        return self.epochs if self.final in self.epochs or not self.final else (*self.epochs, self.final)
-
-
-def files_of(run: RunDirectory, settings: Settings) -> Files:
+def files_of(run: RunDirectory, settings: Settings) -> LoraFiles:
     """The LoRA files that are there."""
-    epochs, final = lora_files(run.output, output_name(settings))
-    return Files(tuple(epochs), final or "")
+    return lora_files(run.output, output_name(settings), read_state(run).steps_per_epoch)
 
 
 def output_name(settings: Settings) -> str:
@@ -55,7 +40,7 @@ class Typed:
     seeds: str
 
 
-def typed_from(settings: Settings, wish: Wish, files: Files) -> Typed:
+def typed_from(settings: Settings, wish: Wish, files: LoraFiles) -> Typed:
     """The form for a wish, with the recipe's values where it leaves them open."""
     validation = settings.validation
     return Typed(
@@ -67,7 +52,7 @@ def typed_from(settings: Settings, wish: Wish, files: Files) -> Typed:
     )
 
 
-def wish_of(typed: Typed, settings: Settings, files: Files) -> Wish:
+def wish_of(typed: Typed, settings: Settings, files: LoraFiles) -> Wish:
     """The wish that the form describes.
 
     Raises `SchemaError` for numbers that are none, `UsageError` for what cannot be made.
@@ -107,7 +92,7 @@ def filled_in(prompt: str, settings: Settings) -> str:
     return filled(prompt, words(settings))
 
 
-def planned(wish: Wish, settings: Settings, files: Files) -> list[Cell]:
+def planned(wish: Wish, settings: Settings, files: LoraFiles) -> list[Cell]:
     """Every picture of a wish. Raises `UsageError` for too many."""
     return cells(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings))
 

@@ -23,6 +23,8 @@ class Outcome:
     signal: int | None = None
     asked: Wish = ""
     """What a person, or a SIGTERM to the supervisor, had asked for by then."""
+    killed_as_asked: bool = False
+    """Whether a person had it killed: `loratui stop --kill`."""
     oom_killed: bool = False
     """Whether the kernel counted a kill for lack of memory meanwhile."""
     message: str = ""
@@ -114,6 +116,8 @@ def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> R
 def describe(outcome: Outcome) -> str:
     """How the trainer ended, in words."""
     if outcome.signal is not None:
+        if outcome.killed_as_asked:
+            return f"The trainer was killed (signal {outcome.signal}), as stop --kill asks for where it does not answer."
         if outcome.oom_killed:
             return f"The trainer was killed (signal {outcome.signal}) because memory ran out."
         if outcome.signal == signal.SIGKILL:
@@ -141,7 +145,9 @@ def _finish_by_code(outcome: Outcome, words: Words) -> Finish:
 def finish_by_wish(outcome: Outcome, wish: Wish, words: Words) -> Finish:
     """The last word where a person wished the end, but the trainer was killed before it could end by itself."""
     advice = f"{words.again} goes on from what was saved last."
-    reason = f"{describe(outcome)} It had been asked to {wish}." if wish else describe(outcome)
+    reason = describe(outcome)
+    if wish and not outcome.killed_as_asked:
+        reason += f" It had been asked to {wish}."
     if wish == "pause":
         return Finish("paused", ExitCode.PAUSED, reason, advice)
     return Finish("stopped", ExitCode.TERMINATED, reason, advice)

@@ -52,6 +52,8 @@ class State:
     step: int = 0
     """Optimizer steps made."""
     optimizer_steps: int = 0
+    steps_per_epoch: int = 0
+    """0 in runs of versions that did not tell."""
     image_step: int = 0
     image_steps: int = 0
     loss: float | None = None

@@ -123,6 +123,7 @@ class _Supervisor:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             asked=self._asked(said),
+            killed_as_asked=code == -signal.SIGKILL and any(c.args.get("kill") is True for c in control.pending(self._run)),
             oom_killed=kills_before is not None and kills_after is not None and kills_after > kills_before,
             message=str(failed_with.get("message") or "") if failed_with else "",
             remedy=str(failed_with.get("remedy") or "") if failed_with else "",

@@ -225,12 +225,12 @@ class Trainer:
             "epochs": self.total.epoch - 1,
             "image_steps": self.total.image_step,
             "optimizer_steps": self.total.step,
+            "steps_per_epoch": self.steps_per_epoch,
         }
         self.report.event(
             "run_started",
             name=job.run.name,
             **numbers,
-            steps_per_epoch=self.steps_per_epoch,
             batch_size=settings.training.batch_size,
             accumulation=settings.training.accumulation,
             resumed_step=self.at.step,

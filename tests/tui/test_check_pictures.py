@@ -150,7 +150,7 @@ def test_a_damaged_list_is_none(tmp_path: Path, content: str) -> None:
 def test_the_list_is_read_in_its_order(tmp_path: Path) -> None:
     path = tmp_path / "grid.json"
     row = {"path": "p", "grid": "strengths", "prompt": "a", "seed": 7, "file": "f", "strength": 1}
-    rows = [row, row | {"strength": math.nan}, row | {"strength": True}, row | {"path": "q", "strength": 0.5}]
+    rows = [row, row | {"strength": None}, row | {"strength": True}, row | {"path": "q", "strength": 0.5}]
     path.write_text(json.dumps({"format": 2, "pictures": rows}))
     assert [(s.path, s.strength, s.made) for s in read_listed(path)] == [("p", 1.0, False), ("q", 0.5, False)]
 

@@ -9,16 +9,17 @@ import pytest
 from fake_run import PROMPTS, finished_run
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.planning.validation_grid import Wish
+from loratui.engine.planning.validation_grid import LoraFiles, Wish
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.check_pictures import Slot
-from loratui.tui.check_plan import Files, Typed, files_of, missing, planned, typed_from, wish_of
+from loratui.tui.check_plan import Typed, files_of, missing, planned, typed_from, wish_of
 from loratui.tui.check_times import PictureTimes
 from loratui.tui.screens.validation import read_settings
 
-FILES = Files(("output/a-000090.safetensors", "output/a-000180.safetensors"), "output/a.safetensors")
+_EPOCHS = ("output/a-000090.safetensors", "output/a-000180.safetensors")
+FILES = LoraFiles(_EPOCHS, _EPOCHS, "output/a.safetensors")
 TYPED = Typed(("strengths", "checkpoints"), "a.safetensors", ("a photo of {subject}", "  "), "0, 0.5, 1", "2")
 
 

@@ -104,15 +104,20 @@ def wait_for_answer(
 
 
 def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> Answer:
-    """Kills the trainer, never another process; the supervisor sees the pending `stop` and does not restart it."""
-    owner = lock.read_owner(chosen.lock)
-    if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
-        error = LoratuiError(
-            f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
-        )
-        error.exit_code = ExitCode.CRASHED
-        raise error
-    return wait_for_answer(chosen, tail, identity, "stop", timeout_s)
+    """Kills the trainer, never another process; the supervisor sees the pending `stop`, says who wanted it and does not
+    restart it."""
+    why = control.send(chosen, "stop", kill=True)
+    try:
+        owner = lock.read_owner(chosen.lock)
+        if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
+            error = LoratuiError(
+                f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
+            )
+            error.exit_code = ExitCode.CRASHED
+            raise error
+        return wait_for_answer(chosen, tail, identity, "stop", timeout_s)
+    finally:
+        control.withdraw(chosen, why)
 
 
 def _answer(chosen: RunDirectory, ok: bool, message: str, alive: bool) -> Answer:

@@ -22,6 +22,7 @@ from loratui.engine.planning.validation_grid import (
     words,
 )
 from loratui.engine.runs.durable import write_json
+from loratui.engine.runs.summary import read_state
 from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.images import to_tensor
 from loratui.engine.training.lora_file.start import read_lora_file
@@ -65,13 +66,13 @@ class _Check:
 
     def _cells(self, wish: Wish) -> list[Cell]:
         job = self._job
-        files, newest = lora_files(job.run.output, job.output_name)
-        final = wish.file or newest
-        if final is None:
+        files = lora_files(job.run.output, job.output_name, read_state(job.run).steps_per_epoch)
+        final = wish.file or files.final
+        if not final:
             raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
         if not job.run.inside(final).is_file():
             raise UsageError(f"{job.run.name} has no file {final}.", "Choose one of its output folder.")
-        return cells(job.settings, wish, files=files, final=final, fill=words(job.settings))
+        return cells(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
 
     def _sum(self, file: str) -> str:
         """SHA-256 of a LoRA file, read once."""

@@ -57,6 +57,7 @@ def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
     ("outcome", "words"),
     [
         (Outcome(signal=9), "killed (signal 9), perhaps because memory ran out"),
+        (Outcome(signal=9, asked="stop", killed_as_asked=True), "killed (signal 9), as stop --kill asks for"),
         (Outcome(signal=9, oom_killed=True), "because memory ran out."),
         (Outcome(signal=11), "signal 11 (SIGSEGV)"),
         (Outcome(signal=63), "signal 63 (unknown)"),
