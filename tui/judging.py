@@ -6,15 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loratui.engine.dataset import caption_words, captions, tokens
-from loratui.engine.dataset.checks import run_checks
-from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset import captions, tokens
 from loratui.engine.dataset.findings import Finding, Severity
+from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.ledger import final_caption
-from loratui.engine.dataset.scan import ImageEntry
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
-from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import Plan, make_plan
 from loratui.presets.schema import Settings
@@ -22,6 +20,8 @@ from loratui.tui.mending import Mend, is_mended, mend_for
 from loratui.tui.preparation import Preparation
 
 EXAMPLES = 3
+DECODE_BUDGET_S = 2.0
+"""The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -57,6 +57,8 @@ class Judgement:
     plan: Plan | None = None
     guessed_trigger: str = ""
     """The uncommon word that all captions share, where no trigger was given."""
+    damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Pictures that cannot be decoded -> why."""
 
     def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
         """The findings that name a picture, and whether each is mended."""
@@ -67,22 +69,21 @@ class Judgement:
         return sum(f.severity == severity and not done for f, done in zip(self.findings, self.mended, strict=True))
 
 
-def token_counter(settings: Settings) -> TokenCounter:
-    """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
-    base = tokenizer_base(settings.base)
-    return tokens.counter_for(base, long=settings.base.family == "flux")
-
-
 def judge(prepared: Preparation, recipe: Recipe, counter: TokenCounter) -> Judgement:
-    """Runs every check that can be made. Meant for a thread: a large set takes a while."""
-    found, settings = prepared.edited, recipe.settings
-    guess = ""
-    if not settings.dataset.trigger and settings.dataset.subject in ("person", "character"):
-        guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
-    named = with_folder_names(recipe.with_changes({"dataset.trigger": guess}) if guess else recipe, found)
-    settings = named.settings
-    facts = prepared.facts or None
-    checked = run_checks(Case(found, settings, recipe.preset, prepared.same_bytes, facts, counter))
+    """Makes every check that can be made. Meant for a thread: a large set takes a while."""
+    named = with_folder_names(recipe, prepared.edited)
+    checked = inspect_scan(
+        prepared.edited,
+        recipe.settings,
+        preset=recipe.preset,
+        tokenizer=counter,
+        facts=prepared.facts,
+        copies=prepared.same_bytes,
+        decode_budget_s=DECODE_BUDGET_S,
+    )
+    settings = checked.case.settings
+    damaged = {item.relative: item.reason for item in checked.scan.left_out if item.relative in prepared.names}
+    damaged = {name: reason for name, reason in damaged.items() if name not in prepared.left_out}
     mended = tuple(is_mended(finding, prepared) for finding in checked.findings)
     worst: dict[str, Severity] = {}
     for finding, done in zip(checked.findings, mended, strict=True):
@@ -95,9 +96,10 @@ def judge(prepared: Preparation, recipe: Recipe, counter: TokenCounter) -> Judge
         mended,
         checked.not_checked,
         worst,
-        _examples(found.training, settings, counter),
-        _plan(named, prepared),
-        guess,
+        _examples(checked.scan.training, settings, counter),
+        _plan(named, checked.scan),
+        checked.case.guess,
+        damaged,
     )
 
 
@@ -123,8 +125,8 @@ def _examples(training: tuple[ImageEntry, ...], settings: Settings, counter: Tok
     return tuple(as_trained(training[at], settings, counter, several_concepts=several) for at in places)
 
 
-def _plan(recipe: Recipe, prepared: Preparation) -> Plan | None:
+def _plan(recipe: Recipe, found: DatasetScan) -> Plan | None:
     try:
-        return make_plan(recipe, prepared.edited)
+        return make_plan(recipe, found)
     except LoratuiError:
         return None

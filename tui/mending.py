@@ -97,6 +97,9 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
 def _of_settings(finding: Finding, settings: Settings) -> Mend | None:
     if finding.id == "flip_identity":
         return Mend("turn mirroring off", settings={"dataset.flip": False})
+    if finding.id == "trigger_absent" and settings.dataset.trigger:
+        word = settings.dataset.trigger
+        return Mend(f'take "{word}" as the trigger', settings={"dataset.trigger": word})
     if finding.id == "trigger_known":
         better = trigger_proposals(settings.dataset.trigger)
         if better:

@@ -53,6 +53,15 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
     for finding in prepared.findings:
         if finding.severity == "info":
             yield Row("info", finding.message, finding.remedy, step_of(finding.id, plan_codes))
+    unmeasured = [id for id, reason in prepared.not_checked if "deep pass" in reason]
+    if unmeasured:
+        remedy = "d in the data set looks at every pixel: blur, light, doubles, borders."
+        yield Row(
+            "info",
+            f"The pixels were not measured, so {text.count(len(unmeasured), 'check')} could not be made.",
+            remedy,
+            "dataset",
+        )
 
 
 def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loratui.engine.dataset import remedies
 from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, LeftOut, without
 from loratui.engine.untrusted import parse_json
@@ -75,6 +76,18 @@ class Preparation:
     def trained(self) -> DatasetScan:
         """What is to be trained on: the copy if there is one, else the folder without what is damaged."""
         return self.copied if self.copied is not None and self.needs_copy else self.sound
+
+    @property
+    def trained_facts(self) -> Mapping[str, PictureFacts]:
+        """What was measured of the pictures that are to be trained on; of a copy only those that it holds unchanged."""
+        if self.copied is None or not self.needs_copy:
+            return self.facts
+        history = read_history(self.copied.root)
+        if history is None:
+            return {}
+        changed = {remedy.relative for remedy in self.chosen.remedies}
+        sources = history.sources.items()
+        return {name: self.facts[source] for name, source in sources if source in self.facts and source not in changed}
 
     @property
     def unsaved(self) -> int:

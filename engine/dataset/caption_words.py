@@ -38,14 +38,23 @@ _GLUE = frozenset(
         "standing",
     ]
 )
-_BOORU = re.compile(r"\b\d\+?(girl|boy|other)s?\b|\b[a-z]+_[a-z_]+\b|\b(solo|looking at viewer|anthro)\b")
+_BOORU = re.compile(r"\b\d\+?(girl|boy|other)s?\b|\b[a-z]+_[a-z_]+\b|\blooking at viewer\b|(^|,)\s*(solo|anthro)\s*(,|$)")
 _LEAD = re.compile(
     r"(?:(?:an?|the)\s+)?(?:[\w-]+\s+){0,4}?(?:photo|photograph|picture|image|portrait|drawing|painting|illustration|"
     r"sketch|selfie|shot|close-up|closeup|headshot|render)\s+(?:of\s+)?(?:(?:an?|the)\s+)?",
     re.IGNORECASE,
 )
-SCORE = re.compile(r"(?:score_\d+(?:_up)?|score \d+(?: up)?|(?:source|rating)_\w+)", re.IGNORECASE)
-"""Quality and source tags of Pony."""
+SCORE = re.compile(r"(?<!\w)(?:score_\d+(?:_up)?|score \d+(?: up)?|(?:source|rating)_\w+)(?!\w)", re.IGNORECASE)
+"""Quality and source tags of Pony, as words of their own: no `operating_room`."""
+
+
+def whole_words(*wanted: str) -> re.Pattern[str]:
+    """A pattern that finds any of these words or phrases, also in the plural, in any case, but never within a longer word.
+
+    An underscore parts words, as it does in tags.
+    """
+    alternatives = "|".join(re.escape(word).replace(r"\ ", "[ _]") for word in wanted)
+    return re.compile(rf"(?<![^\W_])(?:{alternatives})(?:s|es)?(?![^\W_])", re.IGNORECASE)
 
 
 def parts(caption: str) -> list[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from loratui.engine.dataset import pictures
+from loratui.presets.schema import Dataset
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,13 @@ class DatasetScan:
         subjects = {concept.name for concept in self.concepts if not concept.regularisation}
         trigger, _, class_word = (subjects.pop() if len(subjects) == 1 else "").partition(" ")
         return trigger, class_word.strip()
+
+    def words_by_folder(self, dataset: Dataset) -> dict[str, str]:
+        """Settings by dotted key that the name of the only `N_token class` folder gives, where no trigger was given."""
+        trigger, class_word = self.folder_words()
+        if dataset.trigger or not trigger:
+            return {}
+        return {"dataset.trigger": trigger, "dataset.class_word": dataset.class_word or class_word}
 
 
 def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:

@@ -1,18 +1,19 @@
-"""Reads a folder, measures it if wanted, and runs every check: what `loratui check` and the app's data set step show."""
+"""What is to be said of a folder of pictures: one function, whoever asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loratui.engine.dataset import caption_words, similar
+from loratui.engine.dataset import archives, caption_words, similar
 from loratui.engine.dataset.checks import Checked, run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
+from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import Finding, counted, worst_first
 from loratui.engine.dataset.ledger import final_caption
-from loratui.engine.dataset.scan import DatasetScan, read_folder
+from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
 from loratui.presets import schema
 from loratui.presets.schema import Settings
@@ -55,32 +56,54 @@ def inspect_folder(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Inspection:
-    """Everything that can be said of `folder` for a training with `settings`.
+    """Reads `folder` and says everything that can be said of it for a training with `settings`.
 
-    Without a trigger, the words of the only `N_token class` folder are taken for it and the class, as a training does,
-    else the one uncommon word that all captions share. `deep` decodes and measures every
-    picture in worker processes. Raises `DatasetError` for a folder that is missing or unreadable.
+    `deep` decodes and measures every picture in worker processes. Raises `DatasetError` for a folder that is missing or
+    unreadable.
     """
     found = read_folder(folder)
-    guess = ""
-    if not settings.dataset.trigger:
-        guess, class_word = found.folder_words()
-        if guess:
-            settings = schema.replace(settings, {"dataset.class_word": settings.dataset.class_word or class_word})
-        elif settings.dataset.subject in ("person", "character"):
-            guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
-        settings = schema.replace(settings, {"dataset.trigger": guess})
-    case = Case(found, settings, preset, similar.copies(found.images), None, tokenizer)
-    measured = None
-    if deep:
-        resolution = settings.dataset.resolution
-        measured = measure_all(found.images, resolution, detector=detector, progress=progress, cancelled=cancelled)
-        case = replace(case, scan=measured.applied_to(found), facts=measured.facts)
-    checked: Checked = run_checks(case)
-    findings = checked.findings
-    if measured and measured.failure:
+    if not deep:
+        return inspect_scan(found, settings, preset=preset, tokenizer=tokenizer)
+    resolution = settings.dataset.resolution
+    measured = measure_all(found.images, resolution, detector=detector, progress=progress, cancelled=cancelled)
+    applied = measured.applied_to(found)
+    inspected = inspect_scan(applied, settings, preset=preset, tokenizer=tokenizer, facts=measured.facts)
+    findings = inspected.findings
+    if measured.failure:
         findings = tuple(worst_first((*findings, _not_measured(measured))))
-    return Inspection(case, findings, checked.not_checked, measured, guess)
+    return replace(inspected, findings=findings, deep=measured)
+
+
+def inspect_scan(
+    found: DatasetScan,
+    settings: Settings,
+    *,
+    preset: str = "",
+    tokenizer: TokenCounter = ESTIMATE,
+    facts: Mapping[str, PictureFacts] | None = None,
+    copies: tuple[tuple[str, ...], ...] | None = None,
+    decode_budget_s: float = 10.0,
+) -> Inspection:
+    """Every finding of a folder that was read: `check`, the app, `plan` and every start ask here, so that they say the same.
+
+    Pictures that cannot be decoded are left out first. Without a trigger, the words of the only `N_token class` folder are
+    taken for it and the class, as a training does; else the rest is judged by the one uncommon word that all captions
+    share, and `trigger_absent` proposes it. `facts` are what was measured, by relative path: checks that need more stand
+    in `not_checked`. `copies` are the groups of files with the same bytes, where they are known already.
+    """
+    found = decoded(found, decode_budget_s)
+    by_folder = found.words_by_folder(settings.dataset)
+    settings = schema.replace(settings, by_folder)
+    guess = ""
+    if not settings.dataset.trigger and settings.dataset.subject in ("person", "character"):
+        guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
+        settings = schema.replace(settings, {"dataset.trigger": guess})
+    groups = similar.copies(found.images) if copies is None else copies
+    case = Case(found, settings, preset, groups, facts or None, tokenizer, guess)
+    checked: Checked = run_checks(case)
+    of_the_zip = archives.findings(archives.left_out_of(found.root))
+    findings = tuple(worst_first((*checked.findings, *of_the_zip)))
+    return Inspection(case, findings, checked.not_checked, None, guess or by_folder.get("dataset.trigger", ""))
 
 
 def _not_measured(measured: DeepPass) -> Finding:

@@ -16,6 +16,7 @@ from typing import Any
 
 from loratui.engine.dataset import archives, pictures, remedies
 from loratui.engine.dataset.caption_edits import with_suffix
+from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError, UsageError
@@ -200,7 +201,7 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
 def _caption(caption: str, own: tuple[Remedy, ...]) -> str:
     flatten = next((r for r in own if r.kind == "flatten"), None)
     background = f"{flatten.background_name} background" if flatten else ""
-    if not caption or not background or background in caption.lower():
+    if not caption or not background or whole_words(background).search(caption):
         return caption
     return with_suffix(caption, background)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from loratui.engine.dataset import pictures
@@ -38,10 +39,18 @@ def read_folder(path: Path) -> DatasetScan:
 
 
 def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
+    """As `decoded`. Raises `DatasetError` if no picture is left."""
+    result = decoded(found, budget_s)
+    if not result.training:
+        raise _nothing_found(found.root, result)
+    return result
+
+
+def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
     """`found` with its pictures decoded once, coarsely; the damaged ones are moved to `left_out`.
 
-    Stops after `budget_s` seconds and notes how many pictures were not decoded.
-    Raises `DatasetError` if no picture is left.
+    Stops after `budget_s` seconds and notes how many pictures were not decoded. What was decoded before, and has not
+    changed since, is not decoded again.
     """
     end = time.monotonic() + budget_s
     damaged: dict[str, str] = {}
@@ -49,18 +58,31 @@ def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
     for image in found.images:
         if time.monotonic() > end:
             unchecked += 1
-            continue
-        try:
-            pictures.check_decodes(image.path)
-        except pictures.PictureError as error:
-            damaged[image.relative] = str(error)
+        elif fault := _fault(image):
+            damaged[image.relative] = fault
     result = without(found, damaged)
     if unchecked:
         note = Note("not_decoded", f"{unchecked} of {len(found.images)} pictures were checked by their header only")
-        result = dataclasses.replace(result, notes=(*result.notes, note))
-    if not result.training:
-        raise _nothing_found(found.root, result)
+        result = dataclasses.replace(result, notes=(*(n for n in result.notes if n.id != note.id), note))
     return result
+
+
+def _fault(image: ImageEntry) -> str:
+    """Why a picture cannot be decoded; empty if it can. A file that is gone counts as changed."""
+    try:
+        modified_ns = image.path.stat().st_mtime_ns
+    except OSError:
+        modified_ns = 0
+    return _fault_of(image.path, image.bytes, modified_ns)
+
+
+@lru_cache(maxsize=20_000)
+def _fault_of(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
+    try:
+        pictures.check_decodes(path)
+    except pictures.PictureError as error:
+        return str(error)
+    return ""
 
 
 def _resolved(path: Path) -> Path:

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from loratui.engine.dataset.checks import CHECKS, run_checks
-from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset.checks import CHECKS
 from loratui.engine.dataset.findings import Finding as Finding  # the app takes it from here
 from loratui.engine.dataset.findings import worst_first
+from loratui.engine.dataset.inspect import Inspection
 from loratui.engine.dataset.scan import DatasetScan
-from loratui.engine.dataset.tokens import counter_for
+from loratui.engine.dataset.tokens import TokenCounter, counter_for
 from loratui.engine.machine import hardware
 from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions, start_refusal
 from loratui.engine.planning.base_checks import check_base as check_base
@@ -23,16 +23,18 @@ from loratui.engine.planning.family_rules import guidance_advice, misfits
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.bases import demo_dataset
+from loratui.presets.schema import Settings
 
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
 
-DATASET_CHECKS = frozenset(c.id for c in CHECKS if c.needs == "headers") - {"too_few_images", "too_many_images"}
-"""Checks of the pictures that are made before a start; the plan itself has a word on their number."""
+DATASET_CHECKS = frozenset(check.id for check in CHECKS)
+"""Findings of the pictures and captions."""
 
 
-def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Finding]:
-    """Everything that a person should know before the start, errors first."""
+def check(recipe: Recipe, pictures: Inspection, plan: Plan, home: Path) -> list[Finding]:
+    """Everything that a person should know before the start, errors first. Of the pictures it is what `pictures` found."""
+    scan = pictures.scan
     findings = [
         *check_settings(recipe),
         *check_machine(recipe),
@@ -40,8 +42,9 @@ def check(recipe: Recipe, scan: DatasetScan, plan: Plan, home: Path) -> list[Fin
         *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
         *check_home(home),
         *check_disk(recipe, plan, home),
-        *check_dataset(recipe, scan),
-        *_warnings(plan),
+        *pictures.findings,
+        # The number of pictures is judged by both.
+        *(finding for finding in _warnings(plan) if finding.id not in DATASET_CHECKS),
     ]
     return worst_first(findings)
 
@@ -129,12 +132,9 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def check_dataset(recipe: Recipe, scan: DatasetScan) -> tuple[Finding, ...]:
-    """What the headers and captions of the pictures show; `loratui check` makes these checks too, and more."""
-    settings = recipe.settings
-    base = tokenizer_base(settings.base)
-    tokenizer = counter_for(base, long=settings.base.family == "flux")
-    return run_checks(Case(scan, settings, recipe.preset, tokenizer=tokenizer), DATASET_CHECKS).findings
+def token_counter(settings: Settings) -> TokenCounter:
+    """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
+    return counter_for(tokenizer_base(settings.base), long=settings.base.family == "flux")
 
 
 def _size(count: int) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.dataset import archives
-from loratui.engine.dataset.findings import worst_first
+from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.preflight import Finding, check
+from loratui.engine.planning.preflight import Finding, check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import Plan, make_plan
 
@@ -22,6 +24,8 @@ class Prepared:
     scan: DatasetScan
     plan: Plan
     findings: tuple[Finding, ...]
+    not_checked: tuple[tuple[str, str], ...] = ()
+    """(id of a check of the pictures, why it was not made)."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -29,10 +33,18 @@ class Prepared:
         return tuple(f for f in self.findings if f.severity == "error")
 
 
-def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0, processes: int = 1) -> Prepared:
+def prepare(
+    recipe: Recipe,
+    home: Path,
+    *,
+    decode_budget_s: float = 10.0,
+    processes: int = 1,
+    facts: Mapping[str, PictureFacts] | None = None,
+) -> Prepared:
     """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
 
     A zip in place of the folder is unpacked below `home`, once for each content, and the recipe names that folder then.
+    `facts` are what the deep check measured of the pictures, by relative path.
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
     """
     if not recipe.settings.dataset.path:
@@ -41,8 +53,15 @@ def prepare(recipe: Recipe, home: Path, *, decode_budget_s: float = 10.0, proces
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
     plan = make_plan(named, found, processes=processes)
-    findings = (*check(named, found, plan, home), *archives.findings(archives.left_out_of(found.root)))
-    return Prepared(named, found, plan, tuple(worst_first(findings)))
+    pictures = inspect_scan(
+        found,
+        recipe.settings,
+        preset=recipe.preset,
+        tokenizer=token_counter(recipe.settings),
+        facts=facts,
+        decode_budget_s=decode_budget_s,
+    )
+    return Prepared(named, found, plan, tuple(check(named, pictures, plan, home)), pictures.not_checked)
 
 
 def _unpacked(recipe: Recipe, home: Path) -> Recipe:

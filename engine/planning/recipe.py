@@ -118,13 +118,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:
     """The recipe with trigger and class word taken from a single `N_token class` folder, where none were given."""
-    trigger, class_word = scan.folder_words()
-    if recipe.settings.dataset.trigger or not trigger:
-        return recipe
-    changes = {"dataset.trigger": trigger}
-    if not recipe.settings.dataset.class_word:
-        changes["dataset.class_word"] = class_word
-    return recipe.with_changes(changes)
+    changes = scan.words_by_folder(recipe.settings.dataset)
+    return recipe.with_changes(changes) if changes else recipe
 
 
 def effective_toml(recipe: Recipe, plan: Plan) -> str:

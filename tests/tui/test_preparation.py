@@ -11,9 +11,10 @@ from loratui.engine.dataset.captions import variants
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
+from loratui.engine.planning.preflight import token_counter
 from loratui.presets import load_preset, schema
 from loratui.tui.bulk_edits import BULK_EDITS, changed_captions, why_nothing
-from loratui.tui.judging import as_trained, token_counter
+from loratui.tui.judging import as_trained
 from loratui.tui.mending import mend_for
 from loratui.tui.picture_marks import dimmed_outside, mirrored, trained_part
 from loratui.tui.preparation import MOST_KEPT, Preparation

@@ -6,7 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,30 +56,25 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("Which folder?", "Say loratui check FOLDER.")
     path = Path(given).expanduser()
     if not archives.is_archive(path):
-        return _check(args, path, path, ())
+        return _check(args, path, path)
     with tempfile.TemporaryDirectory(prefix="loratui-check-") as place:
-        unpacked = archives.unpack(path, Path(place) / "pictures")
-        return _check(args, path, unpacked.folder, tuple(unpacked.findings()))
+        return _check(args, path, archives.unpack(path, Path(place) / "pictures").folder)
 
 
-def _check(args: argparse.Namespace, given: Path, folder: Path, of_the_zip: tuple[Finding, ...]) -> int:
-    from loratui.engine.dataset.findings import worst_first
+def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:
     from loratui.engine.dataset.inspect import inspect_folder
-    from loratui.engine.dataset.tokens import counter_for
-    from loratui.engine.planning.bases import tokenizer_base
+    from loratui.engine.planning.preflight import token_counter
 
     settings = _settings(args)
-    base = tokenizer_base(settings.base)
     found = inspect_folder(
         folder,
         settings,
         preset=args.preset or "",
         deep=args.deep or args.faces,
         detector=_detector(download=args.faces),
-        tokenizer=counter_for(base, long=settings.base.family == "flux"),
+        tokenizer=token_counter(settings),
         progress=Progress() if args.deep or args.faces else None,
     )
-    found = replace(found, findings=tuple(worst_first((*found.findings, *of_the_zip))))
     plan = _plan(found)
     if args.json:
         common.print_json(as_json(found, plan, given))
@@ -147,8 +142,7 @@ def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]
         "trigger": case.trigger,
         "trigger_guessed": bool(found.guessed_trigger),
         "deep": found.deep is not None,
-        "findings": [asdict(finding) for finding in found.findings],
-        "not_checked": [{"id": id, "reason": reason} for id, reason in found.not_checked],
+        **common.findings_json(found.findings, found.not_checked),
         "trained_with": list(found.examples()),
         "left_out": [{"file": name, "reason": reason} for name, reason in left_out],
         "concepts": [asdict(concept) for concept in plan.concepts] if plan else [],
@@ -192,6 +186,7 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
         yield from (f'  "{caption}"' for caption in examples)
     yield ""
     yield from _closing(found)
+    yield from common.not_checked_lines(found.not_checked)
 
 
 def _closing(found: Inspection) -> Iterator[str]:
@@ -201,13 +196,6 @@ def _closing(found: Inspection) -> Iterator[str]:
         yield "Nothing can be trained on."
     else:
         yield f"{text.count(warnings, 'warning')}." if warnings else "Nothing is in the way."
-    reasons: dict[str, list[str]] = {}
-    for id, reason in found.not_checked:
-        reasons.setdefault(reason, []).append(id)
-    for reason, ids in reasons.items():
-        remedy = " (--deep makes it)" if found.deep is None and "deep pass" in reason else ""
-        remedy = " (--faces brings one)" if "detector" in reason else remedy
-        yield f"not checked, {reason}{remedy}: {', '.join(ids)}"
 
 
 class Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -129,12 +129,18 @@ def run_stem(recipe: Recipe) -> str:
 
 
 def refuse_errors(errors: Sequence[Finding]) -> None:
-    """Raises the first of the findings as an error with its exit code, and counts the others."""
+    """Raises the first of the findings as an error with its exit code, and counts the others.
+
+    Errors of the pictures have the code of the pictures (3), whether or not they name a file.
+    """
+    from loratui.engine.planning.preflight import DATASET_CHECKS
+
     if not errors:
         return
     first = errors[0]
     more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
-    kind = DiskError if first.id in ("disk_full", "output_not_writable") else DatasetError if first.files else UsageError
+    of_pictures = bool(first.files) or first.id in DATASET_CHECKS
+    kind = DiskError if first.id in ("disk_full", "output_not_writable") else DatasetError if of_pictures else UsageError
     raise kind(f"{first.message}{more}", first.remedy)
 
 
@@ -144,6 +150,27 @@ def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
     for finding in findings:
         line = f"{signs.get(finding.severity, '')}{finding.message} {finding.remedy}".rstrip()
         say(out, clean(line))
+
+
+def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`findings[]` and `not_checked[]`, as every command gives them."""
+    from dataclasses import asdict
+
+    return {
+        "findings": [asdict(finding) for finding in findings],
+        "not_checked": [{"id": id, "reason": reason} for id, reason in not_checked],
+    }
+
+
+def not_checked_lines(not_checked: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A line for each reason why checks of the pictures were not made, and what makes them."""
+    reasons: dict[str, list[str]] = {}
+    for id, reason in not_checked:
+        reasons.setdefault(reason, []).append(id)
+    for reason, ids in reasons.items():
+        remedy = " (loratui check --deep makes it)" if "deep pass" in reason else ""
+        remedy = " (loratui check --faces brings one)" if "detector" in reason else remedy
+        yield f"not checked, {reason}{remedy}: {', '.join(ids)}"
 
 
 def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirectory:
@@ -170,8 +197,8 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO) -> int:
-    """The end of a command that followed a run: the last lines, the JSON, the exit code of the run.
+def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO, more: Mapping[str, Any] | None = None) -> int:
+    """The end of a command that followed a run: the last lines, the JSON with `more` in it, the exit code of the run.
 
     None stands for a person who left by Ctrl-C: 0 where somebody watched, 130 for a script that waited.
     """
@@ -181,7 +208,7 @@ def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO) -> i
         return 130 if args.json or getattr(args, "wait", False) else int(ExitCode.DONE)
     say_conclusion(ended, out)
     if args.json:
-        print_json(ended.to_json())
+        print_json({**ended.to_json(), **(more or {})})
     return int(ended.exit_code)
 
 

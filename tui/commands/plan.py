@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: every field of `Plan` (`images repeats epochs image_steps optimizer_steps exposures_per_image steps_per_epoch
     batch_size rule formula …`, `concepts[] {name images repeats …}`, `warnings[] {code message remedy source}`), and
-    `preset estimate {lora disk here elsewhere[]} findings[] changed settings`.
+    `preset estimate {lora disk here elsewhere[]} findings[] not_checked[] changed settings`.
     """
     counts = _counts(args)
     recipe = common.recipe_from_args(args)
@@ -55,19 +54,21 @@ def run(args: argparse.Namespace) -> int:
     if args.processes < 1:
         raise UsageError(f"--processes {args.processes}: at least one process trains.")
     findings: Sequence[Finding] = ()
+    not_checked: Sequence[tuple[str, str]] = ()
     if counts:
         plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
         findings = check_plan(recipe, plan)
     else:
         prepared = prepare(recipe, loratui_home(), processes=args.processes)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
+        not_checked = prepared.not_checked
     if args.save:
         save_recipe(recipe, Path(args.save))
     cost = estimate(recipe, plan, this_machine(), price_per_hour=args.price, measurements=read_all())
     if args.json:
-        common.print_json(as_json(recipe, plan, cost, findings))
+        common.print_json(as_json(recipe, plan, cost, findings, not_checked))
     else:
-        for line in as_text(recipe, plan, cost, findings):
+        for line in (*as_text(recipe, plan, cost, findings), *common.not_checked_lines(not_checked)):
             say(sys.stdout, clean(line))
     return 0
 
@@ -123,13 +124,15 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
         file.write(recipe.to_toml())
 
 
-def as_json(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_json(
+    recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Finding], not_checked: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
     """The stable keys of `loratui plan --json`."""
     return {
         **plan.to_json(),
         "preset": recipe.preset,
         "estimate": cost.to_json(),
-        "findings": [asdict(finding) for finding in findings],
+        **common.findings_json(findings, not_checked),
         "changed": {key: _plain(schema.get(recipe.settings, key)) for key in sorted(recipe.changed)},
         "settings": schema.to_table(recipe.settings),
     }

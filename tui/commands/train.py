@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import loratui_home
+from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.follow import follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.findings import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -24,8 +30,11 @@ def run(args: argparse.Namespace) -> int:
     """Starts and follows a run; returns the run's exit code, or 0 if the person left it running.
 
     JSON: `run path status exit_code reason advice output outputs samples images epochs epoch optimizer_steps image_steps
-    planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy}`. Paths are absolute;
-    `output` is null before the first LoRA file.
+    planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy} findings[] {id severity
+    message why remedy files} not_checked[] {id reason}`. Paths are absolute; `output` is null before the first LoRA file.
+
+    Errors refuse the start, also with `--yes`; those of the pictures with exit code 3. Over warnings it starts, and says which:
+    on a terminal it asks first, unless `--yes`, `--wait` or `--json` was said.
     """
     from loratui.engine.planning.prepare import prepare
 
@@ -33,14 +42,31 @@ def run(args: argparse.Namespace) -> int:
     recipe = common.recipe_from_args(args)
     out = progress_stream(args.json, args.wait)
     prepared = prepare(recipe, home)
-    common.say_findings([f for f in prepared.findings if f.severity != "error"], out)
+    # The first error comes last, as what ends the command.
+    common.say_findings([*(f for f in prepared.findings if f.severity != "error"), *prepared.errors[1:]], out)
+    for line in common.not_checked_lines(prepared.not_checked):
+        say(out, line)
     common.refuse_errors(prepared.errors)
     say(out, clean(prepared.plan.formula))
-    warned = any(finding.severity == "warning" for finding in prepared.findings)
-    if warned and not (args.yes or args.wait or args.json) and common.can_ask() and not common.ask("Start?", default=True):
-        raise UsageError("Not started.", "Nothing was written.")
+    _start_over_warnings(prepared.findings, args, out)
     started = common.start_prepared(prepared, home)
     say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
         say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
-    return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out)
+    found = common.findings_json(prepared.findings, prepared.not_checked)
+    return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out, found)
+
+
+def _start_over_warnings(findings: Sequence[Finding], args: argparse.Namespace, out: TextIO) -> None:
+    """Asks whether to start in spite of warnings where somebody can answer, else says which they are.
+
+    Raises `UsageError` for a no.
+    """
+    warnings = [finding.id for finding in findings if finding.severity == "warning"]
+    if not warnings:
+        return
+    which = f"{text.count(len(warnings), 'warning')}: {', '.join(dict.fromkeys(warnings))}"
+    if args.yes or args.wait or args.json or not common.can_ask():
+        say(out, clean(f"Starting over {which}."))
+    elif not common.ask(clean(f"Start over {which}?"), default=True):
+        raise UsageError("Not started.", "Nothing was written.")

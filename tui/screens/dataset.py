@@ -26,6 +26,7 @@ from loratui.tui.recent import remember_folder
 from loratui.tui.screens.dataset_choices import DatasetChoices
 from loratui.tui.screens.dataset_work import FolderRead, kept_choices
 from loratui.tui.screens.steps import STEPS
+from loratui.tui.terminal import clean
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.no_pictures import NoPictures
@@ -170,8 +171,6 @@ class DatasetScreen(DatasetChoices):
         """The fields go into the draft; the folder as it is to be trained on."""
         values = {field.key: field.text.strip() for field in self.query(Field)}
         typed, prepared = values.pop("dataset.path"), self.prepared
-        if not values["dataset.trigger"] and self.judgement is not None and prepared is not None:
-            values["dataset.trigger"] = self.judgement.guessed_trigger
         try:
             self.loratui.draft = self.loratui.draft.with_values(values)
             if prepared is not None and typed == prepared.given.strip():
@@ -261,8 +260,8 @@ class DatasetScreen(DatasetChoices):
         self._show_tiles(prepared)
         trigger = next(field for field in self.query(Field) if field.key == "dataset.trigger")
         guess = self.judgement.guessed_trigger if self.judgement else ""
-        trigger.set(trigger.text, guess)
-        trigger.mark(f"◆ {guess} stands in all captions" if guess and not trigger.text else "")
+        trigger.offer(guess)
+        trigger.mark(f"◆ {clean(guess, 12)} is in all captions; → takes it" if guess and not trigger.text else "")
         self.refresh_bindings()
         self.tell_parts()
 

@@ -187,7 +187,8 @@ class PictureScreen(DatasetPart, LargePicture):
 
     @work(thread=True, exclusive=True, group="tokens", description="count tokens")
     def _count(self, image: ImageEntry) -> None:
-        from loratui.tui.judging import as_trained, several_concepts, token_counter
+        from loratui.engine.planning.preflight import token_counter
+        from loratui.tui.judging import as_trained, several_concepts
 
         settings = self._settings
         several = several_concepts(self.prepared)

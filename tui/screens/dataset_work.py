@@ -152,7 +152,8 @@ class DatasetWork(StepScreen):
 
     @work(thread=True, group="judge", description="check the pictures")
     def _judge(self, prepared: Preparation, recipe: Recipe) -> None:
-        from loratui.tui.judging import judge, token_counter
+        from loratui.engine.planning.preflight import token_counter
+        from loratui.tui.judging import judge
 
         began = time.monotonic()
         judgement = judge(prepared, recipe, token_counter(recipe.settings))
@@ -163,6 +164,10 @@ class DatasetWork(StepScreen):
         message.stop()
         self.judgement = message.judgement
         self._judge_runs, self._judge_took_s = False, message.seconds
+        prepared = self.prepared
+        if prepared is not None and not message.judgement.damaged.keys() <= prepared.damaged.keys():
+            known = {name: why for name, why in message.judgement.damaged.items() if name in prepared.names}
+            self.loratui.draft = self.loratui.draft.with_preparation(prepared.with_measured({}, known))
         if self._judge_again:
             self._judge_now()
         self.prepared_changed()

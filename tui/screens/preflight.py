@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -22,6 +22,7 @@ from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
+    from loratui.engine.dataset.facts import PictureFacts
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
 
@@ -69,15 +70,16 @@ class PreflightScreen(StepScreen):
         self._prepared = None
         self.line("preflight-verdict").say(plain("Checking: pictures, captions, base model, disk …", "$muted"))
         self.refresh_bindings()
-        self._check(self.loratui.draft.named())
+        preparation = self.loratui.draft.preparation
+        self._check(self.loratui.draft.named(), preparation.trained_facts if preparation else {})
 
     @work(thread=True, exclusive=True, group="check", description="check before the start")
-    def _check(self, recipe: Recipe) -> None:
+    def _check(self, recipe: Recipe, facts: Mapping[str, PictureFacts]) -> None:
         from loratui.engine.errors import LoratuiError
         from loratui.engine.planning.prepare import prepare
 
         try:
-            prepared = prepare(recipe, self.loratui.home)
+            prepared = prepare(recipe, self.loratui.home, facts=facts)
             self.post_message(PreflightFinished(prepared, costs=self._costs(prepared)))
         except (LoratuiError, OSError) as error:
             self.post_message(PreflightFinished(None, str(error)))

@@ -63,6 +63,8 @@ class FieldInput(CompletingInput):
     def __init__(self, value: str, *, placeholder: str, numeric: bool, suggester: Suggester | None) -> None:
         super().__init__(clean(value), placeholder=clean(placeholder), suggester=suggester, compact=True, select_on_focus=False)
         self._numeric = numeric
+        self.offered = ""
+        """What the right arrow puts into the empty field."""
         self.cursor_blink = False
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
@@ -72,6 +74,11 @@ class FieldInput(CompletingInput):
     async def _on_key(self, event: events.Key) -> None:
         if event.is_printable and not self._takes(event.character):
             event.prevent_default()
+        if event.key == "right" and self.offered and not self.value:
+            event.stop()
+            event.prevent_default()
+            self.value = self.offered
+            self.cursor_position = len(self.value)
 
     def _takes(self, character: str | None) -> bool:
         return not self._numeric or (character is not None and _NUMBER.fullmatch(character) is not None)
@@ -141,6 +148,11 @@ class Field(Widget):
     def text(self) -> str:
         """What stands in the field."""
         return self._input.value
+
+    def offer(self, words: str) -> None:
+        """Shows these words in grey while the field is empty, for the right arrow to take; none takes the offer back."""
+        self._input.offered = clean(words)
+        self.set(self.text, words)
 
     def set(self, value: str, placeholder: str = "") -> None:
         """Puts text into the field without calling it edited."""

@@ -30,6 +30,8 @@ class Case:
     facts: Mapping[str, PictureFacts] | None = None
     """By relative path; None without a deep pass."""
     tokenizer: TokenCounter = field(default=ESTIMATE)
+    guess: str = ""
+    """The trigger in `settings`, where nobody gave it: the one uncommon word that all captions share."""
 
     @property
     def trigger(self) -> str:
@@ -68,8 +70,12 @@ class Case:
 
     @cached_property
     def style(self) -> caption_words.Style:
-        """How most captions are written."""
-        return caption_words.style_of([image.caption or "" for image in self.captioned])
+        """How most captions are written. The trigger says nothing of it: `anna_k` makes no tags of a sentence."""
+        return caption_words.style_of([self._without_trigger(image) for image in self.captioned])
+
+    def _without_trigger(self, image: ImageEntry) -> str:
+        trigger = self.trigger_of(image)
+        return (image.caption or "").replace(trigger, "x") if trigger else image.caption or ""
 
     def noted(self, id: str) -> Iterator[Hit]:
         """The notes of the scan of this kind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.checks.shape import large_enough
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import listed, number_of
 
@@ -17,7 +18,8 @@ DARK, BRIGHT, FLAT = 70.0, 170.0, 30.0
 
 
 def _each(case: Case, holds: Callable[[PictureFacts], bool], what: str) -> Iterator[Hit]:
-    files = tuple(image.relative for image, facts in case.measured() if holds(facts))
+    judged = {image.relative for image in large_enough(case)}
+    files = tuple(image.relative for image, facts in case.measured() if image.relative in judged and holds(facts))
     if files:
         yield Hit(f"{number_of(files)} {what}: {listed(files)}.", files)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Literal
 
 from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import counted, listed, number_of
+from loratui.engine.dataset.scan import ImageEntry
 
 SMALLEST_PX = 256
 """Guide 001: sources of 256 to 2 048 px."""
+SMALL_SHARE = 0.5
+"""Share of the resolution's pixels up to which a picture is said to be small."""
 LARGEST_PX = 3000
 LONGEST_SHAPE = 2.0
 """Long side to short side from which a crop is proposed."""
@@ -20,26 +25,84 @@ BAR_SHARE = 0.03
 """Share of the area from which bars are worth a word."""
 
 
-def _blown_up(case: Case) -> Iterator[Hit]:
-    rule = BucketRule.of(case.settings.dataset)
-    sized = case.scan.training
-    files = tuple(i.relative for i in sized if enlarged(i.width, i.height, assign(i.width, i.height, rule)))
-    if files:
-        yield Hit(f"{counted(files)} smaller than the training size and enlarged: {listed(files)}.", files)
+Lack = Literal["tiny", "enlarged", "small"]
+"""What a picture lacks in pixels, the gravest first: a side, the pixels of its training size, or most of the resolution's."""
 
 
-def _small(case: Case) -> Iterator[Hit]:
+def lack(image: ImageEntry, rule: BucketRule) -> Lack | None:
+    """The one thing to be said of a picture that has too few pixels; None where it has enough."""
+    if min(image.width, image.height) < min(SMALLEST_PX, rule.resolution):
+        return "tiny"
+    if enlarged(image.width, image.height, assign(image.width, image.height, rule)):
+        return "enlarged"
+    return "small" if image.width * image.height <= SMALL_SHARE * rule.resolution**2 else None
+
+
+def large_enough(case: Case) -> Iterator[ImageEntry]:
+    """The pictures of which more is worth saying than that they are tiny."""
     rule = BucketRule.of(case.settings.dataset)
-    files = tuple(i.relative for i in case.scan.training if i.width * i.height < rule.resolution**2 / 4)
-    if files and not rule.upscale:
-        yield Hit(f"{counted(files)} far smaller than {rule.resolution} px: {listed(files)}.", files)
+    return (image for image in case.scan.training if lack(image, rule) != "tiny")
+
+
+def _lacking(case: Case, what: Lack) -> tuple[list[ImageEntry], str]:
+    """The pictures that lack this, and a sentence: down to which size, and what becomes of them."""
+    rule = BucketRule.of(case.settings.dataset)
+    found = [image for image in case.scan.training if lack(image, rule) == what]
+    if not found:
+        return [], ""
+    least = min(found, key=lambda image: image.width * image.height)
+    bucket = assign(least.width, least.height, rule)
+    share = least.width * least.height / rule.resolution**2
+    blown = enlarged(least.width, least.height, bucket)
+    fate = f"enlarged to {bucket}" if blown else f"trained at {bucket}"
+    return found, f"The smallest, {least.width}×{least.height}, is {fate} and has {_percent(share)} of the pixels."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
 
 
 def _tiny(case: Case) -> Iterator[Hit]:
-    least = min(SMALLEST_PX, case.settings.dataset.resolution)
-    files = tuple(i.relative for i in case.scan.training if min(i.width, i.height) < least)
-    if files:
-        yield Hit(f"{counted(files)} less than {least} px along a side: {listed(files)}.", files)
+    found, meaning = _lacking(case, "tiny")
+    if found:
+        least = min(SMALLEST_PX, case.settings.dataset.resolution)
+        files = tuple(image.relative for image in found)
+        yield Hit(f"{counted(files)} less than {least} px along a side: {listed(files)}. {meaning}", files)
+
+
+def _blown_up(case: Case) -> Iterator[Hit]:
+    found, meaning = _lacking(case, "enlarged")
+    if found:
+        files = tuple(image.relative for image in found)
+        yield Hit(f"{counted(files)} smaller than the training size and enlarged: {listed(files)}. {meaning}", files)
+
+
+def _small(case: Case) -> Iterator[Hit]:
+    found, meaning = _lacking(case, "small")
+    if not found:
+        return
+    files = tuple(image.relative for image in found)
+    resolution, total = case.settings.dataset.resolution, len(case.scan.training)
+    lower = lower_resolution(case)
+    remedy = f"Train at dataset.resolution={lower}, or find larger originals." if lower else None
+    yield Hit(
+        f"{len(files)} of {total} pictures have at most half the pixels of {resolution}×{resolution}. {meaning}",
+        files,
+        remedy=remedy,
+    )
+
+
+def lower_resolution(case: Case) -> int | None:
+    """A resolution that fits a set of which at least half is small: that of its middle picture; None for other sets."""
+    dataset = case.settings.dataset
+    rule = BucketRule.of(dataset)
+    areas = sorted(image.width * image.height for image in case.scan.training)
+    lacking = sum(lack(image, rule) is not None for image in case.scan.training)
+    if not areas or 2 * lacking < len(areas):
+        return None
+    step = dataset.bucket_step
+    fitting = math.isqrt(areas[(len(areas) - 1) // 2]) // step * step
+    return fitting if max(SMALLEST_PX, step) <= fitting < dataset.resolution else None
 
 
 def _huge(case: Case) -> Iterator[Hit]:
@@ -49,16 +112,17 @@ def _huge(case: Case) -> Iterator[Hit]:
 
 
 def _long(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in case.scan.training if max(i.width, i.height) > LONGEST_SHAPE * min(i.width, i.height))
+    files = tuple(i.relative for i in large_enough(case) if max(i.width, i.height) > LONGEST_SHAPE * min(i.width, i.height))
     if files:
         yield Hit(f"{counted(files)} more than twice as long as wide, or the other way round: {listed(files)}.", files)
 
 
 def _cut_square(case: Case) -> Iterator[Hit]:
-    """Without buckets every picture is cut to a square; this says which lose much."""
+    """Without buckets every picture is cut to a square; this says which lose much, but for those that `long_shape` names."""
     if case.settings.dataset.buckets:
         return
-    files = tuple(i.relative for i in case.scan.training if max(i.width, i.height) > 4 / 3 * min(i.width, i.height))
+    shapes = ((i.relative, max(i.width, i.height) / min(i.width, i.height)) for i in large_enough(case))
+    files = tuple(name for name, shape in shapes if 4 / 3 < shape <= LONGEST_SHAPE)
     if files:
         yield Hit(f"{number_of(files)} will lose more than a quarter to a square crop: {listed(files)}.", files)
 
@@ -84,6 +148,14 @@ def has_bars(facts: PictureFacts) -> bool:
 
 CHECKS = (
     Check(
+        "tiny",
+        "warning",
+        "headers",
+        "So little holds no face (guide 001).",
+        "Enlarge with a good upscaler, outside of loratui, or leave out.",
+        _tiny,
+    ),
+    Check(
         "enlarged",
         "warning",
         "headers",
@@ -95,17 +167,10 @@ CHECKS = (
         "small",
         "warning",
         "headers",
-        "A quarter of the area holds a quarter of the detail (guides 001 and 002).",
+        "Detail that is not there cannot be learnt, and a LoRA draws what it saw: coarser, and best at that size "
+        "(guides 001 and 002).",
         "Replace what is too small by something larger, or leave it out.",
         _small,
-    ),
-    Check(
-        "tiny",
-        "warning",
-        "headers",
-        "So little holds no face (guide 001).",
-        "Enlarge with a good upscaler, outside of loratui, or leave out.",
-        _tiny,
     ),
     Check(
         "huge",

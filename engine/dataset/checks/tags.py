@@ -6,32 +6,61 @@ import re
 from collections.abc import Iterator
 
 from loratui.engine.dataset import caption_words
+from loratui.engine.dataset.captions import contains_trigger
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
 
 FEWEST, MOST = 5, 20
 """Tags of a caption (guide 002)."""
 
-_TAG_BASES = re.compile(
-    r"pony|illustrious|noob|animagine|anything|anylora|wai|fluffyrock|bb95|furry|booru|anime", re.IGNORECASE
+_TAG_BASES = frozenset(
+    [
+        "pony",
+        "illustrious",
+        "noob",
+        "noobai",
+        "animagine",
+        "anything",
+        "anylora",
+        "wai",
+        "fluffyrock",
+        "bb95",
+        "furry",
+        "booru",
+        "anime",
+        "e621",
+    ]
 )
-_E621_BASES = re.compile(r"fluffyrock|bb95|furry|e621", re.IGNORECASE)
-_BACKGROUND = re.compile(r"background|backdrop|wall|sky|studio|isolated|snow", re.IGNORECASE)
-_WATERMARK = re.compile(r"watermark|signature|artist name|web address|logo\b|copyright", re.IGNORECASE)
+"""Words in the names of bases that know tags."""
+_E621_BASES = frozenset({"fluffyrock", "bb95", "furry", "e621"})
+_NAME_WORDS = re.compile(r"bb95|e621|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""The words of a file's name: `waiNSFWIllustrious_v140` has wai, NSFW, Illustrious and v."""
+_BACKGROUND = caption_words.whole_words("background", "backdrop", "wall", "sky", "skies", "studio", "isolated", "snow", "snowy")
+_WATERMARK = caption_words.whole_words(
+    "watermark", "watermarked", "signature", "artist name", "web address", "logo", "copyright", "copyrighted"
+)
 
 
-def wants_tags(case: Case) -> bool:
-    """Whether the base was trained on tags: by the names of the base and the preset."""
-    return _TAG_BASES.search(f"{case.settings.base.model} {case.preset}") is not None
+def name_words(model: str) -> frozenset[str]:
+    """The words that a base's own name is made of, in lower case; the folders around it say nothing of it."""
+    name = model.rstrip("/").rpartition("/")[2].removesuffix(".safetensors")
+    return frozenset(word.lower() for word in _NAME_WORDS.findall(name))
 
 
 def _style(case: Case) -> Iterator[Hit]:
-    name = case.settings.base.model or case.preset or f"a base of family {case.settings.base.family}"
-    if wants_tags(case) and case.style == "words":
-        kind = "e621 tags" if _E621_BASES.search(name) else "tags of the image boards"
-        yield Hit(f"The captions are sentences, and {name} was trained on {kind}.", remedy=f"Caption with {kind}.")
-    elif case.settings.base.model and not wants_tags(case) and case.style == "booru":
-        yield Hit(f"The captions are tags of the image boards, and {name} was probably trained on sentences.")
+    """What is known of a base is its name alone, so nothing is claimed of what it was trained on."""
+    model = case.settings.base.model or case.preset
+    if not model:
+        return
+    named = name_words(model) & _TAG_BASES
+    if named and case.style == "words":
+        kind = "e621 tags" if named & _E621_BASES else "tags of the image boards"
+        message = (
+            f"The captions are sentences; bases with {listed(sorted(named))} in their name, as {model}, mostly know {kind}."
+        )
+        yield Hit(message, remedy=f"Read on the page of the base what it knows; if it is tags, caption with {kind}.")
+    elif case.settings.base.model and not named and case.style == "booru":
+        yield Hit(f"The captions are tags of the image boards; nothing in the name of {model} says that it knows them.")
 
 
 def _tagged(case: Case) -> Iterator[tuple[str, list[str]]]:
@@ -81,7 +110,9 @@ def _everywhere(case: Case) -> Iterator[Hit]:
     everywhere = [
         tag
         for tag, count in counts.most_common()
-        if count >= 0.8 * len(case.captioned) and tag not in own and not (case.trigger and case.trigger.lower() in tag)
+        if count >= 0.8 * len(case.captioned)
+        and tag not in own
+        and not (case.trigger and contains_trigger(tag, case.trigger.lower()))
     ]
     if everywhere:
         yield Hit(f"In nearly all captions: {listed(everywhere)}.")

@@ -13,16 +13,17 @@ from loratui.engine.dataset.findings import Severity, listed, number_of
 
 def _absent(case: Case) -> Iterator[Hit]:
     named_by_folders = all(c.name for c in case.scan.concepts if not c.regularisation)
-    if case.trigger or named_by_folders or not case.identity:
+    given = case.trigger and not case.guess
+    if given or named_by_folders or not case.identity:
         return
-    shared = caption_words.shared_unknown_word([image.caption or "" for image in case.captioned])
-    remedy = f'All captions hold "{shared}": say --trigger {shared} if that is it.' if shared else None
+    remedy = f'All captions hold "{case.guess}": say --trigger {case.guess} if that is it.' if case.guess else None
     message = f"No trigger word is set, so no word is known to stand for the {case.settings.dataset.subject}."
     yield Hit(message, remedy=remedy)
 
 
 def _missing(case: Case) -> Iterator[Hit]:
-    holding = {image.relative for image in case.holding_trigger}
+    """Captions that say nothing like the trigger; what is spelled in another way is said by `trigger_spelling` alone."""
+    holding = {image.relative for image in case.holding_trigger} | {image.relative for image, _ in _odd_spellings(case)}
     lacking = [image for image in case.captioned if image.relative not in holding]
     if lacking:
         files = tuple(image.relative for image in lacking)
@@ -31,13 +32,17 @@ def _missing(case: Case) -> Iterator[Hit]:
 
 
 def _spelled(case: Case) -> Iterator[Hit]:
-    found = [(i, caption_words.spellings(i.caption or "", case.trigger_of(i))) for i in case.captioned if case.trigger_of(i)]
-    odd = [(image, words) for image, words in found if words]
+    odd = _odd_spellings(case)
     if odd:
         variants = listed(sorted({word for _, words in odd for word in words}))
         files = tuple(image.relative for image, _ in odd)
         names = _triggers(case, [image for image, _ in odd])
         yield Hit(f"{names} is spelled in other ways ({variants}) in {listed(files)}.", files)
+
+
+def _odd_spellings(case: Case) -> list[tuple[ImageEntry, list[str]]]:
+    found = [(i, caption_words.spellings(i.caption or "", case.trigger_of(i))) for i in case.captioned if case.trigger_of(i)]
+    return [(image, words) for image, words in found if words]
 
 
 def _not_first(case: Case) -> Iterator[Hit]:

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.planning import preflight
-from loratui.engine.planning.preflight import Finding, base_path, check
+from loratui.engine.planning.preflight import Finding, base_path, check, token_counter
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import make_plan
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "set"
     path.mkdir()
     for at in range(10):
-        Image.new("RGB", (128, 128), "gray").save(path / f"{at}.png")
+        Image.new("RGB", (128, 128), (128, 128, 10 * at)).save(path / f"{at}.png")
         (path / f"{at}.txt").write_text(f"anafox woman in a park, {at} birds")
     return path
 
@@ -32,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
 def findings(folder: Path, home: Path, *sets: str, preset: str = "demo", base: str = "embedded:sd15") -> dict[str, Finding]:
     recipe = build_recipe(preset, dataset=folder, trigger="anafox", class_word="woman", base=base, sets=sets)
     found = scan(folder)
-    return {f.id: f for f in check(recipe, found, make_plan(recipe, found), home)}
+    pictures = inspect_scan(found, recipe.settings, preset=recipe.preset, tokenizer=token_counter(recipe.settings))
+    return {f.id: f for f in check(recipe, pictures, make_plan(recipe, found), home)}
 
 
 def test_a_good_set_on_the_tiny_base_gives_no_other_finding(folder: Path, tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Pa
 
 
 def test_captions_without_the_trigger_are_named(folder: Path, tmp_path: Path) -> None:
-    (folder / "3.txt").write_text("Anafox in a park")
+    (folder / "3.txt").write_text("a woman in a park")
     finding = findings(folder, tmp_path)["trigger_missing"]
     assert (finding.severity, finding.files) == ("warning", ("3.png",))
     assert "1 of 10" in finding.message
@@ -119,10 +121,11 @@ def test_a_broken_picture_is_named_but_does_not_refuse(folder: Path, tmp_path: P
     assert found["ignored"].severity == "info"
 
 
-def test_small_and_enlarged_pictures(folder: Path, tmp_path: Path) -> None:
+def test_one_small_picture_is_one_finding(folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (100, 40)).save(folder / "3.png")
     found = findings(folder, tmp_path)
-    assert found["enlarged"].files == found["small"].files == ("3.png",)
+    assert found["tiny"].files == ("3.png",)
+    assert not found.keys() & {"enlarged", "small"}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,8 @@ def test_errors_come_first(folder: Path, tmp_path: Path) -> None:
     (folder / "4.png").write_bytes(b"x")
     recipe = build_recipe("sdxl-person", dataset=folder)
     found = scan(folder)
-    severities = [f.severity for f in check(recipe, found, make_plan(recipe, found), tmp_path)]
+    pictures = inspect_scan(found, recipe.settings)
+    severities = [f.severity for f in check(recipe, pictures, make_plan(recipe, pictures.scan), tmp_path)]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
     assert set(severities) == {"error", "warning", "info"}
 

@@ -32,9 +32,10 @@ def check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[st
 
 
 def test_the_demo_set_is_clean(capsys: pytest.CaptureFixture[str]) -> None:
-    code, table = check(capsys, ANAFOX, "--preset", "demo", "--class", "woman", "--deep")
+    words = ("--preset", "demo", "--trigger", "anafox", "--class", "woman")
+    code, table = check(capsys, ANAFOX, *words, "--deep")
     assert (code, table["images"], table["captioned"], table["with_trigger"]) == (0, 18, 18, 18)
-    assert (table["trigger"], table["trigger_guessed"], table["deep"]) == ("anafox", True, True)
+    assert (table["trigger"], table["trigger_guessed"], table["deep"]) == ("anafox", False, True)
     assert all(finding["severity"] == "info" for finding in table["findings"])
     assert len(table["trained_with"]) == 3
     assert table["trained_with"][0].startswith("a photo of anafox woman, laughing")
@@ -110,7 +111,7 @@ def test_the_text_names_findings_remedies_and_what_was_not_checked(tmp_path: Pat
     assert "warning: 1 picture is more than twice as long as wide" in out
     assert "  Crop around the subject." in out
     assert "1 warning." in out
-    assert "needs the deep pass (--deep makes it)" in out
+    assert "needs the deep pass (loratui check --deep makes it)" in out
 
 
 HOSTILE_NAMES = [

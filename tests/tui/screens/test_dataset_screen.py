@@ -328,13 +328,28 @@ async def test_an_everyday_trigger_is_warned_of_and_better_ones_are_proposed(hom
         assert app.draft.value("dataset.trigger") == "m4ry"
 
 
-async def test_the_word_of_all_captions_is_taken_where_none_was_typed(home: Path, tmp_path: Path) -> None:
+async def test_the_word_of_all_captions_is_offered_and_one_key_takes_it(home: Path, tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set", 10)
+    app = LoratuiApp(home, "dataset", draft=draft_of(folder, ""))
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "◆ anafox is in all captions; → takes it")
+        assert app.draft.value("dataset.trigger") == ""
+        await pilot.press("right")
+        assert next(field for field in app.screen.query(Field) if field.key == "dataset.trigger").text == "anafox"
+        await pilot.press("tab", "n")
+        await shows(pilot, "[4 plan]")
+        assert app.draft.value("dataset.trigger") == "anafox"
+
+
+async def test_the_word_of_all_captions_is_not_taken_unasked_and_its_finding_takes_it_too(home: Path, tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set", 10)
     app = LoratuiApp(home, "dataset", draft=draft_of(folder, ""))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "◆ anafox stands in all captions")
-        await pilot.press("tab", "n")
-        await shows(pilot, "[4 plan]")
+        await checked(pilot)
+        await on_topic(pilot, "No trigger word is set")
+        assert app.draft.value("dataset.trigger") == ""
+        await pilot.press("m")
+        await shows(pilot, 'Chosen: take "anafox" as the trigger')
         assert app.draft.value("dataset.trigger") == "anafox"
 
 

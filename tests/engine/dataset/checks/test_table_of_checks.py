@@ -200,6 +200,8 @@ def all_captions(edit: Callable[[int], str]) -> Callable[[Path], None]:
 TAGS = "anafox, woman, 1girl, red hair, smile, park, outdoors"
 SENTENCE = "a photo of anafox woman, wearing a red coat, in the park"
 
+UPSCALED: dict[str, object] = {"dataset__resolution": 512, "dataset__upscale": True}
+
 FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[str, ...] | None]] = [
     # id, severity, the fault, settings, files that must be named
     ("left_out", "warning", text("03.png", b"<html>no picture</html>"), {}, ("03.png",)),
@@ -221,8 +223,8 @@ FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[
     ("compressed", "warning", compressed, {"deep": False}, ("03.jpg",)),
     ("compressed", "warning", compressed_before, {"dataset__resolution": 512}, ("03.png",)),
     ("place", "info", place, {}, ("03.jpg",)),
-    ("enlarged", "warning", image("03.png", lambda: drawn(3, (40, 60))), {}, ("03.png",)),
-    ("small", "warning", image("03.png", lambda: drawn(3, (50, 60))), {}, ("03.png",)),
+    ("enlarged", "warning", image("03.png", lambda: drawn(3, (400, 300))), UPSCALED, ("03.png",)),
+    ("small", "warning", image("03.png", lambda: drawn(3, (362, 362))), {"dataset__resolution": 512}, ("03.png",)),
     ("tiny", "warning", image("03.png", lambda: drawn(3, (100, 128))), {}, ("03.png",)),
     ("huge", "info", image("03.png", lambda: drawn(3, (3100, 200))), {"deep": False}, ("03.png",)),
     ("long_shape", "warning", image("03.png", lambda: drawn(3, (128, 400))), {}, ("03.png",)),
@@ -384,6 +386,89 @@ def test_concept_folders_need_no_trigger(folder: Path) -> None:
     for path in list(folder.glob("*.*")):
         path.rename(folder / "5_bobcat man" / path.name)
     assert "trigger_absent" not in findings(folder, dataset__trigger="")
+
+
+@pytest.mark.parametrize("size", [(40, 60), (1, 1), (100, 20), (20, 400)])
+@pytest.mark.parametrize("upscale", [False, True])
+@pytest.mark.parametrize("buckets", [False, True])
+def test_one_tiny_picture_gives_one_warning(folder: Path, size: tuple[int, int], upscale: bool, buckets: bool) -> None:
+    Image.new("RGB", size, (9, 90, 200)).save(folder / "03.png")
+    found = findings(folder, deep=True, dataset__upscale=upscale, dataset__buckets=buckets)
+    assert [id for id, finding in found.items() if finding.severity != "info"] == ["tiny"]
+    assert found["tiny"].message.startswith("1 picture is less than 128 px along a side: 03.png. The smallest, ")
+
+
+def test_half_of_a_set_at_a_quarter_of_the_pixels_is_said_with_what_it_means(tmp_path: Path) -> None:
+    for at in range(12):
+        drawn(at, (512, 512) if at % 2 else (1024, 1024)).save(tmp_path / f"{at:02d}.png")
+    found = findings(tmp_path, preset="sdxl-person", deep=False)["small"]
+    assert found.files == tuple(f"{at:02d}.png" for at in range(1, 12, 2))
+    assert found.message == (
+        "6 of 12 pictures have at most half the pixels of 1024×1024. "
+        "The smallest, 512×512, is trained at 512×512 and has 25 % of the pixels."
+    )
+    assert found.remedy == "Train at dataset.resolution=512, or find larger originals."
+
+
+@pytest.mark.parametrize(
+    ("id", "silent", "heard"),
+    [
+        ("watermark", ("technologos", "a logogram", "logorrhea", "copyrighter"), ("logos", "company_logo", "a Signature")),
+        ("score_tags", ("operating_room", "decorating_table", "resource_pack"), ("source_anime", "rating_safe")),
+    ],
+)
+def test_words_are_never_found_within_other_words(
+    folder: Path, id: str, silent: tuple[str, ...], heard: tuple[str, ...]
+) -> None:
+    for word in silent:
+        (folder / "03.txt").write_text(f"{SENTENCE}, {word}")
+        assert id not in findings(folder, deep=False), word
+    for word in heard:
+        (folder / "03.txt").write_text(f"{SENTENCE}, {word}")
+        assert id in findings(folder, deep=False), word
+
+
+def test_a_background_is_named_by_a_word_of_its_own(folder: Path) -> None:
+    on_white(folder)
+    named = findings(folder)["white_background"].files
+    for name in named:
+        text = (folder / name).with_suffix(".txt")
+        text.write_text(f"{text.read_text().strip()}, with a wallet, whisky and a snowboard")
+    assert findings(folder)["white_background"].files == named
+    for name in named:
+        text = (folder / name).with_suffix(".txt")
+        text.write_text(f"{text.read_text().strip()}, white_background")
+    assert "white_background" not in findings(folder)
+
+
+@pytest.mark.parametrize(
+    ("model", "known"),
+    [
+        ("/models/ponyRealism_v22.safetensors", True),
+        ("/models/waiNSFWIllustrious_v140.safetensors", True),
+        ("cagliostrolab/animagine-xl-3.1", True),
+        ("/home/pony/hawaiiMix_v2.safetensors", False),
+        ("/models/anime/polyponymous.safetensors", False),
+        ("/models/companyPhoto.safetensors", False),
+    ],
+)
+def test_what_a_base_knows_is_never_claimed_from_its_name(folder: Path, model: str, known: bool) -> None:
+    found = findings(folder, deep=False, base__model=model).get("tag_style")
+    assert (found is not None) == known
+    if found is not None:
+        assert "was trained on" not in found.message
+        assert "mostly know" in found.message
+
+
+def test_a_trigger_with_an_underscore_makes_no_tags_of_sentences(folder: Path) -> None:
+    for at in range(12):
+        (folder / f"{at:02d}.txt").write_text(caption(at, "ana_fox"))
+    assert "tag_style" not in findings(folder, deep=False, dataset__trigger="ana_fox", base__model="/m/photo.safetensors")
+
+
+def test_another_spelling_of_the_trigger_is_one_finding(folder: Path) -> None:
+    (folder / "03.txt").write_text(SENTENCE.replace("anafox", "Anafox"))
+    assert [id for id in findings(folder, deep=False) if id.startswith("trigger")] == ["trigger_spelling"]
 
 
 def test_each_of_several_concepts_has_a_trigger_of_its_own(tmp_path: Path) -> None:
