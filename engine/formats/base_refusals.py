@@ -16,7 +16,7 @@ ADAPTERS: tuple[tuple[str, str, str], ...] = (
     (
         (
             r"(^|\.)(lora_unet|lora_te\d?|lora_transformer|lycoris)_"
-            r"|[._](lora_(up|down|mid|A|B|embedding_A)|lora\.(up|down)|lora_magnitude_vector)(\.|$)"
+            r"|[._](lora_(up|down|mid|A|B|embedding_A)|lora[12]?\.(up|down)|lora_magnitude_vector)(\.|$)"
             r"|\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?|dora_scale|oft_blocks|oft_diag)$"
         ),
         "base_is_lora",

@@ -71,3 +71,37 @@ def original(module: str) -> Original:
             heights = tuple(_HEIGHTS.get(member, 1) for member in members)
             return Original(f"{block}.{stem}", tuple(beginning + member for member in members), heights)
     raise ValueError(f"{module}: FLUX.1 has no such module")
+
+
+_XLABS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "transformer_blocks": ("double_blocks", ("qkv_lora1", "qkv_lora2", "proj_lora1", "proj_lora2")),
+    "single_transformer_blocks": ("single_blocks", ("qkv", "proj")),
+}
+_XLABS_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "qkv_lora1": _DOUBLE["img_attn.qkv"],
+    "qkv_lora2": _DOUBLE["txt_attn.qkv"],
+    "proj_lora1": _DOUBLE["img_attn.proj"],
+    "proj_lora2": _DOUBLE["txt_attn.proj"],
+    "qkv": _SINGLE["linear1"][:3],
+    "proj": _SINGLE["linear2"],
+}
+"""What XLabs' trainer calls its LoRAs, without the level `processor` -> the modules of diffusers."""
+
+
+def originals(module: str) -> tuple[Original, ...]:
+    """Every Linear in which a LoRA for this module may stand: that of Black Forest Labs' code, and that of XLabs' trainer.
+
+    Raises `ValueError` as `original`.
+    """
+    first = original(module)
+    found = _BLOCK.fullmatch(module)
+    if found is None:
+        return (first,)
+    beginning = module.removesuffix(found[3])
+    block, kinds = _XLABS[beginning.split(".")[0]]
+    others = (
+        Original(f"{block}.{found[2]}.{kind}", tuple(beginning + member for member in members), (1,) * len(members))
+        for kind in kinds
+        if found[3] in (members := _XLABS_MEMBERS[kind])
+    )
+    return (first, *others)

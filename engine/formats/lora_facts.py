@@ -31,6 +31,8 @@ class LoraFileFacts:
     dtypes: Mapping[str, int]
     """Number format -> number of tensors."""
     metadata: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
+    """Names of tensors that belong to no adapter of a kind that is known here."""
 
     @property
     def private(self) -> tuple[str, ...]:
@@ -45,9 +47,11 @@ def lora_file_facts(path: Path) -> LoraFileFacts:
     header = read_header(path)
     layers: dict[str, set[str]] = {}
     ranks: dict[str, int] = {}
+    unknown: list[str] = []
     for name, info in header.tensors.items():
         stem, what = split(name)
         if not what:
+            unknown.append(name)
             continue
         layers.setdefault(stem, set()).add(what)
         if what in ("lora_A", "hada_w1_b", "lokr_w1_b", "lokr_w2_b") and info.shape:
@@ -62,6 +66,7 @@ def lora_file_facts(path: Path) -> LoraFileFacts:
         ranks=dict(sorted(Counter(ranks[stem] for stem in known if stem in ranks).items())),
         dtypes=dict(Counter(info.dtype for info in header.tensors.values())),
         metadata=dict(header.metadata),
+        unknown=tuple(unknown),
     )
 
 

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from loratui.engine.formats import flux_names, kohya, sgm_names
 from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
+_ADAPTER = r"(?:\.(?!weight$)[A-Za-z0-9_-]+)?"
+"""The name that PEFT gives an adapter, such as `.default` or `.default_0`; most files have none."""
+
 _ENDINGS: tuple[tuple[str, str], ...] = (
     (r"\.lora_down\.weight", "lora_A"),
     (r"\.lora_up\.weight", "lora_B"),
-    (r"\.lora_A(\.default)?\.weight", "lora_A"),
-    (r"\.lora_B(\.default)?\.weight", "lora_B"),
-    (r"(_lora|\.lora|\.lora_linear_layer)\.down\.weight", "lora_A"),
-    (r"(_lora|\.lora|\.lora_linear_layer)\.up\.weight", "lora_B"),
-    (r"\.lora_magnitude_vector(\.default)?(\.weight)?", "lora_magnitude_vector"),
+    (rf"\.lora_A{_ADAPTER}\.weight", "lora_A"),
+    (rf"\.lora_B{_ADAPTER}\.weight", "lora_B"),
+    (r"(_lora|\.lora|\.lora_linear_layer|(?<=_lora[12]))\.down\.weight", "lora_A"),
+    (r"(_lora|\.lora|\.lora_linear_layer|(?<=_lora[12]))\.up\.weight", "lora_B"),
+    (rf"\.lora_magnitude_vector{_ADAPTER}(\.weight)?", "lora_magnitude_vector"),
     (r"\.alpha", "alpha"),
     (r"\.lora_mid\.weight", "lora_mid"),
     (r"\.(hada_w[12]_[ab]|lokr_w[12](_[ab])?|hada_t[12]|lokr_t2|dora_scale)", ""),
 )
-"""End of a name -> what the tensor is; LyCORIS' are called so already."""
+"""End of a name -> what the tensor is; LyCORIS' are called so already. The ends with `lora1` and `lora2` are XLabs'."""
+
+_NAMED = re.compile(r"\.(?:lora_[AB]|lora_magnitude_vector)\.(?!weight$)([A-Za-z0-9_-]+)(?:\.weight)?$")
+
+_WRAPPERS = re.compile(
+    r"(?:(?:base_model\.model|model\.diffusion_model|diffusion_model|unet|transformer|model|module|_orig_mod)\.)++"
+)
+"""What stands before the path of a denoiser's module: PEFT's, ComfyUI's, diffusers' and torch's levels, in any order."""
+_TEXT_LEVELS: Mapping[Part, str] = {
+    "text_encoder": r"text_encoder|(?:text_encoders\.)?clip_l\.transformer",
+    "text_encoder_2": r"text_encoder_2|(?:text_encoders\.)?clip_g\.transformer",
+}
+_TEXT_WRAPPERS: Mapping[Part, re.Pattern[str]] = {
+    part: re.compile(rf"(?:base_model\.model\.)?(?:{levels})\.(?:base_model\.model\.)?(?:text_model\.)?")
+    for part, levels in _TEXT_LEVELS.items()
+}
+"""The same for the text encoders."""
 
 UNREAD = frozenset({"dora_scale", "lora_mid", "hada_t1", "hada_t2", "lokr_t2"})
 """Tensors without which the others of a layer mean something else: magnitudes as LyCORIS has them, and the cores of Tucker's
@@ -53,13 +72,20 @@ class Sorted:
 
 
 def sort_keys(names: Iterable[str], family: Family, layers: Iterable[tuple[Part, str]]) -> Sorted:
-    """Finds `layers` (part and module path) in the names of a file, whichever of the known layouts it has."""
+    """Finds `layers` (part and module path) in the names of a file, whichever of the known layouts it has.
+
+    Of several adapters in one file, as PEFT names them, one is taken: `default`, else the first by name.
+    """
     places = {stem: place for part, path in layers for stem, place in _stems(family, part, path)}
+    listed = list(names)
+    adapters = {_adapter_of(name) for name in listed} - {""}
+    taken = "default" if "default" in adapters else min(adapters, default="")
     found: dict[Place, dict[str, str]] = {}
     others = []
-    for name in names:
+    for name in listed:
         stem, what = split(name)
-        layer = found.setdefault(places[stem], {}) if what and stem in places else None
+        place = places.get(_bare(stem)) if what and _adapter_of(name) in ("", taken) else None
+        layer = None if place is None else found.setdefault(place, {})
         if layer is None or what in layer:
             others.append(name)
         else:
@@ -78,33 +104,57 @@ def split(name: str) -> tuple[str, str]:
     stem = name[: found.start()]
     if ".processor." in stem:  # diffusers before 0.22: attn1.processor.to_q_lora.up.weight
         stem = re.sub(r"\.processor\.to_out$", ".to_out.0", stem).replace(".processor.", ".")
+    if ".self_attn.to_" in stem:  # and its text encoders: self_attn.to_q_lora.up.weight
+        stem = re.sub(r"\.self_attn\.to_(q|k|v|out)$", r".self_attn.\1_proj", stem)
     return stem, what
 
 
-def _stems(family: Family, part: Part, path: str) -> Iterable[tuple[str, Place]]:
-    """Every beginning of a name that stands for a module in some layout."""
+def _adapter_of(name: str) -> str:
+    found = _NAMED.search(name)
+    return found[1] if found else ""
+
+
+def is_text_layer(name: str) -> bool:
+    """Whether a name is of a layer of a text encoder."""
+    stem, what = split(name)
+    return bool(what) and (stem.startswith("lora_te") or _bare(stem).startswith(("text_encoder", "text_model.")))
+
+
+def _bare(stem: str) -> str:
+    """The beginning of a name without the levels around its module: the path of a denoiser's, or `<part>.<path>`."""
+    for part, wrapper in _TEXT_WRAPPERS.items():
+        if found := wrapper.match(stem):
+            return f"{part}.{stem[found.end() :]}"
+    found = _WRAPPERS.match(stem)
+    return stem[found.end() :] if found else stem
+
+
+def _stems(family: Family, part: Part, path: str) -> Iterator[tuple[str, Place]]:
+    """Every beginning of a name that stands for a module in some layout, without the levels around it."""
     place = Place(part, path)
     if part != "denoiser":
-        return [(stem, place) for stem in _text_stems(family, part, path)]
+        yield from ((stem, place) for stem in _text_stems(family, part, path))
+        return
     flat = path.replace(".", "_")
-    own = "transformer" if family == "flux" else "unet"
-    stems = [f"{own}.{path}", path, f"base_model.model.{path}", f"diffusion_model.{path}"]
-    stems += [f"lycoris_{flat}", f"lora_{own}_{flat}"]
+    for stem in (path, f"lycoris_{flat}", f"{kohya.UNET}{flat}", f"lora_transformer_{flat}"):
+        yield stem, place
     if family != "flux":
         original = (sgm_names.sdxl if family == "sdxl" else sgm_names.sd15)(path)
-        stems += [f"{kohya.UNET}{original.replace('.', '_')}", f"diffusion_model.{original}"]
-        return [(stem, place) for stem in stems]
-    original_place = flux_names.original(path)
-    fused = Place(part, original_place.members[0], original_place)
-    others = [f"{kohya.UNET}{original_place.stem.replace('.', '_')}", f"diffusion_model.{original_place.stem}"]
-    return [*((stem, place) for stem in stems), *((stem, fused) for stem in others)]
+        yield original, place
+        yield f"{kohya.UNET}{original.replace('.', '_')}", place
+        return
+    for whole in flux_names.originals(path):
+        fused = Place(part, whole.members[0], whole)
+        yield whole.stem, fused
+        yield f"{kohya.UNET}{whole.stem.replace('.', '_')}", fused
+        yield f"lycoris_{whole.stem.replace('.', '_')}", fused
 
 
-def _text_stems(family: Family, part: Part, path: str) -> list[str]:
+def _text_stems(family: Family, part: Part, path: str) -> Iterator[str]:
     short = path.removeprefix("text_model.")
-    prefixes = {kohya.TEXT_ENCODERS[family][part], "lora_te2_" if part == "text_encoder_2" else "lora_te1_"}
-    return [
-        stem
-        for whole in (short, f"text_model.{short}")
-        for stem in (*(prefix + whole.replace(".", "_") for prefix in prefixes), f"{part}.{whole}")
-    ]
+    prefixes = {kohya.TEXT_ENCODERS[family][part], "lora_te2_"} if part == "text_encoder_2" else {"lora_te1_", "lora_te_"}
+    yield f"{part}.{short}"
+    if len(kohya.TEXT_ENCODERS[family]) == 1:  # a file of the text encoder alone; of SDXL's two nobody could say which
+        yield f"text_model.{short}"
+    for whole in (short, f"text_model.{short}"):
+        yield from (prefix + whole.replace(".", "_") for prefix in prefixes)

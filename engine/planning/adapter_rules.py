@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_facts import lora_file_facts
-from loratui.engine.formats.lora_keys import sort_keys, split
+from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
 from loratui.engine.formats.safetensors_file import TensorInfo, read_header
 from loratui.engine.planning.lora_size import targeted
 from loratui.presets.schema import Settings
@@ -92,7 +92,7 @@ def start_refusal(settings: Settings) -> Contradiction | None:
             f"Set {_SET_FOR[facts.form]}, or choose another file." if facts.form in _SET_FOR else "Choose another file.",
         )
     known: list[tuple[Part, str]] = [("denoiser", layer.name) for layer in targeted(family, settings.adapter.targets)]
-    trains_text = settings.training.train_text_encoder and _has_text_layers(tensors)
+    trains_text = settings.training.train_text_encoder and any(map(is_text_layer, tensors))
     if not sort_keys(tensors, family, known).layers and not trains_text:
         return Contradiction(
             f"adapter.start_from {named}: none of its {facts.layers} layers is trained here; it may be for another base.",
@@ -123,7 +123,3 @@ def _text_width(tensors: Mapping[str, TensorInfo]) -> int:
         if what in ("lora_A", "hada_w1_b") and len(info.shape) == 2 and _READS_TEXT.fullmatch(stem):
             return info.shape[1]
     return 0
-
-
-def _has_text_layers(names: Iterable[str]) -> bool:
-    return any(name.startswith(("lora_te", "text_encoder")) for name in names)

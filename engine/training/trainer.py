@@ -184,6 +184,8 @@ class Trainer:
         speed.let_autocast_cast(self.family.denoiser, job.device, job.dtype)
         if anew and settings.adapter.start_from:
             began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
+            for line in began.listed():  # the warning names a few, log/trainer.log all
+                print(line, flush=True)
             report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
         self.packed = Packed(self.adapter.parameters)
         self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Shows, strips or previews.
 
-    JSON of show: `path bytes tensors layers form ranks dtypes metadata private[]`; of strip: `path kept removed[] bytes`;
+    JSON of show: `path bytes tensors layers form ranks dtypes metadata unknown[] private[]`; of strip: `path kept removed[] bytes`;
     of preview: `metadata`.
     """
     if args.action != "strip" and (args.output or args.in_place):
@@ -62,6 +62,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
                 "ranks": {str(rank): count for rank, count in facts.ranks.items()},
                 "dtypes": dict(facts.dtypes),
                 "metadata": dict(facts.metadata),
+                "unknown": list(facts.unknown),
                 "private": list(facts.private),
             }
         )
@@ -73,6 +74,9 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE), as_it_is=True)
     if not facts.metadata:
         say(sys.stdout, "  no metadata")
+    if facts.unknown and facts.layers:
+        some = ", ".join(facts.unknown[:3]) + (" …" if len(facts.unknown) > 3 else "")
+        say(sys.stdout, clean(f"  {text.count(len(facts.unknown), 'tensor')} of no known kind: {some}", LONGEST_VALUE))
     if facts.private:
         names = ", ".join(facts.private)
         say(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.training.adapters.change import TENSORS, LayerChange
 from loratui.engine.training.lora_file.fuse import unfuse
-from loratui.engine.untrusted import MOST_BYTES, Unreadable, parse_json
+from loratui.engine.untrusted import MOST_BYTES, Unreadable, finite, parse_json, read_json
 from loratui.presets.schema import Family
 
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -47,7 +48,22 @@ def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) ->
         tensors = load(data)
     except (SafetensorError, ValueError) as error:
         raise UsageError(f"{path}: the LoRA file cannot be read: {error}") from error
-    return changes_in(tensors, header.metadata, family, layers)
+    return changes_in(tensors, header.metadata or _beside(path), family, layers)
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """What PEFT says of alphas in a file of its own, where the LoRA's file is PEFT's, in the words of diffusers' metadata."""
+    if not path.name.startswith("adapter_model"):
+        return {}
+    try:
+        table = read_json(path.with_name("adapter_config.json"))
+    except Unreadable:
+        return {}
+    if not isinstance(table, dict):
+        return {}
+    kept = {name: table[name] for name in ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora") if name in table}
+    parts = ("unet", "text_encoder", "text_encoder_2")
+    return {ADAPTER_METADATA: json.dumps({f"{part}.{name}": value for part in parts for name, value in kept.items()})}
 
 
 def changes_in(
@@ -72,9 +88,10 @@ def changes_in(
         if parts is None:
             members = [place.path] if place.fused is None else place.fused.members
             unread |= {(place.part, path): tuple(names.values()) for path in members if (place.part, path) in wanted}
-        kept = {(place.part, path): one for path, one in (parts or {}).items() if (place.part, path) in wanted}
+        meant = {(place.part, path): one for path, one in (parts or {}).items() if (place.part, path) in wanted}
+        kept = {layer: one for layer, one in meant.items() if layer not in changes}
         changes |= kept
-        if not kept:
+        if not kept or len(kept) < len(meant):  # a layer that stands in a file under two names is taken once, and that is told
             others += names.values()
     return FoundLora(changes, tuple(others), {layer: names for layer, names in unread.items() if layer not in changes})
 
@@ -90,7 +107,10 @@ def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place],
     if change.form == "lokr" and {"lokr_w1", "lokr_w2"} <= values.keys():
         return LayerChange(values, 1.0)  # as LyCORIS and ComfyUI read it, whatever alpha says
     if "alpha" not in given:
-        scale = scales(place)
+        try:
+            scale = scales(place)
+        except ValueError:
+            return None
         return LayerChange(values, 1.0 if scale is None else scale)
     if not given["alpha"].numel():
         return None
@@ -120,7 +140,10 @@ def _is_product(up: Tensor, down: Tensor) -> bool:
 
 
 def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | None]:
-    """Looks up the scale of a layer in the metadata that diffusers writes; None where they say nothing."""
+    """Looks up the scale of a layer in the metadata that diffusers writes; None where they say nothing.
+
+    It raises `ValueError` where they say something that cannot be made out: without its scale a LoRA would be another one.
+    """
     try:
         table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=MOST_BYTES)
     except Unreadable:
@@ -129,20 +152,29 @@ def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | 
     def scale(place: Place) -> float | None:
         prefixes = ("transformer", "unet") if place.part == "denoiser" else (place.part,)
         for prefix in prefixes:
-            try:
-                rank = _for(place.path, table.get(f"{prefix}.rank_pattern"), table[f"{prefix}.r"])
-                alpha = _for(place.path, table.get(f"{prefix}.alpha_pattern"), table[f"{prefix}.lora_alpha"])
-                return float(alpha) / (math.sqrt(rank) if table.get(f"{prefix}.use_rslora") else float(rank))
-            except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+            if not isinstance(table, dict) or f"{prefix}.r" not in table or f"{prefix}.lora_alpha" not in table:
                 continue
+            rank = finite(_for(place.path, table.get(f"{prefix}.rank_pattern"), table[f"{prefix}.r"]))
+            alpha = finite(_for(place.path, table.get(f"{prefix}.alpha_pattern"), table[f"{prefix}.lora_alpha"]))
+            if rank is None or alpha is None or rank <= 0:
+                raise ValueError(f"no rank and alpha for {place.path}")
+            return alpha / (math.sqrt(rank) if table.get(f"{prefix}.use_rslora") else rank)
         return None
 
     return scale
 
 
-def _for(path: str, pattern: Any, default: Any) -> Any:
-    """A value for one module: PEFT's patterns are regular expressions over the end of its path."""
-    for key, value in (pattern or {}).items():
-        if path == key or path.endswith(f".{key}") or re.fullmatch(rf"(.*\.)?({key.lstrip('^')})", path):
+_PLAIN = re.compile(r"\^?(?:[\w-]|\\?\.)+\$?")
+"""A path, perhaps with the marks that regular expressions have for its ends and dots."""
+
+
+def _for(path: str, pattern: object, default: object) -> object:
+    """A value for one module. PEFT's patterns are regular expressions over the end of its path; those that are more than a
+    path are not carried out, since a file could bring one that takes for ever. Raises `ValueError` for them."""
+    for key, value in pattern.items() if isinstance(pattern, dict) else ():
+        if not _PLAIN.fullmatch(key):
+            raise ValueError(f"the pattern {key[:60]!r} is more than a path")
+        wanted = key.removeprefix("^").removesuffix("$").replace("\\.", ".")
+        if path == wanted or (path.endswith(f".{wanted}") and not key.startswith("^")):
             return value
     return default

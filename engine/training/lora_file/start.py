@@ -65,7 +65,7 @@ class Started:
     """Share of the norm that was lost with their rank, 0 to 1, over all layers taken."""
 
     def sentences(self) -> list[str]:
-        """What a person should know of it."""
+        """What a person should know of it, with a few of the names."""
         told = [f"{self.taken} layers go on from it."]
         if self.reduced:
             told.append(
@@ -77,8 +77,28 @@ class Started:
             (self.unmatched, "of its tensors belong to no layer that is trained here"),
         ):
             if names:
-                told.append(f"{len(names)} {what}, such as {names[0]}.")
+                told.append(f"{len(names)} {what}: {_some(names)}.")
         return told
+
+    def listed(self) -> list[str]:
+        """Every name that did not find its place, for the log."""
+        return [
+            f"{what}: {name}"
+            for names, what in (
+                (self.untouched, "begins anew"),
+                (self.unfit, "of another kind or shape"),
+                (self.unmatched, "belongs to no layer that is trained"),
+            )
+            for name in names
+        ]
+
+
+_NAMED = 3
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def put_on(path: Path, family: Family, adapter: LoraAdapter) -> Started:
@@ -127,6 +147,7 @@ def fit(given: LayerChange, own: LayerChange) -> tuple[LayerChange, float] | Non
         return None
     if given.form != "lora":
         return _refactored(given, own)
+    given = _with_kernel_of(given, own)
     if any(given.tensors[n].shape[axis:] != own.tensors[n].shape[axis:] for n, axis in (("lora_A", 1), ("lora_B", 2))):
         return None
     if given.tensors["lora_B"].shape[0] != own.tensors["lora_B"].shape[0]:
@@ -141,6 +162,18 @@ def fit(given: LayerChange, own: LayerChange) -> tuple[LayerChange, float] | Non
     # The new ranks keep their random A: zeros on both sides would get no gradient for ever.
     up[:, : given.rank] = given.tensors["lora_B"] * factor
     return LayerChange({**given.tensors, "lora_A": down, "lora_B": up}, own.scale), lost
+
+
+def _with_kernel_of(given: LayerChange, own: LayerChange) -> LayerChange:
+    """A LoRA of a Linear for a convolution of 1 × 1 pixels, or the other way round: they compute the same."""
+    tensors = dict(given.tensors)
+    for name in ("lora_A", "lora_B"):
+        value, wanted = tensors[name], own.tensors[name].dim()
+        if value.dim() == 4 and wanted == 2 and value.shape[2:] == (1, 1):
+            tensors[name] = value[:, :, 0, 0]
+        elif value.dim() == 2 and wanted == 4 and own.tensors[name].shape[2:] == (1, 1):
+            tensors[name] = value[:, :, None, None]
+    return replace(given, tensors=tensors)
 
 
 def _refactored(given: LayerChange, own: LayerChange) -> tuple[LayerChange, float] | None:
