@@ -82,7 +82,7 @@ def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
 
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:
     """What one real step measured, and what the estimate is now against what it was."""
-    from loratui.tui.commands.plan import duration_range
+    from loratui.tui.commands.plan import run_time
 
     step = f"{probed.step_s:.2f} s" if probed.step_s < 10 else f"{probed.step_s:.0f} s"
     if probed.peak_vram_gib is not None:
@@ -91,9 +91,10 @@ def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None
     else:
         memory = f"{probed.peak_ram_gib:.1f} GiB of main memory"
     money = f", costs {text.money_range(*after.money)}" if after.money else ""
-    now, was = duration_range(after.time_s), duration_range(before.time_s)
+    now, was = run_time(after), run_time(before)
     tight = vram_gib is not None and probed.peak_vram_gib is not None and probed.peak_vram_gib > 0.95 * vram_gib
-    remedy = f"The whole run takes {now}{money}" + (f"; the estimate was {was}." if was != now else ".")
+    corrected = f"; the estimate was {was}" if before.time_s and was != now else ""
+    remedy = f"The whole run takes {now}{money}{corrected}."
     if tight:
         return Row("warning", f"One real step took {step} and {memory}: hardly any room is left.", remedy, "plan")
     return Row("ok", f"One real step took {step} and {memory}.", remedy)

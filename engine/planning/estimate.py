@@ -8,20 +8,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loratui.engine.planning import figures
+from loratui.engine.planning import figures, memory_plans, step_time
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card, FamilyFigures
+from loratui.engine.planning.figures import Range as Range
 from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of, text_encoders_of
-from loratui.engine.planning.measured import Measurement, Recalled, recall
+from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
+from loratui.engine.planning.memory_plans import Way
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Settings
 
-Range = tuple[float, float]
-"""(least, most)."""
-
 PNG_BYTES_PER_PX = 1.6
 """Of a sample picture, on average."""
+WRITING_BYTES_PER_S = 0.5e9
+"""Of a checkpoint, read back and compared: 1 GB took 2 s."""
+DECODING_S = 0.5
+"""Of a sample picture, at the family's own resolution."""
+WIDEST = 1.7
+"""A time whose ends differ by a larger factor prices nothing, and is not told; for a run of minutes it does not matter."""
+SHORT_S = 300.0
+
+UNKNOWN = "not known before one real step was made; the preflight makes it"
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,20 @@ class Cost:
     """What training takes on one machine."""
 
     machine: str
-    time_s: Range
+    time_s: Range | None
+    """None where nothing that would price the run is known."""
     vram_gib: Range | None
-    """None without a GPU."""
+    """Of the way that fits there, else of the smallest that there is; None without a GPU, and where nothing is known."""
     ram_gib: Range
     fits: str
-    """`yes`, `with savings`, `no`, or empty where nothing is known."""
+    """`yes`, `with savings` (activations computed again), `without samples` (they need more than the training), `no`, or
+    empty where nothing is known."""
     money: Range | None
-    """In the unit of the price an hour; None without a price."""
+    """In the unit of the price an hour; None without a price or a time."""
     source: str
+    """Where time and memory come from, in one sentence."""
+    time_source: str
+    memory_source: str
 
 
 @dataclass(frozen=True)
@@ -107,30 +120,20 @@ def estimate(
         model=settings.base.model,
         resolution=settings.dataset.resolution,
         batch_size=settings.training.batch_size,
+        work=work_of(settings),
     )
+    case = _Case(settings, plan, lora, known, embedded=settings.base.model.startswith("embedded:"))
     return Estimate(
         lora=lora,
         disk=_disk(settings, plan, lora, known),
-        here=_here(settings, plan, lora, known, machine, remembered, price_per_hour),
-        elsewhere=tuple(_on_card(settings, plan, lora, known, card) for card in figures.CARDS),
+        here=_here(case, machine, remembered, price_per_hour),
+        elsewhere=() if case.embedded else tuple(_on_card(case, card) for card in figures.CARDS if card.listed),
     )
 
 
 def figures_for(settings: Settings) -> FamilyFigures:
-    """The table's row for the recipe's base."""
-    embedded = settings.base.model.startswith("embedded:")
-    return figures.EMBEDDED if embedded else figures.FAMILIES[settings.base.family]
-
-
-def training_image_steps(settings: Settings, plan: Plan, known: FamilyFigures) -> float:
-    """Image-steps of training, with the samples in between counted as what they equal.
-
-    A pass of the denoiser without gradients costs about half of an image-step.
-    """
-    samples = settings.samples
-    area = _area(samples.width or settings.dataset.resolution, samples.height or settings.dataset.resolution)
-    a_sample = samples.steps * known.guidance_passes * 0.5 * area / settings.dataset.resolution**2
-    return plan.image_steps + sample_count(settings, plan) * a_sample
+    """The table's row for the recipe's family."""
+    return figures.FAMILIES[settings.base.family]
 
 
 def sample_count(settings: Settings, plan: Plan) -> int:
@@ -140,108 +143,193 @@ def sample_count(settings: Settings, plan: Plan) -> int:
     return times * len(settings.samples.prompts)
 
 
-def vram_range(settings: Settings, lora: LoraSize, known: FamilyFigures) -> Range:
-    """Least and most GPU memory, GiB: with all savings and with none, or narrower where the recipe decides."""
-    scale = (settings.dataset.resolution / known.resolution) ** 2 * settings.training.batch_size
-    saved, full = (a * scale for a in known.activations_gib)
-    match settings.memory.gradient_checkpointing:
-        case "on":
-            full = saved * 1.3
-        case "off":
-            saved = full * 0.8
-        case "auto":
-            pass
-    # LoRA, gradient and two moments: 4 × 4 bytes a parameter, or moments of one byte each.
-    state_low, state_high = (lora.parameters * n / 2**30 for n in (10, 16))
-    low, high = known.weights_gib
-    return (
-        low + saved + state_low + figures.GPU_CONTEXT_GIB,
-        high + full + state_high + figures.GPU_CONTEXT_GIB,
-    )
+def vram_range(settings: Settings) -> Range:
+    """GPU memory of the smallest way that the settings leave open and of the largest, GiB, with all that the process holds."""
+    if settings.base.model.startswith("embedded:"):
+        return figures.EMBEDDED_GIB
+    lora, known = _lora(settings), figures_for(settings)
+    needs = [
+        memory_plans.need(settings, way, lora, known).most + figures.GPU_CONTEXT_GIB for way in memory_plans.ways(settings)
+    ]
+    return min(needs), max(needs)
 
 
-def keeps_activations(settings: Settings, usable_gib: float) -> bool:
-    """Whether training fits into so much GPU memory without computing activations twice."""
-    kept = dataclasses.replace(settings, memory=dataclasses.replace(settings.memory, gradient_checkpointing="off"))
-    return vram_range(kept, _lora(kept), figures_for(kept))[1] <= usable_gib
+def way_in(settings: Settings, room_gib: float) -> Way:
+    """Whether training keeps activations or computes them again where torch can have so much GPU memory."""
+    if settings.base.model.startswith("embedded:"):
+        return memory_plans.ways(settings)[0]
+    return memory_plans.chosen(settings, _lora(settings), figures_for(settings), room_gib)
 
 
-def _here(
-    settings: Settings,
-    plan: Plan,
-    lora: LoraSize,
-    known: FamilyFigures,
-    machine: Machine,
-    remembered: Recalled | None,
-    price: float | None,
-) -> Cost:
+def fits(settings: Settings, memory_gib: float) -> str:
+    """What `Cost.fits` says of a card with so much memory."""
+    return _Memory.on(settings, _lora(settings), figures_for(settings), memory_gib).fits
+
+
+@dataclass(frozen=True)
+class _Case:
+    settings: Settings
+    plan: Plan
+    lora: LoraSize
+    known: FamilyFigures
+    embedded: bool
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """How a run lies in a card's memory."""
+
+    way: Way
+    gib: Range
+    fits: str
+    source: str
+
+    @classmethod
+    def on(cls, settings: Settings, lora: LoraSize, known: FamilyFigures, memory_gib: float) -> _Memory:
+        """In a card with so much memory and nothing else in it."""
+        if settings.base.model.startswith("embedded:"):
+            return cls("kept", figures.EMBEDDED_GIB, "yes" if memory_gib > 2 * figures.EMBEDDED_GIB[1] else "", "a tiny base")
+        room = memory_plans.room_gib(memory_gib)
+        way = memory_plans.chosen(settings, lora, known, room)
+        need = memory_plans.need(settings, way, lora, known)
+        if need.training > room:
+            found = "no"
+        elif need.sampling > room:
+            found = "without samples"
+        else:
+            found = "with savings" if way == "again" and settings.memory.gradient_checkpointing == "auto" else "yes"
+        plain = settings.adapter.kind in ("lora", "locon") and not (
+            settings.adapter.dora or settings.training.train_text_encoder
+        )
+        as_measured = plain and settings.dataset.resolution == known.resolution
+        as_measured = as_measured and settings.training.batch_size in known.measured_batches
+        source = f"memory {'measured on' if as_measured else 'scaled from'} an {figures.MEASURED_ON.name}"
+        most = (need.training if found == "without samples" else need.most) + figures.GPU_CONTEXT_GIB
+        return cls(way, (most, most * 1.05), found, source)
+
+
+def _here(case: _Case, machine: Machine, remembered: Recalled | None, price: float | None) -> Cost:
     known_card = figures.card(machine.gpu) if machine.gpu else None
-    if remembered:
-        picture_s = remembered.image_step_s
-        what = "this machine" if remembered.same else "this machine at another size, scaled"
-        source = f"measured: {remembered.runs} earlier run{'s' if remembered.runs > 1 else ''} on {what}"
-    elif known_card:
-        picture_s, source = _picture_s(settings, known, known_card), f"table: {known.source}"
-    elif machine.gpu:
-        slowest, fastest = (_picture_s(settings, known, c) for c in (figures.CARDS[0], figures.CARDS[-1]))
-        picture_s, source = (fastest[0], slowest[1]), f"table, card not in it: {known.source}"
-    else:
-        picture_s, source = _cpu_picture_s(settings, known), f"table, CPU: {known.source}"
-    vram = None
-    if machine.gpu:
-        vram = vram_range(settings, lora, known)
-        if remembered and remembered.peak_vram_gib:
-            vram = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1)
-    ram = known.ram_gib
+    total = machine.vram_gib or (known_card.memory_gib if known_card else None)
+    memory = _Memory.on(case.settings, case.lora, case.known, total) if machine.gpu and total else None
+    if memory and known_card and not known_card.bf16:
+        memory = None
+    time = _time(case, machine, known_card, memory.way if memory else "kept", remembered)
+    if memory and memory.fits == "no":
+        time = _Time(None, "not known, since it does not fit")
+    gib, memory_source = (memory.gib, memory.source) if memory else (None, "memory not known")
+    if memory and remembered and remembered.peak_vram_gib:
+        gib, memory_source = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1), "memory measured on this machine"
+    ram = figures.EMBEDDED_RAM_GIB if case.embedded else case.known.ram_gib
     if remembered and remembered.peak_ram_gib:
         ram = (remembered.peak_ram_gib, remembered.peak_ram_gib * 1.1)
-    time_s = _time_s(settings, plan, known, picture_s)
-    memory = machine.vram_gib or (known_card.memory_gib if known_card else None)
+    return _cost(
+        machine.gpu or "CPU", time, gib, ram, memory.fits if memory else "", memory_source if machine.gpu else "", price
+    )
+
+
+def _on_card(case: _Case, card: Card) -> Cost:
+    memory = _Memory.on(case.settings, case.lora, case.known, card.memory_gib)
+    time = _by_table(case, card, memory.way)
+    if not card.bf16:
+        return _cost(card.name, time, None, case.known.ram_gib, "", "memory not known", None)
+    if memory.fits == "no":
+        time = _Time(None, "not known, since it does not fit")
+    return _cost(card.name, time, memory.gib, case.known.ram_gib, memory.fits, memory.source, None)
+
+
+@dataclass(frozen=True)
+class _Time:
+    seconds: Range | None
+    source: str
+
+    def if_it_prices(self) -> _Time:
+        """Itself, or unknown where its ends are too far apart to say anything."""
+        if self.seconds is None or self.seconds[1] <= SHORT_S or self.seconds[1] <= WIDEST * self.seconds[0]:
+            return self
+        return _Time(None, UNKNOWN)
+
+
+def _time(case: _Case, machine: Machine, card: Card | None, way: Way, remembered: Recalled | None) -> _Time:
+    if remembered:
+        return _by_memory(case, remembered, on_gpu=bool(machine.gpu))
+    if case.embedded:
+        return _Time(None, UNKNOWN) if machine.gpu else _embedded_on_a_cpu(case)
+    if not machine.gpu:
+        return _Time(None, f"{UNKNOWN}; on a CPU a base of this size takes days")
+    return _by_table(case, card, way) if card else _Time(None, f"{UNKNOWN}; no figures for this card")
+
+
+def _by_table(case: _Case, card: Card, way: Way) -> _Time:
+    settings, plan, known = case.settings, case.plan, case.known
+    cost = step_time.step_cost(settings, known, card, way, plan.optimizer_steps)
+    if isinstance(cost, str):
+        return _Time(None, f"{UNKNOWN}; {cost}")
+    passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
+    area = _sample_area(settings) / known.resolution**2
+    each = [passes * second * area + DECODING_S for second in cost.sample_pass_s]
+    low, high = (
+        plan.image_steps * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
+        for step_s, sample_s, load_s, share in zip(cost.image_step_s, each, known.load_s, (0.5, 1.0), strict=True)
+    )
+    compiling = figures.COMPILE_S if cost.compiles else 0.0
+    how = "measured on" if card == figures.MEASURED_ON else "scaled by arithmetic and bandwidth from"
+    found = (_two_digits(low + compiling / 2), _two_digits(high + compiling))
+    return _Time(found, f"time {how} an {figures.MEASURED_ON.name}").if_it_prices()
+
+
+def _by_memory(case: _Case, remembered: Recalled, *, on_gpu: bool) -> _Time:
+    """From the step that was measured here; one that was not compiled is compiled where the run is long enough."""
+    settings, plan, known = case.settings, case.plan, case.known
+    middle = sum(remembered.image_step_s) / 2
+    steps = plan.optimizer_steps * settings.training.accumulation
+    compiles = on_gpu and not remembered.compiled
+    compiles = compiles and step_time.will_compile(settings, known, middle * settings.training.batch_size, steps)
+    share, extra = (1 - known.compiled_share, figures.COMPILE_S) if compiles else (1.0, 0.0)
+    load = figures.EMBEDDED_LOAD_S if case.embedded else known.load_s
+    # A pass of the denoiser without gradients costs about two fifths of an image-step.
+    passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
+    samples = sample_count(settings, plan) * passes * 0.4 * _sample_area(settings) / settings.dataset.resolution**2
+    low, high = (
+        s * (plan.image_steps * share + samples) + load_s + extra
+        for s, load_s in zip(remembered.image_step_s, load, strict=True)
+    )
+    what = "this machine" if remembered.same else "this machine with other settings, scaled"
+    runs = f"{remembered.runs} earlier run{'s' if remembered.runs > 1 else ''}"
+    return _Time((_two_digits(low), _two_digits(high)), f"time measured: {runs} on {what}")
+
+
+def _embedded_on_a_cpu(case: _Case) -> _Time:
+    settings, plan = case.settings, case.plan
+    scale = (settings.dataset.resolution / figures.EMBEDDED_RESOLUTION) ** 2
+    samples = sample_count(settings, plan) * settings.samples.steps * 2 * 0.4
+    work = plan.image_steps + samples * _sample_area(settings) / settings.dataset.resolution**2
+    low, high = (work * s * scale + load for s, load in zip(figures.EMBEDDED_CPU_S, figures.EMBEDDED_LOAD_S, strict=True))
+    return _Time((_two_digits(low), _two_digits(high)), "time measured on two CPU cores").if_it_prices()
+
+
+def _writing_s(case: _Case) -> float:
+    """Checkpoints and LoRA files."""
+    return case.plan.epochs * case.lora.parameters * 12 / WRITING_BYTES_PER_S
+
+
+def _sample_area(settings: Settings) -> int:
+    side = settings.dataset.resolution
+    return _area(settings.samples.width or side, settings.samples.height or side)
+
+
+def _cost(machine: str, time: _Time, gib: Range | None, ram: Range, fits: str, memory_source: str, price: float | None) -> Cost:
     return Cost(
-        machine=machine.gpu or "CPU",
-        time_s=time_s,
-        vram_gib=_rounded(vram) if vram else None,
+        machine=machine,
+        time_s=time.seconds,
+        vram_gib=_rounded(gib) if gib else None,
         ram_gib=_rounded(ram),
-        fits=_fits(vram, memory),
-        money=_money(time_s, price),
-        source=source,
+        fits=fits,
+        money=_money(time.seconds, price),
+        source="; ".join(part for part in (time.source if time.seconds else f"time {time.source}", memory_source) if part),
+        time_source=time.source,
+        memory_source=memory_source,
     )
-
-
-def _on_card(settings: Settings, plan: Plan, lora: LoraSize, known: FamilyFigures, card: Card) -> Cost:
-    vram = vram_range(settings, lora, known)
-    return Cost(
-        machine=card.name,
-        time_s=_time_s(settings, plan, known, _picture_s(settings, known, card)),
-        vram_gib=_rounded(vram),
-        ram_gib=known.ram_gib,
-        fits=_fits(vram, card.memory_gib),
-        money=None,
-        source=f"table: {known.source}",
-    )
-
-
-def _picture_s(settings: Settings, known: FamilyFigures, card: Card) -> Range:
-    """Seconds for one image-step: arithmetic at the share of the peak that trainers reach, and launching."""
-    tflop = known.tflop * (settings.dataset.resolution / known.resolution) ** 2
-    slow, fast = known.share_of_peak
-    quick, sluggish = (s / settings.training.batch_size for s in known.overhead_s)
-    return tflop / (card.peak_tflops * fast) + quick, tflop / (card.peak_tflops * slow) + sluggish
-
-
-def _cpu_picture_s(settings: Settings, known: FamilyFigures) -> Range:
-    scale = (settings.dataset.resolution / known.resolution) ** 2
-    if known is figures.EMBEDDED:
-        low, high = figures.EMBEDDED_CPU_S
-        return low * scale, high * scale
-    slow, fast = figures.CPU_TFLOPS
-    return known.tflop * scale / fast, known.tflop * scale / slow
-
-
-def _time_s(settings: Settings, plan: Plan, known: FamilyFigures, picture_s: Range) -> Range:
-    work = training_image_steps(settings, plan, known)
-    low, high = (work * s + load for s, load in zip(picture_s, known.load_s, strict=True))
-    return _two_digits(low), _two_digits(high)
 
 
 def _lora(settings: Settings) -> LoraSize:
@@ -272,16 +360,8 @@ def _disk(settings: Settings, plan: Plan, lora: LoraSize, known: FamilyFigures) 
     )
 
 
-def _fits(vram: Range | None, memory_gib: float | None) -> str:
-    if vram is None or memory_gib is None:
-        return ""
-    if memory_gib >= vram[1]:
-        return "yes"
-    return "with savings" if memory_gib >= vram[0] else "no"
-
-
-def _money(time_s: Range, price_per_hour: float | None) -> Range | None:
-    if price_per_hour is None:
+def _money(time_s: Range | None, price_per_hour: float | None) -> Range | None:
+    if price_per_hour is None or time_s is None:
         return None
     low, high = (round(t / 3600 * price_per_hour, 2) for t in time_s)
     return low, high

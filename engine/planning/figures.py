@@ -2,57 +2,110 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from loratui.presets.schema import Family
 
+Range = tuple[float, float]
+"""(least, most)."""
+
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU as rented: its memory, and its published peak in dense bf16 (fp16 on T4), fp32 accumulation."""
+    """A GPU as rented, by its published figures."""
 
     name: str
     memory_gib: float
+    """All of it, as the driver tells."""
     peak_tflops: float
+    """Dense bf16 (fp16 where there is none) with fp32 accumulation."""
+    bandwidth_tb_s: float
+    """Of its memory."""
+    bf16: bool = True
+    """Whether it computes in the format in which all figures were measured."""
+    listed: bool = True
+    """Whether it stands in the list of cards that are usually rented; the others are known by name only."""
 
+
+MEASURED_ON = Card("H200", 140.4, 989, 4.8)
+"""The card on which the families' figures were measured."""
 
 CARDS: tuple[Card, ...] = (
-    Card("T4", 15.0, 65),
-    Card("RTX 3060", 12.0, 25),
-    Card("RTX 3090", 24.0, 71),
-    Card("RTX A5000", 24.0, 111),
-    Card("L4", 22.5, 121),
-    Card("RTX 4090", 24.0, 165),
-    Card("RTX 5090", 32.0, 210),
-    Card("RTX A6000", 48.0, 155),
-    Card("L40S", 45.0, 362),
-    Card("A100", 40.0, 312),
-    Card("A100 80GB", 80.0, 312),
-    Card("H100", 80.0, 989),
-    Card("H200", 139.0, 989),
+    Card("T4", 15.0, 65, 0.32, bf16=False),
+    Card("RTX 3060", 12.0, 25, 0.36),
+    Card("RTX 3080", 10.0, 60, 0.76, listed=False),
+    Card("RTX 3090", 24.0, 71, 0.94),
+    Card("RTX A4000", 16.0, 77, 0.45, listed=False),
+    Card("RTX A5000", 24.0, 111, 0.77),
+    Card("A10", 22.5, 125, 0.60, listed=False),
+    Card("A10G", 22.5, 70, 0.60, listed=False),
+    Card("L4", 22.5, 121, 0.30),
+    Card("RTX 4080", 16.0, 97, 0.72, listed=False),
+    Card("RTX 4090", 24.0, 165, 1.01),
+    Card("RTX 5090", 31.8, 210, 1.79),
+    Card("A40", 45.0, 150, 0.70, listed=False),
+    Card("RTX A6000", 48.0, 155, 0.77),
+    Card("L40S", 45.0, 362, 0.86),
+    Card("A100", 40.0, 312, 1.56),
+    Card("A100 80GB", 80.0, 312, 2.0),
+    Card("H100 PCIe", 80.0, 756, 2.0, listed=False),
+    Card("H100 NVL", 94.0, 835, 3.9, listed=False),
+    Card("H100", 80.0, 989, 3.35),
+    MEASURED_ON,
 )
-"""Usable memory; the order is that of a price list."""
+"""The order is that of a price list."""
+
+_OTHER_CARDS = re.compile(r"\b(LAPTOP|MOBILE|MAX Q|MIG|GRID|SUPER)\b|\d\s*D\b|\b\d+[ABCQ]\b")
+"""Cards of a known name that are another card, or a slice of one."""
+
+
+@dataclass(frozen=True)
+class PictureMemory:
+    """GiB that training takes beside weights and LoRA, at the family's resolution, in bf16."""
+
+    fixed_gib: float
+    picture_gib: float
+    """For each picture of a batch."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one step on the card of `MEASURED_ON`, at the family's resolution."""
+
+    arithmetic_s: float
+    """A picture's share that goes with a card's peak."""
+    traffic_s: float
+    """A picture's share that goes with the bandwidth of its memory."""
+    launch_s: float
+    """A batch, where the CPU launches every kernel: the slowest machine that was measured. One with a fast CPU needs a third."""
 
 
 @dataclass(frozen=True)
 class FamilyFigures:
-    """What training one family takes. Ranges are (least, most): with all savings, and with none."""
+    """What training one family takes."""
 
     resolution: int
     """Side at which the figures per picture hold, px."""
-    tflop: float
-    """Forward and activation gradients of one picture, without recomputation."""
-    share_of_peak: tuple[float, float]
-    """Of the card's published peak that trainers reach: (slowest, fastest)."""
-    overhead_s: tuple[float, float]
-    """Seconds a batch that do not depend on the card: launching kernels from a slow or fast CPU."""
-    weights_gib: tuple[float, float]
-    activations_gib: tuple[float, float]
-    """A picture of a batch: with gradient checkpointing, and without."""
-    ram_gib: tuple[float, float]
-    load_s: tuple[float, float]
+    text_tokens: int
+    """Tokens of text that go through the denoiser with a picture's, so that a small picture costs more than its area."""
+    weights_gib: float
+    """The frozen denoiser at two bytes a number."""
+    text_encoders_gib: float
+    """In fp32, where they are trained too."""
+    kept: PictureMemory
+    again: PictureMemory
+    """Where activations are computed again in the backward pass (gradient checkpointing): the smallest way there is."""
+    kept_time: StepTime
+    again_time: StepTime
+    compiled_share: float
+    """Share of a step that compiled blocks save."""
+    measured_batches: tuple[int, ...]
+    """At which memory was measured."""
+    ram_gib: Range
+    load_s: Range
     """Loading and caching before the first step, without downloads."""
     guidance_passes: int
     """Passes of the denoiser for each sampling step."""
@@ -61,86 +114,97 @@ class FamilyFigures:
     latent_bytes_per_px: float
     download_bytes: int
     """Of the usual base model."""
-    source: str
 
 
+# Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
 FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
     {
         "sd15": FamilyFigures(
             resolution=512,
-            tflop=1.73,
-            share_of_peak=(0.035, 0.22),
-            overhead_s=(0.0, 0.3),
-            weights_gib=(1.9, 2.3),
-            activations_gib=(0.15, 1.2),
-            ram_gib=(3.0, 6.0),
-            load_s=(10.0, 60.0),
+            text_tokens=0,
+            weights_gib=1.60,
+            text_encoders_gib=0.46,
+            kept=PictureMemory(0.2, 1.3),
+            again=PictureMemory(0.25, 0.27),
+            kept_time=StepTime(0.006, 0.0177, 0.15),
+            again_time=StepTime(0.009, 0.0266, 0.43),
+            compiled_share=0.08,
+            measured_batches=(2,),
+            ram_gib=(3.2, 4.8),
+            load_s=(15.0, 30.0),
             guidance_passes=2,
             text_bytes=77 * 768 * 4,
             latent_bytes_per_px=2 * 4 * 4 / 64,
             download_bytes=4_300_000_000,
-            source="one H200: 0.03 to 0.31 s and 2.2 to 4.4 GiB at 512 px, batch 2; guide 002: 15 to 40 min on an A5000",
         ),
         "sdxl": FamilyFigures(
             resolution=1024,
-            tflop=14.3,
-            share_of_peak=(0.035, 0.22),
-            overhead_s=(0.0, 0.3),
-            weights_gib=(4.8, 6.0),
-            activations_gib=(0.7, 8.5),
-            ram_gib=(8.0, 16.0),
-            load_s=(20.0, 120.0),
+            text_tokens=0,
+            weights_gib=4.78,
+            text_encoders_gib=3.05,
+            kept=PictureMemory(0.3, 8.3),
+            again=PictureMemory(0.4, 1.05),
+            kept_time=StepTime(0.030, 0.062, 0.50),
+            again_time=StepTime(0.045, 0.093, 1.28),
+            compiled_share=0.16,
+            measured_batches=(1, 2),
+            ram_gib=(6.7, 10.0),
+            load_s=(20.0, 40.0),
             guidance_passes=2,
             text_bytes=77 * 2048 * 4,
             latent_bytes_per_px=2 * 4 * 4 / 64,
             download_bytes=6_940_000_000,
-            source="one H200: 0.13 to 0.73 s and 7.0 to 22.4 GiB at 1024 px, batch 2; guide 002: about 1 h on an A5000",
         ),
         "flux": FamilyFigures(
             resolution=1024,
-            tflop=163.6,
-            share_of_peak=(0.09, 0.45),
-            overhead_s=(0.0, 0.3),
-            weights_gib=(6.7, 24.0),
-            activations_gib=(2.0, 40.0),
-            ram_gib=(32.0, 64.0),
-            load_s=(60.0, 400.0),
+            text_tokens=512,
+            weights_gib=22.17,
+            text_encoders_gib=0.46,
+            kept=PictureMemory(0.2, 39.4),
+            again=PictureMemory(0.2, 3.15),
+            kept_time=StepTime(0.30, 0.23, 0.40),
+            again_time=StepTime(0.45, 0.33, 1.21),
+            compiled_share=0.25,
+            measured_batches=(1,),
+            ram_gib=(11.1, 16.0),
+            load_s=(30.0, 80.0),
             guidance_passes=1,
             text_bytes=512 * 4096 * 2,
             latent_bytes_per_px=2 * 16 * 4 / 64,
             download_bytes=34_000_000_000,
-            source="one H200: 0.30 to 1.44 s and 8.7 to 72 GiB at 1024 px, batch 1; guide 000: 4.5 h for 2 000 steps on an L4",
         ),
     }
 )
 
-EMBEDDED = FamilyFigures(
-    resolution=128,
-    tflop=0.02,
-    share_of_peak=(0.02, 0.2),
-    overhead_s=(0.02, 0.15),
-    weights_gib=(0.1, 0.3),
-    activations_gib=(0.01, 0.05),
-    ram_gib=(0.8, 2.0),
-    load_s=(4.0, 15.0),
-    guidance_passes=2,
-    text_bytes=77 * 128 * 4,
-    latent_bytes_per_px=2 * 4 * 4 / 16,
-    download_bytes=0,
-    source="two CPU cores: 76 to 150 s for 900 steps of 2 pictures at 128 px",
-)
+VAE_GIB = 0.32
+"""The decoder, which stays loaded once samples were made."""
+DECODING_GIB_PER_PX = 4.9 / 1024**2
+"""What it takes to decode a sample, beside all weights; without what the allocator keeps for itself."""
 
+EMBEDDED_GIB = (0.4, 1.0)
+"""GPU memory of the embedded bases, a batch of the demo."""
+EMBEDDED_RAM_GIB = (0.8, 2.0)
+EMBEDDED_LOAD_S = (4.0, 15.0)
 EMBEDDED_CPU_S = (0.035, 0.1)
-"""Seconds a picture of the embedded base on two CPU cores; source as above."""
+"""Seconds a picture at 128 px on two CPU cores: 76 to 150 s for 900 steps of 2."""
+EMBEDDED_RESOLUTION = 128
 
-CPU_TFLOPS = (0.05, 0.6)
-"""What a rented machine's CPU reaches in fp32, by number of cores."""
+COMPILE_S = 40.0
+"""What compiling the blocks takes, with the shapes that come later (27 s for FLUX's three graphs on an H200 machine)."""
 
-GPU_CONTEXT_GIB = 0.5
+GPU_CONTEXT_GIB = 0.85
+"""What a process holds on a card beside torch's tensors: 0.75 to 0.87 on an H200."""
+USABLE = 0.98
+"""Share of a card's memory that programs may have: 23.5 GiB of 24."""
 
 
 def card(name: str) -> Card | None:
-    """The table's card for a GPU's full name as its driver gives it, such as `NVIDIA GeForce RTX 4090`."""
+    """The table's card for a GPU's full name as its driver gives it, such as `NVIDIA GeForce RTX 4090`.
+
+    None for a card that is not in it, and for one that only bears such a name: a laptop's, or a slice of one.
+    """
     words = f" {name.upper().replace('-', ' ')} "
+    if _OTHER_CARDS.search(words):
+        return None
     matches = [c for c in CARDS if all(f" {w} " in words for w in c.name.upper().split())]
     return max(matches, key=lambda c: len(c.name), default=None)

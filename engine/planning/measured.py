@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.untrusted import finite, read_json
+from loratui.presets.schema import Settings
 
 FORMAT = 1
 _KEPT = 200
@@ -30,6 +31,10 @@ class Measurement:
     batch_size: int
     image_step_s: float
     """Median seconds of training for one image-step, without samples and saving."""
+    work: str = ""
+    """`work_of` its settings."""
+    compiled: bool = False
+    """Whether the blocks were compiled."""
     peak_vram_gib: float | None = None
     peak_ram_gib: float | None = None
 
@@ -43,7 +48,8 @@ class Recalled:
     peak_ram_gib: float | None
     runs: int
     same: bool
-    """Whether they had the same resolution and batch, or were scaled to it."""
+    """Whether they had the same resolution, batch and work, or were scaled to it."""
+    compiled: bool = False
 
 
 def cache_file() -> Path:
@@ -87,24 +93,38 @@ def _measurement(row: object) -> Measurement | None:
         found = Measurement(**row)  # type: ignore[arg-type]  # what is no table of these names raises
     except TypeError:
         return None
-    texts = isinstance(found.gpu, str) and isinstance(found.model, str)
+    texts = all(isinstance(text, str) for text in (found.gpu, found.model, found.work)) and isinstance(found.compiled, bool)
     sizes = all(type(n) is int and 0 < n < 1 << 20 for n in (found.resolution, found.batch_size))
     peaks = all(peak is None or (finite(peak) or 0) > 0 for peak in (found.peak_vram_gib, found.peak_ram_gib))
     return found if texts and sizes and peaks and (finite(found.image_step_s) or 0) > 0 else None
 
 
-def recall(measurements: Sequence[Measurement], *, gpu: str, model: str, resolution: int, batch_size: int) -> Recalled | None:
+def work_of(settings: Settings) -> str:
+    """What else of the settings decides how much a step takes: adapter, optimizer, number format, and what is kept."""
+    adapter, training, memory = settings.adapter, settings.training, settings.memory
+    parts = (
+        *(adapter.kind, adapter.rank, adapter.conv_rank, adapter.targets, adapter.dora, adapter.drops),
+        *(training.train_text_encoder, training.precision, bool(training.ema_decay), settings.optimizer.name),
+        *(memory.gradient_checkpointing, memory.compile, memory.cuda_graphs),
+    )
+    return " ".join(map(str, parts))
+
+
+def recall(
+    measurements: Sequence[Measurement], *, gpu: str, model: str, resolution: int, batch_size: int, work: str = ""
+) -> Recalled | None:
     """What runs of the same base on the same card took, by the last five of them; None if there were none.
 
-    Runs of another resolution or batch count with their time scaled by area, and a wider range.
+    Runs of another resolution, batch or work count with their time scaled by area, and a wider range.
     """
     alike = [m for m in measurements if (m.gpu, m.model) == (gpu, model) and m.image_step_s > 0]
-    same = [m for m in alike if (m.resolution, m.batch_size) == (resolution, batch_size)]
+    same = [m for m in alike if (m.resolution, m.batch_size, m.work) == (resolution, batch_size, work)]
     chosen = (same or alike)[-5:]
     if not chosen:
         return None
+    chosen = [m for m in chosen if m.compiled == chosen[-1].compiled]  # the newest says how it is done now
     middle = statistics.median(m.image_step_s * (resolution / m.resolution) ** 2 for m in chosen)
-    margin = 0.15 if same else 0.4
+    margin = 0.15 if same else 0.2
     vram = [m.peak_vram_gib for m in same if m.peak_vram_gib]
     ram = [m.peak_ram_gib for m in same if m.peak_ram_gib]
     return Recalled(
@@ -113,4 +133,5 @@ def recall(measurements: Sequence[Measurement], *, gpu: str, model: str, resolut
         peak_ram_gib=max(ram, default=None),
         runs=len(chosen),
         same=bool(same),
+        compiled=chosen[-1].compiled,
     )

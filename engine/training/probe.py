@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import statistics
 import time
@@ -9,8 +10,13 @@ import time
 import torch
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.planning.measured import Measurement, remember
+from loratui.engine.planning.measured import Measurement, remember, work_of
+from loratui.engine.runs.probe import STEPS
+from loratui.engine.training.recorded import EAGER
 from loratui.engine.training.trainer import Trainer
+
+SETTLING = EAGER + 1
+"""Steps on a GPU before a step takes as long as it will."""
 
 
 class Probe(Trainer):
@@ -23,12 +29,13 @@ class Probe(Trainer):
             load_s = time.monotonic() - self.started
             self.report.phase("training", "Making one real step")
             seconds = []
-            for window in self.course.windows():
+            for window in itertools.islice(self.course.windows(), STEPS if self.job.device.type == "cuda" else STEPS // 2):
                 began = time.monotonic()
                 self._step(window)
                 self._wait_for_the_device()
                 seconds.append((time.monotonic() - began, window.images))
-        timed = seconds[1:] or seconds
+        # On a GPU the first passes choose kernels and the third is recorded: a run makes all others as those after it are.
+        timed = seconds[SETTLING if self.job.device.type == "cuda" else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
         on_gpu = self.job.device.type == "cuda"
@@ -42,6 +49,7 @@ class Probe(Trainer):
                 resolution=self.settings.dataset.resolution,
                 batch_size=self.settings.training.batch_size,
                 image_step_s=image_step_s,
+                work=work_of(self.settings),
                 peak_vram_gib=peak_vram_gib,
                 peak_ram_gib=peak_ram_gib,
             )

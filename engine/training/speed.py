@@ -10,30 +10,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from loratui.engine.planning.estimate import keeps_activations
+from loratui.engine.planning.estimate import way_in
+from loratui.engine.planning.figures import FAMILIES
+from loratui.engine.planning.step_time import will_compile
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.reporting import Reporter
-from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 
-COMPILE_S = 40.0
-"""What compiling the blocks takes, with the shapes that come later (27 s for FLUX's three graphs on an H200 machine)."""
-SAVED: dict[FamilyName, float] = {"sd15": 0.08, "sdxl": 0.16, "flux": 0.25}
-"""Share of a step that compiled blocks save (docs/performance.md: 46 ms become 42, 177 become 147, 524 become 377)."""
 STEPS_TO_LOOK_AT = 8
 """Steps whose median tells how long one takes; the first are longer."""
 
 
 def choose_activations(settings: Settings, family: Family, device: torch.device) -> bool:
     """Whether activations are made again in the backward pass; `auto` does so where they would not fit into the free memory."""
-    match settings.memory.gradient_checkpointing:
-        case "on":
-            again = True
-        case "off":
-            again = False
-        case "auto":
-            again = device.type == "cuda" and not keeps_activations(settings, _usable_gib(device))
+    if device.type == "cuda":
+        again = way_in(settings, _usable_gib(device)) == "again"
+    else:
+        again = settings.memory.gradient_checkpointing == "on"
     if again:
         family.keep_fewer_activations()
     return again
@@ -57,23 +51,25 @@ class Compiling:
     """Compiles the blocks of a denoiser that occur many times, once it is clear that the run is long enough to gain from it."""
 
     def __init__(self, settings: Settings, device: torch.device, report: Reporter) -> None:
-        self._wanted = settings.memory.compile
-        self._saved = SAVED[settings.base.family]
+        self._settings = settings
+        self._known = FAMILIES[settings.base.family]
         self._report = report
         self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
         self._seen = 0
-        self.done = self._wanted == "off" or device.type != "cuda"
+        self.done = settings.memory.compile == "off" or device.type != "cuda"
         """Whether all is decided."""
+        self.compiled = False
+        """Whether the blocks are compiled."""
 
     def is_due(self, steps_left: int) -> bool:
         """Whether the blocks should be compiled before the next step."""
         if self.done:
             return False
-        if self._wanted == "on":
+        if self._settings.memory.compile == "on":
             return True
         if self._seen < STEPS_TO_LOOK_AT:
             return False
-        self.done = steps_left * statistics.median(self._step_s) * self._saved <= COMPILE_S
+        self.done = not will_compile(self._settings, self._known, statistics.median(self._step_s), steps_left)
         return not self.done
 
     def note(self, step_s: float) -> None:
@@ -90,6 +86,7 @@ class Compiling:
         try:
             denoiser.compile_repeated_blocks()
             trial()
+            self.compiled = True
         except Exception as error:
             undo(denoiser)
             if is_gpu_lost(error):

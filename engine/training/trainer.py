@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
-from loratui.engine.planning.measured import Measurement, remember
+from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.seen import record_seen
@@ -425,6 +425,8 @@ class Trainer:
                 resolution=settings.dataset.resolution,
                 batch_size=settings.training.batch_size,
                 image_step_s=statistics.median(self.image_step_s),
+                work=work_of(settings),
+                compiled=self.compiling.compiled,
                 peak_vram_gib=torch.cuda.max_memory_reserved() / 2**30 if on_gpu else None,
                 peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
             )

@@ -12,7 +12,7 @@ from typing import Any
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.planning import loss_weights
-from loratui.engine.planning.estimate import Estimate, Machine, Range, estimate
+from loratui.engine.planning.estimate import Cost, Estimate, Machine, Range, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.preflight import Finding, check_plan
 from loratui.engine.planning.prepare import prepare
@@ -179,13 +179,33 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
 
 
 def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
-    widths = (18, 14, 14, 12, 16)
-    yield text.columns(("machine", "time", "memory", "fits", "price" if cost.here.money else ""), widths)
+    widths = (22, 12, 14, 15, 9)
+    yield text.columns(("machine", "time", "memory", "fits", "time is"), widths)
     for name, row in (("this one: ", cost.here), *(("", c) for c in cost.elsewhere if elsewhere)):
-        memory = f"{_range(row.vram_gib)} GiB" if row.vram_gib else f"{_range(row.ram_gib)} GiB RAM"
-        money = f"{row.money[0]:.2f} to {row.money[1]:.2f}" if row.money else ""
-        yield text.columns((name + row.machine, duration_range(row.time_s), memory, row.fits, money), widths)
-    yield f"by {cost.here.source}"
+        memory = "not known" if row.machine != "CPU" else f"{gib_range(row.ram_gib)} GiB RAM"
+        memory = f"{gib_range(row.vram_gib)} GiB" if row.vram_gib else memory
+        known = "measured" if "measured" in row.time_source else "scaled"
+        time = duration_range(row.time_s) if row.time_s else "–" if row.fits == "no" else "not known"
+        machine = row.machine.removeprefix("NVIDIA ").removeprefix("GeForce ")
+        yield text.columns((name + machine, time, memory, row.fits, known if row.time_s else ""), widths)
+    if cost.here.money:
+        yield f"this one costs {cost.here.money[0]:.2f} to {cost.here.money[1]:.2f}"
+    yield f"this one: {cost.here.source}"
+    if elsewhere:
+        yield "scaled: measured on an H200, by arithmetic and bandwidth to the other cards; not measured on them"
+
+
+FITS = {
+    "no": ", which this GPU does not have",
+    "with savings": ", fits with savings",
+    "without samples": ", too little for samples while it trains",
+}
+"""What `Cost.fits` means, to be put behind the memory; nothing where it simply fits."""
+
+
+def run_time(cost: Cost) -> str:
+    """How long a run takes, or that nobody knows yet."""
+    return duration_range(cost.time_s) if cost.time_s else "time not known yet"
 
 
 def duration_range(seconds: Range) -> str:
@@ -210,8 +230,9 @@ def _row(name: str, value: str, more: str = "") -> str:
     return f"{name:<18}{value:>9}{more}"
 
 
-def _range(values: Range) -> str:
-    return "–".join(f"{value:.0f}" if value >= 10 else f"{value:g}" for value in values)
+def gib_range(values: Range) -> str:
+    """`6.1–6.4`, `27–28`, `12`."""
+    return "–".join(dict.fromkeys(f"{value:.0f}" if value >= 10 else f"{value:g}" for value in values))
 
 
 def _plain(value: Any) -> Any:

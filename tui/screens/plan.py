@@ -131,7 +131,7 @@ class PlanScreen(StepScreen):
     def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
         """Time, memory and money, where that is known from, file and disk, a line each; none until the machine is known."""
         from loratui.engine.planning.estimate import estimate
-        from loratui.tui.commands.plan import duration_range
+        from loratui.tui.commands.plan import FITS, gib_range, run_time
 
         if self._known is None:
             return ()
@@ -139,11 +139,11 @@ class PlanScreen(StepScreen):
         known = self._known
         cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
         here = cost.here
-        memory = f" · {here.vram_gib[0]:.3g}–{here.vram_gib[1]:.3g} GiB of GPU memory" if here.vram_gib else ""
-        fits = {"no": ", which this GPU does not have", "with savings": ", fits with savings"}.get(here.fits, "")
+        memory = f" · {gib_range(here.vram_gib)} GiB of GPU memory" if here.vram_gib else ""
+        fits = FITS.get(here.fits, "")
         money = f" · costs {text.money_range(*here.money, between='–')}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
-        return (f"{duration_range(here.time_s)} on this machine{memory}{fits}{money}", f"({here.source})", file)
+        return (f"{run_time(here)} on this machine{memory}{fits}{money}", f"({here.source})", file)
 
     def _findings(self, draft: Draft, plan: Plan) -> Iterator[Content]:
         """What cannot be trained so, and what a careful trainer would say."""

@@ -87,12 +87,12 @@ class PreflightScreen(StepScreen):
     def _costs(self, prepared: Prepared) -> str:
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
-        from loratui.tui.commands.plan import duration_range, this_machine
+        from loratui.tui.commands.plan import run_time, this_machine
 
         price = self.loratui.settings.price_per_hour or None
         here = estimate(prepared.recipe, prepared.plan, this_machine(), price_per_hour=price, measurements=read_all()).here
         money = f", costs {text.money_range(*here.money)}" if here.money else ""
-        return f"about {duration_range(here.time_s)}{money}"
+        return f"about {run_time(here)}{money}" if here.time_s else run_time(here)
 
     def _others_at_work(self) -> list[Row]:
         names = [run.name for run in self.loratui.runs if run.active]

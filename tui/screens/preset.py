@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
@@ -161,12 +162,11 @@ def _place(key: str) -> tuple[int, str]:
 
 def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
     """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
-    from loratui.engine.planning.estimate import figures_for, vram_range
-    from loratui.engine.planning.lora_size import lora_size
+    from loratui.engine.planning.estimate import fits, vram_range
 
-    size = lora_size(settings.base.family, settings.adapter, precision=settings.output.precision)
-    low, high = vram_range(settings, size, figures_for(settings))
-    needs = f"needs {low:.0f} GiB of GPU memory with every saving, {high:.0f} with none" if high >= 2 else "needs little memory"
+    low, high = vram_range(settings)
+    savings = f" with every saving, {math.ceil(high)} with none" if math.ceil(high) > math.ceil(low) else ""
+    needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"
     if machine is None:
         return "", needs, ""
     if machine.vram_gib is None:
@@ -174,11 +174,15 @@ def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str,
             return "✔", f"{needs}; it trains on the CPU, too", "$success"
         return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
     has = f"{machine.gpu} has {machine.vram_gib:.0f}"
-    if machine.vram_gib >= high:
-        return "✔", f"{needs}; {has}", "$success"
-    if machine.vram_gib >= low:
-        return "✔", f"{needs}; {has}: it fits with savings, a little slower", "$success"
-    return "✖", f"{needs}; {has}: too little", "$error"
+    match fits(settings, machine.vram_gib):
+        case "no":
+            return "✖", f"{needs}; {has}: too little", "$error"
+        case "with savings":
+            return "✔", f"{needs}; {has}: it fits with savings, slower", "$success"
+        case "without samples":
+            return "!", f"{needs}; {has}: too little for samples while it trains", "$warning"
+        case _:
+            return "✔", f"{needs}; {has}", "$success"
 
 
 def _pair(name: str, value: str, tone: str = "") -> Content:

@@ -78,7 +78,8 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
     estimate = table["estimate"]
     assert {"modules", "parameters", "bytes"} == set(estimate["lora"])
     assert {"checkpoints", "outputs", "samples", "cache", "download", "run"} == set(estimate["disk"])
-    assert {"machine", "time_s", "vram_gib", "ram_gib", "fits", "money", "source"} == set(estimate["here"])
+    keys = {"machine", "time_s", "vram_gib", "ram_gib", "fits", "money", "source", "time_source", "memory_source"}
+    assert keys == set(estimate["here"])
     assert estimate["here"]["money"][0] <= estimate["here"]["money"][1]
     assert len(estimate["elsewhere"]) > 5
 

@@ -117,7 +117,14 @@ async def test_leaving_ends_the_step_that_is_measured(home: Path, monkeypatch: p
 
 
 def _cost(low: float, high: float) -> Cost:
-    return Cost("card", (low, high), None, (1.0, 2.0), "", None, "")
+    return Cost("card", (low, high), None, (1.0, 2.0), "", None, "", "", "")
+
+
+def test_where_the_time_was_not_known_nothing_is_corrected() -> None:
+    """A card that is not in the table: there was no estimate before the step."""
+    row = probed_row(MEASURED, dataclasses.replace(_cost(1, 2), time_s=None), _cost(3600, 4800), None)
+    assert "The whole run takes 60–80 min." in row.remedy
+    assert "estimate" not in row.remedy
 
 
 def test_a_step_that_hardly_fits_is_a_warning() -> None:
