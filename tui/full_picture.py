@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from loratui.tui import graphics, pixels
 from loratui.tui.graphics import Capability
 from loratui.tui.terminal import clean
-from loratui.tui.thumbnails import opened
+from loratui.tui.thumbnails import upright_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,8 +32,7 @@ def show(path: Path, caption: str) -> str:
     stdin, stdout = sys.__stdin__, sys.__stdout__
     if stdin is None or stdout is None or not (stdin.isatty() and stdout.isatty()):
         return "there is no terminal"
-    with opened(path) as found:
-        picture = found.copy()
+    picture, _ = upright_picture(path, _no_larger)
     return show_on(stdin.fileno(), stdout.fileno(), picture, caption, os.environ)
 
 
@@ -62,6 +61,11 @@ def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ
             # It is not asked again: whatever it was to say has been waited for.
             _known[outside] = graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)
     return "" if capability.protocol != "none" else capability.why
+
+
+def _no_larger(width: int, height: int) -> tuple[int, int]:
+    scale = min(1.0, _LARGEST_PX / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 class _Resized:

@@ -64,16 +64,12 @@ def through_tmux(sequence: bytes) -> bytes:
 
 
 def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
-    """RGB, upright, no larger than so many pixels; small ones are enlarged up to four times."""
-    from PIL import Image, ImageOps
+    """An upright RGB picture, no larger than so many pixels; small ones are enlarged up to four times."""
+    from PIL import Image
 
-    upright = ImageOps.exif_transpose(picture)
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (128, 128, 128, 255)), layer)
-    scale = min(width / upright.width, height / upright.height, 4.0)
-    size = max(1, round(upright.width * scale)), max(1, round(upright.height * scale))
-    return upright.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    scale = min(width / picture.width, height / picture.height, 4.0)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _band(pixels: bytes, width: int) -> bytes:

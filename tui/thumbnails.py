@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +14,9 @@ from loratui.tui import palette
 if TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 64_000_000
-"""Larger pictures are refused from their header: decoding them could take all memory."""
-
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF")
 _CACHED = 200
+_GROUND = (128, 128, 128)
+"""What shows through transparency."""
 
 _decoding = threading.Lock()
 """One picture at a time: several threads that decode make the screen wait, and finish no sooner on two cores."""
@@ -86,63 +82,30 @@ def fitted(width: int, height: int, columns: int, rows: int, shape: float = 1.0)
     return fitted_width, fitted_height
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The picture at `path`, its pixels not yet decoded; HEIC by its content, where the extra for it is installed.
+def upright_picture(path: Path, fit: Callable[[int, int], tuple[int, int]]) -> tuple[Image.Image, tuple[int, int]]:
+    """The picture at `path` as RGB, upright, in the size that `fit` makes of its own (px); and its own size.
 
-    Raises `ThumbnailError`, also for what a decoder stumbles over within the `with`.
+    Transparency lies on mid grey. Raises `ThumbnailError`.
     """
     from PIL import Image
 
-    from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, is_heif
-    from loratui.engine.dataset.pictures import heif_is_read
-    from loratui.engine.untrusted import open_regular
+    from loratui.engine.dataset import colours, pictures
 
     try:
-        with BufferedReader(open_regular(path)) as file:
-            heif = is_heif(file.read(HEAD_BYTES))
-            file.seek(0)
-            if heif and not heif_is_read():
-                raise ThumbnailError(HEIF_MISSING)
-            with Image.open(file, formats=("HEIF",) if heif else _FORMATS) as picture:
-                if picture.width * picture.height > MOST_PIXELS:
-                    raise ThumbnailError(f"is too large to show: {picture.width} × {picture.height} px")
-                yield picture
-    except ThumbnailError:
-        raise
-    except Image.DecompressionBombError:
-        raise ThumbnailError("is too large to show") from None
-    except Exception as error:
-        # Decoders raise whatever a damaged file makes them stumble over: ValueError, SyntaxError, struct.error, …
-        raise ThumbnailError(f"cannot be shown: {type(error).__name__}") from None
+        with pictures.opened(path) as source:
+            wanted = fit(source.width, source.height)
+            pixels = source.decode((2 * wanted[0], 2 * wanted[1]))
+            size = source.as_decoded(wanted)
+            if pixels.size != size:
+                profile = pixels.info.get("icc_profile")
+                pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+                pixels.info["icc_profile"] = profile
+            return source.upright(colours.to_rgb(pixels, _GROUND)), (source.width, source.height)
+    except pictures.PictureError as error:
+        raise ThumbnailError(str(error)) from None
 
 
 def _decode(path: Path, columns: int, rows: int, few_colours: bool, shape: float) -> Thumbnail:
-    from PIL import Image, ImageOps
-
-    with opened(path) as picture:
-        picture.draft("RGB", (columns * 2, rows * 4))
-        upright = ImageOps.exif_transpose(picture)
-        source = (picture.height, picture.width) if _turned(picture) else (picture.width, picture.height)
-        flat = _flattened(upright)
-        width, height = fitted(flat.width, flat.height, columns, rows, shape)
-        small = flat.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        rgb = palette.drawn(small.tobytes(), width) if few_colours else small.tobytes()
-        return Thumbnail(width, height, rgb, *source)
-
-
-def _turned(image: Image.Image) -> bool:
-    return image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    """RGB, transparency laid on mid grey, 16 bits brought down to 8."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (128, 128, 128, 255))
-        return Image.alpha_composite(ground, layer).convert("RGB")
-    return image.convert("RGB")
+    small, source = upright_picture(path, lambda width, height: fitted(width, height, columns, rows, shape))
+    rgb = small.tobytes()
+    return Thumbnail(small.width, small.height, palette.drawn(rgb, small.width) if few_colours else rgb, *source)

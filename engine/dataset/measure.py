@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import colours, pictures
 from loratui.engine.dataset.faces import FaceDetector
 from loratui.engine.dataset.facts import WHOLE, Box, Face, PictureFacts
 
@@ -67,26 +67,26 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
 
     Decodes no more than that needs where the format allows it (JPEG). Raises `PictureError`.
     """
-    with pictures.opened(path) as image:
-        turned = pictures.orientation(image)
-        profile = _profile_name(image)
-        full = image.size
-        wanted = _measured_size(*full, resolution)
-        image.draft("RGB", wanted)
-        image.load()
-        seeable = image.size == full and image.mode in ("RGB", "L")  # whether blocks are where the encoder put them
-        whole = full == wanted and turned == 1
-        blocks = 0.0 if not seeable else None if whole else _blockiness(_part(image))
-        if image.size != wanted and image.mode in ("RGB", "L", "RGBA", "CMYK"):
-            from PIL import Image as pillow
+    from PIL import Image as pillow
 
+    with pictures.opened(path) as source:
+        profile = _profile_name(source.image)
+        full = source.width, source.height
+        wanted = _measured_size(*full, resolution)
+        mode = source.image.mode
+        image = source.decode(wanted)
+        # Whether blocks are where the encoder put them.
+        seeable = image.size == source.as_decoded(full) and mode in ("RGB", "L")
+        whole = full == wanted and source.turned == 1
+        blocks = 0.0 if not seeable else None if whole else _blockiness(_part(image))
+        smaller = source.as_decoded(wanted)
+        if image.size != smaller:
             # Twice bilinear is enough for measures, and far quicker than one exact pass.
             icc = image.info.get("icc_profile")
-            smaller = image.resize(wanted, pillow.Resampling.BILINEAR, reducing_gap=2.0)
-            smaller.info["icc_profile"] = icc
-            image = smaller
-        transparent = _transparent_share(image)
-        picture = pictures.upright(pictures.to_rgb(image, (255, 255, 255)), turned)
+            image = image.resize(smaller, pillow.Resampling.BILINEAR, reducing_gap=2.0)
+            image.info["icc_profile"] = icc
+        transparent = colours.transparent_share(image)
+        picture = source.upright(colours.to_rgb(image, (255, 255, 255)))
     return _facts(picture, transparent, profile, blocks, detector)
 
 
@@ -308,13 +308,6 @@ def _plain_background(picture: Image, luma: Luma) -> tuple[int, int, int] | None
         return None
     red, green, blue = (round(float(value)) for value in frame.mean(axis=0))
     return red, green, blue
-
-
-def _transparent_share(image: Image) -> float:
-    if image.mode not in ("RGBA", "LA", "PA", "La", "RGBa") and "transparency" not in image.info:
-        return 0.0
-    histogram = image.convert("RGBA").getchannel("A").histogram()
-    return sum(histogram[:250]) / max(1, sum(histogram))
 
 
 def _profile_name(image: Image) -> str:

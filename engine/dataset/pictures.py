@@ -1,9 +1,9 @@
-"""Opening picture files safely: an allow-list of formats, a size limit from the header, rotation, and RGB as trained."""
+"""Opening picture files safely: an allow-list of formats, limits from the header, upright, and RGB as trained."""
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,20 +14,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from loratui.engine import untrusted
+from loratui.engine.dataset import colours, costs, png_chunks
 from loratui.engine.dataset.file_kinds import HEAD_BYTES, HEIF_MISSING, HEIF_SUFFIXES, SUFFIXES, is_heif, told_by_content
+from loratui.engine.dataset.upright import left_to_turn, orientation, stored_size, upright, upright_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PIXEL_LIMIT = 64_000_000
-"""A picture with more pixels than this is refused from its header."""
-
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
-_ORIENTATION, _EXIF_IFD, _GPS_IFD, _LENS_MODEL = 0x0112, 0x8769, 0x8825, 0xA434
-_SWAPS_SIDES = (5, 6, 7, 8)
+_EXIF_IFD, _GPS_IFD, _LENS_MODEL = 0x8769, 0x8825, 0xA434
 _LUMA_TABLE_SUM = 3688
 """Sum of the luminance quantisation table of the JPEG standard (ITU-T T.81, table K.1), which is quality 50."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_BUFFER_BYTES = 1 << 16
+_NO_CHUNKS = png_chunks.Layout(complete=True)
 
 
 class PictureError(ValueError):
@@ -71,20 +73,63 @@ class Header:
     """Of the whole file."""
 
 
+class OpenPicture:
+    """A picture whose header was read, and whose pixels can be decoded as long as it is open."""
+
+    def __init__(self, image: Image, file: BufferedReader, bytes: int, complete: bool) -> None:
+        self.image = image
+        """As Pillow opened it: not decoded, not turned."""
+        self.bytes = bytes
+        """Of the whole file."""
+        self.turned = orientation(image)
+        """EXIF orientation, 1 (upright) to 8."""
+        self.width, self.height = upright_size(image, self.turned)
+        """px, upright."""
+        self.complete = complete
+        """Whether the file reaches to the end of the picture, as far as lengths in it show that."""
+        self._file = file
+
+    def decode(self, least: tuple[int, int] | None = None) -> Image:
+        """The pixels in a mode of `colours.stored_alike`, to be turned with `upright`.
+
+        They are as many as the header says, or fewer: of a large picture, and of a JPEG if `least` (width and height in px
+        of the upright picture) is enough. Raises `PictureError`.
+        """
+        image = self.image
+        problem = costs.too_many_scans(image, self._file)
+        if problem:
+            raise PictureError(problem)
+        width, height = stored_size((self.width, self.height), self.turned)
+        by = costs.shrinks_by(width, height)
+        wanted = stored_size(least, self.turned) if least else (width, height)
+        image.draft("RGB", (min(wanted[0], width // by), min(wanted[1], height // by)))
+        image.load()
+        decoded = colours.stored_alike(image)
+        by = costs.shrinks_by(*decoded.size)
+        return decoded.reduce(by) if by > 1 else decoded
+
+    def as_decoded(self, size: tuple[int, int]) -> tuple[int, int]:
+        """A width and height in px of the upright picture as decoded pixels have them before `upright`."""
+        return stored_size(size, left_to_turn(self.image, self.turned))
+
+    def upright(self, image: Image) -> Image:
+        """Decoded pixels, or what was made of them, the right way up."""
+        return upright(image, left_to_turn(self.image, self.turned))
+
+
 def read_header(path: Path) -> Header:
     """Size, format and rotation of a picture, without decoding its pixels.
 
-    Raises `PictureError` for what is no picture, is cut short, or has more than `PIXEL_LIMIT` pixels.
+    Raises `PictureError` for what is no picture, is cut short, is a mere strip, or would cost too much to decode.
     """
-    with _opened(path) as (file, image):
-        turned = orientation(image)
-        width, height = image.size
-        if turned in _SWAPS_SIDES:
-            width, height = height, width
-        if _is_cut_short(file, image.format or ""):
+    with opened(path) as picture:
+        problem = costs.too_long(picture.width, picture.height)
+        if problem:
+            raise PictureError(problem)
+        if not picture.complete:
             raise PictureError("is cut short: the end of the picture is missing")
-        size = os.fstat(file.fileno()).st_size
-        return Header(width, height, _plain_format(image.format or ""), turned, _traits(image, turned), size)
+        kind = _plain_format(picture.image.format or "")
+        return Header(picture.width, picture.height, kind, picture.turned, _traits(picture), picture.bytes)
 
 
 def check_decodes(path: Path) -> None:
@@ -92,49 +137,38 @@ def check_decodes(path: Path) -> None:
 
     Raises `PictureError`.
     """
-    with _opened(path) as (_, image):
-        try:
-            image.draft("RGB", (64, 64))
-            image.load()
-        except Exception as error:  # decoders of hostile files fail with almost anything
-            raise PictureError(f"is damaged: {_reason(error)}") from error
+    with opened(path) as picture:
+        picture.decode((64, 64))
 
 
-def load_rgb(path: Path, background: tuple[int, int, int] = (255, 255, 255)) -> Image:
+def load_rgb(path: Path, background: tuple[int, int, int] = (255, 255, 255), least: tuple[int, int] | None = None) -> Image:
     """The picture as it is trained on: first frame, upright, sRGB, 8-bit RGB, transparency laid on `background`.
 
-    Raises `PictureError`.
+    Of a large picture a half, a quarter or an eighth. Raises `PictureError`.
     """
-    with opened(path) as image:
-        turned = orientation(image)
-        image.load()
-        return upright(to_rgb(image, background), turned)
+    with opened(path) as picture:
+        return picture.upright(colours.to_rgb(picture.decode(least), background))
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image]:
-    """A picture by its header, for decoding within the block; its size is within `PIXEL_LIMIT`.
+def opened(path: Path) -> Iterator[OpenPicture]:
+    """A picture by its header, for decoding within the block; it costs no more than `costs` allows.
 
     Raises `PictureError`, also for whatever a decoder throws within the block.
     """
-    with _opened(path) as (_, image):
-        try:
-            yield image
-        except PictureError:
-            raise
-        except Exception as error:  # decoders of hostile files fail with almost anything
-            raise PictureError(f"is damaged: {_reason(error)}") from error
-
-
-def orientation(image: Image) -> int:
-    """EXIF orientation 1 to 8 from the header alone; 1 where there is none or it is nonsense."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1  # Pillow would decode the whole picture to look for a block behind it
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block does not make the picture unusable
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    with open_regular(path) as file:
+        picture = _open(file)
+        with picture.image:
+            try:
+                yield picture
+            except PictureError:
+                raise
+            except colours.ColourError as error:
+                raise PictureError(str(error)) from error
+            except MemoryError as error:
+                raise PictureError("needs more memory than there is") from error
+            except Exception as error:  # decoders of hostile files fail with almost anything
+                raise PictureError(f"is damaged: {_reason(error)}") from error
 
 
 def is_read(suffix: str) -> bool:
@@ -159,40 +193,46 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
     Raises `PictureError` for anything else.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        raw = untrusted.open_regular(path)
     except OSError as error:
-        raise PictureError(f"cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise PictureError("is not a regular file")
+        broken = error.errno == errno.EINVAL
+        raise PictureError("is not a regular file" if broken else f"cannot be read: {error.strerror}") from error
+    file: BufferedReader = BufferedReader(raw)
+    with file:
         yield file
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BufferedReader, Image]]:
+def _open(file: BufferedReader) -> OpenPicture:
     pillow = _pillow()
-    with open_regular(path) as file:
-        head = file.read(HEAD_BYTES)
-        file.seek(0)
-        if not head:
-            raise PictureError("is empty")
-        # By content, since phones and downloads give HEIC files other endings.
-        heif = is_heif(head)
-        if heif and not heif_is_read():
-            raise PictureError(HEIF_MISSING)
-        try:
-            image = pillow.open(file, formats=("HEIF",) if heif else FORMATS)
-        except pillow.DecompressionBombError as error:
-            raise PictureError(f"has more than {PIXEL_LIMIT // 1_000_000} megapixels") from error
-        except pillow.UnidentifiedImageError as error:
-            raise PictureError(told_by_content(head) or "is not a picture, or its beginning is damaged") from error
-        except Exception as error:  # decoders of hostile files fail with almost anything
-            raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
-        with image:
-            if image.width * image.height > PIXEL_LIMIT:
-                size = f"{image.width} × {image.height} px"
-                raise PictureError(f"has {size}, more than {PIXEL_LIMIT // 1_000_000} megapixels")
-            yield file, image
+    head = file.read(HEAD_BYTES)
+    size = os.fstat(file.fileno()).st_size
+    if not head:
+        raise PictureError("is empty")
+    # By content, since phones and downloads give HEIC files other endings.
+    heif = is_heif(head)
+    if heif and not heif_is_read():
+        raise PictureError(HEIF_MISSING)
+    layout = png_chunks.layout(file, size) if head.startswith(_PNG) else _NO_CHUNKS
+    source = BufferedReader(png_chunks.Pieces(file, layout.pieces), _BUFFER_BYTES) if layout.pieces else file
+    source.seek(0)
+    try:
+        image = pillow.open(source, formats=("HEIF",) if heif else FORMATS)
+    except pillow.DecompressionBombError as error:
+        raise PictureError(f"has more than {costs.MOST_JPEG_PIXELS // 1_000_000} megapixels") from error
+    except pillow.UnidentifiedImageError as error:
+        raise PictureError(told_by_content(head) or "is not a picture, or its beginning is damaged") from error
+    except Exception as error:  # decoders of hostile files fail with almost anything
+        raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
+    if layout.profile:
+        image.info["icc_profile"] = layout.profile
+    problem = costs.too_large(image, size)
+    if problem:
+        image.close()
+        raise PictureError(problem)
+    if "transparency" in image.info:
+        colours.with_known_transparency(image)
+    cut = image.format == "WEBP" and int.from_bytes(head[4:8], "little") + 8 > size
+    return OpenPicture(image, file, size, layout.complete and not cut)
 
 
 @cache
@@ -200,77 +240,22 @@ def _pillow() -> ModuleType:
     """Pillow, loaded when it is first needed, because that takes time that most commands do not have."""
     from PIL import Image as pillow
 
+    # The limits of `costs` are lower for all but JPEG, which is decoded in part. Pillow refuses at twice this number.
+    pillow.MAX_IMAGE_PIXELS = costs.MOST_JPEG_PIXELS // 2
     # What it warns of is either refused here or of no interest, and would stand in the midst of a screen.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     return pillow
 
 
-def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
-    """A loaded picture as sRGB with 8 bits, transparency laid on `background`; not rotated."""
-    from PIL import Image as pillow
-
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _to_8_bit(image)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        canvas = pillow.new("RGBA", rgba.size, (*background, 255))
-        canvas.alpha_composite(_to_srgb(rgba, profile))
-        return canvas.convert("RGB")
-    converted = _to_srgb(image, profile)
-    return converted if converted.mode == "RGB" else converted.convert("RGB")
-
-
-def _to_8_bit(image: Image) -> Image:
-    """16-bit and 32-bit grey scaled to 8 bits; Pillow's own conversion would clip at 255."""
-    high = image.getextrema()[1]
-    assert isinstance(high, (int, float))
-    scale = 255 / (65535 if image.mode.startswith("I;16") or high > 255 else 255)
-    wide = image.convert("F")
-    return wide.point(lambda value: value * scale + 0.5).convert("L")
-
-
-def _to_srgb(image: Image, profile: object) -> Image:
-    """Colours of an embedded profile turned to sRGB; a profile that cannot be read is ignored."""
-    if not isinstance(profile, bytes) or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
-    import io
-
-    from PIL import ImageCms
-
-    try:
-        source = ImageCms.getOpenProfile(io.BytesIO(profile))
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    return converted if converted is not None else image
-
-
-def upright(image: Image, turned: int) -> Image:
-    """The picture rotated by its EXIF orientation, 1 to 8."""
-    from PIL import Image as pillow
-
-    transposes = {
-        2: pillow.Transpose.FLIP_LEFT_RIGHT,
-        3: pillow.Transpose.ROTATE_180,
-        4: pillow.Transpose.FLIP_TOP_BOTTOM,
-        5: pillow.Transpose.TRANSPOSE,
-        6: pillow.Transpose.ROTATE_270,
-        7: pillow.Transpose.TRANSVERSE,
-        8: pillow.Transpose.ROTATE_90,
-    }
-    return image.transpose(transposes[turned]) if turned in transposes else image
-
-
-def _traits(image: Image, turned: int) -> Traits:
+def _traits(picture: OpenPicture) -> Traits:
+    image = picture.image
     mode = image.mode
     tile = getattr(image, "tile", None)  # how the file's bytes become pixels: ("zip", box, offset, "RGB;16B")
     wide = ";16" in str(tile[0][3]) if tile else mode.startswith("I;16")
     bits = 1 if mode == "1" else 32 if mode in ("I", "F") and not wide else 16 if wide or mode.startswith("I") else 8
     gps, front = _camera(image)
     return Traits(
-        orientation=turned,
+        orientation=picture.turned,
         mode=mode,
         bits=bits,
         alpha=mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,
@@ -302,36 +287,6 @@ def _jpeg_quality(image: Image) -> int | None:
     scale: float = 100 * sum(next(iter(tables.values()))) / _LUMA_TABLE_SUM
     quality = 5000 / scale if scale > 100 else (200 - scale) / 2
     return max(1, min(100, round(quality)))
-
-
-def _is_cut_short(file: BufferedReader, kind: str) -> bool:
-    """Whether the file ends before the picture does, as far as lengths in the file show it.
-
-    A JPEG has no such lengths, and phones append films to theirs; only decoding tells.
-    """
-    size = os.fstat(file.fileno()).st_size
-    place = file.tell()
-    try:
-        if kind == "PNG":
-            return not _reaches_iend(file, size)
-        if kind == "WEBP":
-            file.seek(4)
-            return int.from_bytes(file.read(4), "little") + 8 > size
-        return False
-    finally:
-        file.seek(place)
-
-
-def _reaches_iend(file: BufferedReader, size: int) -> bool:
-    """Walks a PNG's chunks by their lengths (4 bytes length, 4 type, data, 4 checksum) to its last."""
-    at = 8
-    while at + 12 <= size:
-        file.seek(at)
-        head = file.read(8)
-        if head[4:] == b"IEND":
-            return True
-        at += 12 + int.from_bytes(head[:4], "big")
-    return False
 
 
 def _plain_format(name: str) -> str:

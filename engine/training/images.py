@@ -14,6 +14,9 @@ from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.dataset.pictures import load_rgb
 from loratui.engine.training.families.base import Framing
 
+_MOST_COVER = 8
+"""Times its bucket that a picture is resized to as a whole before it is cropped."""
+
 
 def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
     """(3, H, W) fp32 in [−1, 1], H × W being the bucket: upright, sRGB, resized to cover, cropped.
@@ -21,6 +24,11 @@ def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
     Raises `PictureError`.
     """
     picture = load_rgb(path)
+    if fit.resized_w * fit.resized_h > _MOST_COVER * bucket.width * bucket.height:
+        # A strip: what is cropped away would be far larger than what is kept.
+        across, down = picture.width / fit.resized_w, picture.height / fit.resized_h
+        box = (fit.left * across, fit.top * down, (fit.left + bucket.width) * across, (fit.top + bucket.height) * down)
+        return to_tensor(picture.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=box))
     if picture.size != (fit.resized_w, fit.resized_h):
         picture = picture.resize((fit.resized_w, fit.resized_h), Image.Resampling.LANCZOS)
     picture = picture.crop((fit.left, fit.top, fit.left + bucket.width, fit.top + bucket.height))

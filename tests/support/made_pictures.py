@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import struct
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -79,3 +80,31 @@ class StandInFaceDetector:
                 faces.append(Face(Box(start / width, rows[0] / height, x / width, (rows[-1] + 1) / height), 0.9))
                 start = None
         return faces
+
+
+def display_p3() -> bytes:
+    """An ICC profile with the primaries of Display P3, as phones embed it, and a gamma of 2.2."""
+
+    def numbers(*values: float) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
+    white = (0.9642, 1.0, 0.8249)
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 3) + b"P3\0" + bytes(79),
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+        b"wtpt": numbers(*white),
+        b"rXYZ": numbers(0.51512, 0.24120, -0.00105),
+        b"gXYZ": numbers(0.29198, 0.69225, 0.04189),
+        b"bXYZ": numbers(0.15710, 0.06657, 0.78407),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+    }
+    table, data, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, body in tags.items():
+        body += bytes(-len(body) % 4)
+        table += struct.pack(">4sII", name, start + len(data), len(body))
+        data += body
+    size = start + len(data)
+    head = struct.pack(">I4sI4s4s4s12x4s", size, b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = head.ljust(68, b"\0") + struct.pack(">3i", *(round(value * 65536) for value in white))
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + data

@@ -27,7 +27,7 @@ from loratui.tui.cli import main
 from loratui.tui.drafts import list_drafts
 from loratui.tui.recent import recent_folders
 from loratui.tui.tail import Tail
-from loratui.tui.thumbnails import ThumbnailError, opened
+from loratui.tui.thumbnails import ThumbnailError, load
 
 KINDS: dict[str, Callable[[Path], None]] = {
     "pipe": os.mkfifo,
@@ -113,8 +113,8 @@ def test_files_of_the_person(put: Callable[[Path], Path], tmp_path: Path) -> Non
 
 
 def test_a_picture(put: Callable[[Path], Path], tmp_path: Path) -> None:
-    with pytest.raises(ThumbnailError), opened(put(tmp_path / "00.png")):
-        pass
+    with pytest.raises(ThumbnailError):
+        load(put(tmp_path / "00.png"), 10, 10)
 
 
 def test_what_is_read_ends_where_it_shall(tmp_path: Path) -> None:

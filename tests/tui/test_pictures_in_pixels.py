@@ -19,6 +19,7 @@ from PIL import Image
 
 from loratui.tui import full_picture, graphics, pixels
 from loratui.tui.graphics import Capability, Tmux
+from loratui.tui.thumbnails import upright_picture
 
 XTERM_SIXEL = b"\x1b[6;18;9t\x1b[?63;1;2;4;6;9;15;22c"
 XTERM_PLAIN = b"\x1b[?1;2c"
@@ -314,7 +315,10 @@ def test_a_sequence_through_tmux_doubles_its_escapes() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "1", "LA"])
-def test_every_kind_of_picture_is_fitted(mode: str) -> None:
-    fitted = pixels.fitted(Image.new(mode, (300, 100)), 90, 90)
-    assert (fitted.mode, fitted.size) == ("RGB", (90, 30))
-    assert pixels.fitted(Image.new(mode, (10, 10)), 900, 900).size == (40, 40)
+def test_every_kind_of_picture_is_fitted(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.tif"
+    Image.new(mode, (300, 100)).save(path)
+    picture, size = upright_picture(path, lambda width, height: (width // 2, height // 2))
+    assert (picture.mode, picture.size, size) == ("RGB", (150, 50), (300, 100))
+    assert pixels.fitted(picture, 90, 90).size == (90, 30)
+    assert pixels.fitted(picture.resize((10, 10)), 900, 900).size == (40, 40)

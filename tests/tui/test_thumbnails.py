@@ -80,7 +80,7 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
         + b"IDAT"
         + b"\0" * 13
     )
-    with pytest.raises(ThumbnailError, match="too large"):
+    with pytest.raises(ThumbnailError, match="megapixels"):
         load(path, 10, 10)
 
 
@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
 def test_what_is_no_picture_is_refused_in_words(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
-    with pytest.raises(ThumbnailError, match="cannot be shown"):
+    with pytest.raises(ThumbnailError, match=r"is empty|is not a picture"):
         load(path, 10, 10)
 
 

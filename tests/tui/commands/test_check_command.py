@@ -168,4 +168,7 @@ def test_a_picture_bomb_is_named_and_not_opened(tmp_path: Path, capsys: pytest.C
     code, table = check(capsys, str(folder), "--preset", "demo", "--trigger", "anafox")
     assert code == 1
     (finding,) = table["findings"]
-    assert finding["message"] == "bomb.png has 9000 × 9000 px, more than 64 megapixels."
+    assert (
+        finding["message"]
+        == "bomb.png has 9000 × 9000 px in only 9 KB, as no photo has: save it with fewer than 16 megapixels."
+    )
