@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import finite, read_json
+from loratui.engine.words import number
 
 FORMAT = 2
 """Of `validation/checklist.json`; format 1 had only the ticks, and is still read."""
@@ -123,7 +124,7 @@ def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0) 
     """What to do about something seen, with a run's own numbers where they are known (not 0)."""
     if seen.id == "weak" and epochs > 0:
         more = epochs + max(1, round(epochs / 5))
-        told = f"{image_steps:,} → {image_steps * more // epochs:,}".replace(",", " ")
+        told = f"{number(image_steps)} → {number(image_steps * more // epochs)}"
         steps = f": {told} image-steps" if image_steps > 0 else ""
         return f"more steps ({epochs} → {more} epochs{steps}), or a higher rank{_doubled(rank)}"
     if seen.id == "feature":

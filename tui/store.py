@@ -247,10 +247,15 @@ class RunState:
         self.changes = InForce()
         if resumed or self.step:
             self.step = resumed
-            self._say(event, f"training goes on from step {resumed}")
+            self._say(event, f"training goes on from step {text.number(resumed)}")
         else:
-            steps = f"{self.image_steps} image-steps, {self.optimizer_steps} optimizer steps"
-            self._say(event, f"{self.images} pictures, {self.epochs} epochs, {steps}, on {self.device or 'this machine'}")
+            amounts = (
+                text.count(self.images, "picture"),
+                text.count(self.epochs, "epoch"),
+                text.count(self.image_steps, "image-step"),
+                text.count(self.optimizer_steps, "optimizer step"),
+            )
+            self._say(event, f"{', '.join(amounts)}, on {self.device or 'this machine'}")
 
     def _trainer_started(self, event: Event) -> None:
         self.attempt = _int(event, "attempt")
@@ -286,7 +291,7 @@ class RunState:
         self.rates.add(self.step, 1 / step_s if step_s and step_s > 1e-9 else None)
         self.pace.step(self.step, step_s, self.last_step - self.step)
         if self.loss is None and self.loss_finite:
-            self._say(event, f"the loss of step {self.step} is not a finite number", "error")
+            self._say(event, f"the loss of step {text.number(self.step)} is not a finite number", "error")
         self.loss_finite = self.loss is not None
 
     def _epoch_finished(self, event: Event) -> None:
@@ -305,14 +310,14 @@ class RunState:
         step = _int(event, "step")
         path, prompt = _place(event, "path"), _text(event, "prompt")
         self.samples.append(Sample(step, _int(event, "image_step"), _int(event, "index"), path, prompt, _int(event, "seed")))
-        self._say(event, f"sample at step {step}: {path}")
+        self._say(event, f"sample at step {text.number(step)}: {path}")
 
     def _checkpoint_written(self, event: Event) -> None:
         step, reason = _int(event, "step"), _text(event, "reason")
         size = _int(event, "bytes")
         self.checkpoints.append(Checkpoint(step, _int(event, "image_step"), _place(event, "path"), size, reason))
         if reason in ("asked", "stopping"):
-            self._say(event, f"checkpoint at step {step}", "good")
+            self._say(event, f"checkpoint at step {text.number(step)}", "good")
 
     def _output_written(self, event: Event) -> None:
         final = bool(event.get("final"))

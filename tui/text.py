@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from rich.cells import cell_len, set_cell_size
 
 from loratui.engine.untrusted import finite
+from loratui.engine.words import LARGEST, power
+from loratui.engine.words import count as count  # views find all words here
+from loratui.engine.words import number as number
 
 STATUS_SIGNS: dict[str, str] = {
     "starting": "○",
@@ -36,18 +39,6 @@ STATUS_TONES: dict[str, str] = {
 
 
 _LONGEST_S = 1e10
-_LARGEST = 10**15
-"""Numbers from here on are written as a power of ten."""
-
-
-def number(value: int) -> str:
-    """A whole number with thin groups: 1 800."""
-    return f"{value:,}".replace(",", " ") if -_LARGEST < value < _LARGEST else _power(value)
-
-
-def count(value: int, word: str) -> str:
-    """`1 picture`, `18 pictures`."""
-    return f"{number(value)} {word}{'' if value == 1 else 's'}"
 
 
 def stands(status: str) -> str:
@@ -130,28 +121,19 @@ def rate(steps_per_s: float | None) -> str:
 
 def learning_rate(value: float | None) -> str:
     """A learning rate as recipes write it: 1e-4, 3.2e-05."""
-    return "–" if value is None else _power(value) if value else "0"
+    return "–" if value is None else power(value) if value else "0"
 
 
 def size(count_bytes: int) -> str:
     """A file's size: 812 B, 3.4 MB."""
     amount = finite(count_bytes)
-    if amount is None or abs(amount) >= _LARGEST * 1000:
+    if amount is None or abs(amount) >= LARGEST * 1000:
         return "–"
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     raise AssertionError("unreachable")
-
-
-def _power(value: float) -> str:
-    """A number as one digit or two and a power of ten; `–` for what is no finite number."""
-    known = finite(value)
-    if known is None:
-        return "–"
-    mantissa, _, exponent = f"{known:.1e}".partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def shorten_path(path: str, width: int) -> str:

@@ -20,6 +20,7 @@ from loratui.engine.planning.loss_weights import mean_loss_weight
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
+from loratui.engine.words import count, number
 from loratui.presets.schema import Schedule
 
 
@@ -320,36 +321,28 @@ def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Am
 
 def formula(plan: Plan) -> str:
     """The plan's arithmetic as one line: `18 pictures × 10 repeats = 180 an epoch; × 10 epochs = 1 800 image-steps; …`."""
-    shown = " + ".join(f"{_n(c.images)} × {_n(c.repeats)}" for c in plan.concepts)
+    shown = " + ".join(f"{number(c.images)} × {number(c.repeats)}" for c in plan.concepts)
     if len(plan.concepts) == 1:
-        shown = f"{_n(plan.images)} {_plural(plan.images, 'picture')} × {_n(plan.repeats)} {_plural(plan.repeats, 'repeat')}"
+        shown = f"{count(plan.images, 'picture')} × {count(plan.repeats, 'repeat')}"
     if plan.regularisation_images:
         shown = f"({shown}) × 2 with regularisation"
-    parts = [f"{shown} = {_n(plan.image_steps_per_epoch)} image-steps an epoch"]
-    total = f"× {_n(plan.epochs)} {_plural(plan.epochs, 'epoch')}"
+    parts = [f"{shown} = {count(plan.image_steps_per_epoch, 'image-step')} an epoch"]
+    total = f"× {count(plan.epochs, 'epoch')}"
     if plan.image_steps_cap:
-        total += f", ending at {_n(plan.image_steps)} image-steps"
+        total += f", ending at {count(plan.image_steps, 'image-step')}"
     else:
-        total += f" = {_n(plan.image_steps)} image-steps"
+        total += f" = {count(plan.image_steps, 'image-step')}"
     parts.append(total)
     divisor = f"÷ batch {plan.batch_size}"
     divisor += f" × accumulation {plan.accumulation}" if plan.accumulation > 1 else ""
     divisor += f" × {plan.processes} processes" if plan.processes > 1 else ""
     exact = plan.optimizer_steps * plan.effective_batch == plan.image_steps
     short = "" if exact else ", short last batches counted,"
-    parts.append(f"{divisor}{short} = {_n(plan.optimizer_steps)} optimizer {_plural(plan.optimizer_steps, 'step')}")
+    parts.append(f"{divisor}{short} = {count(plan.optimizer_steps, 'optimizer step')}")
     return "; ".join(parts)
 
 
 def regularisation_cost(plan: Plan) -> str:
     """The weight of regularisation pictures, and what they cost."""
     steps, image_steps = plan.regularisation_optimizer_steps, plan.regularisation_image_steps
-    return f"weight {plan.prior_weight:g}, cost {_n(steps)} optimizer steps ({_n(image_steps)} image-steps)"
-
-
-def _n(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
-
-
-def _plural(count: int, word: str) -> str:
-    return word if count == 1 else f"{word}s"
+    return f"weight {plan.prior_weight:g}, cost {count(steps, 'optimizer step')} ({count(image_steps, 'image-step')})"

@@ -14,6 +14,7 @@ from loratui.engine.runs.changes import ChangeError, Changes
 from loratui.engine.training.memory import is_out_of_memory
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
+from loratui.engine.words import count
 
 Answer = tuple[bool, str]
 """Whether a command was carried out, and what to say of it."""
@@ -99,5 +100,5 @@ class Steering:
 
 
 def _samples_in_words(prompts: int, every: int) -> str:
-    what = "1 sample" if prompts == 1 else f"{prompts} samples"
-    return f"{what} each {every} image-steps." if every else f"{what} each epoch."
+    what = count(prompts, "sample")
+    return f"{what} each {count(every, 'image-step')}." if every else f"{what} each epoch."

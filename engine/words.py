@@ -1,0 +1,32 @@
+"""Numbers and counts as people read them, alike in every message, line and screen."""
+
+from __future__ import annotations
+
+from loratui.engine.untrusted import finite
+
+LARGEST = 10**15
+"""Numbers from here on are written as a power of ten."""
+
+
+def number(value: int) -> str:
+    """A whole number in groups of three: 1 800."""
+    return f"{value:,}".replace(",", " ") if -LARGEST < value < LARGEST else power(value)
+
+
+def count(value: int, noun: str) -> str:
+    """`1 picture`, `1 800 pictures`."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
+def are(value: int, noun: str) -> str:
+    """`1 picture is`, `18 pictures are`."""
+    return f"{count(value, noun)} {'is' if value == 1 else 'are'}"
+
+
+def power(value: float) -> str:
+    """A number as one digit or two and a power of ten; `–` for what is no finite number."""
+    known = finite(value)
+    if known is None:
+        return "–"
+    mantissa, _, exponent = f"{known:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
