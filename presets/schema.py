@@ -139,7 +139,10 @@ class Schedule:
 
     rule: Rule = key("per_image", "the rule that turns a number of pictures into repeats and epochs")
     exposures: int = key(
-        100, "times that each picture is shown in all (rules per_image, exposures, balanced_concepts)", low=1, high=100_000
+        100,
+        "times that each picture is shown in all (rules per_image, exposures, balanced_concepts; per_epoch makes its epochs of it)",
+        low=1,
+        high=100_000,
     )
     image_steps_per_epoch: int = key(
         400, "image-steps that one epoch should have (rules per_epoch, per_epoch_and_total)", low=1, high=1_000_000
@@ -227,6 +230,13 @@ class Training:
     )
 
 
+LYCORIS = ("loha", "lokr")
+"""Kinds whose change is no product of two small matrices."""
+
+ALPHA_FOLLOWS: Mapping[str, float] = {"adapter.alpha": 0.0, "adapter.alpha_ratio": 1.0, "adapter.conv_alpha": 0.0}
+"""Values with which alpha is the rank."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
     """The LoRA."""
@@ -234,7 +244,15 @@ class Adapter:
     kind: Literal["lora", "locon", "loha", "lokr"] = key("lora", "adapter type")
     rank: int = key(16, "rank (also called dim)", low=1, high=1024)
     alpha: float = key(
-        0.0, "alpha; the effect is scaled by alpha/rank. 0 means alpha = rank, as kohya reads it", low=0.0, high=65504.0
+        0.0,
+        "alpha; the LoRA's effect, and the learning rate with it, is scaled by alpha/rank. 0 (as kohya reads it): alpha follows "
+        "the rank as alpha_ratio says, so that another rank learns as fast. Where kind becomes loha or lokr it is 0 and "
+        "alpha_ratio 1 unless set too, and the learning rate counts in full: some programs apply alpha/rank twice to their files",
+        low=0.0,
+        high=65504.0,
+    )
+    alpha_ratio: float = key(
+        1.0, "alpha as a multiple of the rank, where alpha is 0; 1 is alpha = rank, 0.5 half of it", above=0.0, high=64.0
     )
     conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
     conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: conv_rank where that is set, else alpha", low=0.0, high=65504.0)
@@ -260,8 +278,8 @@ class Adapter:
 
     @property
     def effective_alpha(self) -> float:
-        """Alpha after kohya's convention that 0 means alpha = rank."""
-        return self.alpha or float(self.rank)
+        """Alpha, which follows the rank where it is 0."""
+        return self.alpha or self.alpha_ratio * self.rank
 
     @property
     def drops(self) -> bool:
@@ -405,18 +423,25 @@ def get(settings: Settings, dotted: str) -> Any:
 
 
 def replace(settings: Settings, changes: Mapping[str, Any], *, origin: str = "") -> Settings:
-    """`settings` with dotted keys changed and checked.
+    """`settings` with dotted keys changed and checked. A kind that becomes LoHa or LoKr takes its alphas along (`ALPHA_FOLLOWS`),
+    unless they are among the changes.
 
     Raises `SchemaError` for an unknown key, a wrong type or a value out of range.
     """
+    checked = {full: check(KEYS[full], value, origin) for full, value in _resolved(changes, origin)}
+    if settings.adapter.kind not in LYCORIS and checked.get("adapter.kind") in LYCORIS:
+        checked = {**ALPHA_FOLLOWS, **checked}
     by_section: dict[str, dict[str, Any]] = {}
-    for dotted, value in changes.items():
-        full = resolve_key(dotted, origin)
+    for full, value in checked.items():
         section, name = full.split(".")
-        by_section.setdefault(section, {})[name] = check(KEYS[full], value, origin)
+        by_section.setdefault(section, {})[name] = value
     return dataclasses.replace(
         settings, **{s: dataclasses.replace(getattr(settings, s), **values) for s, values in by_section.items()}
     )
+
+
+def _resolved(changes: Mapping[str, Any], origin: str) -> Iterator[tuple[str, Any]]:
+    return ((resolve_key(dotted, origin), value) for dotted, value in changes.items())
 
 
 def resolve_key(dotted: str, origin: str = "") -> str:
@@ -511,7 +536,8 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
     if info.low is not None and number < info.low:
         raise SchemaError(f"{where}: {shown(value)} is too small; the least is {info.low:g}")
     if info.high is not None and number > info.high:
-        raise SchemaError(f"{where}: {shown(value)} is too large; the most is {info.high:g}")
+        meant = f"; did you mean {1 / number:.3g}?" if info.name.endswith("learning_rate") and number >= 100 else ""
+        raise SchemaError(f"{where}: {shown(value)} is too large; the most is {info.high:g}{meant}")
     if info.above is not None and number <= info.above:
         raise SchemaError(f"{where}: {shown(value)} is too small; it must be more than {info.above:g}")
     return number

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loratui.presets.schema import Adapter, Family, Settings
+from loratui.presets.schema import LYCORIS, Adapter, Family, Settings
 
 ALLOWED = frozenset(
     {
@@ -148,7 +148,7 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
 
 def network_module(adapter: Adapter, family: Family) -> str:
     """The name of the module of kohya's scripts that reads such a network."""
-    if adapter.kind in ("loha", "lokr"):
+    if adapter.kind in LYCORIS:
         return "lycoris.kohya"
     return "networks.lora_flux" if family == "flux" else "networks.lora"
 
@@ -156,7 +156,7 @@ def network_module(adapter: Adapter, family: Family) -> str:
 def network_args(adapter: Adapter) -> dict[str, str]:
     """What that module is told besides rank and alpha, in its own words."""
     args: dict[str, str] = {}
-    if adapter.kind in ("loha", "lokr"):
+    if adapter.kind in LYCORIS:
         args["algo"] = adapter.kind
     if adapter.kind == "lokr":
         args |= {"factor": str(adapter.factor), "decompose_both": str(adapter.decompose_both)}
@@ -171,5 +171,5 @@ def default_layout(settings: Settings) -> Layout:
     """The names in which a file opens in most programs: kohya's, but PEFT's for FLUX, and for DoRA, which only diffusers reads."""
     if settings.output.format != "auto":
         return settings.output.format
-    is_lycoris = settings.adapter.kind in ("loha", "lokr")
+    is_lycoris = settings.adapter.kind in LYCORIS
     return "peft" if settings.adapter.dora or (settings.base.family == "flux" and not is_lycoris) else "kohya"

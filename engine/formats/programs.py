@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratui.engine.formats.metadata import Layout
-from loratui.presets.schema import Adapter, Family, Settings
+from loratui.presets.schema import LYCORIS, Adapter, Family, Settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _refusing(family: Family, adapter: Adapter, layout: Layout, trains_text: boo
     """Those that drop layers of such a file, or all of it."""
     if adapter.dora:  # each program computes it in a way of its own
         return PROGRAMS.keys() - {"diffusers"}
-    lycoris, everywhere = adapter.kind in ("loha", "lokr"), adapter.targets.startswith("all")
+    lycoris, everywhere = adapter.kind in LYCORIS, adapter.targets.startswith("all")
     if family != "flux":
         if layout == "peft":  # ComfyUI drops attention, the others everything
             return PROGRAMS.keys() - {"diffusers"}

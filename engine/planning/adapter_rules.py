@@ -13,7 +13,7 @@ from loratui.engine.formats.lora_facts import lora_file_facts
 from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
 from loratui.engine.formats.safetensors_file import TensorInfo, read_header
 from loratui.engine.planning.lora_size import targeted
-from loratui.presets.schema import Settings
+from loratui.presets.schema import LYCORIS, Settings
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,6 @@ class Contradiction:
     message: str
     remedy: str
 
-
-LYCORIS = ("loha", "lokr")
-"""Kinds whose change is no product of two small matrices."""
 
 DORA_FILES = (
     "DoRA files work in diffusers only: other programs read the magnitudes in another way or not at all, "

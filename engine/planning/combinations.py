@@ -59,7 +59,14 @@ def _ignores_exposures(settings: Settings, _: Plan) -> bool:
     schedule = settings.schedule
     if schedule.rule in ("per_image", "exposures"):
         return bool(schedule.epochs and schedule.repeats)
-    return schedule.rule not in ("per_image_small_sets_more", "balanced_concepts") or schedule.epochs > 0
+    return schedule.rule not in ("per_image_small_sets_more", "balanced_concepts", "per_epoch") or schedule.epochs > 0
+
+
+def _ignores_image_steps_per_epoch(settings: Settings, _: Plan) -> bool:
+    schedule = settings.schedule
+    if schedule.rule == "per_epoch":
+        return bool(schedule.epochs and schedule.repeats)
+    return schedule.rule != "per_epoch_and_total" or schedule.repeats > 0
 
 
 _LEAVE = "Leave it out."
@@ -126,6 +133,12 @@ IDLE: tuple[Idle, ...] = (
         "Choose targets that end in +conv, such as sd-scripts+conv, or leave it out.",
     ),
     Idle(
+        ("adapter.alpha_ratio",),
+        lambda s, _: s.adapter.alpha != 0,
+        "adapter.alpha is set, and follows no rank",
+        "Set adapter.alpha=0, or leave it out.",
+    ),
+    Idle(
         ("adapter.kind",),
         lambda s, plan: s.adapter.kind == "locon" and _has_no_convolutions(s, plan),
         "LoCon is LoRA on convolutions too, and adapter.targets has none: a plain LoRA is trained",
@@ -188,8 +201,8 @@ IDLE: tuple[Idle, ...] = (
     ),
     Idle(
         ("schedule.image_steps_per_epoch",),
-        lambda s, _: s.schedule.rule not in ("per_epoch", "per_epoch_and_total") or s.schedule.repeats > 0,
-        "it makes the repeats of the rules per_epoch and per_epoch_and_total, and another rule or schedule.repeats makes them",
+        _ignores_image_steps_per_epoch,
+        "it makes the amount of the rules per_epoch and per_epoch_and_total, and another rule, or repeats and epochs, make it",
         _LEAVE,
     ),
     Idle(

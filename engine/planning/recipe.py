@@ -20,6 +20,16 @@ _TOP_LEVEL = ("format", "preset", "changed")
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A value of a recipe that is not its preset's."""
+
+    key: str
+    value: Any
+    before: Any
+    """What the preset has."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All that a person chose."""
 
@@ -38,12 +48,34 @@ class Recipe:
 
         Raises `SchemaError` for an unknown key or a value that does not fit.
         """
-        settings = schema.replace(self.settings, changes)
+        settings = schema.replace(self.settings, {**self._alphas(changes), **changes})
         return dataclasses.replace(self, settings=settings, changed=_changed(settings, self.preset))
 
     def reset(self, dotted: str) -> Recipe:
         """The recipe with one key back at the preset's value."""
-        return self.with_changes({dotted: schema.get(_start(self.preset), dotted)})
+        return self.with_changes({dotted: self.preset_value(dotted)})
+
+    def preset_value(self, dotted: str) -> Any:
+        """What the preset has there; for alpha, what it has with the recipe's kind of adapter."""
+        return schema.get(_start(self.preset, self.settings.adapter.kind), dotted)
+
+    def differences(self) -> tuple[Difference, ...]:
+        """Every value that is not the preset's, in the order of files; the folder of pictures is none."""
+        return tuple(
+            Difference(key, schema.get(self.settings, key), self.preset_value(key))
+            for key in schema.KEYS
+            if key in self.changed and key != "dataset.path"
+        )
+
+    def _alphas(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The alphas that go along when the kind of adapter is changed: the person's own stay, the others are the preset's."""
+        kind = {schema.resolve_key(key): value for key, value in changes.items()}.get(
+            "adapter.kind", self.settings.adapter.kind
+        )
+        if (kind in schema.LYCORIS) == (self.settings.adapter.kind in schema.LYCORIS):
+            return {}
+        start = _start(self.preset, kind)
+        return {key: schema.get(self.settings if key in self.changed else start, key) for key in schema.ALPHA_FOLLOWS}
 
 
 def build_recipe(
@@ -123,14 +155,15 @@ def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:
 
 
 def effective_toml(recipe: Recipe, plan: Plan) -> str:
-    """Every value in force, with the plan's repeats, epochs and image-steps filled in: what the trainer reads."""
+    """Every value in force, with alpha and the plan's repeats, epochs and image-steps filled in: what the trainer reads."""
     planned = {
         "schedule.repeats": plan.repeats,
         "schedule.epochs": plan.epochs,
         "schedule.image_steps": plan.image_steps_cap,
+        "adapter.alpha": recipe.settings.adapter.effective_alpha,
     }
     filled = dataclasses.replace(recipe, settings=schema.replace(recipe.settings, planned))
-    return _to_toml(filled, heading="Every value in force in this run, with the plan's repeats and epochs filled in.")
+    return _to_toml(filled, heading="Every value in force in this run, with alpha and the plan's repeats and epochs filled in.")
 
 
 def _known(preset: str) -> Preset | None:
@@ -142,20 +175,24 @@ def _known(preset: str) -> Preset | None:
         return None
 
 
-def _start(preset: str) -> Settings:
+def _start(preset: str, kind: str = "") -> Settings:
+    """The preset's settings as they are with a kind of adapter, which alpha depends on; empty: with its own."""
     known = _known(preset)
-    return known.settings if known else Settings()
+    settings = known.settings if known else Settings()
+    if kind not in schema.LYCORIS:
+        return settings
+    return schema.replace(schema.replace(settings, {"adapter.kind": kind}), {"adapter.kind": settings.adapter.kind})
 
 
 def _changed(settings: Settings, preset: str) -> frozenset[str]:
-    start = _start(preset)
+    start = _start(preset, settings.adapter.kind)
     return frozenset(dotted for dotted in schema.KEYS if schema.get(settings, dotted) != schema.get(start, dotted))
 
 
 def _to_toml(recipe: Recipe, heading: str) -> str:
     import tomlkit
 
-    start = _start(recipe.preset)
+    start = _start(recipe.preset, recipe.settings.adapter.kind)
     document = tomlkit.document()
     document.add(tomlkit.comment(heading))
     document.add("format", tomlkit.item(schema.FORMAT))

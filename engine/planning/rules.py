@@ -83,10 +83,15 @@ def per_epoch_and_total(concepts: Sequence[ConceptImages], schedule: Schedule, e
 
 
 def per_epoch(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """About so many image-steps an epoch (guide 001: 400 ÷ pictures, halves to even), 6 epochs to start with."""
+    """About so many image-steps an epoch (guide 001: 400 ÷ pictures, halves to even), and 6 epochs to start with. More
+    pictures take more steps: as many epochs as show each so many times with these repeats, up to 20 (the guide's 15
+    pictures take 6, its 50 take 20).
+    """
     del effective_batch
     by_rule = max(1, round(schedule.image_steps_per_epoch / _images(concepts)))
-    return Amount(_repeats(concepts, schedule, by_rule), schedule.epochs or 6)
+    return Amount(
+        _repeats(concepts, schedule, by_rule), schedule.epochs or min(20, max(6, round(schedule.exposures / by_rule)))
+    )
 
 
 def balanced_concepts(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:

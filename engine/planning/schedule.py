@@ -14,10 +14,11 @@ from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
+from loratui.engine.planning.advice import Advice
 from loratui.engine.planning.exposures import exposures
-from loratui.engine.planning.judgement import Advice
 from loratui.engine.planning.loss_weights import mean_loss_weight
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
 from loratui.engine.words import count, number
@@ -285,7 +286,7 @@ def _plan(
         rule=recipe.settings.schedule.rule,
         formula="",
         image_band=judgement.image_band(recipe.settings, images),
-        effective_learning_rate=judgement.effective_learning_rate(recipe.settings),
+        effective_learning_rate=effective_learning_rate(recipe.settings),
         mean_loss_weight=mean_loss_weight(recipe.settings),
         concepts=tuple(_concept_plans(recipe, concepts, amount, processes)),
         buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),

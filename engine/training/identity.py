@@ -11,7 +11,7 @@ import torch
 from loratui.engine.errors import UsageError
 from loratui.engine.training.optimizers import resolve_name
 from loratui.engine.training.setup import Job
-from loratui.presets.schema import to_table
+from loratui.presets.schema import KEYS, to_table
 
 SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited in between."""
@@ -39,7 +39,7 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         f"{section}.{key}"
         for section in SECTIONS
         for key in own[section].keys() | stored.get(section, {}).keys()
-        if own[section].get(key) != stored.get(section, {}).get(key)
+        if _value(own, section, key) != _value(stored, section, key)
     ]
     if own["pictures"] != stored.get("pictures"):
         differing.append("the pictures (dataset.json)")
@@ -54,6 +54,15 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
             f"and here it means {own['optimizer_used']}.",
             "Go on with a machine of the same kind, or start a new run.",
         )
+
+
+def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
+    """A setting as it worked: one that the program of then did not have was at its default, and a ratio is nothing beside an alpha."""
+    values = identity.get(section, {})
+    if (section, key) == ("adapter", "alpha_ratio") and values.get("alpha"):
+        return None
+    info = KEYS.get(f"{section}.{key}")
+    return values.get(key, info.default if info else None)
 
 
 def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:

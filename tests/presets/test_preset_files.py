@@ -79,7 +79,7 @@ def test_values_of_the_guides() -> None:
     assert (pony.base.clip_skip, pony.adapter.rank, pony.adapter.effective_alpha, pony.samples.width) == (2, 32, 32.0, 768)
     person = load_preset("sdxl-person").settings
     assert (person.optimizer.learning_rate, person.optimizer.text_encoder_learning_rate) == (4e-4, 4e-5)
-    assert (person.adapter.rank, person.adapter.alpha, person.training.min_snr_gamma) == (32, 16.0, 5.0)
+    assert (person.adapter.rank, person.adapter.effective_alpha, person.training.min_snr_gamma) == (32, 16.0, 5.0)
     character = load_preset("sd15-character").settings
     assert (character.optimizer.scheduler, character.optimizer.cycles, character.optimizer.weight_decay) == (
         "cosine_with_restarts",
@@ -105,7 +105,7 @@ def test_a_preset_of_ones_own_extends_another(mine: Path) -> None:
     (mine / "fast.toml").write_text('extends = "sd15-portrait"\ntitle = "Mine"\n[adapter]\nrank = 64\n')
     preset = load_preset("fast")
     assert (preset.title, preset.extends, preset.shipped, preset.front) == ("Mine", "sd15-portrait", False, False)
-    assert (preset.settings.adapter.rank, preset.settings.adapter.alpha) == (64, 128.0)
+    assert (preset.settings.adapter.rank, preset.settings.adapter.effective_alpha) == (64, 64.0)
     assert preset.reasons["adapter.rank"].source == "yours"
     assert preset.reasons["adapter.alpha"].source == "loratui"
     (mine / "faster.toml").write_text('extends = "fast"\n[schedule]\nepochs = 3\n')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.planning.judgement import Advice, effective_learning_rate, image_band
+from loratui.engine.planning.advice import Advice
+from loratui.engine.planning.judgement import image_band
+from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets
@@ -34,7 +36,7 @@ def test_a_preset_used_as_meant_gives_no_warning(preset: str) -> None:
         ("too_many_image_steps", "flux-identity-18img", (), 31, "guide 000"),
         ("capped", "sd15-dreambooth", (), 20, "guide 004"),
         ("capped", "sd15-dreambooth", (), 25, "guide 004"),
-        ("more_epochs", "sd15-portrait", (), 50, "guide 001"),
+        ("too_few_exposures", "sd15-portrait", ("epochs=6",), 50, "loratui"),
         ("adaptive_rate", "sd15-character:prodigy", ("learning_rate=0.001",), 30, "guide 002"),
         ("adaptive_alpha", "sd15-character:prodigy", ("adapter.alpha=32",), 30, "guide 002"),
         ("adaptive_scheduler", "sd15-character:prodigy", ("scheduler=constant",), 30, "guide 002"),
@@ -77,7 +79,7 @@ def test_a_style_may_be_mirrored() -> None:
 @pytest.mark.parametrize(
     ("preset", "sets", "images", "code"),
     [
-        ("sd15-portrait", (), 50, "more_epochs"),
+        ("sd15-portrait", ("schedule.epochs=6",), 50, "too_few_exposures"),
         ("flux-identity-18img", ("exposures=200",), 18, "too_many_exposures"),
         ("flux-identity-18img", ("exposures=50",), 18, "too_few_exposures"),
     ],
@@ -90,8 +92,9 @@ def test_the_number_of_epochs_that_a_warning_proposes_mends_it(
     assert code not in advice(preset, *sets, epochs, images=images)
 
 
-def test_guide_001_proposes_20_epochs_for_50_pictures() -> None:
-    assert "schedule.epochs=20" in advice("sd15-portrait", images=50)["more_epochs"].remedy
+def test_guide_001_trains_50_pictures_for_20_epochs() -> None:
+    assert plan_for_counts(build_recipe("sd15-portrait"), 50).optimizer_steps == 4000
+    assert "schedule.epochs=20" in advice("sd15-portrait", "epochs=6", images=50)["too_few_exposures"].remedy
 
 
 def test_a_capped_set_is_not_also_told_to_train_more() -> None:

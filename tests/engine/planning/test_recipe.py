@@ -85,7 +85,7 @@ def test_any_recipe_survives_its_file(tmp_path: Path, trigger: str, prompts: lis
 def test_a_short_hand_written_recipe_takes_the_rest_from_its_preset(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text('preset = "sd15-portrait"\n[adapter]\nrank = 64\n')
     recipe = read_recipe(tmp_path / "r.toml")
-    assert recipe.settings.schedule.epochs == 6
+    assert recipe.settings.schedule.exposures == 160
     assert recipe.changed == {"adapter.rank"}
     (tmp_path / "r.toml").write_text("[adapter]\nrank = 64\n")
     assert read_recipe(tmp_path / "r.toml") == Recipe(

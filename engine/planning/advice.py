@@ -1,0 +1,78 @@
+"""A warning about a plan, and what every judgement of a plan looks at."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loratui.engine.planning.rules import RULES, ConceptImages
+from loratui.presets import Reason
+from loratui.presets.schema import Schedule, Settings
+
+if TYPE_CHECKING:
+    from loratui.engine.planning.schedule import Plan
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A warning about a plan."""
+
+    code: str
+    message: str
+    """What, and why it matters."""
+    remedy: str
+    source: str
+    """`guide 000` … `guide 004`, `loratui`, or `yours` for a limit of the person's own preset."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How much a schedule trains."""
+
+    epochs: int
+    exposures: float
+    """Mean number of times that each of the subject's pictures is shown."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every judgement looks at."""
+
+    settings: Settings
+    plan: Plan
+    start: Settings
+    """The preset's own settings; the defaults for a recipe without one."""
+    reasons: Mapping[str, Reason]
+    changed: frozenset[str]
+
+    def source(self, dotted: str) -> str:
+        """Who set the limit in `dotted`."""
+        return self.reasons[dotted].source if dotted in self.reasons else "loratui"
+
+    @property
+    def embedded(self) -> bool:
+        """The embedded bases are so small that usual numbers do not hold for them."""
+        return self.settings.base.model.startswith("embedded:")
+
+    @property
+    def in_band(self) -> bool:
+        """Whether the preset was made for so many pictures."""
+        least, most = self.start.dataset.images_wanted
+        return least <= self.plan.images <= most
+
+    @property
+    def own(self) -> Shown:
+        """What the preset itself gives these pictures in such batches, without the folders' numbers."""
+        return self.shown(dataclasses.replace(self.start.schedule, folder_repeats=False))
+
+    def shown(self, schedule: Schedule) -> Shown:
+        """What another schedule would give the same pictures."""
+        concepts = [ConceptImages(c.name, c.images, c.repeats if c.from_folder else None) for c in self.plan.concepts]
+        amount = RULES[schedule.rule](concepts, schedule, self.plan.effective_batch)
+        an_epoch = sum(c.images * r for c, r in zip(concepts, amount.repeats, strict=True))
+        total = schedule.image_steps or amount.image_steps
+        epochs = amount.epochs if schedule.epochs or not schedule.image_steps else -(-total // an_epoch)
+        image_steps = min(total, an_epoch * epochs) if total else an_epoch * epochs
+        return Shown(epochs, image_steps / self.plan.images)

@@ -1,0 +1,170 @@
+"""What is said of learning rates: too high or too low for the optimizer, the text encoder's, and alphas that distort them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from loratui.engine.planning.advice import Advice, Case
+from loratui.engine.planning.family_rules import ONE_RATE
+from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words
+from loratui.engine.planning.targets import rank_and_alpha
+from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, Family, get, replace
+
+USUAL_RATES: Mapping[Family, tuple[float, float]] = {"sd15": (2e-5, 5e-4), "sdxl": (2e-5, 5e-4), "flux": (2e-5, 4e-4)}
+"""Effective learning rates of AdamW in the guides and the common trainers, with some room."""
+
+EMBEDDED_RATES = (1e-5, 1e-2)
+"""Of the embedded bases, which are so small that they take much higher ones."""
+
+OF_ADAMW: Mapping[str, tuple[float, float]] = {
+    # Lion's steps all have the length of the rate: 3 to 10 times less than AdamW's (Chen et al., 2023).
+    "lion": (0.1, 0.1),
+    # Its authors: 1 to 10 times what a schedule wants (Defazio et al., "The Road Less Scheduled", 2024).
+    "adamw_schedule_free": (1.0, 10.0),
+}
+"""Optimizer -> factors on AdamW's lowest and highest usual rates; the others have AdamW's."""
+
+TITLES: Mapping[str, str] = {
+    "auto": "AdamW",
+    "adamw": "AdamW",
+    "adamw8bit": "AdamW8bit",
+    "adafactor": "Adafactor",
+    "prodigy": "Prodigy",
+    "dadapt_adam": "DAdaptAdam",
+    "lion": "Lion",
+    "adamw_schedule_free": "schedule-free AdamW",
+}
+
+OF_ADAPTIVE = 0.1
+"""From here on a rate is meant for an optimizer that finds its own, and has 1."""
+
+A_CONVOLUTION = "resnets.0.conv1"
+"""A layer that has the rank and alpha of convolutions."""
+
+
+def rate(case: Case) -> Iterator[Advice]:
+    """The rate of the denoiser and of the text encoder, for the optimizer at hand."""
+    if case.settings.optimizer.name in ONE_RATE:
+        yield from _adaptive(case)
+        return
+    low, high = usual_rates(case)
+    effective, written = effective_learning_rate(case.settings), scale_in_words(case.settings)
+    title = TITLES[case.settings.optimizer.name]
+    if effective > high:
+        known = f"The effective learning rate is high ({written} = {effective:.2g}; usual with {title} is up to {high:.2g})"
+        meant = ""
+        if case.settings.optimizer.learning_rate >= OF_ADAPTIVE:
+            meant = f"; {title} finds no rate itself, as Prodigy does at 1"
+        yield Advice("rate_high", f"{known}{meant}: colours burn, anatomy breaks.", _remedy(_mended(case)), "loratui")
+    elif effective < low:
+        message = (
+            f"The effective learning rate is low ({written} = {effective:.2g}; usual with {title} is {low:.2g} and more): "
+            "little will be learnt."
+        )
+        yield Advice("rate_low", message, _remedy(_mended(case)), "loratui")
+    yield from _of_convolutions(case, high)
+    yield from _of_text(case, low, high)
+
+
+def usual_rates(case: Case) -> tuple[float, float]:
+    """The lowest and highest effective rate that are usual with this base and optimizer."""
+    low, high = EMBEDDED_RATES if case.embedded else USUAL_RATES[case.settings.base.family]
+    least, most = OF_ADAMW.get(case.settings.optimizer.name, (1.0, 1.0))
+    return low * least, high * most
+
+
+def alpha_of_lycoris(case: Case) -> Iterator[Advice]:
+    """Whether files of LoHa and LoKr have the same effect everywhere."""
+    adapter = case.settings.adapter
+    layers = [""] + [A_CONVOLUTION] * adapter.targets.endswith("+conv")
+    scales = [alpha / rank for rank, alpha in (rank_and_alpha(adapter, layer) for layer in layers)]
+    if adapter.kind not in LYCORIS or all(scale == 1 for scale in scales):
+        return
+    wrong = next(scale for scale in scales if scale != 1)
+    message = (
+        f"{adapter.kind} with alpha / rank {wrong:.3g}: some programs apply it twice when they merge such a file, "
+        f"so that the LoRA has {wrong:.3g} times its effect there."
+    )
+    remedy = "Set adapter.alpha=0, adapter.alpha_ratio=1 and adapter.conv_alpha=0: alpha is the rank then."
+    if adapter.rank_stabilised:
+        remedy = f"Set adapter.rank_stabilised=false. {remedy}"
+    yield Advice("lycoris_alpha", message, remedy, "loratui")
+
+
+def _adaptive(case: Case) -> Iterator[Advice]:
+    optimizer, adapter = case.settings.optimizer, case.settings.adapter
+    title = TITLES[optimizer.name]
+    if optimizer.learning_rate != 1.0:
+        message = f"{title} finds the learning rate itself; {optimizer.learning_rate:g} scales what it finds."
+        yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "guide 002")
+    # The alpha of LoHa and LoKr is the rank, for the sake of the programs that read them.
+    if adapter.effective_alpha != 1.0 and adapter.kind not in LYCORIS:
+        message = f"With {title}, alpha {adapter.effective_alpha:g} only distorts the rate that it finds."
+        yield Advice("adaptive_alpha", message, "Set adapter.alpha=1.", "guide 002")
+    if optimizer.scheduler != "cosine":
+        message = f"{title} is used with cosine only; {optimizer.scheduler} upsets the rate that it finds."
+        yield Advice("adaptive_scheduler", message, "Set optimizer.scheduler=cosine.", "guide 002")
+    if optimizer.name == "prodigy" and not 0.1 <= optimizer.d_coef <= 10:
+        message = f"optimizer.d_coef {optimizer.d_coef:g} multiplies the rate that Prodigy finds; 0.5 to 2 are usual."
+        yield Advice("adaptive_coefficient", message, "Set optimizer.d_coef=1.", "loratui")
+
+
+def _of_convolutions(case: Case, high: float) -> Iterator[Advice]:
+    adapter = case.settings.adapter
+    if not adapter.targets.endswith("+conv"):
+        return
+    rank, alpha = rank_and_alpha(adapter, A_CONVOLUTION)
+    rate = alpha / rank * case.settings.optimizer.learning_rate
+    if rate > max(high, effective_learning_rate(case.settings)):
+        message = (
+            f"The convolutions learn with alpha {alpha:g} / rank {rank} × the learning rate = {rate:.2g}: they burn first."
+        )
+        yield Advice("conv_rate_high", message, "Set adapter.conv_alpha=1.", "guide 002")
+
+
+def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
+    optimizer = case.settings.optimizer
+    text_rate = optimizer.text_encoder_learning_rate
+    if not case.settings.training.train_text_encoder or not text_rate:
+        return
+    tenth = _plain(_mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10)
+    effective = lora_scale(case.settings.adapter) * text_rate
+    if text_rate > optimizer.learning_rate or effective > high:
+        than = f"faster ({text_rate:g}) than the rest ({optimizer.learning_rate:g})"
+        fast = than if text_rate > optimizer.learning_rate else f"at {effective:.2g}, where up to {high:.2g} is usual"
+        message = f"The text encoder learns {fast}; it overtrains first."
+        yield Advice("text_rate_high", message, f"Set optimizer.text_encoder_learning_rate={tenth}.", "guide 001")
+    elif effective < low / 10:
+        message = f"The text encoder's effective learning rate is {effective:.2g}: it is trained, and learns next to nothing."
+        remedy = f"Set optimizer.text_encoder_learning_rate={tenth}, or training.train_text_encoder=false."
+        yield Advice("text_rate_low", message, remedy, "loratui")
+
+
+def _mended(case: Case) -> dict[str, Any]:
+    """What would make the rate a usual one: first what the person changed back at the preset's, then usual values."""
+    start = replace(case.start, {"adapter.kind": case.settings.adapter.kind})
+    mine = {key: get(start, key) for key in ("optimizer.learning_rate",) if key in case.changed}
+    alphas: dict[str, Any] = {key: get(start, key) for key in ("adapter.alpha", "adapter.alpha_ratio") if key in case.changed}
+    follows: dict[str, Any] = {key: value for key, value in ALPHA_FOLLOWS.items() if key != "adapter.conv_alpha"}
+    least, _ = OF_ADAMW.get(case.settings.optimizer.name, (1.0, 1.0))
+    usual: list[dict[str, Any]] = [{"optimizer.learning_rate": rate * least} for rate in (1e-4, 5e-5, 2e-4, 1e-5, 5e-4, 1e-3)]
+    together = [{**follows, **one} for one in usual]
+    # An alpha of 1 is meant for an optimizer that finds its rate.
+    usual = [*together, *usual] if case.start.optimizer.name in ONE_RATE else [*usual, *together]
+    low, high = usual_rates(case)
+    candidates: list[dict[str, Any]] = [mine, alphas, {**mine, **alphas}, follows, *usual]
+    for changes in candidates:
+        if changes and low <= effective_learning_rate(replace(case.settings, changes)) <= high:
+            return {key: value for key, value in changes.items() if value != get(case.settings, key)}
+    return {**follows, **usual[0]}
+
+
+def _remedy(changes: Mapping[str, Any]) -> str:
+    follows = ", so that alpha is the rank" if changes.get("adapter.alpha") == 0 else ""
+    return f"Set {' and '.join(f'{key}={_plain(value)}' for key, value in changes.items())}{follows}."
+
+
+def _plain(value: float) -> str:
+    """`0.0001`, `1e-5`."""
+    return f"{value:.3g}".replace("e-0", "e-")

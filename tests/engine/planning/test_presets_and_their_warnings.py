@@ -1,0 +1,170 @@
+"""No warning contradicts a preset's own numbers, and every remedy names a value that a person would choose and that mends it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of
+from loratui.engine.planning.amount_rules import MOST_EPOCHS, ROUND_NUMBERS
+from loratui.engine.planning.preflight import check_settings
+from loratui.engine.planning.recipe import Recipe, build_recipe, parse_sets
+from loratui.engine.planning.schedule import Plan, make_plan, plan_for_counts
+from loratui.presets import Preset, list_presets
+
+EVERY = [one for preset in list_presets() if preset.shipped for one in (preset, *preset.variants.values())]
+
+AMOUNTS = ("too_many_exposures", "too_few_exposures")
+
+
+def batches() -> Iterator[tuple[str, str]]:
+    for batch in range(1, 5):
+        for accumulation in (1, 2):
+            yield f"batch_size={batch}", f"accumulation={accumulation}"
+
+
+def kohya(*numbered: tuple[str, int]) -> DatasetScan:
+    """Folders `N_name` with so many pictures each, without files."""
+    images = [
+        ImageEntry(
+            Path(f"/set/{folder}/{at}.png"), f"{folder}/{at}.png", 1024, 1024, "PNG", None, None, folder, repeats, False, 9
+        )
+        for folder, count in numbered
+        for repeats in [int(folder.partition("_")[0])]
+        for at in range(count)
+    ]
+    return DatasetScan(Path("/set"), tuple(images), (), concepts_of(images), ())
+
+
+@pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
+def test_a_preset_at_any_number_of_its_band_has_no_warning_about_its_numbers(preset: Preset) -> None:
+    assert not list(check_settings(build_recipe(preset.name)))
+    least, most = preset.settings.dataset.images_wanted
+    for sets in batches():
+        recipe = build_recipe(preset.name, sets=sets)
+        for images in range(least, most + 1):
+            assert plan_for_counts(recipe, images).warnings == (), (images, *sets)
+
+
+@pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
+def test_nor_has_it_where_a_folders_number_is_that_of_its_rule(preset: Preset) -> None:
+    least, most = preset.settings.dataset.images_wanted
+    recipe = build_recipe(preset.name)
+    for images in {least, (least + most) // 2, most}:
+        repeats = plan_for_counts(recipe, images).repeats
+        assert make_plan(recipe, kohya((f"{repeats}_anafox woman", images))).warnings == (), images
+
+
+@pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
+def test_the_limits_of_a_preset_hold_what_its_rule_gives_its_band(preset: Preset) -> None:
+    least, most = preset.settings.dataset.images_wanted
+    fewest, largest = preset.settings.schedule.exposures_wanted
+    for images in range(least, most + 1):
+        assert fewest <= plan_for_counts(build_recipe(preset.name), images).exposures_per_image <= largest
+
+
+@given(st.lists(st.integers(15, 50), min_size=2, max_size=8), st.integers(1, 2))
+@settings(deadline=None)
+def test_several_concepts_of_the_guides_sizes_have_no_warning(counts: list[int], accumulation: int) -> None:
+    recipe = build_recipe("multi-concept", sets=(f"accumulation={accumulation}",))
+    assert plan_for_counts(recipe, sum(counts), counts).warnings == ()
+    assert {w.code for w in plan_for_counts(recipe.with_changes({"training.batch_size": 2}), 0, counts).warnings} == {
+        "batch_with_concepts"
+    }
+
+
+@pytest.mark.parametrize(
+    ("preset", "images", "epochs", "optimizer_steps"),
+    [
+        ("sd15-portrait", 11, 6, 1188),  # 400 ÷ 11 = 36 repeats, and 6 epochs to start with
+        ("sd15-portrait", 15, 6, 1218),  # "done near 1 200"
+        ("sd15-portrait", 30, 12, 2340),
+        ("sd15-portrait:anime", 30, 12, 2340),
+        ("sd15-portrait", 50, 20, 4000),  # "up to 4 000"
+        ("sd15-portrait", 400, 20, 4000),  # no run without end from a folder that is too large
+        ("sdxl-person", 11, 16, 3168),
+        ("sdxl-person", 32, 16, 3072),
+        ("sdxl-person", 50, 16, 3200),
+    ],
+)  # fmt: skip
+def test_guide_001_trains_more_pictures_longer(preset: str, images: int, epochs: int, optimizer_steps: int) -> None:
+    plan = plan_for_counts(build_recipe(preset), images)
+    assert (plan.epochs, plan.optimizer_steps) == (epochs, optimizer_steps)
+
+
+@pytest.mark.parametrize(
+    ("preset", "sets", "images", "remedy"),
+    [
+        ("sd15-portrait", ("epochs=6",), 50, "Train 20 epochs (schedule.epochs=20)."),
+        ("sd15-portrait", ("epochs=100",), 30, "Train 12 epochs (schedule.epochs=12), or use an earlier saved one."),
+        # 1 repeat would take 80 epochs and more.
+        ("sd15-portrait", ("repeats=1",), 30, "Leave schedule.repeats to the preset: it shows each picture 156 times in 12 epochs."),
+        ("sd15-portrait", ("image_steps=100",), 30, "Leave schedule.image_steps to the preset: it shows each picture 156 times in 12 epochs."),
+        ("flux-identity-18img", ("exposures=160",), 18, "Train 10 epochs (schedule.epochs=10), or use an earlier saved one."),
+        ("pony-realism", (), 1, "Add pictures: this recipe is made for 14 to 50."),
+        ("pony-realism", (), 2000, "Choose the best pictures: this recipe is made for 14 to 50."),
+    ],
+)  # fmt: skip
+def test_remedies_are_what_a_person_would_choose(preset: str, sets: tuple[str, ...], images: int, remedy: str) -> None:
+    warnings = plan_for_counts(build_recipe(preset, sets=sets), images).warnings
+    assert [w.remedy for w in warnings if w.code in AMOUNTS] == [remedy]
+
+
+def test_a_folders_odd_number_is_left_for_the_rules() -> None:
+    """Formerly 30 pictures in `1_anafox` were told to train 480 epochs and more."""
+    [advice] = [w for w in make_plan(build_recipe("sd15-portrait"), kohya(("1_anafox", 30))).warnings if w.code in AMOUNTS]
+    assert advice.remedy == "Add --repeats rule: it shows each picture 156 times in 12 epochs."
+
+
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "schedule.repeats": st.integers(1, 300),
+        "schedule.epochs": st.integers(1, 400),
+        "schedule.exposures": st.integers(1, 2000),
+        "schedule.image_steps": st.integers(1, 40_000),
+        "schedule.image_steps_per_epoch": st.integers(1, 4000),
+        "schedule.rule": st.sampled_from(["per_image", "per_epoch", "per_epoch_and_total", "exposures", "repeats_epochs"]),
+        "training.batch_size": st.integers(1, 8),
+    },
+)
+
+
+@given(st.sampled_from([p.name for p in EVERY]), st.integers(1, 300), CHANGES, st.one_of(st.none(), st.integers(1, 60)))
+@settings(deadline=None, max_examples=300)
+def test_any_remedy_mends_and_is_near_the_preset(
+    preset: str, images: int, changes: dict[str, object], folder: int | None
+) -> None:
+    recipe = build_recipe(preset).with_changes(changes)
+    plan = _planned(recipe, images, folder)
+    ours = plan_for_counts(build_recipe(preset, batch_size=plan.batch_size), images).epochs
+    for advice in plan.warnings:
+        named = [int(n) for n in re.findall(r"(?<![\w.])(\d+) epochs?\b|schedule\.epochs=(\d+)", advice.remedy) for n in n if n]
+        assert all(n <= MOST_EPOCHS * ours and (n in ROUND_NUMBERS or n == ours) for n in named), advice.remedy
+        if advice.code in AMOUNTS and (mended := _mended(recipe, advice.remedy)) is not None:
+            after = {w.code for w in _planned(mended, images, folder).warnings}
+            assert not after & set(AMOUNTS), (advice, after)
+
+
+def _planned(recipe: Recipe, images: int, folder: int | None) -> Plan:
+    return plan_for_counts(recipe, images) if folder is None else make_plan(recipe, kohya((f"{folder}_anafox", images)))
+
+
+def _mended(recipe: Recipe, remedy: str) -> Recipe | None:
+    """The recipe after the remedy; None for a remedy that is not about settings."""
+    left: Sequence[str] = (
+        re.findall(r"schedule\.\w+(?!\w*=)", remedy.partition(":")[0]) if "Leave" in remedy or "leave" in remedy else ()
+    )
+    if "--repeats rule" in remedy:
+        recipe = recipe.with_changes({"schedule.folder_repeats": False})
+    for key in left:
+        recipe = recipe.reset(key)
+    found = re.findall(r"\((schedule\.epochs=\d+)\)", remedy)
+    if found:
+        return recipe.with_changes(parse_sets(found))
+    return recipe if left or "--repeats rule" in remedy else None
