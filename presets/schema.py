@@ -241,13 +241,15 @@ ALPHA_FOLLOWS: Mapping[str, float] = {"adapter.alpha": 0.0, "adapter.alpha_ratio
 class Adapter:
     """The LoRA."""
 
-    kind: Literal["lora", "locon", "loha", "lokr"] = key("lora", "adapter type")
+    kind: Literal["lora", "locon", "loha", "lokr"] = key(
+        "lora",
+        "adapter type; with loha and lokr alpha is the rank unless set to another, and the learning rate counts in full",
+    )
     rank: int = key(16, "rank (also called dim)", low=1, high=1024)
     alpha: float = key(
         0.0,
-        "alpha; the LoRA's effect, and the learning rate with it, is scaled by alpha/rank. 0 (as kohya reads it): alpha follows "
-        "the rank as alpha_ratio says, so that another rank learns as fast. Where kind becomes loha or lokr it is 0 and "
-        "alpha_ratio 1 unless set too, and the learning rate counts in full: some programs apply alpha/rank twice to their files",
+        "alpha; the effect, and the learning rate with it, is scaled by alpha/rank. 0: it follows the rank (rank × alpha_ratio), so "
+        "that another rank learns as fast. For loha and lokr keep it so: some programs apply another alpha/rank twice to their files",
         low=0.0,
         high=65504.0,
     )

@@ -16,6 +16,7 @@ _INSTEAD = (
     (r", then: loratui login\b", ", then: f7"),
     (r": loratui login\b", ": f7"),
     (r" One in HF_TOKEN comes first\.", " If HF_TOKEN is set where loratui was started, that one is used instead."),
+    (r"\b([Aa]dd|with) --repeats rule", r"\1 schedule.folder_repeats no, under all settings"),
     (r"the same command goes on", "f6 goes on with it"),
     (r"Run the download again; it looks anew\.", "f6 looks anew."),
     (

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.planning.schedule import Plan
-    from loratui.presets.schema import KeyInfo
+    from loratui.presets.schema import KeyInfo, Settings
     from loratui.tui.preparation import Preparation
 
-_SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
+SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
 """What belongs to the person's subject and stays when another preset is chosen."""
 
 
@@ -80,7 +80,7 @@ class Draft:
         if self.recipe.preset == name:
             return self
         recipe = self.others.get(name) or build_recipe(name)
-        recipe = recipe.with_changes({key: self.value(key) for key in _SUBJECT_KEYS})
+        recipe = recipe.with_changes({key: self.value(key) for key in SUBJECT_KEYS})
         if recipe.settings.base.family == self.recipe.settings.base.family and "base.model" in self.recipe.changed:
             recipe = recipe.with_changes({"base.model": self.recipe.settings.base.model})
         others = {preset: kept for preset, kept in self.others.items() if preset != name}
@@ -147,10 +147,8 @@ class Draft:
 
     def preset_value(self, key: str) -> Any:
         """What the preset has there."""
-        from loratui.presets import schema
-
         assert self.recipe is not None
-        return schema.get(self.recipe.reset(key).settings, key)
+        return self.recipe.preset_value(key)
 
     def filled_in(self, prompt: str) -> str:
         """A prompt as the model will be given it: `{trigger}`, `{class}` and `{subject}` replaced by the person's words."""
@@ -213,6 +211,35 @@ def shown_value(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(str(item) for item in value)
     return str(value)
+
+
+def value_in_words(key: str, value: Any) -> str:
+    """A value as it stands alone: what 0 means for repeats, epochs and alpha, and that there is none."""
+    if key in BY_RULE and value == 0:
+        return "by the rule"
+    if key == "adapter.alpha" and value == 0:
+        return "follows rank"
+    return shown_value(value) or "nothing"
+
+
+def changes_in_words(recipe: Recipe) -> tuple[tuple[str, str, str], ...]:
+    """(key, value, what the preset has) of every value that is not the preset's; the subject itself is none."""
+    return tuple(
+        (one.key, value_in_words(one.key, one.value), value_in_words(one.key, one.before))
+        for one in recipe.differences()
+        if one.key not in SUBJECT_KEYS
+    )
+
+
+def setting_in_words(settings: Settings, key: str) -> str:
+    """A setting among its like: alpha as it works, and the effective rate beside the learning rate."""
+    from loratui.engine.planning import rates
+    from loratui.presets import schema
+
+    if key == "adapter.alpha":
+        return rates.alpha_in_words(settings.adapter)
+    value = shown_value(schema.get(settings, key))
+    return f"{value} ({rates.rate_in_words(settings)})" if key == "optimizer.learning_rate" else value
 
 
 def next_step_for_folder(text: str) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import DatasetError, LoratuiError
+from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.asking import Asker, asker
-from loratui.tui.draft import PLAN_FIELDS, Draft, next_step_for_folder, shown_value
+from loratui.tui.draft import PLAN_FIELDS, Draft, changes_in_words, next_step_for_folder, shown_value
 from loratui.tui.follow import follow_to_the_end, say_conclusion
 from loratui.tui.paths import path_from_text, path_text
 from loratui.tui.terminal import clean
@@ -260,6 +261,9 @@ class Wizard:
         say("The plan:")
         for line in plan.formula.split("; "):
             say(f"  {line}")
+        say(f"  {learning_in_words(self._draft.named().settings)}")
+        for key, now, before in changes_in_words(self._draft.named()):
+            say(f"  Changed: {key} {now} (preset: {before})")
         for finding in check_plan(self._draft.named(), plan):
             say(f"{finding.severity.capitalize()}: {finding.message} {finding.remedy}")
         planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}

@@ -7,7 +7,7 @@ from typing import Any
 
 from loratui.engine.planning.advice import Advice, Case
 from loratui.engine.planning.family_rules import ONE_RATE
-from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words
+from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words, short
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, Family, get, replace
 
@@ -86,10 +86,9 @@ def alpha_of_lycoris(case: Case) -> Iterator[Advice]:
         f"{adapter.kind} with alpha / rank {wrong:.3g}: some programs apply it twice when they merge such a file, "
         f"so that the LoRA has {wrong:.3g} times its effect there."
     )
-    remedy = "Set adapter.alpha=0, adapter.alpha_ratio=1 and adapter.conv_alpha=0: alpha is the rank then."
-    if adapter.rank_stabilised:
-        remedy = f"Set adapter.rank_stabilised=false. {remedy}"
-    yield Advice("lycoris_alpha", message, remedy, "loratui")
+    needed = [f"{key}={short(value)}" for key, value in ALPHA_FOLLOWS.items() if get(case.settings, key) != value]
+    needed += ["adapter.rank_stabilised=false"] * adapter.rank_stabilised
+    yield Advice("lycoris_alpha", message, f"Set {' and '.join(needed)}: alpha is the rank then.", "loratui")
 
 
 def _adaptive(case: Case) -> Iterator[Advice]:
@@ -128,7 +127,7 @@ def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
     text_rate = optimizer.text_encoder_learning_rate
     if not case.settings.training.train_text_encoder or not text_rate:
         return
-    tenth = _plain(_mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10)
+    tenth = short(_mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10)
     effective = lora_scale(case.settings.adapter) * text_rate
     if text_rate > optimizer.learning_rate or effective > high:
         than = f"faster ({text_rate:g}) than the rest ({optimizer.learning_rate:g})"
@@ -162,9 +161,4 @@ def _mended(case: Case) -> dict[str, Any]:
 
 def _remedy(changes: Mapping[str, Any]) -> str:
     follows = ", so that alpha is the rank" if changes.get("adapter.alpha") == 0 else ""
-    return f"Set {' and '.join(f'{key}={_plain(value)}' for key, value in changes.items())}{follows}."
-
-
-def _plain(value: float) -> str:
-    """`0.0001`, `1e-5`."""
-    return f"{value:.3g}".replace("e-0", "e-")
+    return f"Set {' and '.join(f'{key}={short(value)}' for key, value in changes.items())}{follows}."

@@ -18,6 +18,11 @@ def lora_scale(adapter: Adapter) -> float:
     return adapter.effective_alpha / (math.sqrt(adapter.rank) if adapter.rank_stabilised else adapter.rank)
 
 
+def short(value: float) -> str:
+    """A rate or alpha as people write it: `0.0001`, `5e-5`, `16`."""
+    return f"{value:.3g}".replace("e-0", "e-")
+
+
 def alpha_in_words(adapter: Adapter) -> str:
     """`8 (follows rank)`, `16 (follows rank × 0.5)`, or the number that was set."""
     ratio = "" if adapter.alpha_ratio == 1 else f" × {adapter.alpha_ratio:g}"
@@ -25,15 +30,22 @@ def alpha_in_words(adapter: Adapter) -> str:
 
 
 def scale_in_words(settings: Settings) -> str:
-    """`alpha 16 / rank 32 × 0.0004`."""
+    """`alpha 16 / rank 32 × 0.0004`: what the effective learning rate is made of."""
     adapter = settings.adapter
     root = "√" if adapter.rank_stabilised else ""
-    return f"alpha {adapter.effective_alpha:g} / {root}rank {adapter.rank} × {settings.optimizer.learning_rate:g}"
+    return f"alpha {adapter.effective_alpha:g} / {root}rank {adapter.rank} × {short(settings.optimizer.learning_rate)}"
 
 
 def rate_in_words(settings: Settings) -> str:
-    """`effective 2e-4 (alpha 16 / rank 32 × 4e-4)`, to stand beside the learning rate; for an adaptive optimizer, who finds it."""
+    """`effective 0.0002`, to stand beside the learning rate; for an optimizer that finds the rate, by how much that is scaled."""
     if settings.optimizer.name in ONE_RATE:
-        scale = lora_scale(settings.adapter)
-        return f"{settings.optimizer.name} finds the rate; alpha / rank scales the effect by {scale:.3g}"
-    return f"effective {effective_learning_rate(settings):.3g} = {scale_in_words(settings)}"
+        return f"{settings.optimizer.name} finds the rate, scaled by {short(lora_scale(settings.adapter))}"
+    return f"effective {short(effective_learning_rate(settings))}"
+
+
+def learning_in_words(settings: Settings) -> str:
+    """`Rank 8, alpha 8 (follows rank). Learning rate 0.0001, effective 0.0001.`"""
+    return (
+        f"Rank {settings.adapter.rank}, alpha {alpha_in_words(settings.adapter)}. "
+        f"Learning rate {short(settings.optimizer.learning_rate)}, {rate_in_words(settings)}."
+    )

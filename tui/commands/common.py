@@ -191,6 +191,11 @@ def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirec
     return chosen
 
 
+def as_toml(value: Any) -> str:
+    """A setting as it stands in a recipe."""
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+
+
 def print_json(value: dict[str, Any]) -> None:
     """The one object on stdout. ASCII, so that any locale and any file name can be printed."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n")

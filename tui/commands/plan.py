@@ -11,7 +11,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.machine import hardware
-from loratui.engine.planning import loss_weights
+from loratui.engine.planning import loss_weights, rates
 from loratui.engine.planning.estimate import Cost, Estimate, Machine, Range, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.preflight import Finding, check_plan
@@ -22,6 +22,7 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.draft import value_in_words
 from loratui.tui.follow import say
 from loratui.tui.terminal import clean
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: every field of `Plan` (`images repeats epochs image_steps optimizer_steps exposures_per_image steps_per_epoch
     batch_size rule formula …`, `concepts[] {name images repeats …}`, `warnings[] {code message remedy source}`), and
-    `preset estimate {lora disk here elsewhere[]} findings[] not_checked[] changed settings`.
+    `preset estimate {lora disk here elsewhere[]} findings[] not_checked[] effective_alpha changed settings`.
     """
     counts = _counts(args)
     recipe = common.recipe_from_args(args)
@@ -133,6 +134,7 @@ def as_json(
         "preset": recipe.preset,
         "estimate": cost.to_json(),
         **common.findings_json(findings, not_checked),
+        "effective_alpha": recipe.settings.adapter.effective_alpha,
         "changed": {key: _plain(schema.get(recipe.settings, key)) for key in sorted(recipe.changed)},
         "settings": schema.to_table(recipe.settings),
     }
@@ -159,10 +161,9 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")
     if len(plan.buckets) > 1:
         yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))
-    scale = (
-        f"  (alpha {settings.adapter.effective_alpha:g} / rank {settings.adapter.rank} × {settings.optimizer.learning_rate:g})"
-    )
-    yield _row("learning rate", f"{plan.effective_learning_rate:.3g}", scale)
+    yield _row("rank", text.number(settings.adapter.rank), f"  alpha {rates.alpha_in_words(settings.adapter)}")
+    rate = f"  {rates.rate_in_words(settings)} ({rates.scale_in_words(settings)})"
+    yield _row("learning rate", rates.short(settings.optimizer.learning_rate), rate)
     if weights := loss_weights.in_words(settings):
         yield _row("", "", f"  ({weights})")
     yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({cost.lora.modules} layers)")
@@ -218,12 +219,13 @@ def duration_range(seconds: Range) -> str:
 
 
 def _marks(recipe: Recipe) -> Iterator[str]:
-    ours = [key for key in sorted(recipe.changed) if key != "dataset.path"]
-    if ours:
+    differences = recipe.differences()
+    if differences:
         yield ""
         yield f"changed from {recipe.preset or 'the defaults'}:"
-        for key in ours:
-            yield f"  {key} = {_plain(schema.get(recipe.settings, key))}"
+        for one in differences:
+            before = value_in_words(one.key, one.before) if one.before == 0 else common.as_toml(one.before)
+            yield f"  {one.key} = {common.as_toml(one.value)}  (preset: {before})"
 
 
 def _row(name: str, value: str, more: str = "") -> str:

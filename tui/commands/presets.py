@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning import rates
 from loratui.presets import Found, Preset, find_presets, load_preset, schema
+from loratui.presets.schema import Settings
 from loratui.tui.commands import common
 from loratui.tui.follow import say
 from loratui.tui.terminal import clean
@@ -60,6 +61,8 @@ def preset_json(preset: Preset) -> dict[str, Any]:
     """The stable keys of `loratui presets NAME --json`."""
     return {
         **_summary(preset),
+        "effective_alpha": preset.settings.adapter.effective_alpha,
+        "effective_learning_rate": float(f"{rates.effective_learning_rate(preset.settings):.6g}"),
         "settings": schema.to_table(preset.settings),
         "values": [
             {"key": key, "value": _plain(schema.get(preset.settings, key)), "why": reason.text, "source": reason.source}
@@ -95,10 +98,17 @@ def preset_text(preset: Preset) -> Iterator[str]:
             yield ""
             yield f"[{section}]"
         reason = preset.reasons[key]
-        yield f"{key.split('.')[1]} = {_toml(schema.get(preset.settings, key))}"
+        yield f"{key.split('.')[1]} = {common.as_toml(schema.get(preset.settings, key))}{_in_force(preset.settings, key)}"
         yield f"    {reason.text} ({reason.source})"
     yield ""
     yield from (f"{name}: {meant}" for name, meant in preset.sources)
+
+
+def _in_force(settings: Settings, key: str) -> str:
+    """What stands behind a value that is not what counts."""
+    if key in ("adapter.alpha", "adapter.alpha_ratio"):
+        return f"  # alpha {rates.alpha_in_words(settings.adapter)}"
+    return f"  # {rates.rate_in_words(settings)}" if key == "optimizer.learning_rate" else ""
 
 
 _ORDER = {key: at for at, key in enumerate(schema.KEYS)}
@@ -124,10 +134,6 @@ def _print(as_json: bool, table: dict[str, Any], lines: Iterator[str]) -> None:
     else:
         for line in lines:
             say(sys.stdout, clean(line))
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

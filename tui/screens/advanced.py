@@ -14,7 +14,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from loratui.presets.schema import KEYS, KeyInfo, SchemaError
-from loratui.tui.draft import Draft, range_words, shown_value
+from loratui.tui.draft import Draft, range_words, setting_in_words, shown_value, value_in_words
 from loratui.tui.paths import ENDINGS
 from loratui.tui.widgets.field import CompletingInput, PathSuggester
 from loratui.tui.widgets.line import Line, plain
@@ -180,9 +180,7 @@ class AdvancedScreen(ModalScreen[None]):
         if problem:
             lines.append(plain(f"✖ {problem}", "$error"))
         lines.append(plain(f"It may be {limits}. " if limits else "", "$muted"))
-        lines[-1] = Content.assemble(
-            lines[-1], plain(f"The preset has {_editable(draft.preset_value(info.name)) or 'nothing'}.", "$muted")
-        )
+        lines[-1] = Content.assemble(lines[-1], plain(f"The preset has {_before(draft, info.name)}.", "$muted"))
         why = draft.why(info.name)
         if why:
             lines.append(plain(f"Why: {why}"))
@@ -190,10 +188,16 @@ class AdvancedScreen(ModalScreen[None]):
 
 
 def _line(draft: Draft, info: KeyInfo) -> Content:
-    value = draft.value(info.name)
+    shown = setting_in_words(draft.recipe.settings, info.name) if draft.recipe is not None else ""
     changed = draft.recipe is not None and info.name in draft.recipe.changed
     mark = plain("◆ ", "$accent") if changed else plain("  ")
-    return Content.assemble(mark, plain(info.name.ljust(36)), plain(shown_value(value)[:60], "bold" if changed else ""))
+    return Content.assemble(mark, plain(info.name.ljust(36)), plain(shown[:60], "bold" if changed else ""))
+
+
+def _before(draft: Draft, key: str) -> str:
+    """What the preset has, in words where 0 has a meaning."""
+    value = draft.preset_value(key)
+    return value_in_words(key, value) if not isinstance(value, tuple) else _editable(value)
 
 
 def _editable(value: object) -> str:

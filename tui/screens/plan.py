@@ -13,11 +13,12 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.rates import learning_in_words
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
-from loratui.tui.draft import BY_RULE, PLAN_FIELDS, Draft, range_words, shown_value
+from loratui.tui.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
 from loratui.tui.messages import MachineKnown
 from loratui.tui.preflight_rows import SIGNS, TONES
 from loratui.tui.screens.steps import StepScreen
@@ -157,7 +158,7 @@ class PlanScreen(StepScreen):
         for finding in found:
             yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
             source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
-            yield Content.assemble(plain(f"  {finding.remedy}"), plain(source, "$muted"))
+            yield Content.assemble(plain(f"  {in_keys(finding.remedy)}"), plain(source, "$muted"))
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -221,18 +222,12 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
             yield plain(f"  {concept.name}: {text.count(concept.images, 'picture')} × {concept.repeats}")
     sizes = ", ".join(f"{b.width} × {b.height} px ({b.images})" for b in plan.buckets[:3])
     yield plain(f"  Trained at {sizes}{', …' if len(plan.buckets) > 3 else ''}", "$muted")
+    yield plain(f"  {learning_in_words(draft.recipe.settings)}")
     for line in costs:
         yield plain(f"  {line}")
-    changed = [key for key in sorted(draft.recipe.changed) if not key.startswith("dataset.")]
+    changed = changes_in_words(draft.recipe)
     if changed:
         yield Content("")
         yield plain("Changed from the preset", "bold")
-        for key in changed:
-            ruled = key in BY_RULE and not draft.preset_value(key)
-            before = "by the rule" if ruled else shown_value(draft.preset_value(key)) or "nothing"
-            now = "by the rule" if _by_rule(draft, key) else shown_value(draft.value(key))
-            yield Content.assemble(
-                ("  ◆ ", "$accent"),
-                plain(f"{key} {now}"),
-                plain(f"  (preset: {before})", "$muted"),
-            )
+        for key, now, before in changed:
+            yield Content.assemble(("  ◆ ", "$accent"), plain(f"{key} {now}"), plain(f"  (preset: {before})", "$muted"))

@@ -14,9 +14,9 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.engine.planning.bases import base_path
-from loratui.presets import Found, Preset, find_presets, schema
+from loratui.presets import Found, Preset, find_presets
 from loratui.tui.bindings import bindings_for
-from loratui.tui.draft import shown_value
+from loratui.tui.draft import setting_in_words
 from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.widgets.line import Line, plain
@@ -37,6 +37,7 @@ _KEYS_FIRST = (
     "training.batch_size",
     "adapter.rank",
     "adapter.alpha",
+    "adapter.alpha_ratio",
     "optimizer.name",
     "optimizer.learning_rate",
 )
@@ -139,9 +140,9 @@ def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
     yield plain("Its values, and who says so", "bold")
     for key in sorted(preset.reasons, key=_place):
         reason = preset.reasons[key]
-        value = shown_value(schema.get(settings, key))
-        if len(value) > 40:
-            value = f"{value[:39]}…"
+        value = setting_in_words(settings, key)
+        if len(value) > 60:
+            value = f"{value[:59]}…"
         yield Content.assemble(
             plain(f"{_short(key)} {value}", "$primary"),
             plain(f"  {reason.text} "),

@@ -488,6 +488,10 @@ def test_a_checkpoint_of_another_optimizer_is_refused_and_other_surroundings_are
         check_identity({**own, "pictures": "0"}, own)
     with pytest.raises(UsageError, match=r"adapter\.alpha, training\.seed"):
         check_identity({**own, "adapter": {**own["adapter"], "alpha": 1}, "training": {**own["training"], "seed": 1}}, own)
+    older = {key: value for key, value in own["adapter"].items() if key != "alpha_ratio"}
+    check_identity({**own, "adapter": older}, {**own, "adapter": {**own["adapter"], "alpha_ratio": 0.5}})
+    del (newer := dict(own["training"]))["ema_decay"]
+    check_identity({**own, "training": newer}, own)  # a setting that the program of then did not have
     other = {**own, "made_with": {**own["made_with"], "torch": "1.0"}}
     assert surroundings_differ(other, own) == f"torch 1.0 then and {torch.__version__} now"
 
