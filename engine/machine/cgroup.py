@@ -40,6 +40,21 @@ def memory_used_bytes(proc: Path = PROC, mount: Path = MOUNT) -> int | None:
     return None
 
 
+def cpu_used_s(proc: Path = PROC, mount: Path = MOUNT) -> float | None:
+    """CPU time that the group with the tightest quota has used, s; None without a quota, or where that cannot be read."""
+    limited = [(cpus, folder) for folder in _folders("cpu", proc, mount) if (cpus := _cpus(folder)) is not None]
+    if not limited:
+        return None
+    folder = min(limited, key=lambda one: one[0])[1]
+    for line in _read(folder / "cpu.stat").splitlines():
+        word, _, count = line.partition(" ")
+        used = _integer(count)
+        if word == "usage_usec" and used is not None:
+            return used / 1e6
+    used = _integer(_read(folder / "cpuacct.usage").strip())
+    return None if used is None else used / 1e9
+
+
 def oom_kills(proc: Path = PROC, mount: Path = MOUNT) -> int | None:
     """How many processes of this group the kernel has killed for lack of memory; None where that cannot be read."""
     for folder in _folders("memory", proc, mount):
