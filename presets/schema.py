@@ -314,8 +314,12 @@ class OptimizerSection:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What is traded for memory."""
+    """Where training happens, and what is traded for memory."""
 
+    device: Literal["auto", "cpu"] = key(
+        "auto",
+        "auto trains on the GPU where there is one and is refused where that cannot be used; cpu trains on the CPU in any case",
+    )
     gradient_checkpointing: Literal["auto", "on", "off"] = key("auto", "compute activations twice instead of keeping them")
     compile: Literal["auto", "on", "off"] = key(
         "auto", "compile the base's blocks for the GPU; auto does so where the run is long enough to gain from it"

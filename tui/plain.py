@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.prepare import Prepared
     from loratui.tui.drafts import SavedDraft
 
@@ -232,15 +234,21 @@ class Wizard:
         say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
         return self._follow(run, "train")
 
+    @functools.cached_property
+    def _machine(self) -> Machine:
+        """Asked once, for the plan; the checks before the start ask again."""
+        from loratui.engine.planning.estimate import Machine
+
+        return Machine.here()
+
     def _probe(self, prepared: Prepared) -> None:
         """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
         from loratui.engine.runs.probe import probe
-        from loratui.tui.commands.plan import this_machine
         from loratui.tui.preflight_rows import probed_row
 
-        machine = this_machine()
+        machine = self._machine
         before = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
         try:
             probed = probe(prepared, self._home, tell=say)
@@ -264,7 +272,7 @@ class Wizard:
         say(f"  {learning_in_words(self._draft.named().settings)}")
         for key, now, before in changes_in_words(self._draft.named()):
             say(f"  Changed: {key} {now} (preset: {before})")
-        for finding in check_plan(self._draft.named(), plan):
+        for finding in check_plan(self._draft.named(), plan, self._machine.accelerator):
             say(f"{finding.severity.capitalize()}: {finding.message} {finding.remedy}")
         planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
         options = ["The plan is right"]

@@ -111,10 +111,20 @@ class Machine:
     gpu_limit_w: float | None
     throttle: tuple[str, ...]
     cpu_percent: float | None
+    """Of the trainer; 100 is one CPU in full."""
+    machine_cpu_percent: float | None
+    """Of the machine, all programs together; 100 is all CPUs in full."""
     cpus: int
     ram_gib: float | None
     ram_total_gib: float | None
     disk_free_gib: float | None
+
+    @property
+    def cpu_share(self) -> float | None:
+        """Percent of the machine's CPUs that are at work; in runs of earlier versions what the trainer alone took of them."""
+        if self.machine_cpu_percent is not None:
+            return self.machine_cpu_percent
+        return self.cpu_percent / self.cpus if self.cpu_percent is not None and self.cpus > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -360,17 +360,16 @@ class RunState:
         self._say(event, f"{words}: {done.message}" if done.message else words, "good" if done.ok else "warning")
 
     def _telemetry(self, event: Event) -> None:
-        cpus, percent = _int(event, "cpus"), _number(event, "cpu_percent")
         self.machine = Machine(
             ts=event.ts,
             gpu=_text(event, "gpu"),
             throttle=tuple(word for word in _list(event, "throttle") if isinstance(word, str)),
-            cpus=cpus,
+            cpus=_int(event, "cpus"),
             **{name: _number(event, name) for name in _MACHINE_NUMBERS},
         )
         busy = self.machine.gpu_percent
-        if busy is None and percent is not None and cpus > 0:
-            busy = percent / cpus
+        if busy is None:
+            busy = self.machine.cpu_share
         if busy is not None:
             self.busy.append(min(100.0, max(0.0, busy)))
 
@@ -430,6 +429,7 @@ _MACHINE_NUMBERS = (
     "gpu_w",
     "gpu_limit_w",
     "cpu_percent",
+    "machine_cpu_percent",
     "ram_gib",
     "ram_total_gib",
     "disk_free_gib",

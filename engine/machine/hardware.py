@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from loratui.engine.machine import cgroup
 
 GIB = 1 << 30
 
+_DEV = Path("/dev")
 _NVML_PATIENCE_S = 1.0
 _nvml_busy = threading.Lock()
 
@@ -32,6 +33,21 @@ class Gpu:
     utilisation_percent: int | None
     temperature_c: int | None
     power_w: float | None
+    uuid: str = ""
+    """`GPU-` and 32 hexadecimal digits in groups."""
+    pci: str = ""
+    """Its place on the bus, `00000000:17:00.0`."""
+    capability: tuple[int, int] | None = None
+    """Compute capability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the driver answers."""
+
+    gpus: tuple[Gpu, ...]
+    problem: str = ""
+    """Why it lists none although this machine was given one; empty where there is none to list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +62,31 @@ class Ram:
 
 def gpus(timeout_s: float = _NVML_PATIENCE_S) -> tuple[Gpu, ...]:
     """The GPUs that the driver lists; none if there is no driver, or if it does not answer in time. Never raises."""
-    found: list[Gpu] = []
+    return listing(timeout_s).gpus
+
+
+def listing(timeout_s: float = _NVML_PATIENCE_S) -> Listing:
+    """As `gpus`, with the reason where the machine has a GPU that the driver does not list. Never raises."""
+    found: list[Listing] = []
 
     def ask() -> None:
         # A broken driver can hang for minutes: one waiting thread is enough.
         if _nvml_busy.acquire(blocking=False):
             try:
-                found.extend(_ask_nvml())
+                found.append(_ask_nvml())
             finally:
                 _nvml_busy.release()
 
     worker = threading.Thread(target=ask, name="nvml", daemon=True)
     worker.start()
     worker.join(timeout_s)
-    return () if worker.is_alive() else tuple(found)
+    answer = found[0] if found else Listing((), "it does not answer")
+    return answer if answer.gpus or has_device_file() else Listing(())
+
+
+def has_device_file() -> bool:
+    """Whether the kernel, or the container, gives this machine an NVIDIA GPU, whatever its driver says."""
+    return any(_DEV.glob("nvidia[0-9]*")) or (_DEV / "dxg").exists()
 
 
 def allowed_cpus() -> int:
@@ -112,34 +139,41 @@ def versions(packages: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _ask_nvml() -> list[Gpu]:
+def _ask_nvml() -> Listing:
     try:
         import pynvml as nvml
 
         nvml.nvmlInit()
-    except Exception:  # a missing or broken driver shows itself in many ways, and none may stop the caller
-        return []
+    except Exception as error:  # a missing or broken driver shows itself in many ways, and none may stop the caller
+        return Listing((), _reason(error))
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return [_gpu(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())]
-    except Exception:  # as above
-        return []
+        return Listing(tuple(_gpu(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())))
+    except Exception as error:  # as above
+        return Listing((), _reason(error))
     finally:
         with contextlib.suppress(Exception):
             nvml.nvmlShutdown()
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
 
-    def ask(question: Any, *args: Any) -> Any:
-        # Laptops and virtual GPUs do not answer every question.
-        with contextlib.suppress(nvml.NVMLError):
-            return question(handle, *args)
+    def ask(question: Callable[[], Any]) -> Any:
+        # Laptops, virtual GPUs and old bindings do not answer every question.
+        with contextlib.suppress(nvml.NVMLError, AttributeError):
+            return question()
         return None
 
-    rates, power = ask(nvml.nvmlDeviceGetUtilizationRates), ask(nvml.nvmlDeviceGetPowerUsage)
+    rates = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+    power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+    place = ask(lambda: nvml.nvmlDeviceGetPciInfo(handle).busId)
+    capability = ask(lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
     return Gpu(
         index=index,
         name=_text(nvml.nvmlDeviceGetName(handle)),
@@ -147,8 +181,11 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
         free_gib=memory.free / GIB,
         driver=driver,
         utilisation_percent=None if rates is None else int(rates.gpu),
-        temperature_c=ask(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        temperature_c=ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         power_w=None if power is None else power / 1000,
+        uuid=_text(ask(lambda: nvml.nvmlDeviceGetUUID(handle)) or ""),
+        pci=_text(place or ""),
+        capability=None if capability is None else (int(capability[0]), int(capability[1])),
     )
 
 

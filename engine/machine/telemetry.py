@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import VISIBLE, shown_gpus
+from loratui.engine.machine.processor import CpuMeter
 
 GIB = 1 << 30
 
@@ -24,6 +26,7 @@ _NOTICEABLE: Mapping[str, float] = {
     "gpu_c": 2.0,
     "gpu_w": 10.0,
     "cpu_percent": 25.0,
+    "machine_cpu_percent": 10.0,
     "ram_gib": 0.1,
     "disk_free_gib": 0.2,
 }
@@ -50,6 +53,8 @@ class Reading:
     """Why the GPU runs slower than it could."""
     cpu_percent: float | None = None
     """Of this process; 100 is one CPU in full."""
+    machine_cpu_percent: float | None = None
+    """Of this machine or container, all its programs together; 100 is all CPUs in full."""
     cpus: int | None = None
     """CPUs that this process may use."""
     ram_gib: float | None = None
@@ -73,6 +78,8 @@ class Sampler:
         self._handle: Any = None
         self._name = ""
         self._looked = False
+        self._uuid = ""
+        self._processor = CpuMeter()
         self._cpu_before: tuple[float, float] | None = None
 
     def read(self) -> Reading:
@@ -81,11 +88,16 @@ class Sampler:
         return Reading(
             **self._gpu(),
             cpu_percent=self._cpu_percent(),
+            machine_cpu_percent=self._processor.percent(),
             cpus=hardware.allowed_cpus(),
             ram_gib=max(0.0, ram.total_gib - ram.free_gib) if ram.total_gib else None,
             ram_total_gib=ram.total_gib or None,
             disk_free_gib=hardware.disk_free_gib(self._folder),
         )
+
+    def watch(self, uuid: str) -> None:
+        """From the next look on the card with this UUID is read; until then, and for an empty one, the first that CUDA shows."""
+        self._uuid, self._looked = uuid, False
 
     def close(self) -> None:
         """Lets go of the driver."""
@@ -105,6 +117,7 @@ class Sampler:
     def _gpu(self) -> dict[str, Any]:
         if not self._looked:
             self._looked = True
+            self.close()
             self._open()
         if self._handle is None:
             return {}
@@ -138,29 +151,12 @@ class Sampler:
             self._nvml = nvml
             handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
             uuids = [_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-            place = used_gpu(os.environ.get("CUDA_VISIBLE_DEVICES"), uuids)
-            if place is not None:
-                self._handle, self._name = handles[place], _text(nvml.nvmlDeviceGetName(handles[place]))
+            # CUDA's numbers and the driver's differ where cards do, so what torch said is surer than the environment.
+            places = [uuids.index(self._uuid)] if self._uuid in uuids else shown_gpus(os.environ.get(VISIBLE), uuids)
+            if places:
+                self._handle, self._name = handles[places[0]], _text(nvml.nvmlDeviceGetName(handles[places[0]]))
         except Exception:  # a missing or broken driver shows itself in many ways; without it there is no GPU to tell of
             self._handle = None
-
-
-def used_gpu(visible: str | None, uuids: Sequence[str]) -> int | None:
-    """Which of the driver's GPUs is the first that CUDA shows to this process; None if it shows none.
-
-    `visible` is CUDA_VISIBLE_DEVICES: numbers or (beginnings of) UUIDs; unset means all.
-    """
-    if not uuids:
-        return None
-    if visible is None:
-        return 0
-    first = visible.split(",")[0].strip()
-    if first.isdecimal():
-        return int(first) if int(first) < len(uuids) else None
-    if first.startswith("GPU-"):
-        return next((place for place, uuid in enumerate(uuids) if uuid.startswith(first)), None)
-    # A slice (MIG-…) belongs to a GPU that cannot be told from its name; with one GPU there is no doubt.
-    return 0 if first.startswith("MIG-") and len(uuids) == 1 else None
 
 
 def throttle_words(reasons: int) -> tuple[str, ...]:

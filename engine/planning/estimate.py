@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
 from loratui.engine.planning import figures, memory_plans, step_time
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card, FamilyFigures
@@ -40,6 +42,19 @@ class Machine:
     """The driver's name of the card; empty without one."""
     vram_gib: float | None = None
     ram_gib: float | None = None
+    accelerator: Accelerator = NO_GPU
+    """What the first two were taken from, with what stands in the way of it."""
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine. Driver and torch are asked, which may take seconds."""
+        found, memory = accelerator(), hardware.ram()
+        card = found.card
+        return cls(card.name if card else "", card.total_gib if card else None, memory.total_gib or None, found)
+
+    def training(self, settings: Settings) -> Machine:
+        """What of it trains with these settings: without the card, where the CPU is asked for by name."""
+        return Machine(ram_gib=self.ram_gib) if settings.memory.device == "cpu" else self
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,7 @@ def estimate(
 ) -> Estimate:
     """The costs of `plan`: for this machine from earlier runs where there are any, else from the table."""
     settings = recipe.settings
-    machine = machine or Machine()
+    machine = (machine or Machine()).training(settings)
     lora = _lora(settings)
     known = figures_for(settings)
     remembered = recall(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.machine.accelerator import cache_folder
 from loratui.engine.untrusted import finite, read_json
 from loratui.presets.schema import Settings
 
@@ -54,12 +55,7 @@ class Recalled:
 
 def cache_file() -> Path:
     """Where measurements are kept; `LORATUI_CACHE` names another folder."""
-    configured = os.environ.get("LORATUI_CACHE")
-    if configured:
-        return Path(configured) / "measured.json"
-    from platformdirs import user_cache_path
-
-    return user_cache_path("loratui") / "measured.json"
+    return cache_folder() / "measured.json"
 
 
 def remember(measurement: Measurement) -> None:

@@ -14,6 +14,7 @@ from loratui.engine.dataset.inspect import Inspection
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import TokenCounter, counter_for
 from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions, start_refusal
 from loratui.engine.planning.base_checks import check_base as check_base
 from loratui.engine.planning.bases import base_path as base_path  # the doctor takes it from here
@@ -28,16 +29,18 @@ from loratui.presets.schema import Settings
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
 
+ON_THE_CPU = "To train on the CPU all the same, say so: --device cpu, or memory.device under all settings."
+
 DATASET_CHECKS = frozenset(check.id for check in CHECKS)
 """Findings of the pictures and captions."""
 
 
-def check(recipe: Recipe, pictures: Inspection, plan: Plan, home: Path) -> list[Finding]:
-    """Everything that a person should know before the start, errors first. Of the pictures it is what `pictures` found."""
+def check(recipe: Recipe, pictures: Inspection, plan: Plan, home: Path, here: Accelerator) -> list[Finding]:
+    """Everything that a person should know before the start on this machine, errors first. Of the pictures it is what `pictures` found."""
     scan = pictures.scan
     findings = [
         *check_settings(recipe),
-        *check_machine(recipe),
+        *check_machine(recipe, here),
         *check_tiny_base(recipe, scan),
         *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
         *check_home(home),
@@ -66,18 +69,31 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
         yield Finding("guidance_high", "warning", advice, "", "Set samples.guidance to 3.5.")
 
 
-def check_plan(recipe: Recipe, plan: Plan, *, has_gpu: bool | None = None) -> list[Finding]:
-    """What can be said without the base and the pictures, errors first: settings that cannot be, and the plan's warnings."""
-    return worst_first([*check_settings(recipe), *check_machine(recipe, has_gpu=has_gpu), *_warnings(plan)])
+def check_plan(recipe: Recipe, plan: Plan, here: Accelerator | None) -> list[Finding]:
+    """What can be said without the base and the pictures, errors first: settings that cannot be, and the plan's warnings.
+
+    `here` None: the machine is not known yet, and nothing is said of it.
+    """
+    machine = () if here is None else check_machine(recipe, here)
+    return worst_first([*check_settings(recipe), *machine, *_warnings(plan)])
 
 
-def check_machine(recipe: Recipe, *, has_gpu: bool | None = None) -> Iterator[Finding]:
-    """Whether the optimizer works on this machine; `has_gpu` None: the driver is asked, which may take a second."""
-    if recipe.settings.optimizer.name != "adamw8bit":
+def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
+    """Whether this machine can train as the recipe says."""
+    settings = recipe.settings
+    by_name = settings.memory.device == "cpu"
+    if by_name and (here.card or here.problem):
+        what = here.card.name if here.card else "the GPU"
+        yield Finding("cpu_by_name", "info", f"Trains on the CPU, as memory.device says; {what} is left alone.", "", "")
+    elif here.problem:
+        why = "A machine with a GPU costs the same while its CPU trains, which takes many times as long."
+        yield Finding("gpu_unusable", "error", here.problem, why, f"{here.remedy} {ON_THE_CPU}")
+        return
+    if settings.optimizer.name != "adamw8bit":
         return
     why = "It keeps its numbers in 8 bits by means of bitsandbytes, which works on NVIDIA GPUs alone."
-    if not (bool(hardware.gpus()) if has_gpu is None else has_gpu):
-        message = "optimizer.name adamw8bit: this machine has no NVIDIA GPU."
+    if by_name or here.card is None:
+        message = f"optimizer.name adamw8bit: {'training is on the CPU' if by_name else 'this machine has no NVIDIA GPU'}."
         yield Finding("optimizer_machine", "error", message, why, "Set optimizer.name to auto, which is adamw here.")
     elif hardware.versions(["bitsandbytes"])["bitsandbytes"] is None:
         message = "optimizer.name adamw8bit: bitsandbytes is not installed."

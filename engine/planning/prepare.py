@@ -11,6 +11,7 @@ from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.estimate import Machine
 from loratui.engine.planning.preflight import Finding, check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import Plan, make_plan
@@ -37,12 +38,14 @@ def prepare(
     recipe: Recipe,
     home: Path,
     *,
+    machine: Machine | None = None,
     decode_budget_s: float = 10.0,
     processes: int = 1,
     facts: Mapping[str, PictureFacts] | None = None,
 ) -> Prepared:
     """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
 
+    `machine` None: driver and torch are asked, which may take seconds.
     A zip in place of the folder is unpacked below `home`, once for each content, and the recipe names that folder then.
     `facts` are what the deep check measured of the pictures, by relative path.
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
@@ -61,7 +64,8 @@ def prepare(
         facts=facts,
         decode_budget_s=decode_budget_s,
     )
-    return Prepared(named, found, plan, tuple(check(named, pictures, plan, home)), pictures.not_checked)
+    here = (machine or Machine.here()).accelerator
+    return Prepared(named, found, plan, tuple(check(named, pictures, plan, home, here)), pictures.not_checked)
 
 
 def _unpacked(recipe: Recipe, home: Path) -> Recipe:

@@ -11,6 +11,9 @@ import traceback
 from pathlib import Path
 
 from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.machine import hardware
+from loratui.engine.machine.cuda_builds import install_words
+from loratui.engine.machine.gpu_faults import fault_in
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
@@ -65,6 +68,8 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> 
         from loratui.engine.training.validation.grid import make_grid
 
         ready = read_job(run)
+    if ready.card is not None:
+        report.watch(ready.card.uuid)
     if job == "validate":
         return make_grid(ready, report, requests)
     trainer = Probe if job == "probe" else Trainer
@@ -79,18 +84,16 @@ def _tell(error: Exception, report: Reporter) -> ExitCode:
 
 def explain(error: Exception) -> tuple[ExitCode, str, str]:
     """Exit code, what happened, and what to do, for any error that ends a job."""
-    from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
-
     if isinstance(error, LoratuiError):
         return error.exit_code, error.message, error.remedy
-    if is_out_of_memory(error):
-        return (
-            ExitCode.OUT_OF_MEMORY,
-            "There is too little memory for these settings.",
-            "Try a batch size of 1, then a lower resolution or rank.",
-        )
-    if is_gpu_lost(error):
-        return ExitCode.GPU_LOST, f"The GPU stopped working: {_first_line(error)}", "Start on another machine: loratui resume."
+    fault = fault_in(error)
+    if fault is not None:
+        said = "" if fault.code == ExitCode.OUT_OF_MEMORY else f" ({_first_line(error)[:200]})"
+        # No driver is asked while the GPU may be lost: only what needs an installation names it.
+        advice = fault.advice.format(install=_install_words()) if "{install}" in fault.advice else fault.advice
+        return fault.code, f"{fault.sentence}{said}", advice
+    if isinstance(error, ImportError) or (isinstance(error, OSError) and "shared object file" in str(error)):
+        return ExitCode.USAGE, f"What loratui trains with cannot be loaded: {_first_line(error)}", _install_words()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return ExitCode.DISK, f"The disk cannot be written: {error.strerror}.", "Free some space, then: loratui resume."
     if isinstance(error, ValueError) and type(error).__name__ == "SchemaError":
@@ -100,6 +103,11 @@ def explain(error: Exception) -> tuple[ExitCode, str, str]:
         f"loratui failed: {type(error).__name__}: {_first_line(error)}",
         "The whole story is in log/trainer.log of the run.",
     )
+
+
+def _install_words() -> str:
+    card = next(iter(hardware.gpus()), None)
+    return install_words(card.driver if card else "", card.capability if card else None)
 
 
 def _first_line(error: BaseException) -> str:

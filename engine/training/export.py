@@ -70,7 +70,7 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     `NotFiniteError` for values that do not fit.
     """
     require_sound(run.path)
-    job = read_job(run)
+    job = read_job(run, computes=False)
     settings = job.settings
     source = find_source(job, wanted.step)
     layout: Layout = default_layout(settings) if wanted.format == "auto" else "kohya" if wanted.format == "kohya" else "peft"

@@ -39,7 +39,7 @@ class Probe(Trainer):
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
         on_gpu = self.job.device.type == "cuda"
-        device = torch.cuda.get_device_name(self.job.device) if on_gpu else "cpu"
+        device = self.job.card.name if self.job.card else "cpu"
         peak_vram_gib = torch.cuda.max_memory_reserved(self.job.device) / 2**30 if on_gpu else None
         peak_ram_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         remember(

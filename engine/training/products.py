@@ -12,6 +12,7 @@ import torch
 
 from loratui.engine.errors import NotFiniteError
 from loratui.engine.formats.metadata import LoraFacts, default_layout
+from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.averaging import Averaging
@@ -20,7 +21,6 @@ from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoin
 from loratui.engine.training.data import Position
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.lora_file import write_lora_file
-from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.optimizers import optimizer_state, resolve_name
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Requests

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from loratui.engine.training.memory import is_gpu_lost, is_out_of_memory
+from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.objective import Prepared
 from loratui.engine.training.reporting import Reporter
 

@@ -35,6 +35,7 @@ class Reporter:
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
         # Never joined: a broken driver may keep it for minutes, and nothing is lost with it.
+        self._sampler = Sampler(log.path.parent)
         threading.Thread(target=self._measure, name="telemetry", daemon=True).start()
 
     def close(self) -> None:
@@ -75,9 +76,13 @@ class Reporter:
         """Something that the person should know."""
         self.event("warning", code=code, message=message, remedy=remedy)
 
+    def watch(self, uuid: str) -> None:
+        """The telemetry is to be that of the GPU with this UUID."""
+        self._sampler.watch(uuid)
+
     def _measure(self) -> None:
         """Tells what the machine does: each few seconds where something changes, else each half minute."""
-        sampler = Sampler(self.log.path.parent)
+        sampler = self._sampler
         told: Reading | None = None
         told_at = 0.0
         low = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import PARTS, Part
-from loratui.engine.machine.hardware import allowed_cpus
+from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
@@ -22,6 +23,7 @@ from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.families.fingerprints import Digests
+from loratui.engine.training.torch_facts import gather
 from loratui.presets.schema import Precision, Settings
 
 
@@ -36,6 +38,8 @@ class Job:
     device: torch.device
     dtype: torch.dtype
     """Of the frozen base; the LoRA is fp32."""
+    card: accelerator.Card | None = None
+    """The GPU that trains; None on a CPU."""
 
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
@@ -54,18 +58,34 @@ class Job:
         return safe_name(self.settings.output.name or self.settings.dataset.trigger or "lora")
 
 
-def read_job(run: RunDirectory) -> Job:
-    """The job of a run directory. Raises `UsageError` and `DatasetError` for files that cannot be used."""
+def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
+    """The job of a run directory. `computes` False: nothing is trained or sampled, so that the CPU will do.
+
+    Raises `UsageError` and `DatasetError` for files that cannot be used, and `UsageError` for a GPU that cannot be.
+    """
     recipe = read_recipe(run.effective)
-    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     settings = recipe.settings
+    on_cpu = settings.memory.device == "cpu" or not computes
+    card = None if on_cpu else usable_card()
+    device = torch.device("cpu" if card is None else "cuda")
     configure_torch(device, settings.memory.threads)
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, base_dtype(settings.training.precision, device))
+    dtype = base_dtype(settings.training.precision, device)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, dtype, card)
+
+
+def usable_card() -> accelerator.Card | None:
+    """The card to train on; None where the machine has none. Raises `UsageError` for one that torch cannot use: nobody pays for a
+    GPU to train on the CPU beside it."""
+    listed, visible = hardware.listing(), os.environ.get(accelerator.VISIBLE)
+    here = accelerator.judge(listed, accelerator.facts_of(gather()) if accelerator.has_gpu(listed) else None, visible)
+    if here.problem:
+        raise UsageError(here.problem, here.remedy)
+    return here.card
 
 
 def configure_torch(device: torch.device, threads: int) -> None:
     """Threads as allowed here, and on a CPU the same bits at each run."""
-    torch.set_num_threads(threads or allowed_cpus())
+    torch.set_num_threads(threads or hardware.allowed_cpus())
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
     else:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from loratui.engine.errors import DiskError
+from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.runs import changes
 from loratui.engine.runs.changes import ChangeError, Changes
-from loratui.engine.training.memory import is_out_of_memory
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
 from loratui.engine.words import count

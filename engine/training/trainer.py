@@ -420,7 +420,7 @@ class Trainer:
         on_gpu, settings = self.job.device.type == "cuda", self.settings
         remember(
             Measurement(
-                gpu=torch.cuda.get_device_name(self.job.device) if on_gpu else "cpu",
+                gpu=self.job.card.name if self.job.card else "cpu",
                 model=settings.base.model,
                 resolution=settings.dataset.resolution,
                 batch_size=settings.training.batch_size,

@@ -55,10 +55,25 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="name of the LoRA file (default: the trigger)")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
     parser.add_argument("--batch", metavar="N", type=int, help="batch size")
+    add_device_argument(parser)
     parser.add_argument(
         "--repeats", metavar="rule|N", help="rule: ignore the numbers in folder names; N: that many repeats per epoch"
     )
     parser.add_argument("--price", metavar="PER_HOUR", type=float, help="price of this machine per hour, for the estimate")
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """`--device`, which is the setting memory.device."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu"),
+        help="cpu: train on the CPU, also where there is a GPU (default: the GPU if there is one)",
+    )
+
+
+def device_change(args: argparse.Namespace) -> dict[str, Any]:
+    """The change of the recipe that `--device` is; empty if it was not given."""
+    return {"memory.device": args.device} if args.device else {}
 
 
 def recipe_from_args(args: argparse.Namespace) -> Recipe:
@@ -73,7 +88,7 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
     if positional is not None and named is not None and not from_file and positional != named:
         raise UsageError(f"Two folders were given: {positional} and {named}.", "Give one.")
     folder = named if from_file or positional is None else positional
-    changes = {**_repeats(args.repeats), **parse_sets(args.sets)}
+    changes = {**_repeats(args.repeats), **device_change(args), **parse_sets(args.sets)}
     if from_file:
         if args.preset is not None:
             raise UsageError(f"{positional} says which preset it began with.", "Leave out --preset, or the file.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui.commands import common
@@ -23,11 +25,12 @@ _PRESETS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """`--family --no-tui --json --plain --home`."""
+    """`--family --device --no-tui --json --plain --home`."""
     del name
     parser.add_argument(
         "--family", choices=tuple(_PRESETS), default="sd15", help="shape of the small base that is trained on (default: sd15)"
     )
+    common.add_device_argument(parser)
     parser.add_argument("--no-tui", action="store_true", help="the same in plain lines; ends with the LoRA file's path")
     common.add_output_arguments(parser)
 
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON as `loratui train`.
     """
-    draft = demo_draft(args.family)
+    draft = demo_draft(args.family, common.device_change(args))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
         from loratui.tui.opening import run_app
@@ -61,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     return common.conclude(ended, args, out)
 
 
-def demo_draft(family: str = "sd15") -> Draft:
-    """The demo of a family with everything chosen: preset, pictures, trigger, class word."""
+def demo_draft(family: str = "sd15", changes: Mapping[str, Any] = MappingProxyType({})) -> Draft:
+    """The demo of a family with everything chosen: preset, pictures, trigger, class word, and what is changed of it."""
     from loratui.engine.dataset.scan import scan
     from loratui.engine.planning.recipe import build_recipe
     from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
@@ -70,7 +73,7 @@ def demo_draft(family: str = "sd15") -> Draft:
 
     folder = demo_dataset()
     recipe = build_recipe(_PRESETS[family][0], dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)
-    return Draft(recipe, scan(folder))
+    return Draft(recipe.with_changes(changes) if changes else recipe, scan(folder))
 
 
 def what_next(ended: Followed, family: str) -> list[str]:

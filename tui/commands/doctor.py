@@ -14,6 +14,7 @@ from typing import Any
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import VISIBLE, accelerator
 from loratui.engine.runs import durable, lock
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the findings; returns 0, or 1 if something stands in the way of training.
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
-    gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w} home config disk_free_gib
+    gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
+    training_on{name total_gib capability uuid} training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`.
     """
     report = examine()
@@ -68,6 +70,7 @@ def examine() -> dict[str, Any]:
     from loratui.presets import user_folder
 
     home = loratui_home(usable=False)
+    here = accelerator()
     packages = hardware.versions(PACKAGES)
     report: dict[str, Any] = {
         "python": platform.python_version(),
@@ -76,7 +79,9 @@ def examine() -> dict[str, Any]:
         "packages": packages,
         "cpu": {"name": hardware.cpu_name(), "allowed_cpus": hardware.allowed_cpus()},
         "ram": _rounded(asdict(hardware.ram())),
-        "gpus": [_rounded(asdict(gpu)) for gpu in hardware.gpus()],
+        "gpus": [{**_rounded(asdict(gpu)), "hidden": gpu.index in here.hidden} for gpu in hardware.gpus()],
+        "training_on": _rounded(asdict(here.card)) if here.card else None,
+        "training_problem": here.problem,
         "home": str(home),
         "config": str(user_folder().parent),
         "disk_free_gib": _rounded({"free": hardware.disk_free_gib(home)})["free"],
@@ -85,6 +90,8 @@ def examine() -> dict[str, Any]:
         "terminal": {"term": os.environ.get("TERM"), "colours": colours()},
     }
     problems = [f"{name} is not installed." for name, found in packages.items() if found is None and name not in _OPTIONAL]
+    if here.problem:
+        problems.append(f"{here.problem} {here.remedy}")
     if not report["write"]["ok"]:
         problems.append(report["write"]["message"])
     elif not report["write"]["locks"]:
@@ -132,7 +139,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         ("CPU", f"{report['cpu']['name']}, {text.count(report['cpu']['allowed_cpus'], 'core')} to use"),
         ("RAM", f"{ram['total_gib']} GiB{limit}, {ram['free_gib']} GiB free"),
         *(("GPU", _gpu_line(gpu)) for gpu in report["gpus"]),
-        *([] if report["gpus"] else [("GPU", "none: small bases train on the CPU")]),
+        ("training on", _training_on(report)),
         ("runs", f"{report['home']}, {'–' if free is None else free} GiB free"),
         ("writing", f"works, {write['fsync_ms']} ms to be safe on the disk" if write["ok"] else "does not work"),
         ("settings", report["config"]),
@@ -156,7 +163,15 @@ def _terminal_line(terminal: dict[str, Any]) -> str:
 def _gpu_line(gpu: dict[str, Any]) -> str:
     busy = "" if gpu["utilisation_percent"] is None else f", {gpu['utilisation_percent']} % busy"
     warm = "" if gpu["temperature_c"] is None else f", {gpu['temperature_c']} °C"
-    return f"{gpu['name']}, {gpu['total_gib']} GiB, {gpu['free_gib']} GiB free{busy}{warm}, driver {gpu['driver']}"
+    hidden = f", hidden by {VISIBLE}" if gpu["hidden"] else ""
+    return f"{gpu['name']}, {gpu['total_gib']} GiB, {gpu['free_gib']} GiB free{busy}{warm}, driver {gpu['driver']}{hidden}"
+
+
+def _training_on(report: dict[str, Any]) -> str:
+    card = report["training_on"]
+    if card is not None:
+        return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}"
+    return "nothing: see the problem below" if report["training_problem"] else "the CPU, as there is no GPU: small bases only"
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

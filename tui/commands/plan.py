@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
-from loratui.engine.machine import hardware
 from loratui.engine.planning import loss_weights, rates
 from loratui.engine.planning.estimate import Cost, Estimate, Machine, Range, estimate
 from loratui.engine.planning.measured import read_all
@@ -56,16 +55,17 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--processes {args.processes}: at least one process trains.")
     findings: Sequence[Finding] = ()
     not_checked: Sequence[tuple[str, str]] = ()
+    machine = Machine.here()
     if counts:
         plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
-        findings = check_plan(recipe, plan)
+        findings = check_plan(recipe, plan, machine.accelerator)
     else:
-        prepared = prepare(recipe, loratui_home(), processes=args.processes)
+        prepared = prepare(recipe, loratui_home(), processes=args.processes, machine=machine)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
         not_checked = prepared.not_checked
     if args.save:
         save_recipe(recipe, Path(args.save))
-    cost = estimate(recipe, plan, this_machine(), price_per_hour=args.price, measurements=read_all())
+    cost = estimate(recipe, plan, machine, price_per_hour=args.price, measurements=read_all())
     if args.json:
         common.print_json(as_json(recipe, plan, cost, findings, not_checked))
     else:
@@ -97,17 +97,6 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
     if min(counts) < 1 or sum(counts) > MOST_IMAGES:
         raise UsageError(f"{min(counts)} pictures cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}.")
     return counts
-
-
-def this_machine() -> Machine:
-    """What the estimate needs of the machine that this runs on."""
-    cards, memory = hardware.gpus(), hardware.ram()
-    largest = max(cards, key=lambda gpu: gpu.total_gib, default=None)
-    return Machine(
-        gpu=largest.name if largest else "",
-        vram_gib=largest.total_gib if largest else None,
-        ram_gib=memory.total_gib or None,
-    )
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

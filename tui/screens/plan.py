@@ -150,9 +150,9 @@ class PlanScreen(StepScreen):
         """What cannot be trained so, and what a careful trainer would say."""
         from loratui.engine.planning.preflight import check_plan
 
-        has_gpu = self._known is None or bool(self._known.machine.gpu)
+        here = self._known.machine.accelerator if self._known else None
         yield Content("")
-        found = [*check_plan(draft.named(), plan, has_gpu=has_gpu), *_without_trigger(draft)]
+        found = [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
         if not found:
             yield plain("✔ No warnings.", "$success")
         for finding in found:

@@ -23,6 +23,7 @@ from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.facts import PictureFacts
+    from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
 
@@ -42,6 +43,7 @@ class PreflightScreen(StepScreen):
     def __init__(self) -> None:
         super().__init__()
         self._prepared: Prepared | None = None
+        self._machine: Machine | None = None
         self._starting = False
         self._rows: list[Row] = []
         self._probed = _NOT_PROBED
@@ -76,21 +78,23 @@ class PreflightScreen(StepScreen):
     @work(thread=True, exclusive=True, group="check", description="check before the start")
     def _check(self, recipe: Recipe, facts: Mapping[str, PictureFacts]) -> None:
         from loratui.engine.errors import LoratuiError
+        from loratui.engine.planning.estimate import Machine
         from loratui.engine.planning.prepare import prepare
 
         try:
-            prepared = prepare(recipe, self.loratui.home, facts=facts)
-            self.post_message(PreflightFinished(prepared, costs=self._costs(prepared)))
+            self._machine = Machine.here()
+            prepared = prepare(recipe, self.loratui.home, machine=self._machine, facts=facts)
+            self.post_message(PreflightFinished(prepared, costs=self._costs(prepared, self._machine)))
         except (LoratuiError, OSError) as error:
             self.post_message(PreflightFinished(None, str(error)))
 
-    def _costs(self, prepared: Prepared) -> str:
+    def _costs(self, prepared: Prepared, machine: Machine) -> str:
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
-        from loratui.tui.commands.plan import run_time, this_machine
+        from loratui.tui.commands.plan import run_time
 
         price = self.loratui.settings.price_per_hour or None
-        here = estimate(prepared.recipe, prepared.plan, this_machine(), price_per_hour=price, measurements=read_all()).here
+        here = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all()).here
         money = f", costs {text.money_range(*here.money)}" if here.money else ""
         return f"about {run_time(here)}{money}" if here.time_s else run_time(here)
 
@@ -161,9 +165,9 @@ class PreflightScreen(StepScreen):
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
         from loratui.engine.runs.probe import probe
-        from loratui.tui.commands.plan import this_machine
 
-        machine, price = this_machine(), self.loratui.settings.price_per_hour or None
+        machine, price = self._machine, self.loratui.settings.price_per_hour or None
+        assert machine is not None, "a step is measured after the checks"
         before = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
         try:
             probed = probe(prepared, self.loratui.home, tell=self._tell_probe, cancelled=cancel.is_set)

@@ -60,8 +60,8 @@ def _machine(machine: Machine, state: RunState, curve: int) -> Iterator[Content]
         yield _heat(machine)
         if machine.throttle:
             yield Content("").join([_label(""), plain(f"slowed: {', '.join(machine.throttle)}", "$warning")])
-    elif machine.cpu_percent is not None and machine.cpus:
-        yield _row("CPU", f"{machine.cpu_percent / machine.cpus:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
+    elif machine.cpu_share is not None:
+        yield _row("CPU", f"{machine.cpu_share:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
     yield _row("RAM", _of(machine.ram_gib, machine.ram_total_gib), "")
     if machine.disk_free_gib is not None:
         low = machine.disk_free_gib < _DISK_LOW_GIB
@@ -81,8 +81,8 @@ def summary(machine: Machine | None) -> Content:
         parts += [f"{machine.gpu_c:.0f} °C"] if machine.gpu_c is not None else []
         parts += [f"{machine.gpu_w:.0f} W"] if machine.gpu_w is not None else []
         parts += [f"slowed by {' and '.join(machine.throttle)}"] if machine.throttle else []
-    elif machine.cpu_percent is not None and machine.cpus:
-        parts.append(f"CPU {machine.cpu_percent / machine.cpus:.0f} %")
+    elif machine.cpu_share is not None:
+        parts.append(f"CPU {machine.cpu_share:.0f} %")
     if machine.ram_gib is not None:
         parts.append(f"RAM {machine.ram_gib:.1f} GiB" if machine.gpu else f"RAM {_of(machine.ram_gib, machine.ram_total_gib)}")
     if machine.disk_free_gib is not None:

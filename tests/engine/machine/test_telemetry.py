@@ -10,22 +10,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.machine.telemetry import Reading, Sampler, throttle_words, used_gpu, worth_telling
+from loratui.engine.machine.accelerator import shown_gpus
+from loratui.engine.machine.telemetry import Reading, Sampler, throttle_words, worth_telling
 
 UUIDS = ("GPU-11aa", "GPU-22bb", "GPU-33cc")
 
 
 @pytest.mark.parametrize(
-    ("visible", "place"),
-    [(None, 0), ("1", 1), ("2,0", 2), ("GPU-22", 1), ("GPU-99", None), ("7", None), ("", None), ("-1", None), ("MIG-1", None)],
+    ("visible", "places"),
+    [
+        (None, (0, 1, 2)),
+        ("1", (1,)),
+        (" 2 , 0", (2, 0)),
+        ("GPU-22", (1,)),
+        ("GPU-", ()),
+        ("GPU-99", ()),
+        ("7", ()),
+        ("0,7,1", (0,)),
+        ("", ()),
+        ("-1", ()),
+        ("all", ()),
+        ("MIG-1", ()),
+    ],
 )
-def test_the_gpu_is_the_first_that_cuda_shows(visible: str | None, place: int | None) -> None:
-    assert used_gpu(visible, UUIDS) == place
+def test_the_gpus_are_those_that_cuda_shows(visible: str | None, places: tuple[int, ...]) -> None:
+    assert shown_gpus(visible, UUIDS) == places
 
 
 def test_a_slice_of_the_only_gpu_is_told_by_that_gpu() -> None:
-    assert used_gpu("MIG-1", UUIDS[:1]) == 0
-    assert used_gpu(None, ()) is None
+    assert shown_gpus("MIG-1", UUIDS[:1]) == (0,)
+    assert shown_gpus(None, ()) == ()
+
+
+def test_the_card_that_torch_named_is_read_whatever_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", _Driver())
+    sampler = Sampler(tmp_path)
+    assert sampler.read().gpu == "card 0"
+    sampler.watch(UUIDS[1])
+    assert sampler.read().gpu == "card 1"
+    sampler.watch("GPU-of-another-machine")
+    assert sampler.read().gpu == "card 0"
 
 
 def test_reasons_for_lower_clocks_are_words_and_idling_is_none() -> None:
@@ -115,5 +139,4 @@ def test_only_what_changed_is_told_again_and_everything_once_in_a_while() -> Non
 
 @given(st.text(max_size=40), st.lists(st.text(max_size=12), max_size=4))
 def test_no_value_of_the_environment_leads_beyond_the_gpus(visible: str, uuids: list[str]) -> None:
-    place = used_gpu(visible, uuids)
-    assert place is None or 0 <= place < len(uuids)
+    assert all(0 <= place < len(uuids) for place in shown_gpus(visible, uuids))

@@ -12,6 +12,7 @@ from PIL import Image
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.engine.errors import DatasetError, UsageError
+from loratui.engine.machine.accelerator import NO_GPU, Accelerator, Card
 from loratui.engine.planning import preflight
 from loratui.engine.planning.preflight import Finding, base_path, check, token_counter
 from loratui.engine.planning.prepare import prepare
@@ -30,11 +31,16 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def findings(folder: Path, home: Path, *sets: str, preset: str = "demo", base: str = "embedded:sd15") -> dict[str, Finding]:
+A5000 = Accelerator(Card("NVIDIA RTX A5000", 23.5, (8, 6)))
+
+
+def findings(
+    folder: Path, home: Path, *sets: str, preset: str = "demo", base: str = "embedded:sd15", here: Accelerator = NO_GPU
+) -> dict[str, Finding]:
     recipe = build_recipe(preset, dataset=folder, trigger="anafox", class_word="woman", base=base, sets=sets)
     found = scan(folder)
     pictures = inspect_scan(found, recipe.settings, preset=recipe.preset, tokenizer=token_counter(recipe.settings))
-    return {f.id: f for f in check(recipe, pictures, make_plan(recipe, found), home)}
+    return {f.id: f for f in check(recipe, pictures, make_plan(recipe, found), home, here)}
 
 
 def test_a_good_set_on_the_tiny_base_gives_no_other_finding(folder: Path, tmp_path: Path) -> None:
@@ -53,17 +59,29 @@ def test_own_pictures_on_the_tiny_base_are_warned_of(folder: Path, tmp_path: Pat
 def test_an_optimizer_that_needs_a_gpu_is_refused_without_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight.hardware, "gpus", lambda: ())
     found = findings(folder, tmp_path, "optimizer.name=adamw8bit")["optimizer_machine"]
     assert found.severity == "error"
     assert "no NVIDIA GPU" in found.message
     assert findings(folder, tmp_path, "optimizer.name=auto").keys() == {"tiny_base"}
-    monkeypatch.setattr(preflight.hardware, "gpus", lambda: (object(),))
-    assert findings(folder, tmp_path, "optimizer.name=adamw8bit").keys() == {"tiny_base"}
+    assert findings(folder, tmp_path, "optimizer.name=adamw8bit", here=A5000).keys() == {"tiny_base"}
+    found = findings(folder, tmp_path, "optimizer.name=adamw8bit", "memory.device=cpu", here=A5000)["optimizer_machine"]
+    assert "training is on the CPU" in found.message
     monkeypatch.setattr(preflight.hardware, "versions", lambda packages: dict.fromkeys(packages))
-    assert (
-        "bitsandbytes is not installed" in findings(folder, tmp_path, "optimizer.name=adamw8bit")["optimizer_machine"].message
-    )
+    found = findings(folder, tmp_path, "optimizer.name=adamw8bit", here=A5000)["optimizer_machine"]
+    assert "bitsandbytes is not installed" in found.message
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused_unless_the_cpu_is_asked_for_by_name(folder: Path, tmp_path: Path) -> None:
+    broken = Accelerator(None, "An A5000 is here, but its driver is too old.", "Install the torch for this driver: pip …")
+    found = findings(folder, tmp_path, here=broken)
+    assert found["gpu_unusable"].severity == "error"
+    assert found["gpu_unusable"].message == broken.problem
+    assert found["gpu_unusable"].remedy.startswith(broken.remedy)
+    assert "--device cpu" in found["gpu_unusable"].remedy
+    found = findings(folder, tmp_path, "memory.device=cpu", here=broken)
+    assert "gpu_unusable" not in found
+    assert found["cpu_by_name"].severity == "info"
+    assert findings(folder, tmp_path, "memory.device=cpu").keys() == {"tiny_base"}
 
 
 @pytest.mark.parametrize(("family", "most"), [("sd15", 3), ("sdxl", 3)])
@@ -211,7 +229,7 @@ def test_errors_come_first(folder: Path, tmp_path: Path) -> None:
     recipe = build_recipe("sdxl-person", dataset=folder)
     found = scan(folder)
     pictures = inspect_scan(found, recipe.settings)
-    severities = [f.severity for f in check(recipe, pictures, make_plan(recipe, pictures.scan), tmp_path)]
+    severities = [f.severity for f in check(recipe, pictures, make_plan(recipe, pictures.scan), tmp_path, NO_GPU)]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
     assert set(severities) == {"error", "warning", "info"}
 

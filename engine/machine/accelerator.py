@@ -1,0 +1,302 @@
+"""The card that training uses here: what the driver lists compared with what torch can use, for all who ask, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine import untrusted
+from loratui.engine.machine import hardware
+from loratui.engine.machine.cuda_builds import Capability, driver_words, has_kernels, install_words, is_served
+from loratui.engine.machine.gpu_faults import fault_of
+from loratui.engine.machine.hardware import Gpu, Listing
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+FORMAT = 1
+MARK = "torch-facts "
+"""Begins the line on which the child process answers: a library may print lines of its own."""
+PATIENCE_S = 120.0
+"""Torch is loaded from a network volume in a minute."""
+MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class TorchDevice:
+    """A card as torch has it."""
+
+    name: str
+    capability: Capability
+    total_gib: float
+    uuid: str = ""
+    pci: str = ""
+    """`00000000:17:00`: domain, bus and device."""
+
+
+@dataclass(frozen=True, slots=True)
+class TorchFacts:
+    """What torch says of itself and of the cards that it can use, in its own order."""
+
+    version: str = ""
+    cuda: str = ""
+    """The CUDA that it is built for; empty for a build for CPUs or AMD cards."""
+    hip: str = ""
+    """The ROCm that it is built for."""
+    arches: tuple[str, ...] = ()
+    """What it has kernels for."""
+    devices: tuple[TorchDevice, ...] = ()
+    problem: str = ""
+    """What went wrong when it looked for cards, or computed something small on the first of them."""
+    broken: str = ""
+    """Why it cannot be loaded at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The card that training uses."""
+
+    name: str
+    total_gib: float
+    capability: Capability
+    uuid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """Where training happens on this machine, unless a person chooses the CPU."""
+
+    card: Card | None = None
+    """None: the CPU, or nothing at all where there is a `problem`."""
+    problem: str = ""
+    """Why a card that is here cannot be used; training is refused then, unless it is on the CPU by name."""
+    remedy: str = ""
+    hidden: tuple[int, ...] = ()
+    """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
+
+
+NO_GPU = Accelerator()
+
+
+def accelerator() -> Accelerator:
+    """Asks the driver and, where there is a GPU, torch in a process of its own, which takes seconds at the first time."""
+    listed = hardware.listing()
+    return judge(listed, torch_facts(listed) if has_gpu(listed) else None, os.environ.get(VISIBLE))
+
+
+def has_gpu(listed: Listing) -> bool:
+    """Whether there is anything to ask torch about: a GPU, or a torch that would take another maker's."""
+    return bool(listed.gpus) or hardware.has_device_file() or "+rocm" in (_torch_version() or "")
+
+
+def judge(listed: Listing, facts: TorchFacts | None, visible: str | None) -> Accelerator:
+    """What follows from the driver's answer, torch's answer and CUDA_VISIBLE_DEVICES. `facts` None: there is no GPU to ask for."""
+    if facts is None:
+        return Accelerator()
+    driver = next((gpu.driver for gpu in listed.gpus), "")
+    shown = [listed.gpus[place] for place in shown_gpus(visible, [gpu.uuid for gpu in listed.gpus])]
+    chosen = shown[0] if shown else next(iter(listed.gpus), None)
+    install = install_words(driver, chosen.capability if chosen else None)
+    if facts.broken:
+        return _refused(f"torch cannot be loaded: {facts.broken}", install)
+    if facts.hip:
+        return _refused(f"torch {facts.version} is a build for AMD cards, which loratui does not train on.", install)
+    if not facts.devices:
+        return _without_devices(listed, facts, visible, shown, install)
+    return _with_devices(listed, facts, visible, driver)
+
+
+def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, driver: str) -> Accelerator:
+    first = facts.devices[0]
+    here = match(listed.gpus, first)
+    name, capability = first.name, first.capability
+    if not has_kernels(capability, facts.arches):
+        message = f"torch {facts.version} has no kernels for {name}, compute capability {_dotted(capability)}."
+        return _refused(message, install_words(driver, capability))
+    fault = fault_of(facts.problem) if facts.problem else None
+    if facts.problem and (fault is None or fault.id != "gpu_memory"):  # a card that is full now works all the same
+        sentence = fault.sentence if fault else "torch cannot compute on it."
+        advice = fault.advice.format(install=install_words(driver, capability)) if fault else install_words(driver, capability)
+        return _refused(f"{name}: {sentence} (torch {facts.version}: {facts.problem})", advice)
+    matched = [match(listed.gpus, device) for device in facts.devices]
+    used = {gpu.index for gpu in matched if gpu is not None}
+    hidden = tuple(gpu.index for gpu in listed.gpus if gpu.index not in used) if visible is not None and all(matched) else ()
+    # Of a slice of a card (MIG) torch alone knows name and size.
+    return Accelerator(Card(name, first.total_gib, capability, here.uuid if here else first.uuid), hidden=hidden)
+
+
+def _without_devices(
+    listed: Listing, facts: TorchFacts, visible: str | None, shown: Sequence[Gpu], install: str
+) -> Accelerator:
+    if not listed.gpus:
+        why = listed.problem or facts.problem or "it lists none"
+        message = f"This machine has an NVIDIA GPU, but its driver cannot be used: {why}."
+        return _refused(message, "Restart the machine; where that does not help, rent another.")
+    card = (shown or listed.gpus)[0]
+    driver = card.driver
+    if not facts.cuda:
+        return _refused(f"{card.name} is here, but torch {facts.version} is a build for CPUs.", install)
+    if is_served(driver, facts.cuda) is False:
+        message = (
+            f"{card.name} is here, but its driver {driver} is too old for torch {facts.version}, which is built for CUDA "
+            f"{facts.cuda} and needs driver {driver_words(facts.cuda)}."
+        )
+        return _refused(message, install)
+    if visible is not None and not shown:
+        message = f'{VISIBLE} is "{visible[:80]}", which hides every GPU of this machine from torch ({card.name}).'
+        return _refused(message, f"Take it back with unset {VISIBLE}, or set it to 0.")
+    fault = fault_of(facts.problem)
+    said = f" (torch {facts.version}: {facts.problem})" if facts.problem else ""
+    if fault is not None:
+        return _refused(f"{card.name}: {fault.sentence}{said}", fault.advice.format(install=install))
+    return _refused(f"{card.name} is here, but torch {facts.version} cannot use it.{said}", install)
+
+
+def _refused(problem: str, remedy: str) -> Accelerator:
+    return Accelerator(None, problem, remedy)
+
+
+def match(gpus: Sequence[Gpu], device: TorchDevice) -> Gpu | None:
+    """The driver's card that a device of torch is. Their orders differ: the driver goes by the place on the bus, CUDA puts the fastest
+    first."""
+    for gpu in gpus:
+        if device.uuid and _bare(gpu.uuid) == _bare(device.uuid):
+            return gpu
+    for gpu in gpus:
+        if device.pci and gpu.pci.lower().split(".")[0].endswith(device.pci.lower()):
+            return gpu
+    alike = [gpu for gpu in gpus if gpu.name == device.name]
+    if len(alike) == 1:
+        return alike[0]
+    return gpus[0] if len(gpus) == 1 else None
+
+
+def shown_gpus(visible: str | None, uuids: Sequence[str]) -> tuple[int, ...]:
+    """Places of the cards that CUDA_VISIBLE_DEVICES names, up to the first name that means none, as CUDA reads it.
+
+    `visible` has numbers or (beginnings of) UUIDs; None: the variable is not set, which means all.
+    """
+    if visible is None:
+        return tuple(range(len(uuids)))
+    found: list[int] = []
+    for word in (part.strip() for part in visible.split(",")):
+        if word.isdecimal() and len(word) < 6:
+            named = [int(word)] if int(word) < len(uuids) else []
+        elif word.startswith("GPU-"):
+            named = [place for place, uuid in enumerate(uuids) if uuid.startswith(word)]
+        else:
+            # A slice (MIG-…) belongs to a card that cannot be told from its name; with one card there is no doubt.
+            named = [0] if word.startswith("MIG-") and len(uuids) == 1 else []
+        if len(named) != 1:
+            break
+        found += named
+    return tuple(found)
+
+
+def _bare(uuid: str) -> str:
+    return uuid.lower().removeprefix("gpu-")
+
+
+def _dotted(capability: Capability) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
+# ---- torch's answer, and keeping it
+
+
+def facts_of(table: Mapping[str, Any]) -> TorchFacts:
+    """Torch's answer from its JSON. Raises `ValueError`, `KeyError` or `TypeError` for what is none."""
+    devices = tuple(
+        TorchDevice(
+            name=str(one["name"]),
+            capability=(int(one["capability"][0]), int(one["capability"][1])),
+            total_gib=float(one["total_gib"]),
+            uuid=str(one.get("uuid", "")),
+            pci=str(one.get("pci", "")),
+        )
+        for one in table["devices"]
+    )
+    words = {name: str(table.get(name) or "") for name in ("version", "cuda", "hip", "problem", "broken")}
+    return TorchFacts(**words, arches=tuple(str(arch) for arch in table["arches"]), devices=devices)
+
+
+def torch_facts(listed: Listing) -> TorchFacts:
+    """What torch says, from the person's cache where nothing that it depends on has changed since it found a card in order."""
+    key = _key(listed)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+        kept = untrusted.read_json(_cache_file(), MOST_BYTES)
+        if kept["format"] == FORMAT and kept["key"] == key:
+            return facts_of(kept["facts"])
+    facts = _ask_torch()
+    if facts.devices and not (facts.problem or facts.broken):  # what is wrong may be mended the next moment
+        _keep(key, facts)
+    return facts
+
+
+def _ask_torch() -> TorchFacts:
+    """Has a child process load torch: the app never does."""
+    command = [sys.executable, "-P", "-m", "loratui.engine.training.torch_facts"]
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError as error:
+        return TorchFacts(broken=f"Python cannot be started: {error.strerror}")
+    late = threading.Timer(PATIENCE_S, process.kill)
+    late.daemon = True
+    late.start()
+    with process:
+        assert process.stdout is not None
+        said = process.stdout.read(MOST_BYTES)
+        process.kill()  # what it has to say is said, or too much
+    waited = not late.is_alive()
+    late.cancel()
+    with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
+        lines = said.decode("utf-8", "replace").splitlines()
+        return facts_of(untrusted.parse_json(next((line for line in lines if line.startswith(MARK)), "").removeprefix(MARK)))
+    if waited:
+        return TorchFacts(broken=f"it took longer than {PATIENCE_S:.0f} s")
+    return TorchFacts(broken=f"the process that loaded it ended without an answer ({process.returncode})")
+
+
+def _key(listed: Listing) -> str:
+    cards = [[gpu.uuid, gpu.pci, gpu.name, gpu.driver] for gpu in listed.gpus]
+    names = (VISIBLE, "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
+    parts = [_torch_version(), sys.executable, cards, listed.problem, *(os.environ.get(name) for name in names)]
+    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _torch_version() -> str | None:
+    return hardware.versions(["torch"])["torch"]
+
+
+def cache_folder() -> Path:
+    """Where loratui keeps what it measured of this machine; `LORATUI_CACHE` names another folder."""
+    configured = os.environ.get("LORATUI_CACHE")
+    if configured:
+        return Path(configured)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("loratui")
+
+
+def _cache_file() -> Path:
+    return cache_folder() / "torch.json"
+
+
+def _keep(key: str, facts: TorchFacts) -> None:
+    """A cache that cannot be written costs time and nothing else."""
+    text = json.dumps({"format": FORMAT, "key": key, "facts": asdict(facts)})
+    with contextlib.suppress(OSError):
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(_cache_file())

@@ -1,0 +1,68 @@
+"""What torch can use here: `python -m loratui.engine.training.torch_facts` prints it as one line of JSON for those who do not load torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import warnings
+from typing import Any
+
+from loratui.engine.machine.accelerator import MARK
+
+_MOST = 400
+"""Characters kept of an error."""
+
+
+def gather() -> dict[str, Any]:
+    """The fields of `machine.accelerator.TorchFacts`. Never raises."""
+    try:
+        import torch
+    except Exception as error:  # a missing library, another Python, half an installation: all are told in the same way
+        return _table(broken=_words(error))
+    found = _table(version=str(torch.__version__), cuda=torch.version.cuda or "", hip=torch.version.hip or "")
+    if found["hip"] or not found["cuda"]:
+        return found
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            # A torch without a usable driver has no list of its kernels either.
+            usable = torch.cuda.is_available()
+            found["arches"] = torch.cuda.get_arch_list() if usable else []
+            found["devices"] = [_device(torch, index) for index in range(torch.cuda.device_count())] if usable else []
+            if found["devices"]:
+                torch.ones(
+                    8, device="cuda"
+                ).sum().item()  # kernels, a card that others hold: seen only when something is computed
+        except Exception as error:  # as above
+            found["problem"] = _words(error)
+    if not found["devices"] and not found["problem"] and said:
+        found["problem"] = _words(said[-1].message)
+    return found
+
+
+def _table(**known: Any) -> dict[str, Any]:
+    return {"version": "", "cuda": "", "hip": "", "arches": [], "devices": [], "problem": "", "broken": "", **known}
+
+
+def _device(torch: Any, index: int) -> dict[str, Any]:
+    known = torch.cuda.get_device_properties(index)
+    place = [getattr(known, name, None) for name in ("pci_domain_id", "pci_bus_id", "pci_device_id")]
+    return {
+        "name": str(known.name),
+        "capability": [int(known.major), int(known.minor)],
+        "total_gib": known.total_memory / 2**30,
+        "uuid": str(getattr(known, "uuid", "") or ""),
+        "pci": "" if None in place else f"{place[0]:08x}:{place[1]:02x}:{place[2]:02x}",
+    }
+
+
+def _words(error: BaseException | Any) -> str:
+    """The first sentence or so of an error, on one line; its links and hints for developers are left out."""
+    text = str(error).strip() or type(error).__name__
+    text = re.split(r"\n|CUDA kernel errors might|Search for `|Please update your GPU driver|Compile with", text)[0]
+    return re.sub(r"\s+", " ", text).strip()[:_MOST]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{MARK}{json.dumps(gather())}\n")
