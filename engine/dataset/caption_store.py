@@ -21,6 +21,7 @@ KEPT = ".captions-before"
 _NUMBERED = re.compile(r"\d{4,}")
 _NEW = ".new"
 """In a numbered folder: names of caption files that the save made, one a line, as bytes."""
+_COPY = "Save them into a prepared copy."
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Saved:
 
 def is_writable(scan: DatasetScan) -> bool:
     """Whether captions can be saved beside the pictures; if not, a prepared copy is the place for them."""
-    return all(os.access(image.path.parent, os.W_OK | os.X_OK) for image in scan.images)
+    folders = {image.path.parent for image in scan.images}
+    return all(os.access(folder, os.W_OK | os.X_OK) and folder.resolve() == folder for folder in folders)
 
 
 def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
@@ -49,6 +51,9 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
     if unknown:
         raise DatasetError(f"{unknown[0]}: there is no such picture in this folder.", "Read the folder again.")
     targets = {caption_path(images[name]): _bytes(text) for name, text in changed.items()}
+    elsewhere = next((path for path in targets if path.parent.resolve() != path.parent), None)
+    if elsewhere:
+        raise DiskError(f"{elsewhere}: this folder is a link, and nothing is written through one.", _COPY)
     try:
         kept = _keep(scan.root, list(targets))
         try:
@@ -59,9 +64,7 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
             raise
     except OSError as error:
         where = error.filename or scan.root
-        raise DiskError(
-            f"{where}: captions cannot be saved here: {error.strerror}.", "Save them into a prepared copy."
-        ) from error
+        raise DiskError(f"{where}: captions cannot be saved here: {error.strerror}.", _COPY) from error
     return Saved(len(targets), kept)
 
 
@@ -106,12 +109,12 @@ def _keep(root: Path, paths: list[Path]) -> Path:
     missing = []
     for path in paths:
         relative = path.relative_to(root)
-        if not path.exists():
+        if not os.path.lexists(path):
             missing.append(os.fsencode(relative))
             continue
         copy = folder / relative
         copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copy2(path, copy)
+        shutil.copy2(path, copy, follow_symlinks=False)
     (folder / _NEW).write_bytes(b"\0".join(missing))
     return folder
 
@@ -122,7 +125,7 @@ def _bring_back(root: Path, kept: Path) -> None:
         if name and not made.is_absolute() and ".." not in made.parts:  # whoever made the folder may have written the list
             (root / made).unlink(missing_ok=True)
     for copy in sorted(kept.rglob("*")):
-        if copy.is_file() and copy != kept / _NEW:
+        if (copy.is_symlink() or copy.is_file()) and copy != kept / _NEW:
             copy.replace(root / copy.relative_to(kept))
     shutil.rmtree(kept, ignore_errors=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ DEEPEST = 3
 """Folders between the root and a concept's folder, as in `project/dataset/img/10_anafox woman`."""
 MOST_FOLDERS = 2000
 """More are not looked into: somebody gave a whole disk."""
+
+_HUB_FILES = "blobs"
+"""Where the hub's cache keeps the files that the links of a snapshot lead to, by their hash and without an ending."""
 
 ORPHAN = "is a caption without its picture"
 RESULTS = "holds what a trainer wrote, by its name: give it by itself if its pictures are meant"
@@ -52,6 +56,8 @@ class FolderReader:
         self._unnumbered: list[Path] = []
         """Folders below the root with pictures, but neither a number nor a name that says what they are."""
         self._folders = 0
+        self._linked_folders: dict[tuple[int, int], str] = {}
+        """Device and inode of folders outside the root -> the link by which they are read."""
 
     def read(self) -> DatasetScan:
         """What the root holds.
@@ -89,7 +95,7 @@ class FolderReader:
             entries = self._entries(folder)
             if any(_is_picture(entry.name) for entry in entries):
                 self._unnumbered.append(folder)
-            children = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+            children = [Path(entry.path) for entry in entries if entry.is_dir() and self._kind(entry) == "folder"]
             seen = [child for child in children if not file_kinds.why_passed_over(child.name)]
             if depth > 1:
                 for child in seen:
@@ -149,19 +155,34 @@ class FolderReader:
 
     def _kind(self, entry: os.DirEntry[str]) -> str:
         """`file`, `folder`, or why neither."""
-        try:
-            if entry.is_symlink():
-                target = Path(entry.path).resolve(strict=True)
-                if not target.is_relative_to(self.root):
-                    return "is a link that leads out of the folder"
-                if target.is_dir():
-                    return "is a link to a folder"
-                return "file" if target.is_file() else "is a link to a pipe, socket or device"
-        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
-            return "is a link that leads nowhere, or cannot be read"
+        if entry.is_symlink():
+            return self._linked(entry.path)
         if entry.is_dir(follow_symlinks=False):
             return "folder"
         return "file" if entry.is_file(follow_symlinks=False) else "is a pipe, socket or device"
+
+    def _linked(self, path: str) -> str:
+        """What a link of the person's own leads to: `file`, `folder`, or why it is not followed.
+
+        Hub snapshots are links, and so are selections made with `ln -s`. A folder is read once, whatever leads to it.
+        """
+        try:
+            target = Path(path).resolve(strict=True)
+            state = target.stat()
+        except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+            return "is a link that leads nowhere, or in a circle"
+        if stat.S_ISREG(state.st_mode):
+            text = _suffix(path) in CAPTION_SUFFIXES and _suffix(target.name) not in CAPTION_SUFFIXES
+            # Pictures are known by their content. Any file can be read as a text, and what is in it would be trained.
+            return "is a link to a file that is no caption" if text and target.parent.name != _HUB_FILES else "file"
+        if not stat.S_ISDIR(state.st_mode):
+            return "is a link to a pipe, socket or device"
+        if target == self.root or target in self.root.parents:
+            return "is a link to a folder that it lies in"
+        if target.is_relative_to(self.root):
+            return "is a link to a folder that is read under its own name"
+        first = self._linked_folders.setdefault((state.st_dev, state.st_ino), path)
+        return "folder" if first == path else f"is a link to the same folder as {self._relative(Path(first))}"
 
     def _read_files(self, folder: _Folder, names: Sequence[str]) -> None:
         caption_files = {name for name in names if _suffix(name) in CAPTION_SUFFIXES}
