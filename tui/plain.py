@@ -147,10 +147,11 @@ class Wizard:
 
         say("Looking for base models on this machine …")
         family, own = self._draft.value("base.family"), str(self._draft.value("base.model"))
-        found = [base for base in discover()[0] if base.family == family and base.usable]
+        demo = own.startswith("embedded:")
+        found = [base for base in discover()[0] if base.family == family and base.usable and (demo or not base.toy)]
         models = list(dict.fromkeys([own, *(base.model for base in found)] if own else [base.model for base in found]))
         here = {base.model: base.title for base in found}
-        options = [f"{model}: {here.get(model, 'not found here; loratui download fetches it')}" for model in models]
+        options = [f"{model}: {here.get(model) or _to_fetch(model)}" for model in models]
         at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
         model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
         self._draft = self._draft.with_values({"base.model": model})
@@ -325,6 +326,19 @@ def say(line: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(clean(line).encode(encoding, "replace").decode(encoding) + "\n")
     sys.stdout.flush()
+
+
+def _to_fetch(model: str) -> str:
+    """What is known of a base that is not here."""
+    from loratui.engine.formats.base_sources import known_base
+
+    source = known_base(model)
+    about = (
+        f" (about {text.size(source.bytes)}, licence {source.licence}{', behind a gate' if source.gated else ''})"
+        if source
+        else ""
+    )
+    return f"not on this machine; loratui download {model} fetches it{about}"
 
 
 def _run_line(run: RunSummary) -> str:

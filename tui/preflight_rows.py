@@ -49,7 +49,7 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
         holds = f' and hold "{settings.dataset.trigger}"' if settings.dataset.trigger else ""
         yield Row("ok", f"All captions are there{holds}.")
     if not any(name.startswith(("base_", "family_")) for name in found):
-        yield Row("ok", f"The base model {settings.base.model} is here.")
+        yield Row("ok", f"The base model {text.base_name(settings.base.model)} is here.")
     if "output_not_writable" not in found:
         yield Row("ok", f"Runs can be written to {home}.")
     yield Row("info", learning_in_words(settings))

@@ -156,3 +156,8 @@ def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
         blanks = " " * (wide - cell_len(cut))
         shown.append(blanks + cut if width < 0 else cut + blanks)
     return "  ".join(shown).rstrip()
+
+
+def base_name(model: str) -> str:
+    """A base as it is named in a recipe, marked where it is one of the toys that come along."""
+    return f"{model} (toy)" if model.startswith("embedded:") else model

@@ -18,6 +18,7 @@ from loratui.engine.formats.base_parts import Source as Source
 from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, text_widths
 from loratui.engine.formats.base_sources import missing_part
 from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, read_tables, shards_of
+from loratui.presets import SHIPPED
 from loratui.presets.schema import Family
 
 _MOST_INDEXES = 32
@@ -271,6 +272,17 @@ def _part(tables: Tables, found: FoundPart, *, folder: Path | None, variant: str
     )
 
 
+def is_toy(path: Path) -> bool:
+    """Whether a base is one of those that come along, which draw and learn nothing but the demo's portraits."""
+    return path.resolve().is_relative_to(SHIPPED.resolve() / "bases")
+
+
+def toy_title(family: Family) -> str:
+    """What a base that comes along is called, so that nobody takes it for the model whose shape it has."""
+    shape = {"sd15": "SD1.5", "sdxl": "SDXL", "flux": "FLUX"}[family]
+    return f"toy for the demo, {shape}'s shape, 128 px"
+
+
 def _complete(
     path: Path,
     family: Family,
@@ -293,7 +305,8 @@ def _complete(
     is_flux = family == "flux"
     denoiser = parts[FAMILY_PARTS[family][0]]
     kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": "transformer" if is_flux else "UNet"}
-    words = [f"{FAMILY_TITLES[family]} {kinds[layout]}", f"{'scaled ' if denoiser.fp8 == 'scaled' else ''}{denoiser.dtype}"]
+    kind = toy_title(family) if is_toy(path) else f"{FAMILY_TITLES[family]} {kinds[layout]}"
+    words = [kind, f"{'scaled ' if denoiser.fp8 == 'scaled' else ''}{denoiser.dtype}"]
     return BaseFiles(
         path,
         family,

@@ -70,10 +70,11 @@ class PartFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A file on the hub that holds a part."""
+    """What can be had from the hub: a file that holds a part, or a whole base."""
 
     repo: str
     file: str
+    """Empty for all of the repository that a base needs."""
     licence: str
     bytes: int
     gated: bool = False

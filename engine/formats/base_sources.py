@@ -1,4 +1,4 @@
-"""Where parts that a base does not bring along can be had: repository, file, size and licence."""
+"""Where bases, and parts that a base does not bring along, can be had: repository, file, size and licence."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ from loratui.presets.schema import Family
 _FLUX_ENCODERS = "comfyanonymous/flux_text_encoders"
 _CLIP_L = Source(_FLUX_ENCODERS, "clip_l.safetensors", "MIT", 246_144_152)
 _DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+
+_OPEN_RAIL = "CreativeML Open RAIL-M"
+
+_BASES = {
+    base.repo: base
+    for base in (
+        Source("stable-diffusion-v1-5/stable-diffusion-v1-5", "", _OPEN_RAIL, 4_265_000_000),
+        Source("SG161222/Realistic_Vision_V5.1_noVAE", "", _OPEN_RAIL, 4_265_000_000),
+        Source("Lykon/AnyLoRA", "", _OPEN_RAIL, 4_265_000_000),
+        Source("stabilityai/stable-diffusion-xl-base-1.0", "", "CreativeML Open RAIL++-M", 13_876_000_000),
+        Source("John6666/pony-realism-v22main-sdxl", "", "Fair AI Public License 1.0-SD", 6_940_000_000),
+        Source("black-forest-labs/FLUX.1-dev", "", _DEV_LICENCE, 33_740_000_000, gated=True),
+        Source("ashen0209/Flux-Dev2Pro", "", _DEV_LICENCE, 23_800_000_000),
+    )
+}
+"""The bases of the presets. Sizes are about those of what a download takes; it says the exact one before it begins."""
 
 _TITLES: Mapping[tuple[Family, PartName], str] = {
     ("flux", "text_encoder"): "CLIP-L text encoder",
@@ -55,6 +71,11 @@ _SETTINGS: Mapping[PartName, str] = {
     "text_encoder": "base.text_encoder",
     "text_encoder_2": "base.text_encoder_2",
 }
+
+
+def known_base(model: str) -> Source | None:
+    """Where a base that a preset names can be had; None for any other."""
+    return _BASES.get(model)
 
 
 def missing_part(family: Family, part: PartName) -> MissingPart:

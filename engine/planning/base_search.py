@@ -31,7 +31,7 @@ SMALLEST_PICKLE = 100_000_000
 _LONGEST = 1000
 """Letters of a reason."""
 
-_FORMAT = 2
+_FORMAT = 3
 _PASSED_OVER = frozenset(
     {
         "node_modules", "site-packages", "dist-packages", "__pycache__", "proc", "sys", "dev", "venv", "env", "conda",

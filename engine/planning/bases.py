@@ -58,6 +58,11 @@ class FoundBase:
     remedy: str = ""
 
     @property
+    def toy(self) -> bool:
+        """Whether it came along with loratui, for the demo; proposed for nothing else."""
+        return self.where == "embedded"
+
+    @property
     def usable(self) -> bool:
         """Whether training can start from it as it is."""
         return not self.problem and not self.missing
@@ -190,7 +195,7 @@ def _not_found(model: str) -> BaseRefused:
     if hub_cache.parse_id(model) and not model.startswith(("/", ".", "~")):
         remedy = f"If it is on the hub, fetch it with: loratui download {model}. loratui bases lists what is here."
     else:
-        remedy = "Check the path, and that its folders may be read; loratui bases lists what is here, and embedded:sd15 is always there."
+        remedy = "Check the path, and that its folders may be read; loratui bases lists what is here."
     return BaseRefused("base_not_found", f"{model}: there is no such base model on this machine.", remedy)
 
 

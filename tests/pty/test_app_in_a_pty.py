@@ -38,7 +38,7 @@ def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
         terminal.press("\x1b[F")
         terminal.shows("Demo: an invented person", "embedded:sd15")
         terminal.press("\r")
-        terminal.shows("[2 base]", "SD1.5 diffusers folder")
+        terminal.shows("[2 base]", "toy for the demo")
         terminal.press("\r")
         terminal.shows("[3 data set]", "Folder")
         terminal.press(str(demo_dataset()))

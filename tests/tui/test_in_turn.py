@@ -68,7 +68,7 @@ async def test_a_prompt_and_its_enter(home: Path) -> None:
 async def test_a_base_and_its_enter(home: Path) -> None:
     app = LoratuiApp(home, "base", draft=Draft().with_preset("demo"))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "[2 base]", "SD1.5 diffusers folder")
+        await shows(pilot, "[2 base]", "toy for the demo")
         await press_in_one_piece(pilot, "zzz", "enter")
         await shows(pilot, "[3 data set]")
         assert app.draft.value("base.model") == "embedded:sd15zzz"

@@ -48,7 +48,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="MODEL",
-        help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (see loratui bases)",
+        help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (toys for the demo; see loratui bases)",
     )
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")

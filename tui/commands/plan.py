@@ -134,6 +134,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     settings = recipe.settings
     yield plan.formula
     yield ""
+    yield f"{'base':<18}{text.base_name(settings.base.model) or 'none chosen'}"
     band = f"  ({plan.image_band})" if plan.image_band else ""
     yield _row("pictures", text.number(plan.images), band)
     if len(plan.concepts) > 1:

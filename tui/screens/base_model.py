@@ -25,12 +25,12 @@ from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
-    from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.formats.base_parts import BaseFiles, Source
     from loratui.engine.planning.bases import FoundBase
     from loratui.presets.schema import Base
 
 _TYPING_PAUSE_S = 0.3
-_HELP = "a .safetensors file, a diffusers folder, embedded:sd15 (the tiny one that comes along), or owner/name on the hub"
+_HELP = "a .safetensors file, a diffusers folder, or owner/name on the hub"
 
 
 class BaseModelScreen(StepScreen):
@@ -76,9 +76,12 @@ class BaseModelScreen(StepScreen):
     def on_bases_found(self, message: BasesFound) -> None:
         """Lists those of the preset's family; those that cannot be used stand last, with the reason."""
         family = self.loratui.draft.value("base.family")
-        self._choices = tuple(base for base in message.bases if base.family in (family, None))
-        others = len(message.bases) - len(self._choices)
-        words = f"Here: {text.count(len(self._choices), 'base')} for this preset"
+        demo = str(self.loratui.draft.preset_value("base.model")).startswith("embedded:")
+        proposed = [base for base in message.bases if demo or not base.toy]
+        self._choices = tuple(base for base in proposed if base.family in (family, None))
+        others = len(proposed) - len(self._choices)
+        count = len(self._choices)
+        words = f"Here: {text.count(count, 'base')} for this preset" if count else "Here: no base for this preset"
         words += f", {others} of other families" if others else ""
         words += ", search cut short" if message.cut else ""
         how = " · ↓ and enter take one" if self._choices else ""
@@ -138,14 +141,15 @@ class BaseModelScreen(StepScreen):
 
     def on_base_looked_at(self, message: BaseLookedAt) -> None:
         """Says what the base is, or why it cannot be used."""
+        from loratui.engine.formats.base_sources import known_base
+
         if message.model != self.loratui.draft.value("base.model"):
             return
         self._fetchable = message.found is None and looks_like_hub_id(message.model)
         self.refresh_bindings()
         if message.found is None:
-            lines = [plain(f"✖ {message.problem}", "$error"), plain(f"  {in_keys(message.remedy)}")]
-            if self._fetchable:
-                lines.append(plain("  f6 asks the hub for it, and says how large it is before anything is fetched.", "$accent"))
+            source = known_base(message.model)
+            lines = list(describe_source(source) if source else _describe_unknown(message, self._fetchable))
         else:
             lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
         self.line("base-text").say(Content("\n").join(lines))
@@ -225,6 +229,27 @@ def looks_like_hub_id(model: str) -> bool:
     from loratui.engine.machine.hub_cache import parse_id
 
     return parse_id(model) is not None and not model.startswith(("/", ".", "~"))
+
+
+def describe_source(source: Source) -> Iterator[Content]:
+    """A base of a preset that is not here: what it is, under which licence, how large, and how to get it, a line each."""
+    from loratui.engine.machine.hub import endpoint
+
+    page = f"{endpoint()}/{source.repo}"
+    yield plain(f"! {source.repo} is not on this machine yet.", "$warning")
+    yield plain(f"  from      {page}")
+    yield plain(f"  licence   {source.licence}")
+    yield plain(f"  size      about {text.size(source.bytes)}")
+    if source.gated:
+        yield plain("  gate      accept its terms on that page, and sign in here with f7")
+    yield plain("  f6 fetches it, once you have seen the exact size and said yes.", "$accent")
+
+
+def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Content]:
+    yield plain(f"✖ {message.problem}", "$error")
+    yield plain(f"  {in_keys(message.remedy)}")
+    if fetchable:
+        yield plain("  f6 asks the hub for it, and says how large it is before anything is fetched.", "$accent")
 
 
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:

@@ -45,7 +45,7 @@ _FIELDS = (
 _BASE_FIELD = (
     "base.model",
     "Base model",
-    "a .safetensors file, a diffusers folder, or embedded:sd15, the tiny one that comes along",
+    "a .safetensors file or a diffusers folder",
 )
 _TYPING_PAUSE_S = 0.3
 

@@ -319,7 +319,7 @@ class HomeScreen(LoratuiScreen[None]):
             words
             for words in (
                 state.preset and f"preset {state.preset}",
-                state.base,
+                text.base_name(state.base),
                 text.count(state.images, "picture") if state.images else "",
             )
             if words

@@ -208,7 +208,8 @@ def _by_rule(draft: Draft, key: str) -> bool:
 
 def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Content]:
     assert draft.recipe is not None
-    yield plain(f"The plan, preset {draft.recipe.preset}", "bold $accent")
+    base = text.base_name(draft.recipe.settings.base.model) or "no base chosen"
+    yield Content.assemble(plain(f"The plan, preset {draft.recipe.preset}", "bold $accent"), plain(f"  {base}", "$muted"))
     for line in plan.formula.split("; "):
         equation, equals, result = line.rpartition(" = ")
         yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))

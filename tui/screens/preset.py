@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from loratui.engine.planning.bases import base_path
 from loratui.presets import Found, Preset, find_presets
+from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.draft import setting_in_words
 from loratui.tui.messages import MachineKnown
@@ -130,7 +131,8 @@ def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
     yield plain(preset.summary)
     yield Content("")
     yield _pair("pictures", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
-    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {settings.base.model or 'your own, given in the next step'}")
+    model = text.base_name(settings.base.model) or "your own, given in the next step"
+    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {model}")
     if settings.base.model:
         here = base_path(settings.base.model) is not None
         yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step gets it", _TONE[here])

@@ -198,9 +198,9 @@ async def test_news_of_a_run_reach_a_person_who_plans_the_next(home: Path, monke
 async def test_a_hub_id_offers_the_download_and_an_embedded_base_does_not(home: Path) -> None:
     draft = Draft().with_preset("sd15-portrait")
     async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "[2 base]", "f6 asks the hub for it", "f6 download")
+        await shows(pilot, "[2 base]", "f6 fetches it", "f6 download")
     async with LoratuiApp(home, "base", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        text = await shows(pilot, "SD1.5 diffusers folder")
+        text = await shows(pilot, "toy for the demo")
         assert "f6 download" not in text
 
 

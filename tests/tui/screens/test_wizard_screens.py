@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
+from loratui.engine.formats.base_sources import known_base
 from loratui.engine.planning.estimate import Machine
 from loratui.engine.runs.probe import Probed
-from loratui.presets import load_preset
+from loratui.presets import list_presets, load_preset
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
@@ -36,7 +37,7 @@ async def test_the_whole_way_by_keys_alone(home: Path, pictures: Path) -> None:
         await pilot.press("n")
         await shows(pilot, "[1 preset]", "6 preflight", "sd15-portrait", "Its values, and who says so")
         await pilot.press("end", "enter")
-        await shows(pilot, "[2 base]", "SD1.5 diffusers folder")
+        await shows(pilot, "[2 base]", "toy for the demo")
         await pilot.press("enter")
         await shows(pilot, "[3 data set]", "Type the path of the folder")
         await paste(pilot, str(pictures))
@@ -310,13 +311,44 @@ async def test_who_only_looks_at_the_presets_leaves_no_draft(home: Path) -> None
 
 
 async def test_a_base_that_was_found_is_taken_with_down_and_enter(home: Path) -> None:
-    draft = Draft().with_preset("sd15-portrait")
-    app = LoratuiApp(home, "base", draft=draft)
+    draft = Draft().with_preset("demo:sdxl")
+    app = LoratuiApp(home, "base", draft=draft.with_values({"base.model": "nothing"}))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "↓ and enter take one", "✔ embedded:sd15")
+        await shows(pilot, "↓ and enter take one", "✔ embedded:sdxl  toy for the demo")
         await pilot.press("down", "enter")
-        await shows(pilot, "✔ SD1.5 diffusers folder")
-        assert app.draft.value("base.model") == "embedded:sd15"
+        await shows(pilot, "✔ toy for the demo, SDXL's shape")
+        assert app.draft.value("base.model") == "embedded:sdxl"
+
+
+def test_every_card_preset_has_a_base_whose_source_is_known() -> None:
+    presets = [one for preset in list_presets() for one in (preset, *preset.variants.values())]
+    models = {preset.settings.base.model for preset in presets}
+    cards = {model for model in models if not model.startswith("embedded:")}
+    assert len(cards) >= 6
+    for model in cards:
+        source = known_base(model)
+        assert source is not None, model
+        assert source.licence
+        assert source.bytes > 1e9
+    assert {model for model in cards if known_base(model).gated} == {"black-forest-labs/FLUX.1-dev"}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("preset", ["sd15-portrait", "flux-identity-18img"])
+async def test_a_preset_names_its_base_with_source_licence_size_and_one_key(home: Path, preset: str) -> None:
+    app = LoratuiApp(home, "base", draft=Draft().with_preset(preset))
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        text = await shows(pilot, "is not on this machine yet", "huggingface.co/", "licence   ", "GB", "f6 fetches it", "Here:")
+        assert str(app.draft.value("base.model")) in text
+        assert "embedded" not in text  # a toy is proposed for the demo alone
+        assert ("f7" in text.partition("gate")[2]) == (preset == "flux-identity-18img")
+
+
+async def test_the_toys_are_marked_wherever_a_base_is_named(home: Path) -> None:
+    app = LoratuiApp(home, "preset")
+    async with app.run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "[1 preset]")
+        await pilot.press("end")
+        await shows(pilot, "embedded:sd15 (toy)")
 
 
 async def test_a_view_only_wizard_names_its_step_whole_at_80_columns(home: Path) -> None:
