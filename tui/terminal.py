@@ -1,4 +1,4 @@
-"""What may reach the terminal: `clean()` for every string that is not a literal of ours, and what the terminal can do."""
+"""What may reach the terminal (`clean()` of `engine.cleaning` for every string that is not a literal of ours), and what it can do."""
 
 from __future__ import annotations
 
@@ -9,37 +9,8 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def clean(text: object, limit: int = 2000) -> str:
-    """`text` as one harmless line: control bytes become visible symbols, bidi and zero-width characters go,
-    bytes that were no UTF-8 are shown as \\xNN, and more than `limit` characters are cut with an ellipsis.
-    """
-    line = str(text)
-    if len(line) > limit:
-        line = line[: limit - 1] + "…"
-    line = _CONTROL.sub(_visible, line)
-    line = _INVISIBLE.sub("", line)
-    return _SURROGATE.sub(lambda m: f"\\x{ord(m.group()) & 0xFF:02x}", line)
-
-
-def clean_lines(text: object, limit: int = 20_000) -> str:
-    """As `clean`, but line ends stay."""
-    return "\n".join(clean(line) for line in str(text)[:limit].splitlines())
-
-
-def _visible(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "␡" if code == 0x7F else f"\\x{code:02x}"
-
+from loratui.engine.cleaning import clean as clean
+from loratui.engine.cleaning import clean_lines as clean_lines
 
 _COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
 """What Textual knows as `TEXTUAL_COLOR_SYSTEM`."""

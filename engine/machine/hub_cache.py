@@ -49,7 +49,7 @@ def snapshot(repo: str, environ: Mapping[str, str] | None = None) -> Path | None
     except OSError:
         commit = ""
     named = folder / "snapshots" / commit
-    if re.fullmatch(r"[\w.-]+", commit) and named.is_dir():
+    if re.fullmatch(r"\w[\w.-]*", commit) and named.is_dir():
         return named
     try:
         others = [path for path in (folder / "snapshots").iterdir() if path.is_dir()]

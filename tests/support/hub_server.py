@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -58,6 +58,17 @@ class Hub:
     """What every request is answered with, as a hotel's login page does."""
     every_status: int = 0
     """In place of every file."""
+    said: dict[str, Any] = field(default_factory=dict)
+    """In place of what the list of a repository says."""
+    api_body: bytes = b""
+    """In place of every answer of the API."""
+    api_encoding: str = ""
+    api_endless: bool = False
+    """That body comes again and again."""
+    api_to: str = ""
+    """Where the API redirects to."""
+    late_etag: str = ""
+    """In place of the true one, from the second time that a file is asked for."""
 
     def blob(self, name: str) -> dict[str, Any]:
         data = self.files[name]
@@ -123,6 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if path == "/api/whoami-v2":
             self._whoami(token)
+        elif path.startswith("/moved/"):
+            self._json(self._listing())
         elif path.startswith("/api/models/"):
             self._model(path.removeprefix("/api/models/"))
         else:
@@ -160,6 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
         hub, repo = self.hub, rest.partition("/revision/")[0]
         if hub.api_status:
             self._refuse(hub.api_status)
+        elif hub.api_to:
+            self._to(hub.api_to)
+        elif hub.api_body:
+            self._api_body()
         elif repo != hub.repo:
             self._refuse(401, code="RepoNotFound", message="Repository not found")
         else:
@@ -176,7 +193,30 @@ class _Handler(BaseHTTPRequestHandler):
             "tags": [f"license:{hub.licence}"],
             "cardData": {"license": hub.licence},
             "siblings": [hub.blob(name) for name in hub.files],
+            **hub.said,
         }
+
+    def _to(self, address: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _api_body(self) -> None:
+        hub = self.hub
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        if hub.api_encoding:
+            self.send_header("Content-Encoding", hub.api_encoding)
+        if not hub.api_endless:
+            self.send_header("Content-Length", str(len(hub.api_body)))
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):  # whoever asked has gone
+            self.wfile.write(hub.api_body)
+            while hub.api_endless:
+                time.sleep(hub.slow_s)
+                self.wfile.write(hub.api_body)
 
     def _file(self, name: str) -> None:
         hub, data = self.hub, self.hub.files[name]
@@ -196,8 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[:-10]
         self.send_response(206 if begin else 200)
         self._common()
-        self.send_header("ETag", f'"{hub.etag(name)}"')
-        self.send_header("X-Linked-ETag", f'"{hub.etag(name)}"')
+        asked_before = sum(1 for _, path, _ in hub.requests if path.endswith(f"/{name}")) > 1
+        etag = hub.late_etag if hub.late_etag and asked_before else hub.etag(name)
+        self.send_header("ETag", f'"{etag}"')
+        self.send_header("X-Linked-ETag", f'"{etag}"')
         self.send_header("X-Linked-Size", str(len(data)))
         self.send_header("Accept-Ranges", "bytes")
         if begin:

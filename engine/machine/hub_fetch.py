@@ -1,0 +1,349 @@
+"""Fetches the files of an offer: several at once, on from where an earlier download ended, each checked by its hash."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, get_session, hf_hub_url
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # its own front door
+
+from loratui.engine.machine.hub import RemoteFile
+from loratui.engine.machine.hub_answers import FILE, commit_of, etag_of, require_name, size_of
+from loratui.engine.machine.hub_cache import parse_id
+from loratui.engine.machine.hub_pipe import say, watch
+from loratui.engine.machine.hub_words import Failure, is_passing, wait_of
+from loratui.engine.untrusted import open_regular
+
+CHUNK_BYTES = 1 << 20
+TIMEOUT_S = 30.0
+CONNECTIONS = 4
+"""Files that are fetched at once."""
+LEAST_BYTES = 64_000
+"""What has to come of a file while the patience lasts: less is a connection that only keeps one waiting."""
+SLOW_S = 10.0
+"""The least time in which that is expected."""
+_MISMATCH = "Try again later; a proxy or mirror may be changing files."
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
+
+
+def download(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Fetches an offer's files, several at once; the folder of the snapshot."""
+    offer = checked(request["offer"])
+    files = [RemoteFile(**file) for file in offer["files"]]
+    meter = Meter(files)
+    stopped = threading.Event()
+
+    by_content: dict[str, list[RemoteFile]] = {}
+    for file in files:
+        by_content.setdefault(file.etag, []).append(file)
+
+    def fetch(same: list[RemoteFile]) -> None:
+        try:
+            _fetch(offer["repo"], offer["commit"], same, meter, stopped, float(request["patience_s"]))
+        except BaseException:
+            stopped.set()
+            raise
+
+    speaker = threading.Thread(target=meter.speak, args=(stopped,), daemon=True)
+    speaker.start()
+    try:
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            for _ in pool.map(fetch, sorted(by_content.values(), key=lambda same: -same[0].bytes)):
+                pass
+    finally:
+        stopped.set()
+        speaker.join()
+    _point_main(offer["repo"], offer["commit"])
+    return {"folder": str(snapshot_of(offer["repo"], offer["commit"]))}
+
+
+def checked(offer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An offer of which every name that becomes a path was looked at. Raises `Failure`."""
+    commit_of(offer["commit"])
+    if parse_id(offer["repo"]) is None:
+        raise Failure("name", f"{offer['repo']}: this is no name of a model on the hub.")
+    for file in offer["files"]:
+        require_name(file["name"])
+        etag_of(file["etag"])
+        size_of(file["bytes"])
+    return offer
+
+
+class Meter:
+    """Counts what arrives, for the parent."""
+
+    def __init__(self, files: list[RemoteFile]) -> None:
+        self._lock = threading.Lock()
+        contents = {file.etag: file for file in files}.values()
+        self._total = sum(file.bytes for file in contents)
+        self._done = sum(file.bytes for file in contents if file.cached)
+        self._recent: list[tuple[float, int]] = []
+        self._file, self._note = "", ""
+
+    def add(self, count: int, file: str) -> None:
+        """`count` bytes of a file arrived; negative for what had to be thrown away."""
+        with self._lock:
+            self._done += count
+            self._file = file
+            if count > 0:
+                self._note = ""
+        watch.alive()
+
+    def wait(self, note: str) -> None:
+        """Nothing arrives, for this reason."""
+        with self._lock:
+            self._note = note
+        watch.alive()
+
+    def speak(self, stopped: threading.Event) -> None:
+        """Says how far it is, five times a second, until the end."""
+        while not stopped.wait(0.2):
+            self._say()
+        self._say()
+
+    def _say(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._recent = [*(r for r in self._recent if now - r[0] < 5.0), (now, self._done)]
+            first, last = self._recent[0], self._recent[-1]
+            rate = max(0.0, (last[1] - first[1]) / (last[0] - first[0])) if last[0] > first[0] else 0.0
+            content = {
+                "done_bytes": self._done,
+                "total_bytes": self._total,
+                "bytes_per_s": rate,
+                "file": self._file,
+                "note": self._note,
+            }
+        say("progress", content)
+
+
+def _fetch(repo: str, commit: str, same: list[RemoteFile], meter: Meter, stopped: threading.Event, patience_s: float) -> None:
+    """Files of one content into the cache, as the library would lay them out: their places are made of checked names alone."""
+    file = same[0]
+    blob = blob_of(repo, file.etag)
+    if not file.cached:
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(repo, file, meter, stopped):
+            if blob.exists():  # another download has brought it meanwhile
+                meter.add(file.bytes, file.name)
+            else:
+                _fetch_bytes(repo, commit, file, blob, meter, stopped, patience_s)
+        if stopped.is_set():
+            return
+    for one in same:
+        place(blob, snapshot_of(repo, commit) / one.name)
+
+
+def place(blob: Path, pointer: Path) -> None:
+    """Puts a content under a file's name in a snapshot: a relative link, as the library does, or a second name or a copy where
+    there are no links."""
+    if pointer.exists():
+        return
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pointer.with_name(f".{pointer.name[:100]}.{os.getpid()}.{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)
+    try:
+        if constants.HF_HUB_DISABLE_SYMLINKS:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        temporary.symlink_to(os.path.relpath(blob, pointer.parent))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
+        try:
+            os.link(blob, temporary)
+        except OSError:
+            shutil.copyfile(blob, temporary)
+    temporary.replace(pointer)
+
+
+def _fetch_bytes(
+    repo: str, commit: str, file: RemoteFile, blob: Path, meter: Meter, stopped: threading.Event, patience_s: float
+) -> None:
+    """The content of a file, checked, into its place in the cache."""
+    partial = partial_of(blob)
+    begun_before = partial.exists()
+    _fill(repo, commit, file, partial, meter, stopped, patience_s)
+    if begun_before and not stopped.is_set() and not _matches(partial, file):
+        # What an earlier download left may be of something else; once from the beginning tells.
+        meter.add(-file.bytes, file.name)
+        partial.unlink()
+        _fill(repo, commit, file, partial, meter, stopped, patience_s)
+    if stopped.is_set():
+        return
+    if not _matches(partial, file):
+        partial.unlink()
+        message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
+        raise Failure("mismatch", message, _MISMATCH)
+    partial.replace(blob)
+
+
+@contextlib.contextmanager
+def _alone(repo: str, file: RemoteFile, meter: Meter, stopped: threading.Event) -> Iterator[None]:
+    """Waits until no other download writes the same content; the lock ends with its process, however that ends."""
+    path = Path(constants.HF_HUB_CACHE) / ".locks" / folder_name(repo) / f"{file.etag}.loratui.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as lock:
+        while not stopped.is_set() and not _locks(lock.fileno()):
+            meter.wait(f"another download is fetching {file.name}")
+            stopped.wait(0.5)
+        yield
+
+
+def _locks(descriptor: int) -> bool:
+    """Whether the lock is ours now, or there can be none: network volumes may have no locks, and hashes are compared anyway."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _fill(
+    repo: str, commit: str, file: RemoteFile, partial: Path, meter: Meter, stopped: threading.Event, patience_s: float
+) -> None:
+    """Appends to a partial file until it has its size; goes on after cuts as long as now and then something arrives."""
+    url = hf_hub_url(repo, file.name, revision=commit)
+    have = partial.stat().st_size if partial.exists() else 0
+    if have > file.bytes:
+        partial.unlink()
+        have = 0
+    meter.add(have, file.name)
+    wait_s, silent_since = _FIRST_WAIT_S, time.monotonic()
+    while not stopped.is_set() and (have < file.bytes or not partial.exists()):
+        before = have
+        try:
+            have = _stream(url, file, partial, have, meter, stopped, patience_s)
+            if have == before and not stopped.is_set() and have < file.bytes:
+                raise ConnectionError("the answer ended without a byte")
+            continue
+        except Exception as error:
+            have = partial.stat().st_size if partial.exists() else 0
+            if have - before >= min(LEAST_BYTES, file.bytes - before):
+                wait_s, silent_since = _FIRST_WAIT_S, time.monotonic()
+            pause_s = wait_of(error, wait_s)
+            if not is_passing(error) or time.monotonic() + pause_s - silent_since > patience_s:
+                raise
+            meter.wait(
+                f"the hub asks to wait {pause_s:.0f} s" if pause_s != wait_s else f"connection lost; again in {pause_s:.0f} s"
+            )
+            stopped.wait(pause_s)
+            wait_s = min(_LONGEST_WAIT_S, wait_s * 2)
+
+
+def _stream(
+    url: str, file: RemoteFile, partial: Path, have: int, meter: Meter, stopped: threading.Event, patience_s: float
+) -> int:
+    """One request from byte `have` on; returns the partial file's size."""
+    # The bytes as they are: a compressed answer could neither be resumed nor measured.
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    marked = {FILE: True}
+    with get_session().stream(
+        "GET", url, headers=headers, timeout=TIMEOUT_S, follow_redirects=True, extensions=marked
+    ) as response:
+        if response.status_code == 416:  # the partial file is not of this one
+            partial.unlink(missing_ok=True)
+            meter.add(-have, file.name)
+            return 0
+        hf_raise_for_status(response)
+        promised = _whole_size(response.headers, have if response.status_code == 206 else 0)
+        if promised not in (None, file.bytes):
+            message = f"{file.name}: the hub sends {promised} bytes, and it had promised {file.bytes}."
+            raise Failure("mismatch", message, _MISMATCH)
+        if have and response.status_code != 206:
+            meter.add(-have, file.name)
+            have = 0
+        with partial.open("r+b" if have else "wb") as out:
+            out.seek(have)
+            since, at = time.monotonic(), have
+            for chunk in response.iter_bytes():  # as they come, so that a cut loses none
+                if have + len(chunk) > file.bytes:
+                    raise Failure("mismatch", f"{file.name}: the hub sends more than it had promised.", _MISMATCH)
+                out.write(chunk)
+                have += len(chunk)
+                meter.add(len(chunk), file.name)
+                if stopped.is_set():
+                    break
+                if have - at >= LEAST_BYTES:
+                    since, at = time.monotonic(), have
+                elif have < file.bytes and time.monotonic() - since > max(patience_s, SLOW_S):
+                    raise TimeoutError("next to nothing arrives")
+    return have
+
+
+def _whole_size(headers: Mapping[str, str], have: int) -> int | None:
+    """The size of the whole file by an answer's headers; None where they do not say."""
+    total = headers.get("content-range", "").rpartition("/")[2]
+    if total.isdecimal():
+        return int(total)
+    length = headers.get("content-length", "")
+    plain = headers.get("content-encoding", "identity") == "identity"
+    return have + int(length) if length.isdecimal() and plain else None
+
+
+def _matches(path: Path, file: RemoteFile) -> bool:
+    """Whether a file is the one that its etag names: a SHA-256, or git's blob id (a SHA-1 behind a short header)."""
+    if path.stat().st_size != file.bytes:
+        return False
+    digest = hashlib.sha256() if len(file.etag) == 64 else hashlib.sha1(b"blob %d\0" % file.bytes, usedforsecurity=False)
+    with open_regular(path) as data:
+        while chunk := data.read(CHUNK_BYTES):
+            digest.update(chunk)
+            watch.alive()
+    return digest.hexdigest() == file.etag
+
+
+def patiently(action: Callable[[], Any], patience_s: float, tell: Callable[[str], None]) -> Any:
+    """Does something that may fail in passing, again and again until the patience is spent."""
+    wait_s, started = _FIRST_WAIT_S, time.monotonic()
+    while True:
+        try:
+            return action()
+        except Exception as error:
+            pause_s = wait_of(error, wait_s)
+            if not is_passing(error) or time.monotonic() + pause_s - started > patience_s:
+                raise
+            tell(f"the hub cannot be reached; again in {pause_s:.0f} s")
+            time.sleep(pause_s)
+            wait_s = min(_LONGEST_WAIT_S, wait_s * 2)
+
+
+def _point_main(repo: str, commit: str) -> None:
+    """Tells other programs which commit `main` was, as the library does."""
+    refs = Path(constants.HF_HUB_CACHE) / folder_name(repo) / "refs"
+    refs.mkdir(parents=True, exist_ok=True)
+    temporary = refs / f".main.{os.getpid()}"
+    temporary.write_text(commit, encoding="utf-8")
+    temporary.replace(refs / "main")
+
+
+def folder_name(repo: str) -> str:
+    """Of a repository in the cache."""
+    return f"models--{repo.replace('/', '--')}"
+
+
+def snapshot_of(repo: str, commit: str) -> Path:
+    """The folder in which the files of a commit have their names."""
+    return Path(constants.HF_HUB_CACHE) / folder_name(repo) / "snapshots" / commit
+
+
+def blob_of(repo: str, etag: str) -> Path:
+    """Where a content lies."""
+    return Path(constants.HF_HUB_CACHE) / folder_name(repo) / "blobs" / etag
+
+
+def partial_of(blob: Path) -> Path:
+    """Where it lies until it is whole."""
+    return blob.with_name(f"{blob.name}.loratui.incomplete")
