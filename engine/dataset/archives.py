@@ -11,6 +11,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,9 @@ from loratui.engine.errors import DatasetError, DiskError
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 MOST_ENTRIES = 50_000
+FREE_ENTRIES = 1000
+LEAST_ENTRY_BYTES = 500
+"""Bytes of the zip for each entry beyond those: a picture has more, and each file that is made takes its time."""
 MOST_BYTES = 20_000_000_000
 """Unpacked, in all."""
 MOST_PICTURE_BYTES = 500_000_000
@@ -28,7 +32,11 @@ MOST_CAPTION_BYTES = 1_000_000
 MOST_EXPANSION = 100
 """Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: pictures hardly shrink, bombs shrink a thousandfold."""
 FREE_BYTES = 10_000_000
+NAMELESS = "(an entry without a name)"
 _CHUNK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What every packer writes unless it is told otherwise; bzip2 and LZMA take far longer to unpack."""
+_OTHER_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^[A-Za-z]:")
 
 
@@ -51,14 +59,21 @@ class Unpacked:
 
 
 def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """What of a zip was not unpacked: a warning for each entry that may be missed, one note for all else."""
-    others = []
+    """What of a zip was not unpacked: a warning for each reason for which entries may be missed, one note for all else."""
+    others: list[str] = []
+    missed: dict[str, list[str]] = {}
     for name, reason in left_out:
         if file_kinds.is_missed(reason):
-            remedy = "Pack the pictures themselves, without links or passwords."
-            yield Finding("zip_left_out", "warning", f"{name} in the zip {reason}.", "It is not unpacked.", remedy, (name,))
+            missed.setdefault(reason, []).append(name)
         else:
             others.append(name)
+    for reason, names in missed.items():
+        one = len(names) == 1
+        message = (
+            f"{names[0]} in the zip {reason}." if one else f"{len(names)} entries of the zip ({listed(names)}): each {reason}."
+        )
+        remedy = "Pack the pictures themselves, as a usual zip, without links or passwords."
+        yield Finding("zip_left_out", "warning", message, "It is not unpacked.", remedy, tuple(names))
     if others:
         message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
         yield Finding("zip_ignored", "info", message, "", "", tuple(others))
@@ -123,29 +138,38 @@ def left_out_of(folder: Path) -> tuple[tuple[str, str], ...]:
 
 def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
     left_out: list[tuple[str, str]] = []
-    budget = min(MOST_BYTES, FREE_BYTES + MOST_EXPANSION * archive.stat().st_size)
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            entries = packed.infolist()
-            if len(entries) > MOST_ENTRIES:
-                raise DatasetError(
-                    f"{archive}: holds {len(entries)} files, more than {MOST_ENTRIES}.",
-                    "Unpack it yourself and give the folder.",
-                )
-            for entry in entries:
-                if entry.is_dir():
-                    continue
-                reason = _refusal(entry)
-                if reason:
-                    left_out.append((entry.filename, reason))
-                    continue
+    size = archive.stat().st_size
+    budget = min(MOST_BYTES, FREE_BYTES + MOST_EXPANSION * size)
+    with _opened(archive) as packed:
+        entries = packed.infolist()
+        most = min(MOST_ENTRIES, max(FREE_ENTRIES, size // LEAST_ENTRY_BYTES))
+        if len(entries) > most:
+            raise DatasetError(
+                f"{archive}: holds {len(entries)} files, more than {most} in a zip of {size / 1e6:.1f} MB.",
+                "Unpack it yourself and give the folder.",
+            )
+        if sum(entry.compress_size for entry in entries) > size:
+            raise DatasetError(f"{archive}: its files lie over one another, as in a bomb.", "Pack it again.")
+        for entry in entries:
+            if entry.filename.endswith("/"):
+                continue
+            reason = _refusal(entry)
+            if not reason:
                 written, reason = _write(packed, entry, building, budget)
                 budget -= written
-                if reason:
-                    left_out.append((entry.filename, reason))
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{archive}: this zip is damaged: {error}.", "Pack or copy it again.") from error
+            if reason:
+                left_out.append((entry.filename or NAMELESS, reason))
     return left_out
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        packed = zipfile.ZipFile(archive)
+    except Exception as error:  # directories of hostile zips make it stumble over almost anything
+        raise DatasetError(f"{archive}: this zip is damaged: {error}.", "Pack or copy it again.") from error
+    with packed:
+        yield packed
 
 
 def _refusal(entry: zipfile.ZipInfo) -> str:
@@ -154,6 +178,8 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
     mode = entry.external_attr >> 16
+    if not name:
+        return "has no name"
     if path.is_absolute() or ".." in path.parts or _UNSAFE.search(name) or not path.name:
         return "has a name that leads out of the folder, or control characters in it"
     if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
@@ -165,6 +191,8 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
         return "is a link or no plain file"
     if entry.flag_bits & 0x1:
         return "is encrypted"
+    if entry.compress_type not in _METHODS:
+        return f"is packed with {_OTHER_METHODS.get(entry.compress_type, 'a rare method')}, which is not read"
     if suffix not in CAPTION_SUFFIXES and not pictures.is_read(suffix):
         return file_kinds.why_not_read(suffix)
     if entry.file_size > _limit(suffix):
@@ -186,19 +214,15 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except (FileExistsError, NotADirectoryError):
         return 0, "stands twice in the zip"
-    with os.fdopen(descriptor, "wb") as file:
-        try:
-            with packed.open(entry) as source:
-                while chunk := source.read(min(_CHUNK, limit - written + 1)):
-                    written += len(chunk)
-                    if written > limit:
-                        break
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in _chunks(packed, entry, limit + 1):
+                written += len(chunk)
+                if written <= limit:
                     file.write(chunk)
-        except OSError:
-            raise
-        except Exception as error:  # each kind of compression has error classes of its own
-            path.unlink()
-            return written, f"is damaged: {error}"
+    except _DamagedEntryError as error:
+        path.unlink()
+        return written, f"is damaged: {error}"
     if written > limit:
         path.unlink()
         if limit == budget:
@@ -208,6 +232,21 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
             )
         return written, f"is larger than {limit // 1_000_000} MB"
     return written, ""
+
+
+def _chunks(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
+    """The content of an entry, `most` bytes of it. Raises `_DamagedEntryError` for all that reading it stumbles over."""
+    try:
+        with packed.open(entry) as source:
+            while most and (chunk := source.read(min(_CHUNK, most))):
+                most -= len(chunk)
+                yield chunk
+    except Exception as error:  # unpackers have error classes of their own, and a place may lie before the file
+        raise _DamagedEntryError(error) from error
+
+
+class _DamagedEntryError(Exception):
+    """An entry that cannot be unpacked."""
 
 
 def _inner(folder: Path) -> Path:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import stat
 import struct
+import tempfile
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_pictures import clean_set, drawn
 
 from loratui.engine.dataset import archives
@@ -101,6 +106,13 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
+def test_many_tiny_files_are_no_set_of_pictures(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {f"{n}.txt": b"" for n in range(2000)})
+    with pytest.raises(DatasetError, match=r"holds 2000 files, more than 1000 in a zip of 0\.2 MB"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_encrypted_double_hidden_and_foreign_entries(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.png", png())
@@ -150,3 +162,57 @@ def test_the_same_zip_is_unpacked_once_and_a_run_can_be_prepared_from_it(tmp_pat
     (place / "00.txt").write_text("changed by hand")
     again = prepare(recipe, tmp_path / "home")
     assert again.scan.images[0].caption == "changed by hand"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_stored_and_deflate_are_unpacked(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as file:
+        file.writestr("bomb.png", b"\0" * 90_000_000)
+        file.writestr("other.png", b"\0")
+        file.writestr("good.png", png(), zipfile.ZIP_DEFLATED)
+    began = time.process_time()
+    unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert time.process_time() - began < 0.5
+    name = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "LZMA"}[method]
+    assert dict(unpacked.left_out) == dict.fromkeys(("bomb.png", "other.png"), f"is packed with {name}, which is not read")
+    (finding,) = unpacked.findings()
+    assert finding.files == ("bomb.png", "other.png")
+    assert [image.relative for image in scan(unpacked.folder).images] == ["good.png"]
+
+
+def test_an_entry_without_a_name_is_said(tmp_path: Path) -> None:
+    packed(tmp_path / "a.zip", {"b": png(), "good.png": png()})
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[data.index(b"PK\x01\x02") + 46] = 0  # a name ends at its first NUL
+    (tmp_path / "a.zip").write_bytes(bytes(data))
+    assert unpack(tmp_path / "a.zip", tmp_path / "out").left_out == ((archives.NAMELESS, "has no name"),)
+
+
+def test_entries_that_lie_over_one_another_are_refused(tmp_path: Path) -> None:
+    """All entries of the directory lead to the one picture that there is."""
+    packed(tmp_path / "a.zip", {"0.png": b"\0" * 900_000})
+    data = (tmp_path / "a.zip").read_bytes()
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry = data[start:end]
+    entries = b"".join(entry.replace(b"0.png", b"%d.png" % at) for at in range(10))
+    tail = data[end:]
+    tail = tail[:8] + struct.pack("<HHII", 10, 10, len(entries), start) + tail[20:]
+    (tmp_path / "a.zip").write_bytes(data[:start] + entries + tail)
+    with pytest.raises(DatasetError, match="lie over one another"):
+        unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_zip_with_any_bytes_changed_is_unpacked_or_refused(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        content = bytearray(packed(place / "a.zip", {"b/a.png": b"abc" * 20, "b/a.txt": b"a caption"}).read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        (place / "a.zip").write_bytes(bytes(content))
+        with suppress(DatasetError):
+            for finding in unpack(place / "a.zip", place / "in" / "out").findings():
+                assert finding.message
+        assert sorted(path.name for path in place.iterdir()) in (["a.zip"], ["a.zip", "in"])
