@@ -248,8 +248,8 @@ class Adapter:
     rank: int = key(16, "rank (also called dim)", low=1, high=1024)
     alpha: float = key(
         0.0,
-        "alpha; the effect, and the learning rate with it, is scaled by alpha/rank. 0: it follows the rank (rank × alpha_ratio), so "
-        "that another rank learns as fast. For loha and lokr keep it so: some programs apply another alpha/rank twice to their files",
+        "alpha; effect and learning rate are scaled by alpha/rank. 0: it follows the rank (rank × alpha_ratio), so that another "
+        "rank learns as fast. Leave it so for loha and lokr: some programs apply their alpha/rank twice",
         low=0.0,
         high=65504.0,
     )

@@ -54,7 +54,7 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
         yield Row("ok", f"Runs can be written to {home}.")
     yield Row("info", learning_in_words(settings))
     if changed := changes_in_words(prepared.recipe):
-        listed = ", ".join(f"{key} {_short(now)} ({_short(before)})" for key, now, before in changed)
+        listed = ", ".join(f"{key} {_short(before)} → {_short(now)}" for key, now, before in changed)
         yield Row("info", f"Changed from {prepared.recipe.preset or 'the defaults'}: {listed}.", "", "plan")
     for finding in prepared.findings:
         if finding.severity == "info":

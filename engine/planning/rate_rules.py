@@ -52,14 +52,16 @@ def rate(case: Case) -> Iterator[Advice]:
     effective, written = effective_learning_rate(case.settings), scale_in_words(case.settings)
     title = TITLES[case.settings.optimizer.name]
     if effective > high:
-        known = f"The effective learning rate is high ({written} = {effective:.2g}; usual with {title} is up to {high:.2g})"
+        known = (
+            f"The effective learning rate is high ({written} = {short(effective)}; usual with {title} is up to {short(high)})"
+        )
         meant = ""
         if case.settings.optimizer.learning_rate >= OF_ADAPTIVE:
             meant = f"; {title} finds no rate itself, as Prodigy does at 1"
         yield Advice("rate_high", f"{known}{meant}: colours burn, anatomy breaks.", _remedy(_mended(case)), "loratui")
     elif effective < low:
         message = (
-            f"The effective learning rate is low ({written} = {effective:.2g}; usual with {title} is {low:.2g} and more): "
+            f"The effective learning rate is low ({written} = {short(effective)}; usual with {title} is {short(low)} and more): "
             "little will be learnt."
         )
         yield Advice("rate_low", message, _remedy(_mended(case)), "loratui")
@@ -95,7 +97,7 @@ def _adaptive(case: Case) -> Iterator[Advice]:
     optimizer, adapter = case.settings.optimizer, case.settings.adapter
     title = TITLES[optimizer.name]
     if optimizer.learning_rate != 1.0:
-        message = f"{title} finds the learning rate itself; {optimizer.learning_rate:g} scales what it finds."
+        message = f"{title} finds the learning rate itself; {short(optimizer.learning_rate)} scales what it finds."
         yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "guide 002")
     # The alpha of LoHa and LoKr is the rank, for the sake of the programs that read them.
     if adapter.effective_alpha != 1.0 and adapter.kind not in LYCORIS:
@@ -117,7 +119,7 @@ def _of_convolutions(case: Case, high: float) -> Iterator[Advice]:
     rate = alpha / rank * case.settings.optimizer.learning_rate
     if rate > max(high, effective_learning_rate(case.settings)):
         message = (
-            f"The convolutions learn with alpha {alpha:g} / rank {rank} × the learning rate = {rate:.2g}: they burn first."
+            f"The convolutions learn with alpha {alpha:g} / rank {rank} × the learning rate = {short(rate)}: they burn first."
         )
         yield Advice("conv_rate_high", message, "Set adapter.conv_alpha=1.", "guide 002")
 
@@ -130,12 +132,14 @@ def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
     tenth = short(_mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10)
     effective = lora_scale(case.settings.adapter) * text_rate
     if text_rate > optimizer.learning_rate or effective > high:
-        than = f"faster ({text_rate:g}) than the rest ({optimizer.learning_rate:g})"
-        fast = than if text_rate > optimizer.learning_rate else f"at {effective:.2g}, where up to {high:.2g} is usual"
+        than = f"faster ({short(text_rate)}) than the rest ({short(optimizer.learning_rate)})"
+        fast = than if text_rate > optimizer.learning_rate else f"at {short(effective)}, where up to {short(high)} is usual"
         message = f"The text encoder learns {fast}; it overtrains first."
         yield Advice("text_rate_high", message, f"Set optimizer.text_encoder_learning_rate={tenth}.", "guide 001")
     elif effective < low / 10:
-        message = f"The text encoder's effective learning rate is {effective:.2g}: it is trained, and learns next to nothing."
+        message = (
+            f"The text encoder's effective learning rate is {short(effective)}: it is trained, and learns next to nothing."
+        )
         remedy = f"Set optimizer.text_encoder_learning_rate={tenth}, or training.train_text_encoder=false."
         yield Advice("text_rate_low", message, remedy, "loratui")
 

@@ -19,8 +19,11 @@ def lora_scale(adapter: Adapter) -> float:
 
 
 def short(value: float) -> str:
-    """A rate or alpha as people write it: `0.0001`, `5e-5`, `16`."""
-    return f"{value:.3g}".replace("e-0", "e-")
+    """A rate or alpha as people write it: `1e-4`, `2.5e-5`, `0.05`, `16`."""
+    if value == 0 or abs(value) >= 0.01:
+        return f"{value:.3g}"
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def alpha_in_words(adapter: Adapter) -> str:
@@ -30,21 +33,21 @@ def alpha_in_words(adapter: Adapter) -> str:
 
 
 def scale_in_words(settings: Settings) -> str:
-    """`alpha 16 / rank 32 × 0.0004`: what the effective learning rate is made of."""
+    """`alpha 16 / rank 32 × 4e-4`: what the effective learning rate is made of."""
     adapter = settings.adapter
     root = "√" if adapter.rank_stabilised else ""
     return f"alpha {adapter.effective_alpha:g} / {root}rank {adapter.rank} × {short(settings.optimizer.learning_rate)}"
 
 
 def rate_in_words(settings: Settings) -> str:
-    """`effective 0.0002`, to stand beside the learning rate; for an optimizer that finds the rate, by how much that is scaled."""
+    """`effective 2e-4`, to stand beside the learning rate; for an optimizer that finds the rate, by how much that is scaled."""
     if settings.optimizer.name in ONE_RATE:
         return f"{settings.optimizer.name} finds the rate, scaled by {short(lora_scale(settings.adapter))}"
     return f"effective {short(effective_learning_rate(settings))}"
 
 
 def learning_in_words(settings: Settings) -> str:
-    """`Rank 8, alpha 8 (follows rank). Learning rate 0.0001, effective 0.0001.`"""
+    """`Rank 8, alpha 8 (follows rank). Learning rate 1e-4, effective 1e-4.`"""
     return (
         f"Rank {settings.adapter.rank}, alpha {alpha_in_words(settings.adapter)}. "
         f"Learning rate {short(settings.optimizer.learning_rate)}, {rate_in_words(settings)}."

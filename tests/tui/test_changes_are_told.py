@@ -87,24 +87,24 @@ def test_plan_preflight_and_the_plans_screen_list_them(capsys: pytest.CaptureFix
     assert "  schedule.epochs = 9  (preset: by the rule)" in printed
     assert "  adapter.alpha = 64.0  (preset: follows rank)" in printed
     [told] = [row.message for row in rows(prepared(recipe), Path("/")) if row.message.startswith("Changed")]
-    assert told == "Changed from sd15-portrait: dataset.resolution 640 (512), dataset.flip yes (no), adapter.rank 64 (128)."
+    assert told == "Changed from sd15-portrait: dataset.resolution 512 → 640, dataset.flip no → yes, adapter.rank 128 → 64."
     lines = [line.plain for line in plan_screen._describe(Draft(recipe), plan_for_counts(recipe, 18), ())]
     assert "  ◆ dataset.resolution 640  (preset: 512)" in lines
-    assert "  Rank 64, alpha 64 (follows rank). Learning rate 0.0001, effective 0.0001." in lines
+    assert "  Rank 64, alpha 64 (follows rank). Learning rate 1e-4, effective 1e-4." in lines
 
 
 def test_the_effective_rate_stands_beside_the_rate_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--preset", "sdxl-person", "--images", "32", "--set", "rank=8"]) == 0
     printed = capsys.readouterr().out
     assert "rank                      8  alpha 4 (follows rank × 0.5)" in printed
-    assert "learning rate        0.0004  effective 0.0002 (alpha 4 / rank 8 × 0.0004)" in printed
+    assert "learning rate          4e-4  effective 2e-4 (alpha 4 / rank 8 × 4e-4)" in printed
     assert cli.main(["presets", "show", "sdxl-person"]) == 0
     printed = capsys.readouterr().out
-    assert "learning_rate = 0.0004  # effective 0.0002" in printed
+    assert "learning_rate = 0.0004  # effective 2e-4" in printed
     assert "alpha_ratio = 0.5  # alpha 16 (follows rank × 0.5)" in printed
     recipe = build_recipe("sdxl-person", sets=("rank=8",))
     [told] = [row.message for row in rows(prepared(recipe), Path("/")) if row.message.startswith("Rank")]
-    assert told == "Rank 8, alpha 4 (follows rank × 0.5). Learning rate 0.0004, effective 0.0002."
+    assert told == "Rank 8, alpha 4 (follows rank × 0.5). Learning rate 4e-4, effective 2e-4."
 
 
 def test_runs_that_differ_in_any_key_differ_in_the_comparison() -> None:

@@ -148,7 +148,7 @@ RATES = [
     ("flux-identity-18img", ("base.model=embedded:flux", "learning_rate=1"), "rate_high", "AdamW"),
     ("sdxl-person", ("learning_rate=4e-7",), "rate_low", "little will be learnt"),
     ("sdxl-person", ("alpha=512",), "rate_high", "alpha 512 / rank 32"),
-    ("sd15-portrait", ("optimizer.name=prodigy", "alpha=1"), "adaptive_rate", "0.0001 scales"),
+    ("sd15-portrait", ("optimizer.name=prodigy", "alpha=1"), "adaptive_rate", "1e-4 scales"),
     ("sd15-character:prodigy", ("learning_rate=1e-4", "text_encoder_learning_rate=1e-4"), "adaptive_rate", "Prodigy"),
     ("sd15-character:prodigy", ("d_coef=50",), "adaptive_coefficient", "d_coef 50"),
     ("sdxl-person", ("text_encoder_learning_rate=1",), "text_rate_high", "faster (1)"),
@@ -207,9 +207,9 @@ def _as_words(recipe: Recipe) -> str:
 
 def test_the_effective_rate_in_words() -> None:
     assert _as_words(build_recipe("sd15-portrait", sets=("rank=8",))) == (
-        "Rank 8, alpha 8 (follows rank). Learning rate 0.0001, effective 0.0001."
+        "Rank 8, alpha 8 (follows rank). Learning rate 1e-4, effective 1e-4."
     )
     assert _as_words(build_recipe("sdxl-person")) == (
-        "Rank 32, alpha 16 (follows rank × 0.5). Learning rate 0.0004, effective 0.0002."
+        "Rank 32, alpha 16 (follows rank × 0.5). Learning rate 4e-4, effective 2e-4."
     )
     assert "prodigy finds the rate, scaled by 0.0312" in _as_words(build_recipe("sd15-character:prodigy"))
