@@ -31,9 +31,9 @@ def clean(text: object, limit: int = 2000) -> str:
     return _SURROGATE.sub(lambda m: f"\\x{ord(m.group()) & 0xFF:02x}", line)
 
 
-def clean_lines(text: object, limit: int = 20_000) -> str:
-    """As `clean`, but line ends stay."""
-    return "\n".join(clean(line) for line in str(text)[:limit].splitlines())
+def clean_lines(text: object, limit: int = 20_000, line_limit: int = 2000) -> str:
+    """As `clean`, but line ends stay; each line has at most `line_limit` characters."""
+    return "\n".join(clean(line, line_limit) for line in str(text)[:limit].splitlines())
 
 
 def _few_marks(line: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loratui.engine.dataset import caption_edits, caption_words, remedies
+from loratui.engine.dataset import caption_edits, caption_words, encodings, remedies
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.presets.schema import Settings
@@ -61,6 +61,8 @@ def _of_pictures(finding: Finding, prepared: Preparation) -> Mend | None:
 
 
 def _of_captions(finding: Finding, prepared: Preparation, settings: Settings) -> Mend | None:
+    if finding.id == "caption_encoding":
+        return _as_utf8(finding, prepared)
     edit = _edits(settings).get(finding.id)
     if edit is None:
         return None
@@ -70,6 +72,16 @@ def _of_captions(finding: Finding, prepared: Preparation, settings: Settings) ->
     if not changed:
         return None
     return Mend(f"{words} in {text.count(len(changed), 'caption')}", captions=changed)
+
+
+def _as_utf8(finding: Finding, prepared: Preparation) -> Mend | None:
+    """Saves captions as they were read. Their finding names the caption files, not the pictures."""
+    found = {
+        image.relative: prepared.caption(image.relative)
+        for image in prepared.edited.images
+        if image.caption_file in finding.files
+    }
+    return Mend(f"save {text.count(len(found), 'caption')} as UTF-8", captions=found) if found else None
 
 
 def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
@@ -86,6 +98,7 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
             f'put "{class_word}" behind "{trigger}"',
             lambda caption: caption_edits.with_class(caption, trigger, class_word),
         ),
+        "caption_mojibake": ("put wrong signs right", encodings.unmixed),
         "score_tags": ("remove score tags", caption_edits.without_score_tags),
         "white_background": (
             'add "white background"',

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from loratui.engine.dataset import remedies
+from loratui.engine.dataset.captions import normalised
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Kind, Remedy
@@ -113,7 +114,9 @@ class Preparation:
         if not texts:
             return found
         images = tuple(
-            dataclasses.replace(image, caption=texts[image.relative] or None) if image.relative in texts else image
+            dataclasses.replace(image, caption=texts[image.relative] or None, caption_encoding="utf-8")
+            if image.relative in texts
+            else image
             for image in found.images
         )
         return dataclasses.replace(found, images=images)
@@ -136,6 +139,11 @@ class Preparation:
     def saved_caption(self, relative: str) -> str:
         """The caption without unsaved edits."""
         return self.copied_captions.get(relative, self.names[relative].caption or "")
+
+    def _is_edit(self, relative: str, text: str) -> bool:
+        """Whether saving this text would change the caption file: its words, or the encoding that they are kept in."""
+        in_utf8 = relative in self.copied_captions or self.names[relative].caption_encoding.startswith("utf-8")
+        return text != self.saved_caption(relative) or not in_utf8
 
     def captions(self) -> dict[str, str]:
         """Captions as they stand now of the subject's pictures that are kept and have one."""
@@ -168,9 +176,9 @@ class Preparation:
         )
 
     def with_captions(self, what: str, texts: Mapping[str, str]) -> Preparation:
-        """Captions as typed, each one line; those that are as they were saved are no edits any more."""
-        merged = {**self.chosen.captions, **{name: " ".join(text.split()) for name, text in texts.items()}}
-        changed = {name: text for name, text in merged.items() if text != self.saved_caption(name)}
+        """Captions as typed; those that are as they were saved are no edits any more."""
+        merged = {**self.chosen.captions, **{name: normalised(text) for name, text in texts.items()}}
+        changed = {name: text for name, text in merged.items() if self._is_edit(name, text)}
         return self._chose(what, dataclasses.replace(self.chosen, captions=changed))
 
     def undone(self) -> tuple[Preparation, str]:
@@ -209,7 +217,7 @@ class Preparation:
             captions = {str(k): str(v) for k, v in table.get("captions", {}).items() if k in self.names}
         except (ValueError, KeyError, TypeError, AttributeError):
             return self
-        captions = {name: text for name, text in captions.items() if text != self.saved_caption(name)}
+        captions = {name: text for name, text in captions.items() if self._is_edit(name, text)}
         return self._with(Choices(kept, captions))
 
     def with_measured(self, facts: Mapping[str, PictureFacts], damaged: Mapping[str, str]) -> Preparation:
@@ -233,7 +241,7 @@ class Preparation:
         earlier = {name: self.saved_caption(name) for name in self.chosen.captions}
 
         def rebased(choices: Choices, texts: Mapping[str, str]) -> Choices:
-            kept = {name: text for name, text in texts.items() if name in saved.names and text != saved.saved_caption(name)}
+            kept = {name: text for name, text in texts.items() if name in saved.names and saved._is_edit(name, text)}
             return dataclasses.replace(choices, captions=kept)
 
         return dataclasses.replace(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from loratui.engine.dataset import caption_words
-from loratui.engine.dataset.captions import contains_trigger
+from loratui.engine.dataset.captions import contains_trigger, lines, normalised
 
 
 def trigger_first(caption: str, trigger: str) -> str:
@@ -91,9 +91,17 @@ def frequencies(captions: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def changes(captions: Mapping[str, str], edit: Callable[[str], str]) -> dict[str, str]:
-    """What `edit` would change, by name: the new captions of those that differ. This is what is shown before a save."""
-    edited = {name: edit(caption) for name, caption in captions.items()}
+    """What `edit` would change, by name: the new captions of those that differ. This is what is shown before a save.
+
+    Of a caption with several lines each is edited by itself, as a caption of its own.
+    """
+    edited = {name: by_line(caption, edit) for name, caption in captions.items()}
     return {name: new for name, new in edited.items() if new != captions[name]}
+
+
+def by_line(caption: str, edit: Callable[[str], str]) -> str:
+    """The caption with each of its lines edited; lines of which nothing is left go."""
+    return normalised("\n".join(edit(line) for line in lines(caption)))
 
 
 def _plain(tag: str) -> str:

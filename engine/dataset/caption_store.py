@@ -92,10 +92,12 @@ def caption_path(image: ImageEntry) -> Path:
 
 
 def _bytes(text: str) -> bytes:
-    line = " ".join(text.split())
-    data = line.encode("utf-8", errors="replace")
+    lines = captions.normalised(text)
+    data = lines.encode("utf-8", errors="replace")
     if len(data) > captions.LONGEST_BYTES:
-        raise DatasetError(f"This caption has {len(data)} bytes: {line[:40]}…", "Shorten it; no text encoder reads so much.")
+        raise DatasetError(
+            f"This caption has {len(data)} bytes: {captions.whole(lines)[:40]}…", "Shorten it; no text encoder reads so much."
+        )
     return data + b"\n"
 
 

@@ -58,8 +58,8 @@ def whole_words(*wanted: str) -> re.Pattern[str]:
 
 
 def parts(caption: str) -> list[str]:
-    """What stands between the commas, without empty parts."""
-    return [part.strip() for part in caption.split(",") if part.strip()]
+    """What stands between the commas and line ends, without empty parts."""
+    return [part.strip() for part in re.split(r"[,\n]", caption) if part.strip()]
 
 
 def words(text: str) -> list[str]:

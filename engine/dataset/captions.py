@@ -5,18 +5,22 @@ from __future__ import annotations
 import codecs
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loratui.engine.dataset import encodings
 from loratui.presets.schema import Dataset
 
 LONGEST_BYTES = 64 * 1024
 """More of a caption file is not read; the longest text window of any base is far shorter."""
+SAMPLE = 4096
+"""Bytes of one caption from which its encoding is told."""
 
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+MARKED = frozenset({"utf-8", "utf-8 with BOM", "utf-16", "utf-32"})
+"""Encodings about which there is no doubt."""
 
 
 @dataclass(frozen=True)
@@ -24,32 +28,59 @@ class Decoded:
     """Text of a caption file, and how its bytes were read."""
 
     text: str
+    """Its lines without empty ones, parted by a line end each."""
     encoding: str
-    """`utf-8`, `utf-8 with BOM`, `utf-16` or `cp1252`."""
+    """One of `MARKED`, else the likeliest."""
     cut: bool = False
 
 
-def decode(data: bytes) -> Decoded:
-    """The caption in `data`: a byte-order mark decides; without one UTF-8, and cp1252 where that is impossible.
+def decode(data: bytes, likely: Sequence[str] | None = None) -> Decoded:
+    """The caption in `data`: a byte-order mark decides; without one UTF-8; else UTF-16 that its zeros give away; else the
+    first of the codecs in `likely` that fits, which by default are told from these bytes alone.
 
-    Lines become one line, since a caption is one text; control bytes go.
+    Lines stay lines, since each can be a caption of its own; other control bytes go.
     """
     cut = len(data) > LONGEST_BYTES
     data = data[:LONGEST_BYTES]
-    for mark, codec in _BOMS:
+    for mark, codec in encodings.BOMS:
         if data.startswith(mark):
-            name = "utf-8 with BOM" if mark == codecs.BOM_UTF8 else "utf-16"
-            return Decoded(_one_line(data[len(mark) :].decode(codec, errors="ignore")), name, cut)
+            name = "utf-8 with BOM" if codec == "utf-8" else codec[:6]
+            return Decoded(normalised(data[len(mark) :].decode(codec, errors="ignore")), name, cut)
+    codec = encodings.utf16_without_mark(data[: len(data) // 2 * 2] if cut else data)
+    if codec:
+        return Decoded(normalised(data.decode(codec, errors="ignore")), f"{encodings.named(codec)} without a mark", cut)
+    text = _decoded(data, "utf-8", cut)
+    if text is not None:
+        return Decoded(normalised(text), "utf-8", cut)
+    for codec in encodings.candidates(encodings.likely(data[:SAMPLE]) if likely is None else likely):
+        text = _decoded(data, codec, cut)
+        if text is not None:
+            return Decoded(normalised(text), encodings.named(codec), cut)
+    return Decoded(normalised(data.decode("cp1252", errors="replace")), "cp1252", cut)
+
+
+def _decoded(data: bytes, codec: str, cut: bool) -> str | None:
     try:
         # A cut may have split the last character; only there may bytes be dropped.
-        text = codecs.getincrementaldecoder("utf-8")().decode(data, final=not cut)
-        return Decoded(_one_line(text), "utf-8", cut)
-    except UnicodeDecodeError:
-        return Decoded(_one_line(data.decode("cp1252", errors="replace")), "cp1252", cut)
+        return codecs.getincrementaldecoder(codec)().decode(data, final=not cut)
+    except UnicodeError:
+        return None
 
 
-def _one_line(text: str) -> str:
-    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).split())
+def normalised(text: str) -> str:
+    """A caption as it is kept: its lines, each without control characters and double spaces, and no empty ones."""
+    cleaned = (" ".join(_CONTROL.sub(" ", line).split()) for line in _LINE_END.split(text))
+    return "\n".join(line for line in cleaned if line)
+
+
+def lines(caption: str) -> list[str]:
+    """The lines of a caption that was `normalised`."""
+    return caption.split("\n") if caption else []
+
+
+def whole(caption: str) -> str:
+    """All lines of a caption as one text."""
+    return caption.replace("\n", " ")
 
 
 def compose(caption: str | None, trigger: str, class_word: str) -> str:

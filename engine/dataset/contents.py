@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from loratui.engine.dataset import pictures
 from loratui.presets.schema import Dataset
@@ -24,7 +24,7 @@ class ImageEntry:
     height: int
     format: str
     caption: str | None
-    """Text of its caption file; None where there is none or it is empty."""
+    """Text of its caption file, its lines parted by line ends; None where there is none or it is empty."""
     caption_path: Path | None
     concept: str
     """Words behind the number of its `N_token class` folder, or the name of its folder where several without numbers are
@@ -36,6 +36,13 @@ class ImageEntry:
     traits: pictures.Traits = pictures.Traits()
     made: bool = False
     """Whether the base makes it before training; its file is not there before."""
+    caption_encoding: str = "utf-8"
+    """How the bytes of its caption file were read: see `captions.Decoded`."""
+
+    @property
+    def caption_file(self) -> str:
+        """Path of its caption file within the folder; empty without one."""
+        return str(PurePosixPath(self.relative).parent / self.caption_path.name) if self.caption_path else ""
 
 
 @dataclass(frozen=True)

@@ -170,10 +170,11 @@ def final_caption(image: ImageEntry, settings: Settings, *, several_concepts: bo
     A regularisation picture never gets the trigger.
     """
     dataset = settings.dataset
+    written = captions.whole(image.caption or "")
     if image.regularisation:
-        return captions.compose(image.caption or image.concept, "", dataset.class_word)
+        return captions.compose(written or image.concept, "", dataset.class_word)
     names_it = several_concepts or captions.contains_trigger(image.concept, dataset.trigger)
-    own = image.caption or (image.concept if names_it else None)
+    own = written or (image.concept if names_it else None)
     return captions.compose(own, dataset.trigger, dataset.class_word)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.dataset import archives, pictures, remedies
-from loratui.engine.dataset.caption_edits import with_suffix
+from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -203,7 +203,7 @@ def _caption(caption: str, own: tuple[Remedy, ...]) -> str:
     background = f"{flatten.background_name} background" if flatten else ""
     if not caption or not background or whole_words(background).search(caption):
         return caption
-    return with_suffix(caption, background)
+    return by_line(caption, lambda line: with_suffix(line, background))
 
 
 def _free(folder: Path, relative: Path, suffix: str) -> Path:

@@ -7,10 +7,10 @@ import re
 import stat
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loratui.engine.dataset import captions, file_kinds, pictures
+from loratui.engine.dataset import captions, encodings, file_kinds, pictures
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, Note, concepts_of
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.errors import DatasetError
@@ -26,6 +26,11 @@ _HUB_FILES = "blobs"
 ORPHAN = "is a caption without its picture"
 RESULTS = "holds what a trainer wrote, by its name: give it by itself if its pictures are meant"
 UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
+
+_UNSETTLED = "latin-1"
+"""Takes any bytes: what is read as this is no UTF-8."""
+_MOST_FOREIGN_BYTES = 1 << 24
+"""Of captions that are no UTF-8; beyond it the encoding of each is told from itself."""
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
 _REGULARISATION = re.compile(
@@ -58,6 +63,8 @@ class FolderReader:
         self._folders = 0
         self._linked_folders: dict[tuple[int, int], str] = {}
         """Device and inode of folders outside the root -> the link by which they are read."""
+        self._foreign: dict[Path, bytes] = {}
+        """Caption files that are no UTF-8."""
 
     def read(self) -> DatasetScan:
         """What the root holds.
@@ -80,6 +87,7 @@ class FolderReader:
         if len(wanted) > 1:
             names = tuple(map(self._relative, wanted))
             self._notes.append(Note("unnumbered", "have no numbers, and each is taken for a concept of its own", names))
+        self._settle_encodings()
         images = tuple(sorted(self._images, key=lambda image: image.relative))
         left_out = tuple(sorted(self._left_out, key=lambda item: item.relative))
         return DatasetScan(self.root, images, left_out, concepts_of(images), (*self._notes, *_same_stems(images)))
@@ -214,7 +222,7 @@ class FolderReader:
             self._leave_out(path, f"cannot be read: {error.strerror}", picture=True)
             return
         caption_path = folder.path / caption_names[0] if caption_names else None
-        caption = self._read_caption(caption_path) if caption_path else None
+        caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
         if len(caption_names) > 1:
             counts, other = caption_names[:2]
             self._note("two_captions", f"has two caption files; {counts} counts, {other} does not", path)
@@ -225,30 +233,48 @@ class FolderReader:
                 width=header.width,
                 height=header.height,
                 format=header.format,
-                caption=caption or None,
+                caption=caption.text or None,
                 caption_path=caption_path,
                 concept=folder.concept,
                 folder_repeats=folder.repeats,
                 regularisation=folder.regularisation,
                 bytes=header.bytes,
                 traits=header.traits,
+                caption_encoding=caption.encoding,
             )
         )
 
-    def _read_caption(self, path: Path) -> str:
+    def _read_caption(self, path: Path) -> captions.Decoded:
         try:
             with pictures.open_regular(path) as file:
-                decoded = captions.decode(file.read(captions.LONGEST_BYTES + 1))
+                data = file.read(captions.LONGEST_BYTES + 1)
         except (pictures.PictureError, OSError) as error:
             self._note("caption_unreadable", f"cannot be used as a caption: it {error}", path)
-            return ""
+            return captions.Decoded("", "utf-8")
+        decoded = captions.decode(data, (_UNSETTLED,))
+        if decoded.encoding == _UNSETTLED:
+            if sum(map(len, self._foreign.values())) < _MOST_FOREIGN_BYTES:
+                self._foreign[path] = data  # what it is is told from all of them together, when all were read
+            else:
+                decoded = captions.decode(data)
         if not decoded.text:
             self._note("caption_empty", "is an empty caption", path)
-        if decoded.encoding in ("cp1252", "utf-16"):
-            self._note("caption_encoding", f"is not UTF-8 and was read as {decoded.encoding}", path)
         if decoded.cut:
             self._note("caption_too_long", f"is longer than {captions.LONGEST_BYTES // 1024} KiB and was cut", path)
-        return decoded.text
+        return decoded
+
+    def _settle_encodings(self) -> None:
+        """Reads the captions that are no UTF-8 in the encoding that is likeliest for all of them, or else for each."""
+        if not self._foreign:
+            return
+        together = encodings.likely(encodings.sampled(self._foreign.values()))
+        for at, image in enumerate(self._images):
+            data = self._foreign.get(image.caption_path) if image.caption_path else None
+            if data is not None:
+                decoded = captions.decode(data, together[:1])
+                if decoded.encoding != encodings.named(together[0]):
+                    decoded = captions.decode(data)
+                self._images[at] = replace(image, caption=decoded.text or None, caption_encoding=decoded.encoding)
 
     def _leave_out(self, path: Path, reason: str, *, picture: bool) -> None:
         self._left_out.append(LeftOut(path, self._relative(path), reason, picture))

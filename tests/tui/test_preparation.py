@@ -33,7 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
 def test_undo_and_redo_lead_back_and_forth(prepared: Preparation) -> None:
     first = prepared.with_remedies("mirror", [Remedy("mirror", "00.png")])
     second = first.with_captions("write", {"01.png": "  new\n words "})
-    assert second.caption("01.png") == "new words"
+    assert second.caption("01.png") == "new\nwords"
     back, what = second.undone()
     assert (back.chosen, what) == (first.chosen, "write")
     start, _ = back.undone()

@@ -29,7 +29,7 @@ from loratui.tui.dataset_topics import SIGNS, TONES, WORDS, caption_content, tok
 from loratui.tui.mending import VERBS
 from loratui.tui.screens.dataset_choices import DatasetPart
 from loratui.tui.screens.large_picture import LargePicture
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean_lines
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.picture_view import PictureView
@@ -274,7 +274,7 @@ class PictureScreen(DatasetPart, LargePicture):
             self._typing = None
         editor = self.query_one(CaptionEditor)
         # An invisible character that is not shown must not count as an edit.
-        if editor.text == clean(self.prepared.caption(self.name_shown), 100_000):
+        if editor.text == clean_lines(self.prepared.caption(self.name_shown), 100_000, 100_000):
             return
         self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
 

@@ -8,14 +8,15 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean, clean_lines
 
 
 class CaptionEditor(TextArea):
-    """Wraps; enter and escape end the editing, pgup and pgdn change the picture."""
+    """Wraps; enter and escape end the editing, ctrl+j begins another line, pgup and pgdn change the picture."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,escape", "screen.end_editing", show=False, priority=True),
+        Binding("ctrl+j", "another_line", show=False, priority=True),
         Binding("pagedown", "screen.step(1)", show=False, priority=True),
         Binding("pageup", "screen.step(-1)", show=False, priority=True),
     ]
@@ -29,9 +30,13 @@ class CaptionEditor(TextArea):
         super().__init__("", id=id, soft_wrap=True, show_line_numbers=False, compact=True)
         self.cursor_blink = False
 
+    def action_another_line(self) -> None:
+        """Begins a line, for another caption of the same picture."""
+        self.insert("\n")
+
     def set(self, caption: str) -> None:
         """Another caption, without calling it edited."""
-        shown = clean(caption, 100_000)
+        shown = clean_lines(caption, 100_000, 100_000)
         if shown != self.text:
             with self.prevent(TextArea.Changed):
                 self.load_text(shown)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
-from loratui.engine.dataset import tokens
+from loratui.engine.dataset import captions, encodings, tokens
 from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.dataset.findings import listed, number_of
+from loratui.engine.dataset.findings import counted, listed, number_of
 from loratui.engine.dataset.ledger import final_caption
 
 
@@ -56,6 +57,41 @@ def _too_long(case: Case) -> Iterator[Hit]:
     yield Hit(message, tuple(over), None if case.tokenizer.exact else "info")
 
 
+def _encoding(case: Case) -> Iterator[Hit]:
+    """Captions that are no UTF-8, all in one finding, with a line to judge by whether they were read right."""
+    foreign = [image for image in case.scan.images if image.caption_path and not image.caption_encoding.startswith("utf-8")]
+    if not foreign:
+        return
+    counts = Counter(image.caption_encoding for image in foreign).most_common()
+    which = counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {name}" for name, count in counts)
+    shown = next((image for image in foreign if not (image.caption or "").isascii()), foreign[0])
+    files = tuple(dict.fromkeys(image.caption_file for image in foreign))
+    sure = all(image.caption_encoding in captions.MARKED for image in foreign)
+    message = f"{counted(files, 'caption')} not UTF-8"
+    message += f", but {which} by its mark" if sure else f"; by their bytes probably {which}, and read so"
+    hit = Hit(f'{message}. {shown.caption_file}: "{_excerpt(shown.caption or "")}".', files)
+    yield replace(hit, severity="info", remedy="Save them as UTF-8 for other trainers.") if sure else hit
+
+
+def _excerpt(caption: str, most: int = 60) -> str:
+    """A part of a caption around its first sign beyond ASCII, which is what an encoding spoils."""
+    text = captions.whole(caption)
+    at = next((at for at, char in enumerate(text) if not char.isascii()), 0)
+    start = max(0, min(at - most // 3, len(text) - most))
+    return ("…" if start else "") + text[start : start + most] + ("…" if len(text) > start + most else "")
+
+
+def _mixed_up(case: Case) -> Iterator[Hit]:
+    """Captions that are UTF-8 now, but were read in a wrong encoding before they were saved."""
+    written = [image for image in case.scan.images if image.caption]
+    spoilt = [(image, mended) for image in written if (mended := encodings.unmixed(image.caption or "")) != image.caption]
+    if spoilt:
+        first, mended = spoilt[0]
+        files = tuple(image.relative for image, _ in spoilt)
+        example = f'"{_excerpt(first.caption or "", 40)}" in {first.relative} was probably "{_excerpt(mended, 40)}"'
+        yield Hit(f"{number_of(files, 'caption')} with signs that a wrong encoding left: {example}.", files)
+
+
 CHECKS = (
     Check(
         "caption_missing",
@@ -91,11 +127,20 @@ CHECKS = (
     ),
     Check(
         "caption_encoding",
-        "info",
+        "warning",
         "headers",
-        "A byte-order mark decides, then UTF-8, then cp1252; other trainers stop at such files or read nonsense.",
-        "Save it as UTF-8 if its accents look wrong.",
-        lambda case: case.noted("caption_encoding"),
+        "Read in a wrong encoding, words become letters that no base knows; other trainers stop at such files.",
+        "If it reads right, save them as UTF-8 (m in the app's data set, then s). If not, convert them yourself: "
+        "iconv -f ENCODING -t UTF-8.",
+        _encoding,
+    ),
+    Check(
+        "caption_mojibake",
+        "warning",
+        "headers",
+        "They are trained on as the letters that stand there, which no base knows.",
+        "Put them right (m in the app's data set, then s).",
+        _mixed_up,
     ),
     Check(
         "caption_too_long",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode, variants
+from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode, lines, normalised, variants
 from loratui.presets.schema import Dataset
 
 
@@ -19,11 +19,22 @@ from loratui.presets.schema import Dataset
         ("anafox, 写真".encode("utf-16"), "anafox, 写真", "utf-16"),
         ("anafox".encode("utf-16-be").join([b"\xfe\xff", b""]), "anafox", "utf-16"),
         ("anafox, caf\xe9 \x93x\x94".encode("latin-1"), "anafox, café “x”", "cp1252"),
-        (b"one\r\n\r\ntwo\tthree", "one two three", "utf-8"),
+        (b"one\r\n\r\ntwo\tthree", "one\ntwo three", "utf-8"),
+        ("one\u2028two\x85three".encode(), "one\ntwo\nthree", "utf-8"),
+        ("anafox, 写真".encode("utf-16-le"), "anafox, 写真", "UTF-16 without a mark"),
+        ("anafox, 写真".encode("utf-16-be"), "anafox, 写真", "UTF-16 without a mark"),
+        ("анна".encode("utf-16-le"), "анна", "UTF-16 without a mark"),
+        ("anafox".encode("utf-32"), "anafox", "utf-32"),
+        ("anafox, 红色的帽子, 在公园里微笑".encode("gbk"), "anafox, 红色的帽子, 在公园里微笑", "GBK"),
+        ("anafox, женщина в красной шляпе".encode("cp1251"), "anafox, женщина в красной шляпе", "cp1251"),
+        ("anafox, 赤い帽子の女性".encode("cp932"), "anafox, 赤い帽子の女性", "Shift-JIS (cp932)"),
+        ("anafox, 紅色的帽子, 在公園裡微笑的女人".encode("big5"), "anafox, 紅色的帽子, 在公園裡微笑的女人", "Big5"),
+        ("anafox, 빨간 모자를 쓴 여자".encode("euc-kr"), "anafox, 빨간 모자를 쓴 여자", "EUC-KR (cp949)"),
+        ("anafox mit großem Hut, lächelnd".encode("latin-1"), "anafox mit großem Hut, lächelnd", "cp1252"),
+        ("anafox, kobieta w słońcu, żółty płaszcz".encode("cp1250"), "anafox, kobieta w słońcu, żółty płaszcz", "cp1250"),
         (b"a\x00b \x1b[31mred", "a b [31mred", "utf-8"),
         (b"   \n ", "", "utf-8"),
         (b"", "", "utf-8"),
-        (b"\x81\x8d", "\ufffd\ufffd", "cp1252"),
     ],
 )
 def test_decoding_rule(data: bytes, text: str, encoding: str) -> None:
@@ -39,10 +50,12 @@ def test_a_huge_caption_is_cut_between_characters() -> None:
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_become_one_line_of_text(data: bytes) -> None:
+def test_any_bytes_become_clean_lines_of_text(data: bytes) -> None:
     text = decode(data).text
-    assert text == " ".join(text.split())
-    assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
+    assert text == normalised(text)
+    for line in lines(text):
+        assert line == " ".join(line.split()) != ""
+        assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in line)
 
 
 @given(st.text(max_size=80))

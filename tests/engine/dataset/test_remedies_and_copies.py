@@ -250,13 +250,13 @@ def test_saved_captions_keep_the_old_ones_and_can_be_taken_back(tmp_path: Path) 
     names = ("00.png", "01.png", "02.png")
     saved = caption_store.save(scan(folder), {name: f"new\n {name} \u00e9" for name in names})
     assert saved.written == 3
-    assert texts(folder) == {"00.txt": "new 00.png é\n", "01.caption": "new 01.png é\n", "02.txt": "new 02.png é\n"}
+    assert texts(folder) == {"00.txt": "new\n00.png é\n", "01.caption": "new\n01.png é\n", "02.txt": "new\n02.png é\n"}
     assert (saved.kept / "00.txt").read_text() == before["00.txt"]
     assert [i.relative for i in scan(folder).images] == list(names)
     assert scan(folder).left_out == ()
     caption_store.save(scan(folder), {"00.png": "again"})
     assert caption_store.restore(folder)
-    assert texts(folder)["00.txt"] == "new 00.png é\n"
+    assert texts(folder)["00.txt"] == "new\n00.png é\n"
     assert caption_store.restore(folder)
     assert texts(folder) == before
     assert caption_store.restore(folder) is None

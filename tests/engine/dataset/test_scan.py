@@ -176,7 +176,8 @@ def test_caption_files(tmp_path: Path) -> None:
         "f.png": "café",
         "g.png": None,
     }
-    assert notes(found) == {"two_captions": ("d.png",), "caption_empty": ("e.txt",), "caption_encoding": ("f.txt",)}
+    assert notes(found) == {"two_captions": ("d.png",), "caption_empty": ("e.txt",)}
+    assert {i.relative: i.caption_encoding for i in found.images if i.caption_encoding != "utf-8"} == {"f.png": "cp1252"}
     assert "no caption" in left_out(found)["g.txt"]
 
 

@@ -1,0 +1,168 @@
+"""Encodings of caption files: what bytes are read as that are no UTF-8, and text that was read wrong before it was saved."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+SAMPLE_BYTES = 64 * 1024
+"""So much of all captions of a folder is looked at to tell their encoding: together they say more than each alone."""
+
+NAMES = {
+    "gb18030": "GBK",
+    "big5": "Big5",
+    "cp932": "Shift-JIS (cp932)",
+    "euc_jp": "EUC-JP",
+    "cp949": "EUC-KR (cp949)",
+    "koi8_r": "KOI8-R",
+    "utf-16-le": "UTF-16",
+    "utf-16-be": "UTF-16",
+}
+"""What people call a codec, where that is not its own name."""
+
+BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16 does, so it is looked for first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+_CANDIDATES = (
+    *("gb18030", "big5", "cp932", "euc_jp", "cp949"),
+    *("cp1251", "koi8_r", "cp866", "cp1252", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
+)
+_LATIN = ("cp1250", "cp1252", "cp1254", "cp1257")
+_WESTERN = re.compile(r"[\x00-\x7f\xa0¡£§©ª«®°´·º»¿\xc0-\xffŒœŸ–—‘’“”…€•™]*")
+"""What is written in the languages of Western Europe; cp1252 has š and ž too, which the languages of cp1250 use."""
+_CYRILLIC = ("cp1251", "koi8_r", "cp866")
+_SCRIPTS = {
+    **dict.fromkeys(_CYRILLIC, ("\u0400", "\u04ff")),
+    "cp1253": ("\u0370", "\u03ff"),
+    "cp1255": ("\u0590", "\u05ff"),
+    "cp1256": ("\u0600", "\u06ff"),
+    "cp874": ("\u0e00", "\u0e7f"),
+}
+"""Codecs of one script -> its first and last character."""
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_LONE_ACCENTS = re.compile(rb"(?:[\x00-\x7f]|(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff]))*")
+"""No two bytes beyond ASCII side by side: accented letters in words of plain ones."""
+_FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{3,}")
+
+
+def named(codec: str) -> str:
+    """What people call this codec."""
+    return NAMES.get(codec, codec)
+
+
+def utf16_without_mark(data: bytes) -> str:
+    """The UTF-16 in which these bytes are plain text; empty if they are not.
+
+    Control bytes, above all zeros, give it away: no other encoding has them in captions.
+    """
+    controls = len(_CONTROLS.findall(data))
+    if len(data) < 2 or len(data) % 2 or not controls or (data.isascii() and 4 * controls < len(data)):
+        return ""
+    fitting = [codec for codec in ("utf-16-le", "utf-16-be") if (text := _strictly(data, codec)) and _is_plain(text)]
+    # Text keeps to few scripts; with its bytes swapped it is strewn over all of them.
+    return min(fitting, key=lambda codec: len({ord(char) >> 8 for char in data.decode(codec)}), default="")
+
+
+def likely(sample: bytes) -> tuple[str, ...]:
+    """Codecs in which these bytes, which are no UTF-8, can be text; the likeliest first."""
+    from charset_normalizer import from_bytes
+
+    found = from_bytes(sample, cp_isolation=list(_CANDIDATES), threshold=0.9, enable_fallback=False)
+    ranked = [match.encoding for match in found]
+    ranked.sort(key=lambda codec: _is_odd(_strictly(sample, codec) or "", codec))  # stable: else the library's order
+    western = _strictly(sample, "cp1252")
+    if western is not None and _WESTERN.fullmatch(western) and (_accents_alone(sample) or (ranked[:1] and ranked[0] in _LATIN)):
+        ranked.insert(0, "cp1252")
+    rest = (codec for codec in _CANDIDATES if _strictly(sample, codec) is not None)
+    return tuple(dict.fromkeys((*ranked, *rest)))
+
+
+def unmixed(text: str) -> str:
+    """The text without damage by a wrong encoding: `cafÃ©` becomes `café`; as it is where nothing is wrong."""
+    return text if text.isascii() else _unmixed(text)
+
+
+@lru_cache(maxsize=20_000)
+def _unmixed(text: str) -> str:
+    import ftfy
+
+    fixed = "\n".join(ftfy.fix_encoding(line) for line in text.split("\n"))
+    return _FOREIGN_RUN.sub(lambda run: _through_double_bytes(run.group()), fixed)
+
+
+def _through_double_bytes(run: str) -> str:
+    """UTF-8 that was read as GBK or Shift-JIS; such runs are real text in so few cases that three signs decide."""
+    for codec in ("gbk", "cp932"):
+        try:
+            mended = run.encode(codec).decode("utf-8")
+        except UnicodeError:
+            continue
+        if all(unicodedata.category(char)[0] in "LMP" for char in mended):
+            return mended
+    return run
+
+
+def sampled(captions: Iterable[bytes]) -> bytes:
+    """So much of these captions as is looked at, a line each."""
+    taken: list[bytes] = []
+    left = SAMPLE_BYTES
+    for data in captions:
+        if left <= 0:
+            break
+        taken.append(data if len(data) <= left else b"\n".join(data[:left].split(b"\n")[:-1]))
+        left -= len(data) + 1
+    return b"\n".join(taken)
+
+
+def _accents_alone(sample: bytes) -> bool:
+    return _LONE_ACCENTS.fullmatch(sample) is not None
+
+
+def _is_odd(text: str, codec: str) -> bool:
+    """Whether nobody would have written this in the language of this codec, though its bytes allow it."""
+    letters = [char for char in text if not char.isascii() and char.isalpha()]
+
+    def within(first: str, last: str) -> int:
+        return sum(first <= char <= last for char in letters)
+
+    if codec in _SCRIPTS:
+        odd = within(*_SCRIPTS[codec]) < 0.8 * len(letters)
+        # Where upper case is lower case of the other Cyrillic encoding.
+        return odd or (codec in _CYRILLIC and 2 * sum(char.isupper() for char in letters) > len(letters))
+    if codec == "cp949":  # nobody mixes Chinese signs into Korean words any more, and most syllables are never used
+        return within("\u4e00", "\u9fff") > 0.1 * len(letters) or not _fits(text, "euc_kr")
+    if codec in ("cp932", "euc_jp"):
+        return within("\uff61", "\uff9f") > 0.5 * len(letters) or (codec == "euc_jp" and not within("\u3040", "\u30ff"))
+    return any(unicodedata.category(char) in ("Co", "Cn") for char in text)
+
+
+def _fits(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_plain(text: str) -> bool:
+    return all(char.isprintable() or char in "\t\n\r\f\v" for char in text)
+
+
+def _strictly(data: bytes, codec: str) -> str | None:
+    try:
+        return data.decode(codec)
+    except UnicodeError:
+        return None
+
+
+def candidates(first: Iterable[str]) -> Iterator[str]:
+    """These codecs, and then every other that captions are met in."""
+    yield from dict.fromkeys((*first, *_CANDIDATES))

@@ -1,0 +1,145 @@
+"""Captions in other encodings: told from all of them together, said once, and saved as UTF-8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_pictures import clean_set
+
+from loratui.engine.dataset import caption_store, encodings
+from loratui.engine.dataset.findings import Finding
+from loratui.engine.dataset.inspect import inspect_folder
+from loratui.engine.dataset.prepared_copy import copy_below
+from loratui.engine.dataset.remedies import Remedy
+from loratui.engine.dataset.scan import DatasetScan, scan
+from loratui.presets import load_preset, schema
+from loratui.tui.mending import mend_for
+from loratui.tui.preparation import Preparation
+
+SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
+WORDS = {
+    "gbk": ("红色的帽子", "在公园里微笑", "照片", "短发", "蓝天白云", "眼镜"),
+    "cp932": ("赤い帽子の女性", "公園で笑っている", "写真", "眼鏡", "短い髪", "カメラ"),
+    "cp1251": ("в красной шляпе", "улыбается", "в парке", "фото", "очки", "короткие волосы"),
+    "latin-1": ("großer Hut", "lächelnd", "im Grünen", "schöner Garten", "Brille für Kinder", "Café"),
+    "utf-16-le": ("红色的帽子", "smiling", "in a park", "photo", "glasses", "short hair"),
+    "utf-16-be": ("в шляпе", "smiling", "in a park", "photo", "glasses", "short hair"),
+    "utf-16": ("红色的帽子", "smiling", "in a park", "photo", "glasses", "short hair"),
+}
+
+
+def written(folder: Path, encoding: str) -> dict[str, str]:
+    """Captions in an encoding, each too short to tell it alone."""
+    texts = {}
+    for at, path in enumerate(sorted(folder.glob("*.txt"))):
+        texts[path.with_suffix(".png").name] = text = f"anafox woman, {WORDS[encoding][at % 6]}"
+        path.write_bytes(text.encode(encoding))
+    return texts
+
+
+def of_encoding(folder: Path) -> tuple[DatasetScan, Finding]:
+    inspected = inspect_folder(folder, SETTINGS)
+    (finding,) = (f for f in inspected.findings if f.id in ("caption_encoding", "caption_mojibake"))
+    return inspected.scan, finding
+
+
+@pytest.mark.parametrize("encoding", WORDS)
+def test_a_set_in_another_encoding_is_read_and_said_once(tmp_path: Path, encoding: str) -> None:
+    folder = clean_set(tmp_path / "set")
+    texts = written(folder, encoding)
+    found, finding = of_encoding(folder)
+    assert {image.relative: image.caption for image in found.images} == texts
+    assert finding.severity == ("info" if encoding == "utf-16" else "warning")
+    assert len(finding.files) == 12
+    assert '"anafox woman, ' in finding.message
+    assert "UTF-8" in finding.remedy
+
+
+def test_each_of_several_encodings_is_named_in_the_one_finding(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set")
+    written(folder, "gbk")
+    (folder / "00.txt").write_bytes("anafox woman, smiling".encode("utf-16-le"))
+    found, finding = of_encoding(folder)
+    assert "11 GBK, 1 UTF-16 without a mark" in finding.message
+    assert found.images[0].caption == "anafox woman, smiling"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp1251", "utf-16-le"])
+def test_the_remedy_writes_them_as_utf8_and_keeps_the_old_ones(tmp_path: Path, encoding: str) -> None:
+    folder = clean_set(tmp_path / "set")
+    texts = written(folder, encoding)
+    before = (folder / "03.txt").read_bytes()
+    found, finding = of_encoding(folder)
+    prepared = Preparation(str(folder), found)
+    mend = mend_for(finding, prepared, SETTINGS)
+    assert mend is not None
+    assert mend.label == "save 12 captions as UTF-8"
+    chosen = prepared.with_captions(mend.label, mend.captions)
+    assert chosen.unsaved == 12
+    assert chosen.with_json(chosen.to_json()).unsaved == 12
+    assert all(image.caption_encoding == "utf-8" for image in chosen.edited.images)
+    saved = caption_store.save(chosen.scan, chosen.chosen.captions)
+    assert {path.with_suffix(".png").name: path.read_text("utf-8").strip() for path in folder.glob("*.txt")} == texts
+    assert (saved.kept / "03.txt").read_bytes() == before
+    assert chosen.saved_beside(scan(folder)).unsaved == 0
+    assert not [f for f in inspect_folder(folder, SETTINGS).findings if f.id.startswith("caption")]
+
+
+def test_a_prepared_copy_has_them_as_utf8(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set")
+    texts = written(folder, "cp932")
+    copy = copy_below(tmp_path / "copies", scan(folder), [Remedy("leave_out", "00.png")])
+    assert (copy / "03.txt").read_text("utf-8").strip() == texts["03.png"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("anafox in a cafÃ©", "anafox in a café"),
+        ("anafox, â€œhatâ€\x9d", "anafox, “hat”"),
+        ("anafox, Ð²\u00a0ÑˆÐ»ÑÐ¿Ðµ".replace("\u00a0", " "), None),
+        ("anafox, Р¶РµРЅС‰РёРЅР°", "anafox, женщина"),
+        ("anafox, 卸械薪褖懈薪邪", "anafox, женщина"),
+        ("anafox, çº¢è‰²", "anafox, 红色"),
+        ("anafox, café, naïve, Ünïcode", None),
+        ("anafox, 红色的帽子, 照片", None),
+        ("anafox, женщина в шляпе", None),
+        ("anafox — “hat” … 5 € ½", None),
+        ("anafox, 写真、眼鏡をかけた女性", None),
+        ("anafox \N{SMILING FACE WITH SMILING EYES}", None),
+    ],
+)
+def test_text_that_was_read_wrong_before_is_known_and_right_text_is_left_alone(wrong: str, right: str | None) -> None:
+    if right is not None:
+        assert encodings.unmixed(wrong) == right
+    elif "Ð" not in wrong:
+        assert encodings.unmixed(wrong) == wrong
+
+
+def test_mojibake_is_one_finding_with_what_it_was_and_a_remedy(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set")
+    for at in (3, 5):
+        (folder / f"{at:02d}.txt").write_text("a photo of anafox woman in a cafÃ©, Ã¼ber", "utf-8")
+    found, finding = of_encoding(folder)
+    assert (finding.id, finding.severity, finding.files) == ("caption_mojibake", "warning", ("03.png", "05.png"))
+    assert "café, über" in finding.message
+    mend = mend_for(finding, Preparation(str(folder), found), SETTINGS)
+    assert mend is not None
+    assert set(mend.captions.values()) == {"a photo of anafox woman in a café, über"}
+
+
+@given(st.binary(min_size=1, max_size=400))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_have_an_answer(data: bytes) -> None:
+    assert isinstance(encodings.likely(data), tuple)
+    encodings.utf16_without_mark(data)
+    assert len(encodings.sampled([data] * 400)) <= encodings.SAMPLE_BYTES
+
+
+@given(st.text(max_size=200))
+@settings(max_examples=150, deadline=None)
+def test_any_text_can_be_looked_at(text: str) -> None:
+    assert isinstance(encodings.unmixed(text), str)
