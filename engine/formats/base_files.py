@@ -12,12 +12,21 @@ from typing import Literal
 from loratui.engine.errors import UsageError
 from loratui.engine.formats import base_refusals, diffusers_folder
 from loratui.engine.formats.base_keys import FoundPart, find_parts
-from loratui.engine.formats.base_parts import FAMILY_PARTS, FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
+from loratui.engine.formats.base_parts import (
+    FAMILY_PARTS,
+    FAMILY_TITLES,
+    BaseFiles,
+    BaseRefused,
+    PartFile,
+    PartName,
+)
 from loratui.engine.formats.base_parts import MissingPart as MissingPart
 from loratui.engine.formats.base_parts import Source as Source
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, text_widths
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, flux_numbers
 from loratui.engine.formats.base_sources import missing_part
-from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, read_tables, shards_of
+from loratui.engine.formats.part_fit import TextShape, held_words, misfit, same_kind, text_shapes
+from loratui.engine.formats.pipeline_fit import refuse_disagreement, refuse_other_sizes
+from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, may_hold_tensors, read_tables, shards_of
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Family
 
@@ -82,45 +91,21 @@ def part_file(path: Path, family: Family, part: PartName, config: Path) -> PartF
             raise BaseRefused("base_part_wrong", "this folder holds no .safetensors weights.", f"Check base.{part}.")
         tables = weights.tables if weights else read_tables(_index_of(path) or path)
         found = find_parts(tables.tensors)
+        wanted = text_shapes(config).get(part, TextShape())
         for one in found:
-            if fits(one, family, part, config):
+            if not misfit(one, family, part, wanted):
+                if weights:
+                    refuse_other_sizes(one, part, family, path)
                 return _part(tables, one, folder=path if weights else None, variant=weights.variant if weights else "")
-        wanted = missing_part(family, part).title
-        held = ", ".join(dict.fromkeys(ROLE_TITLES[one.role] for one in found)) or "nothing that is known"
-        raise BaseRefused("base_part_wrong", f"this is not the {wanted} that {FAMILY_TITLES[family]} needs (it holds {held}).",
-                          f"Check base.{part}.")  # fmt: skip
+        held = ", ".join(dict.fromkeys(held_words(one, family, part, wanted) for one in found)) or "nothing that is known"
+        needed = f"the {missing_part(family, part).title} that {FAMILY_TITLES[family]} needs"
+        raise BaseRefused("base_part_wrong", f"this is not {needed}: it holds {held}.", f"Check base.{part}.")
 
 
 def with_parts(base: BaseFiles, parts: Mapping[PartName, PartFile]) -> BaseFiles:
     """`base` with parts put in, in place of its own or of missing ones."""
     left = tuple(m for m in base.missing if m.part not in parts)
     return dataclasses.replace(base, parts={**base.parts, **parts}, missing=left)
-
-
-def fits(found: FoundPart, family: Family, part: str, config: Path) -> bool:
-    """Whether what a file holds can be this part of a base of `family` with these configurations."""
-    return found.can_encode and fits_role(found.role, found.width, family, part, text_widths(config).get(part, 0))
-
-
-def fits_role(role: str, width: int, family: str, part: str, text_width: int) -> bool:
-    """As `fits`, from the few numbers that decide it; `text_width` is that of the encoder wanted."""
-    if part == "vae":
-        return role == "vae" and width == (16 if family == "flux" else 4)
-    if part == "text_encoder":
-        return role == "clip" and width == text_width
-    if part == "text_encoder_2":
-        return role in (("t5",) if family == "flux" else ("clip", "open_clip")) and width == text_width
-    return role == {"unet": "unet", "transformer": "flux"}.get(part)
-
-
-ROLE_TITLES: Mapping[str, str] = {
-    "unet": "a UNet",
-    "flux": "a FLUX transformer",
-    "vae": "a VAE",
-    "clip": "a CLIP text encoder",
-    "open_clip": "a CLIP text encoder",
-    "t5": "a T5 text encoder",
-}
 
 
 @contextlib.contextmanager
@@ -181,8 +166,14 @@ def _from_file(path: Path, tables: Tables, *, folder: Path | None = None, varian
     denoiser, found = _judge(tables)
     family, fitted = fit(denoiser)
     parts: dict[PartName, PartFile] = {}
+    notes: dict[PartName, str] = {}
+    shapes = text_shapes(fitted.folder)
     for part in FAMILY_PARTS[family]:
-        own = next((one for one in found if fits(one, family, part, fitted.folder)), None)
+        wanted = shapes.get(part, TextShape())
+        own = next((one for one in found if not misfit(one, family, part, wanted)), None)
+        near = next((one for one in found if same_kind(one, family, part)), None)
+        if own is None and near is not None:
+            notes[part] = f"the one inside is {held_words(near, family, part, wanted)}"
         if own is not None:
             changes = fitted.changes if own.role in ("unet", "flux") else {}
             parts[part] = dataclasses.replace(_part(tables, own, folder=folder, variant=variant), config_changes=changes)
@@ -196,13 +187,25 @@ def _from_file(path: Path, tables: Tables, *, folder: Path | None = None, varian
         fitted.folder,
         prediction="v" if is_v else "epsilon",
         zero_terminal_snr="ztsnr" in tables.tensors,
+        notes=notes,
+        blocks=_blocks(denoiser),
     )
+
+
+def _blocks(denoiser: FoundPart) -> str:
+    """How many blocks a FLUX has that was cut down to fewer, or grew to more; empty for the usual number."""
+    usual = flux_numbers(diffusers_folder.read_json(BUNDLED / "flux" / "transformer" / "config.json"))
+    have = (denoiser.width, denoiser.layers, denoiser.single_layers)
+    if denoiser.role != "flux" or usual is None or have[0] != usual[0] or have == usual:
+        return ""
+    return f"{have[1]} double and {have[2]} single blocks (FLUX.1-dev has {usual[1]} and {usual[2]})"
 
 
 def _pipeline(path: Path) -> BaseFiles:
     """A diffusers folder: every part in its own folder, the family by the denoiser's tensors."""
     diffusers_folder.refuse_pipeline(path)
     parts: dict[PartName, PartFile] = {}
+    held: dict[PartName, FoundPart] = {}
     family: Family | None = None
     for name in WEIGHTS:
         with _about(path / name):
@@ -218,16 +221,21 @@ def _pipeline(path: Path) -> BaseFiles:
             one = next((part for part in found if _belongs(part, name)), None)
             if one is None:
                 raise BaseRefused("base_part_wrong", f"this folder holds no weights of a {name}.", "Download the model again.")
-            parts[name] = _part(weights.tables, one, folder=path / name, variant=weights.variant)
+            parts[name], held[name] = _part(weights.tables, one, folder=path / name, variant=weights.variant), one
     if family is None:
         with contextlib.suppress(BaseRefused):
             return _loose_files(path)  # tools that load a checkpoint fetch the settings of its folder beside it
         message = f"{path}: this diffusers folder holds no unet or transformer."
         raise BaseRefused("base_incomplete", message, "Download the model again; what is there already is kept.")
+    for name, one in held.items():
+        if name in FAMILY_PARTS[family]:
+            refuse_other_sizes(one, name, family, path / name)
+    refuse_disagreement(held, family, path)
     if (path / "scheduler").is_dir():
         diffusers_folder.require_file(path / "scheduler", "scheduler_config.json")
     prediction, zero = diffusers_folder.prediction_of(path)
-    return _complete(path, family, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero)
+    blocks = _blocks(held[FAMILY_PARTS[family][0]])
+    return _complete(path, family, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero, blocks=blocks)
 
 
 def _belongs(found: FoundPart, name: str) -> bool:
@@ -239,7 +247,7 @@ def _belongs(found: FoundPart, name: str) -> bool:
 def _loose_files(folder: Path) -> BaseFiles:
     """A folder that holds the file of one model, and perhaps its other parts as files beside it."""
     bases, reasons = [], []
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(path for path in folder.iterdir() if may_hold_tensors(path)):
         try:
             bases.append(identify(file))
         except BaseRefused as error:
@@ -292,6 +300,8 @@ def _complete(
     *,
     prediction: Literal["epsilon", "v"],
     zero_terminal_snr: bool,
+    notes: Mapping[PartName, str] | None = None,
+    blocks: str = "",
 ) -> BaseFiles:
     """Adds tokenizers and scheduler from the configuration folder or the bundle, and names what is missing."""
     for name in FAMILY_PARTS[family]:
@@ -315,6 +325,10 @@ def _complete(
         config,
         None if is_flux else prediction,
         zero_terminal_snr and not is_flux,
-        ", ".join([*words, *(["v-prediction"] if prediction == "v" and not is_flux else [])]),
-        tuple(missing_part(family, name) for name in FAMILY_PARTS[family] if name not in parts),
+        ", ".join([*words, *filter(None, ["v-prediction" if prediction == "v" and not is_flux else "", blocks])]),
+        tuple(
+            dataclasses.replace(missing_part(family, name), note=(notes or {}).get(name, ""))
+            for name in FAMILY_PARTS[family]
+            if name not in parts
+        ),
     )

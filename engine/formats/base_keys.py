@@ -71,6 +71,14 @@ class FoundPart:
     """UNet: width of the pooled text and sizes that SDXL takes; 0 where there is no such input."""
     guided: bool = False
     """FLUX: takes the guidance scale as an input, as only dev does."""
+    positions: int = 0
+    """CLIP: places for tokens, 77 and more in a Long-CLIP; 0 where the table is not there."""
+    vocabulary: int = 0
+    """Text encoders: tokens; 0 where the table is not there."""
+    context: int = 0
+    """FLUX: width of T5's states that it reads."""
+    pooled: int = 0
+    """FLUX: width of CLIP's pooled state that it reads."""
     can_encode: bool = True
     """VAE: has its encoder, which training needs."""
 
@@ -170,9 +178,10 @@ def _unet(own: Tensors, names: Names) -> dict[str, Any]:
 
 
 def _flux(own: Tensors, names: Names) -> dict[str, Any]:
+    original = names == "original"
     entry, double, single, guidance = (
         ("img_in.weight", "double_blocks", "single_blocks", "guidance_in.")
-        if names == "original"
+        if original
         else ("x_embedder.weight", "transformer_blocks", "single_transformer_blocks", "time_text_embed.guidance_embedder.")
     )
     return {
@@ -181,6 +190,10 @@ def _flux(own: Tensors, names: Names) -> dict[str, Any]:
         "layers": _count(own, rf"{double}\.(\d+)\."),
         "single_layers": _count(own, rf"{single}\.(\d+)\."),
         "guided": any(key.startswith(guidance) for key in own),
+        "context": _dimension(own, "txt_in.weight" if original else "context_embedder.weight", 1),
+        "pooled": _dimension(
+            own, "vector_in.in_layer.weight" if original else "time_text_embed.text_embedder.linear_1.weight", 1
+        ),
     }
 
 
@@ -191,20 +204,30 @@ def _vae(own: Tensors, names: Names) -> dict[str, Any]:
 
 def _clip(own: Tensors, names: Names) -> dict[str, Any]:
     del names
-    table = "embeddings.position_embedding.weight"
-    width = _dimension(own, f"text_model.{table}", 1) or _dimension(own, table, 1)
-    return {"width": width, "layers": _count(own, r"(?:text_model\.)?encoder\.layers\.(\d+)\.")}
+    level = "text_model." if "text_model.embeddings.position_embedding.weight" in own else ""
+    return {
+        "width": _dimension(own, f"{level}embeddings.position_embedding.weight", 1),
+        "positions": _dimension(own, f"{level}embeddings.position_embedding.weight", 0),
+        "vocabulary": _dimension(own, f"{level}embeddings.token_embedding.weight", 0),
+        "layers": _count(own, r"(?:text_model\.)?encoder\.layers\.(\d+)\."),
+    }
 
 
 def _open_clip(own: Tensors, names: Names) -> dict[str, Any]:
     del names
-    return {"width": _dimension(own, "positional_embedding", 1), "layers": _count(own, r"transformer\.resblocks\.(\d+)\.")}
+    return {
+        "width": _dimension(own, "positional_embedding", 1),
+        "positions": _dimension(own, "positional_embedding", 0),
+        "vocabulary": _dimension(own, "token_embedding.weight", 0),
+        "layers": _count(own, r"transformer\.resblocks\.(\d+)\."),
+    }
 
 
 def _t5(own: Tensors, names: Names) -> dict[str, Any]:
     del names
     width = _dimension(own, "encoder.block.0.layer.0.SelfAttention.q.weight", -1)
-    return {"width": width, "layers": _count(own, r"encoder\.block\.(\d+)\.")}
+    tokens = _dimension(own, "shared.weight", 0) or _dimension(own, "encoder.embed_tokens.weight", 0)
+    return {"width": width, "vocabulary": tokens, "layers": _count(own, r"encoder\.block\.(\d+)\.")}
 
 
 _FACTS: Mapping[Role, Callable[[Tensors, Names], dict[str, Any]]] = {

@@ -90,14 +90,17 @@ class MissingPart:
     setting: str
     """The key that names the part's file, such as `base.text_encoder_2`; empty where there is none."""
     sources: tuple[Source, ...] = ()
+    note: str = ""
+    """Why the one that the base brings along is not taken; empty where it brings none."""
 
     def __str__(self) -> str:
         """A sentence: what, how large, from where, under which licence."""
+        missing = f"{self.title} is missing" + (f" ({self.note})" if self.note else "")
         if not self.sources:
-            return f"{self.title} is missing."
+            return f"{missing}."
         first = self.sources[0]
         gate = "; its terms must be accepted first" if first.gated else ""
-        return f"{self.title} is missing: {first.file} of {first.repo}, {size(first.bytes)}, {first.licence}{gate}."
+        return f"{missing}: {first.file} of {first.repo}, {size(first.bytes)}, {first.licence}{gate}."
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
 from loratui.engine.formats.base_parts import BaseRefused
+from loratui.engine.formats.part_fit import title
 
 OTHER_BASE = "Choose a checkpoint of SD1.5, SDXL (Pony too) or FLUX.1-dev."
 FULL_WEIGHTS = "Choose the same model with fp16, bf16 or fp8 weights in a .safetensors file."
@@ -83,11 +84,11 @@ QUANTISED = (
 def refuse_adapters(tensors: Tensors) -> None:
     """Raises `BaseRefused` for a LoRA, ControlNet, embedding and their like."""
     text = "\n".join(tensors)
-    for pattern, code, title in ADAPTERS:
+    for pattern, code, kind in ADAPTERS:
         found = _key(pattern, text)
         if found:
             remedy = "Choose the base model that it was made for."
-            raise BaseRefused(code, f"this is {title}, not a base model (it holds {_short(found)}).", remedy)
+            raise BaseRefused(code, f"this is {kind}, not a base model (it holds {_short(found)}).", remedy)
 
 
 def refuse_quantised(tensors: Tensors) -> None:
@@ -109,12 +110,11 @@ def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
     if not tensors:
         return BaseRefused("base_unknown", "it holds no tensors at all.", OTHER_BASE)
     text = "\n".join(tensors)
-    for pattern, title in OTHER_MODELS:
+    for pattern, kind in OTHER_MODELS:
         if _key(pattern, text):
-            return BaseRefused("base_other_family", f"this is {title}, which cannot be trained here.", OTHER_BASE)
-    titles = {"vae": "a VAE", "clip": "a CLIP text encoder", "open_clip": "a CLIP text encoder", "t5": "a T5 text encoder"}
+            return BaseRefused("base_other_family", f"this is {kind}, which cannot be trained here.", OTHER_BASE)
     if parts:
-        held = " and ".join(dict.fromkeys(titles[part.role] for part in parts))
+        held = " and ".join(dict.fromkeys(map(title, parts)))
         message = f"this is only {held}, without the UNet or transformer that a base model has."
         return BaseRefused("base_part_only", message, "Give the model itself; such a file goes into its own setting.")
     some = ", ".join(_short(key) for key in list(tensors)[:3])
@@ -130,8 +130,8 @@ def refuse_special(part: FoundPart) -> None:
 
 def _unet_reasons(unet: FoundPart) -> Iterator[tuple[str, str, str]]:
     if unet.inputs in UNET_INPUTS:
-        code, title = UNET_INPUTS[unet.inputs]
-        yield code, f"this is {title}.", ORDINARY
+        code, kind = UNET_INPUTS[unet.inputs]
+        yield code, f"this is {kind}.", ORDINARY
     if unet.inputs != 4:
         yield "base_other_family", f"its UNet takes {unet.inputs} channels; SD1.5 and SDXL take 4.", OTHER_BASE
     if unet.width == 1024:
@@ -147,17 +147,20 @@ def _unet_reasons(unet: FoundPart) -> Iterator[tuple[str, str, str]]:
 
 
 def _flux_reasons(flux: FoundPart) -> Iterator[tuple[str, str, str]]:
-    for beginning, title in FLUX_RELATIVES:
+    for beginning, kind in FLUX_RELATIVES:
         if flux.has(beginning):
-            yield "base_other_family", f"this is {title}, which cannot be trained here.", OTHER_BASE
+            yield "base_other_family", f"this is {kind}, which cannot be trained here.", OTHER_BASE
     if flux.inputs in FLUX_INPUTS:
-        code, title = FLUX_INPUTS[flux.inputs]
-        yield code, f"this is {title}.", "Choose FLUX.1-dev itself."
+        code, kind = FLUX_INPUTS[flux.inputs]
+        yield code, f"this is {kind}.", "Choose FLUX.1-dev itself."
     if not flux.layers or not flux.single_layers or not flux.inputs:
         yield "base_damaged", "it holds only some of FLUX's blocks.", "Get the file again, or give the index of all its shards."
     if not flux.guided:
-        message = "this is FLUX.1-schnell (it takes no guidance): it is distilled to few steps, and a LoRA would undo that."
-        yield "base_schnell", message, "Choose FLUX.1-dev; its LoRAs work on schnell too."
+        message = (
+            "this FLUX takes no guidance as an input: it is FLUX.1-schnell, which is distilled to few steps so that a LoRA would "
+            "undo that, or a de-distilled FLUX.1-dev, which needs guidance of another kind. Neither can be trained here."
+        )
+        yield "base_schnell", message, "Choose FLUX.1-dev itself; its LoRAs work on schnell too."
 
 
 def refuse_schedule(tensors: Tensors) -> None:

@@ -37,24 +37,16 @@ def fit(denoiser: FoundPart) -> tuple[Family, Fit]:
     if denoiser.role == "flux":
         return "flux", _fit_flux(denoiser)
     family: Family = "sdxl" if denoiser.added else "sd15"
+    sizes = (denoiser.first_channels, denoiser.width, denoiser.layers, denoiser.added)
     for folder in _folders():
-        if _unet_numbers(folder) == (denoiser.first_channels, denoiser.width, denoiser.layers, denoiser.added):
+        if _own_numbers(folder) == sizes:
             return family, Fit(folder, NO_CHANGES)
-    known = {"sd15": "16 transformer blocks on text of width 768", "sdxl": "70 transformer blocks on text of width 2048"}
-    message = f"its UNet has {denoiser.layers} transformer blocks on text of width {denoiser.width}, and {known[family]} make "
-    name = "SDXL; it may be a distilled version such as SSD-1B." if family == "sdxl" else "SD1.5."
-    raise BaseRefused("base_other_shape", message + name, "Choose a full checkpoint of SD1.5 or SDXL.")
-
-
-def text_widths(config: Path) -> dict[str, int]:
-    """Hidden width of each text encoder that a configuration folder describes."""
-    widths = {}
-    for part in ("text_encoder", "text_encoder_2"):
-        values = read_json(config / part / "config.json")
-        width = values.get("hidden_size") or values.get("d_model")
-        if isinstance(width, int):
-            widths[part] = width
-    return widths
+    names = ("channels at its beginning", "channels of text", "transformer blocks", "added channels")
+    usual = _own_numbers(BUNDLED / family) or sizes
+    others = [f"{n} {name} (not {own})" for n, own, name in zip(sizes, usual, names, strict=True) if n != own]
+    known = "SDXL; it may be a distilled version such as SSD-1B" if family == "sdxl" else "SD1.5"
+    message = f"its UNet has {' and '.join(others)}, which is not that of {known}."
+    raise BaseRefused("base_other_shape", message, "Choose a full checkpoint of SD1.5 or SDXL.")
 
 
 def _fit_flux(denoiser: FoundPart) -> Fit:
@@ -77,15 +69,35 @@ def _folders() -> tuple[Path, ...]:
 
 
 @functools.cache
-def _unet_numbers(folder: Path) -> tuple[int, int, int, int] | None:
-    """First channels, text width, transformer blocks in all, width of added inputs; None where there is no UNet."""
-    config = read_json(folder / "unet" / "config.json")
-    if not config:
+def _own_numbers(folder: Path) -> tuple[int, ...] | None:
+    """As `unet_numbers`, of a configuration that comes with the program."""
+    return unet_numbers(read_json(folder / "unet" / "config.json"))
+
+
+def unet_numbers(config: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """First channels, text width, transformer blocks in all, width of added inputs; None where they are not all said."""
+    try:
+        channels, layers = config["block_out_channels"], config["layers_per_block"]
+        depth = config.get("transformer_layers_per_block", 1)
+        depths: Sequence[int] = depth if isinstance(depth, list) else [depth] * len(channels)
+        down = sum(n * layers for n, kind in zip(depths, config["down_block_types"], strict=True) if "CrossAttn" in kind)
+        up = sum(
+            n * (layers + 1) for n, kind in zip(depths[::-1], config["up_block_types"], strict=True) if "CrossAttn" in kind
+        )
+        added = config.get("projection_class_embeddings_input_dim") or 0
+        return _whole(channels[0], config["cross_attention_dim"], down + up + depths[-1], added)
+    except (KeyError, TypeError, IndexError, ValueError):
         return None
-    channels, layers = config["block_out_channels"], config["layers_per_block"]
-    depth = config.get("transformer_layers_per_block", 1)
-    depths: Sequence[int] = depth if isinstance(depth, list) else [depth] * len(channels)
-    down = sum(n * layers for n, kind in zip(depths, config["down_block_types"], strict=True) if "CrossAttn" in kind)
-    up = sum(n * (layers + 1) for n, kind in zip(depths[::-1], config["up_block_types"], strict=True) if "CrossAttn" in kind)
-    blocks = down + up + depths[-1]
-    return channels[0], config["cross_attention_dim"], blocks, config.get("projection_class_embeddings_input_dim") or 0
+
+
+def flux_numbers(config: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Width, double and single blocks of FLUX's transformer; None where they are not all said."""
+    try:
+        width = config["num_attention_heads"] * config["attention_head_dim"]
+        return _whole(width, config["num_layers"], config["num_single_layers"])
+    except (KeyError, TypeError):
+        return None
+
+
+def _whole(*numbers: object) -> tuple[int, ...] | None:
+    return tuple(n for n in numbers if type(n) is int) if all(type(n) is int for n in numbers) else None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from loratui.engine import untrusted
 from loratui.engine.formats.base_parts import BaseRefused
-from loratui.engine.formats.safetensors_file import Tables, read_tables
+from loratui.engine.formats.safetensors_file import Tables, read_tables, shown
 from loratui.engine.untrusted import read_small
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -22,6 +22,7 @@ MOST_JSON_BYTES = 1 << 24
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
 """Any of these makes a folder a tokenizer's."""
 
+_MOST_TIMESTEPS = 10_000
 _AGAIN = "Download the model again; what is there already is kept."
 _POINTER = b"version https://git-lfs"
 
@@ -154,9 +155,15 @@ def prediction_of(folder: Path) -> tuple[Literal["epsilon", "v"], bool]:
     if str(config.get("_class_name", "")).startswith("EDM"):
         raise BaseRefused("base_other_schedule", f"{folder}: this model has an EDM schedule, which cannot be trained here.")
     stored = config.get("prediction_type", "epsilon")
-    known: dict[object, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_prediction": "v"}
-    if stored not in known:
-        raise BaseRefused("base_other_schedule", f"{folder}: this model predicts {stored!r}, which cannot be trained here.")
+    known: dict[str, Literal["epsilon", "v"]] = {"epsilon": "epsilon", "v_prediction": "v"}
+    if not isinstance(stored, str) or stored not in known:
+        raise BaseRefused(
+            "base_other_schedule", f"{folder}: this model predicts {shown(str(stored))}, which cannot be trained here."
+        )
+    steps = config.get("num_train_timesteps", 1000)
+    if type(steps) is not int or not 1 <= steps <= _MOST_TIMESTEPS:
+        message = f"{folder}: its schedule has {shown(str(steps))} timesteps, where others have 1000."
+        raise BaseRefused("base_other_schedule", message, _AGAIN)
     return known[stored], bool(config.get("rescale_betas_zero_snr", False))
 
 

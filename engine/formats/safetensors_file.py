@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
-from loratui.engine.untrusted import open_regular, parse_json, read_json, read_whole
+from loratui.engine.untrusted import open_regular, parse_json, read_json, read_small, read_whole
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MOST_TENSORS = 65_536
@@ -34,6 +34,39 @@ BYTES_PER_VALUE = {
 }  # fmt: skip
 SMALLER_FORMATS = frozenset({"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0"})
 """Number formats of the standard that only quantised models use."""
+
+
+ENDINGS = (".safetensors", ".sft")
+"""What such files are called as a rule, in lower case."""
+_SMALLEST = 1_000_000
+"""Bytes of a file that is looked into although it is called otherwise; no base, VAE or text encoder is smaller."""
+_OTHERS = frozenset(
+    {
+        ".png", ".jpg", ".jpeg", ".webp", ".heic", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".mov", ".mkv", ".webm", ".mp3", ".wav",
+        ".zip", ".gz", ".xz", ".zst", ".tar", ".whl", ".so", ".py", ".pyc", ".txt", ".json", ".jsonl", ".csv", ".log", ".parquet",
+        ".pdf", ".db", ".sqlite", ".npy", ".npz", ".gguf", ".onnx",
+    }
+)  # fmt: skip
+"""Ends of names of files that are certainly no weights in this format."""
+
+
+def is_named_so(name: str) -> bool:
+    """Whether a file has an ending of safetensors files."""
+    return name.lower().endswith(ENDINGS)
+
+
+def may_hold_tensors(path: Path, size: int | None = None) -> bool:
+    """Whether a file is worth a look at its header: by its name, else by its first bytes, for people rename files."""
+    if is_named_so(path.name):
+        return True
+    if path.suffix.lower() in _OTHERS:
+        return False
+    try:
+        known = path.stat().st_size if size is None else size
+        start = read_small(path, 9) if known >= _SMALLEST else b""
+    except OSError:
+        return False
+    return len(start) == 9 and start[8:] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_HEADER_BYTES
 
 
 class NotSafetensors(UsageError):

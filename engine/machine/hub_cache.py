@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loratui.engine.untrusted import read_text
 
-_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*?)(?:/(?P<file>[\w][\w./-]*\.(?:safetensors|json)))?")
+_ID = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*?)(?:/(?P<file>[\w][\w./-]*\.(?:safetensors|sft|json)))?")
 
 
 @dataclass(frozen=True)

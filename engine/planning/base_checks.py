@@ -51,6 +51,8 @@ def check_base(base: Base, roots: Sequence[Path] | None = None, *, scale_v_loss:
 def _missing(found: BaseFiles, part: MissingPart) -> Finding:
     message = f"{found.path}: the {part}"
     why = f"{FAMILY_TITLES[found.family]} does not work without it, and it is neither in the model nor beside it."
+    if part.note:
+        why = f"{FAMILY_TITLES[found.family]} does not work without it, and {part.note}; there is no other beside the model."
     ways = [f"loratui download {source.repo} {source.file}" for source in part.sources[:1]]
     if len(part.sources) > 1:
         other = part.sources[1]

@@ -8,14 +8,15 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.formats.base_files import files_read, identify, identify_tables, read_file
-from loratui.engine.formats.base_keys import find_parts
+from loratui.engine.formats.base_keys import FoundPart, find_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
+from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 DEPTH = 7
@@ -35,7 +36,7 @@ _FORMAT = 3
 _PASSED_OVER = frozenset(
     {
         "node_modules", "site-packages", "dist-packages", "__pycache__", "proc", "sys", "dev", "venv", "env", "conda",
-        "miniconda3", "anaconda3", "outputs", "output", "datasets", "runs", "snap", "lost+found",
+        "miniconda3", "anaconda3", "outputs", "output", "datasets", "runs", "snap", "lost+found", "blobs",
     }
 )  # fmt: skip
 
@@ -46,9 +47,17 @@ class Held:
 
     role: str
     width: int
+    layers: int
+    positions: int
+    vocabulary: int
     dtype: str
     fp8: str
     can_encode: bool
+
+    @classmethod
+    def of(cls, part: FoundPart) -> Held:
+        """What is to be remembered of a part."""
+        return cls(**{field.name: getattr(part, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -142,11 +151,11 @@ def _walk(folder: Path, depth: int, found: Walk, budget: _Budget, memory: Memory
     for entry in entries:
         if not budget.take(0):
             return
-        if entry.name.endswith((".safetensors", ".ckpt", ".gguf")) and not _is_folder(entry):
-            if _worth_a_look(entry):
-                found.seen.append(memory.look(Path(entry.path)))
-        elif depth > 0 and not entry.name.startswith(".") and entry.name not in _PASSED_OVER and _is_folder(entry):
-            _walk(Path(entry.path), depth - 1, found, budget, memory, visited)
+        if _is_folder(entry):
+            if depth > 0 and not entry.name.startswith(".") and entry.name not in _PASSED_OVER:
+                _walk(Path(entry.path), depth - 1, found, budget, memory, visited)
+        elif _worth_a_look(entry):
+            found.seen.append(memory.look(Path(entry.path)))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -157,12 +166,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _worth_a_look(entry: os.DirEntry[str]) -> bool:
-    """Shards after the first are part of one model; small pickles are something else."""
+    """By its name or else its content; small pickles are something else."""
     try:
         size = entry.stat().st_size
     except OSError:
         return False
-    return entry.name.endswith(".safetensors") or size >= SMALLEST_PICKLE
+    if entry.name.lower().endswith((".ckpt", ".gguf")) and size >= SMALLEST_PICKLE:
+        return True  # told why it cannot be used
+    return may_hold_tensors(Path(entry.path), size)
 
 
 class Memory:
@@ -231,7 +242,7 @@ def _from_json(value: Mapping[str, Any]) -> Seen:
     seen = Seen(**{**value, "held": held, "missing": tuple(value["missing"])})
     texts = (seen.path, seen.family, seen.layout, seen.title, seen.code, seen.problem, seen.remedy, *seen.missing)
     texts += tuple(text for one in held for text in (one.role, one.dtype, one.fp8))
-    sizes = (seen.bytes, *(one.width for one in held))
+    sizes = (seen.bytes, *(size for one in held for size in (one.width, one.layers, one.positions, one.vocabulary)))
     if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for size in sizes):
         raise TypeError("another kind of value")
     return seen
@@ -244,7 +255,7 @@ def look_at(path: Path) -> Seen:
         if path.is_dir():
             return _summary(identify(path), held)
         tables = read_file(path)
-        held = tuple(Held(p.role, p.width, p.dtype, p.fp8, p.can_encode) for p in find_parts(tables.tensors))
+        held = tuple(map(Held.of, find_parts(tables.tensors)))
         return _summary(identify_tables(tables), held)
     except BaseRefused as error:
         return Seen(str(path), held=held, code=error.code, problem=error.message, remedy=error.remedy, bytes=_bytes(path))

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loratui.engine.formats.base_files import fits_role, identify, part_file, with_parts
+from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
-from loratui.engine.formats.base_shapes import CLIP_TOKENIZER, text_widths
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
+from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes
+from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.machine import hub_cache
 from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
 from loratui.engine.untrusted import read_json
@@ -85,7 +87,7 @@ def base_path(model: str) -> Path | None:
     if named.file:
         return folder / named.file if (folder / named.file).is_file() else None
     # A snapshot also comes about when another tool fetched a single small file of it.
-    return folder if (folder / "model_index.json").is_file() or any(folder.glob("*.safetensors")) else None
+    return folder if (folder / "model_index.json").is_file() or any(map(may_hold_tensors, folder.iterdir())) else None
 
 
 def _existing(text: str) -> Path | None:
@@ -243,12 +245,12 @@ def _places(path: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, int]]:
 
 def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | None:
     """The file that holds a part in the widest number format; of equals the first by path."""
-    width = text_widths(found.config).get(part, 0)
+    wanted = text_shapes(found.config).get(part, TextShape())
     ranks = {"fp32": 0, "bf16": 1, "fp16": 1, "fp8_e4m3": 2, "fp8_e5m2": 3}
     fitting = []
     for one in _lenders(seen, found.family):
         for held in one.held:
-            if fits_role(held.role, held.width, found.family, part, width) and held.can_encode and held.dtype in ranks:
+            if held.dtype in ranks and not misfit(held, found.family, part, wanted):
                 fitting.append((held.fp8 == "scaled", ranks[held.dtype], bool(one.family), one.path))
     for *_, path in sorted(fitting):
         try:
@@ -322,13 +324,13 @@ def _found(seen: Seen, model: str, where: str, everything: Walk) -> FoundBase:
 
 
 def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
-    widths = {"text_encoder": 768, "text_encoder_2": 4096 if seen.family == "flux" else 1280}
+    shapes = text_shapes(BUNDLED / seen.family)
     for part in seen.missing:
         if part == "tokenizer_2":
             there = any(is_t5_tokenizer(folder) for folder in everything.tokenizers)
         else:
             there = (seen.family == "flux" or part != "vae") and any(
-                fits_role(held.role, held.width, seen.family, part, widths.get(part, 0)) and held.can_encode
+                not misfit(held, seen.family, part, shapes.get(part, TextShape()))
                 for other in _lenders(everything.seen, seen.family)
                 for held in other.held
             )

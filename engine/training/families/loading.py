@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.untrusted import read_json
 
 UNET_PREFIX = "model.diffusion_model."
@@ -49,12 +51,13 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
     logging.disable_progress_bar()  # the trainer's log is for people
     part = files.parts[name]
     kind = _kind(files, name)
+    _refuse_json(part.path if part.in_folder else files.config / name)
     try:
         model = _from_folder(kind, part, device, dtype) if part.in_folder else _from_file(kind, files, name, device, dtype)
-    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UsageError(f"{part.path}: the {name} cannot be loaded: {(str(error).splitlines() or ['?'])[0]}") from error
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # libraries fail on foreign files with almost anything
+        raise UsageError(f"{part.path}: the {name} cannot be loaded: {_whole(error)}") from error
     missing = next((key for key, value in model.named_parameters() if value.is_meta), None)
     if missing is not None:
         raise UsageError(f"{part.path}: the {name} is not whole; {missing} is missing.", "Load the file anew.")
@@ -67,10 +70,33 @@ def load_tokenizer(files: BaseFiles, name: PartName) -> Any:
 
     kind = T5TokenizerFast if (files.family, name) == ("flux", "tokenizer_2") else CLIPTokenizer
     path = files.parts[name].path
+    _refuse_json(path)
     try:
         return kind.from_pretrained(str(path), local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: the tokenizer cannot be loaded: {(str(error).splitlines() or ['?'])[0]}") from error
+    except Exception as error:  # its library knows no other kind
+        raise UsageError(f"{path}: the tokenizer cannot be loaded: {_whole(error)}") from error
+
+
+_LONGEST_REASON = 1500
+_MOST_JSON_BYTES = 1 << 26
+"""Of a tokenizer's file; the largest of the three families has 2.4 MB."""
+
+
+def _whole(error: BaseException) -> str:
+    """All that a library says, for its first line is often a heading; on one line, and cut to what can be read."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= _LONGEST_REASON else f"{words[: _LONGEST_REASON - 1]}…"
+
+
+def _refuse_json(folder: Path) -> None:
+    """Looks through the JSON files of a part before a library reads them. Raises `UsageError` for one that is none."""
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        try:
+            read_json(path, _MOST_JSON_BYTES)
+        except OSError as error:
+            raise UsageError(
+                f"{path}: this file of the base cannot be read: it {error.strerror}.", "Download it again."
+            ) from None
 
 
 def scheduler_config(files: BaseFiles) -> dict[str, Any]:
@@ -166,6 +192,7 @@ def _tensors(part: PartFile, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]
 
 def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
     for path in part.files:
+        read_header(path)  # before the library sees it
         with safe_open(path, framework="pt", device="cpu") as file:
             for key in file.keys():  # noqa: SIM118 - this is no dictionary
                 if key.startswith(part.prefix) if part.prefix else has_no_prefix(key):

@@ -7,7 +7,8 @@ import json
 import pytest
 from tokenizers import Tokenizer
 
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, text_widths
+from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
+from loratui.engine.formats.part_fit import TextShape, text_shapes
 
 MILLIONS = {
     ("sd15", "unet"): 859.5,
@@ -65,10 +66,11 @@ def test_a_pipelines_classes_and_schedules_are_those_of_its_family(family: str) 
         assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(0.00466010, rel=1e-4)
 
 
-def test_text_widths_are_told_from_the_configurations() -> None:
-    assert text_widths(BUNDLED / "sd15") == {"text_encoder": 768}
-    assert text_widths(BUNDLED / "sdxl") == {"text_encoder": 768, "text_encoder_2": 1280}
-    assert text_widths(BUNDLED / "flux") == {"text_encoder": 768, "text_encoder_2": 4096}
+def test_sizes_of_text_encoders_are_told_from_the_configurations() -> None:
+    clip_l, clip_g = TextShape(768, 12, 77, 49408), TextShape(1280, 32, 77, 49408)
+    assert text_shapes(BUNDLED / "sd15") == {"text_encoder": clip_l}
+    assert text_shapes(BUNDLED / "sdxl") == {"text_encoder": clip_l, "text_encoder_2": clip_g}
+    assert text_shapes(BUNDLED / "flux") == {"text_encoder": clip_l, "text_encoder_2": TextShape(4096, 24, 0, 32128)}
 
 
 def test_the_scales_and_shifts_of_the_latents() -> None:

@@ -33,8 +33,8 @@ def findings(base: Base) -> dict[str, str]:
 def test_flux_is_put_together_from_comfyuis_folders(tmp_path: Path) -> None:
     models = tmp_path / "ComfyUI" / "models"
     base = flux(models / "diffusion_models" / "FLUX1" / "a.safetensors")
-    made.write(models / "text_encoders" / "b.safetensors", made.t5(layers=2), "F8_E4M3")
-    made.write(models / "clip" / "c.safetensors", made.t5(layers=2))
+    made.write(models / "text_encoders" / "b.safetensors", made.t5(), "F8_E4M3")
+    made.write(models / "clip" / "c.safetensors", made.t5())
     made.write(models / "clip" / "d.safetensors", made.clip())
     made.write(models / "vae" / "e.safetensors", made.ldm_vae(16))
     made.write(models / "vae" / "sdxl.safetensors", made.ldm_vae(4))
@@ -65,7 +65,7 @@ def test_flux_is_put_together_from_comfyuis_folders(tmp_path: Path) -> None:
 )
 def test_other_programs_folders(tmp_path: Path, model: str, encoder: str, vae: str) -> None:
     base = flux(tmp_path / f"{model}.safetensors")
-    made.write(tmp_path / f"{encoder}.safetensors", made.t5(layers=1))
+    made.write(tmp_path / f"{encoder}.safetensors", made.t5())
     made.write(tmp_path / f"{vae}.safetensors", made.ldm_vae(16))
     found = find_base(base, [tmp_path] if "any" in encoder else ())
     assert [m.part for m in found.missing] == ["text_encoder", "tokenizer_2"]

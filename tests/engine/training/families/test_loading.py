@@ -21,9 +21,10 @@ from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.training.families import flux, loader
+from loratui.engine.training.families import flux, loader, loading
 from loratui.engine.training.families.base import Framing
 from loratui.engine.training.families.loading import load_part
+from loratui.presets import SHIPPED
 from loratui.presets.schema import Base, Settings
 
 CPU = torch.device("cpu")
@@ -327,3 +328,30 @@ def test_a_scaled_t5(flux_folder: Path, tmp_path: Path, shape: tuple[int, ...], 
         scale = stored.get(key.removesuffix(".weight") + ".scale_weight")
         exact = value if scale is None else stored[key].float() * scale.float().reshape(())
         assert torch.equal(own[key], exact), key
+
+
+def test_a_reason_of_several_lines_is_told_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line of a loader's reason is a heading; what is wrong stands below it."""
+    files = identify(SHIPPED / "bases" / "sd15")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError(
+            "Error(s) in loading state_dict for CLIPTextModel:\n\tsize mismatch for position_embedding: 248, 77."
+        )
+
+    monkeypatch.setattr(loading, "_from_folder", fails)
+    with pytest.raises(UsageError, match=r"for CLIPTextModel: size mismatch for position_embedding: 248, 77\."):
+        load_part(files, "text_encoder", device=CPU, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "{}", '{"model": {"type": "BPE"}}', "9" * 100_000, '{"model": NaN}'])
+def test_a_hostile_tokenizer_or_configuration_is_one_error(tmp_path: Path, text: str) -> None:
+    folder = Path(shutil.copytree(SHIPPED / "bases" / "sd15", tmp_path / "base"))
+    files = identify(folder)
+    (folder / "tokenizer" / "tokenizer.json").write_text(text)
+    (folder / "text_encoder" / "config.json").write_text(text)
+    with pytest.raises(UsageError):
+        loading.load_tokenizer(files, "tokenizer")
+    if text != "{}":  # of this the library makes a model with its own sizes
+        with pytest.raises(UsageError):
+            load_part(files, "text_encoder", device=CPU, dtype=torch.float32)
