@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import finite, read_json
 from loratui.engine.words import number
+
+if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
 
 FORMAT = 2
 """Of `validation/checklist.json`; format 1 had only the ticks, and is still read."""
@@ -120,22 +123,38 @@ SEEN: tuple[Seen, ...] = (
 )
 
 
-def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0) -> str:
-    """What to do about something seen, with a run's own numbers where they are known (not 0)."""
+def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0, most_rank: int = 0) -> str:
+    """What to do about something seen, with a run's own numbers where they are known (not 0).
+
+    `most_rank`: the highest that suits the recipe; its plan would warn of any above.
+    """
     if seen.id == "weak" and epochs > 0:
         more = epochs + max(1, round(epochs / 5))
         told = f"{number(image_steps)} → {number(image_steps * more // epochs)}"
         steps = f": {told} image-steps" if image_steps > 0 else ""
-        return f"more steps ({epochs} → {more} epochs{steps}), or a higher rank{_doubled(rank)}"
+        return f"more steps ({epochs} → {more} epochs{steps}), or a {_higher(rank, most_rank)}"
     if seen.id == "feature":
-        return f"higher rank{_doubled(rank)}"
+        return _higher(rank, most_rank)
     if seen.id == "sticks" and epochs > 2:
         return f"drop near-duplicates, add what is missing, fewer epochs ({epochs} → {epochs - max(1, round(epochs / 5))})"
     return seen.do
 
 
-def _doubled(rank: int) -> str:
-    return f" ({rank} → {2 * rank})" if rank > 0 else ""
+def numbers(settings: Settings) -> dict[str, int]:
+    """The numbers of a run that `advice` takes."""
+    schedule, adapter = settings.schedule, settings.adapter
+    return {
+        "epochs": schedule.epochs,
+        "image_steps": schedule.image_steps,
+        "rank": adapter.rank,
+        "most_rank": adapter.rank_wanted[1],
+    }
+
+
+def _higher(rank: int, most: int) -> str:
+    if 0 < most <= rank:
+        return f"higher rank, though {most} is the most that suits this recipe"
+    return f"higher rank ({rank} → {min(2 * rank, most or 2 * rank)})" if rank > 0 else "higher rank"
 
 
 @dataclass(frozen=True, slots=True)

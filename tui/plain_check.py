@@ -80,14 +80,12 @@ class _Walk:
         return f"{self._run.path / slot.path}: {file}, {slot.prompt}, seed {slot.seed}{like}"
 
     def _next_step(self) -> None:
-        schedule = self._settings.schedule
         for seen in SEEN:
             known = seen.id in self._kept.seen
             if self._ask.confirm(f"Seen: {seen.seen}?", default=known) != known:
                 self._keep(partial(Checklist.toggle_seen, id=seen.id))
             if seen.id in self._kept.seen:
-                rank = self._settings.adapter.rank
-                do = checklist.advice(seen, epochs=schedule.epochs, image_steps=schedule.image_steps, rank=rank)
+                do = checklist.advice(seen, **checklist.numbers(self._settings))
                 self._say(f"   Do: {do}.")
 
     def _files(self, files: tuple[str, ...]) -> None:

@@ -43,7 +43,9 @@ class Case:
     settings: Settings
     plan: Plan
     start: Settings
-    """The preset's own settings; the defaults for a recipe without one."""
+    """The preset's own settings; the defaults for a recipe whose preset is not known here."""
+    known: bool
+    """Whether there is such a preset."""
     reasons: Mapping[str, Reason]
     changed: frozenset[str]
 
@@ -58,9 +60,9 @@ class Case:
 
     @property
     def in_band(self) -> bool:
-        """Whether the preset was made for so many pictures."""
+        """Whether there is a preset, and it was made for so many pictures."""
         least, most = self.start.dataset.images_wanted
-        return least <= self.plan.images <= most
+        return self.known and least <= self.plan.images <= most
 
     @property
     def own(self) -> Shown:

@@ -68,12 +68,14 @@ def _other_amount(case: Case) -> str:
     least, most = _limits(case)
     too_many = case.plan.exposures_per_image > most
     schedule, own = case.settings.schedule, case.own
-    for epochs in (own.epochs, *sorted(ROUND_NUMBERS, reverse=too_many)):
+    for epochs in (*[own.epochs] * case.known, *sorted(ROUND_NUMBERS, reverse=too_many)):
         shown = case.shown(dataclasses.replace(schedule, epochs=epochs)).exposures
-        if epochs <= MOST_EPOCHS * own.epochs and least <= shown <= most:
+        if epochs <= MOST_EPOCHS * (own.epochs if case.known else case.plan.epochs) and least <= shown <= most:
             number = "1 epoch" if epochs == 1 else f"{epochs} epochs"
             earlier = ", or use an earlier saved one" if too_many and epochs < case.plan.epochs else ""
             return f"Train {number} (schedule.epochs={epochs}){earlier}."
+    if not case.known:
+        return f"Choose schedule.repeats and schedule.epochs that make {least:.0f} to {most:.0f} together."
     if least <= own.exposures <= most:
         return _back_to_the_preset(case)
     if "schedule.exposures_wanted" in case.changed:

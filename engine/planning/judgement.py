@@ -30,10 +30,9 @@ def judge(recipe: Recipe, plan: Plan) -> Iterator[Advice]:
     """Everything about a plan that deserves a warning."""
     try:
         preset = load_preset(recipe.preset)
-        start, reasons = preset.settings, preset.reasons
+        case = Case(recipe.settings, plan, preset.settings, True, preset.reasons, recipe.changed)
     except SchemaError:
-        start, reasons = Settings(), {}
-    case = Case(recipe.settings, plan, start, reasons, recipe.changed)
+        case = Case(recipe.settings, plan, Settings(), False, {}, recipe.changed)
     for judgement in _JUDGEMENTS:
         yield from judgement(case)
 
@@ -75,7 +74,7 @@ def _rank(case: Case) -> Iterator[Advice]:
     elif adapter.rank < least:
         message = f"Rank {adapter.rank} is below the {least} to {most} that suit this recipe: too stiff for fine features."
         yield Advice("rank_low", message, f"Set adapter.rank={least} or more.", source)
-    elif adapter.rank >= 64 and images < 10:
+    elif adapter.rank >= 64 and images < 10 and not (case.in_band and adapter.rank == case.start.adapter.rank):
         message = f"Rank {adapter.rank} for {images} pictures: so much room is filled by learning them by heart."
         lower = ", or set adapter.rank=32" if least <= 32 else ""
         yield Advice("rank_for_images", message, f"Add pictures{lower}.", "guide 000")

@@ -154,8 +154,7 @@ class ValidationScreen(RunScreen):
     def show_kept(self) -> None:
         """What the person noted is another."""
         self.query_one(CheckList).show(self.kept)
-        schedule = self.settings.schedule
-        numbers = {"epochs": schedule.epochs, "image_steps": schedule.image_steps, "rank": self.settings.adapter.rank}
+        numbers = checklist.numbers(self.settings)
         self.query_one(SeenList).show(self.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
         self.line("ticked").say(plain(f"Checklist, {len(self.kept.ticked)} of {len(POINTS)} ticked", "bold"))
         self._show_part()

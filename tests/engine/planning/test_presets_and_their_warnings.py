@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -58,6 +59,12 @@ def test_nor_has_it_where_a_folders_number_is_that_of_its_rule(preset: Preset) -
     for images in {least, (least + most) // 2, most}:
         repeats = plan_for_counts(recipe, images).repeats
         assert make_plan(recipe, kohya((f"{repeats}_anafox woman", images))).warnings == (), images
+
+
+def test_nor_have_several_folders_with_balanced_numbers() -> None:
+    counts = (51, 43, 32)
+    numbered = [(f"{r}_{name}", n) for r, name, n in zip((10, 12, 16), ("ana", "bea", "eva"), counts, strict=True)]
+    assert make_plan(build_recipe("multi-concept"), kohya(*numbered)).warnings == ()
 
 
 @pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
@@ -119,6 +126,23 @@ def test_a_folders_odd_number_is_left_for_the_rules() -> None:
     """Formerly 30 pictures in `1_anafox` were told to train 480 epochs and more."""
     [advice] = [w for w in make_plan(build_recipe("sd15-portrait"), kohya(("1_anafox", 30))).warnings if w.code in AMOUNTS]
     assert advice.remedy == "Add --repeats rule: it shows each picture 156 times in 12 epochs."
+
+
+def test_a_recipe_whose_preset_is_not_known_here_is_judged_by_its_own_limits() -> None:
+    strange = dataclasses.replace(build_recipe("sd15-portrait", sets=("epochs=100",)), preset="annas-own")
+    [advice] = [w for w in plan_for_counts(strange, 30).warnings if w.code in AMOUNTS]
+    assert advice.remedy == "Train 15 epochs (schedule.epochs=15), or use an earlier saved one."
+    strange = dataclasses.replace(build_recipe("sd15-portrait", sets=("repeats=1",)), preset="annas-own")
+    [advice] = [w for w in plan_for_counts(strange, 30).warnings if w.code in AMOUNTS]
+    assert advice.remedy == "Choose schedule.repeats and schedule.epochs that make 80 to 250 together."
+
+
+def test_a_preset_of_ones_own_is_not_contradicted_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATUI_CONFIG", str(tmp_path))
+    (tmp_path / "presets").mkdir()
+    own = 'extends = "sd15-portrait"\n[dataset]\nimages_wanted = [3, 60]\n[schedule]\nepochs = 40\n'
+    (tmp_path / "presets" / "mine.toml").write_text(own)
+    assert all(plan_for_counts(build_recipe("mine"), images).warnings == () for images in range(3, 61))
 
 
 CHANGES = st.fixed_dictionaries(
