@@ -4,7 +4,7 @@
 
 Rungs: `default` (with samples, a kill -9 in the middle, the resume and an export), `kept` (activations kept, eager),
 `checkpointing` (computed twice, eager), `compiled` (kept, blocks compiled), each with `-launched` (no CUDA graphs: every kernel
-is launched by the CPU), `compiled-adamw`, `reference` (diffusers and PEFT by hand, with checkpointing and the same targets,
+is launched by the CPU), `compiled-adamw`, `kept-fp16`, `checkpointing-fp16` and `compiled-fp16` (in fp16 with a scaled loss), `reference` (diffusers and PEFT by hand, with checkpointing and the same targets,
 rank and batch), `graph` (the same by hand without checkpointing, replayed as one CUDA graph). Each writes its figures to
 DIR/true_size-FAMILY.json when it is done.
 The base is made once in the work folder (34 GB for FLUX) and used again. `--tiny` tries all of it on a CPU.
@@ -37,6 +37,9 @@ RUNGS: dict[str, tuple[str, ...]] = {
     "compiled": _COMPILED,
     "compiled-launched": (*_COMPILED, _LAUNCHED),
     "compiled-adamw": (*_COMPILED, "optimizer.name=adamw"),
+    "kept-fp16": (*_KEPT, "training.precision=fp16"),
+    "checkpointing-fp16": ("memory.gradient_checkpointing=on", "memory.compile=off", "training.precision=fp16"),
+    "compiled-fp16": (*_COMPILED, "training.precision=fp16"),
 }
 BY_HAND = ("reference", "graph")
 PRESETS = {
@@ -137,6 +140,8 @@ def figures(run: Path) -> dict[str, Any]:
         },
         "memory_gib": _round(max((event.fields.get("memory_gib", 0.0) for event in steps), default=0.0)),
         "loss": [_round(event.fields["loss"]) for event in steps[:1] + steps[-1:]],
+        "grad_norm": [_round(event.fields["grad_norm"]) for event in steps[:1] + steps[-1:]],
+        "repeated": max((event.fields.get("repeated", 0) for event in steps), default=0),
         "until_first_step_s": _round(steps[0].ts - events[0].ts),
         "phases_s": [[name, text, _round(after - at)] for (name, text, at), (_, _, after) in itertools.pairwise(phases)],
         "starts": [event.fields["resumed_step"] for event in events if event.type == "run_started"],

@@ -180,7 +180,10 @@ class Training:
     batch_size: int = key(1, "pictures per batch", low=1, high=256)
     accumulation: int = key(1, "batches whose gradients make one optimizer step", low=1, high=1024)
     seed: int = key(42, "seed of everything random", low=0, high=2**63 - 1)
-    precision: Precision = key("auto", "number format of the frozen base; the LoRA itself is always trained in fp32")
+    precision: Precision = key(
+        "auto",
+        "number format of the frozen base and of the computation; auto is bf16 on a card that has it, else fp16 with a scaled loss or fp32; the LoRA itself is always trained in fp32",
+    )
     loss: Literal["mse", "huber"] = key("mse", "distance between prediction and target")
     huber_c: float = key(0.1, "width of the quadratic part of the Huber loss", above=0.0, high=10.0)
     huber_schedule: Literal["constant", "exponential", "snr"] = key(

@@ -91,6 +91,7 @@ class RunState:
         self.epoch = 0
         self.loss: float | None = None
         self.loss_finite = True
+        self.repeated = 0
         self.learning_rate: float | None = None
         self.grad_norm: float | None = None
         self.memory_gib: float | None = None
@@ -255,7 +256,8 @@ class RunState:
                 text.count(self.image_steps, "image-step"),
                 text.count(self.optimizer_steps, "optimizer step"),
             )
-            self._say(event, f"{', '.join(amounts)}, on {self.device or 'this machine'}")
+            scaled = ", in fp16 with a scaled loss" if _text(event, "dtype") == "float16" else ""
+            self._say(event, f"{', '.join(amounts)}, on {self.device or 'this machine'}{scaled}")
 
     def _trainer_started(self, event: Event) -> None:
         self.attempt = _int(event, "attempt")
@@ -293,6 +295,11 @@ class RunState:
         if self.loss is None and self.loss_finite:
             self._say(event, f"the loss of step {text.number(self.step)} is not a finite number", "error")
         self.loss_finite = self.loss is not None
+        again, self.repeated = _int(event, "repeated") - self.repeated, _int(event, "repeated")
+        if again > 0:
+            many = text.count(again, "attempt")
+            words = f"{many} at a step left the range of fp16; made again with a smaller loss scale, and no step is missing"
+            self._say(event, f"step {text.number(self.step)}: {words}")
 
     def _epoch_finished(self, event: Event) -> None:
         loss = _number(event, "loss")

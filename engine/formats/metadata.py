@@ -95,6 +95,10 @@ class LoraFacts:
     """Number format of the base while it was trained on."""
 
 
+MIXED_PRECISION = {"float16": "fp16", "bfloat16": "bf16", "float32": "no"}
+"""Number format of the base -> kohya's word."""
+
+
 def build_metadata(facts: LoraFacts) -> dict[str, str]:
     """Metadata in the `ss_*` names that kohya's tools read and the `modelspec` 1.0.1 names, all values as text.
 
@@ -125,7 +129,7 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
         "ss_num_train_images": str(facts.images),
         "ss_batch_size_per_device": str(settings.training.batch_size),
         "ss_gradient_accumulation_steps": str(settings.training.accumulation),
-        "ss_mixed_precision": facts.precision,
+        "ss_mixed_precision": MIXED_PRECISION.get(facts.precision, facts.precision),
         "ss_noise_offset": f"{settings.training.noise_offset:g}",
         "ss_min_snr_gamma": f"{settings.training.min_snr_gamma:g}",
         "modelspec.sai_model_spec": "1.0.1",

@@ -10,6 +10,7 @@ from typing import Any
 
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
+from loratui.engine.machine.accelerator import Card as UsedCard
 from loratui.engine.planning import figures, memory_plans, step_time
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card, FamilyFigures
@@ -17,6 +18,7 @@ from loratui.engine.planning.figures import Range as Range
 from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of, text_encoders_of
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
 from loratui.engine.planning.memory_plans import Way
+from loratui.engine.planning.precision import FP16_ALONE, HAS_BF16, choose, in_format
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Settings
@@ -226,12 +228,17 @@ class _Memory:
 def _here(case: _Case, machine: Machine, remembered: Recalled | None, price: float | None) -> Cost:
     known_card = figures.card(machine.gpu) if machine.gpu else None
     total = machine.vram_gib or (known_card.memory_gib if known_card else None)
-    memory = _Memory.on(case.settings, case.lora, case.known, total) if machine.gpu and total else None
-    if memory and known_card and not known_card.bf16:
+    own = machine.accelerator.card
+    chosen = choose(case.settings, own) if own else None
+    settings = in_format(case.settings, chosen.format) if chosen else case.settings
+    memory = _Memory.on(settings, case.lora, case.known, total) if machine.gpu and total else None
+    if memory and chosen is None and known_card and not known_card.bf16:
         memory = None
     time = _time(case, machine, known_card, memory.way if memory else "kept", remembered)
     if memory and memory.fits == "no":
         time = _Time(None, "not known, since it does not fit")
+    if chosen and chosen.problem:
+        return _cost(machine.gpu, _Time(None, chosen.problem), None, case.known.ram_gib, "no", "memory not known", price)
     gib, memory_source = (memory.gib, memory.source) if memory else (None, "memory not known")
     if memory and remembered and remembered.peak_vram_gib:
         gib, memory_source = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1), "memory measured on this machine"
@@ -244,10 +251,11 @@ def _here(case: _Case, machine: Machine, remembered: Recalled | None, price: flo
 
 
 def _on_card(case: _Case, card: Card) -> Cost:
-    memory = _Memory.on(case.settings, case.lora, case.known, card.memory_gib)
+    chosen = choose(case.settings, UsedCard(card.name, card.memory_gib, HAS_BF16 if card.bf16 else FP16_ALONE))
+    if chosen.problem:
+        return _cost(card.name, _Time(None, chosen.problem), None, case.known.ram_gib, "no", "memory not known", None)
+    memory = _Memory.on(in_format(case.settings, chosen.format), case.lora, case.known, card.memory_gib)
     time = _by_table(case, card, memory.way)
-    if not card.bf16:
-        return _cost(card.name, time, None, case.known.ram_gib, "", "memory not known", None)
     if memory.fits == "no":
         time = _Time(None, "not known, since it does not fit")
     return _cost(card.name, time, memory.gib, case.known.ram_gib, memory.fits, memory.source, None)

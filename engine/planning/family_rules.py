@@ -95,9 +95,9 @@ def _sizes(settings: Settings) -> Iterator[Misfit]:
 def _untrainable(settings: Settings) -> Iterator[Misfit]:
     """What no machine could train here."""
     optimizer, training = settings.optimizer, settings.training
-    if training.precision == "fp16":
-        message = "training.precision fp16: small gradients vanish in it, and this version has no loss scaling."
-        yield Misfit("training.precision", message, "Set it to auto, which is bf16 or fp32.")
+    if training.precision == "fp16" and settings.base.family == "flux":
+        message = "training.precision fp16: the activations of FLUX go beyond its range (65 504)."
+        yield Misfit("training.precision", message, "Set it to auto, which is bf16 where the card has it.")
     rate, text_rate = optimizer.learning_rate, optimizer.text_encoder_learning_rate
     if optimizer.name in ONE_RATE and training.train_text_encoder and text_rate not in (0, rate):
         message = (

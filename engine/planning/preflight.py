@@ -21,6 +21,7 @@ from loratui.engine.planning.bases import base_path as base_path  # the doctor t
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance_advice, misfits
+from loratui.engine.planning.precision import choose
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import Plan
 from loratui.presets.bases import demo_dataset
@@ -89,6 +90,11 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         why = "A machine with a GPU costs the same while its CPU trains, which takes many times as long."
         yield Finding("gpu_unusable", "error", here.problem, why, f"{here.remedy} {ON_THE_CPU}")
         return
+    chosen = choose(settings, None if by_name else here.card)
+    if chosen.problem:
+        yield Finding("precision", "error", chosen.problem, "", chosen.remedy)
+    elif chosen.why:
+        yield Finding("precision", "info", chosen.why, "", "")
     if settings.optimizer.name != "adamw8bit":
         return
     why = "It keeps its numbers in 8 bits by means of bitsandbytes, which works on NVIDIA GPUs alone."

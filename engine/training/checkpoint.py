@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Checkpoint:
     """Sum of the losses of the unfinished epoch's image-steps, and their number."""
     seconds: float
     """Training time so far."""
+    scaling: Mapping[str, Any] = field(default_factory=dict)
+    """What `LossScaling` knows; empty where the loss is not scaled."""
 
 
 def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, int]:
@@ -68,6 +70,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         "identity": dict(checkpoint.identity),
         "epoch_loss": [checkpoint.epoch_loss[0].hex(), checkpoint.epoch_loss[1]],
         "seconds": checkpoint.seconds,
+        "scaling": dict(checkpoint.scaling),
     }
     files = {
         ADAPTER: save(dict(checkpoint.adapter), {"format": "pt"}),
@@ -127,6 +130,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             identity=state["identity"],
             epoch_loss=(float.fromhex(total), int(count)),
             seconds=float(state["seconds"]),
+            scaling=dict(state.get("scaling", {})),
         )
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BadCheckpointError(f"{folder.name} cannot be read") from error

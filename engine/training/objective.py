@@ -91,10 +91,9 @@ class Objective:
         return value * prepared.weights
 
     def _autocast(self) -> torch.autocast:
-        device, dtype = self._job.device, self._job.dtype
+        job = self._job
         # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
-        enabled = device.type == "cuda" and dtype != torch.float32
-        return torch.autocast(device.type, dtype=dtype, enabled=enabled, cache_enabled=False)
+        return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
 
     def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
         settings, device = self._job.settings, self._job.device

@@ -25,6 +25,7 @@ from loratui.engine.training.optimizers import optimizer_state, resolve_name
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Requests
 from loratui.engine.training.sampler import sample_plan, write_sample
+from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job
 from loratui.engine.training.steering import Steering
 
@@ -47,13 +48,14 @@ class Products:
         optimizer: torch.optim.Optimizer,
         stepped_over: Sequence[str],
         averaging: Averaging,
+        scaling: LossScaling,
         texts: Texts,
         identity: dict[str, Any],
         epochs: int,
     ) -> None:
         self._job, self._report, self._requests, self._steering = job, report, requests, steering
         self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
-        self._averaging, self._stepped_over = averaging, list(stepped_over)
+        self._averaging, self._scaling, self._stepped_over = averaging, scaling, list(stepped_over)
         self._identity = identity
         self._epochs = epochs
         self._sampled_step: int | None = None
@@ -176,6 +178,7 @@ class Products:
                 average=self._averaging.state(),
                 optimizer=optimizer,
                 optimizer_plain=plain,
+                scaling=self._scaling.state(),
                 identity=self._identity,
                 epoch_loss=epoch_loss,
                 seconds=seconds,

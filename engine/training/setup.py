@@ -15,6 +15,7 @@ from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
+from loratui.engine.planning.precision import Format, choose, in_format
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.planning.validation_grid import filled, words
@@ -23,8 +24,9 @@ from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.families import loader
 from loratui.engine.training.families.base import Family
 from loratui.engine.training.families.fingerprints import Digests
+from loratui.engine.training.families.parts import is_mixed
 from loratui.engine.training.torch_facts import gather
-from loratui.presets.schema import Precision, Settings
+from loratui.presets.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Job:
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
         return filled(template, words(self.settings))
+
+    @property
+    def in_force(self) -> Settings:
+        """The settings with the number format that `auto` is on this device."""
+        return in_format(self.settings, next(name for name, dtype in DTYPES.items() if dtype == self.dtype))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether it computes under autocast: the base in few bits, sums and norms in fp32."""
+        return is_mixed(self.device, self.dtype)
 
     @property
     def trained_images(self) -> int:
@@ -69,7 +81,7 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
     card = None if on_cpu else usable_card()
     device = torch.device("cpu" if card is None else "cuda")
     configure_torch(device, settings.memory.threads)
-    dtype = base_dtype(settings.training.precision, device)
+    dtype = base_dtype(settings, card) if computes else torch.float32
     return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, dtype, card)
 
 
@@ -93,16 +105,15 @@ def configure_torch(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.allow_tf32 = True
 
 
-def base_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The format of the frozen base. `auto`: bf16 on a GPU that has it, else fp32.
+DTYPES: dict[Format, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-    Raises `UsageError` for fp16, whose gradients vanish without loss scaling.
-    """
-    if precision == "fp16":
-        raise UsageError("training.precision fp16: this version trains in bf16 or fp32.", "Choose auto.")
-    if precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+def base_dtype(settings: Settings, card: accelerator.Card | None) -> torch.dtype:
+    """The format of the frozen base and of the computation. Raises `UsageError` for one that the card does not have."""
+    chosen = choose(settings, card)
+    if chosen.problem:
+        raise UsageError(chosen.problem, chosen.remedy)
+    return DTYPES[chosen.format]
 
 
 def load_base(job: Job) -> Family:

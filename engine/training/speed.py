@@ -39,12 +39,11 @@ def _usable_gib(device: torch.device) -> float:
     return (free + torch.cuda.memory_reserved(device)) / 2**30
 
 
-def let_autocast_cast(denoiser: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def let_autocast_cast(denoiser: nn.Module) -> None:
     """Leaves the casting of a LoRA's inputs to autocast, which casts once; PEFT would go to fp32 and autocast back again."""
-    if device.type == "cuda" and dtype != torch.float32:
-        for module in denoiser.modules():
-            if hasattr(module, "cast_input_dtype_enabled"):
-                module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # PEFT's switch, made for autocast
+    for module in denoiser.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # PEFT's switch, made for autocast
 
 
 class Compiling:

@@ -44,6 +44,7 @@ from loratui.engine.training.recorded import Recorded
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.sampler import prompts_to_encode
+from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job, add_adapter, load_base
 from loratui.engine.training.steering import Answer, Steering
 
@@ -79,6 +80,7 @@ class Trainer:
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
         self.compiling = speed.Compiling(settings, job.device, report)
+        self.scaling = LossScaling(job.device, job.dtype)
 
     # ---- from start to end
 
@@ -117,6 +119,7 @@ class Trainer:
             optimizer=self.optimizer,
             stepped_over=list(self.stepped_over),
             averaging=self.averaging,
+            scaling=self.scaling,
             texts=self.texts,
             identity=identity,
             epochs=self.total.epoch - 1,
@@ -179,9 +182,10 @@ class Trainer:
         self.latents.fill(self.entries, flips, self._caching("pictures"))
         self.family.free_image_encoder()
         report.phase("loading", f"Loading {settings.base.model}")
-        again = speed.choose_activations(settings, self.family, job.device)
+        again = speed.choose_activations(job.in_force, self.family, job.device)
         self.adapter = add_adapter(job, self.family)
-        speed.let_autocast_cast(self.family.denoiser, job.device, job.dtype)
+        if job.mixed:
+            speed.let_autocast_cast(self.family.denoiser)
         if anew and settings.adapter.start_from:
             began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
@@ -205,6 +209,7 @@ class Trainer:
         self.adapter.load_state(stored.adapter)
         self.averaging.load_state(stored.average)
         load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
+        self.scaling.load_state(stored.scaling)
         differing = surroundings_differ(stored.identity, identity)
         if differing:
             self.report.warn("other_surroundings", f"From here the numbers may differ in their last digits: {differing}.", "")
@@ -263,21 +268,14 @@ class Trainer:
             cycles=settings.optimizer.cycles,
         )
         rate = set_learning_rate(self.optimizer, factor)
-        self.adapter.train()
-        self.packed.zero_gradients()
-        summed = torch.zeros((), device=self.job.device)
-        for number, batch in enumerate(window.batches):
-            if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
-                self.requests.stop_if_asked()
-            # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
-            summed += self.recorded(self.objective.prepare(batch, at.micro_step + number, window.images)).sum()
-        if following is not None:
-            self.objective.look_ahead(following.batches[0], following.before.micro_step, following.images)
-        norm, total = torch.stack([self.packed.clip_gradients(settings.training.max_grad_norm or math.inf), summed]).tolist()
-        loss = total / window.images
+        loss, norm = self._gradients(window, following)
+        while self.scaling.is_beyond_range(norm, loss):
+            self.requests.stop_if_asked()
+            loss, norm = self._gradients(window, following)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._not_finite(window, loss)
         self.optimizer.step()
+        self.scaling.stepped()
         self.averaging.update(window.after.step)
         self.at = window.after
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
@@ -285,6 +283,7 @@ class Trainer:
         self.image_step_s.append(step_s / window.images)
         self.compiling.note(step_s)
         memory = {"memory_gib": torch.cuda.max_memory_reserved() / 2**30} if self.job.device.type == "cuda" else {}
+        scaling = {"repeated": self.scaling.repeated} if self.scaling.works else {}
         self.report.step(
             always=window.ends_epoch or at.step == 0,
             step=window.after.step,
@@ -295,6 +294,7 @@ class Trainer:
             grad_norm=norm,
             step_s=round(step_s, 6),
             **memory,
+            **scaling,
             state={
                 "step": window.after.step,
                 "image_step": window.after.image_step,
@@ -305,6 +305,23 @@ class Trainer:
             },
         )
 
+    def _gradients(self, window: Window, following: Window | None) -> tuple[float, float]:
+        """The gradients of a step, clipped; returns its mean loss, and their norm before that."""
+        self.adapter.train()
+        self.packed.zero_gradients()
+        summed = torch.zeros((), device=self.job.device)
+        for number, batch in enumerate(window.batches):
+            if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
+                self.requests.stop_if_asked()
+            # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
+            summed += self.recorded(self.objective.prepare(batch, window.before.micro_step + number, window.images)).sum()
+        if following is not None:
+            self.objective.look_ahead(following.batches[0], following.before.micro_step, following.images)
+        self.scaling.unscale(self.optimizer)
+        limit = self.settings.training.max_grad_norm or math.inf
+        norm, total = torch.stack([self.packed.clip_gradients(limit), summed]).tolist()
+        return total / window.images, norm
+
     def _last_step(self) -> int:
         epoch = self.steering.stop_after_epoch
         return self.total.step if epoch is None else min(self.total.step, epoch * self.steps_per_epoch)
@@ -312,7 +329,8 @@ class Trainer:
     def _add_gradients(self, batch: Prepared) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""
         losses = self.objective.of(batch)
-        found = torch.autograd.grad(losses.sum() / batch.window_images, list(self.packed.tensors.values()), allow_unused=True)
+        loss = self.scaling.scaled(losses.sum() / batch.window_images)
+        found = torch.autograd.grad(loss, list(self.packed.tensors.values()), allow_unused=True)
         self.packed.add_gradients(found)
         return losses.detach()
 
@@ -326,7 +344,7 @@ class Trainer:
         what = "loss" if not math.isfinite(loss) else "gradient"
         raise NotFiniteError(
             f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its pictures: {', '.join(names[:8])}.",
-            "Lower the learning rate, then start anew; the last checkpoint and the LoRA files are good.",
+            f"{_not_finite_advice(self.job.dtype)}, then start anew; the last checkpoint and the LoRA files are good.",
         )
 
     # ---- on the way
@@ -450,6 +468,10 @@ def _with_next(windows: Iterable[Window]) -> Iterator[tuple[Window, Window | Non
     """Each window with the one after it."""
     here, ahead = itertools.tee(windows)
     return itertools.zip_longest(here, itertools.islice(ahead, 1, None))
+
+
+def _not_finite_advice(dtype: torch.dtype) -> str:
+    return "Set training.precision to fp32 or lower the learning rate" if dtype == torch.float16 else "Lower the learning rate"
 
 
 def _device_name(device: torch.device) -> str:

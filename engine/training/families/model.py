@@ -16,7 +16,7 @@ from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles, PartName
 from loratui.engine.training.families import loading, vae
 from loratui.engine.training.families.base import Latents
 from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import Parts
+from loratui.engine.training.families.parts import Parts, is_mixed
 from loratui.presets.schema import Family, Settings
 
 TEXT_ENCODERS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")
@@ -55,6 +55,10 @@ class BaseModel:
 
     def _load(self, part: PartName) -> nn.Module:
         model = loading.load_part(self._files, part, device=self.device, dtype=self._dtypes[part])
+        if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
+            raise UsageError(
+                f"The weights of this base ({part}) go beyond the range of fp16.", "Set training.precision to fp32 for it."
+            )
         if part == self._denoiser_part:
             self._check_denoiser(model)
         return model
@@ -112,7 +116,7 @@ class BaseModel:
     def _sampling(self) -> Iterator[None]:
         """How the denoiser works while it makes samples: as in training, but not compiled, since their shapes and batches differ."""
         dtype = self._dtypes[self._denoiser_part]
-        mixed = self.device.type == "cuda" and dtype != torch.float32
+        mixed = is_mixed(self.device, dtype)
         with torch.compiler.set_stance("force_eager"), torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
             yield
 

@@ -40,6 +40,11 @@ class Parts:
             torch.cuda.empty_cache()
 
 
+def is_mixed(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a denoiser of this format is computed under autocast; on a CPU bf16 is computed as it lies."""
+    return dtype == torch.float16 or (device.type == "cuda" and dtype != torch.float32)
+
+
 def finite(tensor: Tensor, what: str) -> Tensor:
     """`tensor` itself. Raises `NotFiniteError` if a value of it is not finite."""
     if not bool(torch.isfinite(tensor).all()):

@@ -104,7 +104,6 @@ def test_the_ends_of_buckets_count_only_where_buckets_begin_and_end_there() -> N
 @pytest.mark.parametrize(
     ("sets", "key"),
     [
-        (("training.precision=fp16",), "training.precision"),
         (
             (
                 "optimizer.name=prodigy",
@@ -129,6 +128,14 @@ def test_what_the_trainer_would_refuse_is_refused_before_the_start(sets: tuple[s
     (found,) = misfits(settings("sd15", *sets))
     assert found.key == key
     assert found.message.startswith(key)
+
+
+def test_fp16_is_refused_where_the_activations_leave_its_range() -> None:
+    (found,) = misfits(settings("flux", "training.precision=fp16"))
+    assert found.key == "training.precision"
+    assert "65 504" in found.message
+    assert not list(misfits(settings("sd15", "training.precision=fp16")))
+    assert not list(misfits(settings("sdxl", "training.precision=fp16")))
 
 
 @pytest.mark.parametrize("text_rate", ["0", "1"])
