@@ -231,6 +231,17 @@ def changes_in_words(recipe: Recipe) -> tuple[tuple[str, str, str], ...]:
     )
 
 
+def changes_sentence(recipe: Recipe) -> str:
+    """`Changed from sd15-portrait: adapter.rank 128 → 8.`, long values shortened; empty if nothing is."""
+    changed = changes_in_words(recipe)
+    listed = ", ".join(f"{key} {_shortened(before)} → {_shortened(now)}" for key, now, before in changed)
+    return f"Changed from {recipe.preset or 'the defaults'}: {listed}." if changed else ""
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= 40 else f"{words[:39]}…"
+
+
 def setting_in_words(settings: Settings, key: str) -> str:
     """A setting among its like: alpha as it works, and the effective rate beside the learning rate."""
     from loratui.engine.planning import rates

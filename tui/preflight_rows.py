@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from loratui.engine.planning.rates import learning_in_words
 from loratui.tui import text
-from loratui.tui.draft import changes_in_words
+from loratui.tui.draft import changes_sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +53,8 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
     if "output_not_writable" not in found:
         yield Row("ok", f"Runs can be written to {home}.")
     yield Row("info", learning_in_words(settings))
-    if changed := changes_in_words(prepared.recipe):
-        listed = ", ".join(f"{key} {_short(before)} → {_short(now)}" for key, now, before in changed)
-        yield Row("info", f"Changed from {prepared.recipe.preset or 'the defaults'}: {listed}.", "", "plan")
+    if changed := changes_sentence(prepared.recipe):
+        yield Row("info", changed, "", "plan")
     for finding in prepared.findings:
         if finding.severity == "info":
             yield Row("info", finding.message, finding.remedy, step_of(finding.id, plan_codes))
@@ -68,10 +67,6 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
             remedy,
             "dataset",
         )
-
-
-def _short(words: str) -> str:
-    return words if len(words) <= 40 else f"{words[:39]}…"
 
 
 def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from fake_run import finished_run
 
+from loratui.engine.errors import UsageError
 from loratui.engine.planning.preflight import Finding
 from loratui.engine.planning.prepare import Prepared
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, read_recipe
 from loratui.engine.planning.schedule import plan_for_counts
+from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import KEYS, KeyInfo, get
 from loratui.tui import cli, comparing
+from loratui.tui.commands import common
 from loratui.tui.draft import SUBJECT_KEYS, Draft, changes_in_words
 from loratui.tui.preflight_rows import rows
 from loratui.tui.screens import plan as plan_screen
@@ -91,6 +96,30 @@ def test_plan_preflight_and_the_plans_screen_list_them(capsys: pytest.CaptureFix
     lines = [line.plain for line in plan_screen._describe(Draft(recipe), plan_for_counts(recipe, 18), ())]
     assert "  ◆ dataset.resolution 640  (preset: 512)" in lines
     assert "  Rank 64, alpha 64 (follows rank). Learning rate 1e-4, effective 1e-4." in lines
+
+
+def test_the_status_of_a_run_and_its_start_list_them(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished_run(home)
+    recipe = build_recipe("demo", sets=("adapter.rank=8", "dataset.resolution=64"))
+    run.recipe.write_text(recipe.to_toml())
+    assert cli.main(["status", run.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == {"dataset.resolution": 64, "adapter.rank": 8}
+    assert cli.main(["status", run.name]) == 0
+    assert "Changed from demo: dataset.resolution 128 → 64, adapter.rank 16 → 8." in capsys.readouterr().out
+    run.recipe.write_text("[nonsense")
+    assert cli.main(["status", run.name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] is None
+
+    def not_started(*_: object) -> None:
+        raise UsageError("Not started.")
+
+    monkeypatch.setattr(common, "start_prepared", not_started)
+    assert cli.main(["train", str(demo_dataset()), "--preset", "demo", "--set", "rank=8", "--trigger", "anafox", "--yes"]) == 2
+    printed = "".join(capsys.readouterr())
+    assert "Rank 8, alpha 16 (follows rank × 2). Learning rate 5e-4, effective 1e-3." in printed
+    assert "Changed from demo: adapter.rank 16 → 8." in printed
 
 
 def test_the_effective_rate_stands_beside_the_rate_everywhere(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,7 @@ class _Looking:
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
+        self.changed, self.changed_words = _changed(run)
         self.job = ""
         self.state = RunState()
         self._tail: Tail | None = None
@@ -98,7 +99,7 @@ class _Looking:
         for batch in self._tail.drain():
             self.state.apply_batch(batch)
         pending = [command.command for command in control.pending(self.run)] if summary.active else []
-        return status_of(summary, self.state, pending, time.time())
+        return {**status_of(summary, self.state, pending, time.time()), "changed": self.changed}
 
 
 def status_of(summary: RunSummary, state: RunState, pending: list[str], now: float) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
 
     `v name path status active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
-    steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changes asked[] sample output checkpoint_step
+    steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
     warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; what is unknown is null.
     """
     left = state.time_left if summary.active else None
@@ -159,7 +160,7 @@ def _tell(found: dict[str, Any], looking: _Looking, *, json_wanted: bool, one_li
     elif one_line:
         say(sys.stdout, clean(_sentence(found, looking.state)))
     else:
-        for line in _lines(found, looking.state):
+        for line in _lines(found, looking):
             say(sys.stdout, clean(line), as_it_is=line.startswith(("sample:", "LoRA file:")))
 
 
@@ -171,7 +172,8 @@ def _sentence(found: dict[str, Any], state: RunState) -> str:
     return words if found["active"] else f"{doing}. {found['reason']} {found['advice']}".strip()
 
 
-def _lines(found: dict[str, Any], state: RunState) -> list[str]:
+def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
+    state = looking.state
     lines = [f"{found['name']} {text.stands(found['status'])}. {found['reason']} {found['advice']}".strip()]
     if state.step:
         lines.append(describe_step(state, active=found["active"]))
@@ -185,6 +187,8 @@ def _lines(found: dict[str, Any], state: RunState) -> list[str]:
         from loratui.tui.widgets.gpu_panel import summary as machine_line
 
         lines.append(machine_line(state.machine).plain)
+    if looking.changed_words:
+        lines.append(looking.changed_words)
     lines += [f"warning: {w['message']} {w['remedy']}".strip() for w in found["warnings"][-3:]]
     if state.skipped:
         lines.append(damage(state.skipped))
@@ -194,6 +198,19 @@ def _lines(found: dict[str, Any], state: RunState) -> list[str]:
     if found["seconds_worked"]:
         lines.append(f"worked for {text.duration(found['seconds_worked'])}")
     return lines
+
+
+def _changed(run: RunDirectory) -> tuple[dict[str, Any] | None, str]:
+    """The values of the run's recipe that are not its preset's, by key and in words; None for a recipe that cannot be read."""
+    from loratui.engine.planning.recipe import read_recipe
+    from loratui.presets.schema import SchemaError
+    from loratui.tui.draft import changes_sentence
+
+    try:
+        recipe = read_recipe(run.recipe)
+    except SchemaError:
+        return None, ""
+    return {one.key: one.value for one in recipe.differences()}, changes_sentence(recipe)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

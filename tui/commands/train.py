@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     on a terminal it asks first, unless `--yes`, `--wait` or `--json` was said.
     """
     from loratui.engine.planning.prepare import prepare
+    from loratui.engine.planning.rates import learning_in_words
+    from loratui.tui.draft import changes_sentence
 
     home = loratui_home()
     recipe = common.recipe_from_args(args)
@@ -47,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     for line in common.not_checked_lines(prepared.not_checked):
         say(out, line)
     common.refuse_errors(prepared.errors)
-    say(out, clean(prepared.plan.formula))
+    for line in (prepared.plan.formula, learning_in_words(prepared.recipe.settings), changes_sentence(prepared.recipe)):
+        if line:
+            say(out, clean(line))
     _start_over_warnings(prepared.findings, args, out)
     started = common.start_prepared(prepared, home)
     say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
