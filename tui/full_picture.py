@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loratui.engine.dataset.display import Room
 from loratui.tui import graphics, pixels
 from loratui.tui.graphics import Capability
 from loratui.tui.terminal import clean
@@ -29,10 +30,13 @@ def show(path: Path, caption: str) -> str:
 
     Must be called while the app is suspended. Raises `ThumbnailError` for a file that cannot be shown.
     """
+    from PIL import Image
+
     stdin, stdout = sys.__stdin__, sys.__stdout__
     if stdin is None or stdout is None or not (stdin.isatty() and stdout.isatty()):
         return "there is no terminal"
-    picture, _ = upright_picture(path, _no_larger)
+    shown = upright_picture(path, Room(_LARGEST_PX, _LARGEST_PX, enlarge=False))
+    picture = Image.frombytes("RGB", (shown.width, shown.height), shown.rgb)
     return show_on(stdin.fileno(), stdout.fileno(), picture, caption, os.environ)
 
 
@@ -61,11 +65,6 @@ def show_on(stdin: int, stdout: int, picture: Image.Image, caption: str, environ
             # It is not asked again: whatever it was to say has been waited for.
             _known[outside] = graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)
     return "" if capability.protocol != "none" else capability.why
-
-
-def _no_larger(width: int, height: int) -> tuple[int, int]:
-    scale = min(1.0, _LARGEST_PX / max(width, height))
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 class _Resized:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from loratui.engine.dataset.display import Display, Room, Shown
+from loratui.engine.dataset.pictures import PictureError
 from loratui.tui import palette
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _CACHED = 200
 _GROUND = (128, 128, 128)
 """What shows through transparency."""
 
+_display = Display()
 _decoding = threading.Lock()
-"""One picture at a time: several threads that decode make the screen wait, and finish no sooner on two cores."""
+"""One picture at a time: several decoders make the screen wait, and finish no sooner on two cores."""
 
 _cache: OrderedDict[tuple[str, int, int, int, int, bool, float], Thumbnail] = OrderedDict()
 
@@ -73,39 +71,20 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shap
     return made
 
 
-def fitted(width: int, height: int, columns: int, rows: int, shape: float = 1.0) -> tuple[int, int]:
-    """The largest size in pixels with the shape of `width` × `height` in so many cells of one by two pixels; its
-    height is even. Each of the pixels is `shape` as wide as it is high."""
-    scale = min(columns * shape / width, 2 * rows / height)
-    fitted_width = min(columns, max(1, round(width * scale / shape)))
-    fitted_height = min(rows, max(1, round(height * scale / 2))) * 2
-    return fitted_width, fitted_height
-
-
-def upright_picture(path: Path, fit: Callable[[int, int], tuple[int, int]]) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture at `path` as RGB, upright, in the size that `fit` makes of its own (px); and its own size.
-
-    Transparency lies on mid grey. Raises `ThumbnailError`.
-    """
-    from PIL import Image
-
-    from loratui.engine.dataset import colours, pictures
-
+def upright_picture(path: Path, room: Room) -> Shown:
+    """The picture at `path` as it fits into `room`, transparency laid on mid grey. Raises `ThumbnailError`."""
     try:
-        with pictures.opened(path) as source:
-            wanted = fit(source.width, source.height)
-            pixels = source.decode((2 * wanted[0], 2 * wanted[1]))
-            size = source.as_decoded(wanted)
-            if pixels.size != size:
-                profile = pixels.info.get("icc_profile")
-                pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-                pixels.info["icc_profile"] = profile
-            return source.upright(colours.to_rgb(pixels, _GROUND)), (source.width, source.height)
-    except pictures.PictureError as error:
+        return _display.shown(path, room, _GROUND)
+    except PictureError as error:
         raise ThumbnailError(str(error)) from None
 
 
+def room_of(columns: int, rows: int, shape: float = 1.0) -> Room:
+    """So many cells of one by two pixels, each of which is `shape` as wide as it is high."""
+    return Room(columns, 2 * rows, shape, even=True)
+
+
 def _decode(path: Path, columns: int, rows: int, few_colours: bool, shape: float) -> Thumbnail:
-    small, source = upright_picture(path, lambda width, height: fitted(width, height, columns, rows, shape))
-    rgb = small.tobytes()
-    return Thumbnail(small.width, small.height, palette.drawn(rgb, small.width) if few_colours else rgb, *source)
+    small = upright_picture(path, room_of(columns, rows, shape))
+    rgb = palette.drawn(small.rgb, small.width) if few_colours else small.rgb
+    return Thumbnail(small.width, small.height, rgb, small.source_width, small.source_height)

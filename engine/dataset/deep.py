@@ -6,12 +6,8 @@ asks for too much memory costs one picture, which is named.
 
 from __future__ import annotations
 
-import json
 import os
 import queue
-import selectors
-import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
@@ -19,15 +15,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from loratui.engine import children
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
+from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
 from loratui.engine.untrusted import parse_json
 
 MOST_WORKERS = 8
 SECONDS_A_PICTURE = 60.0
 """A picture that takes longer is given up."""
-SECONDS_TO_BEGIN = 60.0
 
 LARGE_PIXELS = 12_000_000
 """Larger pictures of formats that must be decoded whole all go to one worker, for the memory that they need."""
@@ -80,8 +75,8 @@ def measure_all(
     stop = threading.Event()
     count = max(1, min(workers or usable_cores(), MOST_WORKERS, len(images)))
     chosen = [f"--detector={detector}"] if detector else []
-    command = children.command("loratui.engine.dataset.worker", f"--resolution={resolution}", *chosen)
-    hands = [_Worker(command, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
+    arguments = [f"--resolution={resolution}", *chosen]
+    hands = [_Hand(arguments, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
     threads = [threading.Thread(target=hand.serve, daemon=True) for hand in hands]
     for thread in threads:
         thread.start()
@@ -129,22 +124,25 @@ def _is_large(image: ImageEntry) -> bool:
     return image.width * image.height > (LARGE_JPEG_PIXELS if image.format == "JPEG" else LARGE_PIXELS)
 
 
-class _Worker:
+class _Hand:
     """One worker process, and the thread that feeds it and starts it anew when it died."""
 
     def __init__(
         self,
-        command: list[str],
+        arguments: list[str],
         sources: tuple[queue.SimpleQueue[ImageEntry], ...],
         answers: queue.SimpleQueue[_Answer],
         stop: threading.Event,
     ) -> None:
-        self._command, self._sources, self._answers, self._stop = command, sources, answers, stop
-        self._process: subprocess.Popen[bytes] | None = None
-        self._read = bytearray()
+        self._sources, self._answers, self._stop = sources, answers, stop
+        self._worker = WorkerProcess("loratui.engine.dataset.worker", *arguments, given_up=stop.is_set)
         self._sent: deque[ImageEntry] = deque()
         """Pictures that were asked for and not answered yet, in that order."""
-        self.failure = ""
+
+    @property
+    def failure(self) -> str:
+        """Why no process could begin; empty if one could."""
+        return self._worker.failure
 
     def serve(self) -> None:
         """Has pictures measured until there are none, or until it is to stop; the body of the thread."""
@@ -152,30 +150,30 @@ class _Worker:
             while not self._stop.is_set() and not self.failure and self._next():
                 pass
         finally:
-            self._end()
+            self._worker.end()
 
     def _next(self) -> bool:
         """Sends what may be sent, and takes one answer; False if nothing is left to be answered."""
         while len(self._sent) < _AHEAD and (image := self._pending()) is not None:
             self._sent.append(image)
-            self._send(image)
+            if self._worker.runs:
+                self._worker.send(str(image.path))
         if not self._sent:
             return False
-        if self._process is None:
+        if not self._worker.runs:
             self._begin()
             return True
-        line = self._line(SECONDS_A_PICTURE)
-        if line is None and self._stop.is_set():
-            return False
-        relative = self._sent.popleft().relative
-        if line:
-            answer = parse_json(line)
-            self._answers.put((relative, PictureFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]))
+        try:
+            answer = parse_json(self._worker.line(SECONDS_A_PICTURE))
+        except WorkerDiedError as error:
+            if self._stop.is_set():
+                return False
+            # Answers come in the order of the requests, so that the first without one is to blame.
+            self._answers.put((self._sent.popleft().relative, str(error)))
+            self._worker.end()
             return True
-        # Answers come in the order of the requests, so that the first without one is to blame.
-        reason = "makes its decoder crash" if line is not None else f"takes more than {SECONDS_A_PICTURE:.0f} s to decode"
-        self._answers.put((relative, reason))
-        self._end()
+        facts = PictureFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]
+        self._answers.put((self._sent.popleft().relative, facts))
         return True
 
     def _pending(self) -> ImageEntry | None:
@@ -184,55 +182,11 @@ class _Worker:
                 return source.get_nowait()
         return None
 
-    def _send(self, image: ImageEntry) -> None:
-        if self._process is not None:
-            assert self._process.stdin is not None
-            with suppress(BrokenPipeError):  # the missing answer tells of it
-                self._process.stdin.write(json.dumps(str(image.path)).encode("ascii") + b"\n")
-                self._process.stdin.flush()
-
     def _begin(self) -> None:
         """Starts a process, and sends it what its forerunner did not answer."""
-        with tempfile.TemporaryFile() as said:
-            self._process = children.start(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said)
-            if self._line(SECONDS_TO_BEGIN):
-                for image in self._sent:
-                    self._send(image)
-            elif not self._stop.is_set():
-                said.seek(0)
-                last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                self.failure = last or f"it did not begin within {SECONDS_TO_BEGIN:.0f} s"
-                while self._sent:  # another worker may be luckier
-                    self._sources[-1].put(self._sent.popleft())
-
-    def _line(self, limit_s: float) -> bytes | None:
-        """One line; b"" if the process died before its end, None if it took too long or the pass is to stop."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        end = time.monotonic() + limit_s
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._read:
-                if self._stop.is_set() or time.monotonic() > end:
-                    return None
-                if selector.select(timeout=0.1):
-                    part = os.read(self._process.stdout.fileno(), 1 << 16)
-                    if not part:
-                        return b""
-                    self._read += part
-        line, _, rest = self._read.partition(b"\n")
-        self._read = rest
-        return bytes(line)
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        self._read.clear()
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.kill()  # it holds nothing that could be lost
-        process.wait()
-        with suppress(BrokenPipeError):  # what it did not take
-            process.stdin.close()
-        process.stdout.close()
+        if self._worker.begin():
+            for image in self._sent:
+                self._worker.send(str(image.path))
+        else:
+            while self._sent:  # another worker may be luckier
+                self._sources[-1].put(self._sent.popleft())

@@ -235,6 +235,11 @@ def _open(file: BufferedReader) -> OpenPicture:
     return OpenPicture(image, file, size, layout.complete and not cut)
 
 
+def prepare() -> None:
+    """Loads what reading pictures needs, for a process that will do nothing else."""
+    _pillow().init()
+
+
 @cache
 def _pillow() -> ModuleType:
     """Pillow, loaded when it is first needed, because that takes time that most commands do not have."""

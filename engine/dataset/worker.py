@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.dataset import worker_limits
 from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.pictures import PictureError
 from loratui.engine.errors import UsageError
@@ -34,12 +35,14 @@ def main() -> int:
     except UsageError as error:  # the pictures are measured all the same, and the checks of faces say that they were not made
         print(error, file=sys.stderr)
         detector = None
+    worker_limits.limit_memory()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1)
     os.dup2(2, 1)  # what a decoder prints must not stand between the answers
     answers.write("ready\n")
     for line in sys.stdin:
         path = Path(parse_json(line))
         answer: dict[str, Any]
+        worker_limits.limit_seconds()
         try:
             answer = {"facts": measure_picture(path, args.resolution, detector).to_json()}
         except (PictureError, OSError) as error:

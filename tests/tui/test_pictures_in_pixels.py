@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from loratui.engine.dataset.display import Room
 from loratui.tui import full_picture, graphics, pixels
 from loratui.tui.graphics import Capability, Tmux
 from loratui.tui.thumbnails import upright_picture
@@ -318,7 +319,9 @@ def test_a_sequence_through_tmux_doubles_its_escapes() -> None:
 def test_every_kind_of_picture_is_fitted(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.tif"
     Image.new(mode, (300, 100)).save(path)
-    picture, size = upright_picture(path, lambda width, height: (width // 2, height // 2))
-    assert (picture.mode, picture.size, size) == ("RGB", (150, 50), (300, 100))
+    shown = upright_picture(path, Room(150, 150, enlarge=False))
+    assert (shown.source_width, shown.source_height) == (300, 100)
+    picture = Image.frombytes("RGB", (shown.width, shown.height), shown.rgb)
+    assert picture.size == (150, 50)
     assert pixels.fitted(picture, 90, 90).size == (90, 30)
     assert pixels.fitted(picture.resize((10, 10)), 900, 900).size == (40, 40)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_files import HEIC
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import display_worker, pictures
 from loratui.tui import thumbnails
 from loratui.tui.canvas import half_cell
-from loratui.tui.thumbnails import ThumbnailError, fitted, load
+from loratui.tui.thumbnails import ThumbnailError, load, room_of
 
 
 def _save(path: Path, mode: str = "RGB", size: tuple[int, int] = (40, 20), **options: object) -> Path:
@@ -127,7 +127,7 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000), st.integers(1, 200), st.integers(1, 100))
 def test_the_size_fits_and_is_even(width: int, height: int, columns: int, rows: int) -> None:
-    fit_width, fit_height = fitted(width, height, columns, rows)
+    fit_width, fit_height = room_of(columns, rows).fitted(width, height)
     assert 1 <= fit_width <= columns
     assert 2 <= fit_height <= 2 * rows
     assert fit_height % 2 == 0
@@ -137,7 +137,7 @@ def test_the_size_fits_and_is_even(width: int, height: int, columns: int, rows: 
 @pytest.mark.parametrize("size", [(512, 512), (1024, 640), (640, 1024)])
 def test_a_picture_keeps_its_shape_whatever_shape_the_cells_have(cell: tuple[int, int], size: tuple[int, int]) -> None:
     wide, high = cell
-    width, height = fitted(*size, 60, 40, 2 * wide / high)
+    width, height = room_of(60, 40, 2 * wide / high).fitted(*size)
     assert width <= 60
     assert height <= 80
     assert height % 2 == 0
@@ -187,5 +187,5 @@ def test_heic_is_shown_upright_where_its_extra_is_installed(tmp_path: Path, name
 def test_without_its_extra_heic_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
     (tmp_path / "a.heic").write_bytes(HEIC)
-    with pytest.raises(ThumbnailError, match=r"loratui\[heic\]"):
-        load(tmp_path / "a.heic", 16, 16)
+    with pytest.raises(pictures.PictureError, match=r"loratui\[heic\]"):
+        display_worker.decode(tmp_path / "a.heic", room_of(16, 16), (0, 0, 0))

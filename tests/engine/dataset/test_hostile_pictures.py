@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import tempfile
 import time
 import tracemalloc
 import zlib
@@ -13,13 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from made_pictures import clean_set, drawn
 from PIL import Image
 
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.measure import measure_picture
-from loratui.engine.dataset.pictures import PictureError, read_header
+from loratui.engine.dataset.pictures import PictureError, load_rgb, read_header
 from loratui.engine.dataset.scan import read_folder
+from loratui.tui.thumbnails import ThumbnailError, load
 
 MOST_MIB = 50
 
@@ -114,6 +119,95 @@ def test_thousands_of_frames_are_not_read(tmp_path: Path) -> None:
 
     read()
     within_bounds(read)
+
+
+def in_many_passes(size: tuple[int, int], again: int) -> bytes:
+    """A progressive JPEG whose last scan, with the table before it, comes so many times more."""
+    file = io.BytesIO()
+    Image.new("RGB", size, (200, 100, 50)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    scan = data.rindex(b"\xff\xda")
+    begin = max(data.rfind(b"\xff\xc4", 0, scan), data.rfind(b"\xff\xda", 0, scan) + 1)
+    return data[:-2] + data[begin:-2] * again + data[-2:]
+
+
+def a_strip(mode: str, size: tuple[int, int], format: str) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, format)
+    return file.getvalue()
+
+
+def squeezed_tiff() -> bytes:
+    file = io.BytesIO()
+    Image.new("F", (7000, 4000)).save(file, "TIFF", compression="tiff_lzw")
+    return file.getvalue()
+
+
+COSTLY = {
+    "passes": (lambda: in_many_passes((2000, 2000), 20_000), "more than 64 passes"),
+    "passes of a small one": (lambda: in_many_passes((64, 64), 20_000), "more than 64 passes"),
+    "16 bits, 1 px wide": (lambda: a_strip("I;16", (1, 65_000), "PNG"), "is a strip of 1 × 65000 px"),
+    "very long": (lambda: a_strip("L", (1, 16_000_000), "PNG"), "more than 65535 px along one side"),
+    "flat PNG": (lambda: a_strip("L", (7900, 7900), "PNG"), "as no photo has"),
+    "flat WebP": (lambda: a_strip("L", (4000, 4000), "WEBP"), "as no photo has"),
+    "flat TIFF": (squeezed_tiff, "as no photo has"),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_small_file_that_would_cost_much_is_refused_before_it_is_decoded(tmp_path: Path, name: str) -> None:
+    make, why = COSTLY[name]
+    path = tmp_path / "a.png"
+    path.write_bytes(make())
+    assert path.stat().st_size < 1_000_000
+    drawn(0).save(tmp_path / "b.png")
+    measure_picture(tmp_path / "b.png", 128)
+
+    def use() -> None:
+        read_header(path)
+        measure_picture(path, 128)
+
+    def refused() -> None:
+        with pytest.raises(PictureError, match=why):
+            use()
+
+    within_bounds(refused)
+    if "strip" not in why:  # which is only no use in training
+        with pytest.raises(PictureError, match=why):
+            load_rgb(path)
+        with pytest.raises(ThumbnailError, match=why):
+            load(path, 10, 10)
+
+
+def test_passes_of_a_usual_progressive_jpeg_are_few(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    for subsampling in (0, 1, 2):
+        drawn(1, (300, 200)).save(path, progressive=True, subsampling=subsampling, comment=b"\xff\xda" * 200)
+        assert load_rgb(path).size == (300, 200)
+
+
+def test_markers_that_lie_within_segments_are_no_passes(tmp_path: Path) -> None:
+    """EXIF holds a JPEG of its own, and what phones append is another picture."""
+    path = tmp_path / "a.jpg"
+    drawn(1, (300, 200)).save(path, progressive=True, exif=b"Exif\0\0" + b"\xff\xda\0\4" * 300)
+    path.write_bytes(path.read_bytes() + in_many_passes((16, 16), 200))
+    assert load_rgb(path).size == (300, 200)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP", "BMP"]), st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_a_picture_or_a_reason(rubbish: bytes, format: str, data: st.DataObject) -> None:
+    file = io.BytesIO()
+    drawn(1, (24, 16)).save(file, format, progressive=True)
+    content = bytearray(file.getvalue())
+    at = data.draw(st.integers(0, len(content)))
+    content[at : at + data.draw(st.integers(0, 40))] = rubbish
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "a.png"
+        path.write_bytes(bytes(content))
+        with suppress(PictureError):
+            read_header(path)
+            load_rgb(path)
 
 
 @pytest.mark.parametrize("change", ["gone", "cut", "a pipe", "another picture"])

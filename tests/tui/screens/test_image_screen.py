@@ -110,4 +110,4 @@ async def test_a_picture_that_is_gone_or_damaged_is_told(app: LoratuiApp, home: 
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "step 270")
         await pilot.press("o")
-        await shows(pilot, "00.png", "cannot be shown")
+        await shows(pilot, "00.png", "cannot be read as a picture")

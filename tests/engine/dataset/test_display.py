@@ -1,0 +1,80 @@
+"""Pictures for the screen come from a process of their own: whatever happens to it costs that file's row and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from made_pictures import drawn
+
+from loratui.engine.dataset import display
+from loratui.engine.dataset.display import Display, Room
+from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.dataset.worker_process import WorkerProcess
+
+SUPPORT = Path(__file__).parents[2] / "support"
+ROOM = Room(16, 16)
+GREY = (128, 128, 128)
+
+
+@pytest.fixture
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
+    made = Display()
+    made._worker = WorkerProcess("stand_in_display")
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("crash.png", "makes its decoder crash"),
+        ("endless.png", "takes more than 30 s of processor time to decode"),
+        ("flood.png", "needs more memory than there is"),
+    ],
+)
+def test_a_decoder_that_fails_costs_one_picture(tmp_path: Path, misbehaving: Display, name: str, why: str) -> None:
+    for at in (name, "good.png"):
+        drawn(1).save(tmp_path / at)
+    first = misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
+    with pytest.raises(PictureError, match=why):
+        misbehaving.shown(tmp_path / name, ROOM, GREY)
+    assert misbehaving.shown(tmp_path / "good.png", ROOM, GREY) == first
+    assert first.rgb == drawn(1).resize((16, 16), 1, reducing_gap=2.0).tobytes()
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, misbehaving: Display, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn(1).save(tmp_path / "good.png")
+    misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
+    process = misbehaving._worker._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(display, "SECONDS_A_PICTURE", 0.2)
+    with pytest.raises(PictureError, match="takes more than 0 s to decode"):
+        misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_be_started_is_said(tmp_path: Path) -> None:
+    made = Display()
+    made._worker = WorkerProcess("loratui.no_such_module")
+    with pytest.raises(PictureError, match=r"no process for it can be started \(.*No module named"):
+        made.shown(tmp_path / "a.png", ROOM, GREY)
+    assert not made._worker.runs
+
+
+def test_a_profile_and_transparency_reach_the_screen(tmp_path: Path) -> None:
+    made = Display()
+    picture = drawn(3).convert("RGBA")
+    picture.paste((9, 9, 9, 0), (0, 0, 64, 128))
+    picture.save(tmp_path / "a.png")
+    shown = made.shown(tmp_path / "a.png", ROOM, GREY)
+    made.end()
+    assert shown.rgb[:3] == bytes(GREY)
+    assert (shown.source_width, shown.source_height) == (128, 128)
