@@ -119,6 +119,10 @@ COMMANDS: dict[str, Command] = {
 }
 
 
+_STARTING = (None, "demo", "train", "resume", "validate")
+"""Commands by which something is started; None is the app."""
+
+
 def build_parser(argv: Sequence[str]) -> Parser:
     """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
     parser = Parser(
@@ -130,6 +134,7 @@ def build_parser(argv: Sequence[str]) -> Parser:
     parser.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
     parser.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
     parser.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
+    parser.add_argument("--trust", action="store_true", help="use a home or run that another account can write, from now on")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     named = next((word for word in argv if word in COMMANDS), None)
     for name, command in COMMANDS.items():
@@ -184,6 +189,10 @@ def _run(words: list[str]) -> int:
         os.environ["LORATUI_HOME"] = os.path.abspath(args.home)  # noqa: PTH100 - pathlib costs start-up time here
     if args.view_only and args.command not in (None, "attach"):
         return _explain(_not_viewing(args.command))
+    if args.trust or (args.command in _STARTING and not args.view_only):
+        from loratui.tui.trusting import settle
+
+        settle(args)
     module = COMMANDS[args.command].module if args.command else "loratui.tui.commands.home"
     return int(importlib.import_module(module).run(args))
 

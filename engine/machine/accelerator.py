@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import untrusted
+from loratui.engine import children, untrusted
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import Capability, driver_words, has_kernels, install_words, is_served
 from loratui.engine.machine.gpu_faults import fault_of
@@ -243,9 +243,9 @@ def torch_facts(listed: Listing) -> TorchFacts:
 
 def _ask_torch() -> TorchFacts:
     """Has a child process load torch: the app never does."""
-    command = [sys.executable, "-P", "-m", "loratui.engine.training.torch_facts"]
+    command = children.command("loratui.engine.training.torch_facts")
     try:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, detached=False)
     except OSError as error:
         return TorchFacts(broken=f"Python cannot be started: {error.strerror}")
     late = threading.Timer(PATIENCE_S, process.kill)

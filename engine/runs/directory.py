@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
-from loratui.engine.runs import contents, durable, lock
+from loratui.engine.runs import contents, durable, lock, ownership
 from loratui.engine.runs.durable import MARKER
 from loratui.engine.untrusted import finite, read_json
 
@@ -173,6 +173,15 @@ def loratui_home(
     return (Path(data) if data.startswith("/") else _absolute("~/.local/share", env, "HOME")) / "loratui"
 
 
+def compiled_folder(run: RunDirectory) -> Path:
+    """Where machine code that torch compiles for a run is kept: in the home, for all runs."""
+    try:
+        home = loratui_home(usable=False)
+    except UsageError:
+        return run.cache / "compiled"
+    return ownership.compiled_folder(home, run.path)
+
+
 def safe_name(text: str, *, longest: int = 48) -> str:
     """`text` as the beginning of a file name: ASCII letters, digits, `.`, `_` and `-`, starting with none of `.-`."""
     plain = unicodedata.normalize("NFKD", text[:1000]).encode("ascii", "ignore").decode("ascii")
@@ -197,6 +206,7 @@ def create_run(
     another place in `home` for what is no run of the person's.
     Raises `DiskError` or `UsageError`; nothing half written is left then.
     """
+    ownership.require_trusted(home)
     runs = home / folder
     try:
         recipe, effective = recipe_toml.encode("utf-8"), effective_toml.encode("utf-8")

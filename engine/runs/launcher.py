@@ -11,7 +11,7 @@ import time
 
 from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
-from loratui.engine.runs import contents, durable, lock
+from loratui.engine.runs import contents, durable, lock, ownership
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.logs import log_tail
 
@@ -28,6 +28,8 @@ def launch(run: RunDirectory, job: str = "train") -> None:
     if lock.is_held(run.lock):
         # Taking a held lock fails with the owner's name; if it was let go just now, there is nothing to refuse.
         lock.acquire(run.lock).release()
+    ownership.require_trusted(run.path.parent)
+    ownership.require_own(run.path)
     contents.require_sound(run.path)
     durable.make_directory(run.log)
     read_end, write_end = os.pipe()

@@ -20,7 +20,7 @@ from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.planning.prepare import Prepared
 from loratui.engine.runs import durable, lock
-from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, list_runs
+from loratui.engine.runs.directory import RunDirectory, compiled_folder, create_run, delete_run, list_runs
 from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.logs import log_tail
 
@@ -156,7 +156,7 @@ def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
             stderr=output,
             pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
             cwd=run.path,
-            env=children.environment(PYTHONFAULTHANDLER="1"),
+            env=children.environment(compiled=compiled_folder(run), PYTHONFAULTHANDLER="1"),
         )
     except OSError as error:
         raise UsageError(f"The trainer could not be started: {error}.", "Check that Python and loratui are intact.") from error

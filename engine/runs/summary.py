@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loratui.engine.errors import DiskError, UsageError
-from loratui.engine.runs import durable, lock
+from loratui.engine.runs import durable, lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs
 from loratui.engine.runs.events import Event, last_events
 from loratui.engine.runs.pace import Pace
@@ -160,6 +160,8 @@ class RunSummary:
     created: float
     """Seconds since 1970."""
     state: State
+    owner: str = ""
+    """The account that it belongs to, where that is another one."""
 
     @property
     def active(self) -> bool:
@@ -208,6 +210,7 @@ def summarise(run: RunDirectory) -> RunSummary:
         exit_code=verdict.exit_code,
         created=run.created(),
         state=read_state(run),
+        owner=ownership.foreign_owner(run.path),
     )
 
 

@@ -20,7 +20,7 @@ from loratui.engine import children
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import contents, control, durable, lock
-from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.events import Event, EventLog, last_events, read_events
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
@@ -176,7 +176,9 @@ class _Supervisor:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.set_inheritable(self._held.fd, True)
-            children.become(self._command, children.environment(PYTHONFAULTHANDLER="1", PYTHONUNBUFFERED="1"))
+            compiled = compiled_folder(self._run)
+            own = children.environment(compiled=compiled, PYTHONFAULTHANDLER="1", PYTHONUNBUFFERED="1")
+            children.become(self._command, own)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(2, f"The trainer could not be started: {self._command[0]}: {error}\n".encode())

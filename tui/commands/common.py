@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--json --plain --home`, which every command takes."""
+    """`--json --plain --home --trust`, which every command takes."""
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
     # The same options stand before the command; a default here would wipe out what was said there.
     parser.add_argument("--plain", action="store_true", default=argparse.SUPPRESS, help="plain lines, no full-screen app")
     parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="where runs are kept")
+    parser.add_argument("--trust", action="store_true", default=argparse.SUPPRESS, help="use what another account can write")
 
 
 def add_run_argument(parser: argparse.ArgumentParser, *, required: bool = False) -> None:

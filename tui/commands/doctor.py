@@ -15,7 +15,7 @@ from typing import Any
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE, accelerator
-from loratui.engine.runs import durable, lock
+from loratui.engine.runs import durable, lock, ownership
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
@@ -96,6 +96,9 @@ def examine() -> dict[str, Any]:
         problems.append(report["write"]["message"])
     elif not report["write"]["locks"]:
         problems.append(f"{home}: this file system has no locks; a second start of a run is noticed less surely.")
+    concern = ownership.concern_about(home)
+    if concern is not None and not ownership.is_trusted(home):
+        problems.append(f"{concern.message} {concern.remedy}")
     if report["embedded_base"] is None:
         problems.append("The embedded base is missing: install loratui again.")
     return {"ok": not problems, "problems": problems, **report}

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
     images epochs epoch step optimizer_steps image_step image_steps loss loss_smoothed last_step step_s phase text sample
-    output checkpoint_step seconds worked_s seconds_left seconds_left_sure`; `output` and `sample` are relative to `path`.
+    output checkpoint_step seconds worked_s seconds_left seconds_left_sure owner`; `output` and `sample` are relative to `path`.
     """
     home = loratui_home()
     summaries = summarise_all(home)
@@ -47,4 +47,5 @@ def _row(summary: RunSummary, now: float) -> tuple[str, ...]:
     steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else "–"
     made = text.ago(max(0.0, now - summary.created)) if summary.created else "–"
     status = "validating" if summary.job == "validate" and summary.active else summary.status
-    return clean(summary.name), status, steps, text.loss(state.loss_smoothed), clean(state.preset, 30) or "–", made
+    name = clean(summary.name) + (f" (of {clean(summary.owner, 20)})" if summary.owner else "")
+    return name, status, steps, text.loss(state.loss_smoothed), clean(state.preset, 30) or "–", made

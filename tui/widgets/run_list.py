@@ -43,7 +43,7 @@ class RunList(OptionList):
 
     def show(self, runs: Sequence[RunSummary], now: float, marked: Collection[str] = (), width: int = 0) -> None:
         """Shows the runs as they stand, in so many cells; the highlight stays on its run."""
-        self._widths = column_widths([run.name for run in runs], width or self.app.size.width)
+        self._widths = column_widths([_shown_name(run) for run in runs], width or self.app.size.width)
         lines = [(run.name, text.columns(row(run, now, run.name in marked), self._widths)) for run in runs]
         contents = [_coloured(line, run.status, self._widths[0]) for (_, line), run in zip(lines, runs, strict=True)]
         before = [name for name, _ in self._shown]
@@ -73,8 +73,13 @@ def row(run: RunSummary, now: float, marked: bool = False) -> Row:
         rate = text.rate(1 / state.step_s)
         left = text.time_left(seconds_left(run)) if seconds_left(run) is not None else ""
     loss = text.loss(state.loss_smoothed) if state.loss_smoothed is not None else ""
-    name = f"{'◆ ' if marked else ''}{clean(run.name)}"
+    name = f"{'◆ ' if marked else ''}{_shown_name(run)}"
     return name, status, share, steps, rate, loss, left, text.ago(now - run.created) if run.created else ""
+
+
+def _shown_name(run: RunSummary) -> str:
+    """The name, with whose run it is where another account made it."""
+    return f"{clean(run.owner, 20)}'s {clean(run.name)}" if run.owner else clean(run.name)
 
 
 def trains(run: RunSummary) -> bool:
