@@ -24,6 +24,13 @@ BY_RULE = ("schedule.repeats", "schedule.epochs")
 """Where 0 means that the preset's rule decides."""
 
 
+_MADE_OF: Mapping[str, tuple[str, ...]] = {
+    "schedule.repeats": ("schedule.image_steps_per_epoch", "schedule.rule"),
+    "schedule.epochs": ("schedule.optimizer_steps_wanted", "schedule.exposures", "schedule.rule"),
+}
+"""What a rule makes these of, the nearest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanField:
     """A number of the plan that can be edited: its key, name, and what it does, in a line."""
@@ -171,13 +178,14 @@ class Draft:
         return with_folder_names(self.recipe, self.scan) if self.scan else self.recipe
 
     def why(self, key: str) -> str:
-        """The preset's reason for its value, with who says so; empty where it has none."""
+        """The preset's reason for its value, or for what its rule makes it of, with who says so; empty where it has none."""
         from loratui.presets import load_preset
 
         assert self.recipe is not None
         if not self.recipe.preset:
             return ""
-        reason = load_preset(self.recipe.preset).reasons.get(key)
+        reasons = load_preset(self.recipe.preset).reasons
+        reason = next((reasons[one] for one in (key, *_MADE_OF.get(key, ())) if one in reasons), None)
         return f"{reason.text} ({reason.source})" if reason else ""
 
 

@@ -92,3 +92,11 @@ def test_the_next_step_has_whole_paths_and_sends_nobody_away_from_a_picture(
 )
 def test_values_are_shown_as_people_write_them(value: object, shown: str) -> None:
     assert shown_value(value) == shown
+
+
+def test_what_a_rule_decides_has_the_reason_of_what_it_is_made_of() -> None:
+    portrait, pony = Draft().with_preset("sd15-portrait"), Draft().with_preset("pony-realism")
+    assert "50 take up to 4 000" in portrait.why("schedule.epochs")
+    assert "15 pictures × 27" in portrait.why("schedule.repeats")
+    assert "the aim is 2 500" in pony.why("schedule.epochs")
+    assert Draft().with_preset("sdxl-person").why("schedule.epochs").startswith("16 epochs")
