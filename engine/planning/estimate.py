@@ -228,6 +228,9 @@ class _Memory:
 def _here(case: _Case, machine: Machine, remembered: Recalled | None, price: float | None) -> Cost:
     known_card = figures.card(machine.gpu) if machine.gpu else None
     total = machine.vram_gib or (known_card.memory_gib if known_card else None)
+    if machine.accelerator.problem:
+        time = _Time(None, "not known while the GPU cannot be used")
+        return _cost("unusable", time, None, case.known.ram_gib, "no", "", price)
     own = machine.accelerator.card
     chosen = choose(case.settings, own) if own else None
     settings = in_format(case.settings, chosen.format) if chosen else case.settings

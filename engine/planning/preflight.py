@@ -30,7 +30,7 @@ from loratui.presets.schema import Settings
 SPARE_BYTES = 200_000_000
 """Left free on a disk for all else."""
 
-ON_THE_CPU = "To train on the CPU all the same, say so: --device cpu, or memory.device under all settings."
+ON_THE_CPU = "It trains on the CPU only if you say so (--device cpu, or memory.device under all settings)."
 
 DATASET_CHECKS = frozenset(check.id for check in CHECKS)
 """Findings of the pictures and captions."""
@@ -88,7 +88,7 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         yield Finding("cpu_by_name", "info", f"Trains on the CPU, as memory.device says; {what} is left alone.", "", "")
     elif here.problem:
         why = "A machine with a GPU costs the same while its CPU trains, which takes many times as long."
-        yield Finding("gpu_unusable", "error", here.problem, why, f"{here.remedy} {ON_THE_CPU}")
+        yield Finding("gpu_unusable", "error", here.problem, why, f"{ON_THE_CPU} {here.remedy}")
         return
     chosen = choose(settings, None if by_name else here.card)
     if chosen.problem:

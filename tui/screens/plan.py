@@ -153,7 +153,9 @@ class PlanScreen(StepScreen):
         here = self._known.machine.accelerator if self._known else None
         yield Content("")
         found = [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
-        if not found:
+        if here is None:
+            yield plain("Looking at this machine …", "$muted")
+        elif not found:
             yield plain("✔ No warnings.", "$success")
         for finding in found:
             yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])

@@ -76,7 +76,7 @@ def test_a_gpu_that_torch_cannot_use_is_refused_unless_the_cpu_is_asked_for_by_n
     found = findings(folder, tmp_path, here=broken)
     assert found["gpu_unusable"].severity == "error"
     assert found["gpu_unusable"].message == broken.problem
-    assert found["gpu_unusable"].remedy.startswith(broken.remedy)
+    assert found["gpu_unusable"].remedy.endswith(broken.remedy)  # a line to copy stands at the end
     assert "--device cpu" in found["gpu_unusable"].remedy
     found = findings(folder, tmp_path, "memory.device=cpu", here=broken)
     assert "gpu_unusable" not in found

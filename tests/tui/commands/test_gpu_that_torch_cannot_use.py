@@ -53,7 +53,8 @@ def test_the_plan_gives_no_gpu_times_and_the_doctor_no_all_clear(
     has_gpu(monkeypatch, OLD_DRIVER)
     code, said = run(capsys, "plan", *DEMO, "--json")
     table = json.loads(said)
-    assert table["estimate"]["here"]["machine"] == "CPU"
+    here = table["estimate"]["here"]
+    assert (here["machine"], here["time_s"], here["fits"]) == ("unusable", None, "no")
     assert [f["id"] for f in table["findings"] if f["severity"] == "error"] == ["gpu_unusable"]
     code, said = run(capsys, "doctor")
     assert code == 1
