@@ -39,10 +39,14 @@ def main() -> int:
         return one(args)
     command = [sys.executable, "-m", "tests.fuzz", "--here", f"--runs={args.runs}", f"--out={args.out}", f"--seed={args.seed}"]
     command += ["--plain"] if args.plain else []
-    ended = [subprocess.run([*command, "--target", name], check=False).returncode for name in args.target or NAMES]
+    args.out.mkdir(parents=True, exist_ok=True)
+    ended = []
+    for name in args.target or NAMES:
+        with (args.out / f"{name}.log").open("wb") as log:  # what the fuzzer and the decoders say
+            ended.append(subprocess.run([*command, "--target", name], stderr=log, check=False).returncode)
     for name, code in zip(args.target or NAMES, ended, strict=True):
         if code not in (0, 1):
-            print(f"{name}: the process died with {code}; its last input is {last_input(args.out, name)}")
+            print(f"{name}: the process died with {code}; see {args.out}/{name}.log and {last_input(args.out, name)}")
     return int(any(ended))
 
 
