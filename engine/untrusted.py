@@ -14,6 +14,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+from loratui.engine.words import count
+
 MOST_BYTES = 1 << 20
 """What a small file has at most, where its reader names no other limit."""
 MOST_LIST_BYTES = 1 << 28
@@ -70,7 +72,7 @@ def read_whole(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> by
     with open_regular(path, follow=follow) as file:
         before = os.fstat(file.fileno())
         if before.st_size > most:
-            raise Unreadable(errno.EFBIG, f"is larger than {most:,} bytes", os.fspath(path))
+            raise Unreadable(errno.EFBIG, f"is larger than {count(most, 'byte')}", os.fspath(path))
         data = _read(file, before.st_size + 1, path)
         after = os.fstat(file.fileno())
         if len(data) != before.st_size or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -107,7 +109,7 @@ def parse_json(
     that is not finite or has more than `MOST_DIGITS` digits, and with `unique` for a name that stands twice in a table. `not_finite` takes NaN and infinities as Python writes them.
     """
     if most is not None and len(data) > most:
-        raise Unreadable(errno.EFBIG, f"is larger than {most:,} bytes")
+        raise Unreadable(errno.EFBIG, f"is larger than {count(most, 'byte')}")
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         if _is_deeper(text, depth):
@@ -141,7 +143,7 @@ def _is_deeper(text: str, most: int) -> bool:
 
 def _whole_number(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number has {len(digits):,} digits")
+        raise ValueError("a number has too many digits")
     return int(digits)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loratui.engine.untrusted import finite
+import math
 
 LARGEST = 10**15
 """Numbers from here on are written as a power of ten."""
@@ -25,8 +25,11 @@ def are(value: int, noun: str) -> str:
 
 def power(value: float) -> str:
     """A number as one digit or two and a power of ten; `–` for what is no finite number."""
-    known = finite(value)
-    if known is None:
+    try:
+        known = float(value)
+    except OverflowError:
+        return "–"
+    if not math.isfinite(known):
         return "–"
     mantissa, _, exponent = f"{known:.1e}".partition("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import finite, read_json
-from loratui.engine.words import number
+from loratui.engine.words import count, number
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
@@ -132,7 +132,7 @@ def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0, 
         more = epochs + max(1, round(epochs / 5))
         told = f"{number(image_steps)} → {number(image_steps * more // epochs)}"
         steps = f": {told} image-steps" if image_steps > 0 else ""
-        return f"more steps ({epochs} → {more} epochs{steps}), or a {_higher(rank, most_rank)}"
+        return f"more steps ({number(epochs)} → {count(more, 'epoch')}{steps}), or a {_higher(rank, most_rank)}"
     if seen.id == "feature":
         return _higher(rank, most_rank)
     if seen.id == "sticks" and epochs > 2:

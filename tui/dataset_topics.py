@@ -94,8 +94,8 @@ def caption_content(trained: Trained) -> Content:
 def token_words(trained: Trained) -> str:
     """How much of the text encoder's window a caption fills."""
     if trained.exact:
-        return f"{trained.tokens} of {trained.window} tokens"
-    return f"about {trained.tokens} of {trained.window} tokens (estimated: the base is not here)"
+        return f"{trained.tokens} of {text.count(trained.window, 'token')}"
+    return f"about {trained.tokens} of {text.count(trained.window, 'token')} (estimated: the base is not here)"
 
 
 def _row(sign: str, tone: str, word: str, rest: str) -> Content:
@@ -149,7 +149,9 @@ def _overview(prepared: Preparation, settings: Settings) -> Content:
         if concept.folder_repeats is not None and not concept.regularisation:
             name = concept.folder or prepared.root.name
             lines.append(
-                plain(f"{name}: {text.count(concept.images, 'picture')}, {concept.folder_repeats} repeats by its name")
+                plain(
+                    f"{name}: {text.count(concept.images, 'picture')}, {text.count(concept.folder_repeats, 'repeat')} by its name"
+                )
             )
     if prepared.needs_copy and prepared.copy is not None:
         lines.append(plain(f"Trained from a copy with your changes: {prepared.copy}", "$accent"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.untrusted import finite
+from loratui.engine.words import count, number
 from loratui.tui import themes
 from loratui.tui.bindings import KEYS, Key, remapped, written
 
@@ -202,7 +203,7 @@ def _source(path: Path) -> tuple[str, str]:
     except ValueError as error:
         return "", f"{path}: {error}"
     if len(text) > _LARGEST:
-        return "", f"{path}: is longer than {_LARGEST:,} letters"
+        return "", f"{path}: is longer than {number(_LARGEST)} letters"
     return text, ""
 
 
@@ -220,7 +221,7 @@ def _parsed(path: Path, problems: list[str]) -> tuple[str, dict[str, Any]]:
     if not isinstance(version, int) or version > FORMAT:
         table, problem = {}, f"{path}: has format {shown(version)}; this loratui reads up to {FORMAT}"
     if len(table) > _MOST_ROWS:
-        table, problem = {}, f"{path}: has {len(table):,} values; no more than {_MOST_ROWS} are read"
+        table, problem = {}, f"{path}: has {count(len(table), 'value')}; no more than {_MOST_ROWS} are read"
     if problem:
         problems.append(problem)
     return text, table

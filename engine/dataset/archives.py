@@ -20,6 +20,7 @@ from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.dataset.findings import Finding, counted, listed
 from loratui.engine.errors import DatasetError, DiskError
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
+from loratui.engine.words import count, number
 
 MOST_ENTRIES = 50_000
 FREE_ENTRIES = 1000
@@ -145,7 +146,7 @@ def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
         most = min(MOST_ENTRIES, max(FREE_ENTRIES, size // LEAST_ENTRY_BYTES))
         if len(entries) > most:
             raise DatasetError(
-                f"{archive}: holds {len(entries)} files, more than {most} in a zip of {size / 1e6:.1f} MB.",
+                f"{archive}: holds {count(len(entries), 'file')}, more than {number(most)} in a zip of {size / 1e6:.1f} MB.",
                 "Unpack it yourself and give the folder.",
             )
         if sum(entry.compress_size for entry in entries) > size:

@@ -14,6 +14,7 @@ from loratui.engine.dataset import captions
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_whole
+from loratui.engine.words import count
 
 KEPT = ".captions-before"
 """Folder of the old captions, one numbered folder for each save; hidden, so that a scan passes over it."""
@@ -96,7 +97,8 @@ def _bytes(text: str) -> bytes:
     data = lines.encode("utf-8", errors="replace")
     if len(data) > captions.LONGEST_BYTES:
         raise DatasetError(
-            f"This caption has {len(data)} bytes: {captions.whole(lines)[:40]}…", "Shorten it; no text encoder reads so much."
+            f"This caption has {count(len(data), 'byte')}: {captions.whole(lines)[:40]}…",
+            "Shorten it; no text encoder reads so much.",
         )
     return data + b"\n"
 

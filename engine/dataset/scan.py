@@ -17,6 +17,7 @@ from loratui.engine.dataset.contents import concepts_of as concepts_of
 from loratui.engine.dataset.contents import without as without
 from loratui.engine.dataset.reader import RESULTS, FolderReader
 from loratui.engine.errors import DatasetError, UsageError
+from loratui.engine.words import count, number
 
 
 def scan(path: Path) -> DatasetScan:
@@ -62,7 +63,9 @@ def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
             damaged[image.relative] = fault
     result = without(found, damaged)
     if unchecked:
-        note = Note("not_decoded", f"{unchecked} of {len(found.images)} pictures were checked by their header only")
+        note = Note(
+            "not_decoded", f"{number(unchecked)} of {count(len(found.images), 'picture')} were checked by their header only"
+        )
         result = dataclasses.replace(result, notes=(*(n for n in result.notes if n.id != note.id), note))
     return result
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.part_fit import title
+from loratui.engine.words import count
 
 OTHER_BASE = "Choose a checkpoint of SD1.5, SDXL (Pony too) or FLUX.1-dev."
 FULL_WEIGHTS = "Choose the same model with fp16, bf16 or fp8 weights in a .safetensors file."
@@ -118,7 +119,7 @@ def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
         message = f"this is only {held}, without the UNet or transformer that a base model has."
         return BaseRefused("base_part_only", message, "Give the model itself; such a file goes into its own setting.")
     some = ", ".join(_short(key) for key in list(tensors)[:3])
-    message = f"its {len(tensors)} tensors are those of no known model (the first are {some})."
+    message = f"its {count(len(tensors), 'tensor')} are those of no known model (the first are {some})."
     return BaseRefused("base_unknown", message, OTHER_BASE)
 
 

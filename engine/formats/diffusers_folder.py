@@ -12,6 +12,7 @@ from loratui.engine import untrusted
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.safetensors_file import Tables, read_tables, shown
 from loratui.engine.untrusted import read_small
+from loratui.engine.words import count
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Endings of weights that can run code when they are read."""
@@ -76,7 +77,7 @@ def read_weights(folder: Path) -> FolderWeights | None:
         raise BaseRefused("base_format", message, "Get the same model with .safetensors files.")
     shards = [path for path in folder.glob("*.safetensors") if _SHARD.search(path.name)]
     if shards:
-        message = f"{folder}: the index of its {len(shards)} files is missing."
+        message = f"{folder}: the index of its {count(len(shards), 'file')} is missing."
         raise BaseRefused("base_damaged", message, _AGAIN)
     return None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import open_regular, parse_json, read_json, read_small, read_whole
+from loratui.engine.words import count, number
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 MOST_TENSORS = 65_536
@@ -118,7 +119,7 @@ def read_tables(path: Path) -> Tables:
     gone = [file.name for file in files if not file.is_file()]
     if gone:
         raise UsageError(
-            f"{path}: {len(gone)} of its {len(files)} files are missing ({', '.join(gone[:3])}).",
+            f"{path}: {len(gone)} of its {count(len(files), 'file')} {'is' if len(gone) == 1 else 'are'} missing ({', '.join(gone[:3])}).",
             "Download the model again; what is there already is kept.",
         )
     tensors: dict[str, TensorInfo] = {}
@@ -128,7 +129,7 @@ def read_tables(path: Path) -> Tables:
         tensors.update(header.tensors)
         metadata.update(header.metadata)
         if len(tensors) > MOST_TENSORS:
-            raise UsageError(f"{path}: its files hold more than {MOST_TENSORS:,} tensors, which no model has.")
+            raise UsageError(f"{path}: its files hold more than {number(MOST_TENSORS)} tensors, which no model has.")
     return Tables(path, tensors, metadata, files)
 
 
@@ -144,7 +145,7 @@ def shards_of(index: Path) -> tuple[str, ...]:
     except (OSError, KeyError, TypeError, AttributeError):
         raise UsageError(f"{index}: this is no index of a model in several files.") from None
     if len(names) > MOST_SHARDS:
-        raise UsageError(f"{index}: it lists {len(names):,} files, and no model has more than {MOST_SHARDS:,}.")
+        raise UsageError(f"{index}: it lists {count(len(names), 'file')}, and no model has more than {number(MOST_SHARDS)}.")
     return tuple(names) if inside else ()
 
 
@@ -195,7 +196,7 @@ def _parsed(path: Path, raw: bytes, data_bytes: int) -> Header:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise UsageError(f"{path}: its metadata are not all text.")
     if len(table) > MOST_TENSORS:
-        raise UsageError(f"{path}: it holds {len(table):,} tensors, and no model has more than {MOST_TENSORS:,}.")
+        raise UsageError(f"{path}: it holds {count(len(table), 'tensor')}, and no model has more than {number(MOST_TENSORS)}.")
     tensors = {name: _tensor(path, name, entry) for name, entry in table.items()}
     _check_tiling(path, tensors, data_bytes)
     return Header(tensors, metadata)
@@ -215,7 +216,7 @@ def _raw_header(path: Path, file: FileIO, size: int) -> bytes:
     if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
         raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
     if length > size - 8:
-        raise UsageError(f"{path}: the file is cut off within its header, after {size} bytes.", _AGAIN)
+        raise UsageError(f"{path}: the file is cut off within its header, after {count(size, 'byte')}.", _AGAIN)
     raw = start[8 : 8 + length]
     while len(raw) < length and (part := file.read(length - len(raw))):
         raw += part
@@ -270,8 +271,8 @@ def _place(info: TensorInfo) -> tuple[int, int]:
     return info.begin, info.end
 
 
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count} bytes"
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e6 else count(size, "byte")
 
 
 _AGAIN = "Download it again."

@@ -17,6 +17,7 @@ from huggingface_hub import constants
 
 from loratui.engine.cleaning import clean
 from loratui.engine.machine.hub_words import Failure
+from loratui.engine.words import count
 
 MOST_BYTES = 8_000_000
 """Of an answer that is no file: a list of 20 000 files has that many."""
@@ -127,7 +128,7 @@ def size_of(value: object) -> int:
 def names_of(siblings: Mapping[str, Any]) -> list[str]:
     """Names of files that can be kept here. Raises `Failure` for one that leads elsewhere, and for too many."""
     if len(siblings) > MOST_FILES:
-        raise strange(f"it lists {len(siblings)} files")
+        raise strange(f"it lists {count(len(siblings), 'file')}")
     for name in siblings:
         if not isinstance(name, str) or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
             raise strange("a file's name leads elsewhere")

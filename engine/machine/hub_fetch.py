@@ -24,6 +24,7 @@ from loratui.engine.machine.hub_cache import parse_id
 from loratui.engine.machine.hub_pipe import say, watch
 from loratui.engine.machine.hub_words import Failure, is_passing, wait_of
 from loratui.engine.untrusted import open_regular
+from loratui.engine.words import count, number
 
 CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
@@ -260,7 +261,7 @@ def _stream(
         hf_raise_for_status(response)
         promised = _whole_size(response.headers, have if response.status_code == 206 else 0)
         if promised not in (None, file.bytes):
-            message = f"{file.name}: the hub sends {promised} bytes, and it had promised {file.bytes}."
+            message = f"{file.name}: the hub sends {count(promised, 'byte')}, and it had promised {number(file.bytes)}."
             raise Failure("mismatch", message, _MISMATCH)
         if have and response.status_code != 206:
             meter.add(-have, file.name)

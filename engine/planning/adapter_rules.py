@@ -13,6 +13,7 @@ from loratui.engine.formats.lora_facts import lora_file_facts
 from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
 from loratui.engine.formats.safetensors_file import TensorInfo, read_header
 from loratui.engine.planning.lora_size import targeted
+from loratui.engine.words import count
 from loratui.presets.schema import LYCORIS, Settings
 
 
@@ -92,7 +93,7 @@ def start_refusal(settings: Settings) -> Contradiction | None:
     trains_text = settings.training.train_text_encoder and any(map(is_text_layer, tensors))
     if not sort_keys(tensors, family, known).layers and not trains_text:
         return Contradiction(
-            f"adapter.start_from {named}: none of its {facts.layers} layers is trained here; it may be for another base.",
+            f"adapter.start_from {named}: none of its {count(facts.layers, 'layer')} is trained here; it may be for another base.",
             f"Choose a LoRA for {family}, or another adapter.targets.",
         )
     return None

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from loratui.engine.planning.advice import Advice, Case
+from loratui.engine.words import count, number
 
 MOST_EPOCHS = 3
 """No remedy proposes more than so many times the preset's own epochs; something else is wrong then."""
@@ -23,7 +24,7 @@ def exposures(case: Case) -> Iterator[Advice]:
     shown = case.plan.exposures_per_image
     source = case.source("schedule.exposures_wanted")
     if shown > most:
-        message = f"Each picture is shown {shown:.0f} times; beyond {most:.0f} this recipe tends to learn the photos by heart."
+        message = f"Each picture is shown {count(round(shown), 'time')}; beyond {most:.0f} this recipe tends to learn the photos by heart."
         yield Advice("too_many_exposures", message, _other_amount(case), source)
     elif shown < least and not is_capped(case):
         message = f"Each picture is shown {shown:.3g} times; below {least:.0f} the likeness may stay weak."
@@ -34,13 +35,13 @@ def total(case: Case) -> Iterator[Advice]:
     """Limits on the image-steps in all."""
     schedule, plan = case.settings.schedule, case.plan
     if 0 < schedule.image_steps_warn < plan.image_steps:
-        message = f"{plan.image_steps} image-steps: beyond about {schedule.image_steps_warn} the result was seen to get worse."
+        message = f"{count(plan.image_steps, 'image-step')}: beyond about {number(schedule.image_steps_warn)} the result was seen to get worse."
         remedy = "Compare the saved epochs, and use the one before it gets worse; or train fewer."
         yield Advice("too_many_image_steps", message, remedy, case.source("schedule.image_steps_warn"))
     if is_capped(case):
         asked = schedule.exposures * plan.images
         message = (
-            f"{plan.images} pictures × {schedule.exposures} would be {asked} image-steps; they stay under "
+            f"{count(plan.images, 'picture')} × {schedule.exposures} would be {count(asked, 'image-step')}; they stay under "
             f"{schedule.image_steps_below}, so that each picture is shown {plan.exposures_per_image:.3g} times."
         )
         remedy = "Choose the best pictures, or another preset for so many."
@@ -71,9 +72,9 @@ def _other_amount(case: Case) -> str:
     for epochs in (*[own.epochs] * case.known, *sorted(ROUND_NUMBERS, reverse=too_many)):
         shown = case.shown(dataclasses.replace(schedule, epochs=epochs)).exposures
         if epochs <= MOST_EPOCHS * (own.epochs if case.known else case.plan.epochs) and least <= shown <= most:
-            number = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+            amount = count(epochs, "epoch")
             earlier = ", or use an earlier saved one" if too_many and epochs < case.plan.epochs else ""
-            return f"Train {number} (schedule.epochs={epochs}){earlier}."
+            return f"Train {amount} (schedule.epochs={epochs}){earlier}."
     if not case.known:
         return f"Choose schedule.repeats and schedule.epochs that make {least:.0f} to {most:.0f} together."
     if least <= own.exposures <= most:
@@ -87,7 +88,7 @@ def _other_amount(case: Case) -> str:
 
 def _back_to_the_preset(case: Case) -> str:
     keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in _LIMITS]
-    shown = f"it shows each picture {case.own.exposures:.0f} times in {case.own.epochs} epochs"
+    shown = f"it shows each picture {count(round(case.own.exposures), 'time')} in {count(case.own.epochs, 'epoch')}"
     if any(c.from_folder for c in case.plan.concepts):
         return f"Add --repeats rule{f', and leave {_listed(keys)} to the preset' if keys else ''}: {shown}."
     return f"Leave {_listed(keys) or 'the amount'} to the preset: {shown}."

@@ -10,6 +10,7 @@ from loratui.engine.dataset.findings import Finding
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, MissingPart, size
 from loratui.engine.planning.bases import base_path, find_base
 from loratui.engine.untrusted import read_json
+from loratui.engine.words import count
 from loratui.presets.schema import Base, Family
 
 REFUSED_FORMATS = {
@@ -97,7 +98,9 @@ def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
         ):  # a base without such a file is told of elsewhere
             layers = int(read_json(found.config / part / "config.json")["num_hidden_layers"])
             if base.clip_skip > layers and found.family != "flux":
-                message = f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {layers} layers."
+                message = (
+                    f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {count(layers, 'layer')}."
+                )
                 yield Finding("base_clip_skip", "error", message, "", "Leave base.clip_skip out, or set it to 1 or 2.")
                 return
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from loratui.engine.planning import amount_rules, rate_rules
 from loratui.engine.planning.advice import Advice, Case
 from loratui.engine.planning.combinations import clashes, idle
+from loratui.engine.words import are, count, number
 from loratui.presets import load_preset
 from loratui.presets.schema import Family, SchemaError, Settings
 
@@ -47,7 +48,7 @@ def image_band(settings: Settings, images: int) -> str:
 
 
 def _pictures_are(images: int) -> str:
-    return "1 picture is" if images == 1 else f"{images} pictures are"
+    return are(images, "picture")
 
 
 def _images(case: Case) -> Iterator[Advice]:
@@ -75,7 +76,7 @@ def _rank(case: Case) -> Iterator[Advice]:
         message = f"Rank {adapter.rank} is below the {least} to {most} that suit this recipe: too stiff for fine features."
         yield Advice("rank_low", message, f"Set adapter.rank={least} or more.", source)
     elif adapter.rank >= 64 and images < 10 and not (case.in_band and adapter.rank == case.start.adapter.rank):
-        message = f"Rank {adapter.rank} for {images} pictures: so much room is filled by learning them by heart."
+        message = f"Rank {adapter.rank} for {count(images, 'picture')}: so much room is filled by learning them by heart."
         lower = ", or set adapter.rank=32" if least <= 32 else ""
         yield Advice("rank_for_images", message, f"Add pictures{lower}.", "guide 000")
 
@@ -83,7 +84,9 @@ def _rank(case: Case) -> Iterator[Advice]:
 def _batch(case: Case) -> Iterator[Advice]:
     plan = case.plan
     if plan.batch_size > 1 and len(plan.concepts) > 1:
-        message = f"Batch {plan.batch_size} with {len(plan.concepts)} concepts: pictures of two concepts in one batch blend."
+        message = (
+            f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: pictures of two concepts in one batch blend."
+        )
         yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "guide 002")
     elif plan.batch_size > 4:
         message = f"Batch {plan.batch_size}: above 4 the LoRA gets general instead of exact."
@@ -94,7 +97,7 @@ def _concepts(case: Case) -> Iterator[Advice]:
     concepts = case.plan.concepts
     for concept in concepts:
         if concept.from_folder and concept.repeats != concept.rule_repeats:
-            message = f"The folder of {concept.name} sets {concept.repeats} repeats; the preset's rule would give {concept.rule_repeats}."
+            message = f"The folder of {concept.name} sets {count(concept.repeats, 'repeat')}; the preset's rule would give {concept.rule_repeats}."
             yield Advice("folder_repeats", message, "For the rule's number, add --repeats rule.", "guide 002")
     if len(concepts) < 2:
         return
@@ -102,7 +105,7 @@ def _concepts(case: Case) -> Iterator[Advice]:
     longest, shortest = max(times, key=times.__getitem__), min(times, key=times.__getitem__)
     if times[longest] > 1.5 * times[shortest]:
         message = (
-            f"{longest} is shown {times[longest]} times an epoch, {shortest} {times[shortest]} times: "
+            f"{longest} is shown {count(times[longest], 'time')} an epoch, {shortest} {count(times[shortest], 'time')}: "
             "the larger one drowns the other. "
             f"Balanced repeats are {', '.join(f'{c.balanced_repeats} for {c.name}' for c in concepts)}."
         )
@@ -112,7 +115,7 @@ def _concepts(case: Case) -> Iterator[Advice]:
     for concept in concepts:
         if concept.repeats > MOST_TIMES * largest.repeats:
             message = (
-                f"{concept.name} has {concept.images} pictures against {largest.images} of {largest.name}; "
+                f"{concept.name} has {count(concept.images, 'picture')} against {largest.images} of {largest.name}; "
                 f"each is shown {concept.repeats / largest.repeats:.1f} times as often, and may overtrain by itself."
             )
             yield Advice("concept_overtrains", message, f"Add pictures of {concept.name}.", "guide 002")
@@ -149,12 +152,12 @@ def _regularisation(case: Case) -> Iterator[Advice]:
         return
     pictures = f"{plan.regularisation_images} regularisation pictures"
     if plan.prior_weight == 0:
-        message = f"{pictures} with the weight 0 cost {plan.regularisation_optimizer_steps} optimizer steps and teach nothing."
+        message = f"{pictures} with the weight 0 cost {count(plan.regularisation_optimizer_steps, 'optimizer step')} and teach nothing."
         yield Advice(
             "regularisation_weightless", message, "Set training.prior_weight=1, or leave the reg folder out.", "loratui"
         )
         return
-    cost = f"{plan.regularisation_optimizer_steps} of the {plan.optimizer_steps} optimizer steps are theirs"
+    cost = f"{number(plan.regularisation_optimizer_steps)} of the {count(plan.optimizer_steps, 'optimizer step')} are theirs"
     message = f"{pictures} double the work of every epoch ({cost}); sets with good captions do without."
     yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "guide 001")
     if plan.regularisation_unused:

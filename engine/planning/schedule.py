@@ -153,7 +153,7 @@ def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] =
     """
     counts = tuple(concept_images) or (images,)
     if any(n < 1 for n in counts):
-        raise DatasetError(f"{min(counts)} pictures cannot be trained on.", "Give a number of at least 1.")
+        raise DatasetError(f"{count(min(counts), 'picture')} cannot be trained on.", "Give a number of at least 1.")
     single = recipe.settings.dataset.trigger if len(counts) == 1 else ""
     concepts = [ConceptImages(single or f"concept {at}", n) for at, n in enumerate(counts, 1)]
     amount = _amount(recipe, concepts, processes)

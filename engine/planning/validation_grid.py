@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import read_json
+from loratui.engine.words import count
 from loratui.presets.schema import Settings
 
 FORMAT = 2
@@ -110,7 +111,7 @@ def cells(settings: Settings, wish: Wish, *, files: Sequence[str], final: str, f
             for file in files:
                 chosen.append(Cell("checkpoints", prompt, template, samples.seed, file, validation.likely_strength))
     if len(chosen) > MOST_PICTURES:
-        raise UsageError(f"That would be {len(chosen)} pictures.", "Choose fewer prompts, strengths or seeds.")
+        raise UsageError(f"That would be {count(len(chosen), 'picture')}.", "Choose fewer prompts, strengths or seeds.")
     return chosen
 
 

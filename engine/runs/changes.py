@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.untrusted import read_json
+from loratui.engine.words import count
 
 FORMAT = 1
 MOST_PROMPTS = 16
@@ -80,10 +81,12 @@ def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
         if not kept:
             raise ChangeError("There must be at least one prompt.")
         if len(kept) > MOST_PROMPTS:
-            raise ChangeError(f"{len(kept)} prompts are too many; {MOST_PROMPTS} is the most while training.")
+            raise ChangeError(f"{count(len(kept), 'prompt')} are too many; {MOST_PROMPTS} is the most while training.")
         for at, prompt in enumerate(kept, 1):
             if len(prompt) > LONGEST_PROMPT:
-                raise ChangeError(f"Prompt {at} has {len(prompt)} characters; {LONGEST_PROMPT} is the most while training.")
+                raise ChangeError(
+                    f"Prompt {at} has {count(len(prompt), 'character')}; {LONGEST_PROMPT} is the most while training."
+                )
         after = replace(after, prompts=kept)
     if every is not None:
         if not _is_whole(every) or not 0 <= every <= LARGEST_INTERVAL:

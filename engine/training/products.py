@@ -28,6 +28,7 @@ from loratui.engine.training.sampler import sample_plan, write_sample
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job
 from loratui.engine.training.steering import Steering
+from loratui.engine.words import count
 
 LOG_SEARCHED_BYTES = 1 << 20
 """End of the event log in which a resumed run looks for what was told of its last step."""
@@ -120,7 +121,7 @@ class Products:
         settings = self._job.settings
         prompts = self._steering.prompts
         total = len(prompts) * settings.samples.steps
-        self._report.phase("sampling", f"Making {len(prompts)} samples")
+        self._report.phase("sampling", f"Making {count(len(prompts), 'sample')}")
         for index, prompt in enumerate(prompts):
             seed = settings.samples.seed + index
             relative = self._sample_path(at, index)

@@ -47,6 +47,7 @@ from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job, add_adapter, load_base
 from loratui.engine.training.steering import Answer, Steering
+from loratui.engine.words import are, count
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run says nothing of how long a step takes here."""
@@ -172,7 +173,7 @@ class Trainer:
             longest = max(cut.values())
             report.warn(
                 "captions_cut",
-                f"{'1 caption or prompt is' if len(cut) == 1 else f'{len(cut)} captions or prompts are'} longer than the text encoder reads; up to {longest} tokens are cut.",
+                f"{are(len(cut), 'text')} longer than the text encoder reads; up to {count(longest, 'token')} cut.",
                 "Put what matters first, or shorten them.",
             )
         self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
@@ -202,7 +203,7 @@ class Trainer:
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
         if wanted:
-            self.report.phase("sampling", f"Making {len(wanted)} pictures of the class")
+            self.report.phase("sampling", f"Making {count(len(wanted), 'picture')} of the class")
             class_images.make(wanted, self.settings, self.family, self.texts, self._caching("pictures of the class"))
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:

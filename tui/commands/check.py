@@ -164,7 +164,7 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
     yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {len(case.captioned)} with a caption."
     if case.trigger:
         how = ", taken from the folder or the captions" if found.guessed_trigger else ""
-        yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {len(case.captioned)} captions.'
+        yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {text.count(len(case.captioned), "caption")}.'
     if plan and len(plan.concepts) > 1:
         for concept in plan.concepts:
             balanced = "" if concept.repeats == concept.balanced_repeats else f" (balanced: {concept.balanced_repeats})"
@@ -208,4 +208,4 @@ class Progress:
         tenths = 10 * done // total if total else 10
         if tenths > self._tenths:
             self._tenths = tenths
-            say(sys.stderr, f"measured {done} of {total} pictures")
+            say(sys.stderr, f"measured {text.number(done)} of {text.count(total, 'picture')}")

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         common.print_json(result)
         return 0
     path = clean(result["path"])
-    said = f"Step {result['step']}, {result['layers']} layers, {result['format']} names, {result['dtype']}"
+    said = f"Step {text.number(result['step'])}, {text.count(result['layers'], 'layer')}, {result['format']} names, {result['dtype']}"
     say(sys.stdout, f"{said}, {text.size(result['bytes'])}; opened again and checked.")
     say(sys.stdout, path, as_it_is=True)
     for program in result["opened_by"]:

@@ -95,7 +95,9 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
         if args.images is not None and args.images != sum(counts):
             raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
     if min(counts) < 1 or sum(counts) > MOST_IMAGES:
-        raise UsageError(f"{min(counts)} pictures cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}.")
+        raise UsageError(
+            f"{text.count(min(counts), 'picture')} cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}."
+        )
     return counts
 
 
@@ -156,7 +158,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield _row("learning rate", rates.short(settings.optimizer.learning_rate), rate)
     if weights := loss_weights.in_words(settings):
         yield _row("", "", f"  ({weights})")
-    yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({cost.lora.modules} layers)")
+    yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({text.count(cost.lora.modules, 'layer')})")
     yield _row(
         "disk", text.size(cost.disk.run), f"  and a download of {text.size(cost.disk.download)}" if cost.disk.download else ""
     )

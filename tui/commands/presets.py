@@ -14,6 +14,7 @@ from loratui.presets.schema import Settings
 from loratui.tui.commands import common
 from loratui.tui.follow import say
 from loratui.tui.terminal import clean
+from loratui.tui.text import count
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -44,7 +45,8 @@ def _named(words: Sequence[str]) -> str:
     wanted = words[1:] if words[0] == "show" else words
     if len(wanted) != 1:
         raise UsageError(
-            f"{len(wanted)} presets were named." if wanted else "No preset was named.", "Name one: loratui presets NAME"
+            f"{count(len(wanted), 'preset')} were named." if wanted else "No preset was named.",
+            "Name one: loratui presets NAME",
         )
     return wanted[0]
 

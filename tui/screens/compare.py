@@ -15,7 +15,7 @@ from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import ComparisonMade
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
-from loratui.tui.text import columns, shorten_path
+from loratui.tui.text import columns, count, shorten_path
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -42,7 +42,7 @@ class CompareScreen(LoratuiScreen[None]):
 
     def heading(self) -> Content:
         """Program and purpose."""
-        return Content.assemble(("loratui", "bold $accent"), (f"  {len(self._compared)} runs compared", "$muted"))
+        return Content.assemble(("loratui", "bold $accent"), (f"  {count(len(self._compared), 'run')} compared", "$muted"))
 
     def body(self) -> ComposeResult:
         """Names, table, samples."""

@@ -216,9 +216,10 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
         equation, equals, result = line.rpartition(" = ")
         yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))
     yield Content("")
-    exposures = f"{plan.exposures_per_image:g}"
+    exact = plan.exposures_per_image
+    exposures = text.count(int(exact), "time") if exact == int(exact) else f"{exact:.4g} times"
     yield plain(
-        f"  Each picture is shown {exposures} times. A step on the weights sees {text.count(plan.effective_batch, 'picture')}."
+        f"  Each picture is shown {exposures}. A step on the weights sees {text.count(plan.effective_batch, 'picture')}."
     )
     if len(plan.concepts) > 1:
         for concept in plan.concepts:

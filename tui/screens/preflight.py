@@ -276,13 +276,12 @@ class PreflightScreen(StepScreen):
             verdict.say(plain("This window only views: it starts nothing.", "$muted"))
             return
         if errors:
-            one = errors == 1
-            words = f"{errors} error{'' if one else 's'}: m mends the chosen one, then r checks again. esc goes back."
+            words = f"{text.count(errors, 'error')}: m mends the chosen one, then r checks again. esc goes back."
             verdict.say(plain(words, "bold $error"))
             return
         tone, ready = "bold $success", ""
         if warnings:
-            tone, ready = "bold $warning", f", with {warnings} warning{'s' if warnings > 1 else ''}"
+            tone, ready = "bold $warning", f", with {text.count(warnings, 'warning')}"
         if self._probed is _NOT_PROBED:
             words = "enter makes one real step, the last check, and then asks. s starts without it."
             verdict.say(plain(f"Ready{ready}. {words}", tone))

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from loratui.engine import words
 from loratui.engine.dataset import captions, encodings, tokens
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import counted, listed, number_of
 from loratui.engine.dataset.ledger import final_caption
+from loratui.engine.words import number
 
 
 def _missing(case: Case) -> Iterator[Hit]:
@@ -22,7 +24,7 @@ def _missing(case: Case) -> Iterator[Hit]:
     if len(without) == len(training):
         which = "No picture has a caption"
     else:
-        which = "1 picture has no caption" if len(without) == 1 else f"{len(without)} pictures have no caption"
+        which = f"{words.count(len(without), 'picture')} {'has' if len(without) == 1 else 'have'} no caption"
     files = tuple(image.relative for image in without)
     if all(instead):
         shown = listed([f'"{text}"' for text in instead], 3)
@@ -38,7 +40,8 @@ def _same(case: Case) -> Iterator[Hit]:
     caption, count = counts.most_common(1)[0]
     if count >= 3 and 2 * count > len(case.captioned):
         files = tuple(image.relative for image in case.captioned if image.caption == caption)
-        yield Hit(f'{count} of {len(case.captioned)} captions are the same: "{str(caption)[:80]}".', files)
+        all_of_them = words.count(len(case.captioned), "caption")
+        yield Hit(f'{number(count)} of {all_of_them} are the same: "{str(caption)[:80]}".', files)
 
 
 def _too_long(case: Case) -> Iterator[Hit]:
@@ -51,7 +54,7 @@ def _too_long(case: Case) -> Iterator[Hit]:
     counted = "" if case.tokenizer.exact else "about "
     shown = lost if len(lost) <= 80 else lost[:79] + "…"
     message = (
-        f"{number_of(tuple(over), 'caption')} of more than {counted}{window} tokens: {listed(tuple(over))}. "
+        f"{number_of(tuple(over), 'caption')} of more than {counted}{number(window)} tokens: {listed(tuple(over))}. "
         f'Of {first} this is cut off: "{shown}".'
     )
     yield Hit(message, tuple(over), None if case.tokenizer.exact else "info")

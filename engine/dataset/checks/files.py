@@ -8,6 +8,7 @@ from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.contents import LeftOut
 from loratui.engine.dataset.findings import counted, listed
 from loratui.engine.dataset.reader import ORPHAN
+from loratui.engine.words import are
 
 
 def _empty(case: Case) -> Iterator[Hit]:
@@ -21,7 +22,7 @@ def _left_out(case: Case) -> Iterator[Hit]:
         if len(names) == 1:
             yield Hit(f"{names[0]} {reason}.", names)
         else:
-            yield Hit(f"{len(names)} files are left out ({listed(names)}): each {reason}.", names)
+            yield Hit(f"{are(len(names), 'file')} left out ({listed(names)}): each {reason}.", names)
 
 
 def _ignored(case: Case) -> Iterator[Hit]:

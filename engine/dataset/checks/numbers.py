@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.words import are
 
 _BAND = re.compile(r"(\d+)-(\d*) (.+)")
 
@@ -28,7 +29,7 @@ def _range(case: Case) -> tuple[int, int, int, str]:
 
 
 def _pictures_are(images: int) -> str:
-    return "1 picture is" if images == 1 else f"{images} pictures are"
+    return are(images, "picture")
 
 
 def _too_few(case: Case) -> Iterator[Hit]:

@@ -8,6 +8,7 @@ from statistics import median
 from loratui.engine.dataset import similar
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed
+from loratui.engine.words import count, number
 
 ENOUGH = 6
 """Pictures from which sameness of the whole set says something."""
@@ -34,7 +35,7 @@ def _background(case: Case) -> Iterator[Hit]:
     if len(facts) >= ENOUGH:
         group = similar.same_background(facts)
         if len(group) > MOST_SHARE * len(facts):
-            yield Hit(f"{len(group)} of {len(facts)} pictures have the same background, or nearly so.", group)
+            yield Hit(f"{number(len(group))} of {count(len(facts), 'picture')} have the same background, or nearly so.", group)
 
 
 def _light(case: Case) -> Iterator[Hit]:
@@ -44,7 +45,7 @@ def _light(case: Case) -> Iterator[Hit]:
     brightness, tint = median(f.luma_mean for f in facts), median(f.tint for f in facts)
     alike = [f for f in facts if abs(f.luma_mean - brightness) <= LIGHT_LEVELS and abs(f.tint - tint) <= LIGHT_LEVELS]
     if len(alike) >= 0.9 * len(facts):
-        yield Hit(f"{len(alike)} of {len(facts)} pictures have the same brightness and tint.")
+        yield Hit(f"{number(len(alike))} of {count(len(facts), 'picture')} have the same brightness and tint.")
 
 
 CHECKS = (

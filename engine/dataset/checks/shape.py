@@ -11,6 +11,7 @@ from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import counted, listed, number_of
 from loratui.engine.dataset.scan import ImageEntry
+from loratui.engine.words import count, number
 
 SMALLEST_PX = 256
 """Guide 001: sources of 256 to 2 048 px."""
@@ -86,7 +87,7 @@ def _small(case: Case) -> Iterator[Hit]:
     lower = lower_resolution(case)
     remedy = f"Train at dataset.resolution={lower}, or find larger originals." if lower else None
     yield Hit(
-        f"{len(files)} of {total} pictures have at most half the pixels of {resolution}×{resolution}. {meaning}",
+        f"{number(len(files))} of {count(total, 'picture')} have at most half the pixels of {resolution}×{resolution}. {meaning}",
         files,
         remedy=remedy,
     )

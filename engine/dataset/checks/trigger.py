@@ -9,6 +9,7 @@ from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.contents import ImageEntry
 from loratui.engine.dataset.findings import Severity, listed, number_of
+from loratui.engine.words import count, number
 
 
 def _absent(case: Case) -> Iterator[Hit]:
@@ -28,7 +29,9 @@ def _missing(case: Case) -> Iterator[Hit]:
     if lacking:
         files = tuple(image.relative for image in lacking)
         total = len(case.scan.training)
-        yield Hit(f"{len(lacking)} of {total} captions do not hold {_triggers(case, lacking)}: {listed(files)}.", files)
+        yield Hit(
+            f"{number(len(lacking))} of {count(total, 'caption')} without {_triggers(case, lacking)}: {listed(files)}.", files
+        )
 
 
 def _spelled(case: Case) -> Iterator[Hit]:

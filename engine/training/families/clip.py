@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
+from loratui.engine.words import count
 
 WINDOW = 77
 """Tokens that CLIP takes: begin, 75 of content, end."""
@@ -64,7 +65,7 @@ def check_clip_skip(encoder: Any, clip_skip: int) -> None:
     """Raises `UsageError` if the encoder has fewer layers than clip skip says."""
     layers = encoder.config.num_hidden_layers
     if clip_skip > layers:
-        raise UsageError(f"base.clip_skip {clip_skip}: the text encoder has only {layers} layers.")
+        raise UsageError(f"base.clip_skip {clip_skip}: the text encoder has only {count(layers, 'layer')}.")
 
 
 def states_sd15(encoder: Any, ids: Tensor, clip_skip: int) -> Tensor:

@@ -14,6 +14,7 @@ from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.adapters.change import LayerChange
 from loratui.engine.training.lora_file.layouts import is_finite
 from loratui.engine.training.lora_file.read import FoundLora, read_lora
+from loratui.engine.words import count
 from loratui.presets.schema import Family
 
 SAME = 1e-6
@@ -66,7 +67,7 @@ class Started:
 
     def sentences(self) -> list[str]:
         """What a person should know of it, with a few of the names."""
-        told = [f"{self.taken} layers go on from it."]
+        told = [f"{count(self.taken, 'layer')} taken over from it."]
         if self.reduced:
             told.append(
                 f"{self.reduced} of them had a higher rank; reduced, they lost {100 * self.lost:.2g} % of its strength."
@@ -206,4 +207,4 @@ def _why_nothing(found: FoundLora, unfit: list[str]) -> str:
     if unfit:
         return f"its layers are of another kind or shape than those trained here, such as {unfit[0]}."
     first = f", such as {found.others[0]}" if found.others else ""
-    return f"none of its {len(found.others)} tensors belongs to a layer that is trained here{first}."
+    return f"none of its {count(len(found.others), 'tensor')} belongs to a layer that is trained here{first}."

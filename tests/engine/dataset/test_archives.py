@@ -108,7 +108,7 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_many_tiny_files_are_no_set_of_pictures(tmp_path: Path) -> None:
     packed(tmp_path / "a.zip", {f"{n}.txt": b"" for n in range(2000)})
-    with pytest.raises(DatasetError, match=r"holds 2000 files, more than 1000 in a zip of 0\.2 MB"):
+    with pytest.raises(DatasetError, match=r"holds 2 000 files, more than 1 000 in a zip of 0\.2 MB"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

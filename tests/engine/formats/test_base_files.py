@@ -217,7 +217,7 @@ def test_a_model_in_shards_is_read_by_its_index_or_any_of_them(tmp_path: Path) -
         assert base.denoiser.path == index
         assert len(base.denoiser.files) == 2
     (tmp_path / files[1]).unlink()
-    assert "1 of its 2 files are missing" in refusal(index).message
+    assert "1 of its 2 files is missing" in refusal(index).message
     index.write_text(json.dumps({"weight_map": {"a": "../../etc/passwd"}}))
     assert "names no files beside it" in refusal(index).message
 

@@ -241,7 +241,7 @@ def test_shards_that_arrive_or_break_later_are_noticed(tmp_path: Path) -> None:
         return [(base.title, base.problem) for base in discover([tmp_path / "m"], memory_file=memory)[0]]
 
     made.write(one, first, "BF16")
-    assert ["1 of its 2 files are missing" in problem for _, problem in told()] == [True]
+    assert ["1 of its 2 files is missing" in problem for _, problem in told()] == [True]
     made.write(two, second, "BF16")
     assert told() == [("FLUX.1-dev transformer, bf16", "")]
     os.truncate(two, 2_000)

@@ -48,7 +48,7 @@ def test_the_model_answers_as_with_the_old_file(old: tuple[Path, torch.Tensor], 
     started = put_on(path, "sd15", adapter)
     assert torch.allclose(answer(model), wanted, atol=1e-5)
     assert started.taken == len(adapter.layers)
-    assert started.sentences() == [f"{started.taken} layers go on from it."]
+    assert started.sentences() == [f"{started.taken} layers taken over from it."]
 
 
 def test_a_lower_rank_is_embedded_and_the_new_ranks_can_learn(old: tuple[Path, torch.Tensor]) -> None:
