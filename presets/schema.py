@@ -112,9 +112,17 @@ class Dataset:
     bucket_max: int = key(2048, "longest bucket side when upscaling is allowed, px", low=64, high=8192)
     upscale: bool = key(False, "enlarge pictures that are smaller than the resolution")
     flip: bool = key(False, "also train on mirrored pictures; never for a face or anything asymmetric")
+    caption_choice: Literal["whole", "line", "line+wildcards"] = key(
+        "whole",
+        "what a picture is shown with where its caption file has several lines: whole, all of them as one text; line, one of "
+        "them each time, all equally often; line+wildcards, one of them, and of each {red|blue} one part",
+    )
     shuffle_captions: bool = key(False, "put the tags of a caption into random order")
     caption_variants: int = key(
-        8, "orders of each caption that are drawn from when tags are shuffled; each is encoded once", low=1, high=1000
+        8,
+        "texts that are made of each caption or line when tags are shuffled or wildcards drawn; each is encoded once",
+        low=1,
+        high=1000,
     )
     keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)

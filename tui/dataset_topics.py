@@ -171,6 +171,11 @@ def _trained(judged: Judgement, settings: Settings) -> Content:
     for trained in judged.examples:
         lines.append(plain(f"{trained.name}  {token_words(trained)}", "$muted"))
         lines.append(Content.assemble("  ", caption_content(trained)))
+    several = max((trained.of for trained in judged.examples), default=1)
+    if several > 1:
+        lines.append(
+            plain(f"Of up to {text.count(several, 'caption')} a picture, one is drawn each time, all equally often.", "$muted")
+        )
     if settings.dataset.shuffle_captions:
         keep = settings.dataset.keep_tokens
         stays = f"The first {text.count(keep, 'tag')} stay; the" if keep else "The"

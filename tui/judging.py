@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loratui.engine.dataset import captions, tokens
+from loratui.engine.dataset import caption_choice, tokens
 from loratui.engine.dataset.findings import Finding, Severity
 from loratui.engine.dataset.inspect import inspect_scan
-from loratui.engine.dataset.ledger import final_caption
+from loratui.engine.dataset.ledger import final_lines
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
@@ -39,6 +39,8 @@ class Trained:
     window: int
     exact: bool
     """Whether the base's own tokenizer counted."""
+    of: int = 1
+    """How many texts are drawn from, of which this is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,15 @@ def judge(prepared: Preparation, recipe: Recipe, counter: TokenCounter) -> Judge
 
 def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, several_concepts: bool = False) -> Trained:
     """The caption of one picture as the text encoder gets it, with the tags in one of their orders, and what it does not read."""
-    caption = final_caption(image, settings, several_concepts=several_concepts)
+    lines = final_lines(image, settings, several_concepts=several_concepts)
     # The first of the orders that the trainer draws from; without shuffling, the caption itself.
-    caption = captions.variants(caption, settings.dataset, settings.training.seed)[0]
+    caption = caption_choice.texts(lines, settings.dataset, settings.training.seed)[0][0]
+    read_from = caption_choice.readings(lines, settings.dataset, settings.training.seed)
+    several = len({text for line in read_from for text in line})
     window = tokens.window(settings)
     cut = counter.lost(caption, window)
     read = caption[: len(caption) - len(cut)] if cut else caption
-    return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact)
+    return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact, several)
 
 
 def several_concepts(prepared: Preparation) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loratui.engine.dataset import caption_edits, caption_words, encodings, remedies
+from loratui.engine.dataset import caption_edits, caption_syntax, caption_words, encodings, remedies
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.presets.schema import Settings
@@ -23,6 +23,13 @@ VERBS: Mapping[Kind, str] = {
     "shrink": f"shrink {{}} to {remedies.LARGEST_PX} px",
     "leave_out": "leave {} out",
 }
+
+
+CHOICES = {
+    "line": "take each line for a caption, drawn in turn",
+    "line+wildcards": "draw one line and one part of each {a|b} each time",
+}
+"""Values of `dataset.caption_choice`, as what is done."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,11 @@ def _of_captions(finding: Finding, prepared: Preparation, settings: Settings) ->
         return None
     words, change = edit
     now = {name: prepared.caption(name) for name in finding.files if name in prepared.names}
-    changed = caption_edits.changes({name: caption for name, caption in now.items() if caption}, change)
+    written = {name: caption for name, caption in now.items() if caption}
+    if finding.id == "caption_parameters":  # what is below the line in which they begin goes too
+        changed = {name: change(caption) for name, caption in written.items() if change(caption) != caption}
+    else:
+        changed = caption_edits.changes(written, change)
     if not changed:
         return None
     return Mend(f"{words} in {text.count(len(changed), 'caption')}", captions=changed)
@@ -98,6 +109,9 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
             f'put "{class_word}" behind "{trigger}"',
             lambda caption: caption_edits.with_class(caption, trigger, class_word),
         ),
+        **{id: (f"take out {s.what}", s.strip) for id, s in caption_syntax.SYNTAXES.items() if s.strip is not None},
+        "caption_breaks": ("put commas instead", caption_syntax.without_breaks),
+        "caption_placeholders": ("fill in your words", lambda caption: caption_syntax.filled_in(caption, trigger, class_word)),
         "caption_mojibake": ("put wrong signs right", encodings.unmixed),
         "score_tags": ("remove score tags", caption_edits.without_score_tags),
         "white_background": (
@@ -108,6 +122,10 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
 
 
 def _of_settings(finding: Finding, settings: Settings) -> Mend | None:
+    if finding.id in ("caption_lines", "caption_wildcards") and finding.severity == "warning":
+        choice = "line" if finding.id == "caption_lines" else "line+wildcards"
+        if settings.dataset.caption_choice not in (choice, "line+wildcards"):
+            return Mend(CHOICES[choice], settings={"dataset.caption_choice": choice})
     if finding.id == "flip_identity":
         return Mend("turn mirroring off", settings={"dataset.flip": False})
     if finding.id == "trigger_absent" and settings.dataset.trigger:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loratui.engine.dataset import encodings
-from loratui.presets.schema import Dataset
 
 LONGEST_BYTES = 64 * 1024
 """More of a caption file is not read; the longest text window of any base is far shorter."""
@@ -94,14 +93,6 @@ def shuffled(caption: str, keep: int, seed: int) -> str:
     moved = tags[keep:]
     random.Random(seed).shuffle(moved)
     return ", ".join([*tags[:keep], *moved])
-
-
-def variants(caption: str, dataset: Dataset, seed: int) -> tuple[str, ...]:
-    """The texts that training draws from for one caption: itself, or as many orders of its tags as the recipe wants."""
-    if not dataset.shuffle_captions:
-        return (caption,)
-    source = random.Random(f"{seed}:{caption}")
-    return tuple(shuffled(caption, dataset.keep_tokens, source.getrandbits(63)) for _ in range(dataset.caption_variants))
 
 
 def contains_trigger(caption: str, trigger: str) -> bool:

@@ -99,7 +99,7 @@ def inspect_scan(
         guess = caption_words.shared_unknown_word([image.caption or "" for image in found.training])
         settings = schema.replace(settings, {"dataset.trigger": guess})
     groups = similar.copies(found.images) if copies is None else copies
-    case = Case(found, settings, preset, groups, facts or None, tokenizer, guess)
+    case = Case(found, settings, preset, groups, facts or None, tokenizer, guess=guess)
     checked: Checked = run_checks(case)
     of_the_zip = archives.findings(archives.left_out_of(found.root))
     findings = tuple(worst_first((*checked.findings, *of_the_zip)))

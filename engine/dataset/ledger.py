@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from loratui.engine.dataset import archives, captions, pictures, remedies
+from loratui.engine.dataset import archives, caption_choice, captions, pictures, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
 from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
 from loratui.engine.dataset.class_images import with_class_images
@@ -51,7 +51,7 @@ class LedgerEntry:
     bucket: Bucket
     fit: Fit
     caption: str
-    """As the model sees it."""
+    """As the model sees it; the first of its texts where several are drawn from."""
     concept: str
     repeats: int
     """How often an epoch shows it; 0 for a surplus regularisation picture."""
@@ -66,6 +66,8 @@ class LedgerEntry:
     """Its relative path in the folder that a prepared copy was made of; else as `relative`."""
     remedies: tuple[Remedy, ...] = ()
     """What was done to it, in the copy or as it is read."""
+    lines: tuple[str, ...] = ()
+    """The lines of its caption, where one is drawn each time (`dataset.caption_choice`), as they are written; else empty."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     history = read_history(scan.root)
     rows: list[dict[str, Any]] = []
     for image, repeats, planned in zip(scan.images, plan.image_repeats, plan.image_exposures, strict=True):
+        lines = final_lines(image, settings, several_concepts=scan.several_concepts)
+        read = caption_choice.readings(lines, settings.dataset, settings.training.seed)
         bucket = assign(image.width, image.height, rule)
         place = fit(image.width, image.height, bucket)
         done = history.of(image.relative) if history else ()
@@ -106,7 +110,8 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
                 "remedies": remedies.to_json((*done, *remedies.as_read(image))),
                 "bucket": [bucket.width, bucket.height],
                 "fit": {"resized": [place.resized_w, place.resized_h], "left": place.left, "top": place.top},
-                "caption": final_caption(image, settings, several_concepts=scan.several_concepts),
+                "caption": read[0][0],
+                **_drawn(image.relative, lines, read, settings.training.seed, planned),
                 "concept": image.concept,
                 "repeats": repeats,
                 "planned": planned,
@@ -118,6 +123,14 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
     left_out = [{"relative": relative, "reason": reason} for relative, reason in gone]
     source = history.source if history else scan.root
     return {"format": FORMAT, "root": str(scan.root), "source": str(source), "images": rows, "left_out": left_out}
+
+
+def _drawn(relative: str, lines: tuple[str, ...], read: caption_choice.Texts, seed: int, planned: int) -> dict[str, Any]:
+    """What a picture's row says of its captions, where more than one text is drawn from."""
+    if lines == read[0] and len(read) == 1:
+        return {}
+    texts = caption_choice.counts(read, seed, relative, planned)
+    return {"lines": list(lines), "captions": [{"text": text, "planned": count} for text, count in texts.items()]}
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -150,32 +163,48 @@ def read_table(path: Path) -> dict[str, Any]:
     return table
 
 
-def with_seen(table: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
-    """The content of `dataset.json` with how often each picture was shown; its identity stays the same."""
-    rows = [{**row, "seen": count} for row, count in zip(table["images"], counts, strict=True)]
+def with_seen(table: Mapping[str, Any], counts: Sequence[int], settings: Settings) -> dict[str, Any]:
+    """The content of `dataset.json` with how often each picture was shown, and with which caption; its identity stays the same.
+
+    A caption that `dataset.caption_dropout` left empty counts as the one that it stands for.
+    """
+    rows = []
+    for row, count in zip(table["images"], counts, strict=True):
+        seen = {**row, "seen": count}
+        if row.get("lines"):
+            read = caption_choice.readings(row["lines"], settings.dataset, settings.training.seed)
+            texts = caption_choice.counts(read, settings.training.seed, row["relative"], count)
+            seen["captions_seen"] = [texts[caption["text"]] for caption in row["captions"]]
+        rows.append(seen)
     return {**table, "images": rows}
 
 
 def identity_of(table: Mapping[str, Any]) -> str:
     """SHA-256 of a ledger's content without what was seen."""
-    rows = [{key: value for key, value in row.items() if key != "seen"} for row in table["images"]]
+    rows = [{key: value for key, value in row.items() if key not in ("seen", "captions_seen")} for row in table["images"]]
     return hashlib.sha256(json.dumps({**table, "images": rows}, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def final_caption(image: ImageEntry, settings: Settings, *, several_concepts: bool) -> str:
-    """The caption that `image` is trained on.
+    """The caption that `image` is trained on; the first of its texts where several are drawn from."""
+    lines = final_lines(image, settings, several_concepts=several_concepts)
+    return caption_choice.readings(lines, settings.dataset, settings.training.seed)[0][0]
+
+
+def final_lines(image: ImageEntry, settings: Settings, *, several_concepts: bool) -> tuple[str, ...]:
+    """What the captions of `image` are drawn from: one text, or as many as its caption has lines, as they are written.
 
     Without a caption of its own: the words of its `N_token class` folder, as kohya's trainer reads them, if they say
     who is meant (they hold the trigger, or tell several concepts apart); else `{trigger} {class}`.
     A regularisation picture never gets the trigger.
     """
     dataset = settings.dataset
-    written = captions.whole(image.caption or "")
+    if image.caption:
+        return caption_choice.lines_of(image.caption, dataset)
     if image.regularisation:
-        return captions.compose(written or image.concept, "", dataset.class_word)
+        return (captions.compose(image.concept, "", dataset.class_word),)
     names_it = several_concepts or captions.contains_trigger(image.concept, dataset.trigger)
-    own = written or (image.concept if names_it else None)
-    return captions.compose(own, dataset.trigger, dataset.class_word)
+    return (captions.compose(image.concept if names_it else None, dataset.trigger, dataset.class_word),)
 
 
 def hash_file(image: ImageEntry) -> str:
@@ -218,6 +247,7 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
         made=made,
         source=row.get("source", row["relative"]),
         remedies=remedies.from_json(row.get("remedies", ())),
+        lines=tuple(row.get("lines", ())),
     )
 
 

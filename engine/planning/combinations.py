@@ -47,6 +47,10 @@ def _does_not_shuffle(settings: Settings, _: Plan) -> bool:
     return not settings.dataset.shuffle_captions
 
 
+def _makes_one_text(settings: Settings, plan: Plan) -> bool:
+    return _does_not_shuffle(settings, plan) and settings.dataset.caption_choice != "line+wildcards"
+
+
 def _has_no_multires_noise(settings: Settings, _: Plan) -> bool:
     return settings.training.multires_noise_iterations < 2
 
@@ -171,9 +175,9 @@ IDLE: tuple[Idle, ...] = (
     ),
     Idle(
         ("dataset.caption_variants",),
-        _does_not_shuffle,
-        "captions have several orders only where they are shuffled",
-        "Set dataset.shuffle_captions=true, or leave it out.",
+        _makes_one_text,
+        "several texts are made of a caption only where its tags are shuffled or wildcards are drawn",
+        "Set dataset.shuffle_captions=true or dataset.caption_choice=line+wildcards, or leave it out.",
     ),
     Idle(
         ("dataset.class_prompt",),

@@ -10,10 +10,10 @@ from loratui.presets.schema import Settings
 
 
 def record_seen(run: RunDirectory, settings: Settings, image_step: int) -> None:
-    """Puts `seen` beside `planned` for each picture in `dataset.json`, as of `image_step`.
+    """Puts `seen` beside `planned` for each picture and caption in `dataset.json`, as of `image_step`.
 
     `settings` are those in force. The ledger's identity stays the same. Raises `DatasetError` for a damaged ledger and
     `DiskError` if it cannot be written; the old file is there then.
     """
     counts = seen_counts(read_ledger(run.dataset).images, settings, image_step)
-    write_json(run.dataset, with_seen(read_table(run.dataset), counts), durable=False)
+    write_json(run.dataset, with_seen(read_table(run.dataset), counts, settings), durable=False)

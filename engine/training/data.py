@@ -40,6 +40,8 @@ class Window:
     before: Position
     after: Position
     ends_epoch: bool
+    shown: tuple[tuple[int, ...], ...] = ()
+    """How often each of these pictures was shown before, batch by batch."""
 
     @property
     def images(self) -> int:
@@ -66,6 +68,7 @@ class Course:
             windows = self._epoch(at.epoch)
             if not windows:
                 return
+            shown = self._shown_before(at.epoch, windows)
             for number in range(at.window, len(windows)):
                 batches = windows[number]
                 last = number == len(windows) - 1
@@ -76,8 +79,18 @@ class Course:
                     image_step=at.image_step + sum(map(len, batches)),
                     micro_step=at.micro_step + len(batches),
                 )
-                yield Window(batches, at, after, last)
+                yield Window(batches, at, after, last, shown[number])
                 at = after
+
+    def _shown_before(self, epoch: int, windows: Sequence[tuple[tuple[int, ...], ...]]) -> list[tuple[tuple[int, ...], ...]]:
+        """For each picture of these windows how often the run showed it before."""
+        counts = {entry.index: (epoch - 1) * entry.repeats for entry in self.entries}
+
+        def counted(index: int) -> int:
+            counts[index] += 1
+            return counts[index] - 1
+
+        return [tuple(tuple(map(counted, batch)) for batch in window) for window in windows]
 
     def _epoch(self, epoch: int) -> list[tuple[tuple[int, ...], ...]]:
         shown = sum(entry.repeats for entry in self.entries)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from loratui.engine.dataset.captions import variants
+from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.training import losses, noise
-from loratui.engine.training.cache import LatentCache, Texts
+from loratui.engine.training import cache, losses, noise
+from loratui.engine.training.cache import LatentCache
 from loratui.engine.training.families.base import Family, Noised
 from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.setup import Job
+from loratui.presets.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ _CONDITION = "condition."
 class Objective:
     """What is minimised. Everything is a pure function of the trained values and the batch's number."""
 
-    def __init__(self, job: Job, family: Family, latents: LatentCache, texts: Texts) -> None:
+    def __init__(self, job: Job, family: Family, latents: LatentCache, texts: cache.Texts) -> None:
         self._job, self._family = job, family
         self._entries = job.ledger.images
         self._latents, self._texts = latents, texts
@@ -69,17 +70,20 @@ class Objective:
         """(B,) weighted losses of the pictures with these numbers, as batch number `micro_step` of the run."""
         return self.of(self.prepare(batch, micro_step, len(batch)))
 
-    def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> None:
+    def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
         """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
         if self.is_plain:
-            self._ahead = (batch, micro_step, window_images), self._prepared(batch, micro_step, window_images)
+            asked = (batch, micro_step, window_images, shown)
+            self._ahead = asked, self._prepared(*asked)
 
-    def prepare(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
-        """The pictures with these numbers as batch number `micro_step` of the run, in a window of so many pictures."""
+    def prepare(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> Prepared:
+        """The pictures with these numbers as batch number `micro_step` of the run, in a window of so many pictures.
+
+        `shown` is how often each of them was shown before, which decides over its caption; none of them, where it is empty.
+        """
+        asked = (batch, micro_step, window_images, shown)
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == (batch, micro_step, window_images):
-            return ahead[1]
-        return self._prepared(batch, micro_step, window_images)
+        return ahead[1] if ahead is not None and ahead[0] == asked else self._prepared(*asked)
 
     def of(self, prepared: Prepared) -> Tensor:
         """(B,) weighted losses of a batch."""
@@ -95,7 +99,7 @@ class Objective:
         # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
         return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
 
-    def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
+    def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...]) -> Prepared:
         settings, device = self._job.settings, self._job.device
         training = settings.training
         entries = [self._entries[i] for i in batch]
@@ -103,10 +107,9 @@ class Objective:
         flips = [settings.dataset.flip and u < 0.5 for u in mirrored]
         framing = [framing_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
         captions = [
-            "" if u < settings.dataset.caption_dropout else entry.caption for entry, u in zip(entries, unnamed, strict=True)
+            "" if u < settings.dataset.caption_dropout else self._caption(entry, before)
+            for entry, u, before in zip(entries, unnamed, shown or (0,) * len(batch), strict=True)
         ]
-        if settings.dataset.shuffle_captions:
-            captions = self._in_some_order(captions, micro_step)
         noised = self._noised(entries, flips, micro_step)
         if settings.adapter.drops:
             torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
@@ -129,15 +132,16 @@ class Objective:
             noised = replace(noised, model_input=perturbed.model_input)
         return noised
 
-    def _in_some_order(self, captions: Sequence[str], micro_step: int) -> list[str]:
-        """Each caption with its tags in one of the orders that were encoded."""
-        chance = torch.rand(len(captions), generator=noise.generator(self._seed, "order", micro_step)).tolist()
-        orders = [variants(caption, self._job.settings.dataset, self._seed) for caption in captions]
-        return [order[int(u * len(order))] for order, u in zip(orders, chance, strict=True)]
+    def _caption(self, entry: LedgerEntry, shown: int) -> str:
+        """The caption of a picture that was shown so often before: one of the texts that were encoded."""
+        return drawn(_texts(entry, self._job.settings), self._seed, entry.relative, shown)
 
 
 def captions_to_encode(job: Job) -> list[str]:
     """Every caption that a run may draw, without the empty one."""
-    settings = job.settings
-    captions = (entry.caption for entry in job.ledger.images if entry.repeats)
-    return [text for caption in captions for text in variants(caption, settings.dataset, settings.training.seed)]
+    shown = (entry for entry in job.ledger.images if entry.repeats)
+    return [text for entry in shown for line in _texts(entry, job.settings) for text in line]
+
+
+def _texts(entry: LedgerEntry, settings: Settings) -> Texts:
+    return texts(entry.lines or (entry.caption,), settings.dataset, settings.training.seed)

@@ -315,9 +315,11 @@ class Trainer:
             if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
                 self.requests.stop_if_asked()
             # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
-            summed += self.recorded(self.objective.prepare(batch, window.before.micro_step + number, window.images)).sum()
+            micro_step, shown = window.before.micro_step + number, window.shown[number]
+            summed += self.recorded(self.objective.prepare(batch, micro_step, window.images, shown)).sum()
         if following is not None:
-            self.objective.look_ahead(following.batches[0], following.before.micro_step, following.images)
+            first, shown = following.batches[0], following.shown[0]
+            self.objective.look_ahead(first, following.before.micro_step, following.images, shown)
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
         norm, total = torch.stack([self.packed.clip_gradients(limit), summed]).tolist()
@@ -338,7 +340,8 @@ class Trainer:
     def _try(self, window: Window) -> None:
         """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
         self.adapter.train()
-        self._add_gradients(self.objective.prepare(window.batches[0], window.before.micro_step, window.images))
+        first, shown = window.batches[0], window.shown[0]
+        self._add_gradients(self.objective.prepare(first, window.before.micro_step, window.images, shown))
 
     def _not_finite(self, window: Window, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})

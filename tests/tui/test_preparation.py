@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_pictures import clean_set
 
-from loratui.engine.dataset.captions import variants
+from loratui.engine.dataset.caption_choice import texts
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
@@ -145,7 +145,7 @@ def test_what_is_shown_as_trained_is_an_order_that_the_trainer_draws(prepared: P
     shuffling = schema.replace(SETTINGS, {"dataset.shuffle_captions": True, "dataset.keep_tokens": 1})
     image = prepared.edited.training[0]
     shown = as_trained(image, shuffling, token_counter(shuffling))
-    drawn = variants(prepared.caption(image.relative), shuffling.dataset, shuffling.training.seed)
+    drawn = texts((prepared.caption(image.relative),), shuffling.dataset, shuffling.training.seed)[0]
     assert shown.read + shown.cut in drawn
     assert as_trained(image, SETTINGS, token_counter(SETTINGS)).read == prepared.caption(image.relative)
 

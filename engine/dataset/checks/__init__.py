@@ -14,6 +14,7 @@ from loratui.engine.dataset.checks import (
     sameness,
     shape,
     storage,
+    syntax,
     tags,
     trigger,
 )
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     *sameness.CHECKS,
     *people.CHECKS,
     *caption_files.CHECKS,
+    *syntax.CHECKS,
     *trigger.CHECKS,
     *tags.CHECKS,
 )

@@ -46,11 +46,15 @@ def _same(case: Case) -> Iterator[Hit]:
 
 def _too_long(case: Case) -> Iterator[Hit]:
     window = tokens.window(case.settings)
-    over = {i.relative: i.caption for i in case.captioned if case.tokenizer.count(i.caption or "") > window}
+    texts = ((image.relative, text) for image in case.captioned for text in case.texts(image))
+    over: dict[str, str] = {}
+    for name, text in texts:
+        if name not in over and case.tokenizer.count(text) > window:
+            over[name] = text
     if not over:
         return
     first, caption = next(iter(over.items()))
-    lost = case.tokenizer.lost(caption or "", window).strip()
+    lost = case.tokenizer.lost(caption, window).strip()
     counted = "" if case.tokenizer.exact else "about "
     shown = lost if len(lost) <= 80 else lost[:79] + "…"
     message = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from loratui.engine.dataset import caption_words, captions
+from loratui.engine.dataset import caption_choice, caption_words, captions
 from loratui.engine.dataset.facts import PictureFacts
 from loratui.engine.dataset.findings import Finding, Severity, listed
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
@@ -30,6 +30,8 @@ class Case:
     facts: Mapping[str, PictureFacts] | None = None
     """By relative path; None without a deep pass."""
     tokenizer: TokenCounter = field(default=ESTIMATE)
+    _texts: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What `texts` worked out."""
     guess: str = ""
     """The trigger in `settings`, where nobody gave it: the one uncommon word that all captions share."""
 
@@ -48,10 +50,22 @@ class Case:
         """Training pictures with a caption of their own."""
         return tuple(image for image in self.scan.training if image.caption)
 
+    def texts(self, image: ImageEntry) -> tuple[str, ...]:
+        """Every text that a picture with a caption of its own is trained on, before its tags are shuffled."""
+        if image.relative not in self._texts:
+            lines = caption_choice.lines_of(image.caption or "", self.settings.dataset)
+            read = caption_choice.readings(lines, self.settings.dataset, self.settings.training.seed)
+            self._texts[image.relative] = tuple(dict.fromkeys(text for line in read for text in line))
+        return self._texts[image.relative]
+
     @cached_property
     def holding_trigger(self) -> tuple[ImageEntry, ...]:
-        """Captioned training pictures whose caption holds the trigger."""
-        return tuple(i for i in self.captioned if captions.contains_trigger(i.caption or "", self.trigger_of(i)))
+        """Captioned training pictures of which every text holds the trigger."""
+
+        def holds(image: ImageEntry) -> bool:
+            return all(captions.contains_trigger(text, self.trigger_of(image)) for text in self.texts(image))
+
+        return tuple(filter(holds, self.captioned))
 
     def trigger_of(self, image: ImageEntry) -> str:
         """The word that must stand in a picture's caption: the first of its folder's words if there are several
@@ -74,8 +88,8 @@ class Case:
         return caption_words.style_of([self._without_trigger(image) for image in self.captioned])
 
     def _without_trigger(self, image: ImageEntry) -> str:
-        trigger = self.trigger_of(image)
-        return (image.caption or "").replace(trigger, "x") if trigger else image.caption or ""
+        trigger, text = self.trigger_of(image), self.texts(image)[0]
+        return text.replace(trigger, "x") if trigger else text
 
     def noted(self, id: str) -> Iterator[Hit]:
         """The notes of the scan of this kind."""

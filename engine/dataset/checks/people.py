@@ -41,7 +41,7 @@ def _small(case: Case) -> Iterator[Hit]:
 
 
 def _named(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image in case.captioned if _SEVERAL.search(image.caption or ""))
+    files = tuple(image.relative for image in case.captioned if any(map(_SEVERAL.search, case.texts(image))))
     if files and case.identity:
         yield Hit(f"{number_of(files)} with several people, by their captions: {listed(files)}.", files)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.captions import contains_trigger
@@ -64,13 +64,22 @@ def _style(case: Case) -> Iterator[Hit]:
 
 
 def _tagged(case: Case) -> Iterator[tuple[str, list[str]]]:
+    """Captions in tags, each with the text of fewest tags."""
     for image in case.captioned:
-        if caption_words.style_of_one(image.caption or "") in ("tags", "booru"):
-            yield image.relative, caption_words.parts(image.caption or "")
+        tags = [
+            caption_words.parts(text) for text in case.texts(image) if caption_words.style_of_one(text) in ("tags", "booru")
+        ]
+        if tags:
+            yield image.relative, min(tags, key=len)
+
+
+def _with(case: Case, holds: Callable[[str], object]) -> tuple[str, ...]:
+    """Pictures of which this holds for any of their texts."""
+    return tuple(image.relative for image in case.captioned if any(map(holds, case.texts(image))))
 
 
 def _many(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in case.captioned if len(caption_words.parts(i.caption or "")) > MOST)
+    files = _with(case, lambda text: len(caption_words.parts(text)) > MOST)
     if files:
         yield Hit(f"{number_of(files, 'caption')} of more than {MOST} tags: {listed(files)}.", files)
 
@@ -82,13 +91,13 @@ def _few(case: Case) -> Iterator[Hit]:
 
 
 def _scores(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in case.captioned if caption_words.SCORE.search(i.caption or ""))
+    files = _with(case, caption_words.SCORE.search)
     if files:
         yield Hit(f"{number_of(files, 'caption')} with score, source or rating tags: {listed(files)}.", files)
 
 
 def _implied(case: Case) -> Iterator[Hit]:
-    found = {image.relative: caption_words.implied(image.caption or "") for image in case.captioned}
+    found = {i.relative: [pair for text in case.texts(i) for pair in caption_words.implied(text)] for i in case.captioned}
     doubled = {name: pairs for name, pairs in found.items() if pairs}
     if doubled:
         pairs = listed([f"{tag} and {other}" for tag, other in dict.fromkeys(p for ps in doubled.values() for p in ps)], 3)
@@ -97,7 +106,7 @@ def _implied(case: Case) -> Iterator[Hit]:
 
 
 def _repeated(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image in case.captioned if caption_words.repeated(image.caption or ""))
+    files = _with(case, caption_words.repeated)
     if files:
         yield Hit(f"{number_of(files, 'caption')} with a tag twice: {listed(files)}.", files)
 
@@ -121,13 +130,13 @@ def _everywhere(case: Case) -> Iterator[Hit]:
 def _white(case: Case) -> Iterator[Hit]:
     """Plain light backgrounds that come again without being named."""
     light = [image for image, facts in case.measured() if facts.background is not None and min(facts.background) >= 225]
-    silent = tuple(i.relative for i in light if i.caption and not _BACKGROUND.search(i.caption))
+    silent = tuple(i.relative for i in light if i.caption and not all(map(_BACKGROUND.search, case.texts(i))))
     if len(light) >= 3 and silent:
         yield Hit(f"{number_of(silent)} on plain white, which the caption does not say: {listed(silent)}.", silent)
 
 
 def _watermarks(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in case.captioned if _WATERMARK.search(i.caption or ""))
+    files = _with(case, _WATERMARK.search)
     if files:
         yield Hit(f"{number_of(files)} with a watermark or signature, by their captions: {listed(files)}.", files)
 

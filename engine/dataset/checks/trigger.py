@@ -44,7 +44,9 @@ def _spelled(case: Case) -> Iterator[Hit]:
 
 
 def _odd_spellings(case: Case) -> list[tuple[ImageEntry, list[str]]]:
-    found = [(i, caption_words.spellings(i.caption or "", case.trigger_of(i))) for i in case.captioned if case.trigger_of(i)]
+    found = [
+        (i, caption_words.spellings(" ".join(case.texts(i)), case.trigger_of(i))) for i in case.captioned if case.trigger_of(i)
+    ]
     return [(image, words) for image, words in found if words]
 
 
@@ -52,7 +54,7 @@ def _not_first(case: Case) -> Iterator[Hit]:
     late = [
         image
         for image in case.holding_trigger
-        if case.trigger_of(image) and not caption_words.leads(image.caption or "", case.trigger_of(image))
+        if case.trigger_of(image) and not all(caption_words.leads(text, case.trigger_of(image)) for text in case.texts(image))
     ]
     if late:
         severity: Severity = "info" if case.style in ("words", "mixed") else "warning"
@@ -68,7 +70,7 @@ def _class(case: Case) -> Iterator[Hit]:
         for image in case.holding_trigger
         if case.trigger_of(image)
         and case.class_of(image)
-        and not caption_words.followed_by(image.caption or "", case.trigger_of(image), case.class_of(image))
+        and not all(caption_words.followed_by(text, case.trigger_of(image), case.class_of(image)) for text in case.texts(image))
     ]
     if lacking:
         files = tuple(image.relative for image in lacking)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode, lines, normalised, variants
+from loratui.engine.dataset import caption_choice
+from loratui.engine.dataset.captions import LONGEST_BYTES, compose, contains_trigger, decode, lines, normalised
 from loratui.presets.schema import Dataset
 
 
@@ -97,6 +98,11 @@ def test_compose(caption: str | None, trigger: str, class_word: str, final: str)
 )
 def test_trigger_is_a_word_spelled_and_cased_the_same(caption: str, trigger: str, found: bool) -> None:
     assert contains_trigger(caption, trigger) is found
+
+
+def variants(caption: str, dataset: Dataset, seed: int) -> tuple[str, ...]:
+    (own,) = caption_choice.texts((caption,), dataset, seed)
+    return own
 
 
 def test_shuffled_tags_keep_the_first_ones_and_lose_none() -> None:

@@ -19,6 +19,7 @@ from loratui.engine.dataset.prepared_copy import copy_below
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import DatasetError
+from loratui.presets import schema
 from loratui.presets.schema import Dataset, Settings
 
 
@@ -102,13 +103,45 @@ def test_regularisation_never_gets_the_trigger(tmp_path: Path) -> None:
 def test_what_was_seen_stands_in_the_ledger_and_leaves_its_identity_alone(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "a.png")
     table = build_ledger(settings(), scan(tmp_path / "set"), Repeats((2,)))
-    seen = with_seen(table, [5])
+    seen = with_seen(table, [5], settings())
     (tmp_path / "dataset.json").write_text(json.dumps(seen))
     ledger = read_ledger(tmp_path / "dataset.json")
     assert (ledger.images[0].planned, ledger.images[0].seen) == (20, 5)
-    assert ledger.identity == identity_of(table) == identity_of(with_seen(seen, [6]))
+    assert ledger.identity == identity_of(table) == identity_of(with_seen(seen, [6], settings()))
     table["images"][0]["caption"] = "another"
     assert identity_of(table) != ledger.identity
+
+
+@pytest.mark.parametrize(
+    ("choice", "texts"),
+    [
+        ("line", {"anafox in a {red|blue} hat", "anafox laughing", "anafox"}),
+        ("line+wildcards", {"anafox in a red hat", "anafox in a blue hat", "anafox laughing", "anafox"}),
+    ],
+)
+def test_each_caption_of_a_picture_is_counted(tmp_path: Path, choice: str, texts: set[str]) -> None:
+    picture(tmp_path / "set" / "a.png")
+    (tmp_path / "set" / "a.txt").write_text("anafox in a {red|blue} hat\n\nanafox laughing\nanafox\n")
+    chosen = schema.replace(settings(), {"dataset.caption_choice": choice})
+    table = build_ledger(chosen, scan(tmp_path / "set"), Repeats((2,)))
+    (row,) = table["images"]
+    assert row["lines"] == ["anafox in a {red|blue} hat", "anafox laughing", "anafox"]
+    assert {caption["text"] for caption in row["captions"]} == texts
+    assert sum(caption["planned"] for caption in row["captions"]) == row["planned"] == 20
+    assert row["caption"] in texts
+    seen = with_seen(table, [7], chosen)
+    assert sum(seen["images"][0]["captions_seen"]) == 7
+    assert identity_of(seen) == identity_of(table)
+    (tmp_path / "dataset.json").write_text(json.dumps(seen))
+    assert read_ledger(tmp_path / "dataset.json").images[0].lines == tuple(row["lines"])
+
+
+def test_one_caption_has_no_list(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("anafox\nlaughing")
+    (row,) = build_ledger(settings(), scan(tmp_path), Repeats((2,)))["images"]
+    assert row["caption"] == "anafox laughing"
+    assert not row.keys() & {"lines", "captions"}
 
 
 def test_what_is_done_to_a_picture_as_it_is_read_is_listed(tmp_path: Path) -> None:

@@ -45,6 +45,16 @@ def test_the_way_on_from_any_position_is_the_same(course: Course, data: st.DataO
 
 
 @given(courses)
+def test_each_picture_is_counted_from_its_first_time_on(course: Course) -> None:
+    seen: Counter[int] = Counter()
+    for window in course.windows():
+        for batch, shown in zip(window.batches, window.shown, strict=True):
+            for index, before in zip(batch, shown, strict=True):
+                assert before == seen[index]
+                seen[index] += 1
+
+
+@given(courses)
 def test_positions_add_up(course: Course) -> None:
     images = steps = batches = 0
     for window in course.windows():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from small_runs import MakeRun, after_step, every_step, losses, same, train, weights
 
@@ -25,6 +27,10 @@ NOISE = ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "t
             ("dataset.shuffle_captions=true", "dataset.caption_variants=3", "dataset.caption_dropout=0.3", *NOISE),
             id="shuffled captions and noise",
         ),
+        pytest.param(
+            ("dataset.caption_choice=line+wildcards", "dataset.caption_variants=4", "dataset.shuffle_captions=true"),
+            id="one of several captions",
+        ),
         pytest.param(("optimizer.name=dadapt_adam", "optimizer.learning_rate=1.0"), id="dadapt_adam", marks=pytest.mark.long),
         pytest.param(
             ("optimizer.name=adamw_schedule_free", "optimizer.scheduler=constant"), id="schedule free", marks=pytest.mark.long
@@ -33,7 +39,9 @@ NOISE = ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "t
         pytest.param(("optimizer.name=lion",), id="lion", marks=pytest.mark.long),
     ],
 )
-def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, sets: tuple[str, ...]) -> None:
+def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, pictures: Path, sets: tuple[str, ...]) -> None:
+    for text in pictures.glob("*.txt"):
+        text.write_text(f"{text.read_text().strip()}, {{red|blue|green}}, {{a|b}}\nqxz woman, at {text.stem}\n")
     run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)
 
     def stop(trainer: Trainer) -> None:

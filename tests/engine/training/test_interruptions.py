@@ -269,11 +269,11 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
         def look() -> None:
             prepare = trainer.objective.prepare
 
-            def prepared(batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
+            def prepared(batch: tuple[int, ...], micro_step: int, *other: Any) -> Prepared:
                 batches.append(micro_step)
                 if micro_step == 4:  # the second batch of the second window
                     control.send(run, "stop")
-                return prepare(batch, micro_step, window_images)
+                return prepare(batch, micro_step, *other)
 
             trainer.objective.prepare = prepared  # type: ignore[method-assign]
 

@@ -107,7 +107,7 @@ def test_row_37_shuffled_captions_keep_their_first_tags_and_come_in_several_orde
 
             trainer.texts.batch = read  # type: ignore[method-assign]
             for number in range(40):
-                trainer.objective.prepare((0, 1), number, 2)
+                trainer.objective.prepare((0, 1), number, 2, (number, number))
             trainer.texts.batch = batch  # type: ignore[method-assign]
 
         after_loading(trainer, look)
