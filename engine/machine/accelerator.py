@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import children, untrusted
+from loratui.engine.errors import ExitCode, GpuLostError, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import Capability, driver_words, has_kernels, install_words, is_served
 from loratui.engine.machine.gpu_faults import fault_of
@@ -79,8 +80,15 @@ class Accelerator:
     problem: str = ""
     """Why a card that is here cannot be used; training is refused then, unless it is on the CPU by name."""
     remedy: str = ""
+    code: ExitCode = ExitCode.USAGE
+    """Of the refusal: `USAGE` for what must be installed or set, `GPU_LOST` for a card that does not work now."""
     hidden: tuple[int, ...] = ()
     """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
+
+    def refusal(self) -> LoratuiError:
+        """The `problem` as an error with its exit code."""
+        kind = GpuLostError if self.code == ExitCode.GPU_LOST else UsageError
+        return kind(self.problem, self.remedy)
 
 
 NO_GPU = Accelerator()
@@ -125,7 +133,8 @@ def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, drive
     if facts.problem and (fault is None or fault.id != "gpu_memory"):  # a card that is full now works all the same
         sentence = fault.sentence if fault else "torch cannot compute on it."
         advice = fault.advice.format(install=install_words(driver, capability)) if fault else install_words(driver, capability)
-        return _refused(f"{name}: {sentence} (torch {facts.version}: {facts.problem})", advice)
+        code = fault.code if fault else ExitCode.USAGE
+        return _refused(f"{name}: {sentence} (torch {facts.version}: {facts.problem})", advice, code)
     matched = [match(listed.gpus, device) for device in facts.devices]
     used = {gpu.index for gpu in matched if gpu is not None}
     hidden = tuple(gpu.index for gpu in listed.gpus if gpu.index not in used) if visible is not None and all(matched) else ()
@@ -156,12 +165,12 @@ def _without_devices(
     fault = fault_of(facts.problem)
     said = f" (torch {facts.version}: {facts.problem})" if facts.problem else ""
     if fault is not None:
-        return _refused(f"{card.name}: {fault.sentence}{said}", fault.advice.format(install=install))
+        return _refused(f"{card.name}: {fault.sentence}{said}", fault.advice.format(install=install), fault.code)
     return _refused(f"{card.name} is here, but torch {facts.version} cannot use it.{said}", install)
 
 
-def _refused(problem: str, remedy: str) -> Accelerator:
-    return Accelerator(None, problem, remedy)
+def _refused(problem: str, remedy: str, code: ExitCode = ExitCode.USAGE) -> Accelerator:
+    return Accelerator(None, problem, remedy, code)
 
 
 def match(gpus: Sequence[Gpu], device: TorchDevice) -> Gpu | None:

@@ -13,6 +13,7 @@ from loratui.engine.dataset.findings import worst_first
 from loratui.engine.dataset.inspect import Inspection
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import TokenCounter, counter_for
+from loratui.engine.errors import ExitCode
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.adapter_rules import DORA_FILES, contradictions, start_refusal
@@ -88,7 +89,8 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         yield Finding("cpu_by_name", "info", f"Trains on the CPU, as memory.device says; {what} is left alone.", "", "")
     elif here.problem:
         why = "A machine with a GPU costs the same while its CPU trains, which takes many times as long."
-        yield Finding("gpu_unusable", "error", here.problem, why, f"{ON_THE_CPU} {here.remedy}")
+        id = "gpu_lost" if here.code == ExitCode.GPU_LOST else "gpu_unusable"
+        yield Finding(id, "error", here.problem, why, f"{ON_THE_CPU} {here.remedy}")
         return
     chosen = choose(settings, None if by_name else here.card)
     if chosen.problem:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from loratui.engine.errors import DatasetError, DiskError, ExitCode, UsageError
+from loratui.engine.errors import DatasetError, DiskError, ExitCode, GpuLostError, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
 from loratui.tui.follow import Followed, say
@@ -156,7 +156,8 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
     first = errors[0]
     more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
     of_pictures = bool(first.files) or first.id in DATASET_CHECKS
-    kind = DiskError if first.id in ("disk_full", "output_not_writable") else DatasetError if of_pictures else UsageError
+    kinds = {"disk_full": DiskError, "output_not_writable": DiskError, "gpu_lost": GpuLostError}
+    kind = DatasetError if of_pictures else kinds.get(first.id, UsageError)
     raise kind(f"{first.message}{more}", first.remedy)
 
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
-    training_on{name total_gib capability uuid} training_problem home config disk_free_gib
+    training_on{name total_gib capability uuid} training_in training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`.
     """
     report = examine()
@@ -66,8 +66,10 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that `--json` prints."""
+    from loratui.engine.planning.precision import choose
     from loratui.engine.planning.preflight import base_path
     from loratui.presets import user_folder
+    from loratui.presets.schema import Settings
 
     home = loratui_home(usable=False)
     here = accelerator()
@@ -81,6 +83,7 @@ def examine() -> dict[str, Any]:
         "ram": _rounded(asdict(hardware.ram())),
         "gpus": [{**_rounded(asdict(gpu)), "hidden": gpu.index in here.hidden} for gpu in hardware.gpus()],
         "training_on": _rounded(asdict(here.card)) if here.card else None,
+        "training_in": choose(Settings(), here.card).format,
         "training_problem": here.problem,
         "home": str(home),
         "config": str(user_folder().parent),
@@ -173,7 +176,7 @@ def _gpu_line(gpu: dict[str, Any]) -> str:
 def _training_on(report: dict[str, Any]) -> str:
     card = report["training_on"]
     if card is not None:
-        return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}"
+        return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}, in {report['training_in']}"
     return "nothing: see the problem below" if report["training_problem"] else "the CPU, as there is no GPU: small bases only"
 
 

@@ -59,7 +59,12 @@ def test_fp16_learns_what_fp32_learns(make_run: MakeRun, monkeypatch: pytest.Mon
 @pytest.mark.usefixtures("fp16")
 @pytest.mark.parametrize(
     "sets",
-    [(), ("training.batch_size=2", "training.accumulation=2"), ("optimizer.name=adafactor",), ("adapter.dropout=0.3",)],
+    [
+        (),
+        ("training.batch_size=2", "training.accumulation=2", "training.train_text_encoder=true"),
+        ("optimizer.name=adafactor",),
+        ("adapter.dropout=0.3",),
+    ],
     ids=["plain", "accumulated", "by tensor", "dropout"],
 )
 def test_a_step_beyond_the_range_is_made_again_until_it_fits(make_run: MakeRun, sets: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from loratui.engine.planning.estimate import way_in
 from loratui.engine.training import speed
+from loratui.engine.training.families.parts import is_mixed
 from loratui.engine.training.speed import Compiling
 from loratui.presets import load_preset
 from loratui.presets.schema import Settings, replace
@@ -153,12 +154,24 @@ def test_a_cpu_keeps_activations_unless_it_is_told_not_to(how: str, again: bool)
     assert base.fewer == again
 
 
-def test_autocast_casts_a_loras_inputs_on_a_gpu_alone() -> None:
+def test_autocast_casts_a_loras_inputs() -> None:
     denoiser = Denoiser()
     for block in denoiser.blocks:
         block.cast_input_dtype_enabled = True  # type: ignore[assignment]
-    speed.let_autocast_cast(denoiser, torch.device("cpu"), torch.bfloat16)
-    speed.let_autocast_cast(denoiser, GPU, torch.float32)
-    assert all(block.cast_input_dtype_enabled for block in denoiser.blocks)
-    speed.let_autocast_cast(denoiser, GPU, torch.bfloat16)
+    speed.let_autocast_cast(denoiser)
     assert not any(block.cast_input_dtype_enabled for block in denoiser.blocks)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "mixed"),
+    [
+        ("cpu", torch.bfloat16, False),
+        ("cpu", torch.float32, False),
+        ("cpu", torch.float16, True),
+        ("cuda", torch.float32, False),
+        ("cuda", torch.bfloat16, True),
+        ("cuda", torch.float16, True),
+    ],
+)
+def test_few_bits_are_computed_under_autocast(device: str, dtype: torch.dtype, mixed: bool) -> None:
+    assert is_mixed(torch.device(device), dtype) is mixed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -47,6 +48,17 @@ def test_nothing_starts_and_the_line_for_this_driver_is_said(
     assert not list((home / "runs").glob("*"))
 
 
+def test_a_gpu_that_another_program_has_ends_with_the_code_for_gpus(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = dataclasses.replace(IN_ORDER, problem="CUDA error: all CUDA-capable devices are busy or unavailable")
+    has_gpu(monkeypatch, busy)
+    code, said = run(capsys, "train", *DEMO, "--yes")
+    assert code == 33
+    assert "taken by another program" in said
+    assert "whl" not in said
+
+
 def test_the_plan_gives_no_gpu_times_and_the_doctor_no_all_clear(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +73,7 @@ def test_the_plan_gives_no_gpu_times_and_the_doctor_no_all_clear(
     assert "too old" in said
     assert "Nothing stands in the way" not in said
     report = json.loads(run(capsys, "doctor", "--json")[1])
-    assert report["training_on"] is None
+    assert (report["training_on"], report["gpus"][0]["name"]) == (None, CARD.name)
     assert any("whl/cu126" in problem for problem in report["problems"])
 
 
@@ -74,6 +86,7 @@ def test_the_card_that_torch_takes_is_the_one_that_is_planned_for(
     assert here["machine"] == "NVIDIA RTX A5000"
     report = json.loads(run(capsys, "doctor", "--json")[1])
     assert report["training_on"] == {"name": "NVIDIA RTX A5000", "total_gib": 23.7, "capability": [8, 6], "uuid": "GPU-11"}
+    assert report["training_in"] == "bf16"
     assert [gpu["hidden"] for gpu in report["gpus"]] == [False, True]
     assert "hidden by CUDA_VISIBLE_DEVICES" in run(capsys, "doctor")[1]
 
