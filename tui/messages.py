@@ -161,7 +161,7 @@ class PreflightFinished(Message):
     prepared: Prepared | None
     problem: str = ""
     costs: str = ""
-    """How long the run takes and what it costs, as reckoned before a step was measured."""
+    """How long the run takes and what it costs, as far as is known."""
 
 
 @dataclass
@@ -176,6 +176,8 @@ class ProbeEnded(Message):
     """The real step is made, failed or was cancelled; the row says which."""
 
     row: Row
+    costs: str = ""
+    """How long the run takes and what it costs, by what was measured; empty if nothing was."""
 
 
 @dataclass

@@ -85,6 +85,14 @@ def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
     return "plan"
 
 
+def cost_words(cost: Cost, *, measured: bool) -> str:
+    """How long the run takes here, and its price where that is known: what the question to start is about."""
+    from loratui.tui.commands.plan import run_time
+
+    time = f"{run_time(cost)}{', measured' if measured else ' by the tables'}" if cost.time_s else run_time(cost)
+    return f"{time}, costs {text.money_range(*cost.money)}" if cost.money else f"{time}, price not set (f2)"
+
+
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:
     """What one real step measured, and what the estimate is now against what it was."""
     from loratui.tui.commands.plan import run_time

@@ -135,6 +135,9 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     """The plan for people, line by line."""
     settings = recipe.settings
     yield plan.formula
+    counts = [(severity, sum(one.severity == severity for one in findings)) for severity in ("error", "warning")]
+    if told := " and ".join(text.count(count, severity) for severity, count in counts if count):
+        yield f"{told}: told at the end"
     yield ""
     yield f"{'base':<18}{text.base_name(settings.base.model) or 'none chosen'}"
     band = f"  ({plan.image_band})" if plan.image_band else ""

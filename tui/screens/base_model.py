@@ -53,13 +53,14 @@ class BaseModelScreen(StepScreen):
         with VerticalScroll(id="base-about", can_focus=False):
             yield Line(id="base-text")
         yield Line(id="base-download")
-        yield Line(plain("Looking for base models on this machine …", "$muted"), id="base-title")
+        yield Line(id="base-title")
         yield OptionList(id="base-found", markup=False)
 
     def on_mount(self) -> None:
         """Looks at the one that is chosen, and for all others."""
         self.query_one(Field).enter()
         self._say()
+        self.line("base-title").wait("Looking for base models on this machine")
         self._search()
         now = self.loratui.downloading
         if now is not None:
@@ -174,9 +175,9 @@ class BaseModelScreen(StepScreen):
         """Asks the hub what there is to fetch, or cancels what is being fetched."""
         if self.loratui.downloading is not None:
             self.loratui.downloading.cancel()
-            self.line("base-download").say(plain("Cancelling …", "$muted"))
+            self.line("base-download").wait("Cancelling")
             return
-        self.line("base-download").say(plain("Asking the hub …", "$muted"))
+        self.line("base-download").wait("Asking the hub what there is to fetch")
         self._ask_hub(self.query_one(Field).text.strip())
 
     @work(thread=True, exclusive=True, group="hub", description="ask the hub what to fetch")

@@ -192,7 +192,7 @@ class DatasetScreen(DatasetChoices):
         if path_from_text(typed) is None:
             self._show_unread(plain(next_step_for_folder(""), "$muted"), None)
             return
-        self.line("dataset-text").say(plain("reading the folder …", "$muted"))
+        self.line("dataset-text").wait("reading the folder")
         self.read_folder(typed, kept_choices(self.loratui.draft.typed))
 
     def on_folder_read(self, message: FolderRead) -> None:

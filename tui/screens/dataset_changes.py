@@ -144,7 +144,7 @@ class ChangesScreen(DatasetPart):
         """Makes the copy."""
         if self._copying is None and self.prepared.needs_copy:
             self._copying = self._copy(self.prepared)
-            self.line("changes-state").say(plain("copying …", "$accent"))
+            self.line("changes-state").wait("copying", style="$accent")
             self.refresh_bindings()
 
     def action_back(self) -> None:

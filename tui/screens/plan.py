@@ -26,7 +26,7 @@ from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.findings import Finding
+    from loratui.engine.dataset.findings import Finding, Severity
     from loratui.engine.planning.schedule import Plan
 
 
@@ -124,7 +124,9 @@ class PlanScreen(StepScreen):
             field.mark(_mark(draft, field.key))
         lines = [plain(f"✖ {problem}", "$error")]
         if plan:
-            lines = [*_describe(draft, plan, self._costs(draft, plan)), *self._findings(draft, plan)]
+            found = self._found(draft, plan)
+            decides, *costs = self._costs(draft, plan) or ("",)
+            lines = [_in_short(found, decides), *_describe(draft, plan, costs), *_findings(found)]
             if wrong := [field.label for field in self.query(Field) if field.key in self._problems]:
                 lines.insert(0, plain(f"Not counted yet, because it cannot be used: {', '.join(wrong)}.", "$error"))
         self.line("plan-text").say(Content("\n").join(list(lines)))
@@ -146,21 +148,12 @@ class PlanScreen(StepScreen):
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
         return (f"{run_time(here)} on this machine{memory}{fits}{money}", f"({here.source})", file)
 
-    def _findings(self, draft: Draft, plan: Plan) -> Iterator[Content]:
+    def _found(self, draft: Draft, plan: Plan) -> list[Finding]:
         """What cannot be trained so, and what a careful trainer would say."""
         from loratui.engine.planning.preflight import check_plan
 
         here = self._known.machine.accelerator if self._known else None
-        yield Content("")
-        found = [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
-        if here is None:
-            yield plain("Looking at this machine …", "$muted")
-        elif not found:
-            yield plain("✔ No warnings.", "$success")
-        for finding in found:
-            yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
-            source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
-            yield Content.assemble(plain(f"  {in_keys(finding.remedy)}"), plain(source, "$muted"))
+        return [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)
@@ -180,6 +173,27 @@ def _plan(draft: Draft) -> tuple[Plan | None, str]:
     except LoratuiError as error:
         return None, str(error)
     return plan, "" if plan else "The folder was not read yet; go back one step."
+
+
+def _in_short(found: Sequence[Finding], costs: str) -> Content:
+    """The first line, which is in sight however long the plan is: how much there is to mend, and what it costs."""
+    grave: tuple[Severity, ...] = ("error", "warning")
+    counts = [(severity, sum(one.severity == severity for one in found)) for severity in grave]
+    told = [
+        plain(f"{SIGNS[severity]} {text.count(count, severity)} below", TONES[severity]) for severity, count in counts if count
+    ]
+    if not costs:
+        return Content(" · ").join([*told, plain("looking at this machine …", "$muted")])
+    return Content(" · ").join([*(told or [plain("✔ no warnings", "$success")]), plain(costs)])
+
+
+def _findings(found: Sequence[Finding]) -> Iterator[Content]:
+    """What is to mend, with how and why."""
+    yield Content("")
+    for finding in found:
+        yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
+        source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
+        yield Content.assemble(plain(f"  {in_keys(finding.remedy)}"), plain(source, "$muted"))
 
 
 def _without_trigger(draft: Draft) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
-from loratui.tui.preflight_rows import SIGNS, TONES, Row, probed_row, rows
+from loratui.tui.preflight_rows import SIGNS, TONES, Row, cost_words, probed_row, rows
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
@@ -49,6 +49,8 @@ class PreflightScreen(StepScreen):
         self._probed = _NOT_PROBED
         self._probing = False
         self._cancel = threading.Event()
+        self._costs_now = ""
+        """How long the run takes and what it costs."""
 
     def body(self) -> ComposeResult:
         """What is about to start, the checks, and a verdict."""
@@ -70,7 +72,7 @@ class PreflightScreen(StepScreen):
         if self._starting:
             return
         self._prepared = None
-        self.line("preflight-verdict").say(plain("Checking: pictures, captions, base model, disk …", "$muted"))
+        self.line("preflight-verdict").wait("Checking pictures, captions, base model and disk")
         self.refresh_bindings()
         preparation = self.loratui.draft.preparation
         self._check(self.loratui.draft.named(), preparation.trained_facts if preparation else {})
@@ -91,12 +93,10 @@ class PreflightScreen(StepScreen):
     def _costs(self, prepared: Prepared, machine: Machine) -> str:
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
-        from loratui.tui.commands.plan import run_time
 
         price = self.loratui.settings.price_per_hour or None
         here = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all()).here
-        money = f", costs {text.money_range(*here.money)}" if here.money else ""
-        return f"about {run_time(here)}{money}" if here.time_s else run_time(here)
+        return cost_words(here, measured=here.time_source.startswith("time measured:"))
 
     def _others_at_work(self) -> list[Row]:
         names = [run.name for run in self.loratui.runs if run.active]
@@ -109,7 +109,8 @@ class PreflightScreen(StepScreen):
         if message.prepared is None:
             self._rows = [Row("error", message.problem, "", "dataset")]
         else:
-            self.line("preflight-run").say(plain(f"{message.prepared.plan.formula}; {message.costs}", "$muted"))
+            self.line("preflight-run").say(plain(message.prepared.plan.formula, "$muted"))
+            self._costs_now = message.costs
             self._rows = [*rows(message.prepared, self.loratui.home), *self._others_at_work()]
         self._show()
 
@@ -146,7 +147,7 @@ class PreflightScreen(StepScreen):
         if self._prepared is not None and not self._prepared.errors and not self._probing:
             self._probing = True
             self._cancel = threading.Event()
-            self.line("preflight-verdict").say(plain("One real step: starting the trainer … p cancels.", "$accent"))
+            self.line("preflight-verdict").wait("One real step: starting the trainer", "p cancels.", style="$accent")
             self.refresh_bindings()
             self._probe(self._prepared, self._cancel)
 
@@ -157,7 +158,7 @@ class PreflightScreen(StepScreen):
     def action_cancel_probe(self) -> None:
         """Ends the step that is being made."""
         self._cancel.set()
-        self.line("preflight-verdict").say(plain("Cancelling …", "$muted"))
+        self.line("preflight-verdict").wait("Cancelling")
 
     @work(thread=True, exclusive=True, group="probe", description="measure one real step")
     def _probe(self, prepared: Prepared, cancel: threading.Event) -> None:
@@ -181,7 +182,8 @@ class PreflightScreen(StepScreen):
             self.post_message(ProbeEnded(_NOT_PROBED))
             return
         after = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
-        self.post_message(ProbeEnded(probed_row(probed, before.here, after.here, machine.vram_gib)))
+        row = probed_row(probed, before.here, after.here, machine.vram_gib)
+        self.post_message(ProbeEnded(row, cost_words(after.here, measured=True)))
 
     def _tell_probe(self, words: str) -> None:
         self.post_message(ProbeWent(words))
@@ -189,9 +191,8 @@ class PreflightScreen(StepScreen):
     def on_probe_went(self, message: ProbeWent) -> None:
         """Says what is being done."""
         if self._probing and not self._cancel.is_set():
-            self.line("preflight-verdict").say(
-                plain(f"One real step: {message.words[:1].lower()}{message.words[1:]} … p cancels.", "$accent")
-            )
+            what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
+            self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
 
     def on_probe_ended(self, message: ProbeEnded) -> None:
         """Shows what was measured, with the estimate that follows from it."""
@@ -199,6 +200,7 @@ class PreflightScreen(StepScreen):
         if message.row is _NOT_PROBED:
             self.loratui.tell("The real step was cancelled; nothing was measured.")
         self._probed = message.row
+        self._costs_now = message.costs or self._costs_now
         self._show()
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
 
@@ -223,7 +225,7 @@ class PreflightScreen(StepScreen):
         if self._prepared is None or self._starting:
             return
         self._starting = True
-        self.line("preflight-verdict").say(plain("Starting …", "$accent"))
+        self.line("preflight-verdict").wait("Starting the run", style="$accent")
         self.refresh_bindings()
         self._start(self._prepared)
 
@@ -271,7 +273,7 @@ class PreflightScreen(StepScreen):
             verdict.say(plain("This cannot start. esc goes back to mend it.", "$error"))
             return
         errors = len(self._prepared.errors)
-        warnings = sum(row.mark == "warning" for row in self._rows)
+        warnings = sum(row.mark == "warning" for row in self._all_rows())
         if self.loratui.view_only:
             verdict.say(plain("This window only views: it starts nothing.", "$muted"))
             return
@@ -279,16 +281,15 @@ class PreflightScreen(StepScreen):
             words = f"{text.count(errors, 'error')}: m mends the chosen one, then r checks again. esc goes back."
             verdict.say(plain(words, "bold $error"))
             return
-        tone, ready = "bold $success", ""
-        if warnings:
-            tone, ready = "bold $warning", f", with {text.count(warnings, 'warning')}"
+        tone = "bold $warning" if warnings else "bold $success"
+        told = f"{self._costs_now}; {text.count(warnings, 'warning') if warnings else 'no warnings'}."
         if self._probed is _NOT_PROBED:
             words = "enter makes one real step, the last check, and then asks. s starts without it."
-            verdict.say(plain(f"Ready{ready}. {words}", tone))
+            verdict.say(plain(f"Ready: {told}", tone), Content("\n"), plain(words))
         elif self._probed.mark == "error":
             verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))
         else:
-            verdict.say(plain(f"All is checked{ready}. Start the training? enter starts it, esc goes back.", tone))
+            verdict.say(plain(f"Start the training? {told}", tone), Content("\n"), plain("enter starts it, esc goes back."))
 
 
 def _option(row: Row) -> Content:

@@ -45,7 +45,7 @@ class TokenScreen(ModalScreen[bool]):
         event.stop()
         token = event.value.strip()
         if token:
-            self.query_one("#token-said", Line).say(plain("Asking the hub …", "$muted"))
+            self.query_one("#token-said", Line).wait("Asking the hub whose token it is")
             self._sign_in(token)
 
     @work(thread=True, exclusive=True, group="sign in", description="sign in to the hub")

@@ -96,7 +96,7 @@ class ExportScreen(LoratuiScreen[None]):
         if not folder.is_absolute():
             folder = Path.cwd() / folder
         self._busy = True
-        self.line("export-said").say("Writing the file …")
+        self.line("export-said").wait("Writing the file and reading it back")
         self.refresh_bindings()
         self._write(Export(self._file, typed["name"], folder, typed["layout"], typed["dtype"]))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import Static
 
 from loratui.tui.terminal import clean
@@ -18,6 +21,11 @@ def joined(*parts: Content | str) -> Content:
     return Content("").join([part if isinstance(part, Content) else plain(part) for part in parts])
 
 
+_TICK_S = 1.0
+_WORTH_TELLING_S = 2
+"""Shorter waits are not counted: the seconds would only flicker."""
+
+
 class Line(Static):
     """Text that changes while one looks."""
 
@@ -27,11 +35,33 @@ class Line(Static):
 
     def __init__(self, value: Content | str = "", *, id: str | None = None, classes: str | None = None) -> None:
         self._said = value if isinstance(value, Content) else plain(value)
+        self._waiting: Timer | None = None
         super().__init__(self._said, id=id, classes=classes)
 
     def say(self, *parts: Content | str) -> None:
         """Shows other text. Says nothing to the terminal if it is the same."""
-        said = joined(*parts)
+        self._wait_no_more()
+        self._show_text(joined(*parts))
+
+    def wait(self, what: str, after: str = "", *, style: str = "$muted") -> None:
+        """Says what is waited for, and with each second how long by now, until something else is said."""
+        self._wait_no_more()
+        since = monotonic()
+
+        def tick() -> None:
+            waited = int(monotonic() - since)
+            seconds = f" {waited} s" if waited >= _WORTH_TELLING_S else ""
+            self._show_text(plain(f"{what} …{seconds} {after}".rstrip(), style))
+
+        tick()
+        self._waiting = self.set_interval(_TICK_S, tick)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
+
+    def _show_text(self, said: Content) -> None:
         if said == self._said and said.spans == self._said.spans:
             return
         width = self.styles.width

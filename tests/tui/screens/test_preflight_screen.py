@@ -65,7 +65,36 @@ async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypa
         assert "enter start training" not in text
         told.set()
         await shows(pilot, "✔ One real step took 0.50 s and 0.6 GiB of main memory.", "The whole run takes")
-        await shows(pilot, "Start the training? enter starts it", "enter start training", "p measure again")
+        await shows(
+            pilot,
+            "Start the training? ",
+            ", measured, price not set (f2); no warnings.",
+            "enter starts it",
+            "enter start training",
+            "p measure again",
+        )
+
+
+async def test_what_decides_is_in_sight_on_a_small_screen_however_much_is_found(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _probe_that(monkeypatch, lambda prepared, at, *, tell, cancelled: MEASURED)
+    draft = demo_draft().with_values({"optimizer.learning_rate": 0.05, "adapter.rank": 128, "dataset.trigger": ""})
+    app = LoratuiApp(home, "preflight", draft=draft)
+    async with app.run_test(notifications=True, size=(80, 24)) as pilot:
+        app.change_settings(dataclasses.replace(app.settings, price_per_hour=2.0))
+        await shows(pilot, "Ready: ")
+        await pilot.press("enter")
+        text = await shows(pilot, "Start the training? ", "measured, costs 0.", "; 2 warnings.")
+        assert len(text.splitlines()) == 24
+
+
+async def test_the_plan_tells_warnings_and_time_in_its_first_line(home: Path) -> None:
+    draft = demo_draft().with_values({"optimizer.learning_rate": 0.05, "adapter.rank": 128, "dataset.trigger": ""})
+    async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
+        text = await shows(pilot, "warnings below", "on this machine")
+        first = next(line for line in text.splitlines() if "below" in line)
+        assert " on this machine" in first
 
 
 async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,5 +177,5 @@ async def test_time_cost_and_other_runs_are_told_before_the_start(home: Path) ->
             await shows(pilot, run.name, "● running")
             app.plan_new(demo_draft(), "preflight")
             await shows(
-                pilot, "[6 preflight]", f"! {run.name} is at work on this machine.", "about ", ", costs ", "with 1 warning"
+                pilot, "[6 preflight]", f"! {run.name} is at work on this machine.", "Ready: ", ", costs ", "; 1 warning."
             )
