@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
-from loratui.engine.formats.base_parts import BaseRefused
-from loratui.engine.formats.part_fit import title
+from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseRefused
+from loratui.engine.formats.base_shapes import BUNDLED
+from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes, title
 from loratui.engine.words import count
 
 OTHER_BASE = "Choose a checkpoint of SD1.5, SDXL (Pony too) or FLUX.1-dev."
@@ -51,7 +52,7 @@ OTHER_MODELS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)(clip_txt_mapper|effnet_mapper)\.", "a Stable Cascade model"),
     (r"(^|\.)patchify_proj\.", "an LTX video model"),
     (r"(^|\.)transformer_blocks\.0\.(norm1_context|attn\.add_q_proj)\.", "a model of the Stable Diffusion 3 kind"),
-    (r"^(model\.)?layers\.0\.self_attn\.|^lm_head\.", "a language model"),
+    (r"^(model\.)?layers\.0\.self_attn\.", "a language model"),
 )
 """Pattern of a key, what the model is, for files in which no denoiser of ours was found."""
 
@@ -117,10 +118,26 @@ def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
     if parts:
         held = " and ".join(dict.fromkeys(map(title, parts)))
         message = f"this is only {held}, without the UNet or transformer that a base model has."
-        return BaseRefused("base_part_only", message, "Give the model itself; such a file goes into its own setting.")
+        remedy = "Give the model itself; such a file goes into its own setting."
+        if not any(map(_is_of_use, parts)):
+            message = f"{message[:-1]}; it is a part of none of the three families either."
+            remedy = "Give the model itself."
+        return BaseRefused("base_part_only", message, remedy)
+    if "lm_head.weight" in tensors:  # a whole T5 has one too
+        return BaseRefused("base_other_family", "this is a language model, which cannot be trained here.", OTHER_BASE)
     some = ", ".join(_short(key) for key in list(tensors)[:3])
     message = f"its {count(len(tensors), 'tensor')} are those of no known model (the first are {some})."
     return BaseRefused("base_unknown", message, OTHER_BASE)
+
+
+def _is_of_use(part: FoundPart) -> bool:
+    """Whether a part can serve any of the families."""
+    return any(
+        not misfit(part, family, name, shapes.get(name, TextShape()))
+        for family in FAMILY_PARTS
+        for shapes in [text_shapes(BUNDLED / family)]
+        for name in FAMILY_PARTS[family]
+    )
 
 
 def refuse_special(part: FoundPart) -> None:

@@ -44,7 +44,8 @@ def fit(denoiser: FoundPart) -> tuple[Family, Fit]:
     names = ("channels at its beginning", "channels of text", "transformer blocks", "added channels")
     usual = _own_numbers(BUNDLED / family) or sizes
     others = [f"{n} {name} (not {own})" for n, own, name in zip(sizes, usual, names, strict=True) if n != own]
-    known = "SDXL; it may be a distilled version such as SSD-1B" if family == "sdxl" else "SD1.5"
+    fewer = family == "sdxl" and denoiser.layers < usual[2]
+    known = "SDXL; it may be a distilled version such as SSD-1B" if fewer else "SDXL" if family == "sdxl" else "SD1.5"
     message = f"its UNet has {' and '.join(others)}, which is not that of {known}."
     raise BaseRefused("base_other_shape", message, "Choose a full checkpoint of SD1.5 or SDXL.")
 

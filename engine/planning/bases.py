@@ -60,6 +60,11 @@ class FoundBase:
     remedy: str = ""
 
     @property
+    def reason(self) -> str:
+        """The problem without the path at its beginning, for where that stands already."""
+        return self.problem.removeprefix(f"{self.path}: ")
+
+    @property
     def toy(self) -> bool:
         """Whether it came along with loratui, for the demo; proposed for nothing else."""
         return self.where == "embedded"

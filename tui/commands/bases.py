@@ -81,7 +81,7 @@ def list_text(found: list[FoundBase]) -> Iterator[str]:
     for base in found:
         yield f"{base.model}: {base.title or 'cannot be used'}, {text.size(base.bytes)}"
         if base.problem:
-            yield f"    {base.problem} {base.remedy}".rstrip()
+            yield f"    {base.reason} {base.remedy}".rstrip()
         elif base.missing:
             yield f"    needs {' and '.join(PARTS.get(part, part) for part in base.missing)}: loratui bases {base.path}"
     yield ""

@@ -280,7 +280,7 @@ def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
 def _option(base: FoundBase) -> Content:
     what = f"  {base.title}" + (f", {text.size(base.bytes)}" if base.bytes else "")
     if base.problem:
-        return Content.assemble(plain(f"✖ {base.model}", "$muted"), plain(f"  {base.problem}", "$error"))
+        return Content.assemble(plain(f"✖ {base.model}", "$muted"), plain(f"  {base.reason}", "$error"))
     if base.missing:
         return Content.assemble(plain(f"! {base.model}"), plain(f"{what}; missing: {', '.join(base.missing)}", "$warning"))
     return Content.assemble(plain(f"✔ {base.model}"), plain(what, "$muted"))

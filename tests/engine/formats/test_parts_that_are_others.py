@@ -121,7 +121,17 @@ def test_an_sdxl_of_other_sizes_names_them(tmp_path: Path, changes: dict[str, in
     with pytest.raises(BaseRefused) as refused:
         identify(made.write(tmp_path / "x.safetensors", made.sdxl(**changes)))
     assert words in refused.value.message
+    assert ("SSD-1B" in refused.value.message) == ("blocks" in changes)
     assert refused.value.code == "base_other_shape"
+
+
+def test_a_part_that_is_of_no_use_is_not_sent_to_a_setting(tmp_path: Path) -> None:
+    for shapes in (long_clip(), umt5(), made.clip(1024, 24), made.ldm_vae(16, encoder=False)):
+        with pytest.raises(BaseRefused, match="part of none of the three families"):
+            identify(made.write(tmp_path / "x.safetensors", shapes))
+    for shapes in (made.clip(), whole_t5(), made.ldm_vae(16), made.open_clip()):
+        with pytest.raises(BaseRefused, match="goes into its own setting"):
+            identify(made.write(tmp_path / "x.safetensors", shapes))
 
 
 # ---- diffusers folders
