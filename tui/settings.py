@@ -91,20 +91,33 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
     from loratui.presets.toml_text import parse_toml
 
     path = (folder or config_folder()) / "app.toml"
-    document = tomlkit.document()
+    values = {"format": FORMAT, **dataclasses.asdict(settings)}
     text, problem = _source(path)
     try:
         parse_toml(text)  # tells what is too deep for the other parser, which keeps comments
         document = tomlkit.parse(text)
-    except ValueError:
-        problem = "is no TOML"
-    if problem:
-        document.add(tomlkit.comment("Written anew: what stood here was no TOML."))
-    document["format"] = FORMAT
-    for field in dataclasses.fields(AppSettings):
-        document[field.name] = getattr(settings, field.name)
+        document.update(values)
+        kept = tomlkit.dumps(document)
+        usable = not problem and _holds(kept, values)
+    except (ValueError, LookupError, AttributeError):  # the last two are of tomlkit's own making
+        usable = False
+    if not usable:
+        document = tomlkit.document()
+        document.add(tomlkit.comment("Written anew: what stood here could not be used."))
+        document.update(values)
+        kept = tomlkit.dumps(document)
     durable.make_directory(path.parent)
-    durable.write_file(path, tomlkit.dumps(document).encode("utf-8"))
+    durable.write_file(path, kept.encode("utf-8"))
+
+
+def _holds(text: str, values: Mapping[str, Any]) -> bool:
+    """Whether a text that was put together is read again as it was meant."""
+    from loratui.presets.toml_text import parse_toml
+
+    table = parse_toml(text)
+    return (
+        len(text) <= _LARGEST and len(table) <= _MOST_ROWS and all(table.get(name) == value for name, value in values.items())
+    )
 
 
 def _read_app(path: Path, problems: list[str]) -> AppSettings:

@@ -185,3 +185,15 @@ def test_a_value_that_is_typed_is_bounded_too() -> None:
     for text in ("[" * 100_000, "9" * 100_000, "{a=" * 10_000):
         with pytest.raises(SchemaError):
             parse_value("adapter.rank", text)
+
+
+@pytest.mark.parametrize(
+    "text", ["f.fti .f.ftitle = 0 ", "a=1", "\n".join(f"a{i}=1" for i in range(199)), "format = 99", "# mine\nbell = true\n"]
+)
+def test_settings_that_are_saved_are_read_again(tmp_path: Path, text: str) -> None:
+    """tomlkit puts a value behind a last line without an end, and makes what is no TOML."""
+    (tmp_path / "app.toml").write_text(text)
+    settings.save(settings.AppSettings(bell=False, price_per_hour=0.5), tmp_path)
+    kept = settings.load(tmp_path).settings
+    assert (kept.bell, kept.price_per_hour) == (False, 0.5)
+    assert ("# mine" in (tmp_path / "app.toml").read_text()) == text.startswith("#")
