@@ -47,7 +47,10 @@ def stored_alike(image: Image) -> Image:
 
 
 def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
-    """A decoded picture as sRGB with 8 bits, transparency laid on `background`. Raises `ColourError`."""
+    """A decoded picture as sRGB with 8 bits, transparency laid on `background`; it may be changed itself.
+
+    Raises `ColourError`.
+    """
     image = stored_alike(image)
     profile = image.info.get("icc_profile")
     if image.mode == "LA":
@@ -158,11 +161,13 @@ def _to_srgb(image: Image, profile: object) -> Image:
 
     try:
         source = ImageCms.getOpenProfile(io.BytesIO(profile))
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
+        screen = ImageCms.createProfile("sRGB")
+        if image.mode in ("RGB", "RGBA"):  # in place: a large picture is not held twice
+            ImageCms.profileToProfile(image, source, screen, inPlace=True)
+            return image
+        return ImageCms.profileToProfile(image, source, screen, outputMode="RGB") or image
     except (ImageCms.PyCMSError, OSError, ValueError):
         return image
-    return converted if converted is not None else image
 
 
 def _tag(image: Image, number: int, otherwise: int) -> int:

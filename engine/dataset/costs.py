@@ -15,7 +15,7 @@ MOST_PIXELS = 128_000_000
 """Of a picture that can only be decoded whole."""
 MOST_JPEG_PIXELS = 256_000_000
 """Of a JPEG, which is decoded at a half, a quarter or an eighth where it is large: phones make 200 megapixels."""
-WHOLE_PIXELS = 36_000_000
+WHOLE_PIXELS = 32_000_000
 """Above it a picture is read at a half, a quarter or an eighth of its size: no training size needs more."""
 LONGEST_SIDE = 65_535
 LONGEST_SHAPE = 100

@@ -28,6 +28,7 @@ _EXIF_IFD, _GPS_IFD, _LENS_MODEL = 0x8769, 0x8825, 0xA434
 _LUMA_TABLE_SUM = 3688
 """Sum of the luminance quantisation table of the JPEG standard (ITU-T T.81, table K.1), which is quality 50."""
 _PNG = b"\x89PNG\r\n\x1a\n"
+CUT_SHORT = "is cut short: the end of the picture is missing"
 _BUFFER_BYTES = 1 << 16
 _NO_CHUNKS = png_chunks.Layout(complete=True)
 
@@ -127,7 +128,7 @@ def read_header(path: Path) -> Header:
         if problem:
             raise PictureError(problem)
         if not picture.complete:
-            raise PictureError("is cut short: the end of the picture is missing")
+            raise PictureError(CUT_SHORT)
         kind = _plain_format(picture.image.format or "")
         return Header(picture.width, picture.height, kind, picture.turned, _traits(picture), picture.bytes)
 
@@ -215,6 +216,8 @@ def _open(file: BufferedReader) -> OpenPicture:
     layout = png_chunks.layout(file, size) if head.startswith(_PNG) else _NO_CHUNKS
     source = BufferedReader(png_chunks.Pieces(file, layout.pieces), _BUFFER_BYTES) if layout.pieces else file
     source.seek(0)
+    # Some writers leave out the byte that makes an odd length even.
+    cut = head[:4] + head[8:12] == b"RIFFWEBP" and int.from_bytes(head[4:8], "little") + 8 > size + 1
     try:
         image = pillow.open(source, formats=("HEIF",) if heif else FORMATS)
     except pillow.DecompressionBombError as error:
@@ -222,7 +225,7 @@ def _open(file: BufferedReader) -> OpenPicture:
     except pillow.UnidentifiedImageError as error:
         raise PictureError(told_by_content(head) or "is not a picture, or its beginning is damaged") from error
     except Exception as error:  # decoders of hostile files fail with almost anything
-        raise PictureError(f"cannot be read as a picture: {_reason(error)}") from error
+        raise PictureError(CUT_SHORT if cut else f"cannot be read as a picture: {_reason(error)}") from error
     if layout.profile:
         image.info["icc_profile"] = layout.profile
     problem = costs.too_large(image, size)
@@ -231,7 +234,6 @@ def _open(file: BufferedReader) -> OpenPicture:
         raise PictureError(problem)
     if "transparency" in image.info:
         colours.with_known_transparency(image)
-    cut = image.format == "WEBP" and int.from_bytes(head[4:8], "little") + 8 > size
     return OpenPicture(image, file, size, layout.complete and not cut)
 
 

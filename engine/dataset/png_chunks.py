@@ -10,6 +10,7 @@ import io
 import os
 import zlib
 from bisect import bisect_right
+from collections.abc import Set
 from dataclasses import dataclass
 from io import BufferedReader
 from itertools import accumulate
@@ -18,6 +19,7 @@ _SIGNATURE_BYTES = 8
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTING = (b"XML:com.adobe.xmp", b"Raw profile type exif")
 """Keywords of texts that Pillow looks into for the orientation."""
+_LONGEST_KEYWORD = 80
 _SHORT_TEXT = 4096
 """Up to this length a plain text before the pixels is left where it is."""
 _LONGEST_TEXT = 1 << 20
@@ -32,7 +34,7 @@ class Layout:
     """What a walk over the chunks found."""
 
     complete: bool
-    """Whether the last chunk is there."""
+    """Whether the file ends with a whole chunk of pixels or behind it."""
     pieces: tuple[tuple[int, int], ...] = ()
     """Begin and end in the file of what Pillow shall see, in that order; empty if it shall see the file as it is."""
     profile: bytes = b""
@@ -43,6 +45,8 @@ def layout(file: BufferedReader, size: int) -> Layout:
     """Walks the chunks of a PNG of `size` bytes: 4 bytes of length, 4 of type, the data, a checksum of 4."""
     kept: list[tuple[int, int]] = []
     pixels: list[tuple[int, int]] = []
+    told: set[bytes] = set()
+    """What counts once: a profile, and each keyword of a text."""
     changed = complete = False
     profile = b""
     descriptor, at = file.fileno(), _SIGNATURE_BYTES
@@ -56,11 +60,18 @@ def layout(file: BufferedReader, size: int) -> Layout:
             break
         if kind in _TEXTS and (pixels or kind != b"tEXt" or length > _SHORT_TEXT):
             changed = True
-            if _tells_orientation(descriptor, begin + 8, kind, length):
+            keyword = _orienting(descriptor, begin + 8, kind, length, told)
+            if keyword:
+                told.add(keyword)
                 kept.append((begin, at))
-        elif kind == b"iCCP" and (long := _long_profile(descriptor, begin + 8, length)):
-            changed = True
-            profile = long if len(long) <= _LONGEST_PROFILE else b""
+        elif kind == b"iCCP":
+            long = _long_profile(descriptor, begin + 8, length) if kind not in told else b""
+            if long or kind in told:
+                changed = True
+                profile = profile or (long if len(long) <= _LONGEST_PROFILE else b"")
+            else:
+                (pixels or kept).append((begin, at))
+            told.add(kind)
         elif kind == b"eXIf" and pixels:
             changed = True
             kept.append((begin, at))
@@ -68,6 +79,8 @@ def layout(file: BufferedReader, size: int) -> Layout:
             pixels.append((begin, at))
         else:
             kept.append((begin, at))
+    # Where nothing but the mark of the end is missing, decoding tells whether all pixels are there.
+    complete = complete or (bool(pixels) and at <= size)
     return Layout(complete, ((0, _SIGNATURE_BYTES), *_joined([*kept, *pixels])) if changed else (), profile)
 
 
@@ -107,18 +120,17 @@ class Pieces(io.RawIOBase):
         return len(data)
 
 
-def _tells_orientation(descriptor: int, at: int, kind: bytes, length: int) -> bool:
-    if length > _LONGEST_TEXT:
-        return False
-    data = os.pread(descriptor, length, at)
-    keyword, _, rest = data.partition(b"\0")
-    if keyword not in _ORIENTING:
-        return False
+def _orienting(descriptor: int, at: int, kind: bytes, length: int, told: Set[bytes]) -> bytes:
+    """The keyword of a text that may tell the orientation, and that Pillow can read; empty for any other, and for a second."""
+    keyword = os.pread(descriptor, min(length, _LONGEST_KEYWORD), at).partition(b"\0")[0]
+    if keyword not in _ORIENTING or keyword in told or length > _LONGEST_TEXT:
+        return b""
+    rest = os.pread(descriptor, length, at)[len(keyword) + 1 :]
     if kind == b"zTXt":
-        return _fits(rest[1:])
-    if kind == b"iTXt" and rest[:1] != b"\0":
-        return _fits(rest[2:].split(b"\0", 2)[-1])
-    return True
+        fits = _fits(rest[1:])
+    else:
+        fits = kind == b"tEXt" or rest[:1] == b"\0" or _fits(rest[2:].split(b"\0", 2)[-1])
+    return keyword if fits else b""
 
 
 def _fits(packed: bytes) -> bool:

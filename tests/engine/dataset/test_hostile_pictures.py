@@ -93,8 +93,11 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path, make: Callable[[], by
         chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(100_000_000))),
         chunk(b"zTXt", b"name\0\0" + zlib.compress(bytes(100_000_000))),
         chunk(b"iTXt", b"name\0\x01\0\0\0" + zlib.compress(bytes(100_000_000))),
+        chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(7_000_000))) * 60,
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(bytes(1_000_000))) * 60,
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(1_000_000))) * 60,
     ],
-    ids=["iCCP", "zTXt", "iTXt"],
+    ids=["iCCP", "zTXt", "iTXt", "many profiles", "many XMP", "many EXIF as text"],
 )
 def test_a_bomb_beside_the_pixels_is_never_unpacked(tmp_path: Path, bomb: bytes) -> None:
     path = tmp_path / "a.png"

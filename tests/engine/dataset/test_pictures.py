@@ -12,7 +12,13 @@ import pytest
 from made_pictures import display_p3
 from PIL import Image, ImageCms, PngImagePlugin
 
+from loratui.engine.dataset.checks import run_checks
+from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.pictures import PictureError, check_decodes, load_rgb, read_header
+from loratui.engine.dataset.prepared_copy import make_copy
+from loratui.engine.dataset.remedies import proposed
+from loratui.engine.dataset.scan import scan
+from loratui.presets import load_preset, schema
 
 
 def save(path: Path, image: Image.Image, **options: object) -> Path:
@@ -144,8 +150,16 @@ def test_only_the_first_frame_counts(tmp_path: Path) -> None:
 def test_cut_short_is_seen_from_lengths(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a.{suffix}", Image.effect_noise((200, 200), 80).convert("RGB"))
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(PictureError, match=r"cut short|is not a picture|cannot be read"):
+    with pytest.raises(PictureError, match="is cut short"):
         read_header(path)
+
+
+@pytest.mark.parametrize("missing", [1, 4, 11, 12])
+def test_a_png_without_the_mark_of_its_end_is_whole(tmp_path: Path, missing: int) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (40, 20), "red"))
+    path.write_bytes(path.read_bytes()[:-missing])
+    assert read_header(path).width == 40
+    assert load_rgb(path).getpixel((39, 19)) == (255, 0, 0)
 
 
 def test_a_jpeg_cut_short_is_found_by_decoding(tmp_path: Path) -> None:
@@ -205,6 +219,16 @@ def test_a_text_bomb_in_a_png_is_never_unpacked(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_a_photo_of_108_megapixels_is_offered_to_be_shrunk(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", Image.new("L", (12_000, 9_000), 200))
+    found = scan(tmp_path)
+    case = Case(found, schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox"}))
+    (remedy,) = (r for r in proposed(run_checks(case).findings, found) if r.relative == "a.jpg")
+    assert remedy.kind == "shrink"
+    copy = make_copy(found, [remedy], tmp_path / "copy")
+    assert [(i.width, i.height) for i in scan(copy.folder).images] == [(3000, 2250)]
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
