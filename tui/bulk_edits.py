@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loratui.engine.dataset import caption_edits
+from loratui.engine.dataset import caption_edits, captions
 from loratui.presets.schema import Settings
 from loratui.tui.preparation import Preparation
 
@@ -25,6 +25,8 @@ class BulkEdit:
     """The function from caption to caption, from the texts typed and the settings."""
     tags: bool = False
     """Whether a tag of the table can be put into its first field."""
+    whole: bool = False
+    """Whether it is made of the caption as a whole; else of each of its lines."""
 
 
 def _subject(settings: Settings) -> tuple[str, str]:
@@ -82,12 +84,21 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
         (),
         lambda _, __: caption_edits.without_score_tags,
     ),
+    BulkEdit(
+        "join",
+        "join lines",
+        "Where a caption is one text that was wrapped: its lines become one. Else each line can be drawn as a caption of its own.",
+        (),
+        lambda _, __: captions.whole,
+        whole=True,
+    ),
 )
 
 
 def changed_captions(edit: BulkEdit, typed: Sequence[str], settings: Settings, prepared: Preparation) -> Mapping[str, str]:
     """The captions that would change, by picture. Pictures without a caption are left alone."""
-    return caption_edits.changes(prepared.captions(), edit.make(typed, settings))
+    change = edit.make(typed, settings)
+    return caption_edits.changes(prepared.captions(), change, whole=edit.whole)
 
 
 def tag_table(prepared: Preparation) -> list[tuple[str, int]]:

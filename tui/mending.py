@@ -26,6 +26,7 @@ VERBS: Mapping[Kind, str] = {
 
 
 CHOICES = {
+    "whole": "take all lines for one text again",
     "line": "take each line for a caption, drawn in turn",
     "line+wildcards": "draw one line and one part of each {a|b} each time",
 }
@@ -76,10 +77,8 @@ def _of_captions(finding: Finding, prepared: Preparation, settings: Settings) ->
     words, change = edit
     now = {name: prepared.caption(name) for name in finding.files if name in prepared.names}
     written = {name: caption for name, caption in now.items() if caption}
-    if finding.id == "caption_parameters":  # what is below the line in which they begin goes too
-        changed = {name: change(caption) for name, caption in written.items() if change(caption) != caption}
-    else:
-        changed = caption_edits.changes(written, change)
+    # What is below the line in which an image generator's parameters begin goes too.
+    changed = caption_edits.changes(written, change, whole=finding.id == "caption_parameters")
     if not changed:
         return None
     return Mend(f"{words} in {text.count(len(changed), 'caption')}", captions=changed)
@@ -122,10 +121,10 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
 
 
 def _of_settings(finding: Finding, settings: Settings) -> Mend | None:
-    if finding.id in ("caption_lines", "caption_wildcards") and finding.severity == "warning":
-        choice = "line" if finding.id == "caption_lines" else "line+wildcards"
-        if settings.dataset.caption_choice not in (choice, "line+wildcards"):
-            return Mend(CHOICES[choice], settings={"dataset.caption_choice": choice})
+    if finding.id in ("caption_lines", "caption_wildcards"):
+        now = settings.dataset.caption_choice
+        choice = "line+wildcards" if finding.id == "caption_wildcards" else "line" if now == "whole" else "whole"
+        return Mend(CHOICES[choice], settings={"dataset.caption_choice": choice}) if choice != now else None
     if finding.id == "flip_identity":
         return Mend("turn mirroring off", settings={"dataset.flip": False})
     if finding.id == "trigger_absent" and settings.dataset.trigger:

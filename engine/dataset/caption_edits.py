@@ -90,12 +90,12 @@ def frequencies(captions: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(caption_words.tag_counts(captions).items(), key=lambda item: (-item[1], item[0]))
 
 
-def changes(captions: Mapping[str, str], edit: Callable[[str], str]) -> dict[str, str]:
+def changes(captions: Mapping[str, str], edit: Callable[[str], str], *, whole: bool = False) -> dict[str, str]:
     """What `edit` would change, by name: the new captions of those that differ. This is what is shown before a save.
 
-    Of a caption with several lines each is edited by itself, as a caption of its own.
+    Of a caption with several lines each is edited by itself, as a caption of its own, unless `whole` says otherwise.
     """
-    edited = {name: by_line(caption, edit) for name, caption in captions.items()}
+    edited = {name: edit(caption) if whole else by_line(caption, edit) for name, caption in captions.items()}
     return {name: new for name, new in edited.items() if new != captions[name]}
 
 

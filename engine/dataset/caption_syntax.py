@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from loratui.engine.dataset import captions, wildcards
 
@@ -201,6 +202,12 @@ SYNTAXES: Mapping[str, Syntax] = {
     )
 }
 """By the id of the finding that names it."""
+
+
+@lru_cache(maxsize=20_000)
+def found_in(caption: str) -> Mapping[str, str]:
+    """What of all this a caption holds: id -> the first place. Kept, since a set is looked at after every choice."""
+    return {id: example for id, syntax in SYNTAXES.items() if (example := syntax.find(caption))}
 
 
 def filled_in(caption: str, trigger: str, class_word: str) -> str:

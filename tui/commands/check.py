@@ -163,7 +163,7 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
     case = found.case
     yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {len(case.captioned)} with a caption."
     if case.trigger:
-        how = ", taken from the folder or the captions" if found.guessed_trigger else ""
+        how = ", guessed from the captions" if case.guess else ", taken from the folder's name" if found.guessed_trigger else ""
         yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {text.count(len(case.captioned), "caption")}.'
     if plan and len(plan.concepts) > 1:
         for concept in plan.concepts:

@@ -208,7 +208,7 @@ class PictureScreen(DatasetPart, LargePicture):
         if trained.cut:
             # The whole caption stands in the field above; here it matters where it ends.
             trained = dataclasses.replace(trained, read=f"… {trained.read[-_SHOWN_BEFORE_CUT:]}")
-        self.line("picture-trained").say(Content.assemble(plain("trained with: ", "$muted"), caption_content(trained)))
+        self.line("picture-trained").say(Content.assemble(plain(_drawn_words(trained.of), "$muted"), caption_content(trained)))
 
     # Keys
 
@@ -277,6 +277,10 @@ class PictureScreen(DatasetPart, LargePicture):
         if editor.text == clean_lines(self.prepared.caption(self.name_shown), 100_000, 100_000):
             return
         self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+
+
+def _drawn_words(texts: int) -> str:
+    return f"trained with, in turn with {text.count(texts - 1, 'other')}: " if texts > 1 else "trained with: "
 
 
 def _without_names(message: str) -> str:

@@ -87,7 +87,7 @@ def _small(case: Case) -> Iterator[Hit]:
     lower = lower_resolution(case)
     remedy = f"Train at dataset.resolution={lower}, or find larger originals." if lower else None
     yield Hit(
-        f"{number(len(files))} of {count(total, 'picture')} have at most half the pixels of {resolution}×{resolution}. {meaning}",
+        f"{number(len(files))} of {count(total, 'picture')} {'has' if len(files) == 1 else 'have'} at most half the pixels of {resolution}×{resolution}. {meaning}",
         files,
         remedy=remedy,
     )

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 
 from loratui.engine.dataset import captions, wildcards
 from loratui.engine.dataset.caption_choice import MOST_TEXTS
-from loratui.engine.dataset.caption_syntax import SYNTAXES
+from loratui.engine.dataset.caption_syntax import SYNTAXES, found_in
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
 from loratui.engine.dataset.scan import ImageEntry
-
-_PARAMETERS = SYNTAXES["caption_parameters"].find
+from loratui.engine.words import number
 
 
 def _written(case: Case) -> Iterator[ImageEntry]:
@@ -23,13 +22,13 @@ def _several(case: Case) -> Iterator[Hit]:
     counts = {
         image.relative: len(captions.lines(image.caption or ""))
         for image in _written(case)
-        if not _PARAMETERS(image.caption or "")
+        if "caption_parameters" not in found_in(image.caption or "")
     }
     several = {name: count for name, count in counts.items() if count > 1}
     if not several:
         return
     files, least, most = tuple(several), min(several.values()), max(several.values())
-    span = str(most) if least == most else f"{least} to {most}"
+    span = number(most) if least == most else f"{number(least)} to {number(most)}"
     if case.settings.dataset.caption_choice == "whole":
         yield Hit(f"{number_of(files, 'caption')} of {span} lines, trained as one text: {listed(files)}.", files)
         return
@@ -37,9 +36,7 @@ def _several(case: Case) -> Iterator[Hit]:
     yield Hit(message, files, "info", "")
     lost = tuple(name for name, count in several.items() if count > MOST_TEXTS)
     if lost:
-        message = (
-            f"{number_of(lost, 'caption')} of more than {MOST_TEXTS} lines, of which the rest is not used: {listed(lost)}."
-        )
+        message = f"{number_of(lost, 'caption')} of more than {number(MOST_TEXTS)} lines, of which the rest is not used: {listed(lost)}."
         yield Hit(message, lost, remedy="Keep the best lines.")
 
 
@@ -47,10 +44,7 @@ def _wildcards(case: Case) -> Iterator[Hit]:
     lines = {image.relative: captions.lines(image.caption or "") for image in _written(case)}
     unread = {name: odd for name, own in lines.items() if (odd := next(filter(None, map(wildcards.why_unread, own)), ""))}
     if case.settings.dataset.caption_choice != "line+wildcards":
-        find = SYNTAXES["caption_wildcards"].find
-        found = {name: example for name, own in lines.items() if (example := find("\n".join(own)))}
-        if found:
-            yield _named(found, "wildcards")
+        yield from _of("caption_wildcards")(case)
     if unread:
         files, odd = tuple(unread), next(iter(unread.values()))
         yield Hit(
@@ -64,7 +58,7 @@ def _of(id: str) -> Callable[[Case], Iterator[Hit]]:
     syntax = SYNTAXES[id]
 
     def find(case: Case) -> Iterator[Hit]:
-        found = {image.relative: example for image in _written(case) if (example := syntax.find(image.caption or ""))}
+        found = {i.relative: example for i in _written(case) if (example := found_in(i.caption or "").get(id, ""))}
         if found:
             yield _named(found, syntax.what)
 

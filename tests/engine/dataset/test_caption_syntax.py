@@ -14,6 +14,7 @@ from loratui.engine.dataset.caption_syntax import SYNTAXES, filled_in, without_p
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import scan
 from loratui.presets import load_preset, schema
+from loratui.tui.bulk_edits import BULK_EDITS, changed_captions
 from loratui.tui.mending import mend_for
 from loratui.tui.preparation import Preparation
 
@@ -155,3 +156,16 @@ def test_token_and_trigger_checks_look_at_every_line(tmp_path: Path) -> None:
     assert found["trigger_missing"].files == ("03.png",)
     assert found["caption_cut"].files == ("04.png",)
     assert "{" not in found["caption_cut"].message
+
+
+def test_lines_can_be_joined_and_the_choice_taken_back(tmp_path: Path) -> None:
+    folder = clean_set(tmp_path / "set")
+    (folder / "03.txt").write_text("a photo of anafox woman\nin a park")
+    prepared = Preparation(str(folder), scan(folder))
+    join = next(edit for edit in BULK_EDITS if edit.id == "join")
+    assert changed_captions(join, ("", ""), SETTINGS, prepared) == {"03.png": "a photo of anafox woman in a park"}
+    by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line"})
+    (note,) = (f for f in inspect_folder(folder, by_line).findings if f.id == "caption_lines")
+    back = mend_for(note, prepared, by_line)
+    assert back is not None
+    assert back.settings == {"dataset.caption_choice": "whole"}

@@ -508,7 +508,7 @@ def test_each_of_several_concepts_has_a_trigger_of_its_own(tmp_path: Path) -> No
     (other / "00.txt").write_text("a photo of anafox woman in a park")
     found = findings(tmp_path, dataset__trigger="")
     assert found["trigger_missing"].files == ("10_bobcat man/00.png",)
-    assert 'do not hold "bobcat"' in found["trigger_missing"].message
+    assert 'captions without "bobcat"' in found["trigger_missing"].message
 
 
 def test_only_some_checks_can_be_made(folder: Path) -> None:
