@@ -118,6 +118,8 @@ def judge(listed: Listing, facts: TorchFacts | None, visible: str | None) -> Acc
     if facts.hip:
         return _refused(f"torch {facts.version} is a build for AMD cards, which loratui does not train on.", install)
     if not facts.devices:
+        if not listed.gpus and not listed.problem:
+            return NO_GPU
         return _without_devices(listed, facts, visible, shown, install)
     return _with_devices(listed, facts, visible, driver)
 
@@ -128,7 +130,10 @@ def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, drive
     name, capability = first.name, first.capability
     if not has_kernels(capability, facts.arches):
         message = f"torch {facts.version} has no kernels for {name}, compute capability {_dotted(capability)}."
-        return _refused(message, install_words(driver, capability))
+        other = next((one for one in facts.devices if has_kernels(one.capability, facts.arches)), None)
+        card = match(listed.gpus, other) if other else None
+        instead = f"Set {VISIBLE}={card.uuid} to train on {card.name}, or: " if card and card.uuid else ""
+        return _refused(message, f"{instead}{install_words(driver, capability)}")
     fault = fault_of(facts.problem) if facts.problem else None
     if facts.problem and (fault is None or fault.id != "gpu_memory"):  # a card that is full now works all the same
         sentence = fault.sentence if fault else "torch cannot compute on it."
@@ -146,8 +151,7 @@ def _without_devices(
     listed: Listing, facts: TorchFacts, visible: str | None, shown: Sequence[Gpu], install: str
 ) -> Accelerator:
     if not listed.gpus:
-        why = listed.problem or facts.problem or "it lists none"
-        message = f"This machine has an NVIDIA GPU, but its driver cannot be used: {why}."
+        message = f"This machine has an NVIDIA GPU, but its driver cannot be used: {listed.problem}."
         return _refused(message, "Restart the machine; where that does not help, rent another.")
     card = (shown or listed.gpus)[0]
     driver = card.driver
@@ -206,6 +210,8 @@ def shown_gpus(visible: str | None, uuids: Sequence[str]) -> tuple[int, ...]:
             named = [0] if word.startswith("MIG-") and len(uuids) == 1 else []
         if len(named) != 1:
             break
+        if named[0] in found:  # CUDA shows nothing at all then
+            return ()
         found += named
     return tuple(found)
 

@@ -81,12 +81,15 @@ def listing(timeout_s: float = _NVML_PATIENCE_S) -> Listing:
     worker.start()
     worker.join(timeout_s)
     answer = found[0] if found else Listing((), "it does not answer")
-    return answer if answer.gpus or has_device_file() else Listing(())
+    if answer.gpus:
+        return answer
+    return Listing((), answer.problem or "it lists none") if has_device_file() else Listing(())
 
 
 def has_device_file() -> bool:
     """Whether the kernel, or the container, gives this machine an NVIDIA GPU, whatever its driver says."""
-    return any(_DEV.glob("nvidia[0-9]*")) or (_DEV / "dxg").exists()
+    files = ("dxg", "nvhost-gpu", "nvgpu")  # of Windows' subsystem and of boards whose GPU shares the main memory
+    return any(_DEV.glob("nvidia[0-9]*")) or any((_DEV / name).exists() for name in files)
 
 
 def allowed_cpus() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -16,9 +17,14 @@ from loratui.tui.follow import Followed, say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
+    from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.preflight import Finding
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
+
+
+_QUIET_S = 3.0
+"""A wait that is longer says what it waits for."""
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,11 +117,25 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
     return recipe.with_changes(changes) if changes else recipe
 
 
+def this_machine() -> Machine:
+    """This machine, for estimates and checks; says on stderr what is waited for where that takes its time."""
+    from loratui.engine.planning.estimate import Machine
+
+    words = "Waiting for torch, to learn which GPU it can use; the first time takes up to two minutes …"
+    late = threading.Timer(_QUIET_S, lambda: say(sys.stderr, words))
+    late.daemon = True
+    late.start()
+    try:
+        return Machine.here()
+    finally:
+        late.cancel()
+
+
 def start_run(recipe: Recipe, home: Path) -> RunDirectory:
     """Reads the pictures, plans, checks, makes the run directory and starts it; nothing is made if a check fails."""
     from loratui.engine.planning.prepare import prepare
 
-    return start_prepared(prepare(recipe, home), home)
+    return start_prepared(prepare(recipe, home, machine=this_machine()), home)
 
 
 def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:

@@ -14,7 +14,7 @@ from typing import Any
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import hardware
-from loratui.engine.machine.accelerator import VISIBLE, accelerator
+from loratui.engine.machine.accelerator import VISIBLE
 from loratui.engine.runs import durable, lock, ownership
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
@@ -72,7 +72,7 @@ def examine() -> dict[str, Any]:
     from loratui.presets.schema import Settings
 
     home = loratui_home(usable=False)
-    here = accelerator()
+    here = common.this_machine().accelerator
     packages = hardware.versions(PACKAGES)
     report: dict[str, Any] = {
         "python": platform.python_version(),

@@ -11,7 +11,7 @@ from typing import Any
 
 from loratui.engine.errors import UsageError
 from loratui.engine.planning import loss_weights, rates
-from loratui.engine.planning.estimate import Cost, Estimate, Machine, Range, estimate
+from loratui.engine.planning.estimate import Cost, Estimate, Range, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.preflight import Finding, check_plan
 from loratui.engine.planning.prepare import prepare
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--processes {args.processes}: at least one process trains.")
     findings: Sequence[Finding] = ()
     not_checked: Sequence[tuple[str, str]] = ()
-    machine = Machine.here()
+    machine = common.this_machine()
     if counts:
         plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
         findings = check_plan(recipe, plan, machine.accelerator)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     home = loratui_home()
     recipe = common.recipe_from_args(args)
     out = progress_stream(args.json, args.wait)
-    prepared = prepare(recipe, home)
+    prepared = prepare(recipe, home, machine=common.this_machine())
     # The first error comes last, as what ends the command.
     common.say_findings([*(f for f in prepared.findings if f.severity != "error"), *prepared.errors[1:]], out)
     for line in common.not_checked_lines(prepared.not_checked):

@@ -72,7 +72,7 @@ class PreflightScreen(StepScreen):
         if self._starting:
             return
         self._prepared = None
-        self.line("preflight-verdict").wait("Checking pictures, captions, base model and disk")
+        self.line("preflight-verdict").wait("Checking pictures, captions, base model, GPU and disk")
         self.refresh_bindings()
         preparation = self.loratui.draft.preparation
         self._check(self.loratui.draft.named(), preparation.trained_facts if preparation else {})

@@ -122,6 +122,29 @@ def test_what_torch_cannot_use_is_refused_with_its_remedy(case: str) -> None:
         assert word in f"{found.problem} {found.remedy}"
 
 
+def test_another_card_that_torch_can_use_is_named() -> None:
+    old, new = gpu("Tesla K80", capability=(3, 7)), gpu("NVIDIA T4", index=1, capability=(7, 5))
+    found = judge(listed(old, new), torch_of(old, new), None)
+    assert "no kernels for Tesla K80" in found.problem
+    assert f"CUDA_VISIBLE_DEVICES={new.uuid} to train on NVIDIA T4" in found.remedy
+
+
+def test_a_gpu_that_torch_alone_knows_is_used_and_none_is_made_up() -> None:
+    assert judge(listed(), torch_of(gpu()), None).card is not None
+    assert judge(listed(), torch_of(), None) == judge(listed(), torch_of(cuda=""), "0") == Accelerator()
+
+
+def test_a_device_file_without_a_driver_is_a_gpu_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(hardware, "_DEV", tmp_path)
+    assert hardware.listing() == listed()
+    (tmp_path / "nvidiactl").touch()  # of the driver, not of a card
+    assert hardware.listing() == listed()
+    (tmp_path / "nvidia0").touch()
+    assert hardware.listing().gpus == ()
+    assert "pynvml" in hardware.listing().problem
+
+
 def test_a_variable_that_hides_nothing_is_not_blamed() -> None:
     found = judge(listed(gpu()), torch_of(**NONE, problem="CUDA unknown error - this may be due to an incorrectly set up"), "0")
     assert "CUDA_VISIBLE_DEVICES" not in found.problem

@@ -41,6 +41,5 @@ def test_the_cpu_by_name_trains_beside_a_gpu(make_run: MakeRun, monkeypatch: pyt
 
 def test_where_there_is_no_gpu_the_cpu_needs_no_name(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "listing", lambda *_: Listing(()))
-    monkeypatch.setattr(hardware, "has_device_file", lambda: False)
     job = setup.read_job(make_run())
     assert (job.device.type, job.card) == ("cpu", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import pytest
 from loratui.engine.machine import accelerator, hardware
 from loratui.engine.machine.accelerator import TorchDevice, TorchFacts
 from loratui.engine.machine.hardware import Gpu, Listing
+from loratui.engine.planning.estimate import Machine
 from loratui.presets.bases import demo_dataset
 from loratui.tui import cli
+from loratui.tui.commands import common
 
 CARD = Gpu(0, "NVIDIA RTX A5000", 24.0, 20.0, "550.54.14", 0, 40, 30.0, "GPU-11", "00000000:01:00.0", (8, 6))
 OTHER = Gpu(1, "NVIDIA T4", 15.0, 15.0, "550.54.14", 0, 40, 30.0, "GPU-22", "00000000:02:00.0", (7, 5))
@@ -99,3 +102,21 @@ def test_the_cpu_by_name_is_planned_as_the_cpu_beside_a_sound_gpu(
     assert table["estimate"]["here"]["machine"] == "CPU"
     assert table["settings"]["memory"]["device"] == "cpu"
     assert [f["severity"] for f in table["findings"] if f["id"] == "cpu_by_name"] == ["info"]
+
+
+def test_who_waits_for_torch_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, said = threading.Event(), []
+
+    def say(out: object, words: str) -> None:
+        said.append(words)
+        told.set()
+
+    def slow() -> Machine:
+        assert told.wait(30)
+        return Machine()
+
+    monkeypatch.setattr(common, "_QUIET_S", 0.0)
+    monkeypatch.setattr(common, "say", say)
+    monkeypatch.setattr(Machine, "here", slow)
+    assert common.this_machine() == Machine()
+    assert "Waiting for torch" in said[0]
