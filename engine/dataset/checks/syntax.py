@@ -10,7 +10,7 @@ from loratui.engine.dataset.caption_syntax import SYNTAXES, found_in
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
 from loratui.engine.dataset.scan import ImageEntry
-from loratui.engine.words import number
+from loratui.engine.words import count, number
 
 
 def _written(case: Case) -> Iterator[ImageEntry]:
@@ -28,16 +28,24 @@ def _several(case: Case) -> Iterator[Hit]:
     if not several:
         return
     files, least, most = tuple(several), min(several.values()), max(several.values())
-    span = number(most) if least == most else f"{number(least)} to {number(most)}"
     if case.settings.dataset.caption_choice == "whole":
-        yield Hit(f"{number_of(files, 'caption')} of {span} lines, trained as one text: {listed(files)}.", files)
+        yield Hit(
+            f"{number_of(files, 'caption')} of {_span(least, most, 'line')}, trained as one text: {listed(files)}.", files
+        )
         return
-    message = f"{number_of(files)} with {span} captions, one a line: each is drawn equally often: {listed(files)}."
+    message = (
+        f"{number_of(files)} with {_span(least, most, 'caption')}, one a line: each is drawn equally often: {listed(files)}."
+    )
     yield Hit(message, files, "info", "")
     lost = tuple(name for name, count in several.items() if count > MOST_TEXTS)
     if lost:
         message = f"{number_of(lost, 'caption')} of more than {number(MOST_TEXTS)} lines, of which the rest is not used: {listed(lost)}."
         yield Hit(message, lost, remedy="Keep the best lines.")
+
+
+def _span(least: int, most: int, noun: str) -> str:
+    """`2 lines`, `2 to 5 lines`."""
+    return (f"{number(least)} to " if least != most else "") + count(most, noun)
 
 
 def _wildcards(case: Case) -> Iterator[Hit]:
