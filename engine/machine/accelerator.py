@@ -282,7 +282,7 @@ def _ask_torch() -> TorchFacts:
 
 def _key(listed: Listing) -> str:
     cards = [[gpu.uuid, gpu.pci, gpu.name, gpu.driver] for gpu in listed.gpus]
-    names = (VISIBLE, "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES")
+    names = (VISIBLE, "CUDA_DEVICE_ORDER", "LD_LIBRARY_PATH", "PYTHONPATH", "NVIDIA_VISIBLE_DEVICES")
     parts = [_torch_version(), sys.executable, cards, listed.problem, *(os.environ.get(name) for name in names)]
     return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -295,3 +295,26 @@ def test_a_line_of_the_log_is_never_endless() -> None:
     state.apply(Event("phase_changed", 2, 1.0, {"phase": "caching", "text": "y" * 1_000_000}))
     assert max(len(line.text) for line in state.log) < 2100
     assert len(state.warnings[0].message) < 2100
+
+
+def test_steps_that_left_the_range_of_fp16_are_counted_and_said(log: Log) -> None:
+    state = RunState()
+    state.apply_all([log("trainer_started", attempt=1, pid=7), log("run_started", **{**_NUMBERS, "dtype": "float16"})])
+    assert "in fp16 with a scaled loss" in state.log[-1].text
+    for step, repeated in ((1, 3), (2, 3), (3, 4)):
+        made = log.step(step)
+        state.apply_all([Event(made.type, made.seq, made.ts, {**made.fields, "repeated": repeated})])
+    said = [entry.text for entry in state.log if "left the range of fp16" in entry.text]
+    assert [words.split(":")[0] for words in said] == ["step 1", "step 3"]
+    assert "3 attempts" in said[0]
+    assert "1 attempt " in said[1]
+
+
+def test_the_load_is_that_of_the_machine_and_of_older_runs_that_of_their_trainer(log: Log) -> None:
+    state = _running(log)
+    state.apply_all([log("telemetry", cpu_percent=100.0, cpus=4)])
+    assert state.machine is not None
+    assert state.machine.cpu_share == 25.0
+    state.apply_all([log("telemetry", cpu_percent=100.0, machine_cpu_percent=90.0, cpus=4)])
+    assert state.machine.cpu_share == 90.0
+    assert list(state.busy)[-2:] == [25.0, 90.0]
