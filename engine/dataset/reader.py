@@ -221,6 +221,9 @@ class FolderReader:
         except OSError as error:
             self._leave_out(path, f"cannot be read: {error.strerror}", picture=True)
             return
+        except Exception as error:  # whatever one picture does, the others are read
+            self._leave_out(path, f"cannot be read as a picture: {type(error).__name__}", picture=True)
+            return
         caption_path = folder.path / caption_names[0] if caption_names else None
         caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
         if len(caption_names) > 1:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from loratui.engine import untrusted
 from loratui.engine.formats.base_parts import BaseRefused
-from loratui.engine.formats.safetensors_file import Tables, read_tables, shown
+from loratui.engine.formats.safetensors_file import Tables, may_hold_tensors, read_tables, shown
 from loratui.engine.untrusted import read_small
 from loratui.engine.words import count
 
@@ -72,6 +72,10 @@ def read_weights(folder: Path) -> FolderWeights | None:
         require_file(folder, "config.json")
         return FolderWeights(read_tables(found[variant]), variant)
     pickles = [path for path in sorted(folder.glob("*")) if path.suffix in PICKLES]
+    renamed = next((path for path in pickles if may_hold_tensors(path)), None)
+    if renamed is not None:
+        message = f"{renamed}: its content is that of a .safetensors file, and nothing in this folder is called so."
+        raise BaseRefused("base_format", message, f"Rename it: mv {renamed.name} {renamed.stem}.safetensors")
     if pickles:
         message = f"{pickles[0]}: a {pickles[0].suffix} file can run code when it is opened, so it is not read."
         raise BaseRefused("base_format", message, "Get the same model with .safetensors files.")

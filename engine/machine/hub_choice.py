@@ -36,7 +36,7 @@ def choose(names: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
         return _pipeline(names)
     if "config.json" in names and (weights := _weights([n for n in names if "/" not in n])):
         return sorted(["config.json", *weights])
-    single = [name for name in names if name.endswith(".safetensors")]
+    single = [name for name in names if name.lower().endswith((".safetensors", ".sft"))]
     if len(single) == 1:
         return single
     if single:

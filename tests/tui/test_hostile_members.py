@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loratui.engine.dataset import archives, prepared_copy
+from loratui.engine.dataset import archives, pictures, prepared_copy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import UsageError
 from loratui.engine.planning import base_search, bases
@@ -191,6 +191,24 @@ def test_records_beside_pictures(tmp_path: Path) -> None:
         with contextlib.suppress(UsageError):
             assert prepared_copy.read_history(tmp_path) is None
         assert len(scan(tmp_path).training) == 1
+
+
+def test_a_picture_that_makes_a_reader_stumble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (64, 64)).save(tmp_path / name)
+    real = pictures.read_header
+
+    def broken(path: Path) -> Any:
+        if path.name == "a.png":
+            raise ZeroDivisionError
+        return real(path)
+
+    monkeypatch.setattr(pictures, "read_header", broken)
+    found = scan(tmp_path)
+    assert [image.relative for image in found.training] == ["b.png"]
+    assert [(one.relative, one.reason) for one in found.left_out] == [
+        ("a.png", "cannot be read as a picture: ZeroDivisionError")
+    ]
 
 
 # ---- event logs

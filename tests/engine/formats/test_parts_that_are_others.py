@@ -226,3 +226,11 @@ def test_a_folder_of_blobs_is_no_second_copy(tmp_path: Path) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(blob)
     assert [one.path for one in discover([tmp_path], memory_file=tmp_path / "memory")[0]] == [link]
+
+
+def test_safetensors_under_another_name_in_a_folder_are_told(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(folder / "unet" / "pytorch_model.bin")
+    refused = refusal(folder)
+    assert refused.code == "base_format"
+    assert "mv pytorch_model.bin pytorch_model.safetensors" in refused.remedy
