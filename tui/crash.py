@@ -11,18 +11,9 @@ import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from loratui.engine.secrecy import hidden
 from loratui.tui.terminal import clean, clean_lines
 
-_SECRETS = (
-    (re.compile(r"(?i)\b(bearer)\s+[^\s'\"]+"), r"\1 …"),
-    (re.compile(r"\b(hf|sk|ghp|gho|github_pat|glpat|xox[abp]|rpa)[_-][A-Za-z0-9_-]{8,}"), r"\1_…"),
-    (
-        re.compile(r"(?i)\b(token|api[_-]?key|password|secret|passwd|authorization)(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{4,}"),
-        r"\1\2…",
-    ),
-    (re.compile(r"(?i)(://)[^/\s:@]+:[^/\s@]+@"), r"\1…@"),
-)
-_SECRET_NAMES = re.compile(r"(?i)token|secret|password|passwd|api_?key|credential")
 _TERMINAL_VARIABLES = ("TERM", "COLORTERM", "TERM_PROGRAM", "TMUX", "STY", "SSH_TTY", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE")
 _PACKAGES = ("textual", "rich", "torch", "diffusers", "transformers", "peft", "safetensors", "Pillow")
 
@@ -30,11 +21,7 @@ _PACKAGES = ("textual", "rich", "torch", "diffusers", "transformers", "peft", "s
 def scrubbed(text: str, environ: Mapping[str, str] | None = None) -> str:
     """`text` without tokens, passwords and the names of the home folder and the user."""
     env = os.environ if environ is None else environ
-    for name, value in env.items():
-        if _SECRET_NAMES.search(name) and len(value) >= 6:
-            text = text.replace(value, "…")
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+    text = hidden(text, env)
     home = env.get("HOME", "").rstrip("/")
     if len(home) > 1:
         text = re.sub(re.escape(home) + r"(?=[/\s'\":,)]|$)", "~", text)

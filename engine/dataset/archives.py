@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from loratui.engine.cleaning import clean
 from loratui.engine.dataset import file_kinds, pictures
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.dataset.findings import Finding, counted, listed
@@ -38,7 +39,7 @@ _CHUNK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What every packer writes unless it is told otherwise; bzip2 and LZMA take far longer to unpack."""
 _OTHER_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^[A-Za-z]:")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f]|^[A-Za-z]:")
 
 
 RECORD = ".loratui-unpacked.json"
@@ -52,7 +53,7 @@ class Unpacked:
     folder: Path
     """Where its pictures are: the single folder in it if there is but one."""
     left_out: tuple[tuple[str, str], ...]
-    """(name in the zip, why it was not unpacked), the name as it stands there."""
+    """(name in the zip, why it was not unpacked), the name as it can be shown."""
 
     def findings(self) -> Iterator[Finding]:
         """What was not unpacked: see `findings`."""
@@ -159,7 +160,7 @@ def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
                 written, reason = _write(packed, entry, building, budget)
                 budget -= written
             if reason:
-                left_out.append((entry.filename or NAMELESS, reason))
+                left_out.append((clean(entry.filename) or NAMELESS, reason))
     return left_out
 
 
@@ -168,7 +169,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
     try:
         packed = zipfile.ZipFile(archive)
     except Exception as error:  # directories of hostile zips make it stumble over almost anything
-        raise DatasetError(f"{archive}: this zip is damaged: {error}.", "Pack or copy it again.") from error
+        raise DatasetError(f"{archive}: this zip is damaged: {clean(error, 200)}.", "Pack or copy it again.") from error
     with packed:
         yield packed
 
@@ -176,7 +177,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
 def _refusal(entry: zipfile.ZipInfo) -> str:
     """Why an entry is not unpacked, from its header alone; empty if it may be."""
     name = entry.filename.replace("\\", "/")
-    path = PurePosixPath(name)
+    path = _place(entry)
     suffix = path.suffix.lower()
     mode = entry.external_attr >> 16
     if not name:
@@ -201,13 +202,18 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
     return ""
 
 
+def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Where an entry is unpacked, without what the eye does not see: such a name would be shown wrong ever after."""
+    return PurePosixPath(*map(clean, PurePosixPath(entry.filename.replace("\\", "/")).parts))
+
+
 def _limit(suffix: str) -> int:
     return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else MOST_PICTURE_BYTES
 
 
 def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budget: int) -> tuple[int, str]:
     """Bytes written, and why the entry was not kept; empty if it was."""
-    path = building / PurePosixPath(entry.filename.replace("\\", "/"))
+    path = building / _place(entry)
     limit = min(budget, _limit(path.suffix.lower()))
     written = 0
     try:
@@ -228,7 +234,7 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
         path.unlink()
         if limit == budget:
             raise DatasetError(
-                f"{packed.filename}: grows beyond {MOST_EXPANSION} times its size when it is unpacked, at {entry.filename}.",
+                f"{packed.filename}: grows beyond {MOST_EXPANSION} times its size when it is unpacked, at {clean(entry.filename, 200)}.",
                 "Unpack it yourself, if you trust it, and give the folder.",
             )
         return written, f"is larger than {limit // 1_000_000} MB"

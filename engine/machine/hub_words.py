@@ -10,6 +10,8 @@ from typing import Any
 
 from huggingface_hub import errors as hub
 
+from loratui.engine.secrecy import hidden
+
 # The hub's library has this name without listing it.
 NETWORK_ERRORS: tuple[type[BaseException], ...] = (hub.HTTPError, ConnectionError, TimeoutError)  # type: ignore[attr-defined]
 """What a connection raises; the hub's own refusals are among them and have a status."""
@@ -30,13 +32,8 @@ class Failure(Exception):
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.code = code
-        self.message = scrub(message)
-        self.remedy = scrub(remedy)
-
-
-def scrub(text: str) -> str:
-    """`text` without tokens and without names and passwords in addresses."""
-    return re.sub(r"//\S*@", "//…@", re.sub(r"\bhf_\w{4,}", "hf_…", text))
+        self.message = hidden(message)
+        self.remedy = hidden(remedy)
 
 
 def status_of(error: BaseException) -> int | None:

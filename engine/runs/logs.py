@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from loratui.engine.secrecy import hidden
 from loratui.engine.untrusted import open_regular
 
 _LINES = 20
@@ -15,12 +16,6 @@ _BYTES = 32_768
 
 _ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SECRET = re.compile(
-    r"\b(hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[A-Z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{20,})"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
-    r"|(?i:(?<=authorization: )\S+( \S+)?)"
-)
-_SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
 
 
 def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = None) -> list[str]:
@@ -36,17 +31,9 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
             data = file.read(_BYTES)
     except OSError:
         return []
-    text = redact(data.decode("utf-8", "replace"), os.environ if environ is None else environ)
+    text = hidden(data.decode("utf-8", "replace"), environ)
     lines = [_clean(line) for line in text.split("\n")]
     return [line for line in lines if line][-_LINES:]
-
-
-def redact(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with `[hidden]` for everything that looks like a token or is a secret of this environment."""
-    for name, value in environ.items():
-        if len(value) >= 8 and _SECRET_NAME.search(name.upper()):
-            text = text.replace(value, "[hidden]")
-    return _SECRET.sub("[hidden]", text)
 
 
 def _clean(line: str) -> str:

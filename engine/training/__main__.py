@@ -18,6 +18,7 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
+from loratui.engine.secrecy import hidden
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 
@@ -78,6 +79,7 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:
     code, message, remedy = explain(error)
+    message, remedy = hidden(message), hidden(remedy)  # the event log is read by many, and libraries quote what they were given
     report.event("run_failed_with", exit_code=int(code), message=message, remedy=remedy)
     return code
 

@@ -17,8 +17,8 @@ from loratui.tui.app import LoratuiApp
 @pytest.mark.parametrize(
     ("text", "gone", "stays"),
     [
-        ("token hf_abcdefghijklmnop in a line", "abcdefghijklmnop", "hf_…"),
-        ("Authorization: Bearer abc.def.ghi", "abc.def", "…"),
+        ("token hf_abcdefghijklmnop in a line", "abcdefghijklmnop", "[hidden] in a line"),
+        ("Authorization: Bearer abc.def.ghi", "abc.def", "[hidden]"),
         ("https://me:hunter22@example.org/x", "hunter22", "example.org"),
         ("password=hunter22&x=1", "hunter22", "x=1"),
         ("/home/anna/photos/1.png", "anna", "/photos/1.png"),
@@ -34,7 +34,7 @@ def test_secrets_and_names_do_not_reach_a_report(text: str, gone: str, stays: st
 
 def test_values_of_secret_variables_and_the_home_folder_go() -> None:
     environ = {"HF_TOKEN": "verysecretvalue", "HOME": "/root", "TERM": "xterm"}
-    assert crash.scrubbed("verysecretvalue in /root/x and /rooted", environ) == "… in ~/x and /rooted"
+    assert crash.scrubbed("verysecretvalue in /root/x and /rooted", environ) == "[hidden] in ~/x and /rooted"
 
 
 @given(st.text(max_size=300))
@@ -51,7 +51,7 @@ def test_a_report_is_for_its_owner_alone_and_tells_what_happened(tmp_path: Path)
     assert path.parent == tmp_path / "reports"
     assert path.stat().st_mode & 0o777 == 0o600
     text = path.read_text()
-    assert "RuntimeError: hf_… was wrong" in text
+    assert "RuntimeError: [hidden] was wrong" in text
     assert "an earlier error" in text
     assert "textual" in text
 

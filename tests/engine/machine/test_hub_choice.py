@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
 from loratui.engine.machine.hub_choice import NotChosen, choose
-from loratui.engine.machine.hub_words import scrub
+from loratui.engine.machine.hub_words import Failure
 
 SD15 = [
     ".gitattributes", "README.md", "feature_extractor/preprocessor_config.json", "model_index.json",
@@ -142,4 +142,5 @@ def test_the_cache_is_where_the_hubs_tools_have_it() -> None:
 
 
 def test_no_token_and_no_password_survives_in_words() -> None:
-    assert scrub("hf_abcdEFGH1234 at https://me:pass@proxy:8080/x") == "hf_… at https://…@proxy:8080/x"
+    failure = Failure("network", "hf_abcdEFGH1234 at https://me:pass@proxy:8080/x", "token=abcdefgh")
+    assert (failure.message, failure.remedy) == ("[hidden] at https://[hidden]@proxy:8080/x", "token=[hidden]")

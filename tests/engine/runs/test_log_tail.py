@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loratui.engine.runs.logs import log_tail, redact
+from loratui.engine.runs.logs import log_tail
+from loratui.engine.secrecy import hidden
 
 
 def tail(tmp_path: Path, data: bytes, start: int = 0) -> list[str]:
@@ -66,9 +67,9 @@ def test_whatever_is_in_the_log_the_lines_are_harmless(tmp_path: Path, data: byt
 )
 def test_secrets_are_blotted_out(secret: str) -> None:
     environ = {"WANDB_API_KEY": "value-of-a-secret", "PATH": "/usr/bin", "SHORT_KEY": "usr"}
-    assert redact(f"GET /usr/bin token={secret} end", environ) == "GET /usr/bin token=[hidden] end"
+    assert hidden(f"GET /usr/bin token={secret} end", environ) == "GET /usr/bin token=[hidden] end"
 
 
 def test_passwords_in_addresses_and_headers_are_blotted_out() -> None:
-    assert redact("https://me:pass@host/x", {}) == "https://[hidden]@host/x"
-    assert redact("Authorization: Bearer abc.def", {}) == "Authorization: [hidden]"
+    assert hidden("https://me:pass@host/x", {}) == "https://[hidden]@host/x"
+    assert hidden("Authorization: Bearer abc.def", {}) == "Authorization: Bearer [hidden]"
