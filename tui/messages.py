@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.runs.directory import RunDirectory
     from loratui.engine.runs.events import EventBatch
+    from loratui.engine.runs.probe import BaseRead
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.check_pictures import Slot
     from loratui.tui.draft import Draft
@@ -178,6 +179,8 @@ class ProbeEnded(Message):
     row: Row
     costs: str = ""
     """How long the run takes and what it costs, by what was measured; empty if nothing was."""
+    base: BaseRead | None = None
+    """What the base made of the pictures, where it was read."""
 
 
 @dataclass

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.prepare import Prepared
+    from loratui.engine.runs.probe import BaseRead
     from loratui.tui.drafts import SavedDraft
 
 
@@ -211,6 +212,7 @@ class Wizard:
         from loratui.engine.planning.prepare import prepare
         from loratui.tui.commands.common import say_findings, start_prepared
         from loratui.tui.drafts import delete_draft
+        from loratui.tui.preflight_rows import base_row
 
         while self._change_numbers():
             self._keep()
@@ -220,8 +222,13 @@ class Wizard:
         if prepared.errors:
             say("Mend that first, then start again. Nothing was written.")
             return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
+        base = None
         if self._ask.confirm("Make one real step first, to measure memory and speed?"):
-            self._probe(prepared)
+            base = self._probe(prepared)
+        if base is not None and (row := base_row(base, prepared.recipe.settings.base.check)):
+            say(f"{row.mark.capitalize()}: {row.message} {row.remedy}")
+            if row.mark == "error":
+                return int(LoratuiError.exit_code)
         if not self._ask.confirm("Start the training?"):
             say(
                 "Not started. The draft is kept; loratui offers it again."
@@ -229,7 +236,7 @@ class Wizard:
                 else "Not started; nothing was written."
             )
             return 0
-        run = start_prepared(prepared, self._home)
+        run = start_prepared(prepared, self._home, base=base)
         if self._draft_id:
             delete_draft(self._home, self._draft_id)
         say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
@@ -242,7 +249,7 @@ class Wizard:
 
         return Machine.here()
 
-    def _probe(self, prepared: Prepared) -> None:
+    def _probe(self, prepared: Prepared) -> BaseRead | None:
         """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
@@ -255,11 +262,12 @@ class Wizard:
             probed = probe(prepared, self._home, tell=say)
         except LoratuiError as error:
             say(f"One real step failed: {error}")
-            return
+            return None
         if probed is not None:
             after = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
             row = probed_row(probed, before, after, machine.vram_gib)
             say(f"{row.message} {row.remedy}")
+        return None if probed is None else probed.base
 
     def _change_numbers(self) -> bool:
         """Shows the plan and lets one number be changed; False when the plan is right."""

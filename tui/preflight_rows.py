@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from loratui.engine.planning.estimate import Cost
     from loratui.engine.planning.prepare import Prepared
-    from loratui.engine.runs.probe import Probed
+    from loratui.engine.runs.probe import BaseRead, Probed
 
 Mark = Literal["error", "warning", "info", "ok"]
 
@@ -91,6 +91,13 @@ def cost_words(cost: Cost, *, measured: bool) -> str:
 
     time = f"{run_time(cost)}{', measured' if measured else ' by the tables'}" if cost.time_s else run_time(cost)
     return f"{time}, costs {text.money_range(*cost.money)}" if cost.money else f"{time}, price not set (f2)"
+
+
+def base_row(read: BaseRead, check: str) -> Row | None:
+    """What the base was probably mistaken in; None where nothing speaks against it. It blocks unless `base.check` is off."""
+    if not read.mistaken:
+        return None
+    return Row("error" if check == "on" else "warning", read.message, read.remedy, "base")
 
 
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:

@@ -45,6 +45,11 @@ class RunDirectory:
         return self.path / "recipe.toml"
 
     @property
+    def base_readings(self) -> Path:
+        """What the real step before the start read of the untouched base, where it was made."""
+        return self.path / "base.json"
+
+    @property
     def effective(self) -> Path:
         """Every value in force."""
         return self.path / "effective.toml"

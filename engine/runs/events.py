@@ -38,6 +38,7 @@ EVENT_TYPES: dict[str, str] = {
     "changes_in_force": "what a person changed while the run trains",
     "telemetry": "what the machine does meanwhile",
     "probe_finished": "one real step was measured before the start, in a temporary run",
+    "base_read": "the untouched base was shown pictures with known noise: what it answered, and what it was probably mistaken in",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",

@@ -1,4 +1,4 @@
-"""One real training step before the start: a trainer process in a temporary run directory that measures and leaves no trace."""
+"""One real training step before the start, and a look at the base: a trainer process in a temporary run that leaves no trace."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import math
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from loratui.engine import children
 from loratui.engine.dataset.buckets import BucketRule, assign
@@ -27,6 +27,9 @@ from loratui.engine.runs.logs import log_tail
 STEPS = 6
 """Optimizer steps that are made on a GPU; a CPU, which has nothing to warm up but caches, makes half of them."""
 
+PICTURES = 3
+"""Pictures, at least, that the base is read on."""
+
 _FOLDER = "probes"
 """In the home folder, beside `runs`: what the trainer keeps for all runs of a home serves the probe and is kept."""
 _LOOK_EVERY_S = 0.1
@@ -35,8 +38,20 @@ _PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRead:
+    """What the untouched base made of the person's pictures. The event `base_read` has the same fields."""
+
+    readings: Mapping[str, Any]
+    """Of `BaseReadings`, in plain values."""
+    mistaken: str
+    """What the base was probably mistaken in, such as `prediction`; empty where nothing speaks against it."""
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What one real step took. The event `probe_finished` has the same fields."""
+    """What one real step took. The event `probe_finished` has the same fields, but for `base`."""
 
     device: str
     """The driver's name of the card, or `cpu`."""
@@ -50,6 +65,7 @@ class Probed:
     """Most main memory of the trainer process."""
     load_s: float
     """Seconds until the first step: loading, encoding the captions and the pictures of one batch."""
+    base: BaseRead | None = None
 
 
 @dataclass(frozen=True)
@@ -72,17 +88,23 @@ def probe(
     `tell` is given what is being done, in words. Nothing of it stays on the disk but the measurement in the person's
     cache. Raises `LoratuiError` with the exit code of the trainer, such as `OUT_OF_MEMORY`.
     """
-    _sweep(home)
-    run = _make(prepared, home)
-    held = lock.acquire(run.lock, job="probe")
-    try:
-        return _carry_out(run, held, tell, cancelled)
-    finally:
-        held.release()
-        with contextlib.suppress(LoratuiError):
-            delete_run(run)
-        with contextlib.suppress(OSError):
-            run.path.parent.rmdir()
+    said = _carry_out(prepared, home, "probe", tell, cancelled)
+    return None if said is None else _probed(said)
+
+
+def read_base(
+    prepared: Prepared,
+    home: Path,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> BaseRead | None:
+    """Reads the base on the largest pictures of the plan, as `probe` does before its steps; None if it was cancelled.
+
+    Raises `LoratuiError` with the exit code of the trainer.
+    """
+    said = _carry_out(prepared, home, "base", tell, cancelled)
+    return None if said is None else _base_read(said)
 
 
 def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:
@@ -99,10 +121,10 @@ def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]
 
 
 def _make(prepared: Prepared, home: Path) -> RunDirectory:
-    """The temporary run: one batch of the largest pictures, repeated for `STEPS` optimizer steps."""
+    """The temporary run: the largest pictures, repeated for `STEPS` optimizer steps."""
     settings = prepared.recipe.settings
     batch = settings.training.batch_size
-    pictures = largest(prepared.scan, BucketRule.of(settings.dataset), batch)
+    pictures = largest(prepared.scan, BucketRule.of(settings.dataset), max(batch, PICTURES))
     repeats = math.ceil(STEPS * batch * settings.training.accumulation / len(pictures))
     changes: dict[str, Any] = {
         "schedule.repeats": repeats,
@@ -120,9 +142,29 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
 
 
 def _carry_out(
-    run: RunDirectory, held: lock.RunLock, tell: Callable[[str], None], cancelled: Callable[[], bool]
-) -> Probed | None:
-    process = _start(run, held)
+    prepared: Prepared, home: Path, job: str, tell: Callable[[str], None], cancelled: Callable[[], bool]
+) -> list[Event] | None:
+    """All that the trainer told; None if it was cancelled. Raises `LoratuiError` if it failed."""
+    _sweep(home)
+    run = _make(prepared, home)
+    held = lock.acquire(run.lock, job=job)
+    try:
+        code, said = _wait(run, _start(run, held, job), tell, cancelled)
+        if code is not None and code != 0:
+            _fail(run, code, said)
+        return None if code is None else said
+    finally:
+        held.release()
+        with contextlib.suppress(LoratuiError):
+            delete_run(run)
+        with contextlib.suppress(OSError):
+            run.path.parent.rmdir()
+
+
+def _wait(
+    run: RunDirectory, process: subprocess.Popen[bytes], tell: Callable[[str], None], cancelled: Callable[[], bool]
+) -> tuple[int | None, list[Event]]:
+    """How the trainer ended, None if it was cancelled, and all that it told."""
     offset, asked_at = 0, 0.0
     said: list[Event] = []
     while True:
@@ -135,23 +177,20 @@ def _carry_out(
             if words:
                 tell(words)
         if ended:
-            break
+            return None if asked_at else process.returncode, said
         if cancelled() and not asked_at:
             asked_at = time.monotonic()
             process.terminate()
         if asked_at and time.monotonic() - asked_at > _PATIENCE_S:
             process.kill()
         time.sleep(_LOOK_EVERY_S)
-    if asked_at:
-        return None
-    return _result(run, process.returncode, said)
 
 
-def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
+def _start(run: RunDirectory, held: lock.RunLock, job: str) -> subprocess.Popen[bytes]:
     output = durable.open_to_write(run.trainer_log, os.O_WRONLY | os.O_APPEND)
     try:
         return children.start(
-            children.command("loratui.engine.training", str(run.path), "--job", "probe"),
+            children.command("loratui.engine.training", str(run.path), "--job", job),
             stdout=output,
             stderr=output,
             pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
@@ -164,10 +203,33 @@ def _start(run: RunDirectory, held: lock.RunLock) -> subprocess.Popen[bytes]:
         os.close(output)
 
 
-def _result(run: RunDirectory, code: int, said: Sequence[Event]) -> Probed:
-    done = next((event for event in said if event.type == "probe_finished"), None)
-    if code == 0 and done is not None:
-        return Probed(**{field.name: done.get(field.name) for field in dataclasses.fields(Probed)})
+def _probed(said: Sequence[Event]) -> Probed:
+    done = _last(said, "probe_finished")
+    names = (field.name for field in dataclasses.fields(Probed) if field.name != "base")
+    return Probed(**{name: done.get(name) for name in names}, base=_base_read(said) if _has(said, "base_read") else None)
+
+
+def _base_read(said: Sequence[Event]) -> BaseRead:
+    event = _last(said, "base_read")
+    return BaseRead(**{field.name: event.get(field.name) for field in dataclasses.fields(BaseRead)})
+
+
+def _has(said: Sequence[Event], type: str) -> bool:
+    return any(event.type == type for event in said)
+
+
+def _last(said: Sequence[Event], type: str) -> Event:
+    """Raises `LoratuiError` where the trainer did not tell it."""
+    found = next((event for event in reversed(said) if event.type == type), None)
+    if found is None:
+        error = LoratuiError("The trainer ended without a result (0).")
+        error.exit_code = ExitCode.CRASHED
+        raise error
+    return found
+
+
+def _fail(run: RunDirectory, code: int, said: Sequence[Event]) -> NoReturn:
+    """Raises what a trainer failed with."""
     failed = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
     if failed is not None:
         code = _exit_code(failed.get("exit_code"))

@@ -1,4 +1,4 @@
-"""The trainer process: `python -m loratui.engine.training RUN --job train|validate|probe`, started by the supervisor; a probe by the app."""
+"""The trainer process: `python -m loratui.engine.training RUN --job train|validate|probe|base`, started by the supervisor; the last two by the viewer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from loratui.engine.secrecy import hidden
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.requests import Interrupted, Requests
 
-JOBS = ("train", "validate", "probe")
+JOBS = ("train", "validate", "probe", "base")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> ExitCode:
     with requests.at_once():  # importing torch takes seconds
-        from loratui.engine.training.probe import Probe
+        from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job
         from loratui.engine.training.trainer import Trainer
         from loratui.engine.training.validation.grid import make_grid
@@ -73,7 +73,7 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> 
         report.watch(ready.card.uuid)
     if job == "validate":
         return make_grid(ready, report, requests)
-    trainer = Probe if job == "probe" else Trainer
+    trainer = {"probe": Probe, "base": BaseReading}.get(job, Trainer)
     return trainer(ready, report, requests).run()
 
 

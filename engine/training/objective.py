@@ -88,13 +88,14 @@ class Objective:
     def of(self, prepared: Prepared) -> Tensor:
         """(B,) weighted losses of a batch."""
         noised, training = prepared.noised, self._job.settings.training
-        with self._autocast():
+        with self.autocast():
             prediction = self._family.predict(noised.model_input, noised.timesteps, prepared.conditions)
         share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
         value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
         return value * prepared.weights
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The number format that a forward pass of the base computes in."""
         job = self._job
         # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
         return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
@@ -113,7 +114,7 @@ class Objective:
         noised = self._noised(entries, flips, micro_step)
         if settings.adapter.drops:
             torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
-        with self._autocast():
+        with self.autocast():
             conditions = self._family.conditions(self._texts.batch(captions), framing)
         weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
         images = torch.tensor(float(window_images))
@@ -134,14 +135,15 @@ class Objective:
 
     def _caption(self, entry: LedgerEntry, shown: int) -> str:
         """The caption of a picture that was shown so often before: one of the texts that were encoded."""
-        return drawn(_texts(entry, self._job.settings), self._seed, entry.relative, shown)
+        return drawn(texts_of(entry, self._job.settings), self._seed, entry.relative, shown)
 
 
 def captions_to_encode(job: Job) -> list[str]:
     """Every caption that a run may draw, without the empty one."""
     shown = (entry for entry in job.ledger.images if entry.repeats)
-    return [text for entry in shown for line in _texts(entry, job.settings) for text in line]
+    return [text for entry in shown for line in texts_of(entry, job.settings) for text in line]
 
 
-def _texts(entry: LedgerEntry, settings: Settings) -> Texts:
+def texts_of(entry: LedgerEntry, settings: Settings) -> Texts:
+    """For each caption of a picture the texts that training draws from."""
     return texts(entry.lines or (entry.caption,), settings.dataset, settings.training.seed)

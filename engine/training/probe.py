@@ -1,4 +1,7 @@
-"""The job `probe`: loads the base, encodes the largest pictures and makes a few real steps, to measure memory and time."""
+"""The job `probe`: loads the base, encodes the largest pictures, reads the base and makes a few real steps, to measure memory and time.
+
+The job `base` is the same without the steps.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ import time
 import torch
 
 from loratui.engine.errors import ExitCode
+from loratui.engine.planning.base_readings import judge
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.runs.probe import STEPS
+from loratui.engine.training.base_check import DRAWS, Shown, read_base
+from loratui.engine.training.images import framing_of, load_pixels
+from loratui.engine.training.objective import texts_of
 from loratui.engine.training.recorded import EAGER
 from loratui.engine.training.trainer import Trainer
 
@@ -19,28 +26,66 @@ SETTLING = EAGER + 1
 """Steps on a GPU before a step takes as long as it will."""
 
 
-class Probe(Trainer):
+class BaseReading(Trainer):
+    """A training of which nothing is carried out: the base is loaded and read as it is."""
+
+    def run(self) -> ExitCode:
+        """Reads the base on the run's pictures and tells it in `base_read`. Errors are raised."""
+        with self.requests.at_once():  # nothing here is worth saving
+            self._set_up()
+            self.read_the_base()
+        return ExitCode.DONE
+
+    def read_the_base(self) -> None:
+        """Tells what the base makes of the pictures, the LoRA out of effect, and what it was probably mistaken for."""
+        self.report.phase("loading", "Checking the base on your pictures")
+        settings, empty = self.settings, self.texts.get("")
+        shown = []
+        for entry in [entry for entry in self.entries if entry.repeats][:DRAWS]:
+            caption = texts_of(entry, settings)[0][0]
+            pixels = load_pixels(entry.path, entry.fit, entry.bucket)
+            latents, framing = self.latents.get(entry), framing_of(entry, False)
+            text = self.texts.get(caption) if caption else empty
+            shown.append(Shown(pixels, latents, text, empty if caption else None, framing))
+        embedded = settings.base.model.startswith("embedded:")
+        with self.adapter.strength(0.0):
+            read = read_base(self.family, shown, self.objective.autocast(), embedded=embedded)
+        found = judge(read)
+        self.report.event(
+            "base_read",
+            readings=read.to_json(),
+            mistaken=found.what if found else "",
+            message=found.message if found else "",
+            remedy=found.remedy if found else "",
+        )
+
+
+class Probe(BaseReading):
     """A training of which only the beginning is carried out; nothing it makes is kept but the measurement."""
 
     def run(self) -> ExitCode:
         """Measures, tells it in `probe_finished`, and remembers it for the estimates. Errors are raised."""
+        on_gpu = self.job.device.type == "cuda"
         with self.requests.at_once():  # nothing here is worth saving
             self._set_up()
             load_s = time.monotonic() - self.started
+            loading_gib = self._peak_gib() if on_gpu else 0.0
+            self.read_the_base()
+            if on_gpu:  # what that took is no part of a run
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(self.job.device)
             self.report.phase("training", "Making one real step")
             seconds = []
-            for window in itertools.islice(self.course.windows(), STEPS if self.job.device.type == "cuda" else STEPS // 2):
+            for window in itertools.islice(self.course.windows(), STEPS if on_gpu else STEPS // 2):
                 began = time.monotonic()
                 self._step(window)
                 self._wait_for_the_device()
                 seconds.append((time.monotonic() - began, window.images))
-        # On a GPU the first passes choose kernels and the third is recorded: a run makes all others as those after it are.
-        timed = seconds[SETTLING if self.job.device.type == "cuda" else 1 :] or seconds
+        timed = seconds[SETTLING if on_gpu else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
-        on_gpu = self.job.device.type == "cuda"
         device = self.job.card.name if self.job.card else "cpu"
-        peak_vram_gib = torch.cuda.max_memory_reserved(self.job.device) / 2**30 if on_gpu else None
+        peak_vram_gib = max(loading_gib, self._peak_gib()) if on_gpu else None
         peak_ram_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         remember(
             Measurement(
@@ -64,6 +109,9 @@ class Probe(Trainer):
             load_s=load_s,
         )
         return ExitCode.DONE
+
+    def _peak_gib(self) -> float:
+        return torch.cuda.max_memory_reserved(self.job.device) / 2**30
 
     def _wait_for_the_device(self) -> None:
         """A GPU works behind the program's back; a time is right only when it is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loratui.engine.errors import DatasetError, DiskError, ExitCode, GpuLostError, UsageError
+from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
 from loratui.tui.follow import Followed, say
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.preflight import Finding
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.runs.probe import BaseRead
 
 
 _QUIET_S = 3.0
@@ -138,8 +141,8 @@ def start_run(recipe: Recipe, home: Path) -> RunDirectory:
     return start_prepared(prepare(recipe, home, machine=this_machine()), home)
 
 
-def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:
-    """As `start_run`, from what `prepare` found."""
+def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = None) -> RunDirectory:
+    """As `start_run`, from what `prepare` found. What the real step read of the base is kept with the run."""
     from loratui.engine.dataset.ledger import build_ledger
     from loratui.engine.planning.bases import pinned
     from loratui.engine.planning.recipe import effective_toml
@@ -154,6 +157,9 @@ def start_prepared(prepared: Prepared, home: Path) -> RunDirectory:
         effective_toml=effective_toml(recipe.with_changes(pinned(recipe.settings.base)), plan),
         ledger=build_ledger(recipe.settings, prepared.scan, plan),
     )
+    if base is not None:
+        readings = {"format": 1, **dataclasses.asdict(base)}
+        durable.write_file(run.base_readings, json.dumps(readings, indent=1).encode())
     launch(run)
     return run
 

@@ -12,13 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE
 from loratui.engine.runs import durable, lock, ownership
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
-from loratui.tui.commands import common
+from loratui.tui.commands import base_report, common
 from loratui.tui.follow import say
 from loratui.tui.terminal import clean, has_256_colours
 
@@ -42,8 +42,10 @@ LABEL = 13
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """`--json`."""
+    """`--base`, a folder, `--json`."""
     del name
+    parser.add_argument("--base", metavar="BASE", help="also read this base on pictures: prediction, sign, VAE, text")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="pictures for --base (default: the demo's drawings)")
     common.add_output_arguments(parser)
 
 
@@ -55,7 +57,14 @@ def run(args: argparse.Namespace) -> int:
     training_on{name total_gib capability uuid} training_in training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`.
     """
+    if args.folder and not args.base:
+        raise UsageError(f"{args.folder}: a folder is read on a base.", "Name one with --base.")
     report = examine()
+    if args.base:
+        report["base"] = base_report.report(args.base, args.folder or "")
+        if report["base"]["mistaken"]:
+            report["problems"].append(f"{report['base']['message']} {report['base']['remedy']}")
+            report["ok"] = False
     if args.json:
         common.print_json(report)
     else:
@@ -139,6 +148,7 @@ def describe(report: dict[str, Any]) -> list[str]:
     ram, write = report["ram"], report["write"]
     limit = " (limit of this container)" if ram["limited"] else ""
     free = report["disk_free_gib"]
+    about_base = [row for row in base_report.describe(report["base"]) if row[0] != "problem"] if "base" in report else []
     rows = [
         ("system", report["platform"]),
         ("python", f"{report['python']}, {report['executable']}"),
@@ -152,6 +162,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         ("terminal", _terminal_line(report["terminal"])),
         ("base", report["embedded_base"] or "missing"),
         *((name, version or "not installed") for name, version in report["packages"].items()),
+        *about_base,
         *(("problem", problem) for problem in report["problems"]),
         *([] if report["problems"] else [("", "Nothing stands in the way of training.")]),
     ]

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
-from loratui.tui.preflight_rows import SIGNS, TONES, Row, cost_words, probed_row, rows
+from loratui.tui.preflight_rows import SIGNS, TONES, Row, base_row, cost_words, probed_row, rows
 from loratui.tui.screens.steps import StepScreen
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.runs.probe import BaseRead
 
 _NOT_PROBED = Row(
     "info",
@@ -47,6 +48,9 @@ class PreflightScreen(StepScreen):
         self._starting = False
         self._rows: list[Row] = []
         self._probed = _NOT_PROBED
+        self._base: BaseRead | None = None
+        self._base_row: Row | None = None
+        """What speaks against the base, after the real step."""
         self._probing = False
         self._cancel = threading.Event()
         self._costs_now = ""
@@ -117,11 +121,14 @@ class PreflightScreen(StepScreen):
     def available(self, action: str) -> bool:
         """Nothing starts before the checks are through without an error, or while a step is measured."""
         ready = self._prepared is not None and not self._prepared.errors and not self._starting
+        refused = self._base_row is not None and self._base_row.mark == "error"
         measured = self._probed is not _NOT_PROBED
         if action in ("next", "start_unmeasured"):
             return ready and not self._probing and not measured
-        if action in ("start", "probe_again"):
+        if action == "probe_again":
             return ready and not self._probing and measured
+        if action == "start":
+            return ready and not self._probing and measured and not refused
         if action == "cancel_probe":
             return self._probing
         if action == "check_again":
@@ -183,7 +190,7 @@ class PreflightScreen(StepScreen):
             return
         after = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
         row = probed_row(probed, before.here, after.here, machine.vram_gib)
-        self.post_message(ProbeEnded(row, cost_words(after.here, measured=True)))
+        self.post_message(ProbeEnded(row, cost_words(after.here, measured=True), probed.base))
 
     def _tell_probe(self, words: str) -> None:
         self.post_message(ProbeWent(words))
@@ -199,8 +206,10 @@ class PreflightScreen(StepScreen):
         self._probing = False
         if message.row is _NOT_PROBED:
             self.loratui.tell("The real step was cancelled; nothing was measured.")
-        self._probed = message.row
         self._costs_now = message.costs or self._costs_now
+        self._probed, self._base = message.row, message.base
+        check = self._prepared.recipe.settings.base.check if self._prepared else "on"
+        self._base_row = base_row(message.base, check) if message.base else None
         self._show()
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
 
@@ -227,15 +236,15 @@ class PreflightScreen(StepScreen):
         self._starting = True
         self.line("preflight-verdict").wait("Starting the run", style="$accent")
         self.refresh_bindings()
-        self._start(self._prepared)
+        self._start(self._prepared, self._base)
 
     @work(thread=True, exclusive=True, group="start", description="start the run")
-    def _start(self, prepared: Prepared) -> None:
+    def _start(self, prepared: Prepared, base: BaseRead | None) -> None:
         from loratui.engine.errors import LoratuiError
         from loratui.tui.commands.common import start_prepared
 
         try:
-            self.post_message(RunStarted(start_prepared(prepared, self.loratui.home)))
+            self.post_message(RunStarted(start_prepared(prepared, self.loratui.home, base=base)))
         except (LoratuiError, OSError) as error:
             self.post_message(RunStarted(None, str(error)))
 
@@ -251,7 +260,9 @@ class PreflightScreen(StepScreen):
         self.loratui.open("training", message.run.name)
 
     def _all_rows(self) -> list[Row]:
-        return [*self._rows, self._probed] if self._prepared is not None else self._rows
+        if self._prepared is None:
+            return self._rows
+        return [*self._rows, self._probed, *([self._base_row] if self._base_row else [])]
 
     def _chosen(self) -> Row | None:
         at = self.query_one(OptionList).highlighted if self.is_mounted else None
@@ -286,6 +297,11 @@ class PreflightScreen(StepScreen):
         if self._probed is _NOT_PROBED:
             words = "enter makes one real step, the last check, and then asks. s starts without it."
             verdict.say(plain(f"Ready: {told}", tone), Content("\n"), plain(words))
+        elif self._base_row is not None and self._base_row.mark == "error":
+            words = (
+                "This base is not what it was taken for: m chooses another, or set base.check to off in the plan's settings."
+            )
+            verdict.say(plain(words, "bold $error"))
         elif self._probed.mark == "error":
             verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))
         else:

@@ -128,12 +128,20 @@ class Family(Protocol):
         """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
         ...
 
+    def decode_image(self, latents: Tensor) -> Tensor:
+        """The picture (3, H, W) uint8 on the CPU of latents (C, h, w), as `encode_image` makes them."""
+        ...
+
+    def latent_scale(self) -> tuple[float, float]:
+        """Scaling factor and shift of the VAE: latents are (z − shift) · scaling."""
+        ...
+
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
         """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
         ...
 
     def free_image_encoder(self) -> None:
-        """Forgets what only `encode_image` needs; it is loaded again if it is needed again."""
+        """Forgets what only `encode_image` and `decode_image` need; it is loaded again if it is needed again."""
         ...
 
     def keep_fewer_activations(self) -> None:

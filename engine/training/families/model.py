@@ -99,6 +99,14 @@ class BaseModel:
         """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU."""
         return vae.encode(self._parts["vae"], pixels)
 
+    def decode_image(self, latents: Tensor) -> Tensor:
+        """The picture (3, H, W) uint8 on the CPU of latents (C, h, w)."""
+        return vae.decode(self._parts["vae"], latents[None].to(self.device))
+
+    def latent_scale(self) -> tuple[float, float]:
+        """Scaling factor and shift of the VAE."""
+        return vae.scale_and_shift(self._parts["vae"])
+
     @property
     def has_frozen_text(self) -> bool:
         """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""

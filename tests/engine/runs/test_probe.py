@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from loratui.engine.dataset.buckets import BucketRule
+from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.planning.measured import read_all
@@ -45,13 +46,15 @@ def prepared(home: Path) -> Prepared:
     return prepare(build_recipe("demo", dataset=demo_dataset(), trigger=DEMO_TRIGGER, class_word=DEMO_CLASS), home)
 
 
+_POPEN = subprocess.Popen
+
+
 def _trainer(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """Puts a program in the trainer's place."""
-    popen = subprocess.Popen
 
     def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        assert command[-2:] == ["--job", "probe"]
-        return popen([sys.executable, "-c", _TRAINER.replace("{body}", body), command[-3]], **options)  # type: ignore[call-overload, no-any-return]  # as given
+        assert command[-2] == "--job"
+        return _POPEN([sys.executable, "-c", _TRAINER.replace("{body}", body), command[-3]], **options)  # type: ignore[call-overload, no-any-return]  # as given
 
     monkeypatch.setattr(subprocess, "Popen", start)
 
@@ -68,6 +71,28 @@ def test_the_result_is_told_and_nothing_stays(home: Path, prepared: Prepared, mo
     assert (probed.step_s, probed.peak_ram_gib, probed.peak_vram_gib) == (0.5, 0.5, None)
     assert told == ["Loading it"]
     assert _left(home) == []
+
+
+_READ = '    log.append("base_read", readings={"of_linear": 0.1}, mistaken="sign", message="It is turned.", remedy="Another one.")\n'
+
+
+def test_what_was_read_of_the_base_is_told(home: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = probing.BaseRead(readings={"of_linear": 0.1}, mistaken="sign", message="It is turned.", remedy="Another one.")
+    _trainer(monkeypatch, _READ + _DONE)
+    probed = probing.probe(prepared, home)
+    assert probed is not None
+    assert probed.base == expected
+    _trainer(monkeypatch, _READ)
+    assert probing.read_base(prepared, home) == expected
+    with pytest.raises(LoratuiError, match="without a result"):
+        probing.probe(prepared, home)
+    assert _left(home) == []
+
+
+def test_the_base_is_read_on_more_pictures_than_a_batch(home: Path, prepared: Prepared) -> None:
+    run = probing._make(prepared, home)
+    assert len(read_ledger(run.dataset).images) == probing.PICTURES
+    assert prepared.recipe.settings.training.batch_size < probing.PICTURES
 
 
 @pytest.mark.parametrize(
@@ -135,6 +160,10 @@ def test_a_real_step_on_the_embedded_base(home: Path, prepared: Prepared) -> Non
     assert 0 < probed.image_step_s * 2 <= probed.step_s * 1.01
     assert 0.2 < probed.peak_ram_gib < 8
     assert "step 3" in told
+    assert "step 4" not in told  # a CPU makes half as many
+    assert probed.base is not None
+    assert (probed.base.mistaken, probed.base.message) == ("", "")
+    assert probed.base.readings["of_linear"] < 0.1
     (measured,) = read_all()
     assert (measured.gpu, measured.model, measured.batch_size) == ("cpu", "embedded:sd15", 2)
     assert measured.image_step_s == probed.image_step_s

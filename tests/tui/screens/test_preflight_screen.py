@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from screen_text import hides, screen_text, shows
 
 from loratui.engine.errors import OutOfMemoryError
 from loratui.engine.planning.estimate import Cost
-from loratui.engine.runs.probe import Probed
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.probe import BaseRead, Probed
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
 from loratui.tui.preflight_rows import probed_row, step_of
@@ -95,6 +97,53 @@ async def test_the_plan_tells_warnings_and_time_in_its_first_line(home: Path) ->
         text = await shows(pilot, "warnings below", "on this machine")
         first = next(line for line in text.splitlines() if "below" in line)
         assert " on this machine" in first
+
+
+V = BaseRead(
+    readings={"of_linear": 0.06},
+    mistaken="prediction",
+    message="The base was taken to predict epsilon, but its answers are those of one that predicts v.",
+    remedy="Set base.prediction to v.",
+)
+
+
+def _started(monkeypatch: pytest.MonkeyPatch) -> list[RunDirectory]:
+    """The runs that are started, which are not carried out."""
+    runs: list[RunDirectory] = []
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", runs.append)
+    return runs
+
+
+async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = _started(monkeypatch)
+    _probe_that(monkeypatch, lambda *_, **__: dataclasses.replace(MEASURED, base=V))
+    async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
+        text = await shows(
+            pilot, "✖ The base was taken to predict epsilon", "Set base.prediction to v.", "not what it was taken for"
+        )
+        assert "enter start training" not in text
+        await pilot.press("enter", "s")
+        await shows(pilot, "not what it was taken for", "m mend")
+        assert runs == []
+        await pilot.press("m")
+        await shows(pilot, "[2 base]")
+
+
+async def test_it_starts_where_the_check_is_off_and_keeps_what_was_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = _started(monkeypatch)
+    _probe_that(monkeypatch, lambda *_, **__: dataclasses.replace(MEASURED, base=V))
+    draft = demo_draft().with_values({"base.check": "off"})
+    async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
+        await shows(pilot, "enter makes one real step")
+        await pilot.press("enter")
+        await shows(pilot, "! The base was taken to predict epsilon", "enter start training")
+        await pilot.press("enter")
+        await shows(pilot, "It was never started.")
+    kept = json.loads(runs[0].base_readings.read_text())
+    assert kept == {"format": 1, **dataclasses.asdict(V)}
+    assert runs[0].base_readings.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

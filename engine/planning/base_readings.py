@@ -1,0 +1,214 @@
+"""What an untouched base made of a person's pictures, and what it must have been mistaken for where that is no sense. No torch.
+
+All losses are mean squared errors over several noise levels with fixed noise. The limits come from readings of the embedded
+bases: right ones on their own drawings, on photos, textures, pages and plain colours that they never saw, and broken ones
+(docs/performance.md, "What a base makes of pictures"). They are set where no right base came near, however foreign the
+pictures, so a base is refused only where something is surely wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from loratui.presets.schema import Family
+
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Noise levels as numbers that training could draw: 0 is a clean picture, 1 pure noise."""
+JUDGED = slice(1, 4)
+"""Near a clean picture a base knows little of pictures that it never saw, and near pure noise there is nothing to know."""
+
+MOST_OF_LINEAR, MOST_OF_LINEAR_EMBEDDED = 1.0, 1.4
+"""A base's loss against that of the best multiple of the input, which knows nothing of pictures and is never worse than
+predicting nothing. The embedded bases have 0.03 to 0.09 on their own kind and up to 1.18 on pictures that they never saw the
+like of; with a foreign VAE they have 1.6 and more. A full base has seen pictures of every kind."""
+NOISE_AT_THE_END = 0.3
+"""Read as noise near pure noise: what predicts noise has 0.01 there even on foreign pictures, what predicts v has 0.8."""
+LATENT_STD = (0.25, 3.0)
+"""Of scaled latents: 0.59 to 1.53 was met, on plain colours too."""
+NOT_THE_PICTURE = ((13.0, 0.6), (18.0, 0.3))
+"""PSNR in dB and correlation of a picture that the VAE encoded and decoded, below both of a pair: right ones have 17 dB and 0.4
+on textures and 19 dB and 0.5 on a dark picture, scrambled ones 9 to 16 dB and at most 0.22."""
+SCALE_OFF = 0.02
+LEAST_TEXT_GAIN = 0.9
+"""Loss with an empty caption against that with the own: 1.03 to 1.17 on a base's own kind, 0.98 to 1.02 on other pictures."""
+
+USUAL_SCALE: Mapping[Family, tuple[float, float]] = MappingProxyType(
+    {"sd15": (0.18215, 0.0), "sdxl": (0.13025, 0.0), "flux": (0.3611, 0.1159)}
+)
+"""Scaling factor and shift of the families' VAEs."""
+
+Mistaken = Literal["not_finite", "vae", "vae_scale", "prediction", "sign", "nothing", "text"]
+
+OVERRIDE = "To start all the same, set base.check to off."
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseReadings:
+    """What was measured of one base. Each tuple has a number for each of `levels`."""
+
+    family: Family
+    embedded: bool
+    prediction: str
+    """What the base is taken to predict: `epsilon`, `v` or `flow`."""
+    levels: tuple[float, ...]
+    noise: tuple[float, ...]
+    """Share of noise in the input at each level: √(1−ᾱ), or σ."""
+    loss: tuple[float, ...]
+    nothing: tuple[float, ...]
+    """The loss of predicting zero."""
+    linear: tuple[float, ...]
+    """The loss of the best multiple of the input."""
+    other: tuple[float, ...]
+    """The loss of the same answers if the base predicted the other of epsilon and v; empty for flow."""
+    cosine: tuple[float, ...]
+    """Between answer and target; below 0 the answer points the other way."""
+    text_gain: float | None
+    """Loss with an empty caption against that with the own; None where all captions are empty or it was not read."""
+    latent_mean: float
+    latent_std: float
+    vae_scale: tuple[float, float]
+    vae_psnr_db: float | None
+    """Of one picture, encoded and decoded; None where memory did not suffice."""
+    vae_correlation: float | None
+    pictures: int
+    draws: int
+    """Noises for each level."""
+    seconds: float
+
+    @property
+    def of_nothing(self) -> float:
+        """Mean share of the loss of predicting nothing, over the levels that are judged."""
+        return _ratio(self.loss, self.nothing)
+
+    @property
+    def of_linear(self) -> float:
+        """Mean share of the loss of the best multiple of the input."""
+        return _ratio(self.loss, self.linear)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it with plain values."""
+        return {field.name: _rounded(getattr(self, field.name)) for field in dataclasses.fields(self)} | {
+            "of_nothing": _rounded(self.of_nothing),
+            "of_linear": _rounded(self.of_linear),
+        }
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """What a base was probably mistaken for."""
+
+    what: Mistaken
+    message: str
+    remedy: str
+
+
+def judge(read: BaseReadings) -> Mistake | None:
+    """The mistake that explains the readings best; None for a base that is what it was taken for, as far as can be told."""
+    for check in (_not_finite, _vae, _scale, _sign, _prediction, _nothing, _text):
+        found = check(read)
+        if found is not None:
+            return found
+    return None
+
+
+def _not_finite(read: BaseReadings) -> Mistake | None:
+    numbers = (*read.loss, read.latent_mean, read.latent_std)
+    if all(math.isfinite(number) for number in numbers):
+        return None
+    message = "The base answers with numbers that are not finite."
+    return Mistake(
+        "not_finite", message, f"Its files are damaged, or made for another number format. Fetch it anew. {OVERRIDE}"
+    )
+
+
+def _vae(read: BaseReadings) -> Mistake | None:
+    psnr_db, correlation = read.vae_psnr_db, read.vae_correlation
+    if psnr_db is None or correlation is None:
+        return None
+    if not any(psnr_db < least and correlation < alike for least, alike in NOT_THE_PICTURE):
+        return None
+    message = f"The VAE does not give a picture back: {psnr_db:.0f} dB, where more than 20 are usual."
+    return Mistake("vae", message, f"It is damaged, or another model's: name the base's own with base.vae. {OVERRIDE}")
+
+
+def _scale(read: BaseReadings) -> Mistake | None:
+    low, high = LATENT_STD
+    scaling, shift = read.vae_scale
+    usual, usual_shift = USUAL_SCALE[read.family]
+    off = abs(scaling / usual - 1) > SCALE_OFF or abs(shift - usual_shift) > SCALE_OFF
+    if low <= read.latent_std <= high and (read.embedded or not off):
+        return None
+    told = f"scaling factor {scaling:g}" + (f", shift {shift:g}" if shift or usual_shift else "")
+    should = "" if read.embedded else f", where {usual:g}{f' and {usual_shift:g}' if usual_shift else ''} is the family's"
+    message = (
+        f"The VAE's latents are scaled wrongly ({told}{should}): they have a spread of {read.latent_std:.2f}, not of about 1."
+    )
+    return Mistake(
+        "vae_scale", message, f"The VAE or its config.json is another model's: name the base's own with base.vae. {OVERRIDE}"
+    )
+
+
+def _prediction(read: BaseReadings) -> Mistake | None:
+    """Near pure noise the two differ most, and there a base that predicts noise is right whatever the pictures show."""
+    if not read.other:
+        return None
+    as_epsilon = (read.loss if read.prediction == "epsilon" else read.other)[-1]
+    other = _mean(read.other)
+    own = read.of_nothing
+    if read.prediction == "v" and as_epsilon < NOISE_AT_THE_END:
+        told, right = "v", "epsilon"
+    elif read.prediction == "epsilon" and as_epsilon > 2 * NOISE_AT_THE_END and other < 0.9 * own and _mean(read.cosine) > 0.25:
+        told, right = "epsilon", "v"
+    else:
+        return None
+    message = f"The base was taken to predict {told}, but its answers are those of one that predicts {right} (loss {own:.2f} against {other:.2f})."
+    return Mistake("prediction", message, f"Set base.prediction to {right}. {OVERRIDE}")
+
+
+def _sign(read: BaseReadings) -> Mistake | None:
+    if _mean(read.cosine) > -0.4:
+        return None
+    message = "The base answers with the opposite of what it should predict: its sign is turned."
+    return Mistake(
+        "sign", message, f"Its weights are another kind of model's, or merged wrongly. Choose another base. {OVERRIDE}"
+    )
+
+
+def _nothing(read: BaseReadings) -> Mistake | None:
+    if read.of_linear < (MOST_OF_LINEAR_EMBEDDED if read.embedded else MOST_OF_LINEAR):
+        return None
+    message = (
+        f"The base cannot tell your pictures from noise: its loss is {read.of_nothing:.2f} of that of predicting nothing, and "
+        f"{read.of_linear:.2f} of that of knowing nothing about pictures."
+    )
+    remedy = "Probably its VAE is another model's (base.vae), its files are mixed up or damaged, or base.prediction is wrong"
+    return Mistake("nothing", message, f"{remedy}. {OVERRIDE}")
+
+
+def _text(read: BaseReadings) -> Mistake | None:
+    if read.text_gain is None or read.text_gain >= LEAST_TEXT_GAIN:
+        return None
+    message = f"The captions make the base worse: without them its loss is {read.text_gain:.2f} of that with them."
+    remedy = "Probably a text encoder is another model's (base.text_encoder, base.text_encoder_2), or its tokenizer"
+    return Mistake("text", message, f"{remedy}. {OVERRIDE}")
+
+
+def _ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    shares = [a / b if b else math.inf for a, b in zip(over, under, strict=True)]
+    return _mean(shares)
+
+
+def _mean(values: Sequence[float]) -> float:
+    judged = values[JUDGED]
+    return sum(judged) / len(judged)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return [_rounded(one) for one in value] if isinstance(value, tuple) else value

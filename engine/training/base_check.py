@@ -1,0 +1,159 @@
+"""Reads an untouched base: what it answers to the person's own pictures with known noise, and whether its VAE gives pictures back.
+
+`engine.planning.base_readings` says what follows from it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from loratui.engine.machine.gpu_faults import is_out_of_memory
+from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings
+from loratui.engine.training.families.base import Family, Framing, Latents, TextStates
+from loratui.engine.training.families.parts import on_device
+from loratui.engine.training.noise import generator
+
+SEED = 20_261
+"""Of the noise, the same for every base and folder, so that readings can be compared."""
+DRAWS = 3
+"""Noises for each level, shared out among the pictures."""
+LONGEST_S = 10.0
+"""After so long no further noise is drawn: a large base on a CPU is read with one."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture as the base is shown it."""
+
+    pixels: Tensor
+    """(3, H, W) in [−1, 1]."""
+    latents: Latents
+    text: TextStates
+    empty: TextStates | None
+    """States of the empty caption; None where the picture's own is empty."""
+    framing: Framing
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One forward pass of one picture against what it could mean; means over its numbers."""
+
+    noise: float
+    loss: float
+    nothing: float
+    linear: float
+    other: float | None
+    cosine: float
+    without_text: float | None
+
+
+@torch.no_grad()
+def read_base(family: Family, pictures: Sequence[Shown], autocast: torch.autocast, *, embedded: bool) -> BaseReadings:
+    """Reads the base as it is; a LoRA on it must be out of effect. `pictures` is not empty.
+
+    At most `DRAWS` forward passes of one picture for each noise level, and where it counts as many without text.
+    """
+    began = time.monotonic()
+    answers: list[list[_Answer]] = []
+    for draw in range(DRAWS):
+        if draw and time.monotonic() - began > LONGEST_S:
+            break
+        answers.append([_answer(family, pictures[draw % len(pictures)], at, draw, autocast) for at in range(len(LEVELS))])
+    scale = family.latent_scale()
+    psnr_db, correlation = _given_back(family, pictures[0])
+    latents = torch.cat([one.latents.mean.flatten() for one in pictures])
+    by_level = [[row[at] for row in answers] for at in range(len(LEVELS))]
+
+    def means(name: str) -> tuple[float, ...]:
+        return tuple(statistics.fmean(getattr(one, name) for one in level) for level in by_level)
+
+    known = [one for row in answers for one in row if one.without_text is not None]
+    lost = sum(one.loss / one.nothing for one in known)
+    gain = sum((one.without_text or 0.0) / one.nothing for one in known) / lost if lost else None
+    return BaseReadings(
+        family=family.name,
+        embedded=embedded,
+        prediction=family.prediction,
+        levels=LEVELS,
+        noise=means("noise"),
+        loss=means("loss"),
+        nothing=means("nothing"),
+        linear=means("linear"),
+        other=() if family.prediction == "flow" else means("other"),
+        cosine=means("cosine"),
+        text_gain=gain,
+        latent_mean=float(latents.mean()),
+        latent_std=float(latents.std()),
+        vae_scale=scale,
+        vae_psnr_db=psnr_db,
+        vae_correlation=correlation,
+        pictures=len(pictures),
+        draws=len(answers),
+        seconds=round(time.monotonic() - began, 2),
+    )
+
+
+def _answer(family: Family, shown: Shown, at: int, draw: int, autocast: torch.autocast) -> _Answer:
+    level, with_empty = LEVELS[at], at in range(len(LEVELS))[JUDGED]
+    latents = on_device(shown.latents.mean[None], family.device)
+    noise = on_device(torch.randn(latents.shape, generator=generator(SEED, "base", draw)), family.device)
+    noised = family.add_noise(latents, noise, torch.tensor([level]))
+
+    def predict(text: TextStates) -> Tensor:
+        with autocast:
+            conditions = family.conditions([text], [shown.framing])
+            return family.predict(noised.model_input, noised.timesteps, conditions).float()
+
+    answer, target, given = predict(shown.text), noised.target.float(), noised.model_input.float()
+    share = float((target * given).mean()) / float(given.square().mean())
+    other = _other(family.prediction, latents, noise, noised.snr)
+    length = float(answer.norm() * target.norm())
+    return _Answer(
+        noise=float(noised.sigma) if noised.snr is None and noised.sigma is not None else (1 + float(noised.snr or 0)) ** -0.5,
+        loss=_square(answer - target),
+        nothing=_square(target),
+        linear=_square(target - share * given),
+        other=None if other is None else _square(answer - other) / _square(other),
+        cosine=float((answer * target).sum()) / length if length else 0.0,
+        without_text=_square(predict(shown.empty) - target) if shown.empty is not None and with_empty else None,
+    )
+
+
+def _other(prediction: str, latents: Tensor, noise: Tensor, snr: Tensor | None) -> Tensor | None:
+    """What the target would be if the base predicted the other of epsilon and v."""
+    if snr is None:
+        return None
+    if prediction == "v":
+        return noise
+    kept = float(snr) / (1 + float(snr))
+    return math.sqrt(kept) * noise - math.sqrt(1 - kept) * latents
+
+
+def _given_back(family: Family, shown: Shown) -> tuple[float | None, float | None]:
+    """PSNR in dB and correlation of a picture that was encoded and decoded; None where memory does not suffice.
+
+    The correlation is None for a picture of one colour.
+    """
+    try:
+        back = family.decode_image(shown.latents.mean).float() / 127.5 - 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None, None
+    finally:
+        family.free_image_encoder()
+    pair = torch.stack([back.flatten(), shown.pixels.flatten().cpu()])
+    spread = pair.std(dim=1)
+    correlation = float(torch.corrcoef(pair)[0, 1]) if float(spread.min()) > 1e-3 else None
+    return 10 * math.log10(4 / max(_square(pair[0] - pair[1]), 1e-9)), correlation
+
+
+def _square(values: Tensor) -> float:
+    return float(values.square().mean())
