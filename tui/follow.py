@@ -35,18 +35,30 @@ class Narrator:
         self._told = state.log_count
         self._told_place, self._told_phase = state.step, "training"
         self._told_at = float("-inf")
+        self._news_at = float("nan")
+        """When something new was told last."""
 
     def lines(self, now: float) -> Iterator[str]:
         """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
         new = min(self._state.log_count - self._told, len(self._state.log))
         for line in list(self._state.log)[len(self._state.log) - new :]:
-            yield f"{text.clock(line.ts)}  {clean(_sentence(line.text))}"
-            self._told_at = now
+            yield f"{text.clock_with_zone(line.ts)}  {clean(_sentence(line.text))}"
+            self._told_at = self._news_at = now
         self._told = self._state.log_count
         progress = self._progress(now)
         if progress:
+            self._news_at = now
+        progress = progress or self._wait(now)
+        if progress:
             self._told_at = now
-            yield f"{text.clock(time.time())}  {clean(_sentence(progress))}"
+            yield f"{text.clock_with_zone(time.time())}  {clean(_sentence(progress))}"
+
+    def _wait(self, now: float) -> str:
+        """What is waited for before the first step, if nothing was said for long."""
+        waited = now - self._news_at
+        if not self._state.awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
+            return ""
+        return f"still {self._state.awaited}, {text.duration(waited)} by now"
 
     def _progress(self, now: float) -> str:
         """A sentence on how far it is, if it is time for one."""

@@ -13,7 +13,7 @@ from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.tui.preparation import Preparation
 from loratui.tui.thumbnails import Thumbnail
-from loratui.tui.widgets.picture_grid import Label
+from loratui.tui.widgets.picture_grid import TILE_WIDTH, Label
 
 _DIMMED = bytes(level // 4 for level in range(256))
 
@@ -99,7 +99,8 @@ def tile_label(name: str, prepared: Preparation, worst: Mapping[str, Severity], 
     own = prepared.remedies_of(name)
     bucket = assign(*size_after(image, own), rule)
     before = "class" if image.regularisation else f"{image.width}×{image.height}"
-    line = f"{before}→{bucket.width}×{bucket.height}"
+    after = f"→{bucket.width}×{bucket.height}"
+    line = f"{before}{after}" if len(before + after) < TILE_WIDTH else after  # what it is trained at tells more
     if name in prepared.chosen.captions:
         return Label("✎", "note", line)
     severity = worst.get(name)

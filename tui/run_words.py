@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual.content import Content
 
+from loratui.engine.runs.clock import zone
 from loratui.engine.runs.summary import GONE, RunSummary
 from loratui.tui import text
 from loratui.tui.store import LEAVING, RunState
@@ -34,6 +35,9 @@ COMMANDS: dict[str, str] = {
 }
 """Commands as people call them."""
 
+_WORTH_TELLING_S = 2
+"""Shorter waits are not counted."""
+
 ASKED: dict[str, str] = {
     "sample": "Samples are asked for; they come after this step.",
     "checkpoint": "A checkpoint is asked for; it comes after this step.",
@@ -49,15 +53,29 @@ def steps_words(state: RunState, now: float | None = None, width: int = 200) -> 
     progress = state.progress
     if not state.image_step and progress is not None and progress.total:
         return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
+    if waits := waiting_words(state, now):
+        return plain(waits if not state.started else f"{waits} · {text.number(state.optimizer_steps)} optimizer steps to make")
     if not state.started:
         return plain(state.status)
     image_steps = f"{text.number(state.image_step)} of {text.number(state.image_steps)} image-steps"
     steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
     epoch = f"epoch {max(1, state.epoch)} of {state.epochs}"
     left = state.time_left
-    end = f" · ends about {text.clock(now + left.seconds)[:5]}" if now is not None and left and left.sure else ""
+    end = (
+        f" · ends about {text.clock(now + left.seconds)[:5]} {zone(now + left.seconds)}"
+        if now is not None and left and left.sure
+        else ""
+    )
     words = f"{epoch} · {image_steps} · {steps}"
     return plain(f"{words}{end}" if len(words) + len(end) <= width else words)
+
+
+def waiting_words(state: RunState, now: float | None) -> str:
+    """What the run waits for before this trainer's first step, and how long by now; empty when steps are made."""
+    if now is None or not state.awaited:
+        return ""
+    waited = int(max(0.0, now - state.waiting_since))
+    return f"{state.awaited} … {text.duration(waited)}" if waited >= _WORTH_TELLING_S else f"{state.awaited} …"
 
 
 def fraction(state: RunState) -> float:

@@ -85,6 +85,8 @@ class RunState:
         self.attempt = 0
         self.phase = ""
         self.phase_text = ""
+        self.waiting_since = 0.0
+        """When what it does now was begun, by the writer's clock; 0 where that is unknown."""
         self.progress: Progress | None = None
         self.step = 0
         self.image_step = 0
@@ -225,6 +227,14 @@ class RunState:
             return PHASES.get(self.phase, self.phase)
         return "waiting for the trainer"
 
+    @property
+    def awaited(self) -> str:
+        """What this trainer does before its first step, for people; empty once steps are made, or where that is unknown."""
+        if self.stepped or self.finished or not self.waiting_since:
+            return ""
+        words = "the first step, which may be compiled" if self.phase == "training" else self.phase_text or self.status
+        return words[:1].lower() + words[1:]
+
     def _say(self, event: Event, words: str, level: Level = "info") -> None:
         self._log_line(event.ts, words, level)
 
@@ -263,11 +273,13 @@ class RunState:
         self.attempt = _int(event, "attempt")
         self.ending, self.phase, self.phase_text, self.progress = None, "", "", None
         self.leaving, self.stepped = "", False
+        self.waiting_since = event.ts
         self.pace.restart(event.ts)
         self._say(event, "the trainer starts" if self.attempt <= 1 else f"the trainer starts again (attempt {self.attempt})")
 
     def _phase_changed(self, event: Event) -> None:
         self.phase, self.phase_text, self.progress = _text(event, "phase"), _text(event, "text"), None
+        self.waiting_since = event.ts
         if self.phase_text:
             self._say(event, self.phase_text)
 

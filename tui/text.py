@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from loratui.engine.runs.clock import zone
 from loratui.engine.untrusted import finite
 from loratui.engine.words import LARGEST, power
 from loratui.engine.words import count as count  # views find all words here
@@ -99,6 +101,11 @@ def clock(ts: float) -> str:
         return "--:--:--"
 
 
+def clock_with_zone(ts: float) -> str:
+    """Time of day with its zone: `22:59:08 UTC`."""
+    return f"{clock(ts)} {zone(ts)}"
+
+
 def both_ends(words: str, most: int = 240, end: int = 60) -> str:
     """A long text without its middle, where most of it would push everything else off the screen."""
     return words if len(words) <= most else f"{words[: most - end]} … {words[-end:]}"
@@ -144,6 +151,30 @@ def shorten_path(path: str, width: int) -> str:
     return f"{path[:head]}…{path[len(path) - (width - 1 - head) :]}"
 
 
+_NUMBER_BEGUN = re.compile(r"[+-]?\d[\d.,:×\s]*$")
+
+
+def cut(words: str, width: int) -> str:
+    """Words in at most so many cells, with an ellipsis where they are cut; never within a number, whose rest reads as another."""
+    if cell_len(words) <= width:
+        return words
+    # An emoji or a Chinese letter is one character and two cells wide.
+    kept = set_cell_size(words, max(0, width - 1))
+    if re.match(r"[.,:×\s]?\d", words[len(kept) :]):
+        kept = _NUMBER_BEGUN.sub("", kept)
+    return f"{kept.rstrip()}…" if width > 0 else ""
+
+
+def cut_middle(words: str, width: int) -> str:
+    """A name in at most so many cells, cut in its middle so that its end, where numbers are, stays."""
+    if cell_len(words) <= width:
+        return words
+    tail = words[-(width // 2) :]
+    while cell_len(tail) > width // 2:
+        tail = tail[1:]
+    return set_cell_size(words, width - 1 - cell_len(tail)) + "…" + tail
+
+
 def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Cells padded or cut to their widths, two blanks between; a width below 0 aligns to the right, 0 leaves out."""
     shown = []
@@ -151,10 +182,9 @@ def columns(cells: Sequence[str], widths: Sequence[int]) -> str:
         wide = abs(width)
         if not wide:
             continue
-        # An emoji or a Chinese letter is one character and two columns wide.
-        cut = cell if cell_len(cell) <= wide else set_cell_size(cell, wide - 1) + "…"
-        blanks = " " * (wide - cell_len(cut))
-        shown.append(blanks + cut if width < 0 else cut + blanks)
+        fitted = cut(cell, wide)
+        blanks = " " * (wide - cell_len(fitted))
+        shown.append(blanks + fitted if width < 0 else fitted + blanks)
     return "  ".join(shown).rstrip()
 
 

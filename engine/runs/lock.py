@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.runs.clock import zone
 from loratui.engine.runs.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
@@ -251,7 +252,7 @@ def _busy(path: Path) -> UsageError:
     name = path.parent.name
     if owner is None:
         return UsageError(f"{name} is already running.", f"loratui attach {name}")
-    since = time.strftime("%H:%M", time.localtime(owner.since))
+    since = f"{time.strftime('%H:%M', time.localtime(owner.since))} {zone(owner.since)}"
     what = "is being validated" if owner.job == "validate" else "is already running"
     who = f"process {owner.supervisor.pid} on {owner.supervisor.host}, since {since}"
     return UsageError(f"{name} {what} ({who}).", f"To see it: loratui attach {name}")

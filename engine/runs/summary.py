@@ -227,13 +227,23 @@ def _round_about(quiet_s: float) -> str:
     return f"{quiet_s // 60:.0f} min" if quiet_s < 7200 else f"{quiet_s // 3600:.0f} h"
 
 
+def _leaves(events: Sequence[Event]) -> bool:
+    """Whether the trainer has agreed to pause or stop: what it writes at the end may take long, and says nothing meanwhile."""
+    for event in reversed(events):
+        if event.type == "trainer_started":
+            return False
+        if event.type == "command_acknowledged" and event.get("command") in ("pause", "stop") and event.get("ok") is True:
+            return True
+    return False
+
+
 def judge(events: Sequence[Event], *, held: bool, quiet_s: float, owner: lock.Owner | None, name: str) -> Verdict:
     """How a run stands, from the last events of its log, its lock, and the seconds since the last event."""
     last = events[-1] if events else None
     if held:
         told = last is not None and last.type not in _SUPERVISORS_TYPES
-        loading = not told or (last is not None and last.get("phase") == "loading")
-        limit_s = START_TAKES_S if loading else STALLED_AFTER_S
+        busy = not told or (last is not None and last.get("phase") == "loading") or _leaves(events)
+        limit_s = START_TAKES_S if busy else STALLED_AFTER_S
         if quiet_s > limit_s:
             return Verdict("stalled", f"No word from the trainer for {_round_about(quiet_s)}.")
         return Verdict("running" if told else "starting")

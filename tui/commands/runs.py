@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         say(sys.stdout, f"There are no runs in {clean(home)}. loratui demo makes one.")
         return 0
     rows = [("run", "status", "steps", "smoothed loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = (1, 1, -1, -1, 1, 1)  # numbers stand under each other by their last digit
+    widths = [side * max(len(row[column]) for row in rows) for column, side in enumerate(right)]
     for row in rows:
         say(sys.stdout, text.columns(row, widths), as_it_is=True)
     return 0

@@ -96,9 +96,15 @@ class BaseModelScreen(StepScreen):
         """Looks when the typing pauses."""
         event.stop()
         self.keep()
+        self._forget_problem()
         if self._waiting is not None:
             self._waiting.stop()
         self._waiting = self.set_timer(_TYPING_PAUSE_S, self._say)
+
+    def _forget_problem(self) -> None:
+        """What the hub said was about another base, or is overtaken: it may not stand beside one that is here."""
+        if self.loratui.downloading is None:
+            self.line("base-download").say("")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Takes the chosen one into the field; chosen once more, it goes on."""
@@ -146,6 +152,8 @@ class BaseModelScreen(StepScreen):
 
         if message.model != self.loratui.draft.value("base.model"):
             return
+        if message.found is not None:
+            self._forget_problem()
         self._fetchable = message.found is None and looks_like_hub_id(message.model)
         self.refresh_bindings()
         if message.found is None:

@@ -265,6 +265,8 @@ class TrainingScreen(RunScreen):
             self._left_out += 1
             return
         self._left_out = 0
+        if self.active and not self.state.stepped:
+            self._numbers_due = True  # the seconds of a wait go on without news
         self._show_numbers()
         # A new point moves one cell of the curve: every other time is often enough for what costs most to compute.
         self._plot_rested = not self._plot_rested

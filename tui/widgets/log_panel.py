@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Input
 
+from loratui.engine.runs.clock import zone
 from loratui.tui.store import RunState
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.log_tail import LEVELS, Least, LogTail, matcher
@@ -83,6 +86,10 @@ class LogPanel(Vertical):
 
     def _say(self) -> None:
         wanted = self.query_one(_FilterInput).value
-        parts = ["log"] + ([self._least] if self._least != "everything" else []) + ([f"“{wanted}”"] if wanted else [])
-        self.border_title = plain(" · ".join(parts))
+        parts = (
+            [f"log, times in {zone(time.time())}"]
+            + ([self._least] if self._least != "everything" else [])
+            + ([f"“{wanted}”"] if wanted else [])
+        )
+        self.border_title = plain(" · ".join([*parts, f"times in {zone(time.time())}"]))
         self.border_subtitle = plain(self._problem)

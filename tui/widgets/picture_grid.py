@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from loratui.tui.terminal import clean
+from loratui.tui.text import cut, cut_middle
 from loratui.tui.widgets.picture_scroll import PictureScroll, Wanted
 
 TILE_WIDTH = 18
@@ -239,10 +240,10 @@ class PictureGrid(PictureScroll):
             marker = "▸" if here else " "
             return [
                 Segment(set_cell_size(f"{marker}{sign} ", 3), tone),
-                Segment(_fitted(name, TILE_WIDTH - 3), style),
+                Segment(set_cell_size(cut_middle(name, TILE_WIDTH - 3), TILE_WIDTH - 3), style),
             ]
         style = self.get_component_rich_style("grid--here" if here else "grid--line")
-        return [Segment(set_cell_size(f" {clean(label.line)}", TILE_WIDTH), style)]
+        return [Segment(set_cell_size(f" {cut(clean(label.line), TILE_WIDTH - 1)}", TILE_WIDTH), style)]
 
     def _picture_line(self, item: Item, inner: int, ground: Style) -> list[Segment]:
         blank = [Segment(" " * TILE_WIDTH, ground)]
@@ -267,14 +268,3 @@ class PictureGrid(PictureScroll):
     def _centred(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("grid--line")
         return [Segment(words.center(TILE_WIDTH), style)]
-
-
-def _fitted(name: str, width: int) -> str:
-    """A name in exactly `width` cells, cut in its middle so that its end, where numbers are, stays."""
-    if cell_len(name) <= width:
-        return set_cell_size(name, width)
-    tail_width = width // 2
-    tail = name[-tail_width:]
-    while cell_len(tail) > tail_width:
-        tail = tail[1:]
-    return set_cell_size(name, width - 1 - cell_len(tail)) + "…" + tail

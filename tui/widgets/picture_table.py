@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from loratui.tui.check_pictures import Table, Tile
 from loratui.tui.terminal import clean
+from loratui.tui.text import cut
 from loratui.tui.widgets.picture_scroll import PictureScroll, Wanted
 
 LEAST_WIDTH = 17
@@ -235,8 +236,7 @@ class PictureTable(PictureScroll):
             after = " ›" if at == last - 1 and last < len(columns) else ""
             room = self._width - len(before) - len(after)
             title = clean(columns[at])
-            fitted = title if len(title) <= room else title[: max(0, room - 1)] + "…"
-            segments.append(Segment(set_cell_size(f"{before}{fitted.center(room)}{after}", self._width) + " ", style))
+            segments.append(Segment(set_cell_size(f"{before}{cut(title, room).center(room)}{after}", self._width) + " ", style))
         return segments
 
     def _tile_line(self, tile: Tile | None, inner: int, here: bool) -> list[Segment]:
@@ -244,7 +244,7 @@ class PictureTable(PictureScroll):
             words = self._words_of(tile) if tile is not None else "–"
             style = self.get_component_rich_style("table--here" if here else "table--words")
             marker = "▸" if here else " "
-            return [Segment(set_cell_size(f"{marker}{clean(words)}", self._width), style)]
+            return [Segment(set_cell_size(f"{marker}{cut(clean(words), self._width - 1)}", self._width), style)]
         want = self._wanted(tile) if tile is not None else None
         if want is None:
             middle = inner == 1 + self._picture_rows // 2
@@ -264,4 +264,4 @@ class PictureTable(PictureScroll):
 
     def _words(self, words: str) -> list[Segment]:
         style: Style = self.get_component_rich_style("table--words")
-        return [Segment(set_cell_size(clean(words)[: self._width].center(self._width), self._width), style)]
+        return [Segment(set_cell_size(cut(clean(words), self._width).center(self._width), self._width), style)]

@@ -44,7 +44,7 @@ class RunList(OptionList):
     def show(self, runs: Sequence[RunSummary], now: float, marked: Collection[str] = (), width: int = 0) -> None:
         """Shows the runs as they stand, in so many cells; the highlight stays on its run."""
         self._widths = column_widths([_shown_name(run) for run in runs], width or self.app.size.width)
-        lines = [(run.name, text.columns(row(run, now, run.name in marked), self._widths)) for run in runs]
+        lines = [(run.name, text.columns(self._cells(run, now, run.name in marked), self._widths)) for run in runs]
         contents = [_coloured(line, run.status, self._widths[0]) for (_, line), run in zip(lines, runs, strict=True)]
         before = [name for name, _ in self._shown]
         if [name for name, _ in lines] != before:
@@ -58,6 +58,11 @@ class RunList(OptionList):
                 if old != new:
                     self.replace_option_prompt_at_index(at, contents[at])
         self._shown = lines
+
+    def _cells(self, run: RunSummary, now: float, marked: bool) -> Row:
+        """The words of one run; a long name keeps its end, by which runs of one subject differ."""
+        name, *others = row(run, now, marked)
+        return (text.cut_middle(name, self._widths[0]), *others)  # type: ignore[return-value]  # as many as before
 
 
 def row(run: RunSummary, now: float, marked: bool = False) -> Row:

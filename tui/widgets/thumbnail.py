@@ -21,6 +21,7 @@ from loratui.tui import thumbnails
 from loratui.tui.arrival import Arrival
 from loratui.tui.canvas import FewColoursSeen, canvas_of
 from loratui.tui.terminal import clean
+from loratui.tui.text import cut
 from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 
 _PART, _PART_EVERY_S = 2, 0.02
@@ -125,7 +126,7 @@ class ThumbnailView(Widget):
         if picture is None or self._words:
             if y not in self._words:
                 return self._blank
-            return Strip([Segment(self._words[y][:width].center(width), self._ground)], width)
+            return Strip([Segment(cut(self._words[y], width).center(width), self._ground)], width)
         top = max(0, (self.picture_rows - picture.height // 2) // 2)
         if not top <= y < top + picture.height // 2:
             return self._blank

@@ -10,6 +10,7 @@ from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
 from loratui.engine.formats.base_sources import known_base
+from loratui.engine.machine.hub import HubError
 from loratui.engine.planning.estimate import Machine
 from loratui.engine.runs.probe import Probed
 from loratui.presets import list_presets, load_preset
@@ -355,3 +356,18 @@ async def test_a_view_only_wizard_names_its_step_whole_at_80_columns(home: Path)
     app = LoratuiApp(home, "plan", draft=demo_draft(), view_only=True)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "view only", "[4 plan] of 6 steps")
+
+
+async def test_what_the_hub_said_of_one_base_does_not_stand_beside_another(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(target: str) -> None:
+        raise HubError("offline", "HF_HUB_OFFLINE is set, so nothing is fetched.", "Unset it to download.")
+
+    monkeypatch.setattr("loratui.engine.machine.hub.look_up", offline)
+    draft = demo_draft().with_values({"base.model": "owner/name"})
+    async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
+        await shows(pilot, "f6 asks the hub", "✔ embedded:sd15")
+        await pilot.press("f6")
+        await shows(pilot, "✖ HF_HUB_OFFLINE is set")
+        await pilot.press("down", "enter")
+        await shows(pilot, "✔ toy for the demo")
+        await hides(pilot, "HF_HUB_OFFLINE")
