@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from loratui.engine.dataset.display import Display, Room, Shown
+from loratui.engine.dataset.display import DISPLAY, Room, Shown
 from loratui.engine.dataset.pictures import PictureError
 from loratui.tui import palette
 
@@ -15,7 +15,6 @@ _CACHED = 200
 _GROUND = (128, 128, 128)
 """What shows through transparency."""
 
-_display = Display()
 _decoding = threading.Lock()
 """One picture at a time: several decoders make the screen wait, and finish no sooner on two cores."""
 
@@ -74,7 +73,7 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shap
 def upright_picture(path: Path, room: Room) -> Shown:
     """The picture at `path` as it fits into `room`, transparency laid on mid grey. Raises `ThumbnailError`."""
     try:
-        return _display.shown(path, room, _GROUND)
+        return DISPLAY.shown(path, room, _GROUND)
     except PictureError as error:
         raise ThumbnailError(str(error)) from None
 

@@ -1,13 +1,18 @@
-"""Small upright pictures for the screen. They are decoded in a process of their own: no file can harm the app or slow it."""
+"""What the app and the command line want of pictures, read in a process of its own: no file can harm them or slow them.
+
+Headers alone are read on the spot, for their number, but for those of HEIC.
+"""
 
 from __future__ import annotations
 
 import atexit
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.dataset.pictures import Header, PictureError, Traits, check_decodes, read_header
 from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
 from loratui.engine.untrusted import parse_json
 
@@ -48,11 +53,15 @@ class Shown:
     source_height: int
 
 
-class Display:
-    """Decodes one picture after the other. The process is started when it is first needed, and anew after one that it died of."""
+class NoProcessError(PictureError):
+    """No process could be started: not the picture's fault."""
 
-    def __init__(self) -> None:
-        self._worker = WorkerProcess("loratui.engine.dataset.display_worker")
+
+class Display:
+    """Reads one picture after the other. The process is started when it is first needed, and anew after one that it died of."""
+
+    def __init__(self, module: str = "loratui.engine.dataset.display_worker") -> None:
+        self._worker = WorkerProcess(module)
         self._one_at_a_time = threading.Lock()
         atexit.register(self.end)
 
@@ -61,22 +70,45 @@ class Display:
 
         Blocks until it is there. Raises `PictureError`.
         """
-        request = [str(path), room.width, room.height, room.shape, room.even, room.enlarge, ground]
-        with self._one_at_a_time:
-            if not self._worker.runs and not self._worker.begin():
-                raise PictureError(f"cannot be shown: no process for it can be started ({self._worker.failure})")
-            try:
-                self._worker.send(request)
-                answer = parse_json(self._worker.line(SECONDS_A_PICTURE))
-                if "error" in answer:
-                    raise PictureError(answer["error"])
-                width, height, source_width, source_height = answer["size"]
-                rgb = self._worker.content(3 * width * height, SECONDS_A_PICTURE)
-            except WorkerDiedError as error:
-                self._worker.end()
-                raise PictureError(str(error)) from None
+        answer, rgb = self._asked("show", path, {**asdict(room), "ground": ground})
+        (width, height), (source_width, source_height) = answer["size"], answer["source"]
         return Shown(width, height, rgb, source_width, source_height)
+
+    def header(self, path: Path) -> Header:
+        """As `pictures.read_header`. Raises `PictureError`."""
+        try:
+            header = self._asked("header", path, {})[0]["header"]
+        except NoProcessError:
+            return read_header(path)
+        return Header(**{**header, "traits": Traits(**header["traits"])})
+
+    def check(self, path: Path) -> None:
+        """As `pictures.check_decodes`. Raises `PictureError`."""
+        try:
+            self._asked("check", path, {})
+        except NoProcessError:
+            check_decodes(path)
 
     def end(self) -> None:
         """Ends the process."""
         self._worker.end()
+
+    def _asked(self, what: str, path: Path, more: Mapping[str, object]) -> tuple[Any, bytes]:
+        """The answer, and the bytes that follow it."""
+        with self._one_at_a_time:
+            if not self._worker.runs and not self._worker.begin():
+                raise NoProcessError(f"cannot be read: no process for it can be started ({self._worker.failure})")
+            try:
+                self._worker.send({"what": what, "path": str(path), **more})
+                answer = parse_json(self._worker.line(SECONDS_A_PICTURE))
+                content = self._worker.content(answer.get("bytes", 0), SECONDS_A_PICTURE)
+            except WorkerDiedError as error:
+                self._worker.end()
+                raise PictureError(str(error)) from None
+        if "error" in answer:
+            raise PictureError(answer["error"])
+        return answer, content
+
+
+DISPLAY = Display()
+"""The one of this process."""

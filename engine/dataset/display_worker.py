@@ -1,11 +1,13 @@
-"""The process of `display`: one JSON request a line, answered by a line of JSON and, if there is a picture, its pixels."""
+"""The process of `display`: one JSON request a line, answered by a line of JSON and, where it names a number, so many bytes."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.dataset import colours, pictures, worker_limits
 from loratui.engine.dataset.display import Room, Shown
@@ -28,6 +30,23 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
         return Shown(*picture.size, picture.tobytes(), source.width, source.height)
 
 
+def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """What a request asks for, as JSON and the bytes that follow it. Raises `PictureError`."""
+    path = Path(request["path"])
+    match request["what"]:
+        case "header":
+            return {"header": asdict(pictures.read_header(path))}, b""
+        case "check":
+            pictures.check_decodes(path)
+            return {}, b""
+        case _:
+            room = Room(**{key.name: request[key.name] for key in fields(Room)})
+            red, green, blue = request["ground"]
+            shown = decode(path, room, (red, green, blue))
+            size, source = (shown.width, shown.height), (shown.source_width, shown.source_height)
+            return {"size": size, "source": source, "bytes": len(shown.rgb)}, shown.rgb
+
+
 def main() -> int:
     """Serves until the end of its input."""
     pictures.prepare()
@@ -37,15 +56,12 @@ def main() -> int:
     answers.write(b"ready\n")
     answers.flush()
     for line in sys.stdin:
-        path, width, height, shape, even, enlarge, (red, green, blue) = parse_json(line)
         worker_limits.limit_seconds()
         try:
-            shown = decode(Path(path), Room(width, height, shape, even, enlarge), (red, green, blue))
+            told, content = answer(parse_json(line))
         except (pictures.PictureError, MemoryError) as error:
-            answers.write(json.dumps({"error": str(error) or "needs more memory than there is"}).encode("ascii") + b"\n")
-        else:
-            size = (shown.width, shown.height, shown.source_width, shown.source_height)
-            answers.write(json.dumps({"size": size}).encode("ascii") + b"\n" + shown.rgb)
+            told, content = {"error": str(error) or "needs more memory than there is"}, b""
+        answers.write(json.dumps(told).encode("ascii") + b"\n" + content)
         answers.flush()
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -118,19 +118,24 @@ class OpenPicture:
         return upright(image, left_to_turn(self.image, self.turned))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, heif: Callable[[Path], Header] | None = None) -> Header:
     """Size, format and rotation of a picture, without decoding its pixels.
 
+    `heif` does the same for a HEIC in some other process, since there are damaged ones that libheif crashes at.
     Raises `PictureError` for what is no picture, is cut short, is a mere strip, or would cost too much to decode.
     """
-    with opened(path) as picture:
-        problem = costs.too_long(picture.width, picture.height)
-        if problem:
-            raise PictureError(problem)
-        if not picture.complete:
-            raise PictureError(CUT_SHORT)
-        kind = _plain_format(picture.image.format or "")
-        return Header(picture.width, picture.height, kind, picture.turned, _traits(picture), picture.bytes)
+    try:
+        with opened(path, heif_here=heif is None) as picture:
+            problem = costs.too_long(picture.width, picture.height)
+            if problem:
+                raise PictureError(problem)
+            if not picture.complete:
+                raise PictureError(CUT_SHORT)
+            kind = _plain_format(picture.image.format or "")
+            return Header(picture.width, picture.height, kind, picture.turned, _traits(picture), picture.bytes)
+    except _HeifElsewhereError:
+        assert heif is not None
+        return heif(path)
 
 
 def check_decodes(path: Path) -> None:
@@ -151,14 +156,18 @@ def load_rgb(path: Path, background: tuple[int, int, int] = (255, 255, 255), lea
         return picture.upright(colours.to_rgb(picture.decode(least), background))
 
 
+class _HeifElsewhereError(Exception):
+    """A HEIC, where this process is not to read any."""
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[OpenPicture]:
+def opened(path: Path, *, heif_here: bool = True) -> Iterator[OpenPicture]:
     """A picture by its header, for decoding within the block; it costs no more than `costs` allows.
 
     Raises `PictureError`, also for whatever a decoder throws within the block.
     """
     with open_regular(path) as file:
-        picture = _open(file)
+        picture = _open(file, heif_here=heif_here)
         with picture.image:
             try:
                 yield picture
@@ -203,7 +212,7 @@ def open_regular(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def _open(file: BufferedReader) -> OpenPicture:
+def _open(file: BufferedReader, *, heif_here: bool) -> OpenPicture:
     pillow = _pillow()
     head = file.read(HEAD_BYTES)
     size = os.fstat(file.fileno()).st_size
@@ -213,6 +222,8 @@ def _open(file: BufferedReader) -> OpenPicture:
     heif = is_heif(head)
     if heif and not heif_is_read():
         raise PictureError(HEIF_MISSING)
+    if heif and not heif_here:
+        raise _HeifElsewhereError
     layout = png_chunks.layout(file, size) if head.startswith(_PNG) else _NO_CHUNKS
     source = BufferedReader(png_chunks.Pieces(file, layout.pieces), _BUFFER_BYTES) if layout.pieces else file
     source.seek(0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from loratui.engine.dataset import captions, encodings, file_kinds, pictures
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, Note, concepts_of
+from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.errors import DatasetError
 
@@ -214,7 +215,7 @@ class FolderReader:
 
     def _read_picture(self, folder: _Folder, path: Path, caption_names: Sequence[str]) -> None:
         try:
-            header = pictures.read_header(path)
+            header = pictures.read_header(path, DISPLAY.header)
         except pictures.PictureError as error:
             self._leave_out(path, str(error), picture=True)
             return

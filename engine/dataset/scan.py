@@ -15,6 +15,7 @@ from loratui.engine.dataset.contents import LeftOut as LeftOut
 from loratui.engine.dataset.contents import Note as Note
 from loratui.engine.dataset.contents import concepts_of as concepts_of
 from loratui.engine.dataset.contents import without as without
+from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.reader import RESULTS, FolderReader
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.words import count, number
@@ -82,7 +83,7 @@ def _fault(image: ImageEntry) -> str:
 @lru_cache(maxsize=20_000)
 def _fault_of(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
     try:
-        pictures.check_decodes(path)
+        DISPLAY.check(path)
     except pictures.PictureError as error:
         return str(error)
     return ""

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_pictures import drawn
+from made_pictures import clean_set, drawn
+from small_files import HEIC
 
 from loratui.engine.dataset import display
 from loratui.engine.dataset.display import Display, Room
-from loratui.engine.dataset.pictures import PictureError
-from loratui.engine.dataset.worker_process import WorkerProcess
+from loratui.engine.dataset.pictures import PictureError, read_header
+from loratui.engine.dataset.scan import scan
 
 SUPPORT = Path(__file__).parents[2] / "support"
 ROOM = Room(16, 16)
@@ -23,8 +24,7 @@ GREY = (128, 128, 128)
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    made = Display()
-    made._worker = WorkerProcess("stand_in_display")
+    made = Display("stand_in_display")
     yield made
     made.end()
 
@@ -62,8 +62,7 @@ def test_an_answer_that_does_not_come_is_not_waited_for(
 
 
 def test_a_process_that_cannot_be_started_is_said(tmp_path: Path) -> None:
-    made = Display()
-    made._worker = WorkerProcess("loratui.no_such_module")
+    made = Display("loratui.no_such_module")
     with pytest.raises(PictureError, match=r"no process for it can be started \(.*No module named"):
         made.shown(tmp_path / "a.png", ROOM, GREY)
     assert not made._worker.runs
@@ -78,3 +77,36 @@ def test_a_profile_and_transparency_reach_the_screen(tmp_path: Path) -> None:
     made.end()
     assert shown.rgb[:3] == bytes(GREY)
     assert (shown.source_width, shown.source_height) == (128, 128)
+
+
+def test_a_heic_that_its_library_crashes_at_is_named(tmp_path: Path) -> None:
+    """libheif 1.23 ends the process at this one as it reads the header: the kind of an item is none."""
+    pytest.importorskip("pi_heif")
+    folder = clean_set(tmp_path / "set", 2)
+    at = HEIC.index(b"Exif") - 1
+    (folder / "crash.heic").write_bytes(HEIC[:at] + b"\xff\xff\xff\xff" + HEIC[at + 4 :])
+    (folder / "whole.heic").write_bytes(HEIC)
+    found = scan(folder)
+    assert [image.relative for image in found.images] == ["00.png", "01.png", "whole.heic"]
+    assert [item.relative for item in found.left_out] == ["crash.heic"]
+
+
+def test_headers_and_checks_are_those_of_this_process(tmp_path: Path) -> None:
+    made = Display()
+    for name, format in (("a.png", "PNG"), ("b.jpg", "JPEG"), ("c.tif", "TIFF")):
+        drawn(1).save(tmp_path / name, format)
+        assert made.header(tmp_path / name) == read_header(tmp_path / name)
+        made.check(tmp_path / name)
+    (tmp_path / "d.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:900])
+    with pytest.raises(PictureError, match="is damaged"):
+        made.check(tmp_path / "d.jpg")
+    with pytest.raises(PictureError, match="not a picture"):
+        made.header(Path(__file__))
+    made.end()
+
+
+def test_where_no_process_can_be_started_no_picture_is_lost(tmp_path: Path) -> None:
+    made = Display("loratui.no_such_module")
+    drawn(1).save(tmp_path / "a.png")
+    assert made.header(tmp_path / "a.png") == read_header(tmp_path / "a.png")
+    made.check(tmp_path / "a.png")
