@@ -23,6 +23,17 @@ def are(value: int, noun: str) -> str:
     return f"{count(value, noun)} {'is' if value == 1 else 'are'}"
 
 
+def times(value: float) -> str:
+    """`once`, `0.4 times`, `156 times`, `5 400 times`."""
+    amount = mean(value)
+    return "once" if amount == "1" else " ".join((amount, "times"))
+
+
+def mean(value: float) -> str:
+    """A mean of whole numbers in three digits, or in full from a thousand on: 0.4, 66.7, 5 400."""
+    return number(round(value)) if value >= 999.5 else f"{value:.3g}"
+
+
 def power(value: float) -> str:
     """A number as one digit or two and a power of ten; `–` for what is no finite number."""
     try:

@@ -215,6 +215,8 @@ def _values(
     sections = {k: v for k, v in table.items() if k in schema.SECTIONS}
     start = below.settings if below else Settings()
     settings, own_keys = read_settings(sections, start=start, origin=origin, text=text, prefix=prefix)
+    if "adapter.alpha" in own_keys and settings.adapter.alpha == settings.adapter.rank:
+        settings = schema.replace(settings, {"adapter.alpha": 0.0, "adapter.alpha_ratio": 1.0})  # alpha = rank: it follows
     own = _reasons(table.get("why", {}), own_keys, origin, text, prefix)
     silent = sorted(own_keys - own.keys())
     if silent and shipped:

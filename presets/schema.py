@@ -295,7 +295,12 @@ class Adapter:
     @property
     def effective_alpha(self) -> float:
         """Alpha, which follows the rank where it is 0."""
-        return self.alpha or self.alpha_ratio * self.rank
+        return self.alpha or self.followed_alpha
+
+    @property
+    def followed_alpha(self) -> float:
+        """What alpha is where it follows the rank."""
+        return self.alpha_ratio * self.rank
 
     @property
     def drops(self) -> bool:

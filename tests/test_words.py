@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.words import are, count, number
+from loratui.engine.words import are, count, number, times
 
 ROOT = Path(__file__).parent.parent
 _NOUN = (
@@ -63,3 +64,11 @@ def test_a_count_agrees_with_its_noun(value: int) -> None:
     assert words.endswith("epoch" if value == 1 else "epochs")
     assert are(value, "epoch").endswith("epoch is" if value == 1 else "epochs are")
     assert not re.search(r"\d{4}", number(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.4, "0.4 times"), (1.0, "once"), (0.9996, "once"), (66.67, "66.7 times"), (156, "156 times"), (999.7, "1 000 times"), (12_345.6, "12 346 times")],
+)  # fmt: skip
+def test_means_are_written_like_counts(value: float, words: str) -> None:
+    assert times(value) == words

@@ -13,7 +13,9 @@ from loratui.engine.runs.clock import zone
 from loratui.engine.untrusted import finite
 from loratui.engine.words import LARGEST, power
 from loratui.engine.words import count as count  # views find all words here
+from loratui.engine.words import mean as mean
 from loratui.engine.words import number as number
+from loratui.engine.words import times as times
 
 STATUS_SIGNS: dict[str, str] = {
     "starting": "○",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -63,6 +64,15 @@ class Case:
         """Whether there is a preset, and it was made for so many pictures."""
         least, most = self.start.dataset.images_wanted
         return self.known and least <= self.plan.images <= most
+
+    def chose(self, dotted: str) -> bool:
+        """Whether the value is the preset's own choice, which no limit that it took over from another preset speaks against."""
+        return self.known and dotted not in self.changed
+
+    @property
+    def amount_is_own(self) -> bool:
+        """Whether the preset itself shows each of these pictures so often, and was made for so many."""
+        return self.in_band and math.isclose(self.plan.exposures_per_image, self.own.exposures)
 
     @property
     def own(self) -> Shown:

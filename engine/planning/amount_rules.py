@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from loratui.engine.planning.advice import Advice, Case
-from loratui.engine.words import count, number
+from loratui.engine.words import count, number, times
 
 MOST_EPOCHS = 3
 """No remedy proposes more than so many times the preset's own epochs; something else is wrong then."""
@@ -24,25 +24,26 @@ def exposures(case: Case) -> Iterator[Advice]:
     shown = case.plan.exposures_per_image
     source = case.source("schedule.exposures_wanted")
     if shown > most:
-        message = f"Each picture is shown {count(round(shown), 'time')}; beyond {most:.0f} this recipe tends to learn the photos by heart."
+        message = f"Each picture is shown {times(round(shown))}; beyond {number(round(most))} this recipe tends to learn the photos by heart."
         yield Advice("too_many_exposures", message, _other_amount(case), source)
     elif shown < least and not is_capped(case):
-        message = f"Each picture is shown {shown:.3g} times; below {least:.0f} the likeness may stay weak."
+        message = f"Each picture is shown {times(shown)}; below {number(round(least))} the likeness may stay weak."
         yield Advice("too_few_exposures", message, _other_amount(case), source)
 
 
 def total(case: Case) -> Iterator[Advice]:
     """Limits on the image-steps in all."""
     schedule, plan = case.settings.schedule, case.plan
-    if 0 < schedule.image_steps_warn < plan.image_steps:
-        message = f"{count(plan.image_steps, 'image-step')}: beyond about {number(schedule.image_steps_warn)} the result was seen to get worse."
+    of_subject = round(plan.exposures_per_image * plan.images)  # regularisation makes a run longer, and not the likeness worse
+    if 0 < schedule.image_steps_warn < of_subject and not case.amount_is_own:
+        message = f"{count(of_subject, 'image-step')}: beyond about {number(schedule.image_steps_warn)} the result was seen to get worse."
         remedy = "Compare the saved epochs, and use the one before it gets worse; or train fewer."
         yield Advice("too_many_image_steps", message, remedy, case.source("schedule.image_steps_warn"))
-    if is_capped(case):
+    if is_capped(case) and not case.amount_is_own:
         asked = schedule.exposures * plan.images
         message = (
-            f"{count(plan.images, 'picture')} × {schedule.exposures} would be {count(asked, 'image-step')}; they stay under "
-            f"{schedule.image_steps_below}, so that each picture is shown {plan.exposures_per_image:.3g} times."
+            f"{count(plan.images, 'picture')} × {number(schedule.exposures)} would be {count(asked, 'image-step')}; they stay under "
+            f"{number(schedule.image_steps_below)}, so that each picture is shown {times(plan.exposures_per_image)}."
         )
         remedy = "Choose the best pictures, or another preset for so many."
         yield Advice("capped", message, remedy, case.source("schedule.image_steps_below"))
@@ -76,7 +77,7 @@ def _other_amount(case: Case) -> str:
             earlier = ", or use an earlier saved one" if too_many and epochs < case.plan.epochs else ""
             return f"Train {amount} (schedule.epochs={epochs}){earlier}."
     if not case.known:
-        return f"Choose schedule.repeats and schedule.epochs that make {least:.0f} to {most:.0f} together."
+        return f"Choose schedule.repeats and schedule.epochs that make {number(round(least))} to {number(round(most))} together."
     if least <= own.exposures <= most:
         return _back_to_the_preset(case)
     if "schedule.exposures_wanted" in case.changed:
@@ -88,7 +89,7 @@ def _other_amount(case: Case) -> str:
 
 def _back_to_the_preset(case: Case) -> str:
     keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in _LIMITS]
-    shown = f"it shows each picture {count(round(case.own.exposures), 'time')} in {count(case.own.epochs, 'epoch')}"
+    shown = f"it shows each picture {times(round(case.own.exposures))} in {count(case.own.epochs, 'epoch')}"
     if any(c.from_folder for c in case.plan.concepts):
         return f"Add --repeats rule{f', and leave {_listed(keys)} to the preset' if keys else ''}: {shown}."
     return f"Leave {_listed(keys) or 'the amount'} to the preset: {shown}."

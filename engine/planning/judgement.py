@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from loratui.engine.planning import amount_rules, rate_rules
 from loratui.engine.planning.advice import Advice, Case
 from loratui.engine.planning.combinations import clashes, idle
-from loratui.engine.words import are, count, number
+from loratui.engine.words import are, count, number, times
 from loratui.presets import load_preset
 from loratui.presets.schema import Family, SchemaError, Settings
 
@@ -69,13 +69,14 @@ def _rank(case: Case) -> Iterator[Advice]:
     adapter, images = case.settings.adapter, case.plan.images
     least, most = adapter.rank_wanted
     source = case.source("adapter.rank_wanted")
-    if adapter.rank > most:
+    own = case.chose("adapter.rank")
+    if adapter.rank > most and not own:
         message = f"Rank {adapter.rank} is above the {least} to {most} that suit this recipe: a larger file that learns the photos by heart."
         yield Advice("rank_high", message, f"Set adapter.rank={most} or less.", source)
-    elif adapter.rank < least:
+    elif adapter.rank < least and not own:
         message = f"Rank {adapter.rank} is below the {least} to {most} that suit this recipe: too stiff for fine features."
         yield Advice("rank_low", message, f"Set adapter.rank={least} or more.", source)
-    elif adapter.rank >= 64 and images < 10 and not (case.in_band and adapter.rank == case.start.adapter.rank):
+    elif adapter.rank >= 64 and images < 10 and not (case.in_band and own):
         message = f"Rank {adapter.rank} for {count(images, 'picture')}: so much room is filled by learning them by heart."
         lower = ", or set adapter.rank=32" if least <= 32 else ""
         yield Advice("rank_for_images", message, f"Add pictures{lower}.", "guide 000")
@@ -88,7 +89,7 @@ def _batch(case: Case) -> Iterator[Advice]:
             f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: pictures of two concepts in one batch blend."
         )
         yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "guide 002")
-    elif plan.batch_size > 4:
+    elif plan.batch_size > 4 and not case.chose("training.batch_size"):
         message = f"Batch {plan.batch_size}: above 4 the LoRA gets general instead of exact."
         yield Advice("batch_large", message, "Set training.batch_size=4 or less.", "guide 002")
 
@@ -101,11 +102,11 @@ def _concepts(case: Case) -> Iterator[Advice]:
             yield Advice("folder_repeats", message, "For the rule's number, add --repeats rule.", "guide 002")
     if len(concepts) < 2:
         return
-    times = {c.name: c.images * c.repeats for c in concepts}
-    longest, shortest = max(times, key=times.__getitem__), min(times, key=times.__getitem__)
-    if times[longest] > 1.5 * times[shortest]:
+    shown = {c.name: c.images * c.repeats for c in concepts}
+    longest, shortest = max(shown, key=shown.__getitem__), min(shown, key=shown.__getitem__)
+    if shown[longest] > 1.5 * shown[shortest]:
         message = (
-            f"{longest} is shown {count(times[longest], 'time')} an epoch, {shortest} {count(times[shortest], 'time')}: "
+            f"{longest} is shown {times(shown[longest])} an epoch, {shortest} {times(shown[shortest])}: "
             "the larger one drowns the other. "
             f"Balanced repeats are {', '.join(f'{c.balanced_repeats} for {c.name}' for c in concepts)}."
         )

@@ -128,6 +128,21 @@ def read_recipe(path: Path) -> Recipe:
     What the file leaves out has the preset's value, if the preset is known here, else the default.
     Raises `SchemaError` naming file, line, key and the nearest known key.
     """
+    return _read(path)[0]
+
+
+def read_to_begin(path: Path) -> Recipe:
+    """As `read_recipe`, to begin another run with: an alpha that followed the rank when the file was written, but stands there as a
+    number (`effective.toml`, recipes of earlier versions), follows it again.
+    """
+    recipe, listed = _read(path)
+    adapter = recipe.settings.adapter
+    followed = listed is not None and "adapter.alpha" not in listed and recipe.preset_value("adapter.alpha") == 0
+    return recipe.with_changes({"adapter.alpha": 0.0}) if followed and adapter.alpha == adapter.followed_alpha else recipe
+
+
+def _read(path: Path) -> tuple[Recipe, frozenset[str] | None]:
+    """The recipe in a file, and the keys that it lists as its owner's own; None where it has no such list."""
     text, table = read_toml(path)
     origin = str(path)
     for key in table:
@@ -145,7 +160,8 @@ def read_recipe(path: Path) -> Recipe:
     settings, _ = read_settings(sections, start=known.settings if known else Settings(), origin=origin, text=text)
     # Where the preset is not on this machine, the file's own list says what its owner changed.
     own = frozenset(key for key in listed if isinstance(key, str) and key in schema.KEYS)
-    return Recipe(settings, preset, _changed(settings, preset) if known or not preset else own)
+    recipe = Recipe(settings, preset, _changed(settings, preset) if known or not preset else own)
+    return recipe, own if "changed" in table else None
 
 
 def with_folder_names(recipe: Recipe, scan: DatasetScan) -> Recipe:

@@ -91,7 +91,7 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
 
     Raises `UsageError` and `SchemaError`.
     """
-    from loratui.engine.planning.recipe import build_recipe, parse_sets, read_recipe
+    from loratui.engine.planning.recipe import build_recipe, parse_sets, read_to_begin
 
     positional, named = args.dataset, args.dataset_option
     from_file = positional is not None and positional.endswith(".toml") and not Path(positional).is_dir()
@@ -105,7 +105,7 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
         path = Path(positional)
         if not path.is_file():
             raise UsageError(f"{path}: there is no such recipe.", "Check the path.")
-        return read_recipe(path).with_changes({**_overrides(args, folder), **changes})
+        return read_to_begin(path).with_changes({**_overrides(args, folder), **changes})
     if args.preset is None:
         raise UsageError("Which preset?", f"Say --preset NAME; there are {', '.join(_preset_names())}.")
     recipe = build_recipe(

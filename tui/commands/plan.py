@@ -152,7 +152,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     if plan.regularisation_images:
         yield _row("regularisation", text.number(plan.regularisation_images), f"  pictures, {regularisation_cost(plan)}")
     yield _row("epochs", text.number(plan.epochs))
-    yield _row("image-steps", text.number(plan.image_steps), f"  ({plan.exposures_per_image:.4g} for each picture)")
+    yield _row("image-steps", text.number(plan.image_steps), f"  ({text.mean(plan.exposures_per_image)} for each picture)")
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")
     if len(plan.buckets) > 1:
         yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))

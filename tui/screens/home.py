@@ -224,7 +224,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     def action_duplicate(self) -> None:
         """To the plan of a new run with this run's recipe."""
-        from loratui.engine.planning.recipe import read_recipe
+        from loratui.engine.planning.recipe import read_to_begin
         from loratui.presets.schema import SchemaError
         from loratui.tui.drafts import saved_from
 
@@ -232,7 +232,7 @@ class HomeScreen(LoratuiScreen[None]):
         if run is None:
             return
         try:
-            recipe = read_recipe(Path(run.path) / "recipe.toml")
+            recipe = read_to_begin(Path(run.path) / "recipe.toml")
         except SchemaError as error:
             self.loratui.tell(str(error), "error")
             return

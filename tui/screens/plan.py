@@ -230,11 +230,8 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
         equation, equals, result = line.rpartition(" = ")
         yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))
     yield Content("")
-    exact = plan.exposures_per_image
-    exposures = text.count(int(exact), "time") if exact == int(exact) else f"{exact:.4g} times"
-    yield plain(
-        f"  Each picture is shown {exposures}. A step on the weights sees {text.count(plan.effective_batch, 'picture')}."
-    )
+    shown, seen = text.times(plan.exposures_per_image), text.count(plan.effective_batch, "picture")
+    yield plain(f"  Each picture is shown {shown}. A step on the weights sees {seen}.")
     if len(plan.concepts) > 1:
         for concept in plan.concepts:
             yield plain(f"  {concept.name}: {text.count(concept.images, 'picture')} × {concept.repeats}")

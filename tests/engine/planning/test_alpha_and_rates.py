@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loratui.engine.planning import rates
 from loratui.engine.planning.advice import Advice
-from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, parse_sets, read_recipe
+from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, parse_sets, read_recipe, read_to_begin
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets, load_preset, schema
 from loratui.presets.schema import SchemaError
@@ -62,6 +62,53 @@ def test_alpha_follows_through_every_way_in(tmp_path: Path) -> None:
         assert recipe.changed == {"adapter.rank"}
     effective = effective_toml(by_set, plan_for_counts(by_set, 18))
     assert re.search(r"^alpha = 8\.0", effective, re.MULTILINE), "every value in force stands in effective.toml"
+
+
+@pytest.mark.parametrize(
+    ("own", "effective"),
+    [
+        ('extends = "sd15-portrait"\n[adapter]\nrank = 64\nalpha = 64.0\n', 8.0),
+        ('extends = "sdxl-person"\n[adapter]\nrank = 16\nalpha = 16\n', 8.0),
+        ('extends = "sd15-portrait"\n[adapter]\nrank = 64\nalpha = 32.0\n', 32.0),
+        ('extends = "sd15-character:prodigy"\n[adapter]\nrank = 1\n', 1.0),  # its alpha is 1 for Prodigy's sake
+    ],
+)
+def test_alpha_follows_where_a_preset_of_ones_own_has_it_as_its_rank(
+    own: str, effective: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORATUI_CONFIG", str(tmp_path))
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "mine.toml").write_text(own)
+    assert build_recipe("mine", sets=("rank=8",)).settings.adapter.effective_alpha == effective
+    (tmp_path / "presets" / "child.toml").write_text('extends = "mine"\n[adapter]\nrank = 8\n')
+    assert load_preset("child").settings.adapter.effective_alpha == effective
+
+
+@pytest.mark.parametrize(("preset", "rank", "alpha"), [("sd15-portrait", 128, 128.0), ("sdxl-person", 32, 16.0), ("", 16, 16.0)])
+def test_alpha_follows_again_in_a_run_begun_from_a_file_of_an_earlier_version(
+    preset: str, rank: int, alpha: float, tmp_path: Path
+) -> None:
+    """Earlier versions wrote the number into every recipe, as `effective.toml` has it to this day."""
+    old = tmp_path / "old.toml"
+    old.write_text(f'preset = "{preset}"\nchanged = ["dataset.trigger"]\n[adapter]\nrank = {rank}\nalpha = {alpha}\n')
+    recipe = read_to_begin(old)
+    assert recipe.settings.adapter.effective_alpha == alpha
+    assert "adapter.alpha" not in recipe.changed
+    assert recipe.with_changes({"adapter.rank": rank // 4}).settings.adapter.effective_alpha == alpha / 4
+    assert read_recipe(old).settings.adapter.alpha == alpha  # a run goes on with what its file says
+    for own in ('changed = ["adapter.alpha"]\n', ""):
+        old.write_text(f'preset = "{preset}"\n{own}[adapter]\nrank = {rank}\nalpha = {alpha}\n')
+        assert read_to_begin(old).settings.adapter.alpha == alpha
+
+
+def test_alpha_follows_again_in_a_run_begun_from_what_was_in_force(tmp_path: Path) -> None:
+    recipe = build_recipe("sd15-portrait", trigger="anafox")
+    (tmp_path / "effective.toml").write_text(effective_toml(recipe, plan_for_counts(recipe, 15)))
+    begun = read_to_begin(tmp_path / "effective.toml").with_changes({"adapter.rank": 8})
+    assert begun.settings.adapter.effective_alpha == 8
+    prodigy = build_recipe("sd15-character:prodigy", sets=("rank=1",))
+    (tmp_path / "effective.toml").write_text(effective_toml(prodigy, plan_for_counts(prodigy, 15)))
+    assert read_to_begin(tmp_path / "effective.toml").with_changes({"adapter.rank": 8}).settings.adapter.effective_alpha == 1
 
 
 def test_an_alpha_of_ones_own_stays(tmp_path: Path) -> None:

@@ -145,6 +145,56 @@ def test_a_preset_of_ones_own_is_not_contradicted_either(tmp_path: Path, monkeyp
     assert all(plan_for_counts(build_recipe("mine"), images).warnings == () for images in range(3, 61))
 
 
+@pytest.mark.parametrize(
+    "own",
+    [
+        'extends = "sd15-portrait"\n[adapter]\nrank = 8\n',
+        'extends = "sd15-portrait"\n[adapter]\nrank = 256\n',
+        'extends = "sd15-portrait"\n[training]\nbatch_size = 8\n',
+        'extends = "sd15-character:prodigy"\n[schedule]\nexposures = 300\n',
+        'extends = "flux-identity-18img"\n[schedule]\nexposures = 200\n',  # above image_steps_warn, which it has from there
+        'extends = "sd15-dreambooth"\n[dataset]\nimages_wanted = [5, 40]\n',  # above image_steps_below
+        'extends = "pony-realism"\n[dataset]\nimages_wanted = [2, 9]\n[adapter]\nrank = 128\n',
+    ],
+)
+def test_limits_that_a_preset_of_ones_own_took_over_say_nothing_of_its_own_numbers(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORATUI_CONFIG", str(tmp_path))
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "mine.toml").write_text(own)
+    recipe = build_recipe("mine")
+    least, most = recipe.settings.dataset.images_wanted
+    for images in range(least, most + 1):
+        assert plan_for_counts(recipe, images).warnings == ()
+    assert {"rank_high", "batch_large"} <= {
+        w.code for w in plan_for_counts(build_recipe("mine", sets=("rank=512", "batch_size=5")), most).warnings
+    }
+
+
+@pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
+def test_a_shipped_preset_keeps_to_its_own_limits_of_rank_and_batch(preset: Preset) -> None:
+    least, most = preset.settings.adapter.rank_wanted
+    assert least <= preset.settings.adapter.rank <= most
+    assert preset.settings.training.batch_size <= 4
+
+
+@pytest.mark.parametrize("preset", EVERY, ids=lambda p: p.name)
+def test_regularisation_changes_nothing_about_a_presets_own_amount(preset: Preset) -> None:
+    """It doubles the image-steps of a run; 18 photos of the FLUX preset were told that beyond 3 000 the result gets worse."""
+    _, most = preset.settings.dataset.images_wanted
+    recipe = build_recipe(preset.name, sets=("class_images=10",))
+    plan = make_plan(recipe.with_changes({"schedule.folder_repeats": False}), kohya(("1_anafox woman", most)))
+    assert plan.regularisation_images == 10
+    assert {w.code for w in plan.warnings} == {"regularisation_doubles"}
+
+
+def test_amounts_are_written_as_counts_are() -> None:
+    messages = " ".join(w.message for w in plan_for_counts(build_recipe("sd15-dreambooth"), 1980).warnings)
+    assert "they stay under 2 000, so that each picture is shown once." in messages
+    assert "shown 1 times" not in " ".join(w.message for w in plan_for_counts(build_recipe("pony-realism"), 5000).warnings)
+
+
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
