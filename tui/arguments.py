@@ -42,8 +42,8 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
-            if isinstance(action, argparse._SubParsersAction):
-                self.error(f"{value}: there is no such command.{did_you_mean(str(value), choices)}")
+            if isinstance(action, argparse._SubParsersAction) or action.metavar == "COMMAND":
+                self.error(_no_command(str(value)) or f"{value}: there is no such command.{did_you_mean(str(value), choices)}")
             near = did_you_mean(str(value), choices) or f" Choose {', '.join(choices)}."
             raise argparse.ArgumentError(action, f"{value}: not one of its values.{near}")
 
@@ -55,6 +55,22 @@ class _HelpFormatter(argparse.HelpFormatter):
         if text.startswith("examples:"):
             return "\n".join(indent + line for line in text.splitlines())
         return super()._fill_text(text, width, indent)
+
+
+def _no_command(word: str) -> str:
+    """What a file or folder in the place of a command was probably meant for; empty if `word` is none."""
+    import os.path
+    import shlex
+
+    path, typed = os.path.expanduser(word), shlex.quote(word)  # noqa: PTH111 - pathlib raises for a word that can be no path
+    is_file, ending = os.path.isfile(path), path.rpartition(".")[2].lower()  # noqa: PTH113 - the same
+    if os.path.isdir(path) or (is_file and ending == "zip"):  # noqa: PTH112 - the same
+        return f"{word} is no command, but pictures may lie there. To train on them: loratui train {typed} --preset NAME --trigger WORD"
+    if is_file and ending == "toml":
+        return f"{word} is no command. If it is a recipe: loratui train {typed}"
+    if is_file:
+        return f"{word} is no command. If it is a model: loratui bases {typed}, or loratui metadata show {typed} for a LoRA."
+    return ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

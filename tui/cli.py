@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import importlib
@@ -125,24 +126,41 @@ _STARTING = (None, "demo", "train", "resume", "validate")
 
 def build_parser(argv: Sequence[str]) -> Parser:
     """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
+    options = _options()
     parser = Parser(
         prog="loratui",
         description="Train a LoRA in the terminal. Without a command, the app opens.",
         epilog="loratui COMMAND --help explains one command, with examples.",
+        parents=[options],
     )
-    parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
-    parser.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
-    parser.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
-    parser.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
-    parser.add_argument("--trust", action="store_true", help="use a home or run that another account can write, from now on")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    named = next((word for word in argv if word in COMMANDS), None)
+    named = _named(options, argv)
     for name, command in COMMANDS.items():
         description = command.help[0].upper() + command.help[1:] + "."
         sub = commands.add_parser(name, help=command.help, description=description, examples=command.examples)
         if name == named:
             importlib.import_module(command.module).add_arguments(sub, name)
     return parser
+
+
+def _options() -> argparse.ArgumentParser:
+    """The options that stand before the command."""
+    options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    options.add_argument("-V", "--version", action="store_true", help="print the version and exit")
+    options.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
+    options.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
+    options.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
+    options.add_argument("--trust", action="store_true", help="use a home or run that another account can write, from now on")
+    return options
+
+
+def _named(options: argparse.ArgumentParser, argv: Sequence[str]) -> str | None:
+    """The command among the words, which is not the folder of `--home` though that may be called so."""
+    try:
+        _, words = options.parse_known_args(argv)
+    except argparse.ArgumentError:  # said by the command's own parser
+        words = list(argv)
+    return next((word for word in words if word in COMMANDS), None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

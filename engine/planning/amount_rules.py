@@ -77,7 +77,9 @@ def _other_amount(case: Case) -> str:
             earlier = ", or use an earlier saved one" if too_many and epochs < case.plan.epochs else ""
             return f"Train {amount} (schedule.epochs={epochs}){earlier}."
     if not case.known:
-        return f"Choose schedule.repeats and schedule.epochs that make {number(round(least))} to {number(round(most))} together."
+        return (
+            f"Choose schedule.repeats and schedule.epochs that make {number(round(least))} to {number(round(most))} together."
+        )
     if least <= own.exposures <= most:
         return _back_to_the_preset(case)
     if "schedule.exposures_wanted" in case.changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -130,7 +131,8 @@ def test_each_command_has_examples_that_it_takes(name: str, capsys: pytest.Captu
         (["status", "one", "two"], "two: there is no such argument."),
         (["export", "--format", "konya"], "argument --format: konya: not one of its values. Did you mean kohya?"),
         (["export", "--dtype", "q"], "argument --dtype: q: not one of its values. Choose fp16, bf16, fp32."),
-        (["help", "exprot"], "argument COMMAND: exprot: not one of its values. Did you mean export?"),
+        (["help", "exprot"], "exprot: there is no such command. Did you mean export?"),
+        (["help", "nonsense"], "nonsense: there is no such command."),
     ],
 )
 def test_mistyped_words_are_told_with_the_nearest_that_is_right(
@@ -140,6 +142,45 @@ def test_mistyped_words_are_told_with_the_nearest_that_is_right(
         main(words)
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {told}"
+
+
+def test_a_folder_in_the_place_of_a_command_is_told_how_to_train_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my photos").mkdir()
+    for name in ("set.ZIP", "recipe.toml", "a.safetensors"):
+        (tmp_path / name).touch()
+    told = {
+        "my photos": "loratui train 'my photos' --preset NAME --trigger WORD",
+        "~/my photos": "loratui train '~/my photos' --preset NAME --trigger WORD",
+        "./set.ZIP": "loratui train ./set.ZIP --preset NAME --trigger WORD",
+        "recipe.toml": "loratui train recipe.toml",
+        "a.safetensors": "loratui bases a.safetensors",
+        "~nobody/x": "there is no such command",
+        "x" * 300: "there is no such command",
+    }
+    for word, words in told.items():
+        with pytest.raises(SystemExit) as ended:
+            main([word])
+        assert ended.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["train", "runs", "status"])
+def test_a_home_may_be_called_like_a_command(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LORATUI_HOME", "elsewhere")  # put back afterwards, since --home sets it
+    assert main(["--home", folder, "runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["home"] == str(tmp_path / folder)
+    assert main(["--home", folder, "status"]) == 2
+    assert f"no runs in {tmp_path / folder}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["runs", "--home"])
+    assert capsys.readouterr().err.startswith("error: argument --home: expected one argument")
 
 
 def test_version_by_its_short_name(capsys: pytest.CaptureFixture[str]) -> None:

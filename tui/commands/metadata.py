@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "action", choices=["show", "strip", "preview"], help="show or strip a FILE; preview what a RUN will write"
     )
-    parser.add_argument("target", metavar="FILE|RUN", help="a .safetensors file; for preview a run or a recipe.toml")
+    parser.add_argument(
+        "target",
+        metavar="FILE|RUN",
+        nargs="?",
+        help="a .safetensors file; for preview a run or a recipe.toml; without it, the run that trains, else the newest",
+    )
     common.add_output_arguments(parser)
     parser.add_argument(
         "--output", metavar="FILE", help="strip: the new file or its folder (default: NAME-stripped.safetensors beside it)"
@@ -45,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--output and --in-place are for strip; {args.action} writes no file.", "Leave them out.")
     if args.action == "preview":
         return _preview(args)
+    if args.target is None:
+        raise UsageError("Which file?", f"loratui metadata {args.action} FILE.safetensors")
     path = Path(args.target).expanduser()
     facts = lora_file_facts(path)
     return _strip(args, facts) if args.action == "strip" else _show(args, facts)
@@ -128,10 +135,11 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
 def _preview(args: argparse.Namespace) -> int:
     from loratui.engine.formats.metadata import LoraFacts, build_metadata, default_layout
     from loratui.engine.planning.recipe import read_recipe
-    from loratui.engine.runs.directory import loratui_home, open_run, safe_name
+    from loratui.engine.runs.directory import safe_name
 
-    path = Path(args.target).expanduser()
-    recipe = read_recipe(path if args.target.endswith(".toml") else open_run(loratui_home(), args.target).effective)
+    named = args.target
+    args.run_name = named
+    recipe = read_recipe(Path(named).expanduser() if named and named.endswith(".toml") else common.chosen_run(args).effective)
     settings = recipe.settings
     table = build_metadata(
         LoraFacts(

@@ -84,7 +84,9 @@ def test_alpha_follows_where_a_preset_of_ones_own_has_it_as_its_rank(
     assert load_preset("child").settings.adapter.effective_alpha == effective
 
 
-@pytest.mark.parametrize(("preset", "rank", "alpha"), [("sd15-portrait", 128, 128.0), ("sdxl-person", 32, 16.0), ("", 16, 16.0)])
+@pytest.mark.parametrize(
+    ("preset", "rank", "alpha"), [("sd15-portrait", 128, 128.0), ("sdxl-person", 32, 16.0), ("", 16, 16.0)]
+)
 def test_alpha_follows_again_in_a_run_begun_from_a_file_of_an_earlier_version(
     preset: str, rank: int, alpha: float, tmp_path: Path
 ) -> None:
