@@ -86,10 +86,6 @@ class LogPanel(Vertical):
 
     def _say(self) -> None:
         wanted = self.query_one(_FilterInput).value
-        parts = (
-            [f"log, times in {zone(time.time())}"]
-            + ([self._least] if self._least != "everything" else [])
-            + ([f"“{wanted}”"] if wanted else [])
-        )
+        parts = ["log"] + ([self._least] if self._least != "everything" else []) + ([f"“{wanted}”"] if wanted else [])
         self.border_title = plain(" · ".join([*parts, f"times in {zone(time.time())}"]))
         self.border_subtitle = plain(self._problem)

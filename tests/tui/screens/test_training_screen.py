@@ -120,7 +120,7 @@ async def test_in_the_smallest_window_figures_and_the_warning_are_whole(home: Pa
         app.settings = replace(app.settings, price_per_hour=1.5)
         async with app.run_test(notifications=True, size=(60, 20)) as pilot:
             await shows(pilot, "loss, smoothed ", " rate ", "left, not sure ", "cost + to come", "0.00 + 0.0", "4.0 steps/s")
-            await shows(pilot, "There is nothing to do.", "─ log ─", "900 steps")
+            await shows(pilot, "There is nothing to do.", "─ log · times in UTC ─", "900 steps")
             await pilot.resize_terminal(59, 19)
             assert "started again" not in await shows(pilot, "This terminal is 59×19")
             await pilot.resize_terminal(80, 24)
