@@ -17,6 +17,7 @@ from typing import Any
 from loratui.engine.dataset import archives, pictures, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_words import whole_words
+from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError, UsageError
@@ -178,6 +179,7 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
     if own:
         path = _free(folder, relative, ".png")
         try:
+            DISPLAY.check(image.path)  # a decoder that crashes shall not do so in the app
             picture = remedies.render(image.path, own)
         except pictures.PictureError as error:
             raise pictures.PictureError(f"{image.relative}: {error}.") from error

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loratui.engine.dataset.buckets import Bucket, Fit
+from loratui.engine.dataset.buckets import Bucket, Fit, fit
 from loratui.engine.training.images import load_pixels, to_png, to_tensor
 
 
@@ -41,3 +41,16 @@ def test_a_png_holds_the_pixels_and_nothing_else() -> None:
         assert picture.size == (5, 4)
         assert picture.info == {}
         assert picture.getpixel((4, 3)) == (19, 39, 59)
+
+
+def test_a_strip_is_cut_before_it_is_enlarged(tmp_path: Path) -> None:
+    """Resized as a whole it would be a hundred times its bucket; what is kept is the same."""
+    Image.linear_gradient("L").resize((6400, 64)).convert("RGB").save(tmp_path / "strip.png")
+    bucket = Bucket(512, 512)
+    place = fit(6400, 64, bucket)
+    assert place.resized_w * place.resized_h > 50 * 512 * 512
+    pixels = load_pixels(tmp_path / "strip.png", place, bucket)
+    with Image.open(tmp_path / "strip.png") as strip:
+        whole = strip.resize((place.resized_w, place.resized_h), Image.Resampling.LANCZOS)
+    cut = whole.crop((place.left, place.top, place.left + 512, place.top + 512))
+    assert (pixels - to_tensor(cut)).abs().max() <= 4 / 127.5
