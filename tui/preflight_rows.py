@@ -97,7 +97,8 @@ def base_row(read: BaseRead, check: str) -> Row | None:
     """What the base was probably mistaken in; None where nothing speaks against it. It blocks unless `base.check` is off."""
     if not read.mistaken:
         return None
-    return Row("error" if check == "on" else "warning", read.message, read.remedy, "base")
+    step = "plan" if read.mistaken == "prediction" else "base"  # a setting, or another base
+    return Row("error" if check == "on" else "warning", read.message, read.remedy, step)
 
 
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _NOT_PROBED = Row(
     "info",
     "One real step was not made yet.",
-    "It measures memory and speed at full size and corrects the estimate.",
+    "It measures memory and speed at full size, and checks that the base is what it should be.",
 )
 
 
@@ -298,9 +298,7 @@ class PreflightScreen(StepScreen):
             words = "enter makes one real step, the last check, and then asks. s starts without it."
             verdict.say(plain(f"Ready: {told}", tone), Content("\n"), plain(words))
         elif self._base_row is not None and self._base_row.mark == "error":
-            words = (
-                "This base is not what it was taken for: m chooses another, or set base.check to off in the plan's settings."
-            )
+            words = "This base is not what it was taken for: m mends it. base.check off, in all settings, starts anyway."
             verdict.say(plain(words, "bold $error"))
         elif self._probed.mark == "error":
             verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))

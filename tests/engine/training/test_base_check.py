@@ -160,17 +160,17 @@ def scrambled(part: Callable[[Any], Any]) -> Callable[[Any], Callable[[], None]]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "told", "pictures"),
     [
-        (turned, "sign"),
-        (scaled, "vae_scale"),
-        (foreign, "nothing"),
-        (scrambled(lambda own: own.denoiser), "nothing"),
-        (scrambled(lambda own: own._parts["vae"]), "vae"),
+        (turned, "sign", photo_like),
+        (scaled, "vae_scale", drawings),
+        (foreign, "nothing", photo_like),
+        (foreign, "nothing", drawings),
+        (scrambled(lambda own: own.denoiser), "nothing", drawings),
+        (scrambled(lambda own: own._parts["vae"]), "vae", photo_like),
     ],
-    ids=["sign", "scale", "foreign VAE", "denoiser", "VAE"],
+    ids=["sign", "scale", "foreign VAE on photos", "foreign VAE", "denoiser", "VAE"],
 )
-@pytest.mark.parametrize("pictures", [drawings, photo_like])
 def test_what_is_broken_is_told(
     right: Any, change: Callable[[Any], Callable[[], None]], told: str, pictures: Callable[[], list[tuple[Image.Image, str]]]
 ) -> None:

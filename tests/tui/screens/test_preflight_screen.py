@@ -19,7 +19,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.probe import BaseRead, Probed
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
-from loratui.tui.preflight_rows import probed_row, step_of
+from loratui.tui.preflight_rows import base_row, probed_row, step_of
 
 MEASURED = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
 
@@ -128,7 +128,12 @@ async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Pat
         await shows(pilot, "not what it was taken for", "m mend")
         assert runs == []
         await pilot.press("m")
-        await shows(pilot, "[2 base]")
+        await shows(pilot, "[4 plan]")
+
+
+def test_a_mistaken_base_is_mended_where_it_is_chosen_and_its_prediction_in_the_settings() -> None:
+    rows = {what: base_row(dataclasses.replace(V, mistaken=what), "on") for what in ("vae", "prediction", "")}
+    assert {what: row.step if row else None for what, row in rows.items()} == {"vae": "base", "prediction": "plan", "": None}
 
 
 async def test_it_starts_where_the_check_is_off_and_keeps_what_was_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
