@@ -26,6 +26,11 @@ MOST_DIGITS = 64
 """Digits of a whole number. Any such number still fits into a float, and a product of a few of them too."""
 
 
+_MARK = "\ufeff"
+"""The byte order mark that some editors begin a file with. Taken away by hand: Python loads the codec for it from a file, which an account
+that cannot read Python's own folder does not get."""
+
+
 class Unreadable(OSError, ValueError):
     """A file or a text that is not read: no plain file, too large, too deep, no JSON, or changing meanwhile.
 
@@ -83,7 +88,7 @@ def read_whole(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> by
 def read_text(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> str:
     """As `read_whole`, as UTF-8; a mark at the beginning is passed over."""
     try:
-        return read_whole(path, most, follow=follow).decode("utf-8-sig")
+        return read_whole(path, most, follow=follow).decode("utf-8").removeprefix(_MARK)
     except UnicodeDecodeError:
         raise Unreadable(errno.EILSEQ, "is not UTF-8 text", os.fspath(path)) from None
 
@@ -111,7 +116,7 @@ def parse_json(
     if most is not None and len(data) > most:
         raise Unreadable(errno.EFBIG, f"is larger than {count(most, 'byte')}")
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        text = data.decode("utf-8").removeprefix(_MARK) if isinstance(data, bytes) else data
         if _is_deeper(text, depth):
             raise Unreadable(errno.EINVAL, f"has tables and lists within one another, more than {depth} deep")
         return (_UNIQUE if unique else _NOT_FINITE if not_finite else _ANY).decode(text)

@@ -48,7 +48,7 @@ def read_text(path: Path) -> str:
         if found.st_size > MOST_BYTES or len(data) > MOST_BYTES:
             raise OSError(errno.EFBIG, f"is larger than {MOST_BYTES:,} bytes")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
 
