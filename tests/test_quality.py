@@ -29,7 +29,18 @@ def test_walls_between_the_rooms() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate", "numpy", "bitsandbytes", "questionary")
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "numpy",
+    "bitsandbytes",
+    "questionary",
+    "charset_normalizer",
+    "ftfy",
+)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loratui.engine.dataset import caption_edits, caption_syntax, caption_words, encodings, remedies
+from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset.checks.shape import lower_resolution
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.presets.schema import Settings
@@ -47,7 +49,11 @@ class Mend:
 
 def mend_for(finding: Finding, prepared: Preparation, settings: Settings) -> Mend | None:
     """What one key does about `finding`; None where only the person can."""
-    return _of_pictures(finding, prepared) or _of_captions(finding, prepared, settings) or _of_settings(finding, settings)
+    return (
+        _of_pictures(finding, prepared)
+        or _of_captions(finding, prepared, settings)
+        or _of_settings(finding, prepared, settings)
+    )
 
 
 def is_mended(finding: Finding, prepared: Preparation) -> bool:
@@ -120,11 +126,13 @@ def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
     }
 
 
-def _of_settings(finding: Finding, settings: Settings) -> Mend | None:
+def _of_settings(finding: Finding, prepared: Preparation, settings: Settings) -> Mend | None:
     if finding.id in ("caption_lines", "caption_wildcards"):
         now = settings.dataset.caption_choice
         choice = "line+wildcards" if finding.id == "caption_wildcards" else "line" if now == "whole" else "whole"
         return Mend(CHOICES[choice], settings={"dataset.caption_choice": choice}) if choice != now else None
+    if finding.id == "small" and (lower := lower_resolution(Case(prepared.edited, settings))):
+        return Mend(f"train at {lower} × {lower} px", settings={"dataset.resolution": lower})
     if finding.id == "flip_identity":
         return Mend("turn mirroring off", settings={"dataset.flip": False})
     if finding.id == "trigger_absent" and settings.dataset.trigger:

@@ -63,6 +63,11 @@ def counts(of: Texts, seed: int, picture: str, shown: int) -> dict[str, int]:
     return dict(found)
 
 
+def makes_several(dataset: Dataset) -> bool:
+    """Whether more than one text is made of one line of a caption: `dataset.caption_variants`, at most."""
+    return dataset.shuffle_captions or dataset.caption_choice == "line+wildcards"
+
+
 def _count(lines: int, dataset: Dataset) -> int:
     return max(1, min(dataset.caption_variants, MOST_TEXTS // max(1, lines)))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from loratui.engine.dataset.caption_choice import makes_several
 from loratui.presets.schema import KEYS, Settings, get
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def _does_not_shuffle(settings: Settings, _: Plan) -> bool:
     return not settings.dataset.shuffle_captions
 
 
-def _makes_one_text(settings: Settings, plan: Plan) -> bool:
-    return _does_not_shuffle(settings, plan) and settings.dataset.caption_choice != "line+wildcards"
+def _makes_one_text(settings: Settings, _: Plan) -> bool:
+    return not makes_several(settings.dataset)
 
 
 def _has_no_multires_noise(settings: Settings, _: Plan) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loratui.engine.dataset.caption_choice import makes_several
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
@@ -375,13 +376,14 @@ def _disk(settings: Settings, plan: Plan, lora: LoraSize, known: FamilyFigures) 
     samples = settings.samples
     side = settings.dataset.resolution
     pictures = plan.images + plan.regularisation_images
+    text_bytes = known.text_bytes * (settings.dataset.caption_variants if makes_several(settings.dataset) else 1)
     files = math.ceil(plan.epochs / settings.output.save_every_epochs) + 1
     here = base_path(settings.base.model) is not None
     return Disk(
         checkpoints=(settings.output.keep_checkpoints + 1) * lora.parameters * 12,  # LoRA and two moments, fp32
         outputs=files * lora.bytes,
         samples=int(sample_count(settings, plan) * _area(samples.width or side, samples.height or side) * PNG_BYTES_PER_PX),
-        cache=int(pictures * (side**2 * known.latent_bytes_per_px + known.text_bytes)),
+        cache=int(pictures * (side**2 * known.latent_bytes_per_px + text_bytes)),
         download=0 if here else known.download_bytes,
     )
 

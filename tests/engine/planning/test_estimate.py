@@ -265,6 +265,17 @@ def test_disk_counts_files_checkpoints_samples_and_download() -> None:
     assert estimate(build_recipe("demo"), plan_for_counts(build_recipe("demo"), 18)).disk.download == 0
 
 
+@pytest.mark.parametrize("several", ["dataset.shuffle_captions=true", "dataset.caption_choice=line+wildcards"])
+def test_disk_counts_every_text_that_is_encoded(several: str) -> None:
+    def cache(*sets: str) -> int:
+        recipe = build_recipe("flux-identity-18img", sets=sets)
+        return estimate(recipe, plan_for_counts(recipe, 18)).disk.cache
+
+    one, eight = cache(), cache(several)
+    assert cache(several, "dataset.caption_variants=1") == one
+    assert eight - one == pytest.approx(18 * 7 * 512 * 4096 * 2, abs=100)
+
+
 def test_samples_are_counted() -> None:
     recipe = build_recipe("demo")
     assert sample_count(recipe.settings, plan_for_counts(recipe, 18)) == 22  # before, and after each of 10 epochs: 2
