@@ -78,7 +78,8 @@ CONTEXTS: dict[str, Context] = {
     "preflight": Context(
         "Preflight",
         "What could go wrong, checked before the start. Errors must be mended; warnings may stay. The last check is one real "
-        "step: it measures what no table can know, memory and speed of this recipe on this machine. Then it asks whether to start.",
+        "step: it measures what no table can know, memory and speed of this recipe on this machine, and whether the base "
+        "is what it should be. Then it asks whether to start.",
     ),
     "training": Context(
         "Training",

@@ -108,7 +108,12 @@ COMMANDS: dict[str, Command] = {
         "loratui metadata preview anafox-20261121-1",
     ),
     "rm": _command("rm", "delete a run", "loratui rm anafox-20261121-1"),
-    "doctor": _command("doctor", "this machine: GPU, versions, disk, where things are", "loratui doctor"),
+    "doctor": _command(
+        "doctor",
+        "this machine: GPU, versions, disk, where things are",
+        "loratui doctor",
+        "loratui doctor --base /models/ponyRealism.safetensors photos/anna",
+    ),
     "completion": _command(
         "completion",
         "let Tab complete commands, options, runs and presets in your shell",

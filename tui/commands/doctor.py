@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
     training_on{name total_gib capability uuid} training_in training_problem home config disk_free_gib
-    write{ok fsync_ms locks message} embedded_base terminal{term colours}`.
+    write{ok fsync_ms locks message} embedded_base terminal{term colours}`, and with `--base`
+    `base{model family pictures readings{} mistaken message remedy}`.
     """
     if args.folder and not args.base:
         raise UsageError(f"{args.folder}: a folder is read on a base.", "Name one with --base.")
