@@ -69,6 +69,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ({"w": ENTRY, "v": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12)),
         ({"w": {**ENTRY, "shape": [2], "data_offsets": [0, 8], "x": [[[[]]]]}}, bytes(8)),
         (b'{"w":%s,"w":%s}' % (json.dumps(ENTRY).encode(), json.dumps(ENTRY).encode()), bytes(8)),
+        (b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[-0,8]}}', bytes(8)),
         (b'{"w":{"dtype":"F32","shape":[NaN],"data_offsets":[0,8]}}', bytes(8)),
         ({str(n): {**ENTRY, "shape": [0], "data_offsets": [0, 0]} for n in range(70_000)}, b""),
         ({"__metadata__": {"a": "\udfff"}, "w": ENTRY}, bytes(8)),
