@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from made_pictures import clean_set
+from PIL import Image
 
+from loratui.engine.dataset.buckets import BucketRule
 from loratui.engine.dataset.caption_choice import texts
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Remedy
@@ -16,10 +18,11 @@ from loratui.presets import load_preset, schema
 from loratui.tui.bulk_edits import BULK_EDITS, changed_captions, why_nothing
 from loratui.tui.judging import as_trained
 from loratui.tui.mending import mend_for
-from loratui.tui.picture_marks import dimmed_outside, mirrored, trained_part
+from loratui.tui.picture_marks import dimmed_outside, mirrored, tile_label, trained_part
 from loratui.tui.preparation import MOST_KEPT, Preparation
 from loratui.tui.recent import recent_folders, remember_folder
 from loratui.tui.thumbnails import Thumbnail
+from loratui.tui.widgets.picture_grid import TILE_WIDTH
 
 SETTINGS = schema.replace(load_preset("sd15-portrait").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 
@@ -176,3 +179,17 @@ def test_recent_folders_are_the_newest_that_are_still_there(tmp_path: Path) -> N
     assert recent_folders(home) == ()
     (home / "recent-folders.json").write_bytes(b"\xff\xfe")
     assert recent_folders(home) == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "line"),
+    [((512, 512), "512×512→512×512"), ((1024, 1536), "→832×1216"), ((4032, 3024), "→1088×832")],
+)
+def test_a_tile_holds_whole_sizes_only(tmp_path: Path, size: tuple[int, int], line: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", size).save(folder / "a.jpg")
+    prepared = Preparation(str(folder), scan(folder))
+    label = tile_label("a.jpg", prepared, {}, BucketRule(1024))
+    assert len(label.line) < TILE_WIDTH
+    assert label.line == line
