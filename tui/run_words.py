@@ -54,7 +54,8 @@ def steps_words(state: RunState, now: float | None = None, width: int = 200) -> 
     if not state.image_step and progress is not None and progress.total:
         return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
     if waits := waiting_words(state, now):
-        return plain(waits if not state.started else f"{waits} · {text.number(state.optimizer_steps)} optimizer steps to make")
+        steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
+        return plain(f"{waits} · {steps}" if state.started else waits)
     if not state.started:
         return plain(state.status)
     image_steps = f"{text.number(state.image_step)} of {text.number(state.image_steps)} image-steps"
