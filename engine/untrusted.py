@@ -146,10 +146,10 @@ def _is_deeper(text: str, most: int) -> bool:
     return False
 
 
-def _whole_number(digits: str) -> int:
+def _whole_number(digits: str) -> int | float:
     if len(digits) > MOST_DIGITS:
         raise ValueError("a number has too many digits")
-    return int(digits)
+    return -0.0 if digits == "-0" else int(digits)  # as other readers take it, so that a size is one for all or for none
 
 
 def _number(text: str) -> float:

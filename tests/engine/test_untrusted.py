@@ -100,7 +100,7 @@ def test_whole_numbers_have_at_most_64_digits_whatever_python_allows() -> None:
     sys.set_int_max_str_digits(0)
     try:
         assert math.isfinite(float(parse_json("9" * 64)))
-        with pytest.raises(Unreadable, match="65 digits"):
+        with pytest.raises(Unreadable, match="too many digits"):
             parse_json("9" * 65)
     finally:
         sys.set_int_max_str_digits(allowed)
