@@ -210,7 +210,7 @@ class Wizard:
 
     def _plan_and_start(self) -> int:
         from loratui.engine.planning.prepare import prepare
-        from loratui.tui.commands.common import say_findings, start_prepared
+        from loratui.tui.commands.common import not_checked_lines, say_findings, start_prepared
         from loratui.tui.drafts import delete_draft
         from loratui.tui.preflight_rows import base_row
 
@@ -219,6 +219,8 @@ class Wizard:
         self._choose_prompts()
         prepared = prepare(self._draft.named(), self._home)
         say_findings(prepared.findings, sys.stdout)
+        for line in not_checked_lines(prepared.not_checked):
+            say(line)
         if prepared.errors:
             say("Mend that first, then start again. Nothing was written.")
             return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)

@@ -47,9 +47,12 @@ _SCRIPTS = {
     "cp874": ("\u0e00", "\u0e7f"),
 }
 """Codecs of one script -> its first and last character."""
+_COMMON = {"gb18030": (0xA1, 0xD7), "big5": (0xA1, 0xC6)}
+"""Chinese codecs -> first and last leading byte of signs in daily use."""
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LONE_ACCENTS = re.compile(rb"(?:[\x00-\x7f]|(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff]))*")
 """No two bytes beyond ASCII side by side: accented letters in words of plain ones."""
+_ACCENTS = re.compile(r"[^\W\x00-\x7f]{3,}")
 _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{3,}")
 
 
@@ -79,7 +82,8 @@ def likely(sample: bytes) -> tuple[str, ...]:
     ranked = [match.encoding for match in found]
     ranked.sort(key=lambda codec: _is_odd(_strictly(sample, codec) or "", codec))  # stable: else the library's order
     western = _strictly(sample, "cp1252")
-    if western is not None and _WESTERN.fullmatch(western) and (_accents_alone(sample) or (ranked[:1] and ranked[0] in _LATIN)):
+    in_latin = _accents_alone(sample) or (bool(ranked) and ranked[0] in _LATIN)
+    if in_latin and western is not None and _WESTERN.fullmatch(western) and not _is_odd(western, "cp1252"):
         ranked.insert(0, "cp1252")
     rest = (codec for codec in _CANDIDATES if _strictly(sample, codec) is not None)
     return tuple(dict.fromkeys((*ranked, *rest)))
@@ -138,10 +142,24 @@ def _is_odd(text: str, codec: str) -> bool:
         # Where upper case is lower case of the other Cyrillic encoding.
         return odd or (codec in _CYRILLIC and 2 * sum(char.isupper() for char in letters) > len(letters))
     if codec == "cp949":  # nobody mixes Chinese signs into Korean words any more, and most syllables are never used
-        return within("\u4e00", "\u9fff") > 0.1 * len(letters) or not _fits(text, "euc_kr")
+        return within("\u4e00", "\u9fff") + within("\uf900", "\ufaff") > 0.1 * len(letters) or not _fits(text, "euc_kr")
     if codec in ("cp932", "euc_jp"):
         return within("\uff61", "\uff9f") > 0.5 * len(letters) or (codec == "euc_jp" and not within("\u3040", "\u30ff"))
+    if codec in _LATIN:  # words of accents alone are words of another script
+        return 2 * sum(map(len, _ACCENTS.findall(text))) > len(letters)
+    if codec in _COMMON:
+        return sum(not _is_common(char, codec) for char in letters) > 0.3 * len(letters)
     return any(unicodedata.category(char) in ("Co", "Cn") for char in text)
+
+
+def _is_common(char: str, codec: str) -> bool:
+    """Whether it is among the signs of daily use, which stand first in these encodings."""
+    try:
+        encoded = char.encode(codec)
+    except UnicodeError:
+        return False
+    first, last = _COMMON[codec]
+    return len(encoded) == 2 and first <= encoded[0] <= last
 
 
 def _fits(text: str, codec: str) -> bool:

@@ -58,6 +58,14 @@ def test_a_set_in_another_encoding_is_read_and_said_once(tmp_path: Path, encodin
     assert "UTF-8" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("codec", "words"),
+    [("cp1251", "красный, шляпа"), ("cp1251", "улыбка"), ("gb18030", "红色"), ("gb18030", "红色的帽子"), ("cp932", "笑顔")],
+)
+def test_a_word_or_two_are_enough_in_most_cases(codec: str, words: str) -> None:
+    assert encodings.likely(f"anafox woman, {words}".encode(codec))[0] == codec
+
+
 def test_each_of_several_encodings_is_named_in_the_one_finding(tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set")
     written(folder, "gbk")
