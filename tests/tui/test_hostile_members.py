@@ -198,10 +198,10 @@ def test_a_picture_that_makes_a_reader_stumble(tmp_path: Path, monkeypatch: pyte
         Image.new("RGB", (64, 64)).save(tmp_path / name)
     real = pictures.read_header
 
-    def broken(path: Path) -> Any:
+    def broken(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == "a.png":
             raise ZeroDivisionError
-        return real(path)
+        return real(path, *args, **options)
 
     monkeypatch.setattr(pictures, "read_header", broken)
     found = scan(tmp_path)
