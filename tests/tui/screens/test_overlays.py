@@ -125,9 +125,9 @@ async def test_the_debug_screen_has_the_last_errors_without_secrets(home: Path) 
         await shows(pilot, "No runs yet")
         app.tell("hf_abcdefghijkl was refused [red]\x1b[2J", "error")
         await pilot.press("f9")
-        await shows(pilot, "For a bug report", "loratui:", "textual", "120×40", "hf_… was refused [red]␛[2J")
+        await shows(pilot, "For a bug report", "loratui:", "textual", "120×40", "[hidden] was refused [red]␛[2J")
         await pilot.press("y")
-        await waits(pilot, lambda: "hf_… was refused" in app.clipboard)
+        await waits(pilot, lambda: "[hidden] was refused" in app.clipboard)
         assert "abcdefghijkl" not in app.clipboard
 
 
