@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import argcomplete
@@ -22,13 +23,14 @@ def offer(line: str) -> None:
     argcomplete.autocomplete(parser)
 
 
-def runs(**_: Any) -> list[str]:
-    """Names of the runs on this machine, the one made last first."""
+def runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the runs of this machine, or of the home that was named before, the one made last first."""
     from loratui.engine.errors import LoratuiError
     from loratui.engine.runs.directory import list_runs, loratui_home
 
+    named = getattr(parsed_args, "home", None)
     try:
-        return [run.name for run in list_runs(loratui_home())]
+        return [run.name for run in list_runs(Path(named).expanduser() if named else loratui_home())]
     except LoratuiError:
         return []
 
@@ -41,11 +43,15 @@ def presets(**_: Any) -> list[str]:
     return [name for preset in found for name in (preset.name, *(variant.name for variant in preset.variants.values()))]
 
 
-def settings(**_: Any) -> list[str]:
-    """`adapter.rank=` and all others, for --set."""
+def settings(prefix: str, **_: Any) -> list[str]:
+    """`adapter.rank=` and all others, for --set; behind it the values, where there are few."""
     from loratui.presets.schema import KEYS
 
-    return [f"{key}=" for key in KEYS]
+    key, equals, _ = prefix.partition("=")
+    if not equals:
+        return [f"{name}=" for name in KEYS]
+    values = ("true", "false") if key in KEYS and KEYS[key].type is bool else KEYS[key].choices if key in KEYS else ()
+    return [f"{key}={value}" for value in values]
 
 
 _COMPLETERS = {"run_name": runs, "preset": presets, "sets": settings}

@@ -226,6 +226,14 @@ def test_the_shell_is_offered_commands_options_runs_presets_and_settings(home: P
     assert {"adapter.rank="} <= offered(home, "loratui train --set adapter.ra")
 
 
+def test_the_shell_is_offered_values_of_settings_and_runs_of_the_home_that_was_named(home: Path, tmp_path: Path) -> None:
+    assert {"loha", "lokr"} <= {word.rpartition("=")[2] for word in offered(home, "loratui train --set adapter.kind=l")}
+    assert {"true"} == {word.rpartition("=")[2] for word in offered(home, "loratui train --set dataset.flip=t")}
+    elsewhere = finished_run(tmp_path / "elsewhere")
+    assert elsewhere.name in offered(home, f"loratui --home {tmp_path / 'elsewhere'} rm ")
+    assert elsewhere.name in offered(home, f"loratui status --home={tmp_path / 'elsewhere'} ")
+
+
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_completion_for_each_shell(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", kind]) == 0
