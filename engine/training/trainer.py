@@ -128,6 +128,8 @@ class Trainer:
 
     def _train(self) -> None:
         self._catch_up()
+        if self._serve_requests():  # among them may be that the run shall go on after all
+            return
         if self.steering.ends_with(self.at.epoch - 1):  # a kill came after that epoch's checkpoint
             self.requests.end_here()
             return

@@ -11,6 +11,7 @@ from small_runs import MakeRun, after_loading, after_step, events, train
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs import changes, control
 from loratui.engine.runs.changes import Changes
+from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.trainer import Trainer
 
 
@@ -133,6 +134,35 @@ def test_a_kill_after_the_last_checkpoint_of_the_epoch_still_ends_there(make_run
     assert train(run) == ExitCode.TERMINATED
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
     assert changes.read(run) == Changes()
+
+
+def _paused_in_the_samples_of_the_epoch(make_run: MakeRun) -> RunDirectory:
+    """A run that was to stop after epoch 1 and was paused while it made that epoch's samples: all its steps are made."""
+    run = make_run("schedule.epochs=2", "samples.every_image_steps=0")
+
+    def ask(trainer: Trainer) -> None:
+        after_step(trainer, 1, lambda: control.send(run, "stop_after_epoch"))
+        after_step(trainer, trainer.steps_per_epoch, lambda: control.send(run, "pause"))
+
+    assert train(run, ask) == ExitCode.PAUSED
+    assert changes.read(run) == Changes(stop_after_epoch=1)
+    return run
+
+
+def test_a_pause_in_the_samples_of_the_last_epoch_leaves_the_wish_to_stop(make_run: MakeRun) -> None:
+    run = _paused_in_the_samples_of_the_epoch(make_run)
+    assert train(run) == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
+    assert events(run, "sample_written")
+    assert changes.read(run) == Changes()
+
+
+def test_a_wish_that_would_end_the_run_at_once_can_be_taken_back_after_a_resume(make_run: MakeRun) -> None:
+    run = _paused_in_the_samples_of_the_epoch(make_run)
+    back = train(run, lambda t: after_loading(t, lambda: control.send(run, "stop_after_epoch", cancel=True)))
+    assert back == ExitCode.DONE
+    assert _answers(run)[-1] == ("stop_after_epoch", True, "The run goes on to its end.")
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2]
 
 
 def test_a_wish_to_stop_can_be_taken_back(make_run: MakeRun) -> None:
