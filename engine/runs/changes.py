@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.untrusted import read_json
-from loratui.engine.words import count
+from loratui.engine.words import count, number
 
 FORMAT = 1
 MOST_PROMPTS = 16
@@ -90,7 +90,9 @@ def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
         after = replace(after, prompts=kept)
     if every is not None:
         if not _is_whole(every) or not 0 <= every <= LARGEST_INTERVAL:
-            raise ChangeError(f"The interval must be a number of image-steps from 0 (once an epoch) to {LARGEST_INTERVAL}.")
+            raise ChangeError(
+                f"The interval must be a number of image-steps from 0 (once an epoch) to {number(LARGEST_INTERVAL)}."
+            )
         after = replace(after, every_image_steps=every)
     return after
 

@@ -78,6 +78,8 @@ class Trainer:
         self.started = time.monotonic()
         self.epoch_loss = (0.0, 0)
         self.at: Position = START
+        self.epoch_shown = START.epoch
+        """That of the last step, also while the samples at its end are made: what a person means by "this epoch"."""
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
         self.compiling = speed.Compiling(settings, job.device, report)
@@ -128,14 +130,12 @@ class Trainer:
 
     def _train(self) -> None:
         self._catch_up()
-        if self._serve_requests():  # among them may be that the run shall go on after all
-            return
-        if self.steering.ends_with(self.at.epoch - 1):  # a kill came after that epoch's checkpoint
-            self.requests.end_here()
-            return
         self.report.phase("training", "")
         for window, following in _with_next(self.course.windows(self.at)):
             if self._serve_requests():
+                return
+            if self.steering.ends_with(window.before.epoch - 1):
+                self.requests.end_here()
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
                 self.recorded.forget()
@@ -148,8 +148,6 @@ class Trainer:
                 self._checkpoint("time")
             if self._sample_is_due(window):
                 self._sample()
-            if window.ends_epoch and self.steering.ends_with(window.before.epoch):
-                self.requests.end_here()
 
     def _catch_up(self) -> None:
         """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
@@ -226,6 +224,7 @@ class Trainer:
 
     def _announce(self) -> None:
         settings, job = self.settings, self.job
+        self.epoch_shown = min(self.at.epoch, self.total.epoch - 1)
         numbers: dict[str, Any] = {
             "preset": job.preset,
             "family": settings.base.family,
@@ -252,7 +251,7 @@ class Trainer:
                 **numbers,
                 "step": self.at.step,
                 "image_step": self.at.image_step,
-                "epoch": min(self.at.epoch, self.total.epoch - 1),
+                "epoch": self.epoch_shown,
                 "checkpoint_step": self.at.step,
             },
         )
@@ -280,7 +279,7 @@ class Trainer:
         self.optimizer.step()
         self.scaling.stepped()
         self.averaging.update(window.after.step)
-        self.at = window.after
+        self.at, self.epoch_shown = window.after, at.epoch
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
         self.image_step_s.append(step_s / window.images)
@@ -369,7 +368,7 @@ class Trainer:
                 self._checkpoint("asked")
                 return True, f"Checkpoint of step {self.at.step} saved."
             case "stop_after_epoch":
-                return self.steering.stop_after(self.at.epoch, self.total.epoch - 1, command.args)
+                return self.steering.stop_after(self.epoch_shown, self.total.epoch - 1, command.args)
             case "set_samples":
                 return self.steering.set_samples(command.args, self._encode_prompts)
             case _:

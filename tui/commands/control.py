@@ -22,6 +22,8 @@ from loratui.tui.terminal import clean
 ENDING = ("pause", "stop")
 DEFAULT_TIMEOUT_S = 120.0
 """Samples on a CPU, or a checkpoint on a slow volume, may keep a trainer busy for that long."""
+KILLED_WITHIN_S = 60.0
+"""A trainer that was killed ends by itself, and its supervisor has to read why before the reason is withdrawn."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     Returns 0 if it was carried out, 2 if it was refused or the run is not alive, 1 if no answer came in time; the command
     then stands until the trainer gets to it. JSON: `run command id ok message status exit_code`.
     """
+    if not args.timeout > 0:
+        raise UsageError(f"--timeout {args.timeout:g}: expected seconds above 0.", "Say for instance --timeout 30.")
     chosen = common.chosen_run(args)
     before = summarise(chosen)
     if not lock.is_held(chosen.lock):
@@ -107,17 +111,18 @@ def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> 
     """Kills the trainer, never another process; the supervisor sees the pending `stop`, says who wanted it and does not
     restart it."""
     why = control.send(chosen, "stop", kill=True)
-    try:
-        owner = lock.read_owner(chosen.lock)
-        if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
-            error = LoratuiError(
-                f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
-            )
-            error.exit_code = ExitCode.CRASHED
-            raise error
-        return wait_for_answer(chosen, tail, identity, "stop", timeout_s)
-    finally:
+    owner = lock.read_owner(chosen.lock)
+    if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
         control.withdraw(chosen, why)
+        error = LoratuiError(
+            f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
+        )
+        error.exit_code = ExitCode.CRASHED
+        raise error
+    answer = wait_for_answer(chosen, tail, identity, "stop", max(timeout_s, KILLED_WITHIN_S))
+    if answer.ok is not None:
+        control.withdraw(chosen, why)
+    return answer
 
 
 def _answer(chosen: RunDirectory, ok: bool, message: str, alive: bool) -> Answer:

@@ -96,7 +96,8 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
             raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
     if min(counts) < 1 or sum(counts) > MOST_IMAGES:
         raise UsageError(
-            f"{text.count(min(counts), 'picture')} cannot be planned for.", f"Give a number from 1 to {MOST_IMAGES}."
+            f"{text.count(min(counts), 'picture')} cannot be planned for.",
+            f"Give a number from 1 to {text.number(MOST_IMAGES)}.",
         )
     return counts
 

@@ -136,6 +136,20 @@ def test_a_kill_after_the_last_checkpoint_of_the_epoch_still_ends_there(make_run
     assert changes.read(run) == Changes()
 
 
+def test_this_epoch_is_the_one_whose_samples_are_being_made(make_run: MakeRun) -> None:
+    """Formerly the wish that came during them cost another epoch."""
+    run = make_run("schedule.epochs=3", "samples.every_image_steps=0")
+    ended = train(run, lambda t: after_step(t, t.steps_per_epoch, lambda: control.send(run, "stop_after_epoch")))
+    assert ended == ExitCode.TERMINATED
+    assert _answers(run)[0] == ("stop_after_epoch", True, "The run stops after epoch 1.")
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
+    assert events(run, "sample_written")
+    assert changes.read(run) == Changes()
+    again = train(run, lambda t: after_loading(t, lambda: control.send(run, "stop_after_epoch")))
+    assert again == ExitCode.TERMINATED
+    assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1, 2]
+
+
 def _paused_in_the_samples_of_the_epoch(make_run: MakeRun) -> RunDirectory:
     """A run that was to stop after epoch 1 and was paused while it made that epoch's samples: all its steps are made."""
     run = make_run("schedule.epochs=2", "samples.every_image_steps=0")

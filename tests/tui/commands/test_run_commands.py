@@ -246,8 +246,9 @@ def test_a_second_start_is_refused(serving: RunDirectory, capsys: pytest.Capture
     assert serving.path.is_dir()
 
 
+@pytest.mark.parametrize("timeout", ["0.5", "0.001"])
 def test_a_trainer_that_does_not_answer_is_reported_and_can_be_killed(
-    serving: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    timeout: str, serving: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     owner = lock.read_owner(serving.lock)
     assert owner is not None
@@ -255,11 +256,18 @@ def test_a_trainer_that_does_not_answer_is_reported_and_can_be_killed(
     assert cli.main(["checkpoint", "--timeout", "0.2"]) == 1
     assert "has not answered yet" in capsys.readouterr().out
     assert len(control.pending(serving)) == 1
-    assert cli.main(["stop", "--timeout", "0.5", "--kill", "--json"]) == 0
+    assert cli.main(["stop", "--timeout", timeout, "--kill", "--json"]) == 0
     value = result(capsys)
     assert (value["ok"], value["status"], value["exit_code"]) == (True, "stopped", 143)
     assert value["message"] == "The trainer was killed (signal 9), as stop --kill asks for where it does not answer."
     assert [command.command for command in control.pending(serving)] == ["checkpoint"]
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-3", "0"])
+def test_a_timeout_that_is_none_is_refused(serving: RunDirectory, seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["stop", "--timeout", seconds]) == 2
+    assert "expected seconds above 0" in capsys.readouterr().err
+    assert control.pending(serving) == []
 
 
 def test_a_refused_command_is_two(serving: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
