@@ -47,7 +47,7 @@ def settings(prefix: str, **_: Any) -> list[str]:
     """`adapter.rank=` and all others, for --set; behind it the values, where there are few."""
     from loratui.presets.schema import KEYS
 
-    key, equals, _ = prefix.partition("=")
+    key, equals = prefix.partition("=")[:2]
     if not equals:
         return [f"{name}=" for name in KEYS]
     values = ("true", "false") if key in KEYS and KEYS[key].type is bool else KEYS[key].choices if key in KEYS else ()
