@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import re
 from pathlib import Path
 
@@ -22,15 +23,19 @@ _NEEDS_ESCAPE = re.compile(r"[^\w@%+=:,./~-]")
 
 
 def path_text(typed: str) -> str:
-    """A path without what a shell or a file manager puts around it; a name that exists as it was typed stays as it is."""
+    """A path without what a shell or a file manager puts around it, a variable at its front filled in as a shell does (`$HOME`);
+    a name that exists as it was typed stays as it is."""
     typed = typed.strip()
     if typed.startswith("file://"):
         from urllib.parse import unquote, urlsplit
 
         return unquote(urlsplit(typed).path)
-    if not any(sign in typed for sign in "\\\"'") or _exists(typed):
+    if not any(sign in typed for sign in "\\\"'$") or _exists(typed):
         return typed
-    return _unescaped(typed)
+    if typed[0] in ("'", '"') and typed[1:] and _exists(typed[1:]):  # Tab leaves the quote open, whatever the name holds
+        return typed[1:]
+    text = _unescaped(typed)
+    return os.path.expandvars(text) if text.startswith("$") and not typed.startswith("'") else text
 
 
 def path_from_text(typed: str) -> Path | None:
@@ -77,7 +82,7 @@ def _unescaped(typed: str) -> str:
     try:
         words = shlex.split(typed)
     except ValueError:  # a quote that is not closed, a backslash at the end
-        return typed
+        return typed[1:] or typed if typed[0] in ("'", '"') else typed
     return words[0] if len(words) == 1 else typed
 
 

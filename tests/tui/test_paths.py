@@ -42,6 +42,31 @@ def test_the_home_folder_is_found_or_left_alone(monkeypatch: pytest.MonkeyPatch,
     assert path_from_text("~no-such-user/a") == Path("~no-such-user/a")
 
 
+def test_a_variable_at_the_front_is_filled_in_as_a_shell_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORK", str(tmp_path))
+    monkeypatch.delenv("NOTHING", raising=False)
+    (tmp_path / "my photos").mkdir()
+    for typed in ("$WORK/my photos", "${WORK}/my\\ photos", '"$WORK/my photos"'):
+        assert path_from_text(typed) == tmp_path / "my photos"
+    for typed in ("'$WORK/my photos'", "$NOTHING/a", "/costs $WORK"):
+        assert path_from_text(typed) == Path(typed.strip("'"))
+    assert completion("$WORK/my") == "$WORK/my photos"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "$WORK").mkdir()
+    assert path_from_text("$WORK") == Path("$WORK")
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", ["my photos", "it's mine", 'the "best"'])
+def test_what_tab_completed_behind_a_quote_is_found_without_the_quote_that_closes_it(
+    tmp_path: Path, quote: str, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    completed = completion(f"{quote}{tmp_path}/{name[:2]}")
+    assert completed == f"{quote}{tmp_path}/{name}"
+    assert path_from_text(completed) == tmp_path / name
+
+
 def test_a_name_with_a_backslash_or_a_quote_that_exists_is_taken_as_it_is(tmp_path: Path) -> None:
     for name in ("a\\ b", "it's", '"x"'):
         (tmp_path / name).mkdir()
