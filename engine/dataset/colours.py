@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-_SAMPLE_FORMAT, _BITS, _PHOTOMETRIC = 339, 258, 262
-"""Tags of TIFF: what kind of number a value is, how many bits it has, and what 0 means."""
+_SAMPLE_FORMAT, _BITS, _PHOTOMETRIC, _PLANES = 339, 258, 262, 284
+"""Tags of TIFF: what kind of number a value is, how many bits it has, what 0 means, and whether channels lie apart."""
 _SIGNED = 2
 _WHITE_IS_ZERO = 0
+_APART = 2
 _STRIP = 1 << 20
 """Pixels that are worked on at once: a large picture is never held twice for the sake of one step."""
 
@@ -84,6 +85,17 @@ def with_known_transparency(image: Image) -> None:
         image.info["transparency"] = named * (85 if raw == "L;2" else 17)
     elif isinstance(named, int) and image.mode == "1":
         image.info["transparency"] = 255 * (named & 1)
+
+
+def with_whole_planes(image: Any) -> None:
+    """Lets an opened TIFF whose channels lie apart be read with all of its 16 bits; Pillow takes each byte for a pixel."""
+    if _tag(image, _PLANES, 1) != _APART or _tag(image, _BITS, 8) != 16:
+        return
+    order = "B" if image.tag_v2.prefix == b"MM" else "L"
+    image.tile = [
+        tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:])) if tile.codec_name == "raw" else tile
+        for tile in image.tile
+    ]
 
 
 def _laid_on(rgba: Image, background: tuple[int, int, int]) -> Image:

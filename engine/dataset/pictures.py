@@ -245,6 +245,8 @@ def _open(file: BufferedReader, *, heif_here: bool) -> OpenPicture:
         raise PictureError(problem)
     if "transparency" in image.info:
         colours.with_known_transparency(image)
+    if image.format == "TIFF":
+        colours.with_whole_planes(image)
     return OpenPicture(image, file, size, layout.complete and not cut)
 
 

@@ -14,16 +14,21 @@ _SWAPS_SIDES = (5, 6, 7, 8)
 def orientation(image: Image) -> int:
     """EXIF orientation of an opened picture, 1 (upright) to 8; 1 where there is none or it is nonsense. Decodes nothing.
 
-    Where EXIF is silent, XMP is asked. HEIC and AVIF keep it elsewhere, and their readers see to that.
+    Where EXIF is silent, XMP is asked. HEIC and AVIF keep it in boxes of their own, which alone count: their readers turn the
+    one, and tell those of the other as EXIF.
     """
     info = image.info
     if not ("exif" in info or "xmp" in info or image.format == "TIFF" or "Raw profile type exif" in info):
         return 1
-    from PIL.Image import Image as Base
+    from PIL import Image as pillow
 
     try:
-        # Not PngImageFile.getexif, which decodes the whole picture to look for a block behind it.
-        value = Base.getexif(image).get(_ORIENTATION, 1)
+        if image.format == "AVIF":
+            exif = pillow.Exif()
+            exif.load(info.get("exif", b""))
+        else:  # not PngImageFile.getexif, which decodes the whole picture to look for a block behind it
+            exif = pillow.Image.getexif(image)
+        value = exif.get(_ORIENTATION, 1)
     except Exception:  # a broken EXIF block does not make the picture unusable
         return 1
     # By comparison, since that is how Pillow turns TIFFs: a fraction 6/1 is a 6.

@@ -51,6 +51,26 @@ def stretched(low: float, high: float, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_16_bits_of_channels_that_lie_apart(tmp_path: Path, byte_order: str) -> None:
+    """As scientific programs and video tools write RGB: all of red, then all of green, then all of blue."""
+    plane = np.tile(np.array(RAMP) * 257, (4, 1)).astype(byte_order + "u2").tobytes()
+    form = {3: byte_order + "HHIHH", 4: byte_order + "HHII"}
+
+    def tag(number: int, size: int, value: int) -> bytes:
+        return struct.pack(form[size], number, size, 1, *((value, 0) if size == 3 else (value,)))
+
+    tags = [tag(256, 4, 16), tag(257, 4, 4), struct.pack(byte_order + "HHII", 258, 3, 3, 200)]
+    tags += [tag(259, 3, 1), tag(262, 3, 2), struct.pack(byte_order + "HHII", 273, 4, 3, 206), tag(277, 3, 3), tag(278, 4, 4)]
+    tags += [struct.pack(byte_order + "HHII", 279, 4, 3, 218), tag(284, 3, 2)]
+    head = (b"II" if byte_order == "<" else b"MM") + struct.pack(byte_order + "HIH", 42, 8, len(tags))
+    lists = struct.pack(byte_order + "3H6I", 16, 16, 16, *(240 + at * len(plane) for at in range(3)), *([len(plane)] * 3))
+    path = tmp_path / "apart.tif"
+    path.write_bytes(((head + b"".join(tags) + bytes(4)).ljust(200, b"\0") + lists).ljust(240, b"\0") + plane * 3)
+    assert read_header(path).traits.bits == 16
+    assert shown(path) == list(RAMP)
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
 @pytest.mark.parametrize(
     ("low", "high", "kind"),
     [

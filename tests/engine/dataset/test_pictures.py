@@ -53,6 +53,19 @@ def test_headers_of_all_formats(tmp_path: Path, suffix: str, format: str) -> Non
     assert blue < 20
 
 
+@pytest.mark.parametrize("exif", [None, 1])
+def test_avif_is_turned_by_its_own_boxes_alone(tmp_path: Path, exif: int | None) -> None:
+    """Their XMP tells how a camera stood, as their EXIF does; what shows them looks at neither."""
+    tags = Image.Exif()
+    if exif:
+        tags[0x112] = exif
+    xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    path = save(tmp_path / "a.avif", Image.new("RGB", (40, 20)), exif=tags, xmp=xmp)
+    header = read_header(path)
+    assert (header.width, header.height, header.orientation) == (40, 20, 1)
+    assert load_rgb(path).size == (40, 20)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_rotation_by_exif(tmp_path: Path, orientation: int, suffix: str) -> None:
