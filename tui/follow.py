@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+
+from rich.cells import cell_len
 
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
@@ -203,6 +206,10 @@ def say_conclusion(ended: Followed, out: TextIO) -> None:
         say(out, f"LoRA file: {clean(ended.output)}", as_it_is=True)
 
 
+_WORD = re.compile(r" *[^ ]+")
+"""A word with the blanks in front of it; other kinds of spaces hold together what they are in."""
+
+
 def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = None) -> None:
     """One line, at once. `line` must be clean already.
 
@@ -210,7 +217,7 @@ def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = No
     `as_it_is` is for paths, commands and tables, which people copy or read by column.
     """
     columns = None if as_it_is else _columns(out)
-    lines = [line] if columns is None or len(line) <= columns else _wrapped(line, columns, hang)
+    lines = [line] if columns is None or cell_len(line) <= columns else _wrapped(line, columns, hang)
     encoding = getattr(out, "encoding", None) or "utf-8"
     out.write("".join(part.encode(encoding, "replace").decode(encoding) + "\n" for part in lines))
     out.flush()
@@ -226,19 +233,16 @@ def _columns(out: TextIO) -> int | None:
 
 
 def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
-    import textwrap
-
-    indent = len(line) - len(line.lstrip()) if hang is None else hang
-    further = " " * indent
-    return textwrap.wrap(
-        line,
-        columns,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
-        drop_whitespace=True,
-        replace_whitespace=False,
-    ) or [line]
+    """Words that are longer than a line stay whole. `textwrap` counts letters, of which some are two cells wide."""
+    further = " " * (len(line) - len(line.lstrip()) if hang is None else hang)
+    lines, now = [], ""
+    for word in _WORD.findall(line):
+        if now and cell_len(now + word) > columns:
+            lines.append(now)
+            now = further + word.lstrip(" ")
+        else:
+            now += word
+    return [*lines, now]
 
 
 def progress_stream(json_wanted: bool, wait: bool) -> TextIO:

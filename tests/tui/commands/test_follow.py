@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import Event, EventLog
 from loratui.engine.runs.pace import TimeLeft
 from loratui.tui import text
-from loratui.tui.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, describe_step, follow, say
+from loratui.tui.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _wrapped, describe_step, follow, say
 from loratui.tui.store import RunState
 
 
@@ -201,6 +204,14 @@ def test_sentences_are_wrapped_at_the_width_of_the_terminal(terminal: tuple[Text
     assert len(lines) == 4
     assert all(line.startswith("  ") for line in lines)
     assert " ".join(line.strip() for line in lines) == words.strip()
+
+
+@given(st.lists(st.text("a字é —", max_size=12), min_size=1, max_size=40), st.integers(0, 4))
+def test_no_line_is_wider_than_the_terminal_whatever_its_letters_take(words: list[str], indent: int) -> None:
+    line = " " * indent + " ".join(words).strip()
+    lines = _wrapped(line, 60, None)
+    assert max(map(cell_len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == " ".join(line.split())
 
 
 def test_paths_commands_and_what_goes_to_a_file_are_never_broken(
