@@ -11,6 +11,7 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 _MOST_MARKS = 4
 """Combining characters on one letter. Vietnamese needs two, Hebrew with accents three, Tibetan and Thai no more than four; a flood of
 them paints over the lines around it."""
@@ -34,6 +35,11 @@ def clean(text: object, limit: int = 2000) -> str:
 def clean_lines(text: object, limit: int = 20_000, line_limit: int = 2000) -> str:
     """As `clean`, but line ends stay; each line has at most `line_limit` characters."""
     return "\n".join(clean(line, line_limit) for line in str(text)[:limit].splitlines())
+
+
+def without_escapes(text: str) -> str:
+    """`text` without the escape sequences that colour it, move in it or link it."""
+    return _ESCAPE.sub("", text)
 
 
 def _few_marks(line: str) -> str:

@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
+from loratui.engine.cleaning import without_escapes
+
 HIDDEN = "[hidden]"
 
 _LEAST = 8
@@ -43,20 +45,29 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # Tokens that begin as only tokens do: hub, model services, code hosts, chats, clouds, registries, JSON web tokens.
     (
         re.compile(
-            r"\b(?:hf|api_org)_\w{4,}|\b(?:sk|pk|rk|rpa|glpat|gldt|npm|dop_v1|r8|nvapi|lin_api|xox[abeoprs]|github_pat|gh[pousr])[_-][\w-]{8,}"
-            r"|\b(?:AKIA|ASIA|AGPA|AIDA|AROA)[A-Z0-9]{12,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{8,}|\bpypi-[\w-]{16,}"
-            r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
+            # As text that Python or an address has escaped holds them, too: \\nhf_… and %3Dhf_….
+            r"(?:\b|(?<=\\[abfnrtv])|(?<=%[0-9A-Fa-f]{2}))(?:(?:hf|api_org)_\w{4,}|(?:sk|pk|rk|rpa|glpat|gldt|npm|dop_v1|r8|nvapi|lin_api|xox[abeoprs]|github_pat|gh[pousr])[_-][\w-]{8,}"
+            r"|(?:AKIA|ASIA|AGPA|AIDA|AROA)[A-Z0-9]{12,}|AIza[\w-]{30,}|ya29\.[\w-]{8,}|pypi-[\w-]{16,}"
+            r"|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?)"
         ),
         HIDDEN,
     ),
     # Any other one that is called by its name: WANDB_API_KEY=…, 'password': '…', --token …
     (re.compile(rf"(?i)({_NAMED})['\"]?\s*[=:]\s*['\"]?)(?!\[hidden\])[^\s'\",;&]{{4,}}"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)(--[\w-]{{0,40}}{_NAMED})[ =])(?!\[hidden\])\S{{4,}}"), rf"\1{HIDDEN}"),
+    # Also as a list of arguments is printed: ['--token', '…'].
+    (
+        re.compile(rf"(?i)((?<![\w-])--[\w-]{{0,40}}{_NAMED})(?:['\"],\s*['\"]|[\s=]['\"]?))(?!\[hidden\])[^\s'\"]{{4,}}"),
+        rf"\1{HIDDEN}",
+    ),
 )
 
 
 def hidden(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """`text` with `[hidden]` for everything that looks like a secret or is one of this environment."""
+    """`text` with `[hidden]` for everything that looks like a secret or is one of this environment.
+
+    Escape sequences go: a secret that is coloured within, as by a search, would be none to look at.
+    """
+    text = without_escapes(text)
     # Longer ones first: one may hold another.
     for value in sorted(set(_values(os.environ if environ is None else environ)), key=len, reverse=True):
         text = text.replace(value, HIDDEN)

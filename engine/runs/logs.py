@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from loratui.engine.cleaning import without_escapes
 from loratui.engine.secrecy import hidden
 from loratui.engine.untrusted import open_regular
 
@@ -14,7 +15,6 @@ _LINES = 20
 _LINE_LENGTH = 400
 _BYTES = 32_768
 
-_ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -31,12 +31,11 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
             data = file.read(_BYTES)
     except OSError:
         return []
-    text = hidden(data.decode("utf-8", "replace"), environ)
-    lines = [_clean(line) for line in text.split("\n")]
-    return [line for line in lines if line][-_LINES:]
+    # Escapes and control bytes go first: what they stand within is put together again when they go.
+    lines = [_clean(line) for line in without_escapes(data.decode("utf-8", "replace")).split("\n")]
+    shown = [line.rstrip() for line in hidden("\n".join(lines), environ).split("\n")]
+    return [line if len(line) <= _LINE_LENGTH else line[: _LINE_LENGTH - 1] + "…" for line in shown if line][-_LINES:]
 
 
 def _clean(line: str) -> str:
-    shown = _ESCAPE.sub("", line).rstrip("\r").rsplit("\r", 1)[-1]
-    shown = _CONTROL.sub("", shown).rstrip()
-    return shown if len(shown) <= _LINE_LENGTH else shown[: _LINE_LENGTH - 1] + "…"
+    return _CONTROL.sub("", line.rstrip("\r").rsplit("\r", 1)[-1])

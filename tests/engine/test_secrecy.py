@@ -38,6 +38,11 @@ TEXTS = [
     "password: " + S,
     "--token " + S,
     "--hf-token=" + S,
+    "['loratui', '--token', '" + S + "']",
+    "--token\t'" + S + "'",
+    f"error:\\nhf_{S}",
+    f"https://huggingface.co/x?next=%3Fkey%3Dhf_{S}",
+    f"\x1b[1mhf_\x1b[0m{S[:9]}\x1b[0;31m{S[9:]}\x1b[m",
     "Authorization: Bearer " + S,
     "authorization: Basic " + S,
     "'Authorization': 'Token " + S + "'",
@@ -129,6 +134,7 @@ def test_a_long_text_takes_no_long_time() -> None:
         "a-" * 150_000,
         "-----BEGIN PRIVATE KEY-----" * 10_000,
         "eyJ" * 100_000,
+        "-" * 600_000,
     ):
         started = time.process_time()
         hidden(text, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,10 @@ def test_secrets_are_blotted_out(secret: str) -> None:
 def test_passwords_in_addresses_and_headers_are_blotted_out() -> None:
     assert hidden("https://me:pass@host/x", {}) == "https://[hidden]@host/x"
     assert hidden("Authorization: Bearer abc.def", {}) == "Authorization: Bearer [hidden]"
+
+
+@pytest.mark.parametrize("between", [b"\x1b[0m", b"\x1b]0;a\x07", b"\x08", b"\x00", b"\xc2\x9b"])
+def test_a_secret_is_hidden_that_escapes_or_control_bytes_cut(tmp_path: Path, between: bytes) -> None:
+    (tmp_path / "log").write_bytes(b"token hf_AbCdEf" + between + b"GhIjKlMn and value-of" + between + b"-a-secret\n")
+    (line,) = log_tail(tmp_path / "log", 0, {"WANDB_API_KEY": "value-of-a-secret"})
+    assert not re.search("AbCd|GhIj|value|secret", line), line
