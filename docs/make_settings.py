@@ -25,9 +25,9 @@ def allowed(info: KeyInfo) -> str:
     if info.above is not None:
         parts.append(f"more than {info.above:g}")
     if info.low is not None:
-        parts.append(f"at least {info.low:g}")
+        parts.append(f"at least {info.low:.15g}")
     if info.high is not None:
-        parts.append(f"at most {info.high:g}")
+        parts.append(f"at most {info.high:.15g}")
     return ", ".join(parts)
 
 

@@ -559,10 +559,10 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
         if not math.isfinite(number):
             raise SchemaError(f"{where}: expected a finite number, got {shown(value)}")
     if info.low is not None and number < info.low:
-        raise SchemaError(f"{where}: {shown(value)} is too small; the least is {info.low:g}")
+        raise SchemaError(f"{where}: {shown(value)} is too small; the least is {info.low:.15g}")
     if info.high is not None and number > info.high:
         meant = f"; did you mean {1 / number:.3g}?" if info.name.endswith("learning_rate") and number >= 100 else ""
-        raise SchemaError(f"{where}: {shown(value)} is too large; the most is {info.high:g}{meant}")
+        raise SchemaError(f"{where}: {shown(value)} is too large; the most is {info.high:.15g}{meant}")
     if info.above is not None and number <= info.above:
         raise SchemaError(f"{where}: {shown(value)} is too small; it must be more than {info.above:g}")
     return number

@@ -196,8 +196,8 @@ def range_words(info: KeyInfo) -> str:
     if info.type is bool:
         return "yes or no"
     least = 1 if info.name in BY_RULE else info.low
-    low = f"from {least:g}" if least is not None else f"more than {info.above:g}" if info.above is not None else ""
-    high = f"to {info.high:g}" if info.high is not None and info.high < 1e15 else ""
+    low = f"from {least:.15g}" if least is not None else f"more than {info.above:g}" if info.above is not None else ""
+    high = f"to {info.high:.15g}" if info.high is not None and info.high < 1e15 else ""
     return f"{low} {high}".strip()
 
 

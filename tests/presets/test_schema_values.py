@@ -61,6 +61,7 @@ def test_typed_values(typed: str, key: str, value: object) -> None:
         ("adapter.rank=true", "expected a number"),
         ("adapter.rank=0", "too small; the least is 1"),
         ("adapter.rank=9999", "too large; the most is 1024"),
+        ("schedule.image_steps=2000000000", "too large; the most is 1000000000"),
         ("optimizer.learning_rate=0", "more than 0"),
         ("optimizer.learning_rate=inf", "finite"),
         ("optimizer.learning_rate=nan", "finite"),
