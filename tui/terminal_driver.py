@@ -6,6 +6,7 @@ import os
 import re
 import select
 import sys
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO, cast
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _LOOK_S = 0.1
 """How often the thread that reads looks whether it is still wanted, and whether an escape was a key by itself."""
 _READ_BYTES = 4096
+
+_PASTE, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_PASTE_SILENCE_S = 5.0
+"""After so long a silence within a paste its end is taken for lost; until it came no key would be heard again."""
 
 _OLD_MOUSE = re.compile(rb"\x1b\[M[\x20-\xff]{3}", re.DOTALL)
 """A mouse event in X10's encoding: button, column and row as a byte each, 32 added. From column 96 on it is no UTF-8."""
@@ -58,16 +63,37 @@ class Keys:
         self._text = TypedText()
         self._parser = XTermParser()
         self._left_out = left_out
+        self._pasting, self._recent, self._heard = False, "", 0.0
 
     def take(self, data: bytes) -> Iterable[Message]:
-        """The events of what came; nothing is kept back longer than an escape takes to be known for a key."""
-        for character in self._text.take(data) if data else self._text.rest():
+        """The events of what came, nothing for a look in vain; nothing is kept back longer than an escape takes to be known for
+        a key, and a paste that does not end longer than a poor link is silent."""
+        text = self._text.take(data) if data else self._text.rest() + self._lost_end()
+        self._watch_paste(text)
+        for character in text:
             try:
                 yield from self._parser.feed(character)
             except (ValueError, ArithmeticError) as error:
-                self._parser = _anew(self._parser)
+                self._parser, self._pasting = _anew(self._parser), False
                 self._left_out(f"A sequence of the terminal was left out: {error}")
         yield from self._parser.tick()
+
+    def _watch_paste(self, text: str) -> None:
+        """Keeps whether a paste has begun and not ended, wherever a read cuts its marks."""
+        if text:
+            self._heard = time.monotonic()
+        recent = self._recent + text
+        begun, ended = recent.rfind(_PASTE), recent.rfind(_PASTE_END)
+        if begun != ended:
+            self._pasting = begun > ended
+        self._recent = recent[1 - len(_PASTE) :]
+
+    def _lost_end(self) -> str:
+        """The end of a paste that has been silent for too long."""
+        if not self._pasting or time.monotonic() - self._heard < _PASTE_SILENCE_S:
+            return ""
+        self._left_out("The terminal sent a paste without its end; it was taken as far as it came.")
+        return _PASTE_END
 
 
 def _anew(parser: XTermParser) -> XTermParser:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
 
+from loratui.tui import terminal_driver
 from loratui.tui.terminal_driver import Keys, Screen, TypedText
 
 MOUSE_AT_COLUMN_100 = b"\x1b[M" + bytes((32, 32 + 100, 33))
@@ -52,6 +53,28 @@ def test_nothing_that_is_sent_raises(pieces: list[bytes]) -> None:
     keys = Keys(lambda words: None)
     for piece in pieces:
         list(keys.take(piece))
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"\x1b[200~some text"], [b"\x1b[2", b"00~some", b" text"], [b"\x1b[200~x\x1b[201~\x1b[200~some text"]]
+)
+def test_a_paste_whose_end_is_lost_does_not_take_the_keys_for_ever(
+    pieces: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(terminal_driver.time, "monotonic", lambda: now[0])
+    told: list[str] = []
+    keys = Keys(told.append)
+    for piece in pieces:
+        list(keys.take(piece))
+    now[0] += 1  # a link that stalls
+    assert not list(keys.take(b""))
+    now[0] += 10
+    assert [event.text for event in keys.take(b"") if isinstance(event, events.Paste)] == ["some text"]
+    assert len(told) == 1
+    assert [event.key for event in keys.take(b"q") if isinstance(event, events.Key)] == ["q"]
+    now[0] += 10
+    assert not list(keys.take(b""))
 
 
 def test_a_sequence_that_means_nothing_is_left_out_and_told() -> None:
