@@ -54,7 +54,9 @@ class BaseModelScreen(StepScreen):
             yield Line(id="base-text")
         yield Line(id="base-download")
         yield Line(id="base-title")
-        yield OptionList(id="base-found", markup=False)
+        found = OptionList(id="base-found", markup=False)
+        found.can_focus = False
+        yield found
 
     def on_mount(self) -> None:
         """Looks at the one that is chosen, and for all others."""
@@ -91,6 +93,7 @@ class BaseModelScreen(StepScreen):
         options.clear_options()
         options.add_options([Option(_option(base)) for base in self._choices])
         options.highlighted = 0 if self._choices else None
+        options.can_focus = bool(self._choices)  # enter would do nothing there
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Looks when the typing pauses."""
@@ -256,9 +259,10 @@ def describe_source(source: Source) -> Iterator[Content]:
 
 def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Content]:
     yield plain(f"✖ {message.problem}", "$error")
-    yield plain(f"  {in_keys(message.remedy)}")
     if fetchable:
-        yield plain("  f6 asks the hub for it, and says how large it is before anything is fetched.", "$accent")
+        yield plain("  If it is on the hub, f6 fetches it, once you have seen its size and said yes.", "$accent")
+    else:
+        yield plain(f"  {in_keys(message.remedy)}")
 
 
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:

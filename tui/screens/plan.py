@@ -184,7 +184,7 @@ def _in_short(found: Sequence[Finding], costs: str) -> Content:
     ]
     if not costs:
         return Content(" · ").join([*told, plain("looking at this machine …", "$muted")])
-    return Content(" · ").join([*(told or [plain("✔ no warnings", "$success")]), plain(costs)])
+    return Content(" · ").join([*(told or [plain("✔ no warnings about the numbers", "$success")]), plain(costs)])
 
 
 def _findings(found: Sequence[Finding]) -> Iterator[Content]:

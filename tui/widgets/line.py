@@ -5,10 +5,12 @@ from __future__ import annotations
 from time import monotonic
 
 from textual.content import Content
+from textual.selection import Selection
 from textual.timer import Timer
 from textual.widgets import Static
 
 from loratui.tui.terminal import clean
+from loratui.tui.widgets.hanging import Hanging
 
 
 def plain(value: object, style: str = "") -> Content:
@@ -36,7 +38,8 @@ class Line(Static):
     def __init__(self, value: Content | str = "", *, id: str | None = None, classes: str | None = None) -> None:
         self._said = value if isinstance(value, Content) else plain(value)
         self._waiting: Timer | None = None
-        super().__init__(self._said, id=id, classes=classes)
+        self._hanging = Hanging(self._said)
+        super().__init__(self._hanging, id=id, classes=classes)
 
     def say(self, *parts: Content | str) -> None:
         """Shows other text. Says nothing to the terminal if it is the same."""
@@ -68,12 +71,17 @@ class Line(Static):
         as_wide_as_its_text = width is not None and width.is_auto and said.cell_length != self._said.cell_length
         relayout = said.plain.count("\n") != self._said.plain.count("\n") or as_wide_as_its_text or self._wraps(said)
         self._said = said
-        self.update(said, layout=relayout)
+        self._hanging = Hanging(said)
+        self.update(self._hanging, layout=relayout)
 
     @property
     def said(self) -> str:
         """The text as shown, without styles."""
         return self._said.plain
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Textual's question for what was marked with the mouse."""
+        return selection.extract(self._hanging.wrapped(max(1, self.content_size.width)).plain), "\n"
 
     def _wraps(self, said: Content) -> bool:
         """Whether the text, old or new, may need more than the lines it has."""

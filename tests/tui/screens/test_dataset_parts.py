@@ -64,7 +64,7 @@ async def test_a_picture_tells_its_path_is_copied_and_asked_for_in_real_pixels(h
         screen = pilot.app.screen
         assert isinstance(screen, PictureScreen)
         path = photos / screen.name_shown
-        assert str(screen.line("picture-text").content).count(str(path)) == 2
+        assert screen.line("picture-text").said.count(str(path)) == 2
         assert [name for name, _ in screen.copyable()] == ["path", "scp line"]
         assert screen.copyable()[0][1] == str(path)
         await pilot.press("p")

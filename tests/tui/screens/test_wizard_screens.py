@@ -365,9 +365,19 @@ async def test_what_the_hub_said_of_one_base_does_not_stand_beside_another(home:
     monkeypatch.setattr("loratui.engine.machine.hub.look_up", offline)
     draft = demo_draft().with_values({"base.model": "owner/name"})
     async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "f6 asks the hub", "✔ embedded:sd15")
+        await shows(pilot, "f6 fetches it", "✔ embedded:sd15")
         await pilot.press("f6")
         await shows(pilot, "✖ HF_HUB_OFFLINE is set")
         await pilot.press("down", "enter")
         await shows(pilot, "✔ toy for the demo")
         await hides(pilot, "HF_HUB_OFFLINE")
+
+
+async def test_an_empty_list_of_bases_does_not_keep_enter_from_going_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loratui.engine.planning.bases.discover", lambda: ([], False))
+    draft = demo_draft().with_values({"base.model": "owner/name"})
+    async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
+        text = await shows(pilot, "f6 fetches it", "no base for this preset")
+        assert "The list below" not in text
+        await pilot.press("down", "enter")
+        await shows(pilot, "[3 data set]")
