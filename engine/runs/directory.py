@@ -240,6 +240,10 @@ def open_run(home: Path, name_or_path: str, *, to_read: bool = False, to_delete:
     takes another user's too. A run with entries that no run has, such as links, is refused by name, unless it is `to_delete`.
     """
     path = _find_run(home, name_or_path)
+    owner = path.lstat().st_uid
+    if not to_read and os.geteuid() not in (0, owner):
+        remedy = "Look at it with --view-only, copy it, or work as that user."
+        raise UsageError(f"{path} belongs to another user (uid {owner}).", remedy)
     if not to_delete:
         contents.require_sound(path)
     made_by = _read_marker(path).get("format")
@@ -247,10 +251,6 @@ def open_run(home: Path, name_or_path: str, *, to_read: bool = False, to_delete:
         raise UsageError(
             f"{path.name} was made by a newer loratui (format {made_by}, this one knows {FORMAT}).", "Update loratui."
         )
-    owner = path.stat().st_uid
-    if not to_read and os.geteuid() not in (0, owner):
-        remedy = "Look at it with --view-only, copy it, or work as that user."
-        raise UsageError(f"{path} belongs to another user (uid {owner}).", remedy)
     return RunDirectory(path)
 
 

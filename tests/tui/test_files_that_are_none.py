@@ -61,9 +61,10 @@ def test_files_of_a_run(home: Path, put: Callable[[Path], Path], capsys: pytest.
     run = make_run(home)
     for path in (run.state, run.events, run.lock, run.changes, run.validation_events, run.trainer_log):
         put(path)
-    assert main(["status", run.name]) == 0
+    assert main(["status", run.name]) == 2
+    assert f"{run.name} was left alone: its " in capsys.readouterr().err
     assert main(["runs"]) == 0
-    assert "never started" in capsys.readouterr().out
+    assert run.name in capsys.readouterr().out
     assert not lock.is_held(run.lock)
     assert lock.read_owner(run.lock) is None
     assert not lock.supported(run.lock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -157,7 +158,9 @@ class AdvancedScreen(ModalScreen[None]):
     def _show(self, wanted: str) -> None:
         words = wanted.lower().split()
         infos = [info for name, info in KEYS.items() if name not in _ELSEWHERE]
-        self._infos = [info for info in infos if all(w in f"{info.name} {info.help}".lower().replace("_", " ") for w in words)]
+        found = [info for info in infos if all(w in f"{info.name} {info.help}".lower().replace("_", " ") for w in words)]
+        # Those that are called so come before those whose explanation has the words.
+        self._infos = sorted(found, key=lambda info: _unlike(info.name, words))
         self._options.clear_options()
         self._options.add_options([Option(_line(self._app.draft, info)) for info in self._infos])
         self._options.highlighted = 0 if self._infos else None
@@ -185,6 +188,12 @@ class AdvancedScreen(ModalScreen[None]):
         if why:
             lines.append(plain(f"Why: {why}"))
         about.say(Content("\n").join(lines))
+
+
+def _unlike(name: str, words: Sequence[str]) -> int:
+    """0 for the setting that is called `words`, 1 for one whose name has them, 2 for any other."""
+    wanted, own = "_".join(words), name.rpartition(".")[2]
+    return 0 if wanted in (own, name) else 1 if wanted in name else 2
 
 
 def _line(draft: Draft, info: KeyInfo) -> Content:

@@ -58,7 +58,7 @@ def test_a_run_goes_on_from_the_file_of_another_and_tells_what_it_took(make_run:
     second = make_run(*SMALL, f"adapter.start_from={old}")
     assert train(second, every_step) == ExitCode.DONE
     (told,) = (e.fields for e in events(second, "warning") if e.fields["code"] == "started_from")
-    assert "layers go on from it" in told["message"]
+    assert "layers taken over from it" in told["message"]
     begun, anew = next(iter(losses(second).values())), next(iter(losses(first).values()))
     assert begun != anew, "the first step already has the old LoRA"
 
@@ -154,7 +154,7 @@ def test_text_layers_alone_are_gone_on_from_only_where_text_encoders_are_trained
     path = header_only(tmp_path / "te.safetensors", {f"{stem}.lora_down.weight": [4, 768], f"{stem}.lora_up.weight": [768, 4]})
     assert start_findings(path, "training.train_text_encoder=true") == []
     (refused,) = start_findings(path)
-    assert "none of its 1 layers is trained here" in refused
+    assert "none of its 1 layer is trained here" in refused
 
 
 def test_a_trained_text_encoder_is_in_the_file_with_an_effect_of_its_own(make_run: MakeRun) -> None:

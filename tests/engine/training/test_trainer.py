@@ -249,8 +249,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
         def spoil() -> None:
             prepare = trainer.objective._prepared
 
-            def poisoned(batch: tuple[int, ...], micro_step: int, window_images: int) -> Prepared:
-                found = prepare(batch, micro_step, window_images)
+            def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> Prepared:
+                found = prepare(batch, micro_step, *others)
                 return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
 
             trainer.objective._prepared = poisoned  # type: ignore[method-assign]
