@@ -59,6 +59,8 @@ class TorchFacts:
     """What went wrong when it looked for cards, or computed something small on the first of them."""
     broken: str = ""
     """Why it cannot be loaded at all."""
+    late: bool = False
+    """It did not answer in time, and was ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ NO_GPU = Accelerator()
 
 def accelerator() -> Accelerator:
     """Asks the driver and, where there is a GPU, torch in a process of its own, which takes seconds at the first time."""
-    listed = hardware.listing()
+    listed = hardware.listing(hardware.NVML_COLD_S)
     return judge(listed, torch_facts(listed) if has_gpu(listed) else None, os.environ.get(VISIBLE))
 
 
@@ -113,6 +115,10 @@ def judge(listed: Listing, facts: TorchFacts | None, visible: str | None) -> Acc
     shown = [listed.gpus[place] for place in shown_gpus(visible, [gpu.uuid for gpu in listed.gpus])]
     chosen = shown[0] if shown else next(iter(listed.gpus), None)
     install = install_words(driver, chosen.capability if chosen else None)
+    if facts.late:
+        here = f" ({chosen.name})" if chosen else ""
+        message = f"torch did not answer within {PATIENCE_S:.0f} s: its disk is very slow, or the GPU{here} hangs."
+        return _refused(message, "Try again. If nvidia-smi hangs too, restart the machine or rent another.", ExitCode.GPU_LOST)
     if facts.broken:
         return _refused(f"torch cannot be loaded: {facts.broken}", install)
     if facts.hip:
@@ -151,8 +157,10 @@ def _without_devices(
     listed: Listing, facts: TorchFacts, visible: str | None, shown: Sequence[Gpu], install: str
 ) -> Accelerator:
     if not listed.gpus:
+        lost = fault_of(listed.problem)
         message = f"This machine has an NVIDIA GPU, but its driver cannot be used: {listed.problem}."
-        return _refused(message, "Restart the machine; where that does not help, rent another.")
+        code = lost.code if lost else ExitCode.USAGE
+        return _refused(message, "Restart the machine; where that does not help, rent another.", code)
     card = (shown or listed.gpus)[0]
     driver = card.driver
     if not facts.cuda:
@@ -166,7 +174,7 @@ def _without_devices(
     if visible is not None and not shown:
         message = f'{VISIBLE} is "{visible[:80]}", which hides every GPU of this machine from torch ({card.name}).'
         return _refused(message, f"Take it back with unset {VISIBLE}, or set it to 0.")
-    fault = fault_of(facts.problem)
+    fault = fault_of(facts.problem) or fault_of(listed.problem)
     said = f" (torch {facts.version}: {facts.problem})" if facts.problem else ""
     if fault is not None:
         return _refused(f"{card.name}: {fault.sentence}{said}", fault.advice.format(install=install), fault.code)
@@ -276,7 +284,7 @@ def _ask_torch() -> TorchFacts:
         lines = said.decode("utf-8", "replace").splitlines()
         return facts_of(untrusted.parse_json(next((line for line in lines if line.startswith(MARK)), "").removeprefix(MARK)))
     if waited:
-        return TorchFacts(broken=f"it took longer than {PATIENCE_S:.0f} s")
+        return TorchFacts(late=True)
     return TorchFacts(broken=f"the process that loaded it ended without an answer ({process.returncode})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ FAULTS: tuple[GpuFault, ...] = (
     _fault(
         "no_kernels",
         ExitCode.USAGE,
-        r"no kernel image is available|cudaErrorNoKernelImageForDevice|invalid device function|no binary for gpu",
+        r"no kernel image is available|cudaErrorNoKernelImageForDevice|invalid device function|no binary for gpu"
+        r"|device kernel image is invalid|cudaErrorInvalidKernelImage",
         "This torch has no kernels for this GPU.",
         "{install}",
     ),
@@ -55,7 +57,8 @@ FAULTS: tuple[GpuFault, ...] = (
         "driver_old",
         ExitCode.USAGE,
         r"driver on your system is too old|driver version is insufficient|PTX was compiled with an unsupported toolchain"
-        r"|unsupported ptx version|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion",
+        r"|unsupported ptx version|cudaErrorInsufficientDriver|cudaErrorUnsupportedPtxVersion"
+        r"|not supported in the installed CUDA driver|cudaErrorCallRequiresNewerDriver",
         "The NVIDIA driver is too old for this torch.",
         "{install}",
     ),
@@ -63,9 +66,19 @@ FAULTS: tuple[GpuFault, ...] = (
         "driver_broken",
         ExitCode.USAGE,
         r"driver/library version mismatch|unsupported display driver|Error 803|forward compatibility was attempted|Error 804"
-        r"|Found no NVIDIA driver|CUDA driver initialization failed",
+        r"|Found no NVIDIA driver|CUDA driver initialization failed|CUDA unknown error"
+        r"|cudaGetDeviceCount\(\).*Error (3|101|304|999)\b",
         "The NVIDIA driver of this machine does not work.",
         "Restart the machine: a driver that was updated works only after that. Where it does not help, rent another.",
+    ),
+    _fault(
+        "libraries_mixed",
+        ExitCode.USAGE,
+        r"CUDNN_STATUS_(SUBLIBRARY_)?(VERSION_MISMATCH|LOADING_FAILED)|cuDNN version incompatibility|Could not load library libcu"
+        r"|cannot load symbol cu(dnn|blas)|CUDNN_STATUS_RUNTIME_PREREQUISITE_MISSING|PTX JIT compiler library not found",
+        "torch met CUDA libraries (cuDNN) of another version than its own.",
+        "Take folders with other CUDA or cuDNN files out of LD_LIBRARY_PATH (unset LD_LIBRARY_PATH), or uninstall the machine's own "
+        "cuDNN. Where that does not help: {install}",
     ),
     _fault(
         "not_a_gpu_build",
@@ -77,7 +90,8 @@ FAULTS: tuple[GpuFault, ...] = (
     _fault(
         "unsupported",
         ExitCode.USAGE,
-        r"(CUBLAS|CUDNN)_STATUS_(NOT_SUPPORTED|ARCH_MISMATCH)|CUDA error: operation not supported|cudaErrorNotSupported",
+        r"(CUBLAS|CUDNN)_STATUS_(NOT_SUPPORTED|ARCH_MISMATCH)|CUDA error: operation not supported(?! on)|cudaErrorNotSupported"
+        r"|unable to find an engine to execute this computation",
         "This GPU cannot compute what these settings ask for.",
         "Set training.precision to fp32, memory.compile and memory.cuda_graphs to off, and start anew.",
     ),
@@ -85,7 +99,7 @@ FAULTS: tuple[GpuFault, ...] = (
         "gpu_busy",
         ExitCode.GPU_LOST,
         r"busy or unavailable|cudaErrorDevicesUnavailable|exclusive.?(process|thread)"
-        r"|device already in use|cudaErrorDeviceAlreadyInUse",
+        r"|device already in use|cudaErrorDeviceAlreadyInUse|MPS (client|server)|cudaErrorMps",
         "The GPU is taken by another program, or does not let a second one in.",
         "See with nvidia-smi who has it, end that, or set its compute mode to default (nvidia-smi -c 0); then: loratui resume.",
     ),
@@ -130,7 +144,8 @@ FAULTS: tuple[GpuFault, ...] = (
         "gpu_failed",
         ExitCode.GPU_LOST,
         r"illegal memory access|misaligned address|illegal instruction|invalid program counter|unspecified launch failure"
-        r"|hardware stack error|invalid address space|CUDA error: (unknown|initialization error|device)|CUDA unknown error"
+        r"|hardware stack error|(shared|invalid) address space|CUDA error: (unknown|initialization error|device)"
+        r"|peer GPU memory over nvlink|cudaErrorContained"
         r"|(CUBLAS|CUDNN)_STATUS_(EXECUTION_FAILED|INTERNAL_ERROR|MAPPING_ERROR)|cudaError(Unknown|LaunchFailure|IllegalAddress)",
         "The GPU failed in the middle of its work.",
         f"loratui resume goes on from the last checkpoint. If it comes again: {_ELSEWHERE[0].lower()}{_ELSEWHERE[1:]}",
@@ -141,13 +156,32 @@ work now, 34 for memory."""
 
 
 _BY_ID = {fault.id: fault for fault in FAULTS}
+_NO_RUNTIME_ERRORS = ("DeferredCudaCallError", "SafetensorError")
+"""Errors of torch and its libraries that are about the GPU or memory and are not of the kind of all others."""
+_DEEPEST = 10
+"""Errors that were raised from one another."""
 
 
 def fault_in(error: BaseException) -> GpuFault | None:
-    """The class of an error of torch or Python; None for what has nothing to do with a GPU or with memory."""
-    if isinstance(error, MemoryError):
+    """The class of an error of torch or Python, or of what it was raised from; None for what has nothing to do with a GPU or
+    with memory."""
+    link: BaseException | None = error
+    for _ in range(_DEEPEST):
+        if link is None:
+            return None
+        found = _class_of(link)
+        if found is not None:
+            return found
+        link = link.__cause__
+    return None
+
+
+def _class_of(error: BaseException) -> GpuFault | None:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return _BY_ID["main_memory"]
-    if not isinstance(error, RuntimeError):  # torch's own errors are all of this kind
+    if isinstance(error, AssertionError):  # of torch itself, which raises it where it is built for CPUs
+        return _BY_ID["not_a_gpu_build"] if _BY_ID["not_a_gpu_build"].pattern.search(str(error)) else None
+    if not (isinstance(error, RuntimeError) or type(error).__name__ in _NO_RUNTIME_ERRORS):
         return None
     return fault_of(str(error)) or (_BY_ID["gpu_memory"] if type(error).__name__ == "OutOfMemoryError" else None)
 

@@ -17,7 +17,10 @@ from loratui.engine.machine import cgroup
 GIB = 1 << 30
 
 _DEV = Path("/dev")
+_WSL_LIBRARIES = Path("/usr/lib/wsl/lib")
 _NVML_PATIENCE_S = 1.0
+NVML_COLD_S = 15.0
+"""A driver that nothing keeps loaded takes 1 to 2 s for each card of the machine before it answers."""
 _nvml_busy = threading.Lock()
 
 
@@ -47,7 +50,7 @@ class Listing:
 
     gpus: tuple[Gpu, ...]
     problem: str = ""
-    """Why it lists none although this machine was given one; empty where there is none to list."""
+    """Why it lists none, or not all, although this machine was given some; empty where there is none to list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ def listing(timeout_s: float = _NVML_PATIENCE_S) -> Listing:
     found: list[Listing] = []
 
     def ask() -> None:
-        # A broken driver can hang for minutes: one waiting thread is enough.
-        if _nvml_busy.acquire(blocking=False):
+        # A broken driver can hang for minutes: one thread at a time asks it, and none waits longer than its caller.
+        if _nvml_busy.acquire(timeout=timeout_s):
             try:
                 found.append(_ask_nvml())
             finally:
@@ -88,8 +91,11 @@ def listing(timeout_s: float = _NVML_PATIENCE_S) -> Listing:
 
 def has_device_file() -> bool:
     """Whether the kernel, or the container, gives this machine an NVIDIA GPU, whatever its driver says."""
-    files = ("dxg", "nvhost-gpu", "nvgpu")  # of Windows' subsystem and of boards whose GPU shares the main memory
-    return any(_DEV.glob("nvidia[0-9]*")) or any((_DEV / name).exists() for name in files)
+    boards = ("nvhost-gpu", "nvgpu")  # whose GPU shares the main memory
+    if any(_DEV.glob("nvidia[0-9]*")) or any((_DEV / name).exists() for name in boards):
+        return True
+    # Windows' subsystem has this device for the GPUs of all makers; NVIDIA's driver brings a library.
+    return (_DEV / "dxg").exists() and any(_WSL_LIBRARIES.glob("libcuda.so*"))
 
 
 def allowed_cpus() -> int:
@@ -151,12 +157,24 @@ def _ask_nvml() -> Listing:
         return Listing((), _reason(error))
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
-        return Listing(tuple(_gpu(nvml, index, driver) for index in range(nvml.nvmlDeviceGetCount())))
+        return _each_gpu(nvml, driver, nvml.nvmlDeviceGetCount())
     except Exception as error:  # as above
         return Listing((), _reason(error))
     finally:
         with contextlib.suppress(Exception):
             nvml.nvmlShutdown()
+
+
+def _each_gpu(nvml: Any, driver: str, number: int) -> Listing:
+    """A card that is lost takes none of the others with it."""
+    found: list[Gpu] = []
+    problem = ""
+    for index in range(number):
+        try:
+            found.append(_gpu(nvml, index, driver))
+        except Exception as error:  # as in `_ask_nvml`
+            problem = _reason(error)
+    return Listing(tuple(found), problem)
 
 
 def _reason(error: Exception) -> str:

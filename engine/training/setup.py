@@ -88,7 +88,7 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
 def usable_card() -> accelerator.Card | None:
     """The card to train on; None where the machine has none. Raises `UsageError` for one that torch cannot use, since nobody
     pays for a GPU to train on the CPU beside it, and `GpuLostError` for one that does not work now."""
-    listed, visible = hardware.listing(), os.environ.get(accelerator.VISIBLE)
+    listed, visible = hardware.listing(hardware.NVML_COLD_S), os.environ.get(accelerator.VISIBLE)
     here = accelerator.judge(listed, accelerator.facts_of(gather()), visible)
     if here.problem:
         raise here.refusal()

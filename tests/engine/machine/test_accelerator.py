@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import threading
 import types
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine.errors import ExitCode
 from loratui.engine.machine import accelerator as accelerators
 from loratui.engine.machine import cuda_builds, hardware
 from loratui.engine.machine.accelerator import Accelerator, TorchDevice, TorchFacts, facts_of, judge, match
@@ -45,7 +47,7 @@ def test_a_card_that_both_know_is_used_with_the_memory_that_torch_has() -> None:
 
 
 def test_without_a_gpu_nothing_is_asked_and_nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "listing", lambda: listed())
+    monkeypatch.setattr(hardware, "listing", lambda *_: listed())
     monkeypatch.setattr(hardware, "has_device_file", lambda: False)
     monkeypatch.setattr(accelerators, "torch_facts", lambda _: pytest.fail("torch was asked"))
     assert accelerators.accelerator() == Accelerator()
@@ -365,16 +367,85 @@ def test_trouble_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("import os; os.abort()", "without an answer"),
         ("print('x' * 1_000_000)", "without an answer"),
-        ("import time; time.sleep(60)", "longer than"),
         (f"print({accelerators.MARK!r} + '{{}}')", "without an answer"),
     ],
 )
 def test_a_child_that_gives_no_answer_is_a_torch_that_cannot_be_loaded(
     monkeypatch: pytest.MonkeyPatch, code: str, words: str
 ) -> None:
-    monkeypatch.setattr(accelerators, "PATIENCE_S", 0.4 if "sleep" in code else 30.0)
     child(monkeypatch, code)
     assert words in accelerators._ask_torch().broken
+
+
+def test_a_torch_that_hangs_is_not_installed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerators, "PATIENCE_S", 0.4)
+    child(monkeypatch, "import time; time.sleep(60)")
+    found = judge(listed(gpu()), accelerators._ask_torch(), None)
+    assert found.code == ExitCode.GPU_LOST
+    assert "did not answer" in found.problem
+    assert "nvidia-smi hangs" in found.remedy
+    assert "nstall" not in found.remedy
+
+
+def test_a_lost_card_is_told_with_the_code_for_gpus() -> None:
+    found = judge(listed(problem="GPU is lost"), torch_of(**NONE), None)
+    assert (found.code, found.card) == (ExitCode.GPU_LOST, None)
+    found = judge(listed(gpu(), problem="GPU is lost"), torch_of(**NONE), None)
+    assert found.code == ExitCode.GPU_LOST
+    assert "no longer answers" in found.problem
+
+
+class FakeNvml:
+    """A driver with two cards, of which the first is lost."""
+
+    NVMLError = RuntimeError
+
+    def __getattr__(self, name: str) -> Any:
+        answers = {"nvmlSystemGetDriverVersion": "580.95.05", "nvmlDeviceGetCount": 2, "nvmlDeviceGetName": "NVIDIA A100"}
+        return lambda *_: answers.get(name)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index == 0:
+            raise RuntimeError("GPU is lost")
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Any:
+        return types.SimpleNamespace(total=80 << 30, free=79 << 30)
+
+
+def test_a_lost_card_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    found = hardware.listing()
+    assert [(card.index, card.name) for card in found.gpus] == [(1, "NVIDIA A100")]
+    assert found.problem == "GPU is lost"
+
+
+def test_two_who_ask_the_driver_at_once_both_get_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, answers = threading.Event(), []
+
+    def slow() -> Listing:
+        entered.set()
+        threading.Event().wait(0.1)
+        return listed(gpu())
+
+    monkeypatch.setattr(hardware, "_ask_nvml", slow)
+    first = threading.Thread(target=lambda: answers.append(hardware.listing(30)))
+    first.start()
+    assert entered.wait(30)
+    answers.append(hardware.listing(30))
+    first.join()
+    assert answers == [listed(gpu())] * 2
+
+
+def test_windows_device_alone_is_no_nvidia_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_DEV", tmp_path)
+    monkeypatch.setattr(hardware, "_WSL_LIBRARIES", tmp_path / "lib")
+    (tmp_path / "dxg").touch()
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libdxcore.so").touch()
+    assert not hardware.has_device_file()
+    (tmp_path / "lib/libcuda.so.1").touch()
+    assert hardware.has_device_file()
 
 
 def test_the_real_torch_answers_from_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_could_not_be_trained_is_told_with_and_without_a_folder(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, setting: str, words: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(hardware, "listing", lambda: hardware.Listing(()))
+    monkeypatch.setattr(hardware, "listing", lambda *_: hardware.Listing(()))
     for pictures in ((ANAFOX,), ("--images", "18")):
         table = plan(capsys, *pictures, "--preset", "demo", "--set", setting)
         [error] = [f for f in table["findings"] if f["severity"] == "error"]
