@@ -176,7 +176,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
 
 
 def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
-    widths = (22, 12, 14, 15, 9)
+    widths = (22, 11, 15, 15, 9)
     yield text.columns(("machine", "time", "memory", "fits", "time is"), widths)
     for name, row in (("this one: ", cost.here), *(("", c) for c in cost.elsewhere if elsewhere)):
         memory = "not known" if row.machine != "CPU" else f"{gib_range(row.ram_gib)} GiB RAM"

@@ -138,6 +138,19 @@ def test_what_is_said_to_fit_is_what_the_trainer_would_do_there(
     assert high >= low
 
 
+@pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_no_card_is_told_to_hold_more_than_it_has(preset: Preset, batch: int) -> None:
+    """What is shown beside `yes` and `with savings` is within what programs can have of that card."""
+    for sets in ((), ("adapter.rank=128",), ("dataset.resolution=512",)):
+        recipe = build_recipe(preset.name, sets=(f"training.batch_size={batch}", *sets))
+        memory = {card.name: card.memory_gib for card in figures.CARDS}
+        for row in estimate(recipe, plan_for_counts(recipe, 20)).elsewhere:
+            if row.fits in ("yes", "with savings"):
+                assert row.vram_gib is not None
+                assert row.vram_gib[1] <= memory[row.machine] * figures.USABLE, (row.machine, sets)
+
+
 def lora_size_of(settings: Settings) -> LoraSize:
     return estimate(recipe := Recipe(settings), plan_for_counts(recipe, 20)).lora
 
