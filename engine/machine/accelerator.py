@@ -248,7 +248,7 @@ def facts_of(table: Mapping[str, Any]) -> TorchFacts:
         for one in table["devices"]
     )
     words = {name: str(table.get(name) or "") for name in ("version", "cuda", "hip", "problem", "broken")}
-    return TorchFacts(**words, arches=tuple(str(arch) for arch in table["arches"]), devices=devices)
+    return TorchFacts(**words, late=False, arches=tuple(str(arch) for arch in table["arches"]), devices=devices)
 
 
 def torch_facts(listed: Listing) -> TorchFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -365,3 +366,28 @@ def test_recalled_times_scale_with_the_area(times: list[float], resolution: int)
     assert high >= min(newest)
     assert found.same == (resolution == 512)
     assert recall(runs, gpu="other", model="m", resolution=512, batch_size=2) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "preset", "memory_gb", "sets"),
+    [
+        ("at least {} GB for FLUX.1-dev", "flux-identity-18img", 32, ("batch_size=1",)),
+        ("{} GB for SDXL", "sdxl-person", 12, ("batch_size=1", "train_text_encoder=false")),
+        ("({} GB with samples and text encoders)", "sdxl-person", 16, ("batch_size=1", "train_text_encoder=true")),
+        ("{} GB for SD1.5", "sd15-portrait", 6, ("batch_size=1",)),
+    ],
+)
+def test_the_readme_promises_what_fits(words: str, preset: str, memory_gb: int, sets: tuple[str, ...]) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    assert words.format(memory_gb) in readme
+    # A card of 32 GB tells 31.8.
+    said = fits(build_recipe(preset, sets=sets).settings, memory_gb - 0.2)
+    assert said in (("yes", "with savings") if "samples" in words else ("yes", "with savings", "without samples"))
+
+
+@pytest.mark.parametrize("preset", list_presets(), ids=lambda preset: preset.name)
+def test_a_presets_summary_promises_what_fits(preset: Preset) -> None:
+    promised = re.search(r"[Tt]rains on (\d+) GB", preset.summary)
+    assert "GB" not in preset.summary or promised
+    if promised:
+        assert fits(build_recipe(preset.name).settings, float(promised[1]) - 0.2) in ("yes", "with savings")

@@ -161,6 +161,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         assert part in text
     table = lines[lines.index(next(line for line in lines if line.startswith("machine"))) :][:15]
     assert all(len(line) <= 80 for line in table)
+    assert "…" not in "".join(table)  # nothing is cut
 
 
 def test_hostile_names_reach_no_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
