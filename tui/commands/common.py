@@ -225,11 +225,14 @@ def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirec
     if args.run_name is not None:
         return open_run(home, args.run_name, to_read=to_read, to_delete=to_delete)
     runs = summarise_all(home)
-    at_work = [run for run in runs if run.active and run.job == "train"] or [run for run in runs if run.active]
+    active = [run for run in runs if run.active]
+    active = [run for run in active if not run.owner] or active  # on a shared machine one's own, not another account's
+    at_work = [run for run in active if run.job == "train"] or active
     chosen = open_run(home, at_work[0].name if at_work else "latest", to_read=to_read)
     why = "no run is active; this is the newest"
     if at_work:
         why = "the active run" if len(at_work) == 1 else f"the newest of {len(at_work)} active runs"
+        why += f", of {at_work[0].owner}" if at_work[0].owner else ""
     say(sys.stderr, clean(f"{chosen.name}: {why}."))
     return chosen
 

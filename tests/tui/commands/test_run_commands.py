@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
 
-from loratui.engine.runs import control, lock
+from loratui.engine.runs import control, lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs, open_run
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import summarise
@@ -339,6 +339,22 @@ def test_without_a_name_every_command_means_the_active_run_and_says_which(
     named = cli.build_parser([command]).parse_args([command, working.name])
     assert common.chosen_run(named).name == working.name
     assert capsys.readouterr().err == ""
+
+
+def test_on_a_shared_machine_ones_own_run_is_meant(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`loratui stop` ended another account's run where that was the newer one."""
+    monkeypatch.setattr(ownership, "foreign_owner", lambda path: "anna" if path.name.startswith("theirs") else "")
+    args = cli.build_parser(["stop"]).parse_args(["stop"])
+    with FakeTrainer(make_run(home, "theirs")) as other:
+        other.start()
+        assert common.chosen_run(args).name.startswith("theirs")
+        assert capsys.readouterr().err.endswith(": the active run, of anna.\n")
+        with FakeTrainer(own := make_run(home, "mine"), "validate") as trainer:
+            trainer.start()
+            assert common.chosen_run(args).name == own.name
+            assert capsys.readouterr().err == f"{own.name}: the active run.\n"
 
 
 def test_validate_needs_a_file_and_lists_its_pictures(
