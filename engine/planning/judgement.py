@@ -114,7 +114,8 @@ def _concepts(case: Case) -> Iterator[Advice]:
         yield Advice("concepts_unbalanced", message, remedy, "guide 002")
     largest = max(concepts, key=lambda c: c.images)
     for concept in concepts:
-        if concept.repeats > MOST_TIMES * largest.repeats:
+        few = largest.images > MOST_TIMES * concept.images  # else its folder's number is the cause, which is said above
+        if few and concept.repeats > MOST_TIMES * largest.repeats:
             message = (
                 f"{concept.name} has {count(concept.images, 'picture')} against {largest.images} of {largest.name}; "
                 f"each is shown {concept.repeats / largest.repeats:.1f} times as often, and may overtrain by itself."

@@ -122,6 +122,14 @@ def test_remedies_are_what_a_person_would_choose(preset: str, sets: tuple[str, .
     assert [w.remedy for w in warnings if w.code in AMOUNTS] == [remedy]
 
 
+def test_pictures_are_asked_for_where_a_concept_has_few_not_where_its_folder_has_a_large_number() -> None:
+    recipe = build_recipe("multi-concept")
+    by_number = {w.code for w in make_plan(recipe, kohya(("1_ana woman", 20), ("40_bea woman", 20))).warnings}
+    assert "concepts_unbalanced" in by_number
+    assert "concept_overtrains" not in by_number
+    assert "concept_overtrains" in {w.code for w in make_plan(recipe, kohya(("1_ana woman", 40), ("4_bea woman", 10))).warnings}
+
+
 def test_a_folders_odd_number_is_left_for_the_rules() -> None:
     """Formerly 30 pictures in `1_anafox` were told to train 480 epochs and more."""
     [advice] = [w for w in make_plan(build_recipe("sd15-portrait"), kohya(("1_anafox", 30))).warnings if w.code in AMOUNTS]
