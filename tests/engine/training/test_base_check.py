@@ -89,6 +89,18 @@ def test_a_right_base_passes_on_any_pictures(right: Any, pictures: Callable[[], 
         assert found.vae_correlation is None
 
 
+@pytest.mark.parametrize("first", ["noise", "plain"])
+def test_a_picture_that_no_vae_gives_back_condemns_none(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    monkeypatch.setattr(base_check, "DRAWS", 2)
+    noise = torch.randint(0, 256, (128, 128, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    picture = Image.fromarray(noise.numpy(), "RGB") if first == "noise" else Image.new("RGB", (128, 128), (9, 9, 9))
+    found = read(base("sd15"), [(picture, ""), *drawings()])
+    assert judge(found) is None
+    assert found.vae_psnr_db is not None
+    assert found.vae_psnr_db > 28
+    assert found.vae_correlation is not None
+
+
 def test_the_same_base_reads_the_same_twice(right: Any) -> None:
     first, second = read(right, drawings()).to_json(), read(right, drawings()).to_json()
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
