@@ -11,9 +11,11 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TextIO, cast
 
+from textual import events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from loratui.engine.cleaning import without_escapes
 from loratui.tui import hangup
 from loratui.tui.terminal import clean
 
@@ -27,6 +29,7 @@ _LOOK_S = 0.1
 _READ_BYTES = 4096
 
 _PASTE, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_NO_TEXT = {0: None, 0x1B: None}
 _PASTE_SILENCE_S = 5.0
 """After so long a silence within a paste its end is taken for lost; until it came no key would be heard again."""
 
@@ -57,43 +60,66 @@ class TypedText:
 
 class Keys:
     """What a terminal sends as events. A sequence whose numbers mean nothing (a key beyond Unicode, a window of no pixels) is
-    left out: the parser raises over it and could not be used any more."""
+    left out: the parser raises over it and could not be used any more.
+
+    Pastes are kept from the parser, which takes what follows an escape in one for keys: text from a web page could press them,
+    and so could the terminal's answer to a question of ours that comes amid a long paste.
+    """
 
     def __init__(self, left_out: Callable[[str], None]) -> None:
         self._text = TypedText()
         self._parser = XTermParser()
         self._left_out = left_out
-        self._pasting, self._recent, self._heard = False, "", 0.0
+        self._pasted: list[str] | None = None
+        self._recent = ""
+        """The last letters before the next read: a mark may be cut."""
+        self._heard = 0.0
 
     def take(self, data: bytes) -> Iterable[Message]:
         """The events of what came, nothing for a look in vain; nothing is kept back longer than an escape takes to be known for
         a key, and a paste that does not end longer than a poor link is silent."""
-        text = self._text.take(data) if data else self._text.rest() + self._lost_end()
-        self._watch_paste(text)
-        for character in text:
-            try:
-                yield from self._parser.feed(character)
-            except (ValueError, ArithmeticError) as error:
-                self._parser, self._pasting = _anew(self._parser), False
-                self._left_out(f"A sequence of the terminal was left out: {error}")
+        text = self._text.take(data) if data else self._text.rest()
+        now = time.monotonic()
+        if text:
+            self._heard = now
+        elif self._pasted is not None and now - self._heard > _PASTE_SILENCE_S:
+            self._left_out("The terminal sent a paste without its end; it was taken as far as it came.")
+            yield self._paste(self._pasted)
+        while text:
+            if self._pasted is None:
+                typed, found, text = self._until(_PASTE, text)
+                for character in typed.removesuffix(_PASTE):
+                    yield from self._feed(character)
+                if found:
+                    self._parser, self._pasted = _anew(self._parser), []  # it may have got a part of the mark
+            else:
+                part, found, text = self._until(_PASTE_END, text)
+                self._pasted.append(part)
+                if found:
+                    yield self._paste(self._pasted)
         yield from self._parser.tick()
 
-    def _watch_paste(self, text: str) -> None:
-        """Keeps whether a paste has begun and not ended, wherever a read cuts its marks."""
-        if text:
-            self._heard = time.monotonic()
-        recent = self._recent + text
-        begun, ended = recent.rfind(_PASTE), recent.rfind(_PASTE_END)
-        if begun != ended:
-            self._pasting = begun > ended
-        self._recent = recent[1 - len(_PASTE) :]
+    def _feed(self, character: str) -> Iterable[Message]:
+        try:
+            yield from self._parser.feed(character)
+        except (ValueError, ArithmeticError) as error:
+            self._parser = _anew(self._parser)
+            self._left_out(f"A sequence of the terminal was left out: {error}")
 
-    def _lost_end(self) -> str:
-        """The end of a paste that has been silent for too long."""
-        if not self._pasting or time.monotonic() - self._heard < _PASTE_SILENCE_S:
-            return ""
-        self._left_out("The terminal sent a paste without its end; it was taken as far as it came.")
-        return _PASTE_END
+    def _until(self, mark: str, text: str) -> tuple[str, bool, str]:
+        """`text` up to the end of `mark`, whether it is there, and the rest; what was read before may hold its beginning."""
+        seen = self._recent + text
+        place = seen.find(mark)
+        if place < 0:
+            self._recent = seen[1 - len(mark) :]
+            return text, False, ""
+        end = place + len(mark) - len(self._recent)
+        self._recent = ""
+        return text[:end], True, text[end:]
+
+    def _paste(self, parts: list[str]) -> events.Paste:
+        self._pasted, self._recent = None, ""
+        return events.Paste(without_escapes("".join(parts).removesuffix(_PASTE_END)).translate(_NO_TEXT))
 
 
 def _anew(parser: XTermParser) -> XTermParser:

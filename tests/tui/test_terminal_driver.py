@@ -77,6 +77,16 @@ def test_a_paste_whose_end_is_lost_does_not_take_the_keys_for_ever(
     assert not list(keys.take(b""))
 
 
+@pytest.mark.parametrize("inside", [b"\x1b[?2026;2$y", b"\x1b[31m", b"\x1b[<35;10;10M", b"\x1b[A", b"\0", b"\x1b\x1b"])
+@pytest.mark.parametrize("cut", range(1, 32))
+def test_what_stands_in_a_paste_presses_no_keys(inside: bytes, cut: int) -> None:
+    sent = b"a\x1b[200~left" + inside + b"right\x1b[201~b"
+    keys = Keys(lambda words: None)
+    got = [*keys.take(sent[:cut]), *keys.take(sent[cut:])]
+    assert [event.text for event in got if isinstance(event, events.Paste)] == ["leftright"]
+    assert [event.key for event in got if isinstance(event, events.Key)] == ["a", "b"]
+
+
 def test_a_sequence_that_means_nothing_is_left_out_and_told() -> None:
     told: list[str] = []
     keys = Keys(told.append)
