@@ -22,7 +22,9 @@ class Box:
 
     def words(self, home: Path, price_per_hour: float = 0.0) -> str:
         """The line. Takes up to a second where a driver hangs, so it is asked for in a thread."""
-        parts = [self._gpu(gpu) for gpu in hardware.gpus()[:2]] or ["no GPU"]
+        gpus = hardware.gpus()
+        none = "GPU: its driver does not answer" if hardware.has_device_file() else "no GPU"
+        parts = [self._gpu(gpu) for gpu in gpus[:2]] or [none]
         memory = hardware.ram()
         if memory.total_gib:
             used = self._steady("ram", memory.total_gib - memory.free_gib, memory.total_gib * _NOTICEABLE)
@@ -33,7 +35,7 @@ class Box:
             parts.append(f"disk {self._steady('disk', free, max(1.0, free * _NOTICEABLE)):.0f} GiB free")
         if price_per_hour:
             parts.append(f"{price_per_hour:.2f} an hour")
-        elif hardware.gpus():
+        elif gpus:
             parts.append("its price: f2")
         return "  ·  ".join(parts)
 

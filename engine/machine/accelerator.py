@@ -94,6 +94,7 @@ class Accelerator:
 
 
 NO_GPU = Accelerator()
+_asking = threading.Lock()
 
 
 def accelerator() -> Accelerator:
@@ -171,10 +172,10 @@ def _without_devices(
             f"{facts.cuda} and needs driver {driver_words(facts.cuda)}."
         )
         return _refused(message, install)
-    if visible is not None and not shown:
+    fault = fault_of(facts.problem) or fault_of(listed.problem)
+    if visible is not None and not shown and (fault is None or fault.id == "gpu_lost"):  # no device is all that is left to find
         message = f'{VISIBLE} is "{visible[:80]}", which hides every GPU of this machine from torch ({card.name}).'
         return _refused(message, f"Take it back with unset {VISIBLE}, or set it to 0.")
-    fault = fault_of(facts.problem) or fault_of(listed.problem)
     said = f" (torch {facts.version}: {facts.problem})" if facts.problem else ""
     if fault is not None:
         return _refused(f"{card.name}: {fault.sentence}{said}", fault.advice.format(install=install), fault.code)
@@ -254,10 +255,19 @@ def facts_of(table: Mapping[str, Any]) -> TorchFacts:
 def torch_facts(listed: Listing) -> TorchFacts:
     """What torch says, from the person's cache where nothing that it depends on has changed since it found a card in order."""
     key = _key(listed)
+    with _asking:  # torch takes gigabytes: two screens that ask at once share one answer
+        return _kept(key) or _asked(key)
+
+
+def _kept(key: str) -> TorchFacts | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
         kept = untrusted.read_json(_cache_file(), MOST_BYTES)
         if kept["format"] == FORMAT and kept["key"] == key:
             return facts_of(kept["facts"])
+    return None
+
+
+def _asked(key: str) -> TorchFacts:
     facts = _ask_torch()
     if facts.devices and not (facts.problem or facts.broken):  # what is wrong may be mended the next moment
         _keep(key, facts)

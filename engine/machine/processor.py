@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from loratui.engine.machine import cgroup, hardware
+from loratui.engine.machine import cgroup
 
 
 class CpuMeter:
@@ -28,9 +28,11 @@ class CpuMeter:
     def _used_and_offered(self) -> tuple[float, float] | None:
         """Seconds of CPU time used and offered since some moment."""
         # In a container with a quota /proc/stat shows the host with all its other guests.
-        if cgroup.cpu_quota(self._proc, self._mount) is not None:
+        quota = cgroup.cpu_quota(self._proc, self._mount)
+        if quota is not None:
             used = cgroup.cpu_used_s(self._proc, self._mount)
-            return None if used is None else (used, time.monotonic() * hardware.allowed_cpus())
+            # Half a CPU that is used up is used up, so the quota is not rounded; a group may have more than this process's CPUs.
+            return None if used is None else (used, time.monotonic() * min(quota, os.cpu_count() or quota))
         try:
             lines = (self._proc / "stat").read_text().splitlines()
             return _busy_and_all(lines)

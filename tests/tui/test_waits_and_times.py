@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from loratui.engine.machine import hardware
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.summary import judge
 from loratui.tui import run_words, text
+from loratui.tui.box import Box
 from loratui.tui.follow import Narrator
 from loratui.tui.store import RunState
 
@@ -98,3 +101,11 @@ def test_what_is_cut_holds_whole_numbers_only(numbers: list[int], width: int) ->
 
 def test_a_long_name_keeps_its_end() -> None:
     assert text.cut_middle("training-20261121-12", 14) == "traini…1121-12"
+
+
+def test_a_gpu_whose_driver_is_silent_is_not_called_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "gpus", lambda *_: ())
+    monkeypatch.setattr(hardware, "has_device_file", lambda: True)
+    assert Box().words(tmp_path).startswith("GPU: its driver does not answer")
+    monkeypatch.setattr(hardware, "has_device_file", lambda: False)
+    assert Box().words(tmp_path).startswith("no GPU")

@@ -153,6 +153,31 @@ def test_a_variable_that_hides_nothing_is_not_blamed() -> None:
     assert "CUDA unknown error" in found.problem
 
 
+def test_a_slices_name_is_not_blamed_for_a_driver_that_does_not_work() -> None:
+    two = listed(gpu(), gpu(index=1))
+    found = judge(two, torch_of(**NONE, problem="Error 802: system not yet initialized"), "MIG-1111")
+    assert "Fabric Manager" in found.problem
+    found = judge(two, torch_of(**NONE, problem="CUDA error: no CUDA-capable device is detected"), "7")
+    assert "hides every GPU" in found.problem
+
+
+def test_two_screens_that_ask_at_once_load_torch_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = []
+
+    def ask() -> TorchFacts:
+        times.append(threading.get_ident())
+        threading.Event().wait(0.1)
+        return torch_of(gpu())
+
+    monkeypatch.setattr(accelerators, "_ask_torch", ask)
+    others = [threading.Thread(target=accelerators.torch_facts, args=(listed(gpu()),)) for _ in range(3)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    assert len(times) == 1
+
+
 def test_a_card_without_free_memory_is_a_card() -> None:
     assert judge(listed(gpu()), torch_of(gpu(), problem="CUDA error: out of memory"), None).card is not None
 

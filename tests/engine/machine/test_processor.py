@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.engine.machine import hardware, processor
+from loratui.engine.machine import processor
 from loratui.engine.machine.processor import CpuMeter
 
 
@@ -36,7 +36,7 @@ def test_in_a_container_with_a_quota_the_host_is_left_out(tmp_path: Path, monkey
     (group / "cpu.stat").write_text("usage_usec 1000000\nuser_usec 1\n")
     now = [100.0]
     monkeypatch.setattr(processor.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(hardware, "allowed_cpus", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
     meter = CpuMeter(proc, group)
     meter.percent()
     (group / "cpu.stat").write_text("usage_usec 4000000\nuser_usec 1\n")
@@ -46,6 +46,22 @@ def test_in_a_container_with_a_quota_the_host_is_left_out(tmp_path: Path, monkey
     (group / "cpuacct.usage").write_text("5000000000\n")  # version 1, ns
     now[0] += 2.0
     assert meter.percent() == pytest.approx(25.0)
+
+
+def test_a_part_of_a_cpu_that_is_used_up_is_all_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc, group = machine(tmp_path / "proc", (1, 1)), tmp_path / "cgroup"
+    group.mkdir()
+    now = [100.0]
+    monkeypatch.setattr(processor.time, "monotonic", lambda: now[0])
+    for quota, cpus, percent in ((50_000, 8, 100.0), (150_000, 8, 100 / 3), (400_000, 2, 25.0)):
+        (group / "cpu.max").write_text(f"{quota} 100000\n")
+        (group / "cpu.stat").write_text("usage_usec 1000000\n")
+        monkeypatch.setattr(os, "cpu_count", lambda cpus=cpus: cpus)
+        meter = CpuMeter(proc, group)
+        meter.percent()
+        (group / "cpu.stat").write_text("usage_usec 2000000\n")
+        now[0] += 2.0
+        assert meter.percent() == pytest.approx(percent)
 
 
 def test_a_machine_that_tells_nothing_has_no_load(tmp_path: Path) -> None:
