@@ -166,12 +166,10 @@ class Pace:
         made = self._last_step - self._first_step
         share = self._share_s if self._share_s is not None else self._between_s / made if made > 0 else 0.0
         self._left_s = max(0, steps_left) * (mean + share)
-        if self._end_s is not None and self._goal is not None:
-            # A person wants it to end sooner, or later after all: that is no drift to be smoothed.
-            self._end_s += (goal - self._goal) * (mean + share)
-        self._goal = goal
         newest = self._clock_s + self._left_s
-        if self._end_s is None or self._steps < _FEWEST_STEPS:
+        # A person wants it to end sooner, or later after all: that is no drift to be smoothed.
+        another_end, self._goal = goal != self._goal, goal
+        if self._end_s is None or another_end or self._steps < _FEWEST_STEPS:
             self._end_s = newest
             return
         lag_s = min(60.0, max(2.0, self._left_s / 10))

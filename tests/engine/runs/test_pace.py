@@ -66,6 +66,17 @@ def test_when_the_run_is_to_end_sooner_or_later_after_all_the_time_left_changes_
         assert left.seconds == pytest.approx((goal - step) * STEP_S, rel=0.02)
 
 
+def test_an_end_that_was_still_being_corrected_leaves_no_error_when_another_one_is_wanted() -> None:
+    pace, now, left = Pace(), 1_000.0, None
+    for step in range(1, 61):  # ever slower: the end far away is predicted too early by much more than what is left then
+        now += 0.2 if step < 30 else 1.0
+        pace.tick(now)
+        pace.step(step, 0.2 if step < 30 else 1.0, (90 if step == 60 else STEPS) - step)
+    left = pace.time_left()
+    assert left is not None
+    assert 15 < left.seconds <= 30  # 30 steps, which took 0.6 s in the mean and 1 s at last
+
+
 def test_it_is_not_sure_at_first() -> None:
     estimates = [left for step, _, left in _course(Pace()) if step < 10]
     assert not any(left.sure for left in estimates)
