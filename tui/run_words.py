@@ -170,7 +170,7 @@ def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> C
         words = "validating" if summary.job == "validate" else LEAVING.get(state.leaving) or state.status
     if asked:
         words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} asked for"
-    elif summary.active and state.changes.stop_after_epoch:
+    elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":
         words += f", stops after epoch {state.changes.stop_after_epoch}"
     return plain(f"{text.STATUS_SIGNS[summary.status]} {words}", f"bold {text.STATUS_TONES[summary.status]}")
 

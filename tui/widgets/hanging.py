@@ -12,7 +12,7 @@ from textual.visual import RenderOptions, Visual
 
 _BEGINNING = re.compile(r" *(?:[^\w\s] |\S(?:\S| (?! ))* {2,})?")
 """Spaces; then a mark such as ✔, or a label that two spaces part from what is said of it."""
-_LARGEST_SHARE = 3
+_LARGEST_SHARE = 4
 """A beginning takes at most this part of the width; below a longer one too little room would be left."""
 
 

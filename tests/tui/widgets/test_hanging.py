@@ -20,10 +20,10 @@ from loratui.tui.widgets.line import Line
         ("no beginning at all here", 12, ["no beginning", "at all here"]),
         ("  indented words go on", 14, ["  indented", "  words go on"]),
         ("! a mark with its words", 12, ["! a mark", "  with its", "  words"]),
-        ("  ✖ both of them here", 14, ["  ✖ both of", "    them here"]),
+        ("  ✖ both of them are here", 16, ["  ✖ both of them", "    are here"]),
         ("f6   fetch it, after a question", 20, ["f6   fetch it, after", "     a question"]),
         ("a long label  has too little room below it", 20, ["a long label  has", "too little room", "below it"]),
-        ("tab  one line\n\nesc  another that is longer", 18, ["tab  one line", "", "esc  another that", "     is longer"]),
+        ("tab  one line\n\nesc  another that is longer", 20, ["tab  one line", "", "esc  another that is", "     longer"]),
         ("! 一个女人站在公园里", 12, ["! 一个女人站", "  在公园里"]),
     ],
 )
