@@ -45,7 +45,8 @@ def concern_about(place: Path, accounts: Iterable[int] | None = None) -> Concern
     """
     own = os.geteuid()
     real = Path(os.path.realpath(place))
-    there = [folder for folder in (real, *real.parents) if os.path.isdir(folder)]  # noqa: PTH112 - one that cannot be looked at is none
+    way = dict.fromkeys(_way(place.absolute()))
+    there = [folder for folder in way if os.path.isdir(folder)]  # noqa: PTH112 - one that cannot be looked at is none
     known = None if accounts is None else frozenset(accounts)
     for folder in there:
         found = folder.stat()
@@ -152,6 +153,18 @@ def _trusted() -> dict[str, list[int]]:
 
 
 # ---- owners and rights
+
+
+def _way(place: Path, links: int = 8) -> Iterator[Path]:
+    """`place` and the folders above it, without links; then the same for those in which links on the way to it lie: whoever can
+    write there can lead them elsewhere."""
+    real = Path(os.path.realpath(place))
+    yield real
+    yield from real.parents
+    for step in (place, *place.parents):
+        if links and step.is_symlink():
+            yield from _way(step.parent, links - 1)
+            yield from _way(step.parent / step.readlink(), links - 1)
 
 
 def _loose(found: os.stat_result, *, itself: bool, own: int) -> str:

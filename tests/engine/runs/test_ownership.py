@@ -119,6 +119,24 @@ def test_a_link_to_a_home_is_judged_by_where_it_leads(home: Path, tmp_path: Path
 # ---- root
 
 
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_whoever_can_write_where_a_link_lies_can_lead_it_elsewhere(home: Path, tmp_path: Path, hops: int) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "link").symlink_to(home)
+    place = theirs / "link"
+    for hop in range(1, hops):
+        place = tmp_path / f"link{hop}"
+        place.symlink_to(theirs / "link" if hop == 1 else f"link{hop - 1}")
+    assert words(place) == words(place / "inner") == ""
+    os.chown(theirs, SOMEBODY, SOMEBODY)
+    assert f"{theirs}, in which {place} lies, belongs to another account" in words(place)
+    assert f"{theirs}, in which {place / 'inner'} lies, belongs to another account" in words(place / "inner")
+    place = tmp_path / "round"
+    place.symlink_to("round")
+    assert words(place) == ""
+
+
 def test_root_starts_nothing_there_before_it_is_confirmed_and_is_not_asked_again(home: Path) -> None:
     run = create_run(home, "a", recipe_toml="", effective_toml="", ledger={})
     home.chmod(0o777)
