@@ -237,4 +237,6 @@ def test_the_shell_is_offered_values_of_settings_and_runs_of_the_home_that_was_n
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
 def test_completion_for_each_shell(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", kind]) == 0
-    assert "_ARGCOMPLETE" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "_ARGCOMPLETE" in told
+    assert told.startswith("(( $+functions[compdef] ))") == (kind == "zsh")

@@ -6,6 +6,8 @@ import argparse
 import sys
 
 SHELLS = ("bash", "zsh", "fish")
+_BEFORE = {"zsh": "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }\n"}
+"""A fresh zsh has its completion switched off."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -18,5 +20,5 @@ def run(args: argparse.Namespace) -> int:
     """Prints the lines; the examples of the help say where they go."""
     from argcomplete.shell_integration import shellcode
 
-    sys.stdout.write(shellcode(["loratui"], shell=args.shell))
+    sys.stdout.write(_BEFORE.get(args.shell, "") + shellcode(["loratui"], shell=args.shell))
     return 0
