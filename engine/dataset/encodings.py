@@ -38,6 +38,19 @@ _CANDIDATES = (
 _LATIN = ("cp1250", "cp1252", "cp1254", "cp1257")
 _WESTERN = re.compile(r"[\x00-\x7f\xa0¡£§©ª«®°´·º»¿\xc0-\xffŒœŸ–—‘’“”…€•™]*")
 """What is written in the languages of Western Europe; cp1252 has š and ž too, which the languages of cp1250 use."""
+_SIGNS = frozenset("\xa0¡£§©«®°´·»½×‚„–—‘’“”…€•™")
+"""Beyond ASCII, and part of no language's words."""
+_ALPHABETS = (
+    *(("cp1252", letters) for letters in ("äöüß", "éèàâæçêëîïôœùûüÿ", "áéíñóúü¿ªº", "ãáàâçéêíóôõúªº", "àèéìíòóùº")),
+    *(("cp1252", letters) for letters in ("åäöé", "æøåé", "éëïöü", "àçéèíïóòúü·", "äöüõšž")),
+    ("cp1254", "çğıöşüİ"),
+    ("cp1252", "áéíóúýþæöð"),
+    ("cp1252", "áíóúýæðø"),
+    *(("cp1250", letters) for letters in ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ")),
+    *(("cp1257", letters) for letters in ("ąčęėįšųūž", "āčēģīķļņšūž")),
+)
+"""Codecs of the languages in Latin letters -> their letters beyond ASCII. The same bytes can be words of several (`ý` is
+`ı` in Turkish): the first whose letters they are is taken, so those with more readers come first."""
 _CYRILLIC = ("cp1251", "koi8_r", "cp866")
 _SCRIPTS = {
     **dict.fromkeys(_CYRILLIC, ("\u0400", "\u04ff")),
@@ -83,7 +96,9 @@ def likely(sample: bytes) -> tuple[str, ...]:
     ranked.sort(key=lambda codec: _is_odd(_strictly(sample, codec) or "", codec))  # stable: else the library's order
     western = _strictly(sample, "cp1252")
     in_latin = _accents_alone(sample) or (bool(ranked) and ranked[0] in _LATIN)
-    if in_latin and western is not None and _WESTERN.fullmatch(western) and not _is_odd(western, "cp1252"):
+    if in_latin and (codec := _by_alphabet(sample)):
+        ranked.insert(0, codec)
+    elif in_latin and western is not None and _WESTERN.fullmatch(western) and not _is_odd(western, "cp1252"):
         ranked.insert(0, "cp1252")
     rest = (codec for codec in _CANDIDATES if _strictly(sample, codec) is not None)
     return tuple(dict.fromkeys((*ranked, *rest)))
@@ -128,6 +143,16 @@ def sampled(captions: Iterable[bytes]) -> bytes:
 
 def _accents_alone(sample: bytes) -> bool:
     return _LONE_ACCENTS.fullmatch(sample) is not None
+
+
+def _by_alphabet(sample: bytes) -> str:
+    """The codec of the first language whose letters nearly all of these are; empty if they are those of none."""
+    for codec, letters in _ALPHABETS:
+        signs = [char for char in _strictly(sample, codec) or "" if not char.isascii() and char not in _SIGNS]
+        own = letters + letters.upper()
+        if signs and sum(char in own for char in signs) >= 0.95 * len(signs):
+            return codec
+    return ""
 
 
 def _is_odd(text: str, codec: str) -> bool:

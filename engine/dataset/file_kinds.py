@@ -41,6 +41,9 @@ UNREAD: Mapping[str, str] = {
 }
 """Endings of pictures that are not read -> why; HEIC only where its extra is missing."""
 
+ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
+"""Endings of archives that cannot be given in place of a folder, as a zip can."""
+
 NOT_TRAINED_ON: Mapping[str, str] = {
     **dict.fromkeys((".mov", ".mp4", ".m4v", ".avi", ".webm", ".mkv", ".3gp"), "is a film, perhaps of a live photo"),
     **dict.fromkeys((".aae", ".xmp"), "holds edits of a photo app, which are not applied: export the edited photo"),
@@ -51,7 +54,7 @@ NOT_TRAINED_ON: Mapping[str, str] = {
         (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".toml", ".yaml", ".yml"),
         "is a list or recipe of another tool; captions are read from .txt and .caption files",
     ),
-    **dict.fromkeys((".zip", ".rar", ".7z", ".tar", ".gz"), "is an archive: unpack it, or give a zip in place of the folder"),
+    **dict.fromkeys((".zip", *ARCHIVES), "is an archive: unpack it, or give a zip in place of the folder"),
     ".pdf": "is a document",
 }
 """Endings of other files that lie in such folders -> why they are passed over."""

@@ -7,7 +7,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import file_kinds, pictures
 from loratui.engine.dataset.contents import Concept as Concept  # everybody takes these from here
 from loratui.engine.dataset.contents import DatasetScan as DatasetScan
 from loratui.engine.dataset.contents import ImageEntry as ImageEntry
@@ -24,7 +24,8 @@ from loratui.engine.words import count, number
 def scan(path: Path) -> DatasetScan:
     """The pictures in `path`: a plain folder, an `N_token class` folder, or a folder of such folders and `reg` folders.
 
-    Raises `DatasetError` for a folder that is missing, unreadable or without a single picture, `UsageError` for a file.
+    Raises `DatasetError` for a folder that is missing, unreadable or without a single picture, and for an archive;
+    `UsageError` for any other file.
     """
     result = read_folder(path)
     if not result.training:
@@ -94,6 +95,10 @@ def _resolved(path: Path) -> Path:
         root = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # ValueError: a NUL or half a surrogate in the name
         raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of pictures is meant.") from None
+    if root.is_file() and root.suffix.lower() == ".zip":  # a whole one was unpacked before anybody asks here
+        raise DatasetError(f"{path}: this zip is damaged, or its end is missing.", "Pack or copy it again.")
+    if root.is_file() and root.suffix.lower() in file_kinds.ARCHIVES:
+        raise DatasetError(f"{path}: this archive is not read.", "Unpack it and give the folder, or pack it as a zip.")
     if not root.is_dir():
         raise UsageError(f"{path}: this is a file, not a folder.", f"Give the folder that holds it: {root.parent}.")
     return root

@@ -145,6 +145,18 @@ def test_a_damaged_zip_is_said(tmp_path: Path) -> None:
     assert not is_archive(tmp_path / "b.zip")
 
 
+@pytest.mark.parametrize(
+    ("name", "said", "remedy"),
+    [("cut.zip", "its end is missing", "copy it again"), ("set.7z", "archive is not read", "Unpack it")],
+)
+def test_what_is_no_whole_zip_is_not_told_to_be_a_folders_file(tmp_path: Path, name: str, said: str, remedy: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(packed(tmp_path / "whole.zip", {"a.jpg": b"x" * 1000}).read_bytes()[:-40])
+    with pytest.raises(DatasetError, match=said) as caught:
+        scan(path)
+    assert remedy in caught.value.remedy
+
+
 def test_the_same_zip_is_unpacked_once_and_a_run_can_be_prepared_from_it(tmp_path: Path) -> None:
     from loratui.engine.planning.prepare import prepare
     from loratui.engine.planning.recipe import build_recipe

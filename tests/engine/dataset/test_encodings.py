@@ -66,6 +66,29 @@ def test_a_word_or_two_are_enough_in_most_cases(codec: str, words: str) -> None:
     assert encodings.likely(f"anafox woman, {words}".encode(codec))[0] == codec
 
 
+@pytest.mark.parametrize(
+    ("codec", "captions"),
+    [
+        ("cp1254", ["kırmızı şapka"]),
+        ("cp1254", ["anafox kadının fotoğrafı, kırmızı elbise", "bankta oturan kadın, güneşli gün", "gülümseyen genç kız"]),
+        ("cp1250", ["fénykép egy anafox nőről, piros ruha", "mosolygó nő, őszi fény", "közeli portré, lágy fény"]),
+        ("cp1250", ["anafox femeie în rochie roşie", "femeie aşezată pe bancă, zi însorită"]),
+        ("cp1250", ["zdjęcie anafox kobiety w żółtej sukience", "uśmiechnięta dziewczyna"]),
+        ("cp1250", ["fotografie ženy v červených šatech", "slunečný den"]),
+        ("cp1250", ["djevojka sa šeširom, smiješak", "žena na klupi, sunčan dan"]),
+        ("cp1257", ["moters nuotrauka raudona suknelė", "besišypsanti mergina", "gražus vėjas"]),
+        ("cp1257", ["sievietes fotogrāfija sarkanā kleitā", "smaidoša meitene, gaiša", "maiga gaisma, šķūnis"]),
+        ("cp1252", ["ljósmynd af konu í rauðum kjól", "mjúkt ljós, þægilegt"]),
+        ("cp1252", ["fotografia de uma mulher, mãos", "praia, coração", "limões"]),
+        ("cp1252", ["photo d’une femme élégante", "à la plage, œuvre d’été", "fenêtre, où"]),
+        ("cp1252", ["naine, õhtu", "öö, päike, südames"]),
+    ],
+)
+def test_languages_in_latin_letters_are_told_by_their_alphabets(codec: str, captions: list[str]) -> None:
+    sample = encodings.sampled([caption.encode(codec) for caption in captions])
+    assert encodings.likely(sample)[0] == codec
+
+
 def test_each_of_several_encodings_is_named_in_the_one_finding(tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set")
     written(folder, "gbk")
