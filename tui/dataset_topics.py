@@ -136,12 +136,12 @@ def _overview(prepared: Preparation, settings: Settings) -> Content:
     training = prepared.edited.training
     lines = [plain(f"In {prepared.root}", "$muted")]
     sizes = Counter((image.width, image.height) for image in training).most_common()
-    lines.append(plain(f"sizes: {_first((f'{n} of {w} × {h} px' for (w, h), n in sizes), len(sizes))}"))
+    lines.append(plain(f"sizes: {_first((f'{text.number(n)} of {w} × {h} px' for (w, h), n in sizes), len(sizes))}"))
     rule = BucketRule.of(settings.dataset)
     buckets: Counter[Bucket] = Counter()
     for (width, height), count in sizes:
         buckets[assign(width, height, rule)] += count
-    shown = (f"{n} at {bucket.width} × {bucket.height}" for bucket, n in buckets.most_common())
+    shown = (f"{text.number(n)} at {bucket.width} × {bucket.height}" for bucket, n in buckets.most_common())
     lines.append(plain(f"trained at: {_first(shown, len(buckets))}"))
     if prepared.edited.regularisation:
         lines.append(plain(text.count(len(prepared.edited.regularisation), "regularisation picture")))

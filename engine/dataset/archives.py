@@ -72,7 +72,9 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     for reason, names in missed.items():
         one = len(names) == 1
         message = (
-            f"{names[0]} in the zip {reason}." if one else f"{len(names)} entries of the zip ({listed(names)}): each {reason}."
+            f"{names[0]} in the zip {reason}."
+            if one
+            else f"{number(len(names))} entries of the zip ({listed(names)}): each {reason}."
         )
         remedy = "Pack the pictures themselves, as a usual zip, without links or passwords."
         yield Finding("zip_left_out", "warning", message, "It is not unpacked.", remedy, tuple(names))

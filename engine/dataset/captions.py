@@ -20,6 +20,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 MARKED = frozenset({"utf-8", "utf-8 with BOM", "utf-16", "utf-32"})
 """Encodings about which there is no doubt."""
+NO_TEXT = "no text"
+"""In place of an encoding: these are the bytes of something else, such as a picture."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Decoded:
     text: str
     """Its lines without empty ones, parted by a line end each."""
     encoding: str
-    """One of `MARKED`, else the likeliest."""
+    """One of `MARKED`, else the likeliest; `NO_TEXT`."""
     cut: bool = False
 
 
@@ -37,7 +39,7 @@ def decode(data: bytes, likely: Sequence[str] | None = None) -> Decoded:
     """The caption in `data`: a byte-order mark decides; without one UTF-8; else UTF-16 that its zeros give away; else the
     first of the codecs in `likely` that fits, which by default are told from these bytes alone.
 
-    Lines stay lines, since each can be a caption of its own; other control bytes go.
+    What is no text by its bytes gives none. Lines stay lines, since each can be a caption of its own; other control bytes go.
     """
     cut = len(data) > LONGEST_BYTES
     data = data[:LONGEST_BYTES]
@@ -51,6 +53,8 @@ def decode(data: bytes, likely: Sequence[str] | None = None) -> Decoded:
     text = _decoded(data, "utf-8", cut)
     if text is not None:
         return Decoded(normalised(text), "utf-8", cut)
+    if encodings.is_no_text(data):
+        return Decoded("", NO_TEXT, cut)
     for codec in encodings.candidates(encodings.likely(data[:SAMPLE]) if likely is None else likely):
         text = _decoded(data, codec, cut)
         if text is not None:

@@ -31,6 +31,9 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+LOST = ("\ufffd", "锟斤拷")
+"""What stands for a letter that could not be read: the sign itself, and two of it read as GBK."""
+
 _CANDIDATES = (
     *("gb18030", "big5", "cp932", "euc_jp", "cp949"),
     *("cp1251", "koi8_r", "cp866", "cp1252", "cp1250", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
@@ -85,6 +88,12 @@ def utf16_without_mark(data: bytes) -> str:
     fitting = [codec for codec in ("utf-16-le", "utf-16-be") if (text := _strictly(data, codec)) and _is_plain(text)]
     # Text keeps to few scripts; with its bytes swapped it is strewn over all of them.
     return min(fitting, key=lambda codec: len({ord(char) >> 8 for char in data.decode(codec)}), default="")
+
+
+def is_no_text(data: bytes) -> bool:
+    """Whether these bytes, which are no Unicode, hold zeros, or more control bytes than any text does."""
+    controls = len(_CONTROLS.findall(data))
+    return b"\0" in data or 20 * controls > len(data)
 
 
 def likely(sample: bytes) -> tuple[str, ...]:

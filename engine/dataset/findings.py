@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from loratui.engine.words import are, count
+
 Severity = Literal["error", "warning", "info"]
 
 _RANK: dict[Severity, int] = {"error": 0, "warning": 1, "info": 2}
@@ -37,9 +39,9 @@ def listed(names: Sequence[str], most: int = 5) -> str:
 
 def counted(names: Sequence[str], what: str = "picture") -> str:
     """`1 picture is`, `3 pictures are`."""
-    return f"1 {what} is" if len(names) == 1 else f"{len(names)} {what}s are"
+    return are(len(names), what)
 
 
 def number_of(names: Sequence[str], what: str = "picture") -> str:
     """`1 picture`, `3 pictures`."""
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
+    return count(len(names), what)

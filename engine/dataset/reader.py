@@ -256,6 +256,9 @@ class FolderReader:
             self._note("caption_unreadable", f"cannot be used as a caption: it {error}", path)
             return captions.Decoded("", "utf-8")
         decoded = captions.decode(data, (_UNSETTLED,))
+        if decoded.encoding == captions.NO_TEXT:
+            self._note("caption_unreadable", "cannot be used as a caption: it is no text, by its bytes", path)
+            return captions.Decoded("", "utf-8")
         if decoded.encoding == _UNSETTLED:
             if sum(map(len, self._foreign.values())) < _MOST_FOREIGN_BYTES:
                 self._foreign[path] = data  # what it is is told from all of them together, when all were read

@@ -108,7 +108,7 @@ def _nothing_found(path: Path, found: DatasetScan) -> DatasetError:
     broken = [item for item in found.left_out if item.picture]
     if broken:
         first = broken[0]
-        more = f" ({len(broken) - 1} more like it)" if len(broken) > 1 else ""
+        more = f" ({number(len(broken) - 1)} more like it)" if len(broken) > 1 else ""
         return DatasetError(f"{path}: no picture can be used: {first.relative} {first.reason}{more}.", "Replace them.")
     if found.regularisation:
         return DatasetError(f"{path}: there are only regularisation pictures.", "Add pictures of the subject.")

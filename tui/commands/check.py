@@ -161,10 +161,10 @@ def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]
 def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
     """The findings for people, line by line, to be cleaned."""
     case = found.case
-    yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {len(case.captioned)} with a caption."
+    yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {text.number(len(case.captioned))} with a caption."
     if case.trigger:
         how = ", guessed from the captions" if case.guess else ", taken from the folder's name" if found.guessed_trigger else ""
-        yield f'trigger "{case.trigger}"{how}: in {len(case.holding_trigger)} of {text.count(len(case.captioned), "caption")}.'
+        yield f'trigger "{case.trigger}"{how}: in {text.number(len(case.holding_trigger))} of {text.count(len(case.captioned), "caption")}.'
     if plan and len(plan.concepts) > 1:
         for concept in plan.concepts:
             balanced = "" if concept.repeats == concept.balanced_repeats else f" (balanced: {concept.balanced_repeats})"

@@ -70,7 +70,7 @@ def _encoding(case: Case) -> Iterator[Hit]:
     if not foreign:
         return
     counts = Counter(image.caption_encoding for image in foreign).most_common()
-    which = counts[0][0] if len(counts) == 1 else ", ".join(f"{count} {name}" for name, count in counts)
+    which = counts[0][0] if len(counts) == 1 else ", ".join(f"{number(count)} {name}" for name, count in counts)
     shown = next((image for image in foreign if not (image.caption or "").isascii()), foreign[0])
     files = tuple(dict.fromkeys(image.caption_file for image in foreign))
     sure = all(image.caption_encoding in captions.MARKED for image in foreign)
@@ -92,6 +92,12 @@ def _mixed_up(case: Case) -> Iterator[Hit]:
     """Captions that are UTF-8 now, but were read in a wrong encoding before they were saved."""
     written = [image for image in case.scan.images if image.caption]
     spoilt = [(image, mended) for image in written if (mended := encodings.unmixed(image.caption or "")) != image.caption]
+    texts = {image.relative: image.caption or "" for image in written} | {image.relative: mended for image, mended in spoilt}
+    lost = tuple(name for name, text in texts.items() if any(sign in text for sign in encodings.LOST))
+    if lost:
+        message = f"{number_of(lost, 'caption')} with signs in place of letters that a wrong encoding lost: {listed(lost)}."
+        yield Hit(message, lost, remedy="Write these words anew, or take the captions from where they are still right.")
+    spoilt = [(image, mended) for image, mended in spoilt if image.relative not in lost]
     if spoilt:
         first, mended = spoilt[0]
         files = tuple(image.relative for image, _ in spoilt)
@@ -121,7 +127,7 @@ CHECKS = (
         "warning",
         "headers",
         "It counts as missing.",
-        "Check who may read it (ls -l).",
+        "Check what it is (file), and who may read it (ls -l).",
         lambda case: case.noted("caption_unreadable"),
     ),
     Check(

@@ -89,6 +89,28 @@ def test_languages_in_latin_letters_are_told_by_their_alphabets(codec: str, capt
     assert encodings.likely(sample)[0] == codec
 
 
+@pytest.mark.parametrize("data", [bytes(range(256)) * 20, b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\x80" + b"\x01" * 10])
+def test_what_is_no_text_is_no_caption_and_says_nothing_of_the_others(tmp_path: Path, data: bytes) -> None:
+    folder = clean_set(tmp_path / "set")
+    texts = written(folder, "gbk")
+    (folder / "00.txt").write_bytes(data)
+    found, finding = of_encoding(folder)
+    assert "GBK" in finding.message
+    assert found.images[0].caption is None
+    assert found.images[3].caption == texts["03.png"]
+    [unread] = [f for f in inspect_folder(folder, SETTINGS).findings if f.id == "caption_unreadable"]
+    assert unread.message.startswith("00.txt cannot be used as a caption: it is no text")
+
+
+@pytest.mark.parametrize("caption", ["anafox \ufffd\ufffd, hat", "anafox, 锟斤拷锟斤拷", "anafox cafï¿½"])
+def test_letters_that_were_lost_are_named(tmp_path: Path, caption: str) -> None:
+    folder = clean_set(tmp_path / "set")
+    (folder / "00.txt").write_text(caption, "utf-8")
+    [finding] = [f for f in inspect_folder(folder, SETTINGS).findings if f.id == "caption_mojibake"]
+    assert finding.files == ("00.png",)
+    assert "lost" in finding.message
+
+
 def test_each_of_several_encodings_is_named_in_the_one_finding(tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set")
     written(folder, "gbk")
