@@ -135,7 +135,7 @@ def licence_note(settings: Settings) -> str:
     """What to mind of the base's licence: a LoRA is used with its base, and some licences reach it."""
     model = settings.base.model.lower()
     if model.startswith("embedded:"):
-        return "The base comes with loratui, under loratui's own licence, Apache 2.0."
+        return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base that it fits."
     if settings.base.family == "flux":
         if "schnell" in model:
             return "FLUX.1-schnell is under Apache 2.0."

@@ -206,8 +206,8 @@ def run_time(cost: Cost) -> str:
 
 
 def duration_range(seconds: Range) -> str:
-    """`27–210 s`, `3–12 min`, `1.4–6.7 h`, `6–79 days`: both ends in the unit of the longer."""
-    for unit, length, least in (("days", 86_400, 3), ("h", 3600, 1.5), ("min", 60, 4)):
+    """`27–210 s`, `1.2–3.5 min`, `3–12 min`, `1.4–6.7 h`, `6–79 days`: both ends in the unit of the longer."""
+    for unit, length, least in (("days", 86_400, 3), ("h", 3600, 1.5), ("min", 60, 2 if seconds[0] >= 60 else 4)):
         if seconds[1] >= least * length:
             low, high = (s / length for s in seconds)
             return f"{low:.0f}–{high:.0f} {unit}" if low >= 10 or unit == "days" else f"{low:.2g}–{high:.2g} {unit}"

@@ -213,6 +213,7 @@ def test_planning_loads_neither_torch_nor_textual() -> None:
     ("seconds", "text"),
     [
         ((27.0, 210.0), "27–210 s"),
+        ((73.0, 210.0), "1.2–3.5 min"),  # comparable with the minutes that one real step gives
         ((80.0, 300.0), "1.3–5 min"),
         ((5000.0, 24_000.0), "1.4–6.7 h"),
         ((540_000.0, 6.8e6), "6–79 days"),
