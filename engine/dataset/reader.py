@@ -228,8 +228,8 @@ class FolderReader:
         caption_path = folder.path / caption_names[0] if caption_names else None
         caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
         if len(caption_names) > 1:
-            counts, other = caption_names[:2]
-            self._note("two_captions", f"has two caption files; {counts} counts, {other} does not", path)
+            counts, other = (name.removeprefix(path.stem) for name in caption_names[:2])
+            self._note("two_captions", f"has two caption files; the {counts} counts, the {other} does not", path)
         self._images.append(
             ImageEntry(
                 path=path,
@@ -339,11 +339,10 @@ def _caption_names(picture: str, caption_files: Set[str], by_key: Mapping[str, s
 
 
 def _same_stems(images: Sequence[ImageEntry]) -> list[Note]:
-    stems: dict[str, list[str]] = {}
+    """One note of all pictures that share a caption file with another."""
+    sharing: dict[Path, list[str]] = {}
     for image in images:
-        stems.setdefault(image.relative.rpartition(".")[0], []).append(image.relative)
-    return [
-        Note("same_stem", "differ only in their ending and share a caption", tuple(names))
-        for names in stems.values()
-        if len(names) > 1
-    ]
+        if image.caption_path:
+            sharing.setdefault(image.caption_path, []).append(image.relative)
+    names = tuple(name for group in sharing.values() if len(group) > 1 for name in group)
+    return [Note("same_stem", "share a caption, since only their endings differ", names)] if names else []

@@ -9,7 +9,7 @@ from typing import Literal
 
 from loratui.engine.dataset import caption_choice, caption_words, captions
 from loratui.engine.dataset.facts import PictureFacts
-from loratui.engine.dataset.findings import Finding, Severity, listed
+from loratui.engine.dataset.findings import Finding, Severity, listed, number_of
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
 from loratui.presets.schema import Settings
@@ -92,11 +92,17 @@ class Case:
         return text.replace(trigger, "x") if trigger else text
 
     def noted(self, id: str) -> Iterator[Hit]:
-        """The notes of the scan of this kind."""
+        """The notes of the scan of this kind; those that say the same of a file each as one."""
+        alike: dict[str, list[tuple[str, ...]]] = {}
         for note in self.scan.notes:
             if note.id == id:
-                named = f"{listed(note.files)} " if note.files else ""
-                yield Hit(f"{named}{note.message}.", note.files)
+                alike.setdefault(note.message, []).append(note.files)
+        for message, groups in alike.items():
+            files = tuple(dict.fromkeys(name for group in groups for name in group))
+            named = f"{listed(files)} " if files else ""
+            if min(len(groups), len(files)) > 1:
+                named = f"{number_of(files, 'file')} ({listed(files)}): each "
+            yield Hit(f"{named}{message}.", files)
 
     def measured(self) -> Iterator[tuple[ImageEntry, PictureFacts]]:
         """Training pictures with what the deep pass measured."""

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from loratui.engine.dataset import pictures
+from loratui.engine.dataset.checks import run_checks
+from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.scan import DatasetScan, scan, verify, without
 from loratui.engine.errors import DatasetError, ExitCode, LoratuiError
+from loratui.presets import load_preset
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 48), caption: str | None = None) -> Path:
@@ -187,6 +190,23 @@ def test_pictures_that_differ_only_in_their_ending_share_a_caption(tmp_path: Pat
     found = scan(tmp_path)
     assert [i.caption for i in found.images] == ["anafox", "anafox"]
     assert notes(found)["same_stem"] == ("a.jpg", "a.png")
+
+
+def test_one_thing_of_many_caption_files_is_said_once(tmp_path: Path) -> None:
+    for name in "abcdefg":
+        picture(tmp_path / f"{name}.png", caption=" ")
+        picture(tmp_path / f"{name}.jpg")
+        picture(tmp_path / f"x{name}.png", caption="anafox")
+        (tmp_path / f"x{name}.caption").write_text("anafox woman")
+    settings = load_preset("sd15-portrait").settings
+    findings = {f.id: f for f in run_checks(Case(scan(tmp_path), settings)).findings}
+    messages = {id: findings[id].message for id in ("caption_empty", "two_captions", "same_stem")}
+    assert messages == {
+        "caption_empty": "7 files (a.txt, b.txt, c.txt, d.txt, e.txt …): each is an empty caption.",
+        "two_captions": "7 files (xa.png, xb.png, xc.png, xd.png, xe.png …): each has two caption files; "
+        "the .txt counts, the .caption does not.",
+        "same_stem": "a.jpg, a.png, b.jpg, b.png, c.jpg … share a caption, since only their endings differ.",
+    }
 
 
 @pytest.mark.parametrize(
