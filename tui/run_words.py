@@ -139,10 +139,10 @@ def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], P
     """How a run ended that no longer lives, or why it is silent; empty while all is well."""
     if summary is None or (summary.active and summary.status != "stalled"):
         return Content("")
-    parts = [plain(f"{text.STATUS_SIGNS[summary.status]} {summary.status}. ", f"bold {text.STATUS_TONES[summary.status]}")]
-    parts.append(
-        plain("All steps are made." if summary.status == "done" else f"{summary.reason} {what_to_do(summary)}".strip())
-    )
+    said = "All steps are made." if summary.status == "done" else f"{summary.reason} {what_to_do(summary)}".strip()
+    sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
+    status = "" if said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
+    parts = [plain(f"{sign} {status}", tone), plain(said)]
     output = state.newest_output
     if output and summary.status in ("done", "stopped"):
         where = file(output.path) or output.path
