@@ -117,10 +117,11 @@ class QuestionaryAsker:
         return str(questionary.text(clean(question), default=clean(default), validate=_valid(check)).unsafe_ask()).strip()
 
     def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
-        """A line to edit, with the names of what is there offered as one types."""
+        """A line to edit; tab offers the names of what is there. While they are offered enter only closes them, so not unasked."""
         import questionary
 
-        return str(questionary.path(clean(question), default=clean(default), validate=_valid(check)).unsafe_ask()).strip()
+        asked = questionary.path(clean(question), default=clean(default), validate=_valid(check), complete_while_typing=False)
+        return str(asked.unsafe_ask()).strip()
 
     def confirm(self, question: str, default: bool = True) -> bool:
         """One key."""

@@ -152,7 +152,10 @@ class Wizard:
         found = [base for base in discover()[0] if base.family == family and base.usable and (demo or not base.toy)]
         models = list(dict.fromkeys([own, *(base.model for base in found)] if own else [base.model for base in found]))
         here = {base.model: base.title for base in found}
-        options = [f"{model}: {here.get(model) or _to_fetch(model)}" for model in models]
+        for model in models:
+            if model not in here:
+                say(_to_fetch(model))  # above, where it is wrapped: of a choice, what the window has no room for is cut off
+        options = [f"{model}: {here.get(model, 'not on this machine yet')}" for model in models]
         at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
         model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
         self._draft = self._draft.with_values({"base.model": model})
@@ -343,12 +346,9 @@ def _to_fetch(model: str) -> str:
     from loratui.engine.formats.base_sources import known_base
 
     source = known_base(model)
-    about = (
-        f" (about {text.size(source.bytes)}, licence {source.licence}{', behind a gate' if source.gated else ''})"
-        if source
-        else ""
-    )
-    return f"not on this machine; loratui download {model} fetches it{about}"
+    gate = ", behind a gate" if source and source.gated else ""
+    about = f" (about {text.size(source.bytes)}, licence {source.licence}{gate})" if source else ""
+    return f"loratui download {model} fetches the preset's base{about}."
 
 
 def _run_line(run: RunSummary) -> str:

@@ -49,6 +49,21 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return jobs
 
 
+def test_a_base_that_is_not_here_is_told_with_its_source_in_lines_that_nothing_cuts(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("loratui.engine.planning.bases.discover", lambda: ([], False))
+    number = [preset.name for preset in list_presets()].index("flux-identity-18img") + 1
+    out = io.StringIO()
+    with pytest.raises(UsageError):
+        Wizard(LineAsker(io.StringIO(f"1\n{number}\n"), out), home).menu()
+    told = "loratui download black-forest-labs/FLUX.1-dev fetches the preset's base (about 33.7 GB, licence FLUX.1 [dev]"
+    assert told in capsys.readouterr().out
+    choices = out.getvalue().split("Which base model?")[1].splitlines()
+    assert choices[1].strip() == "1  black-forest-labs/FLUX.1-dev: not on this machine yet"
+    assert all(len(line) <= 80 for line in choices)
+
+
 def test_from_nothing_to_a_file(
     home: Path, tmp_path: Path, started: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
