@@ -94,7 +94,7 @@ class Base:
         "whether the base's schedule ends in pure noise, as that of some v-prediction bases; auto reads it from the base",
     )
     check: Literal["on", "off"] = key(
-        "on", "whether a base whose answers make no sense is refused by the real step before the start; off starts all the same"
+        "on", "whether a base whose answers make no sense is refused before the first step; off starts all the same"
     )
     clip_skip: int = key(
         1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12

@@ -46,7 +46,7 @@ class RunDirectory:
 
     @property
     def base_readings(self) -> Path:
-        """What the real step before the start read of the untouched base, where it was made."""
+        """What was read of the untouched base, by the real step before the start or by the trainer before its first step."""
         return self.path / "base.json"
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import math
 import os
 import subprocess
@@ -105,6 +106,12 @@ def read_base(
     """
     said = _carry_out(prepared, home, "base", tell, cancelled)
     return None if said is None else _base_read(said)
+
+
+def keep_base_read(run: RunDirectory, read: BaseRead) -> None:
+    """Writes what was read of the base beside the run, for bug reports; the trainer does not read it again then."""
+    readings = {"format": 1, **dataclasses.asdict(read)}
+    durable.write_file(run.base_readings, json.dumps(readings, indent=1).encode())
 
 
 def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:

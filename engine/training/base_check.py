@@ -14,11 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.machine.gpu_faults import is_out_of_memory
-from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings
+from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings, judge
+from loratui.engine.runs.probe import BaseRead
+from loratui.engine.training.cache import LatentCache, Texts
 from loratui.engine.training.families.base import Family, Framing, Latents, TextStates
 from loratui.engine.training.families.parts import on_device
+from loratui.engine.training.images import framing_of, load_pixels
 from loratui.engine.training.noise import generator
+from loratui.engine.training.objective import texts_of
+from loratui.presets.schema import Settings
 
 SEED = 20_261
 """Of the noise, the same for every base and folder, so that readings can be compared."""
@@ -54,6 +60,31 @@ class _Answer:
     other: float | None
     cosine: float
     without_text: float | None
+
+
+def look_at_the_base(
+    family: Family,
+    entries: Sequence[LedgerEntry],
+    settings: Settings,
+    latents: LatentCache,
+    texts: Texts,
+    autocast: torch.autocast,
+) -> BaseRead:
+    """Reads the base on a run's first pictures and judges it. A LoRA on it must be out of effect."""
+    empty, shown = texts.get(""), []
+    for entry in [entry for entry in entries if entry.repeats][:DRAWS]:
+        caption = texts_of(entry, settings)[0][0]
+        pixels, encoded = load_pixels(entry.path, entry.fit, entry.bucket), latents.get(entry)
+        text = texts.get(caption) if caption else empty
+        shown.append(Shown(pixels, encoded, text, empty if caption else None, framing_of(entry, False)))
+    read = read_base(family, shown, autocast, embedded=settings.base.model.startswith("embedded:"))
+    found = judge(read)
+    return BaseRead(
+        readings=read.to_json(),
+        mistaken=found.what if found else "",
+        message=found.message if found else "",
+        remedy=found.remedy if found else "",
+    )
 
 
 @torch.no_grad()

@@ -13,12 +13,8 @@ import time
 import torch
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.planning.base_readings import judge
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.runs.probe import STEPS
-from loratui.engine.training.base_check import DRAWS, Shown, read_base
-from loratui.engine.training.images import framing_of, load_pixels
-from loratui.engine.training.objective import texts_of
 from loratui.engine.training.recorded import EAGER
 from loratui.engine.training.trainer import Trainer
 
@@ -36,28 +32,8 @@ class BaseReading(Trainer):
             self.read_the_base()
         return ExitCode.DONE
 
-    def read_the_base(self) -> None:
-        """Tells what the base makes of the pictures, the LoRA out of effect, and what it was probably mistaken for."""
-        self.report.phase("loading", "Checking the base on your pictures")
-        settings, empty = self.settings, self.texts.get("")
-        shown = []
-        for entry in [entry for entry in self.entries if entry.repeats][:DRAWS]:
-            caption = texts_of(entry, settings)[0][0]
-            pixels = load_pixels(entry.path, entry.fit, entry.bucket)
-            latents, framing = self.latents.get(entry), framing_of(entry, False)
-            text = self.texts.get(caption) if caption else empty
-            shown.append(Shown(pixels, latents, text, empty if caption else None, framing))
-        embedded = settings.base.model.startswith("embedded:")
-        with self.adapter.strength(0.0):
-            read = read_base(self.family, shown, self.objective.autocast(), embedded=embedded)
-        found = judge(read)
-        self.report.event(
-            "base_read",
-            readings=read.to_json(),
-            mistaken=found.what if found else "",
-            message=found.message if found else "",
-            remedy=found.remedy if found else "",
-        )
+    def _check_the_base(self) -> None:
+        """What is read here decides in the app; see `read_the_base`."""
 
 
 class Probe(BaseReading):
@@ -71,9 +47,6 @@ class Probe(BaseReading):
             load_s = time.monotonic() - self.started
             loading_gib = self._peak_gib() if on_gpu else 0.0
             self.read_the_base()
-            if on_gpu:  # what that took is no part of a run
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats(self.job.device)
             self.report.phase("training", "Making one real step")
             seconds = []
             for window in itertools.islice(self.course.windows(), STEPS if on_gpu else STEPS // 2):

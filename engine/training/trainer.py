@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import resource
@@ -21,9 +22,11 @@ from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageE
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
+from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.seen import record_seen
 from loratui.engine.training import class_images, speed
 from loratui.engine.training.averaging import Averaging
+from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.data import START, Course, Position, Window
@@ -112,6 +115,8 @@ class Trainer:
         self._load(anew=stored is None)
         if stored is not None:
             self._restore(stored, identity)
+        else:
+            self._check_the_base()
         self.products = Products(
             self.job,
             self.report,
@@ -214,6 +219,29 @@ class Trainer:
         differing = surroundings_differ(stored.identity, identity)
         if differing:
             self.report.warn("other_surroundings", f"From here the numbers may differ in their last digits: {differing}.", "")
+
+    def _check_the_base(self) -> None:
+        """Reads a base that no real step before the start has read, and ends a run whose base is not what it was taken for."""
+        run = self.job.run
+        if self.settings.base.check == "off" or run.base_readings.exists():
+            return
+        read = self.read_the_base()
+        if read.mistaken:
+            raise UsageError(read.message, read.remedy)
+        keep_base_read(run, read)
+
+    def read_the_base(self) -> BaseRead:
+        """Tells what the base makes of the pictures, the LoRA out of effect, and what it was probably mistaken for."""
+        self.report.phase("loading", "Checking the base on your pictures")
+        with self.adapter.strength(0.0):
+            found = look_at_the_base(
+                self.family, self.entries, self.settings, self.latents, self.texts, self.objective.autocast()
+            )
+        if self.job.device.type == "cuda":  # what that took is not the training's
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.job.device)
+        self.report.event("base_read", **dataclasses.asdict(found))
+        return found
 
     def _caching(self, what: str) -> Any:
         def progress(done: int, total: int) -> None:

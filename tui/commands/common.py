@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 import threading
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loratui.engine.errors import DatasetError, DiskError, ExitCode, GpuLostError, UsageError
-from loratui.engine.runs import durable
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
 from loratui.tui.follow import Followed, say
@@ -147,6 +145,7 @@ def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = No
     from loratui.engine.planning.bases import pinned
     from loratui.engine.planning.recipe import effective_toml
     from loratui.engine.runs.launcher import launch
+    from loratui.engine.runs.probe import keep_base_read
 
     refuse_errors(prepared.errors)
     recipe, plan = prepared.recipe, prepared.plan
@@ -158,8 +157,7 @@ def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = No
         ledger=build_ledger(recipe.settings, prepared.scan, plan),
     )
     if base is not None:
-        readings = {"format": 1, **dataclasses.asdict(base)}
-        durable.write_file(run.base_readings, json.dumps(readings, indent=1).encode())
+        keep_base_read(run, base)
     launch(run)
     return run
 

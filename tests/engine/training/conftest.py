@@ -220,6 +220,7 @@ def make_run(tmp_path: Path, pictures: Path, base_folder: Path) -> MakeRun:
     def make(*sets: str, folder: Path = pictures) -> RunDirectory:
         small = (
             f"base.model={base_folder}",
+            "base.check=off",  # its weights are random: there is nothing to read
             "dataset.resolution=64",
             "schedule.folder_repeats=false",
             "schedule.repeats=2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from loratui.engine.runs.summary import StateWriter
 from loratui.engine.training.objective import Prepared
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
+from loratui.presets.bases import demo_dataset
 
 # ---- the plan is what happens
 
@@ -505,3 +507,24 @@ def test_a_resume_among_other_programs_is_told(make_run: MakeRun, monkeypatch: p
     monkeypatch.setattr(identity, "version", lambda _: "99")
     assert train(run) == ExitCode.DONE
     assert [e.fields["code"] for e in events(run, "warning")] == ["other_surroundings"]
+
+
+def test_a_base_that_no_real_step_has_read_is_read_before_the_first(make_run: MakeRun) -> None:
+    """`loratui train` makes no real step before the start."""
+    mistaken = make_run("base.check=on")  # random weights
+    with pytest.raises(UsageError, match=r"base\.check"):
+        train(mistaken)
+    assert not events(mistaken, "step")
+    assert not mistaken.base_readings.exists()  # a resume reads it again
+    mistaken.base_readings.write_text("{}")  # the person went on from the check in the app
+    assert train(mistaken) == ExitCode.DONE
+
+
+def test_a_base_that_is_right_is_read_once(make_run: MakeRun) -> None:
+    small = ("base.check=on", "base.model=embedded:sd15", "dataset.resolution=128", "schedule.image_steps=2", "samples.steps=1")
+    run = make_run(*small, folder=demo_dataset())
+    assert train(run) == ExitCode.DONE
+    kept = json.loads(run.base_readings.read_text())
+    assert (kept["format"], kept["mistaken"]) == (1, "")
+    assert kept["readings"]["of_linear"] < 0.12
+    assert len(events(run, "base_read")) == 1
