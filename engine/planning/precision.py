@@ -62,11 +62,12 @@ def in_format(settings: Settings, format: Format) -> Settings:
 def _without_bf16(settings: Settings, card: Card) -> Chosen:
     wanted, family = settings.training.precision, settings.base.family
     usual = _usual(settings, card)
-    if wanted == "bf16":
+    embedded = settings.base.model.startswith("embedded:")
+    if wanted == "bf16" and (family != "flux" or embedded):
         message = f"training.precision bf16: {card.name} has none; torch would emulate it, many times slower."
         return _refused(message, f"Set it to auto, which is {usual} here.")
     if family == "flux":
-        if settings.base.model.startswith("embedded:"):
+        if embedded:
             return Chosen("fp32", f"{card.name} has no bf16: the small base trains in fp32.")
         message = (
             f"{FAMILY_TITLES[family]} needs a card with bf16, which {card.name} is not: its activations go beyond the range of fp16 "
