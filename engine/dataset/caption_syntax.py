@@ -21,11 +21,12 @@ _NAI = re.compile(r"(?<![\w.{|])-?\d*\.?\d+::([^:{}|\n]*)::")
 _PLUSES = re.compile(r"(?<=[A-Za-z]{2})(?:\+{2,}|-{2,})(?=[\s,)]|$)", re.MULTILINE)
 _LORA = re.compile(r"<\s*(?:lora|lyco|lycoris|locon|loha|lokr|hypernet|hypernetwork)\s*:[^<>\n]*>", re.IGNORECASE)
 _EMBEDDING = re.compile(r"(?<!\w)embedding:[\w./-]+|<[A-Za-z][\w.-]+>", re.IGNORECASE)
-_BREAK = re.compile(r"(?<!\w)(?:BREAK|AND|ADDCOMM|ADDBASE|ADDCOL|ADDROW)(?!\w)")
+_BREAK = re.compile(r"(?<!\w)(?:BREAK|(?<![A-Z]{2} )AND(?! [A-Z]{2})|ADDCOMM|ADDBASE|ADDCOL|ADDROW)(?!\w)")
+"""Not the `AND` of `NASA AND ESA`."""
 _FILE = re.compile(r"__[\w*][\w./*-]*?__(?!_)")
 _PLACE = re.compile(r"(?i)\[(trigger|trigger_?word|name|filewords|subject|class)\]|\{(trigger|subject|class)\}")
 _ESCAPE = re.compile(r"\\([()\[\]{}])")
-_PARAMETERS = re.compile(r"(?i)(?<!\w)negative prompt:|(?<!\w)steps: \d+,? ")
+_PARAMETERS = re.compile(r"(?i)(?<!\w)negative prompt:|(?<!\w)steps: \d+, [\w ]+:")
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ def test_each_syntax_is_found_and_taken_out(text: str, id: str, example: str, st
         "(o)_(o), ^_^, :), >:(, ;), <3, >_<, @_@, \\o/",
         "a (16:9) photo, taken (at 10:30), 3:4",
         "A MAN AND A WOMAN, BREAKFAST",
+        "anafox woman, NASA AND ESA logos on her jacket",
+        "anafox woman, steps: 12 steps lead to a door",
         "a sandbreak and android, c++ book, wall-e -- film",
         "foo__bar, snake_case_tag, a|b",
         "unbalanced (hat, coat), [, }, {",
