@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loratui.engine.dataset.caption_words import is_common
+from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 if TYPE_CHECKING:
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 
 T5_WINDOW = 512
 """Tokens of FLUX's long text encoder."""
+
+MOST_TOKENIZER_BYTES = 1 << 24
+"""Of a `tokenizer.json`. CLIP's and T5's have 2.4 MB; larger ones are of language models."""
+
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_PATTERNS = (_WORDS, rf"<\|startoftext\|>|<\|endoftext\|>|{_WORDS}", r"\s+", " {2,}")
+"""What CLIP's and T5's tokenizers of all versions cut texts by. Any other may take for ever, or make a letter into gigabytes."""
+_STEPS = frozenset(
+    {
+        *("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "Replace"),
+        *("Split", "ByteLevel", "Metaspace", "WhitespaceSplit", "Whitespace"),
+    }
+)
 
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 
@@ -98,7 +113,8 @@ class Exact:
 
 
 def counter_for(base: Path | None, *, long: bool = False) -> TokenCounter:
-    """The counter of a base in a diffusers folder; the estimate where it has no `tokenizer.json` that can be read.
+    """The counter of a base in a diffusers folder; the estimate where it has no `tokenizer.json` that can be read, or one whose
+    rules are neither CLIP's nor T5's.
 
     `long` takes the tokenizer of the second, longer text encoder (FLUX).
     """
@@ -122,9 +138,29 @@ def _read(path: Path, modified_ns: int) -> TokenCounter:  # noqa: ARG001 - part 
     try:
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(path))
+        table = read_json(path, MOST_TOKENIZER_BYTES)
+        table |= {part: _bounded(table.get(part)) for part in ("normalizer", "pre_tokenizer")}
+        tokenizer = Tokenizer.from_str(json.dumps(table))
         tokenizer.no_padding()
         tokenizer.no_truncation()
     except Exception:  # the package is not there, or says with a bare Exception that the file is damaged
         return ESTIMATE
     return Exact(tokenizer)
+
+
+def _bounded(step: Any) -> Any:
+    """A step on a text before it is cut into tokens, so that its time and memory are bounded by the text's. Raises `ValueError` for
+    one that CLIP's and T5's tokenizers do not have; what is no step at all raises other errors."""
+    if step is None:
+        return None
+    if step["type"] == "Sequence":
+        return {
+            **step,
+            **{key: [_bounded(one) for one in step[key]] for key in ("normalizers", "pretokenizers") if key in step},
+        }
+    if step["type"] == "Precompiled":  # T5's: NFKC as a table, which could hold anything, and some spaces
+        return {"type": "NFKC"}
+    pattern = step.get("pattern")
+    if step["type"] not in _STEPS or len(step.get("content", "")) > 1 or (pattern and pattern.get("Regex") not in _PATTERNS):
+        raise ValueError(f"a tokenizer of another kind: {step['type']}")
+    return step

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
 from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
 from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
@@ -278,14 +279,10 @@ def _tokenizer(inside: Walk) -> PartFile | None:
     return next((PartFile(folder) for folder in inside.tokenizers if is_t5_tokenizer(folder)), None)
 
 
-_MOST_TOKENIZER_BYTES = 1 << 24
-"""T5's has 2.4 MB; larger ones are of language models."""
-
-
 def is_t5_tokenizer(folder: Path) -> bool:
     """Whether `tokenizer.json` is T5's: a unigram model whose first entries are pad and end."""
     try:
-        model = read_json(folder / "tokenizer.json", _MOST_TOKENIZER_BYTES)["model"]
+        model = read_json(folder / "tokenizer.json", MOST_TOKENIZER_BYTES)["model"]
         return model["type"] == "Unigram" and [entry[0] for entry in model["vocab"][:2]] == ["<pad>", "</s>"]
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False

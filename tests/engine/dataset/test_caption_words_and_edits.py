@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -160,6 +163,53 @@ def test_tokens_are_counted_by_the_base_where_it_has_a_tokenizer(tmp_path: Path)
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "tokenizer.json").write_text("{broken")
     assert tokens.counter_for(tmp_path) is tokens.ESTIMATE
+
+
+GROWS = {"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(x+x+)+y"}, "behavior": "Removed", "invert": False}},
+        {"normalizer": {"type": "Sequence", "normalizers": [GROWS] * 4}},
+        {"normalizer": {**GROWS, "pattern": {"Regex": r"\s+"}}},
+        {"normalizer": {**GROWS, "content": "b"}},
+        {"normalizer": {"type": "Prepend", "prepend": "a"}},
+        {"normalizer": {"type": "BertNormalizer"}},
+        {"normalizer": [[]]},
+    ],
+)
+def test_a_tokenizer_that_could_take_for_ever_does_not_count(tmp_path: Path, changes: dict[str, object]) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    table = json.loads((EMBEDDED / "tokenizer" / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer" / "tokenizer.json").write_text(json.dumps({**table, **changes}))
+    assert tokens.counter_for(tmp_path) is tokens.ESTIMATE
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "deep", "large"])
+def test_a_tokenizer_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "tokenizer" / "tokenizer.json"
+    path.parent.mkdir()
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "deep": lambda: path.write_text("[" * 100_000),
+        "large": lambda: path.write_text(json.dumps("a" * tokens.MOST_TOKENIZER_BYTES)),
+    }[kind]()
+    signal.alarm(20)
+    assert tokens.counter_for(tmp_path) is tokens.ESTIMATE
+    signal.alarm(0)
+
+
+def test_a_table_of_letters_out_of_a_file_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_2").mkdir()
+    table = json.loads((SHIPPED / "bases" / "flux" / "tokenizer_2" / "tokenizer.json").read_text())
+    table["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    (tmp_path / "tokenizer_2" / "tokenizer.json").write_text(json.dumps(table))
+    counter, usual = tokens.counter_for(tmp_path, long=True), tokens.counter_for(SHIPPED / "bases" / "flux", long=True)
+    assert counter.exact
+    assert counter.count("a photo of ｗｏｍａｎ") == usual.count("a photo of woman")
 
 
 def test_the_estimate_is_near_for_plain_captions() -> None:
