@@ -142,11 +142,10 @@ class PlanScreen(StepScreen):
         known = self._known
         cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
         here = cost.here
-        memory = f" · {gib_range(here.vram_gib)} GiB of GPU memory" if here.vram_gib else ""
-        fits = FITS.get(here.fits, "")
+        memory = f" · {gib_range(here.vram_gib)} GiB of GPU memory{FITS.get(here.fits, '')}" if here.vram_gib else ""
         money = f" · costs {text.money_range(*here.money, between='–')}" if here.money else ""
         file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
-        return (f"{run_time(here)} on this machine{memory}{fits}{money}", f"({here.source})", file)
+        return (f"{run_time(here)} on this machine{memory}{money}", f"({here.source})", file)
 
     def _found(self, draft: Draft, plan: Plan) -> list[Finding]:
         """What cannot be trained so, and what a careful trainer would say."""

@@ -10,6 +10,7 @@ from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
 from loratui.engine.formats.base_sources import known_base
+from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.machine.hub import HubError
 from loratui.engine.planning.estimate import Machine
 from loratui.engine.runs.probe import Probed
@@ -238,6 +239,14 @@ async def test_letters_are_letters_in_a_text_field_and_f1_still_helps(home: Path
 async def test_the_costs_on_this_machine_are_told(home: Path) -> None:
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "on this machine", "LoRA file", "disk")
+
+
+async def test_a_gpu_that_cannot_be_used_is_not_said_to_lack_a_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unusable = Machine(accelerator=Accelerator(problem="This torch is a build for CPUs."))
+    monkeypatch.setattr(Machine, "here", lambda: unusable)
+    async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
+        text = await shows(pilot, "time not known yet on this machine", "LoRA file", "is a build for CPUs")
+        assert "does not have" not in text
 
 
 async def test_a_base_that_is_not_here_stops_the_start(home: Path) -> None:
