@@ -74,8 +74,12 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
             }
         )
         return 0
-    ranks = ", ".join(f"rank {rank}" for rank in facts.ranks)
-    kind = f"{facts.form}, {text.count(facts.layers, 'layer')}, {ranks}" if facts.layers else "no LoRA of a known kind"
+    known = [
+        facts.form,
+        text.count(facts.layers, "layer"),
+        *(f"rank {rank}" for rank in facts.ranks),
+    ]  # a whole LoKr has no rank
+    kind = ", ".join(known) if facts.layers else "no LoRA of a known kind"
     say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes) or 'no tensors'}, {text.size(facts.bytes)}"))
     for key in sorted(facts.metadata):
         say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE), as_it_is=True)

@@ -120,6 +120,17 @@ def test_a_file_of_no_tensors_is_said_to_have_none(tmp_path: Path, capsys: pytes
     assert "no LoRA of a known kind, no tensors, 10 B" in capsys.readouterr().out
 
 
+def test_a_file_without_ranks_has_no_gap_in_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
+    entry = {"dtype": "F16", "shape": [2, 2]}
+    table = {f"{stem}.lokr_w1": {**entry, "data_offsets": [0, 8]}, f"{stem}.lokr_w2": {**entry, "data_offsets": [8, 16]}}
+    raw = json.dumps(table).encode()
+    path = tmp_path / "whole.safetensors"
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(16))
+    assert cli.main(["metadata", "show", str(path)]) == 0
+    assert "whole.safetensors: lokr, 1 layer, F16," in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_what_is_there_but_no_file_is_not_said_to_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for name in (".", "loop"):
