@@ -27,10 +27,12 @@ def log_tail(path: Path, start: int = 0, environ: Mapping[str, str] | None = Non
     try:
         with open_regular(path, follow=False) as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - _BYTES))
+            begin = file.seek(max(start, size - _BYTES))
             data = file.read(_BYTES)
     except OSError:
         return []
+    if begin > start:  # the first line is cut, and what is left of a secret in it looks like none
+        data = data.partition(b"\n")[2] or data
     # Escapes and control bytes go first: what they stand within is put together again when they go.
     lines = [_clean(line) for line in without_escapes(data.decode("utf-8", "replace")).split("\n")]
     shown = [line.rstrip() for line in hidden("\n".join(lines), environ).split("\n")]

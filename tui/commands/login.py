@@ -74,6 +74,10 @@ def account_json(account: Account | None, where: str) -> dict[str, object]:
     }
 
 
+_LONGEST = 4096
+"""Letters of a line that may be a token: a device in its place has no end."""
+
+
 def _token(where: str) -> str:
     """What the person pastes, or the first line of a pipe. Raises `UsageError` for nothing."""
     if sys.stdin.isatty():
@@ -83,7 +87,7 @@ def _token(where: str) -> str:
         except UnicodeDecodeError:
             token = "\N{REPLACEMENT CHARACTER}"  # noqa: S105 - what is no UTF-8 is no token; the check of all tokens says so
     else:
-        token = sys.stdin.readline().strip()
+        token = sys.stdin.readline(_LONGEST).strip()
     if not token:
         raise UsageError("No token was given.", "Paste it, or: loratui login < FILE")
     return token

@@ -81,3 +81,8 @@ def test_a_secret_is_hidden_that_escapes_or_control_bytes_cut(tmp_path: Path, be
     (tmp_path / "log").write_bytes(b"token hf_AbCdEf" + between + b"GhIjKlMn and value-of" + between + b"-a-secret\n")
     (line,) = log_tail(tmp_path / "log", 0, {"WANDB_API_KEY": "value-of-a-secret"})
     assert not re.search("AbCd|GhIj|value|secret", line), line
+
+
+def test_a_line_that_begins_before_what_is_read_is_left_out(tmp_path: Path) -> None:
+    rest = b"x" * (32_768 - 1 - len("GhIjKlMn\n"))
+    assert tail(tmp_path, b"earlier\ntoken hf_AbCdEfGhIjKlMn\n" + rest + b"\n") == ["x" * 399 + "…"]

@@ -115,6 +115,18 @@ def test_refusals_have_their_exit_codes(server: Hub, capsys: pytest.CaptureFixtu
     assert (code, f"Accept them at {server.address}/owner/name" in err) == (69, True)
 
 
+def test_login_reads_no_line_without_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Endless(io.StringIO):
+        def readline(self, size: int | None = -1, /) -> str:
+            assert size is not None
+            assert 0 < size < 1 << 20
+            return "\0" * size
+
+    monkeypatch.setattr(sys, "stdin", Endless())
+    assert cli.main(["login"]) == 69
+    assert "holds characters that no token has" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_login_takes_a_token_from_a_pipe_and_shows_it_nowhere(
     server: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
