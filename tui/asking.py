@@ -114,13 +114,22 @@ class QuestionaryAsker:
         """A line to edit."""
         import questionary
 
-        return str(questionary.text(clean(question), default=clean(default), validate=_valid(check)).unsafe_ask()).strip()
+        asked = questionary.text(f"{clean(question)}:", default=clean(default), validate=_valid(check))
+        return str(asked.unsafe_ask()).strip()
 
     def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
-        """A line to edit; tab offers the names of what is there. While they are offered enter only closes them, so not unasked."""
+        """A line to edit; tab offers the names of what is there."""
         import questionary
+        from prompt_toolkit.completion import PathCompleter
 
-        asked = questionary.path(clean(question), default=clean(default), validate=_valid(check), complete_while_typing=False)
+        # Not questionary.path: it offers names after each slash, and enter then only closes them.
+        asked = questionary.text(
+            f"{clean(question)}:",
+            default=clean(default),
+            validate=_valid(check),
+            completer=PathCompleter(expanduser=True),
+            complete_while_typing=False,
+        )
         return str(asked.unsafe_ask()).strip()
 
     def confirm(self, question: str, default: bool = True) -> bool:
