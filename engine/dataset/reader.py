@@ -154,7 +154,7 @@ class FolderReader:
             if kind == "file":
                 files.append(name)
             elif kind != "folder":
-                self._leave_out(Path(entry.path), kind, picture=_is_picture(name))
+                self._leave_out(Path(entry.path), kind, picture=_is_picture(name) or _is_concept(name))
             elif _suffix(name) in file_kinds.SUFFIXES or _suffix(name) in CAPTION_SUFFIXES:
                 self._leave_out(Path(entry.path), "is a folder, in spite of its name", picture=True)
             else:
@@ -320,6 +320,12 @@ def _key(name: str) -> str:
 def _is_picture(name: str) -> bool:
     suffix = _suffix(name)
     return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
+
+
+def _is_concept(name: str) -> bool:
+    """Whether a folder of this name holds pictures to train on."""
+    named = _CONCEPT.fullmatch(name) or _REGULARISATION.fullmatch(name)
+    return named is not None and _suffix(name) not in CAPTION_SUFFIXES
 
 
 def _caption_names(picture: str, caption_files: Set[str], by_key: Mapping[str, str]) -> list[str]:

@@ -58,6 +58,18 @@ def test_linked_folders_of_concepts_are_read_by_the_name_of_the_link(tmp_path: P
     assert reasons(found) == {"reg": "is a link to the same folder as 10_anafox woman"}
 
 
+@pytest.mark.parametrize("name", ["10_anafox woman", "reg", "2_hat"])
+@pytest.mark.parametrize("target", ["gone", "00.png/..", "other"])
+def test_a_linked_concept_that_is_not_read_is_missed_like_a_picture(tmp_path: Path, name: str, target: str) -> None:
+    folder = clean_set(tmp_path / "set", 2)
+    clean_set(tmp_path / "other", 2)
+    (folder / "01_first").symlink_to(tmp_path / "other")
+    (folder / name).symlink_to(tmp_path / target)
+    [item] = scan(folder).left_out
+    assert item.relative == name
+    assert item.picture
+
+
 def test_a_linked_folder_without_a_number_is_looked_into(tmp_path: Path) -> None:
     clean_set(tmp_path / "ana", 2)
     (tmp_path / "set").mkdir()
@@ -89,7 +101,7 @@ def test_circles_end(tmp_path: Path) -> None:
 def test_a_folder_within_is_read_once(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     clean_set(folder / "5_ana", 2)
-    (folder / "1_first").symlink_to(folder / "5_ana")
+    (folder / "01_first").symlink_to(folder / "5_ana")
     found = scan(folder)
     assert names(found) == ["5_ana/00.png", "5_ana/01.png"]
     assert reasons(found) == {"1_first": "is a link to a folder that is read under its own name"}
