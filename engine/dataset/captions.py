@@ -55,7 +55,7 @@ def decode(data: bytes, likely: Sequence[str] | None = None) -> Decoded:
         return Decoded(normalised(text), "utf-8", cut)
     if encodings.is_no_text(data):
         return Decoded("", NO_TEXT, cut)
-    for codec in encodings.candidates(encodings.likely(data[:SAMPLE]) if likely is None else likely):
+    for codec in encodings.candidates(encodings.likely(encodings.beginning(data, SAMPLE)) if likely is None else likely):
         text = _decoded(data, codec, cut)
         if text is not None:
             return Decoded(normalised(text), encodings.named(codec), cut)

@@ -65,6 +65,7 @@ _SCRIPTS = {
 """Codecs of one script -> its first and last character."""
 _COMMON = {"gb18030": (0xA1, 0xD7), "big5": (0xA1, 0xC6)}
 """Chinese codecs -> first and last leading byte of signs in daily use."""
+_PARTING = re.compile(rb".*[\n\r !,.]", re.DOTALL)
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LONE_ACCENTS = re.compile(rb"(?:[\x00-\x7f]|(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff]))*")
 """No two bytes beyond ASCII side by side: accented letters in words of plain ones."""
@@ -145,9 +146,20 @@ def sampled(captions: Iterable[bytes]) -> bytes:
     for data in captions:
         if left <= 0:
             break
-        taken.append(data if len(data) <= left else b"\n".join(data[:left].split(b"\n")[:-1]))
+        taken.append(beginning(data, left))
         left -= len(data) + 1
     return b"\n".join(taken)
+
+
+def beginning(data: bytes, most: int) -> bytes:
+    """At most so many of these bytes, up to a space or sign of ASCII if there is one: a character is not to be split.
+
+    No encoding has those bytes within others.
+    """
+    if len(data) <= most:
+        return data
+    found = _PARTING.match(data[:most])
+    return found.group() if found else data[:most]
 
 
 def _accents_alone(sample: bytes) -> bool:

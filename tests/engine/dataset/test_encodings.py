@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_pictures import clean_set
 
 from loratui.engine.dataset import caption_store, encodings
+from loratui.engine.dataset.captions import decode
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.prepared_copy import copy_below
@@ -109,6 +110,16 @@ def test_letters_that_were_lost_are_named(tmp_path: Path, caption: str) -> None:
     [finding] = [f for f in inspect_folder(folder, SETTINGS).findings if f.id == "caption_mojibake"]
     assert finding.files == ("00.png",)
     assert "lost" in finding.message
+
+
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize(
+    ("codec", "words"), [("gb18030", "红色的帽子, "), ("cp932", "赤い帽子をかぶった女性の写真, "), ("big5", "紅色的帽子, ")]
+)
+def test_a_long_caption_is_not_judged_by_half_a_character(codec: str, words: str, shift: int) -> None:
+    data = ("a" * shift + words * 1000).encode(codec)
+    assert decode(data).encoding == encodings.named(codec)
+    assert encodings.likely(encodings.sampled([data * 10]))[0] == codec
 
 
 def test_each_of_several_encodings_is_named_in_the_one_finding(tmp_path: Path) -> None:
