@@ -129,6 +129,7 @@ class QuestionaryAsker:
             validate=_valid(check),
             completer=PathCompleter(expanduser=True),
             complete_while_typing=False,
+            validate_while_typing=False,  # the check reads the folder
         )
         return str(asked.unsafe_ask()).strip()
 
