@@ -97,9 +97,10 @@ def changes_in(
 
 
 def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> LayerChange | None:
-    """The change that a layer's tensors make; None if some are missing, do not go together, or need what is not known here."""
+    """The change that a layer's tensors make; None if some are missing, do not go together, hold what is no number, or
+    need what is not known here."""
     values = {what: value.float() for what, value in given.items() if what != "alpha"}
-    if UNREAD & values.keys() or not _go_together(values):
+    if UNREAD & values.keys() or not _go_together(values) or not all(bool(value.isfinite().all()) for value in given.values()):
         return None
     change = LayerChange(values, 1.0)
     if change.form == "lora":
