@@ -162,7 +162,7 @@ WALK: dict[str, Stop] = {
     "preset": Stop(lambda home, _: LoratuiApp(home, "preset"), until("[1 preset]", "GPU", keys=("down", "down"))),
     "dataset": Stop(a_photo_set, at_the_faults),
     "picture": Stop(a_photo_set, on_a_picture),
-    "plan": Stop(a_wizard_step("plan"), until("No warnings", "on this machine")),
+    "plan": Stop(a_wizard_step("plan"), until("no warnings", "on this machine")),
     "preflight": Stop(a_wizard_step("preflight"), until("Ready.")),
     "training": Stop(a_training, until("epoch 7", "newest")),
     "check": Stop(a_check, until("✔ done", keys=("n", "n", "n", "n"))),
