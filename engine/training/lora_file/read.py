@@ -20,7 +20,6 @@ from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
 from loratui.engine.training.adapters.change import TENSORS, LayerChange
 from loratui.engine.training.lora_file.fuse import unfuse
-from loratui.engine.training.lora_file.layouts import is_finite
 from loratui.engine.untrusted import MOST_BYTES, Unreadable, finite, parse_json, read_json
 from loratui.presets.schema import Family
 
@@ -98,10 +97,9 @@ def changes_in(
 
 
 def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> LayerChange | None:
-    """The change that a layer's tensors make; None if some are missing, do not go together, hold what is no number, or
-    need what is not known here."""
+    """The change that a layer's tensors make; None if some are missing, do not go together, or need what is not known here."""
     values = {what: value.float() for what, value in given.items() if what != "alpha"}
-    if UNREAD & values.keys() or not _go_together(values) or not all(map(is_finite, given.values())):
+    if UNREAD & values.keys() or not _go_together(values):
         return None
     change = LayerChange(values, 1.0)
     if change.form == "lora":
