@@ -185,7 +185,7 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes, *more: tup
 )
 def test_colour_spaces_of_tiff(tmp_path: Path, mode: str, value: object, rgb: tuple[int, int, int]) -> None:
     path = tmp_path / "a.tif"
-    Image.new(mode, (8, 8), value).save(path)  # type: ignore[arg-type]
+    Image.new(mode, (8, 8), value).save(path)  # type: ignore[arg-type]  # the table holds a value of each mode
     assert load_rgb(path).getpixel((4, 4)) == pytest.approx(rgb, abs=2)
 
 
