@@ -169,8 +169,8 @@ def render(title: str, pictures: Sequence[PagePicture]) -> str:
         cells = []
         for column in columns:
             number = places.get((row, column))
-            image = f'<a href="p/{number}"><img loading="lazy" src="p/{number}" alt=""></a>' if number is not None else ""
-            cells.append(f"<td>{image}<small>{html.escape(column)}</small></td>")
+            link = f'<a href="p/{number}"><img loading="lazy" src="p/{number}" alt=""></a>' if number is not None else ""
+            cells.append(f"<td>{link}<small>{html.escape(column)}</small></td>")
         body.append(f'<tr><th colspan="{len(columns)}">{html.escape(row)}</th></tr><tr>{"".join(cells)}</tr>')
     style = (
         "body{background:#121212;color:#d7d7d7;font:15px system-ui,sans-serif;margin:1.5em}h1{font-size:1.2em}"

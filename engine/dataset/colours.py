@@ -134,11 +134,11 @@ def _with_8_bits(image: Image) -> Image:
     for top in range(0, image.height, rows):
         strip = (values[top : top + rows].astype(np.float64) - start) * (255 / scale)
         grey[top : top + rows] = _levels(255 - strip if _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO else strip)
-    picture = pillow.fromarray(grey)
+    shown = pillow.fromarray(grey)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
-        picture.putalpha(pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
-    return picture
+        shown.putalpha(pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return shown
 
 
 def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:

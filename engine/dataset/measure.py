@@ -86,8 +86,8 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
             image = image.resize(smaller, pillow.Resampling.BILINEAR, reducing_gap=2.0)
             image.info["icc_profile"] = icc
         transparent = colours.transparent_share(image)
-        picture = source.upright(colours.to_rgb(image, (255, 255, 255)))
-    return _facts(picture, transparent, profile, blocks, detector)
+        upright = source.upright(colours.to_rgb(image, (255, 255, 255)))
+    return _facts(upright, transparent, profile, blocks, detector)
 
 
 def _facts(

@@ -267,15 +267,15 @@ def _pillow() -> ModuleType:
     return pillow
 
 
-def _traits(picture: OpenPicture) -> Traits:
-    image = picture.image
+def _traits(opened: OpenPicture) -> Traits:
+    image = opened.image
     mode = image.mode
     tile = getattr(image, "tile", None)  # how the file's bytes become pixels: ("zip", box, offset, "RGB;16B")
     wide = ";16" in str(tile[0][3]) if tile else mode.startswith("I;16")
     bits = 1 if mode == "1" else 32 if mode in ("I", "F") and not wide else 16 if wide or mode.startswith("I") else 8
     gps, front = _camera(image)
     return Traits(
-        orientation=picture.turned,
+        orientation=opened.turned,
         mode=mode,
         bits=bits,
         alpha=mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,

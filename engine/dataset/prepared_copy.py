@@ -180,11 +180,11 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
         path = _free(folder, relative, ".png")
         try:
             DISPLAY.check(image.path)  # a decoder that crashes shall not do so in the app
-            picture = remedies.render(image.path, own)
+            rendered = remedies.render(image.path, own)
         except pictures.PictureError as error:
             raise pictures.PictureError(f"{image.relative}: {error}.") from error
-        picture.info.clear()  # neither a profile, which no longer holds, nor comments
-        picture.save(path, "PNG")
+        rendered.info.clear()  # neither a profile, which no longer holds, nor comments
+        rendered.save(path, "PNG")
         path.chmod(0o600)
     else:
         path = _free(folder, relative, relative.suffix)

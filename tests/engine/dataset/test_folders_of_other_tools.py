@@ -19,7 +19,7 @@ from loratui.engine.errors import DatasetError
 from loratui.presets import load_preset
 
 
-def picture(path: Path, **options: object) -> Path:
+def write_image(path: Path, **options: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn(len(str(path)), (96, 64)).save(path, **options)  # type: ignore[arg-type]
     return path
@@ -43,9 +43,9 @@ def missed(found: DatasetScan) -> set[str]:
 @pytest.mark.parametrize("given", ["project", "project/dataset", "project/dataset/img"])
 def test_a_folder_of_kohyas_trainer_from_any_of_its_levels(tmp_path: Path, given: str) -> None:
     base = tmp_path / "project" / "dataset"
-    picture(base / "img" / "10_anafox woman" / "a.png")
-    picture(base / "reg" / "1_woman" / "r.png")
-    picture(tmp_path / "project" / "model" / "sample" / "s_000.png")
+    write_image(base / "img" / "10_anafox woman" / "a.png")
+    write_image(base / "reg" / "1_woman" / "r.png")
+    write_image(tmp_path / "project" / "model" / "sample" / "s_000.png")
     touch(base / "img" / "10_anafox woman", "a.npz", "a_0096x0064_sdxl.npz")
     touch(tmp_path / "project", "log/events.out", "model/last.safetensors", "dataset/meta_cap.json")
     found = scan(tmp_path / given)
@@ -57,7 +57,7 @@ def test_a_folder_of_kohyas_trainer_from_any_of_its_levels(tmp_path: Path, given
 
 
 def test_kohyas_folder_names_trigger_class_and_caption(tmp_path: Path) -> None:
-    picture(tmp_path / "10_anafox woman" / "a.png")
+    write_image(tmp_path / "10_anafox woman" / "a.png")
     found = inspect_folder(tmp_path, load_preset("demo").settings)
     assert (found.guessed_trigger, found.case.settings.dataset.class_word) == ("anafox", "woman")
     assert found.examples() == ("anafox woman",)
@@ -68,7 +68,7 @@ def test_kohyas_folder_names_trigger_class_and_caption(tmp_path: Path) -> None:
 def test_a_folder_of_fluxgym(tmp_path: Path) -> None:
     folder = tmp_path / "datasets" / "anafox"
     for at in range(3):
-        picture(folder / f"IMG_{at}.jpg").with_suffix(".txt").write_text(f"anafox, number {at}")
+        write_image(folder / f"IMG_{at}.jpg").with_suffix(".txt").write_text(f"anafox, number {at}")
         touch(folder, f"IMG_{at}_0096x0064_flux.npz", f"IMG_{at}_flux_te.npz")
     touch(folder, "sample_prompts.txt", "dataset.toml", "train.sh", "README.md")
     for given in (folder, folder.parent):
@@ -80,8 +80,8 @@ def test_a_folder_of_fluxgym(tmp_path: Path) -> None:
 
 def test_concepts_of_onetrainer_without_their_masks(tmp_path: Path) -> None:
     for concept in ("person", "jacket"):
-        picture(tmp_path / concept / "a.png").with_suffix(".txt").write_text(f"a photo of {concept}")
-    picture(tmp_path / "person" / "a-masklabel.png")
+        write_image(tmp_path / concept / "a.png").with_suffix(".txt").write_text(f"a photo of {concept}")
+    write_image(tmp_path / "person" / "a-masklabel.png")
     found = scan(tmp_path)
     assert [(c.name, c.images) for c in found.concepts] == [("jacket", 1), ("person", 1)]
     assert [(note.id, note.files) for note in found.notes] == [("unnumbered", ("jacket", "person"))]
@@ -89,16 +89,16 @@ def test_concepts_of_onetrainer_without_their_masks(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_number_is_read_only_where_there_is_nothing_else(tmp_path: Path) -> None:
-    picture(tmp_path / "photos" / "a.png")
+    write_image(tmp_path / "photos" / "a.png")
     assert len(scan(tmp_path).images) == 1
-    picture(tmp_path / "5_anafox" / "b.png")
+    write_image(tmp_path / "5_anafox" / "b.png")
     found = scan(tmp_path)
     assert [i.relative for i in found.images] == ["5_anafox/b.png"]
     assert missed(found) == {"photos"}
 
 
 def test_results_of_training_are_never_trained_on(tmp_path: Path) -> None:
-    picture(tmp_path / "Samples" / "a.png")
+    write_image(tmp_path / "Samples" / "a.png")
     found = read_folder(tmp_path)
     assert found.images == ()
     assert "a trainer wrote" in reasons(found)["Samples"]
@@ -109,16 +109,16 @@ def test_results_of_training_are_never_trained_on(tmp_path: Path) -> None:
 
 
 def test_folders_too_deep_are_said(tmp_path: Path) -> None:
-    picture(tmp_path / "5_anafox" / "b.png")
-    picture(tmp_path / "5_anafox" / "more" / "c.png")
-    picture(tmp_path / "a" / "b" / "c" / "d" / "e.png")
+    write_image(tmp_path / "5_anafox" / "b.png")
+    write_image(tmp_path / "5_anafox" / "more" / "c.png")
+    write_image(tmp_path / "a" / "b" / "c" / "d" / "e.png")
     assert missed(scan(tmp_path)) == {"5_anafox/more", "a/b/c/d"}
 
 
 def test_a_whole_disk_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MOST_FOLDERS", 3)
     for at in range(6):
-        picture(tmp_path / f"f{at}" / "a.png")
+        write_image(tmp_path / f"f{at}" / "a.png")
     found = scan(tmp_path)
     assert len(found.images) == 3
     assert "not looked into" in reasons(found)["f3"]
@@ -130,7 +130,7 @@ def test_a_whole_disk_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_names_of_pictures(tmp_path: Path, name: str) -> None:
     kind = file_kinds.SUFFIXES[Path(name).suffix.lower()]
-    picture(tmp_path / name, format=kind)
+    write_image(tmp_path / name, format=kind)
     (image,) = scan(tmp_path).images
     assert (image.width, image.height, image.format) == (96, 64, kind)
 
@@ -143,7 +143,7 @@ def test_names_of_pictures(tmp_path: Path, name: str) -> None:
     ],
 )  # fmt: skip
 def test_pictures_that_are_not_read_are_a_warning(tmp_path: Path, name: str, says: str) -> None:
-    picture(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     touch(tmp_path, name, "a.txt")
     found = scan(tmp_path)
     assert says in reasons(found)[name]
@@ -156,7 +156,7 @@ def test_pictures_that_are_not_read_are_a_warning(tmp_path: Path, name: str, say
      "desktop.ini", "__MACOSX/._a.jpg", "a.pdf", "notes.md", "prompts.txt", "readme.txt", "@eaDir/a.jpg", "Icon\r"],
 )  # fmt: skip
 def test_other_files_are_a_note_with_a_reason(tmp_path: Path, name: str) -> None:
-    picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     touch(tmp_path, name)
     found = scan(tmp_path)
     assert list(reasons(found)) == [name.partition("/")[0]]
@@ -167,7 +167,7 @@ def test_other_files_are_a_note_with_a_reason(tmp_path: Path, name: str) -> None
 
 def test_a_caption_belongs_to_its_picture_however_the_accent_is_written(tmp_path: Path) -> None:
     """A Mac takes é apart, and the tool that captioned did not."""
-    picture(tmp_path / "cafe\u0301.JPG")
+    write_image(tmp_path / "cafe\u0301.JPG")
     (tmp_path / "caf\u00e9.txt").write_text("anafox in a café", encoding="utf-8")
     (image,) = scan(tmp_path).images
     assert image.caption == "anafox in a café"
@@ -176,7 +176,7 @@ def test_a_caption_belongs_to_its_picture_however_the_accent_is_written(tmp_path
 
 def test_a_film_behind_a_photo_does_no_harm(tmp_path: Path) -> None:
     """Motion photos hold a whole MP4 behind the JPEG."""
-    path = picture(tmp_path / "a.jpg")
+    path = write_image(tmp_path / "a.jpg")
     path.write_bytes(path.read_bytes() + b"\0\0\0\x14ftypmp42" + bytes(50_000))
     (image,) = scan(tmp_path).images
     assert measure_all([image], 128, workers=1).damaged == {}
@@ -190,7 +190,7 @@ def test_a_tiff_of_a_rare_kind_is_called_one(tmp_path: Path) -> None:
 
 
 def test_what_loratui_keeps_in_a_folder_is_not_mentioned(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     touch(tmp_path, ".captions-before/0001/a.txt", ".loratui-prepared.json", ".loratui-unpacked.json")
     assert scan(tmp_path).left_out == ()
 
@@ -210,7 +210,7 @@ def test_what_pretends_to_be_a_picture_is_called_by_its_name(tmp_path: Path, dat
 
 def test_a_picture_of_another_format_than_its_name_says_is_read(tmp_path: Path) -> None:
     for name, kind in (("a.jpg", "WEBP"), ("b.png", "JPEG"), ("c.webp", "PNG"), ("d.jpg", "AVIF")):
-        picture(tmp_path / name, format=kind)
+        write_image(tmp_path / name, format=kind)
     assert [i.format for i in scan(tmp_path).images] == ["WEBP", "JPEG", "PNG", "AVIF"]
 
 
@@ -245,7 +245,7 @@ def test_heic_is_turned_once_whatever_its_name(tmp_path: Path, name: str) -> Non
 
 def test_without_its_extra_heic_is_named_by_content_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
-    picture(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     for name in ("a.HEIC", "b.jpg"):
         (tmp_path / name).write_bytes(HEIC)
     found = scan(tmp_path)
@@ -254,7 +254,7 @@ def test_without_its_extra_heic_is_named_by_content_too(tmp_path: Path, monkeypa
 
 
 def test_many_files_left_out_for_one_reason_are_one_finding(tmp_path: Path) -> None:
-    picture(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     touch(tmp_path, *(f"{at}.CR2" for at in range(30)))
     (finding,) = (f for f in run_checks(Case(scan(tmp_path), load_preset("demo").settings)).findings if f.id == "left_out")
     assert len(finding.files) == 30

@@ -17,7 +17,7 @@ from loratui.engine.errors import DatasetError, ExitCode, LoratuiError
 from loratui.presets import load_preset
 
 
-def picture(path: Path, size: tuple[int, int] = (64, 48), caption: str | None = None) -> Path:
+def write_image(path: Path, size: tuple[int, int] = (64, 48), caption: str | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "gray").save(path)
     if caption is not None:
@@ -34,8 +34,8 @@ def notes(found: DatasetScan) -> dict[str, tuple[str, ...]]:
 
 
 def test_a_plain_folder(tmp_path: Path) -> None:
-    picture(tmp_path / "b.png", caption="anafox in a park")
-    picture(tmp_path / "a.jpg", (100, 200))
+    write_image(tmp_path / "b.png", caption="anafox in a park")
+    write_image(tmp_path / "a.jpg", (100, 200))
     found = scan(tmp_path)
     assert [i.relative for i in found.images] == ["a.jpg", "b.png"]
     first, second = found.images
@@ -57,21 +57,21 @@ def test_endings_in_any_case(tmp_path: Path, name: str) -> None:
 def test_concept_folders_as_children(tmp_path: Path) -> None:
     for name, count in (("10_anafox woman", 3), ("5_bobcat man", 2)):
         for at in range(count):
-            picture(tmp_path / name / f"{at}.png")
+            write_image(tmp_path / name / f"{at}.png")
     found = scan(tmp_path)
     assert [(c.name, c.images, c.folder_repeats) for c in found.concepts] == [("anafox woman", 3, 10), ("bobcat man", 2, 5)]
     assert {(i.concept, i.folder_repeats) for i in found.images} == {("anafox woman", 10), ("bobcat man", 5)}
 
 
 def test_a_concept_folder_by_itself(tmp_path: Path) -> None:
-    picture(tmp_path / "10_anafox woman" / "a.png")
+    write_image(tmp_path / "10_anafox woman" / "a.png")
     (image,) = scan(tmp_path / "10_anafox woman").images
     assert (image.concept, image.folder_repeats, image.relative) == ("anafox woman", 10, "a.png")
 
 
 @pytest.mark.parametrize("name", ["2024_holiday", "0_anafox", "anafox_10", "photos"])
 def test_other_numbers_are_no_repeats(tmp_path: Path, name: str) -> None:
-    picture(tmp_path / name / "a.png")
+    write_image(tmp_path / name / "a.png")
     (image,) = scan(tmp_path / name).images
     assert (image.concept, image.folder_repeats) == ("", None)
     (image,) = scan(tmp_path).images  # of a folder around it, since there is no other
@@ -80,9 +80,9 @@ def test_other_numbers_are_no_repeats(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["reg", "Reg", "reg_woman", "regularisation", "regularization images"])
 def test_regularisation_folders(tmp_path: Path, name: str) -> None:
-    picture(tmp_path / "10_anafox woman" / "a.png")
-    picture(tmp_path / name / "r.png")
-    picture(tmp_path / name / "1_woman" / "s.png")
+    write_image(tmp_path / "10_anafox woman" / "a.png")
+    write_image(tmp_path / name / "r.png")
+    write_image(tmp_path / name / "1_woman" / "s.png")
     found = scan(tmp_path)
     assert [i.relative for i in found.training] == ["10_anafox woman/a.png"]
     assert [(i.relative.rpartition("/")[2], i.concept, i.folder_repeats) for i in found.regularisation] == [
@@ -92,8 +92,8 @@ def test_regularisation_folders(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_called_region_is_not_regularisation(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "region" / "b.png")
+    write_image(tmp_path / "a.png")
+    write_image(tmp_path / "region" / "b.png")
     found = scan(tmp_path)
     assert len(found.images) == 1
     assert "N_token" in left_out(found)["region"]
@@ -101,7 +101,7 @@ def test_a_folder_called_region_is_not_regularisation(tmp_path: Path) -> None:
 
 def test_everything_left_out_has_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
-    picture(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "page.png").write_text("<html>log in</html>")
@@ -113,7 +113,7 @@ def test_everything_left_out_has_its_reason(tmp_path: Path, monkeypatch: pytest.
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    picture(tmp_path.parent / "outside.png")
+    write_image(tmp_path.parent / "outside.png")
     (tmp_path / "leads-out.png").symlink_to(tmp_path.parent / "outside.png")
     (tmp_path / "inside.png").symlink_to(tmp_path / "good.png")
     (tmp_path / "5_linked").symlink_to(tmp_path.parent)
@@ -143,7 +143,7 @@ def test_everything_left_out_has_its_reason(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_socket_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture(tmp_path / "good.png")
+    write_image(tmp_path / "good.png")
     monkeypatch.chdir(tmp_path)  # socket paths must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("s.png")
@@ -152,14 +152,14 @@ def test_a_socket_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
-    picture(tmp_path / "good.png")
-    picture(tmp_path / "locked.png").chmod(0)
+    write_image(tmp_path / "good.png")
+    write_image(tmp_path / "locked.png").chmod(0)
     assert "Permission denied" in left_out(scan(tmp_path))["locked.png"]
 
 
 def test_caption_files(tmp_path: Path) -> None:
     for name in "abcdefg":
-        picture(tmp_path / f"{name}.png")
+        write_image(tmp_path / f"{name}.png")
     (tmp_path / "a.caption").write_text("from .caption")
     (tmp_path / "b.TXT").write_text("capital ending")
     (tmp_path / "c.png.txt").write_text("whole name")
@@ -185,8 +185,8 @@ def test_caption_files(tmp_path: Path) -> None:
 
 
 def test_pictures_that_differ_only_in_their_ending_share_a_caption(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png", caption="anafox")
-    picture(tmp_path / "a.jpg")
+    write_image(tmp_path / "a.png", caption="anafox")
+    write_image(tmp_path / "a.jpg")
     found = scan(tmp_path)
     assert [i.caption for i in found.images] == ["anafox", "anafox"]
     assert notes(found)["same_stem"] == ("a.jpg", "a.png")
@@ -194,9 +194,9 @@ def test_pictures_that_differ_only_in_their_ending_share_a_caption(tmp_path: Pat
 
 def test_one_thing_of_many_caption_files_is_said_once(tmp_path: Path) -> None:
     for name in "abcdefg":
-        picture(tmp_path / f"{name}.png", caption=" ")
-        picture(tmp_path / f"{name}.jpg")
-        picture(tmp_path / f"x{name}.png", caption="anafox")
+        write_image(tmp_path / f"{name}.png", caption=" ")
+        write_image(tmp_path / f"{name}.jpg")
+        write_image(tmp_path / f"x{name}.png", caption="anafox")
         (tmp_path / f"x{name}.caption").write_text("anafox woman")
     settings = load_preset("sd15-portrait").settings
     findings = {f.id: f for f in run_checks(Case(scan(tmp_path), settings)).findings}
@@ -213,7 +213,7 @@ def test_one_thing_of_many_caption_files_is_said_once(tmp_path: Path) -> None:
     "name", [b"\xff\xfe.png", "новое фото.png".encode(), b"-rf.png", b"[link=x].png", b"a\nb.png", b"\x1b[31m.png"]
 )
 def test_hostile_names_are_opened_as_they_are(tmp_path: Path, name: bytes) -> None:
-    picture(tmp_path / "good.png").rename(tmp_path / os.fsdecode(name))
+    write_image(tmp_path / "good.png").rename(tmp_path / os.fsdecode(name))
     (image,) = scan(tmp_path).images
     assert os.fsencode(image.relative) == name
 
@@ -231,7 +231,7 @@ def test_refusals_say_what_where_and_what_to_do(tmp_path: Path, kind: str) -> No
         (folder / "a.png").write_text("x")
         (folder / "b.png").write_text("x")
     if kind == "only regularisation":
-        picture(folder / "reg" / "a.png")
+        write_image(folder / "reg" / "a.png")
     with pytest.raises(LoratuiError) as refusal:
         scan(folder)
     error = refusal.value
@@ -264,7 +264,7 @@ def test_verify_finds_damage_behind_the_header(tmp_path: Path) -> None:
 
 def test_verify_stops_in_time_and_says_so(tmp_path: Path) -> None:
     for name in "abc":
-        picture(tmp_path / f"{name}.png")
+        write_image(tmp_path / f"{name}.png")
     checked = verify(scan(tmp_path), budget_s=-1.0)
     assert len(checked.images) == 3
     assert "3 of 3" in next(n for n in checked.notes if n.id == "not_decoded").message
@@ -279,7 +279,7 @@ def test_verify_refuses_when_nothing_is_left(tmp_path: Path) -> None:
 
 def test_leaving_out_keeps_the_rest_as_it_is(tmp_path: Path) -> None:
     for name in "abc":
-        picture(tmp_path / f"{name}.png")
+        write_image(tmp_path / f"{name}.png")
     found = scan(tmp_path)
     less = without(found, {"b.png": "is a mirrored selfie"})
     assert [i.relative for i in less.images] == ["a.png", "c.png"]

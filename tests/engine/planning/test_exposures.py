@@ -19,10 +19,10 @@ from loratui.engine.training.data import Course
 SIZES = st.lists(st.tuples(st.integers(20, 500), st.integers(20, 500)), min_size=1, max_size=5)
 
 
-def a_scan(pictures: int, folders: int, regularisation: int, sizes: list[tuple[int, int]]) -> DatasetScan:
+def a_scan(own: int, folders: int, regularisation: int, sizes: list[tuple[int, int]]) -> DatasetScan:
     images = []
-    for at in range(pictures + regularisation):
-        of_class = at >= pictures
+    for at in range(own + regularisation):
+        of_class = at >= own
         folder = "reg" if of_class else f"c{at % folders}"
         path = Path("/set") / folder / f"{at:03}.png"
         width, height = sizes[at % len(sizes)]
