@@ -180,7 +180,7 @@ async def photos(home: Path) -> str:
             while time.monotonic() < began + 20:
                 await asyncio.sleep(0.05)
                 views = list(app.screen.query(ThumbnailView))
-                if len(views) == 12 and all(view._picture is not None for view in views):
+                if len(views) == 12 and all(view._image is not None for view in views):
                     break
             took = time.monotonic() - began
             watching.cancel()

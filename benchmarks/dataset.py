@@ -1,4 +1,4 @@
-"""Prints what reading and measuring data sets costs: `python benchmarks/dataset.py [PICTURES]` (10 000 without a number)."""
+"""Prints what reading and measuring data sets costs: `python benchmarks/dataset.py [IMAGES]` (10 000 without a number)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw
 from loratui.engine.dataset import similar
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
+from loratui.engine.dataset.decoding import ImageError, load_rgb, read_header
 from loratui.engine.dataset.deep import measure_all, usable_cores
-from loratui.engine.dataset.pictures import PictureError, load_rgb, read_header
 from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.presets import load_preset, schema
 
@@ -43,7 +43,7 @@ def _processor_s() -> float:
 
 
 def made_set(folder: Path, count: int) -> None:
-    """Small JPEG pictures of 512 × 512 px, each with a caption: 50 drawings, told apart by a patch."""
+    """Small JPEG images of 512 × 512 px, each with a caption: 50 drawings, told apart by a patch."""
     for at in range(count):
         image = Image.effect_noise((512, 512), 3).convert("RGB") if at < 50 else Image.open(folder / f"{at % 50:05d}.jpg")
         draw = ImageDraw.Draw(image)
@@ -51,7 +51,7 @@ def made_set(folder: Path, count: int) -> None:
             x, y = (at * 7919 + n * 104729) % 480, (at * 6151 + n * 15485863) % 480
             draw.rectangle((x, y, x + 60, y + 90), fill=(at * 37 % 256, n * 20, (at + n * 11) % 256))
         image.save(folder / f"{at:05d}.jpg", quality=85)
-        (folder / f"{at:05d}.txt").write_text(f"a photo of anafox woman, picture {at}, in a park")
+        (folder / f"{at:05d}.txt").write_text(f"a photo of anafox woman, image {at}, in a park")
 
 
 def bomb(path: Path) -> None:
@@ -66,16 +66,16 @@ def bomb(path: Path) -> None:
 
 
 def decode_all(found: DatasetScan) -> None:
-    """Decodes every picture as it is trained, and forgets it."""
+    """Decodes every image as it is trained, and forgets it."""
     for image in found.images:
         load_rgb(image.path)
 
 
 def refused(path: Path) -> None:
-    """Asks for the header of a picture that must be refused."""
+    """Asks for the header of an image that must be refused."""
     try:
         read_header(path)
-    except PictureError:
+    except ImageError:
         return
     raise AssertionError("the bomb was not refused")
 
@@ -114,13 +114,13 @@ def _rss_mib(pid: int) -> float:
 
 
 def main() -> None:
-    """Makes the pictures in a temporary folder and prints the figures."""
+    """Makes the images in a temporary folder and prints the figures."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     settings = schema.replace(load_preset("sd15-portrait").settings, {"dataset.trigger": "anafox"})
     with tempfile.TemporaryDirectory() as name, Memory() as memory:
         folder = Path(name) / "set"
         folder.mkdir()
-        print(f"making {count} pictures of 512 × 512 px …", flush=True)
+        print(f"making {count} images of 512 × 512 px …", flush=True)
         made_set(folder, count)
         found = timed(f"header scan of {count}", "3 s for 10 000", lambda: scan(folder))
         case = Case(found, settings)
@@ -137,12 +137,12 @@ def main() -> None:
         large.mkdir()
         Image.effect_noise((4000, 3000), 40).convert("RGB").save(large / "large.jpg", quality=90)
         bomb(large / "bomb.png")
-        from loratui.engine.dataset.measure import measure_picture
+        from loratui.engine.dataset.measure import measure_image
 
-        measure_picture(large / "large.jpg", 512)
+        measure_image(large / "large.jpg", 512)
         for resolution in (512, 1024):
             what = f"12-megapixel JPEG measured at {resolution}"
-            timed(what, "0.3 s", partial(measure_picture, large / "large.jpg", resolution))
+            timed(what, "0.3 s", partial(measure_image, large / "large.jpg", resolution))
         timed("bomb refused", "0.05 s", lambda: refused(large / "bomb.png"))
 
 

@@ -1,4 +1,4 @@
-"""Prints how long keys wait in the data-set step: `python benchmarks/dataset_screen.py [PICTURES]` (10 000 without a number).
+"""Prints how long keys wait in the data-set step: `python benchmarks/dataset_screen.py [IMAGES]` (10 000 without a number).
 
 A headless app at 120 × 40. Two figures: the lag of the event loop (how late a timer of 5 ms is), and a key's response: from
 pressing an arrow to the cursor having moved and been painted.
@@ -17,9 +17,9 @@ from typing import Any
 from PIL import Image
 
 from loratui.tui.app import LoratuiApp
-from loratui.tui.draft import Draft
-from loratui.tui.screens.dataset import DatasetScreen
-from loratui.tui.widgets.picture_grid import PictureGrid
+from loratui.tui.dataset.overview_screen import DatasetScreen
+from loratui.tui.widgets.image_grid import ImageGrid
+from loratui.tui.wizard.draft import Draft
 
 SIZE = (120, 40)
 _TICK_S = 0.005
@@ -66,7 +66,7 @@ async def until(condition: Any, timeout_s: float = 300.0) -> float:
 
 async def key_response(pilot: Any, key: str) -> float:
     """Seconds from a key to its effect being painted."""
-    grid = pilot.app.screen.query_one(PictureGrid)
+    grid = pilot.app.screen.query_one(ImageGrid)
     before = grid.item
     began = time.perf_counter()
     pilot.app.simulate_key(key)
@@ -108,13 +108,13 @@ async def large_photos(place: Path) -> None:
         assert isinstance(screen, DatasetScreen)
         async with Lag() as lag:
             await until(lambda: screen.judgement is not None)
-            grid = screen.query_one(PictureGrid)
-            took = await until(lambda: len(grid.shown_pictures) >= 12 or (grid.shown_pictures and not grid._decoding))
+            grid = screen.query_one(ImageGrid)
+            took = await until(lambda: len(grid.shown_images) >= 12 or (grid.shown_images and not grid._decoding))
         print(f"12 photos of 12 MP as tiles in {took:.1f} s: lag {lag.said()} (goal 50)", flush=True)
         await pilot.pause()
 
 
-async def many_pictures(place: Path, count: int) -> None:
+async def many_images(place: Path, count: int) -> None:
     """Keys while a large folder is read, checked and measured."""
     folder = place / "many"
     folder.mkdir()
@@ -122,15 +122,15 @@ async def many_pictures(place: Path, count: int) -> None:
     for at in range(count):
         path = folder / f"{at:05d}.jpg"
         made[at % 40].save(path, quality=60, comment=f"{at}")
-        path.with_suffix(".txt").write_text(f"a photo of anafox woman, picture {at}, in a park")
+        path.with_suffix(".txt").write_text(f"a photo of anafox woman, image {at}, in a park")
     app = LoratuiApp(place / "home", "dataset", draft=draft_of(folder))
     async with app.run_test(size=SIZE) as pilot:
         screen = app.screen
         assert isinstance(screen, DatasetScreen)
         async with Lag() as lag:
             read = await until(lambda: screen.prepared is not None)
-        print(f"read {count} pictures in {read:.1f} s: lag {lag.said()}", flush=True)
-        grid = screen.query_one(PictureGrid)
+        print(f"read {count} images in {read:.1f} s: lag {lag.said()}", flush=True)
+        grid = screen.query_one(ImageGrid)
         grid.focus()
         await pilot.pause()
         took = await press_while(pilot, lambda: screen.judgement is None)
@@ -146,13 +146,13 @@ async def many_pictures(place: Path, count: int) -> None:
 
 
 def main() -> None:
-    """Makes the pictures in a temporary folder and prints the figures."""
+    """Makes the images in a temporary folder and prints the figures."""
     os.environ["COLORTERM"] = "truecolor"
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with tempfile.TemporaryDirectory() as name:
         os.environ["LORATUI_HOME"] = name
         asyncio.run(large_photos(Path(name)))
-        asyncio.run(many_pictures(Path(name), count))
+        asyncio.run(many_images(Path(name), count))
 
 
 if __name__ == "__main__":

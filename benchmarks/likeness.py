@@ -1,11 +1,11 @@
-"""Prints how like the demo's person `anafox` the pictures of a LoRA are, and whether they still obey the prompt.
+"""Prints how like the demo's person `anafox` the images of a LoRA are, and whether they still obey the prompt.
 
 Usage: python benchmarks/likeness.py [LORA.safetensors] [--json] [--drawings] [--grid FILE.png]
 
 The file's own words say which family it is for. diffusers opens it on the embedded base of that family, and samples four prompts with
 five seeds each: without the LoRA, and at strengths 0, 0.5, 1 and 1.5. The reader, a small fixed network that was trained on drawings of
 known features, says what it sees. Likeness is the share of eleven features of the person that it reads as they should be, told for all
-pictures and for the four of each seed; the prompt is obeyed where mood, clothes, their colour and the background are read as the prompt
+images and for the four of each seed; the prompt is obeyed where mood, clothes, their colour and the background are read as the prompt
 says. With `--drawings` the same is measured on the person's own drawings and on drawings of strangers: what 1 and chance look like.
 """
 
@@ -45,7 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sdxl": {"guidance": 3.0},
     "flux": {"guidance": 3.5, "max_sequence_length": 64},
 }
-"""How pictures of each embedded base are made."""
+"""How images of each embedded base are made."""
 
 _SEED = 7
 
@@ -80,24 +80,24 @@ def measure_lora(lora: Path, reader: Reader, options: argparse.Namespace) -> dic
         made[f"{strength:g}"] = sample(pipeline, texts, seeds=seeds, **how)
     if options.grid:
         shown = [k for k in range(len(prompts)) if k % options.seeds < 3]
-        save_grid(np.concatenate([pictures[shown] for pictures in made.values()]), options.grid, across=len(shown))
+        save_grid(np.concatenate([images[shown] for images in made.values()]), options.grid, across=len(shown))
     figures = {}
-    for name, pictures in made.items():
-        readings = read(reader, pictures)
+    for name, images in made.items():
+        readings = read(reader, images)
         obeyed = shares_right(readings, [p.wanted for p in prompts])
         figures[name] = {
             **_figures(readings),
             "seeds": [likeness(readings[k :: options.seeds]) for k in range(options.seeds)],
-            "changed": _changed(made["base"], pictures),
+            "changed": _changed(made["base"], images),
             "prompt": sum(obeyed.values()) / len(obeyed),
             "obeyed": obeyed,
         }
     return figures
 
 
-def _changed(base: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> int:
-    """How many pictures are not those of the base to the last bit."""
-    return sum(not np.array_equal(a, b) for a, b in zip(base, pictures, strict=True))
+def _changed(base: NDArray[np.uint8], images: NDArray[np.uint8]) -> int:
+    """How many images are not those of the base to the last bit."""
+    return sum(not np.array_equal(a, b) for a, b in zip(base, images, strict=True))
 
 
 def measure_drawings(reader: Reader, count: int = 200) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def measure_drawings(reader: Reader, count: int = 200) -> dict[str, Any]:
 
 
 def _figures(readings: list[dict[str, str]]) -> dict[str, Any]:
-    return {"pictures": len(readings), "likeness": likeness(readings), "features": identity_shares(readings)}
+    return {"images": len(readings), "likeness": likeness(readings), "features": identity_shares(readings)}
 
 
 def print_table(figures: dict[str, Any]) -> None:
@@ -137,10 +137,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lora", type=Path, nargs="?", help="LoRA file that loratui wrote")
     parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS)
-    parser.add_argument("--seeds", type=int, default=5, help="pictures for each prompt and strength")
+    parser.add_argument("--seeds", type=int, default=5, help="images for each prompt and strength")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--drawings", action="store_true", help="also measure drawings: the person's own and strangers'")
-    parser.add_argument("--grid", type=Path, help="PNG to write pictures of each strength to")
+    parser.add_argument("--grid", type=Path, help="PNG to write images of each strength to")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
     if options.lora is None and not options.drawings:

@@ -1,4 +1,4 @@
-"""Bases of the families' true shapes with random weights, saved as diffusers folders: timings and memory hold, pictures mean nothing."""
+"""Bases of the families' true shapes with random weights, saved as diffusers folders: timings and memory hold, images mean nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains the demo's pictures in several number formats and compares losses, gradients, step time and memory.
+"""Trains the demo's images in several number formats and compares losses, gradients, step time and memory.
 
     python benchmarks/precision.py [--families sd15,sdxl] [--formats fp32,bf16,fp16] [--image-steps 360] [--out DIR]
 

@@ -49,7 +49,7 @@ PRESETS = {
 }
 """Family -> preset, side in px, batch, rank, and what else is set."""
 
-PICTURES = 4
+IMAGES = 4
 LEFT_OUT = 10
 """First steps, in which kernels are chosen and the allocator fills; they are not measured."""
 
@@ -83,12 +83,12 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
     """One run of the product on the base, and what its own event log says of it."""
     preset, side, batch, rank, more = PRESETS[args.family]
     side = 64 if args.tiny else side
-    pictures, home = _pictures(args.work / f"pictures-{side}", side), args.work / f"home-{args.family}"
+    images, home = _images(args.work / f"images-{side}", side), args.work / f"home-{args.family}"
     whole = rung == "default"
     steps = args.steps if whole else min(args.steps, 30)
     sets = {
         "schedule.folder_repeats": "false",
-        "schedule.repeats": str(max(1, steps * batch // (2 * PICTURES))),
+        "schedule.repeats": str(max(1, steps * batch // (2 * IMAGES))),
         "schedule.epochs": "2",
         "schedule.image_steps": "0",
         "dataset.resolution": str(side),
@@ -106,7 +106,7 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
     }
     extra = [*(f"{key}={value}" for key, value in sets.items()), *more, *RUNGS[rung]]
     command = [
-        *_LORATUI, "train", str(pictures), "--preset", preset, "--base", str(args.work / args.family), "--trigger", "qxz",
+        *_LORATUI, "train", str(images), "--preset", preset, "--base", str(args.work / args.family), "--trigger", "qxz",
         "--class", "person", "--home", str(home), "--plain", "--yes", "--wait", *(part for one in extra for part in ("--set", one)),
     ]  # fmt: skip
     before = set((home / "runs").glob("*")) if (home / "runs").is_dir() else set()
@@ -190,12 +190,12 @@ def _trainer_log(home: Path, before: set[Path]) -> str:
     return "\n".join(log.read_text(errors="replace")[-3000:] for log in logs if log.is_file())
 
 
-def _pictures(folder: Path, side: int) -> Path:
+def _images(folder: Path, side: int) -> Path:
     if not folder.is_dir():
         from PIL import Image
 
         folder.mkdir(parents=True)
-        for number in range(PICTURES):
+        for number in range(IMAGES):
             Image.effect_noise((side, side), 40 + number).convert("RGB").save(folder / f"{number}.png")
             (folder / f"{number}.txt").write_text(f"a photo of qxz person, number {number}")
     return folder

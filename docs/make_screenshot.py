@@ -39,15 +39,15 @@ async def strips(run: str, screen: str, width: int, height: int) -> list[Strip]:
 
 
 def draw(lines: Sequence[Strip], font_file: str) -> Image.Image:
-    """The lines as a picture."""
+    """The lines as an image."""
     font = ImageFont.truetype(font_file, FONT_SIZE)
     bold = ImageFont.truetype(font_file.replace(".ttf", "-Bold.ttf"), FONT_SIZE)
     ascent, descent = font.getmetrics()
     wide, high = round(font.getlength("M")), ascent + descent
     columns = max(line.cell_length for line in lines)
     ground = (0x12, 0x12, 0x12)
-    picture = Image.new("RGB", (columns * wide + 2 * MARGIN, len(lines) * high + 2 * MARGIN), ground)
-    canvas = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (columns * wide + 2 * MARGIN, len(lines) * high + 2 * MARGIN), ground)
+    canvas = ImageDraw.Draw(image)
     for y, line in enumerate(lines):
         top = MARGIN + y * high
         for x, character, style in cells(line):
@@ -62,7 +62,7 @@ def draw(lines: Sequence[Strip], font_file: str) -> Image.Image:
                 draw_braille(canvas, ord(character) - 0x2800, (left, top, wide, high), front)
             elif character.strip():
                 canvas.text((left, top), character, font=bold if style and style.bold else font, fill=front)
-    return picture
+    return image
 
 
 def draw_braille(canvas: ImageDraw.ImageDraw, bits: int, box: tuple[int, int, int, int], colour: tuple[int, int, int]) -> None:
@@ -95,7 +95,7 @@ def colours(style: Style | None, ground: tuple[int, int, int]) -> tuple[tuple[in
 
 
 def main() -> None:
-    """Writes the picture."""
+    """Writes the image."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("out", type=Path)

@@ -2,7 +2,7 @@
 
 python docs/make_walk.py [--out docs/walk] [--size 120x34] [--only dataset,plan]
 
-The data set is the demo's, with faults added; the runs are played by the tests' fake trainer, so no picture waits for a GPU.
+The data set is the demo's, with faults added; the runs are played by the tests' fake trainer, so no image waits for a GPU.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
-from loratui.tui.draft import Draft
-from loratui.tui.widgets.picture_grid import PictureGrid
+from loratui.tui.widgets.image_grid import ImageGrid
 from loratui.tui.widgets.topic_list import TopicList
+from loratui.tui.wizard.draft import Draft
 
 _PATIENCE_S = 60.0
 _DECODED_S = 4.0
@@ -50,22 +50,22 @@ class Stop:
 
 
 def faulty_photos(folder: Path) -> Path:
-    """The demo's pictures with what people's folders have: a copy, a turned photo, a tiny one, a web page."""
+    """The demo's images with what people's folders have: a copy, a turned photo, a tiny one, a web page."""
     shutil.copytree(demo_dataset(), folder)
     first = sorted(folder.glob("*.png"))[0]
     shutil.copy(first, folder / "copy of it.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    with Image.open(first) as picture:
-        turned = picture.convert("RGB").resize((320, 240))
+    with Image.open(first) as image:
+        turned = image.convert("RGB").resize((320, 240))
         turned.save(folder / "IMG_2041.jpg", exif=exif)
-        picture.convert("RGB").resize((48, 48)).save(folder / "from a chat.jpg")
+        image.convert("RGB").resize((48, 48)).save(folder / "from a chat.jpg")
     (folder / "download.jpg").write_text("<html>not found</html>")
     return folder
 
 
 def a_photo_set(home: Path, _: ExitStack) -> LoratuiApp:
-    """The data-set step of a plan with those pictures."""
+    """The data-set step of a plan with those images."""
     chosen = {"dataset.path": str(faulty_photos(home.parent / "photos")), "dataset.trigger": "anafox"}
     draft = Draft().with_preset("demo").with_values({**chosen, "dataset.class_word": "woman"})
     return LoratuiApp(home, "dataset", draft=draft)
@@ -87,7 +87,7 @@ GPU: dict[str, Any] = {
     "ram_total_gib": 62.0,
     "disk_free_gib": 41.0,
 }
-"""A machine that is not there: the one that the pictures were made on has no GPU."""
+"""A machine that is not there: the one that the images were made on has no GPU."""
 
 
 def play(run: RunDirectory, epochs: int, playing: ExitStack) -> None:
@@ -139,10 +139,10 @@ async def at_the_faults(pilot: Pilot[Any]) -> None:
         await pilot.press("down")
 
 
-async def on_a_picture(pilot: Pilot[Any]) -> None:
-    """A picture large, with its caption."""
+async def on_a_image(pilot: Pilot[Any]) -> None:
+    """An image large, with its caption."""
     await shows(pilot, "! warning", "anafox_01.png", timeout_s=_PATIENCE_S)
-    pilot.app.screen.query_one(PictureGrid).focus()
+    pilot.app.screen.query_one(ImageGrid).focus()
     await pilot.press("right", "enter")
     await shows(pilot, "trained with:", "What can be done", timeout_s=_PATIENCE_S)
 
@@ -161,17 +161,17 @@ WALK: dict[str, Stop] = {
     "runs": Stop(some_runs, until("bella", "clara", "● running")),
     "preset": Stop(lambda home, _: LoratuiApp(home, "preset"), until("[1 preset]", "GPU", keys=("down", "down"))),
     "dataset": Stop(a_photo_set, at_the_faults),
-    "picture": Stop(a_photo_set, on_a_picture),
+    "image": Stop(a_photo_set, on_a_image),
     "plan": Stop(a_wizard_step("plan"), until("no warnings", "on this machine")),
     "preflight": Stop(a_wizard_step("preflight"), until("Ready.")),
     "training": Stop(a_training, until("epoch 7", "newest")),
     "check": Stop(a_check, until("✔ done", keys=("n", "n", "n", "n"))),
 }
-"""Name of each picture and its place, in the order of the walk."""
+"""Name of each image and its place, in the order of the walk."""
 
 
 async def walk_to(stop: Stop, home: Path, size: tuple[int, int], font: str) -> Image.Image:
-    """One picture of the walk."""
+    """One image of the walk."""
     with ExitStack() as playing:
         app = stop.app(home, playing)
         async with app.run_test(notifications=True, size=size) as pilot:
@@ -181,7 +181,7 @@ async def walk_to(stop: Stop, home: Path, size: tuple[int, int], font: str) -> I
 
 
 def main() -> None:
-    """Writes the pictures."""
+    """Writes the images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "walk")
     parser.add_argument("--size", default="120x34")
@@ -200,8 +200,8 @@ def main() -> None:
             os.environ.update(LORATUI_HOME=str(home), LORATUI_CONFIG=str(config))
             # Lines for scp name a box of nobody, not the one that draws.
             os.environ["SSH_CONNECTION"] = "198.51.100.7 50000 203.0.113.5 22"
-            picture = asyncio.run(walk_to(WALK[name], home, (width, height), args.font))
-            picture.save(args.out / f"{name}.png", optimize=True)
+            image = asyncio.run(walk_to(WALK[name], home, (width, height), args.font))
+            image.save(args.out / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The one way in which loratui starts another program: what it inherits, and that the current folder holds no code for it.
 
-The current folder is wherever a person stands, most often among pictures from somewhere, and the trainer's is the run, which may
+The current folder is wherever a person stands, most often among images from somewhere, and the trainer's is the run, which may
 have been unpacked from a stranger's archive. Nothing in either may be taken for a module, a library or a program.
 """
 

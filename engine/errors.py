@@ -44,7 +44,7 @@ class UsageError(LoratuiError):
 
 
 class DatasetError(LoratuiError):
-    """The pictures cannot be trained on."""
+    """The images cannot be trained on."""
 
     exit_code = ExitCode.DATASET
 

@@ -19,7 +19,7 @@ from loratui.engine.words import count
 MOST_BYTES = 1 << 20
 """What a small file has at most, where its reader names no other limit."""
 MOST_LIST_BYTES = 1 << 28
-"""The same for a list of everything in a folder, such as a ledger: about half a million pictures."""
+"""The same for a list of everything in a folder, such as a ledger: about half a million images."""
 MOST_DEPTH = 32
 """Tables and lists within one another; no file that this program knows has more than ten."""
 MOST_DIGITS = 64

@@ -14,12 +14,12 @@ def number(value: int) -> str:
 
 
 def count(value: int, noun: str) -> str:
-    """`1 picture`, `1 800 pictures`."""
+    """`1 image`, `1 800 images`."""
     return f"{number(value)} {noun}{'' if value == 1 else 's'}"
 
 
 def are(value: int, noun: str) -> str:
-    """`1 picture is`, `18 pictures are`."""
+    """`1 image is`, `18 images are`."""
     return f"{count(value, noun)} {'is' if value == 1 else 'are'}"
 
 

@@ -103,21 +103,21 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The pictures and how they are read."""
+    """The images and how they are read."""
 
-    path: str = key("", "folder of pictures")
+    path: str = key("", "folder of images")
     trigger: str = key("", "made-up word that stands for the subject, such as anafox")
     class_word: str = key("", "general noun that contains the subject, such as woman")
-    resolution: int = key(512, "side of the square whose area every training picture has, px", low=64, high=2048)
-    buckets: bool = key(True, "group pictures by shape instead of cropping all of them square")
+    resolution: int = key(512, "side of the square whose area every training image has, px", low=64, high=2048)
+    buckets: bool = key(True, "group images by shape instead of cropping all of them square")
     bucket_step: int = key(64, "bucket sides are multiples of this, px", low=8, high=256)
     bucket_min: int = key(256, "shortest bucket side when upscaling is allowed, px", low=64, high=2048)
     bucket_max: int = key(2048, "longest bucket side when upscaling is allowed, px", low=64, high=8192)
-    upscale: bool = key(False, "enlarge pictures that are smaller than the resolution")
-    flip: bool = key(False, "also train on mirrored pictures; never for a face or anything asymmetric")
+    upscale: bool = key(False, "enlarge images that are smaller than the resolution")
+    flip: bool = key(False, "also train on mirrored images; never for a face or anything asymmetric")
     caption_choice: Literal["whole", "line", "line+wildcards"] = key(
         "whole",
-        "what a picture is shown with where its caption file has several lines: whole, all of them as one text; line, one of "
+        "what an image is shown with where its caption file has several lines: whole, all of them as one text; line, one of "
         "them each time, all equally often; line+wildcards, one of them, and of each {red|blue} one part",
     )
     shuffle_captions: bool = key(False, "put the tags of a caption into random order")
@@ -131,27 +131,27 @@ class Dataset:
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
     caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
     class_images: int = key(
-        0, "pictures of the class that the base makes before training, as regularisation; 0: none", low=0, high=10_000
+        0, "images of the class that the base makes before training, as regularisation; 0: none", low=0, high=10_000
     )
-    class_prompt: str = key("a photo of a {class}", "what these pictures show")
-    subject: Literal["person", "character", "style", "thing"] = key("person", "what the pictures teach")
-    images_wanted: tuple[int, int] = key((10, 50), "number of pictures that the recipe works with, least and most")
-    images_ideal: int = key(0, "number of pictures that the recipe likes best; 0: no opinion", low=0, high=100_000)
+    class_prompt: str = key("a photo of a {class}", "what these images show")
+    subject: Literal["person", "character", "style", "thing"] = key("person", "what the images teach")
+    images_wanted: tuple[int, int] = key((10, 50), "number of images that the recipe works with, least and most")
+    images_ideal: int = key(0, "number of images that the recipe likes best; 0: no opinion", low=0, high=100_000)
     image_bands: str = key(
         "",
-        "what a number of pictures means, such as: 1-9 few; 10-20 good; 21- many",
+        "what a number of images means, such as: 1-9 few; 10-20 good; 21- many",
         pattern=r"(\d+-\d* [^;]+(; *(?!$)|$))*",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How often each picture is shown."""
+    """How often each image is shown."""
 
-    rule: Rule = key("per_image", "the rule that turns a number of pictures into repeats and epochs")
+    rule: Rule = key("per_image", "the rule that turns a number of images into repeats and epochs")
     exposures: int = key(
         100,
-        "times that each picture is shown in all (rules per_image, exposures, balanced_concepts; per_epoch makes its epochs of it)",
+        "times that each image is shown in all (rules per_image, exposures, balanced_concepts; per_epoch makes its epochs of it)",
         low=1,
         high=100_000,
     )
@@ -163,12 +163,12 @@ class Schedule:
         100, "image-steps added for a small set (rule per_image_small_sets_more)", low=0, high=1_000_000
     )
     small_below: int = key(
-        10, "a set with fewer pictures than this is small (rule per_image_small_sets_more)", low=0, high=100_000
+        10, "a set with fewer images than this is small (rule per_image_small_sets_more)", low=0, high=100_000
     )
     image_steps_below: int = key(
         0, "image-steps stay below this (rule per_image_small_sets_more); 0: no limit", low=0, high=1_000_000_000
     )
-    repeats: int = key(0, "times that an epoch shows each picture; 0: by the rule", low=0, high=100_000)
+    repeats: int = key(0, "times that an epoch shows each image; 0: by the rule", low=0, high=100_000)
     epochs: int = key(0, "epochs; 0: by the rule", low=0, high=100_000)
     image_steps: int = key(
         0,
@@ -178,7 +178,7 @@ class Schedule:
     )
     halve_balanced: bool = key(False, "divide balanced repeats by their common divisor and multiply the epochs")
     folder_repeats: bool = key(True, "let the N of an N_name folder set its repeats")
-    exposures_wanted: tuple[int, int] = key((100, 150), "exposures per picture that the recipe works with, least and most")
+    exposures_wanted: tuple[int, int] = key((100, 150), "exposures per image that the recipe works with, least and most")
     image_steps_warn: int = key(
         0, "image-steps beyond which quality was seen to fall; 0: no opinion", low=0, high=1_000_000_000
     )
@@ -188,7 +188,7 @@ class Schedule:
 class Training:
     """The training loop."""
 
-    batch_size: int = key(1, "pictures per batch", low=1, high=256)
+    batch_size: int = key(1, "images per batch", low=1, high=256)
     accumulation: int = key(1, "batches whose gradients make one optimizer step", low=1, high=1024)
     seed: int = key(42, "seed of everything random", low=0, high=2**63 - 1)
     precision: Precision = key(
@@ -218,7 +218,7 @@ class Training:
     timestep_sampling: Literal["auto", "uniform", "sigmoid", "shift", "flux_shift"] = key(
         "auto",
         "which noise levels are trained (FLUX): uniform; sigmoid, most in the middle; shift, sigmoid moved towards noise by "
-        "timestep_shift; flux_shift, moved as the picture's size asks; auto is flux_shift for FLUX",
+        "timestep_shift; flux_shift, moved as the image's size asks; auto is flux_shift for FLUX",
     )
     timestep_shift: float = key(3.0, "shift of timestep_sampling shift; 1 is sigmoid", above=0.0, high=100.0)
     timestep_scale: float = key(
@@ -234,7 +234,7 @@ class Training:
         1.0, "guidance that FLUX is told while training; 1 is the plain flow. Samples have samples.guidance", low=0.0, high=30.0
     )
     train_text_encoder: bool = key(False, "also train the text encoder")
-    prior_weight: float = key(1.0, "factor on the loss of regularisation pictures; nearer to 0 is weaker", low=0.0, high=10.0)
+    prior_weight: float = key(1.0, "factor on the loss of regularisation images; nearer to 0 is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
     ema_decay: float = key(
         0.0,
@@ -278,7 +278,7 @@ class Adapter:
     )
     dropout: float = key(0.0, "share of inputs dropped in front of the LoRA", low=0.0, high=0.99)
     rank_dropout: float = key(
-        0.0, "share of ranks left out for each picture (lora, locon), or of output rows (loha, lokr)", low=0.0, high=0.5
+        0.0, "share of ranks left out for each image (lora, locon), or of output rows (loha, lokr)", low=0.0, high=0.5
     )
     module_dropout: float = key(0.0, "share of layers whose adapter is left out of a batch", low=0.0, high=0.99)
     rank_stabilised: bool = key(False, "scale by alpha/sqrt(rank) instead of alpha/rank")
@@ -347,13 +347,13 @@ class Memory:
         "auto",
         "record a step on the GPU and replay it; auto does so where activations are kept and nothing is dropped at random",
     )
-    cache_latents: bool = key(True, "encode every picture once and keep the latents on disk")
+    cache_latents: bool = key(True, "encode every image once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that this machine or container allows", low=0, high=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Pictures made while training, always with the same seeds."""
+    """Images made while training, always with the same seeds."""
 
     every_image_steps: int = key(0, "image-steps between samples; 0: once an epoch", low=0)
     prompts: tuple[str, ...] = key(

@@ -1,4 +1,4 @@
-"""The README's pictures are drawn as a terminal draws them: reversed cells and eighths of blocks, of which scroll bars end."""
+"""The README's images are drawn as a terminal draws them: reversed cells and eighths of blocks, of which scroll bars end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drawing(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not Path(module.FONT).exists():
-        pytest.skip("the font of the pictures is not installed")
+        pytest.skip("the font of the images is not installed")
     return module
 
 
@@ -36,7 +36,7 @@ def test_a_cell_is_drawn_as_a_terminal_draws_it(
     drawing: Any, character: str, reverse: bool, upper: object, lower: object
 ) -> None:
     cell = Segment(character, Style(color="#ff0000", bgcolor="#0000ff", reverse=reverse))
-    picture = drawing.draw([Strip([cell])], drawing.FONT)
-    left, bottom = drawing.MARGIN + 2, picture.height - drawing.MARGIN - 2
-    assert picture.getpixel((left, drawing.MARGIN + 1)) == upper
-    assert picture.getpixel((left, bottom)) == lower
+    image = drawing.draw([Strip([cell])], drawing.FONT)
+    left, bottom = drawing.MARGIN + 2, image.height - drawing.MARGIN - 2
+    assert image.getpixel((left, drawing.MARGIN + 1)) == upper
+    assert image.getpixel((left, bottom)) == lower

@@ -15,7 +15,7 @@ from loratui.engine.words import are, count, number, times
 
 ROOT = Path(__file__).parent.parent
 _NOUN = (
-    "pictures?|images?|captions?|epochs?|(image-|optimizer )?steps?|repeats?|samples?|seeds?|prompts?|runs?|layers?|tokens?|"
+    "images?|images?|captions?|epochs?|(image-|optimizer )?steps?|repeats?|samples?|seeds?|prompts?|runs?|layers?|tokens?|"
     "concepts?|times|files?|folders?|warnings?|errors?|changes|presets?|tensors|tags|words|places|restarts|digits|characters|lines|bytes|values"
 )
 _BEFORE_A_NOUN = re.compile(rf" ({_NOUN})\b")

@@ -26,28 +26,29 @@ from textual.worker import get_current_worker
 
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
-from loratui.tui import arrival, hangup, settings, themes, watch
+from loratui.tui import settings, themes
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import Key, bindings_anywhere, keys_of
-from loratui.tui.canvas import TO_TRUE_COLOUR, Canvas
-from loratui.tui.draft import Draft
-from loratui.tui.drafts import DraftSaver, new_id
-from loratui.tui.in_turn import KeysInTurn
-from loratui.tui.kept_focus import KeptFocus
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
+from loratui.tui.runs import watch
 from loratui.tui.screens.base import LoratuiScreen, is_too_small
-from loratui.tui.sent_screen import SentScreen
-from loratui.tui.terminal import clean, has_256_colours, has_shell
-from loratui.tui.window_title import WindowTitle
+from loratui.tui.terminal import clean, hangup, has_256_colours, has_shell, output_flow
+from loratui.tui.terminal.canvas import TO_TRUE_COLOUR, Canvas
+from loratui.tui.terminal.diff_renderer import SentScreen
+from loratui.tui.terminal.kept_focus import KeptFocus
+from loratui.tui.terminal.key_queue import KeysInTurn
+from loratui.tui.terminal.window_title import WindowTitle
+from loratui.tui.wizard.draft import Draft
+from loratui.tui.wizard.drafts import DraftSaver, new_id
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.driver import Driver
 
-    from loratui.engine.machine.hub import Offer
+    from loratui.engine.machine.hub import DownloadPlan
     from loratui.engine.runs.summary import RunSummary
-    from loratui.tui.downloading import Download
-    from loratui.tui.drafts import SavedDraft
+    from loratui.tui.wizard.downloading import Download
+    from loratui.tui.wizard.drafts import SavedDraft
 
 Severity = Literal["information", "warning", "error"]
 
@@ -55,15 +56,15 @@ WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 """The screens of the wizard, in order."""
 
 _SCREENS = {
-    "home": ("home", "HomeScreen"),
-    "preset": ("preset", "PresetScreen"),
-    "base": ("base_model", "BaseModelScreen"),
-    "dataset": ("dataset", "DatasetScreen"),
-    "plan": ("plan", "PlanScreen"),
-    "samples": ("samples", "SamplesScreen"),
-    "preflight": ("preflight", "PreflightScreen"),
-    "training": ("training", "TrainingScreen"),
-    "validation": ("validation", "ValidationScreen"),
+    "home": ("runs.home_screen", "HomeScreen"),
+    "preset": ("wizard.preset_screen", "PresetScreen"),
+    "base": ("wizard.base_screen", "BaseModelScreen"),
+    "dataset": ("dataset.overview_screen", "DatasetScreen"),
+    "plan": ("wizard.plan_screen", "PlanScreen"),
+    "samples": ("runs.samples_screen", "SamplesScreen"),
+    "preflight": ("wizard.preflight_screen", "PreflightScreen"),
+    "training": ("runs.training_screen", "TrainingScreen"),
+    "validation": ("validation.validation_screen", "ValidationScreen"),
 }
 """Name of a screen -> its module and class."""
 _OF_A_RUN = ("training", "validation")
@@ -139,10 +140,10 @@ class LoratuiApp(App[Farewell]):
         self._grave_until = 0.0
         """Until when (monotonic, s) a notice of something that went wrong is shown."""
         self._sent = SentScreen()
-        self.arrival = arrival.Arrival()
+        self.arrival = output_flow.Arrival()
         """Whether what was painted has come to the person's screen."""
         self.canvas: Canvas | None = None
-        """What pictures are drawn on; not known before the app runs."""
+        """What images are drawn on; not known before the app runs."""
         self.window_title = WindowTitle(self)
         self._keys = KeysInTurn(self, super().on_event)
         self._focus_kept = KeptFocus()
@@ -201,7 +202,7 @@ class LoratuiApp(App[Farewell]):
         """Ours where Textual would take its own for Linux; tests and TEXTUAL_DRIVER bring others."""
         from textual.drivers.linux_driver import LinuxDriver
 
-        from loratui.tui.terminal_driver import TerminalDriver
+        from loratui.tui.terminal.driver import TerminalDriver
 
         chosen = super().get_driver_class()
         return TerminalDriver if chosen is LinuxDriver else chosen
@@ -280,9 +281,9 @@ class LoratuiApp(App[Farewell]):
         self._planned, self._draft_id = message.draft, message.id
         self.open(message.step)
 
-    def download(self, offer: Offer) -> None:
+    def download(self, offer: DownloadPlan) -> None:
         """Fetches a base in the background; the person has said yes."""
-        from loratui.tui.downloading import Download
+        from loratui.tui.wizard.downloading import Download
 
         self.downloading = Download(self, offer)
         self.downloading.start()
@@ -309,10 +310,10 @@ class LoratuiApp(App[Farewell]):
                 screen.download_went(message.repo, "")
 
     def on_few_colours_seen(self) -> None:
-        """Tells once, for good, how pictures get all colours."""
+        """Tells once, for good, how images get all colours."""
         if not self.settings.told_of_colours:
             self.change_settings(replace(self.settings, told_of_colours=True))
-            self.tell(f"Pictures are drawn in 256 colours. If your terminal has more: {TO_TRUE_COLOUR}", "warning")
+            self.tell(f"Images are drawn in 256 colours. If your terminal has more: {TO_TRUE_COLOUR}", "warning")
 
     def forget_draft(self) -> None:
         """The planned run was started."""
@@ -505,7 +506,7 @@ class LoratuiApp(App[Farewell]):
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         super()._display(screen, self._sent.only_new(renderable))
         if renderable is not None and self._driver is not None and self.arrival.painted():
-            self._driver.write(arrival.QUESTION)
+            self._driver.write(output_flow.QUESTION)
 
     def _handle_exception(self, error: Exception) -> None:
         from loratui.tui.crash import crash_message, write_crash_report
@@ -539,12 +540,12 @@ class LoratuiApp(App[Farewell]):
         if screen in _OF_A_RUN and run is None:
             screen = "home"
         module, name = _SCREENS.get(screen, _SCREENS["home"])
-        cls = getattr(importlib.import_module(f"loratui.tui.screens.{module}"), name)
+        cls = getattr(importlib.import_module(f"loratui.tui.{module}"), name)
         made: Screen[None] = cls(run) if screen in _OF_A_RUN else cls()
         return made
 
     def _farewell(self) -> Farewell:
-        from loratui.tui.screens.run_screen import RunScreen
+        from loratui.tui.runs.run_screen import RunScreen
 
         below = next((screen for screen in self.screen_stack if isinstance(screen, RunScreen)), None)
         if below is not None:

@@ -51,12 +51,12 @@ CONTEXTS: dict[str, Context] = {
     ),
     "dataset": Context(
         "Data set",
-        "Your pictures and the word that will stand for them. Everything wrong is listed with a remedy. Your pictures are "
+        "Your images and the word that will stand for them. Everything wrong is listed with a remedy. Your images are "
         "never changed: remedies are carried out on a copy when you go on, and caption files change only when you save.",
     ),
-    "dataset_picture": Context(
-        "A picture",
-        "One picture with its caption and what can be done about it. The dark part of the picture will not be trained on.",
+    "dataset_image": Context(
+        "An image",
+        "One image with its caption and what can be done about it. The dark part of the image will not be trained on.",
     ),
     "dataset_captions": Context(
         "All captions",
@@ -64,11 +64,11 @@ CONTEXTS: dict[str, Context] = {
     ),
     "dataset_changes": Context(
         "What will be done",
-        "Every change, before it is made. Those of the pictures are carried out on a copy, your own stay as they are; captions "
+        "Every change, before it is made. Those of the images are carried out on a copy, your own stay as they are; captions "
         "are written to their files when you save them.",
     ),
     "plan": Context(
-        "Plan", "How often the pictures are shown. Change a number and the arithmetic follows; r puts a number back."
+        "Plan", "How often the images are shown. Change a number and the arithmetic follows; r puts a number back."
     ),
     "samples": Context(
         "Samples",
@@ -84,26 +84,26 @@ CONTEXTS: dict[str, Context] = {
     "training": Context(
         "Training",
         "What the run tells. It goes on without this window: leave with q, come back with loratui attach. "
-        "An image-step shows one picture once; an optimizer step changes the weights once, after a whole batch.",
+        "An image-step shows one image once; an optimizer step changes the weights once, after a whole batch.",
     ),
     "image": Context(
-        "Picture",
-        "One picture, as large as blocks of colour can show it. f draws real pixels where the terminal has them; b opens a "
+        "Image",
+        "One image, as large as blocks of colour can show it. f draws real pixels where the terminal has them; b opens a "
         "page on this machine alone, which your browser reaches through ssh.",
     ),
     "validation": Context(
         "Validation",
-        "Is it any good? Seven parts, each with the pictures that answer it. Tick what is good, note what is not, rate the "
+        "Is it any good? Seven parts, each with the images that answer it. Tick what is good, note what is not, rate the "
         "files, and choose the one to keep.",
     ),
-    "validation_picture": Context(
-        "Picture of the check",
-        "One picture beside what it is to be compared with: the base without the LoRA at the same prompt and seed, or the "
-        "training picture that it is most like.",
+    "validation_image": Context(
+        "Image of the check",
+        "One image beside what it is to be compared with: the base without the LoRA at the same prompt and seed, or the "
+        "training image that it is most like.",
     ),
     "validation_make": Context(
-        "Make pictures",
-        "What the check is made of. {trigger}, {class} and {subject} stand for your words; pictures that are there already "
+        "Make images",
+        "What the check is made of. {trigger}, {class} and {subject} stand for your words; images that are there already "
         "are not made again.",
     ),
     "validation_files": Context(
@@ -117,9 +117,9 @@ CONTEXTS: dict[str, Context] = {
 _SHORT = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
 """Textual's names that people write shorter."""
 _WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
-_OVER_DATASET = ("dataset_picture", "dataset_captions", "dataset_changes")
+_OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
 _OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
-_IMAGE = ("image", "validation_picture")
+_IMAGE = ("image", "validation_image")
 _EVERYWHERE = tuple(CONTEXTS)
 
 KEYS: tuple[Key, ...] = (
@@ -183,7 +183,7 @@ KEYS: tuple[Key, ...] = (
     Key("drop_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("samples",)),
     Key("advanced", "a", "a", "advanced", "all settings", "every setting with its reason and range", ("plan",)),
     Key("back", "escape", "esc", "back", "back", "go back one step", _WIZARD),
-    Key("sample", "s", "s", "command('sample')", "sample", "make the sample pictures now", ("training",), changes=True),
+    Key("sample", "s", "s", "command('sample')", "sample", "make the sample images now", ("training",), changes=True),
     Key("checkpoint", "c", "c", "command('checkpoint')", "checkpoint", "save a checkpoint now", ("training",), changes=True),
     Key(
         "pause",
@@ -199,7 +199,7 @@ KEYS: tuple[Key, ...] = (
     Key("stop", "x", "x", "stop", "stop", "save and end the run, after a question", ("training",), changes=True),
     Key("validate", "v", "v", "validate", "validate", "open the guided check", ("training",)),
     Key("earlier", "left", "←→", "scrub(-1)", "samples", "earlier samples; the plot points at their step", ("training",)),
-    Key("picture", "o,enter", "o", "open_picture", "picture", "the sample as large as the terminal can show it", ("training",)),
+    Key("image", "o,enter", "o", "open_image", "image", "the sample as large as the terminal can show it", ("training",)),
     Key(
         "after_epoch",
         "e",
@@ -234,26 +234,26 @@ KEYS: tuple[Key, ...] = (
     Key("next_prompt", "down", "↓", "prompt(1)", "", "the next prompt; newer lines where the log is alone", ("training",)),
     Key("level", "w", "w", "level", "", "the log: everything, warnings and errors, errors alone", ("training",)),
     Key("log_scale", "l", "l", "log_scale", "", "the loss on a logarithmic scale, and back", ("training",)),
-    Key("along_back", "left", "←→", "along(-1)", "row", "the picture before in its row, such as an earlier step", _IMAGE),
-    Key("along", "right", "→", "along(1)", "", "the next picture in its row, such as a later step", _IMAGE),
+    Key("along_back", "left", "←→", "along(-1)", "row", "the image before in its row, such as an earlier step", _IMAGE),
+    Key("along", "right", "→", "along(1)", "", "the next image in its row, such as a later step", _IMAGE),
     Key(
         "across_back",
         "up",
         "↑↓",
         "across(-1)",
         "column",
-        "the picture before in its column, such as another prompt",
+        "the image before in its column, such as another prompt",
         _IMAGE,
     ),
-    Key("across", "down", "↓", "across(1)", "", "the next picture in its column", _IMAGE),
+    Key("across", "down", "↓", "across(1)", "", "the next image in its column", _IMAGE),
     Key(
         "beside",
         "c",
         "c",
         "beside",
         "compare with",
-        "beside it: the base, the nearest training picture, nothing",
-        ("validation_picture",),
+        "beside it: the base, the nearest training image, nothing",
+        ("validation_image",),
     ),
     Key(
         "pixels",
@@ -265,10 +265,10 @@ KEYS: tuple[Key, ...] = (
         _IMAGE,
     ),
     Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", _IMAGE),
-    Key("close_picture", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
+    Key("close_image", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
     Key("next_part", "n", "n", "part(1)", "next", "the next part of the check", ("validation",)),
     Key("part_before", "p", "p", "part(-1)", "", "the part before", ("validation",)),
-    Key("look", "enter", "enter", "look", "look", "to the pictures of this part; on a picture, show it large", ("validation",)),
+    Key("look", "enter", "enter", "look", "look", "to the images of this part; on an image, show it large", ("validation",)),
     Key(
         "tick",
         "space",
@@ -285,15 +285,15 @@ KEYS: tuple[Key, ...] = (
         "g",
         "make_grid",
         "make",
-        "choose prompts, strengths, seeds and files, see what they cost, and make the pictures",
+        "choose prompts, strengths, seeds and files, see what they cost, and make the images",
         ("validation",),
         changes=True,
     ),
-    Key("go_on_grid", "r", "r", "go_on", "go on", "make the pictures that are missing", ("validation",), changes=True),
-    Key("stop_grid", "x", "x", "stop", "stop", "end the making of pictures; it goes on later", ("validation",), changes=True),
+    Key("go_on_grid", "r", "r", "go_on", "go on", "make the images that are missing", ("validation",), changes=True),
+    Key("stop_grid", "x", "x", "stop", "stop", "end the making of images; it goes on later", ("validation",), changes=True),
     Key("note", "e", "e", "note", "note", "write a note", ("validation", "validation_files"), changes=True),
     Key("files", "f", "f", "files", "files", "the LoRA files: rate them, choose one, export it", ("validation",)),
-    Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between the pictures and the list", ("validation",)),
+    Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between the images and the list", ("validation",)),
     *(
         Key(
             f"rate_{stars}",
@@ -315,14 +315,14 @@ KEYS: tuple[Key, ...] = (
         "s",
         "strengths",
         "its strengths",
-        "make the pictures of this file's strengths",
+        "make the images of this file's strengths",
         ("validation_files",),
         changes=True,
     ),
     Key(
         "write_file", "enter", "enter", "next", "write", "write the file and its settings", ("validation_export",), changes=True
     ),
-    Key("make_now", "enter", "enter", "next", "make them", "make the pictures", ("validation_make",), changes=True),
+    Key("make_now", "enter", "enter", "next", "make them", "make the images", ("validation_make",), changes=True),
     Key(
         "strengths_grid",
         "f5",
@@ -360,19 +360,17 @@ KEYS: tuple[Key, ...] = (
             "training",
             "validation",
             "preflight",
-            "dataset_picture",
+            "dataset_image",
             *_IMAGE,
             "validation_files",
             "validation_export",
         ),
     ),
-    Key(
-        "open_picture", "enter", "enter", "open_picture", "open", "on a picture: open it large, with its caption", ("dataset",)
-    ),
-    Key("show_files", "enter", "enter", "show_files", "pictures", "on a finding: only its pictures", ("dataset",)),
+    Key("open_image", "enter", "enter", "open_image", "open", "on an image: open it large, with its caption", ("dataset",)),
+    Key("show_files", "enter", "enter", "show_files", "images", "on a finding: only its images", ("dataset",)),
     Key("mend_finding", "m", "m", "mend", "mend", "choose the remedy of this finding", ("dataset",)),
     Key("close_part", "escape", "esc", "back", "back", "back to the data set", _OVER_DATASET),
-    Key("edit_caption", "e,enter", "e", "edit", "caption", "write in the caption; esc ends it", ("dataset_picture",)),
+    Key("edit_caption", "e,enter", "e", "edit", "caption", "write in the caption; esc ends it", ("dataset_image",)),
     Key(
         "end_caption",
         "escape",
@@ -380,7 +378,7 @@ KEYS: tuple[Key, ...] = (
         "end_editing",
         "done",
         "end the writing; the caption is not saved yet",
-        ("dataset_picture",),
+        ("dataset_image",),
     ),
     Key(
         "save_captions",
@@ -393,22 +391,22 @@ KEYS: tuple[Key, ...] = (
         changes=True,
     ),
     Key(
-        "next_picture",
+        "next_image",
         "right,pagedown",
         "→",
         "step(1)",
         "next",
-        "the next picture; while writing, pgdn",
-        ("dataset_picture",),
+        "the next image; while writing, pgdn",
+        ("dataset_image",),
     ),
     Key(
-        "picture_before",
+        "image_before",
         "left,pageup",
         "←",
         "step(-1)",
         "before",
         "the one before; while writing, pgup",
-        ("dataset_picture",),
+        ("dataset_image",),
     ),
     Key("apply_edit", "enter", "enter", "next", "make this change", "make the change that is shown", ("dataset_captions",)),
     Key(
@@ -428,11 +426,11 @@ KEYS: tuple[Key, ...] = (
         "x",
         "leave_out",
         "leave out",
-        "leave the picture out, or take it in again",
-        ("dataset", "dataset_picture"),
+        "leave the image out, or take it in again",
+        ("dataset", "dataset_image"),
     ),
     Key("go_on", "n", "n", "go_on", "next", "go on to the next step", ("dataset",)),
-    Key("switch_pane", "tab,shift+tab", "tab", "switch_pane", "switch", "between form, findings and pictures", ("dataset",)),
+    Key("switch_pane", "tab,shift+tab", "tab", "switch_pane", "switch", "between form, findings and images", ("dataset",)),
     Key("captions", "c", "c", "captions", "captions", "change all captions at once, with a preview", ("dataset",)),
     Key("deep", "d", "d", "deep", "deep check", "look at every pixel: blur, light, doubles, borders, faces", ("dataset",)),
     Key("faces", "f", "f", "faces", "faces", "look for faces too; gets the detector once (230 KB)", ("dataset",)),
@@ -440,22 +438,22 @@ KEYS: tuple[Key, ...] = (
     Key("changes", "w", "w", "changes", "what changes", "list everything that will be done", ("dataset",)),
     Key("undo", "u", "u", "undo", "undo", "take the last change back", ("dataset", *_OVER_DATASET)),
     Key("redo", "r", "r", "redo", "redo", "do it again after all", ("dataset", *_OVER_DATASET)),
-    Key("about_down", "down", "↓", "scroll_about(2)", "", "scroll what is said of the picture", ("dataset_picture",)),
-    Key("about_up", "up", "↑", "scroll_about(-2)", "", "and back up", ("dataset_picture",)),
-    Key("turn", "o", "o", "remedy('rotate')", "", "turn it upright as its EXIF note says", ("dataset_picture",)),
-    Key("convert", "v", "v", "remedy('convert')", "", "convert it to plain sRGB", ("dataset_picture",)),
-    Key("flatten", "f", "f", "remedy('flatten')", "", "lay it on a plain background", ("dataset_picture",)),
-    Key("mirror", "i", "i", "remedy('mirror')", "", "mirror it left to right", ("dataset_picture",)),
-    Key("crop", "k", "k", "remedy('crop')", "", "crop it around the subject", ("dataset_picture",)),
-    Key("shrink", "z", "z", "remedy('shrink')", "", "shrink it to 3000 px", ("dataset_picture",)),
-    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_picture",)),
+    Key("about_down", "down", "↓", "scroll_about(2)", "", "scroll what is said of the image", ("dataset_image",)),
+    Key("about_up", "up", "↑", "scroll_about(-2)", "", "and back up", ("dataset_image",)),
+    Key("turn", "o", "o", "remedy('rotate')", "", "turn it upright as its EXIF note says", ("dataset_image",)),
+    Key("convert", "v", "v", "remedy('convert')", "", "convert it to plain sRGB", ("dataset_image",)),
+    Key("flatten", "f", "f", "remedy('flatten')", "", "lay it on a plain background", ("dataset_image",)),
+    Key("mirror", "i", "i", "remedy('mirror')", "", "mirror it left to right", ("dataset_image",)),
+    Key("crop", "k", "k", "remedy('crop')", "", "crop it around the subject", ("dataset_image",)),
+    Key("shrink", "z", "z", "remedy('shrink')", "", "shrink it to 3000 px", ("dataset_image",)),
+    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_image",)),
     Key(
         "read_again",
         "f5",
         "f5",
         "read_again",
         "read again",
-        "read the folder again: pictures have come or changed",
+        "read the folder again: images have come or changed",
         ("dataset",),
     ),
     Key("copy_line", "y", "y", "app.copy", "copy the line", "copy the line that brings photos here", ("dataset",)),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from loratui.tui.arguments import Parser
+from loratui.tui.commands.arguments import Parser
 from loratui.tui.terminal import clean, drop_absurd
 
 
@@ -39,7 +39,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": _command(
         "train",
-        "train a LoRA on a folder of pictures",
+        "train a LoRA on a folder of images",
         "loratui train photos --preset sd15-portrait --trigger anafox --class woman",
         "loratui train photos --preset pony-realism --trigger anafox --base /models/pony.safetensors",
         "loratui train photos --preset flux-identity-18img --trigger anafox --set adapter.rank=32",
@@ -47,7 +47,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "check": _command(
         "check",
-        "what is wrong with a folder of pictures, and what to do about it",
+        "what is wrong with a folder of images, and what to do about it",
         "loratui check photos --preset sd15-portrait --trigger anafox",
         "loratui check photos --preset sd15-portrait --deep",
     ),
@@ -86,11 +86,11 @@ COMMANDS: dict[str, Command] = {
     "pause": _command("control", "save a checkpoint and free the GPU", "loratui pause"),
     "resume": _command("resume", "go on with a paused, stopped or crashed run", "loratui resume anafox-20261121-1"),
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
-    "sample": _command("control", "make sample pictures now", "loratui sample"),
+    "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
     "validate": _command(
         "validate",
-        "make the pictures that show how good a LoRA is",
+        "make the images that show how good a LoRA is",
         "loratui validate",
         "loratui validate --grid strengths --strengths 0,0.5,1",
     ),
@@ -189,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return _explain(error)
-        from loratui.engine.runs.durable import disk_error
+        from loratui.engine.durable import disk_error
 
         _drop_output()
         return _explain(disk_error(error, error.filename or "the output"))
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
-        from loratui.tui.completing import offer
+        from loratui.tui.commands.completing import offer
 
         offer(os.environ.get("COMP_LINE", ""))
     args = build_parser(words).parse_args(words)
@@ -213,7 +213,7 @@ def _run(words: list[str]) -> int:
     if args.view_only and args.command not in (None, "attach"):
         return _explain(_not_viewing(args.command))
     if args.trust or (args.command in _STARTING and not args.view_only):
-        from loratui.tui.trusting import settle
+        from loratui.tui.commands.trusting import settle
 
         settle(args)
     module = COMMANDS[args.command].module if args.command else "loratui.tui.commands.home"
@@ -260,7 +260,7 @@ def _drop_output() -> None:
 
 def _complain(words: str) -> None:
     """Tells an error; where stderr is full or closed too, the exit code has to do."""
-    from loratui.tui.follow import say
+    from loratui.tui.plain.follow import say
 
     with contextlib.suppress(OSError):
         for line in words.splitlines():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.formats.base_parts import BaseFiles
-    from loratui.engine.machine.hub import Offer
+    from loratui.engine.machine.hub import DownloadPlan
     from loratui.engine.planning.bases import FoundBase
     from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.measured import Measurement
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from loratui.engine.runs.events import EventBatch
     from loratui.engine.runs.probe import BaseRead
     from loratui.engine.runs.summary import RunSummary
-    from loratui.tui.check_pictures import Slot
-    from loratui.tui.draft import Draft
-    from loratui.tui.exporting import Exported
-    from loratui.tui.preflight_rows import Row
+    from loratui.tui.validation.check_images import Slot
+    from loratui.tui.validation.exporting import Exported
+    from loratui.tui.wizard.draft import Draft
+    from loratui.tui.wizard.preflight_rows import Row
 
 
 @dataclass
@@ -81,7 +81,7 @@ class StandingChanged(Message):
 
 @dataclass
 class FolderScanned(Message):
-    """A folder of pictures was read, or could not be."""
+    """A folder of images was read, or could not be."""
 
     folder: str
     scan: DatasetScan | None
@@ -113,7 +113,7 @@ class OfferMade(Message):
     """The hub was asked what a download would fetch, or it refused."""
 
     model: str
-    offer: Offer | None
+    offer: DownloadPlan | None
     problem: str = ""
     remedy: str = ""
 
@@ -180,7 +180,7 @@ class ProbeEnded(Message):
     costs: str = ""
     """How long the run takes and what it costs, by what was measured; empty if nothing was."""
     base: BaseRead | None = None
-    """What the base made of the pictures, where it was read."""
+    """What the base made of the images, where it was read."""
 
 
 @dataclass
@@ -257,7 +257,7 @@ class GridListed(Message):
     """Time of change and size of the list, by which another one is known."""
     slots: list[Slot]
     training: Mapping[str, Path]
-    """Where each training picture lies, by its path in the data set."""
+    """Where each training image lies, by its path in the data set."""
     sample_s: float | None
     """Seconds that a sample took while training; None if that is not known."""
 

@@ -87,7 +87,7 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
     """Writes `app.toml`, keeping what else stands in it. Raises `DiskError` or `UsageError`."""
     import tomlkit
 
-    from loratui.engine.runs import durable
+    from loratui.engine import durable
     from loratui.presets.toml_text import parse_toml
 
     path = (folder or config_folder()) / "app.toml"
@@ -165,7 +165,8 @@ def _read_keys(path: Path, problems: list[str]) -> dict[str, str]:
     text, table = _parsed(path, problems)
     wanted: dict[str, str] = {}
     ids = {key.id for key in KEYS}
-    for id, value in table.items():
+    for written_id, value in table.items():
+        id = written_id.replace("picture", "image")  # what they were called earlier
         at = located(str(path), text, "", id)
         if id == "format":
             continue

@@ -1,4 +1,4 @@
-"""A zip of pictures in place of a folder: unpacked into a folder of its own, never outside it, never beyond its limits."""
+"""A zip of images in place of a folder: unpacked into a folder of its own, never outside it, never beyond its limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from loratui.engine.cleaning import clean
-from loratui.engine.dataset import file_kinds, pictures
+from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.dataset.findings import Finding, counted, listed
 from loratui.engine.errors import DatasetError, DiskError
@@ -26,13 +26,13 @@ from loratui.engine.words import count, number
 MOST_ENTRIES = 50_000
 FREE_ENTRIES = 1000
 LEAST_ENTRY_BYTES = 500
-"""Bytes of the zip for each entry beyond those: a picture has more, and each file that is made takes its time."""
+"""Bytes of the zip for each entry beyond those: an image has more, and each file that is made takes its time."""
 MOST_BYTES = 20_000_000_000
 """Unpacked, in all."""
-MOST_PICTURE_BYTES = 500_000_000
+MOST_IMAGE_BYTES = 500_000_000
 MOST_CAPTION_BYTES = 1_000_000
 MOST_EXPANSION = 100
-"""Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: pictures hardly shrink, bombs shrink a thousandfold."""
+"""Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: images hardly shrink, bombs shrink a thousandfold."""
 FREE_BYTES = 10_000_000
 NAMELESS = "(an entry without a name)"
 _CHUNK = 1 << 20
@@ -43,7 +43,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f]|^[A-Za-z]:")
 
 
 RECORD = ".loratui-unpacked.json"
-"""Beside the unpacked pictures: what of the zip was left out; hidden, so that a scan passes over it."""
+"""Beside the unpacked images: what of the zip was left out; hidden, so that a scan passes over it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Unpacked:
     """The folder of an unpacked zip."""
 
     folder: Path
-    """Where its pictures are: the single folder in it if there is but one."""
+    """Where its images are: the single folder in it if there is but one."""
     left_out: tuple[tuple[str, str], ...]
     """(name in the zip, why it was not unpacked), the name as it can be shown."""
 
@@ -76,7 +76,7 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
             if one
             else f"{number(len(names))} entries of the zip ({listed(names)}): each {reason}."
         )
-        remedy = "Pack the pictures themselves, as a usual zip, without links or passwords."
+        remedy = "Pack the images themselves, as a usual zip, without links or passwords."
         yield Finding("zip_left_out", "warning", message, "It is not unpacked.", remedy, tuple(names))
     if others:
         message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
@@ -92,11 +92,11 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(archive: Path, target: Path) -> Unpacked:
-    """Unpacks pictures and captions into the new folder `target`; all else is left out with a reason.
+    """Unpacks images and captions into the new folder `target`; all else is left out with a reason.
 
     Nothing is there unless everything was unpacked. Names that lead out, links, encrypted entries and entries beyond the
     limits are left out; sizes are counted as they are written, whatever the zip says of them. Raises `DatasetError` for a
-    zip that is damaged, or so large that no set of pictures is meant, and `DiskError` if the disk is full.
+    zip that is damaged, or so large that no set of images is meant, and `DiskError` if the disk is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     building = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
@@ -117,18 +117,18 @@ def unpack(archive: Path, target: Path) -> Unpacked:
 
 
 def unpack_once(archive: Path, place: Path) -> Path:
-    """The folder of the zip's pictures below `place`; unpacked anew only if that content was not unpacked there before.
+    """The folder of the zip's images below `place`; unpacked anew only if that content was not unpacked there before.
 
     Raises as `unpack`.
     """
     try:
-        with pictures.open_regular(archive) as file:
+        with decoding.open_regular(archive) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()[:12]
-    except (pictures.PictureError, OSError) as error:
+    except (decoding.ImageError, OSError) as error:
         raise DatasetError(f"{archive}: {error}.", "Check who may read it (ls -l).") from error
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", archive.stem)[:40].strip(".-")
     # The name begins with a word, so that a number in front of the zip's own name is not taken for repeats.
-    target = place / f"unpacked-{stem or 'pictures'}-{digest}"
+    target = place / f"unpacked-{stem or 'images'}-{digest}"
     return _inner(target) if target.is_dir() else unpack(archive, target).folder
 
 
@@ -197,7 +197,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
         return "is encrypted"
     if entry.compress_type not in _METHODS:
         return f"is packed with {_OTHER_METHODS.get(entry.compress_type, 'a rare method')}, which is not read"
-    if suffix not in CAPTION_SUFFIXES and not pictures.is_read(suffix):
+    if suffix not in CAPTION_SUFFIXES and not decoding.is_read(suffix):
         return file_kinds.why_not_read(suffix)
     if entry.file_size > _limit(suffix):
         return f"is larger than {_limit(suffix) // 1_000_000} MB"
@@ -210,7 +210,7 @@ def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _limit(suffix: str) -> int:
-    return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else MOST_PICTURE_BYTES
+    return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else MOST_IMAGE_BYTES
 
 
 def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budget: int) -> tuple[int, str]:
@@ -259,7 +259,7 @@ class _DamagedEntryError(Exception):
 
 
 def _inner(folder: Path) -> Path:
-    """The folder that really holds the pictures, where the zip has one folder around them."""
+    """The folder that really holds the images, where the zip has one folder around them."""
     for _ in range(3):
         entries = [entry for entry in folder.iterdir() if entry.name != RECORD]
         if len(entries) != 1 or not entries[0].is_dir():

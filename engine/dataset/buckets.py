@@ -1,4 +1,4 @@
-"""Which training size each picture gets, and how it is laid into it: aspect-ratio buckets as kohya's trainer forms them."""
+"""Which training size each image gets, and how it is laid into it: aspect-ratio buckets as kohya's trainer forms them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loratui.presets.schema import Dataset
 
 @dataclass(frozen=True, order=True)
 class Bucket:
-    """A training size, px. Pictures of one batch share it."""
+    """A training size, px. Images of one batch share it."""
 
     width: int
     height: int
@@ -22,7 +22,7 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture is laid into its bucket: scaled to `resized_w` × `resized_h`, then cut at (`left`, `top`), px."""
+    """How an image is laid into its bucket: scaled to `resized_w` × `resized_h`, then cut at (`left`, `top`), px."""
 
     resized_w: int
     resized_h: int
@@ -32,7 +32,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class BucketRule:
-    """What decides over buckets, px; the area of a training picture is at most `resolution`², but for rounding."""
+    """What decides over buckets, px; the area of a training image is at most `resolution`², but for rounding."""
 
     resolution: int
     step: int = 64
@@ -55,15 +55,15 @@ class BucketRule:
 
 
 def assign(width: int, height: int, rule: BucketRule) -> Bucket:
-    """The bucket of a picture of `width` × `height` px (after rotation by EXIF).
+    """The bucket of an image of `width` × `height` px (after rotation by EXIF).
 
-    Without upscaling, a picture larger than the area shrinks to it with its shape kept, along the side whose
-    rounding changes the shape less, and each side is floored to the step; a smaller picture keeps its size, floored.
+    Without upscaling, an image larger than the area shrinks to it with its shape kept, along the side whose
+    rounding changes the shape less, and each side is floored to the step; a smaller image keeps its size, floored.
     A side is never less than one step, where kohya's rule would give 0. With upscaling, the predefined bucket
     whose shape is nearest. Source: sd-scripts, `BucketManager.select_bucket`.
     """
     if width < 1 or height < 1:
-        raise ValueError(f"a picture of {width} × {height} px has no bucket")
+        raise ValueError(f"an image of {width} × {height} px has no bucket")
     if not rule.enabled:
         side = max(rule.step, _floor(rule.resolution, rule.step))
         return Bucket(side, side)
@@ -71,9 +71,9 @@ def assign(width: int, height: int, rule: BucketRule) -> Bucket:
 
 
 def fit(width: int, height: int, bucket: Bucket) -> Fit:
-    """Scales a picture of `width` × `height` px so that it just covers `bucket`, and cuts the excess evenly.
+    """Scales an image of `width` × `height` px so that it just covers `bucket`, and cuts the excess evenly.
 
-    A picture that is a little larger than its bucket is scaled down rather than cut, so that no head is lost.
+    An image that is a little larger than its bucket is scaled down rather than cut, so that no head is lost.
     """
     scale = max(bucket.width / width, bucket.height / height)
     resized_w = max(bucket.width, math.floor(width * scale + 0.5))
@@ -82,7 +82,7 @@ def fit(width: int, height: int, bucket: Bucket) -> Fit:
 
 
 def enlarged(width: int, height: int, bucket: Bucket) -> bool:
-    """Whether a picture has fewer pixels than its bucket along some side, so that it is blown up."""
+    """Whether an image has fewer pixels than its bucket along some side, so that it is blown up."""
     return width < bucket.width or height < bucket.height
 
 

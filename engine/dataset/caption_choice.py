@@ -1,4 +1,4 @@
-"""Which caption a picture gets each time that it is shown: a pure function of seed, picture and how often it was shown before."""
+"""Which caption an image gets each time that it is shown: a pure function of seed, image and how often it was shown before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loratui.engine.dataset import captions, wildcards
 from loratui.presets.schema import Dataset
 
 MOST_TEXTS = 1000
-"""Texts that are drawn from for one picture, each of which is encoded once; lines beyond are not used."""
+"""Texts that are drawn from for one image, each of which is encoded once; lines beyond are not used."""
 
 Texts = tuple[tuple[str, ...], ...]
 """What is drawn from: for each line the texts that are made of it."""
@@ -40,24 +40,24 @@ def texts(lines: Sequence[str], dataset: Dataset, seed: int) -> Texts:
     return _shuffled(read, tuple(lines), _count(len(lines), dataset), dataset.keep_tokens, seed)
 
 
-def drawn(of: Texts, seed: int, picture: str, shown: int) -> str:
-    """The text for a picture that was shown `shown` times before: every line comes once before any comes again, and so
+def drawn(of: Texts, seed: int, image: str, shown: int) -> str:
+    """The text for an image that was shown `shown` times before: every line comes once before any comes again, and so
     does every text of a line."""
     turn, at = divmod(shown, len(of))
-    line = _order(len(of), seed, picture, turn)[at]
+    line = _order(len(of), seed, image, turn)[at]
     own = of[line]
     again, at = divmod(turn, len(own))
-    return own[_order(len(own), seed, f"{picture} {line}", again)[at]]
+    return own[_order(len(own), seed, f"{image} {line}", again)[at]]
 
 
-def counts(of: Texts, seed: int, picture: str, shown: int) -> dict[str, int]:
+def counts(of: Texts, seed: int, image: str, shown: int) -> dict[str, int]:
     """How often each text was drawn in the first `shown` times; the sum is `shown`. Nothing has to be gone through for it."""
     found: Counter[str] = Counter()
     turn, rest = divmod(shown, len(of))
-    first = set(_order(len(of), seed, picture, turn)[:rest])
+    first = set(_order(len(of), seed, image, turn)[:rest])
     for line, own in enumerate(of):
         again, left = divmod(turn + (line in first), len(own))
-        extra = set(_order(len(own), seed, f"{picture} {line}", again)[:left])
+        extra = set(_order(len(own), seed, f"{image} {line}", again)[:left])
         for at, text in enumerate(own):
             found[text] += again + (at in extra)
     return dict(found)

@@ -1,4 +1,4 @@
-"""Saves captions beside their pictures, all of them or none, and keeps what was there before."""
+"""Saves captions beside their images, all of them or none, and keeps what was there before."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ class Saved:
 
 
 def is_writable(scan: DatasetScan) -> bool:
-    """Whether captions can be saved beside the pictures; if not, a prepared copy is the place for them."""
+    """Whether captions can be saved beside the images; if not, a prepared copy is the place for them."""
     folders = {image.path.parent for image in scan.images}
     return all(os.access(folder, os.W_OK | os.X_OK) and folder.resolve() == folder for folder in folders)
 
 
 def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
-    """Writes the captions of these pictures (by relative path) as UTF-8, beside them.
+    """Writes the captions of these images (by relative path) as UTF-8, beside them.
 
-    A picture with a caption file keeps its name; a new one is `NAME.txt`. Each file is written beside and renamed into
+    An image with a caption file keeps its name; a new one is `NAME.txt`. Each file is written beside and renamed into
     place. The old ones lie in a numbered folder before the first is replaced, and come back if one cannot be written.
-    Raises `DatasetError` for a picture that is not in the scan, and `DiskError` if the folder cannot be written.
+    Raises `DatasetError` for an image that is not in the scan, and `DiskError` if the folder cannot be written.
     """
     images = {image.relative: image for image in scan.images}
     unknown = [name for name in changed if name not in images]
     if unknown:
-        raise DatasetError(f"{unknown[0]}: there is no such picture in this folder.", "Read the folder again.")
+        raise DatasetError(f"{unknown[0]}: there is no such image in this folder.", "Read the folder again.")
     targets = {caption_path(images[name]): _bytes(text) for name, text in changed.items()}
     elsewhere = next((path for path in targets if path.parent.resolve() != path.parent), None)
     if elsewhere:
@@ -88,7 +88,7 @@ def restore(root: Path) -> Path | None:
 
 
 def caption_path(image: ImageEntry) -> Path:
-    """The file that holds, or would hold, the caption of a picture."""
+    """The file that holds, or would hold, the caption of an image."""
     return image.caption_path or image.path.with_suffix(".txt")
 
 

@@ -1,4 +1,4 @@
-"""Caption files: how their bytes become text, and which caption a picture is trained on."""
+"""Caption files: how their bytes become text, and which caption an image is trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MARKED = frozenset({"utf-8", "utf-8 with BOM", "utf-16", "utf-32"})
 """Encodings about which there is no doubt."""
 NO_TEXT = "no text"
-"""In place of an encoding: these are the bytes of something else, such as a picture."""
+"""In place of an encoding: these are the bytes of something else, such as an image."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def whole(caption: str) -> str:
 
 
 def compose(caption: str | None, trigger: str, class_word: str) -> str:
-    """The caption that a picture is trained on: its own as it stands, else `{trigger} {class}`."""
+    """The caption that an image is trained on: its own as it stands, else `{trigger} {class}`."""
     return caption or " ".join(word for word in (trigger.strip(), class_word.strip()) if word)
 
 

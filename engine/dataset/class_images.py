@@ -1,4 +1,4 @@
-"""Pictures of the class that the base makes before training, planned as regularisation pictures that are not there yet."""
+"""Images of the class that the base makes before training, planned as regularisation images that are not there yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FOLDER = "class_images"
 """Where they lie in the run's folder."""
 
 SHOWN_AS = "made by the base"
-"""Where they stand among the pictures of the data set; no folder of a person's is likely to have this name."""
+"""Where they stand among the images of the data set; no folder of a person's is likely to have this name."""
 
 
 def with_class_images(found: DatasetScan, dataset: Dataset) -> DatasetScan:
-    """`found` with as many pictures of the class as the recipe wants; the same again if they are in it already."""
+    """`found` with as many images of the class as the recipe wants; the same again if they are in it already."""
     if not dataset.class_images or any(image.made for image in found.images):
         return found
     made = tuple(_entry(number, dataset) for number in range(dataset.class_images))
@@ -25,7 +25,7 @@ def with_class_images(found: DatasetScan, dataset: Dataset) -> DatasetScan:
 
 
 def class_prompt(dataset: Dataset) -> str:
-    """What the pictures of the class show, in words."""
+    """What the images of the class show, in words."""
     return " ".join(dataset.class_prompt.replace("{class}", dataset.class_word).split())
 
 

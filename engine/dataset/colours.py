@@ -16,15 +16,15 @@ _SIGNED = 2
 _WHITE_IS_ZERO = 0
 _APART = 2
 _STRIP = 1 << 20
-"""Pixels that are worked on at once: a large picture is never held twice for the sake of one step."""
+"""Pixels that are worked on at once: a large image is never held twice for the sake of one step."""
 
 
 class ColourError(ValueError):
-    """Why the colours of a picture cannot be told; continues the file's name to a sentence."""
+    """Why the colours of an image cannot be told; continues the file's name to a sentence."""
 
 
 def stored_alike(image: Image) -> Image:
-    """A decoded picture in one of the modes L, LA, RGB, RGBA and CMYK with 8 bits, so that it can be resized.
+    """A decoded image in one of the modes L, LA, RGB, RGBA and CMYK with 8 bits, so that it can be resized.
 
     Its profile stays in `info`. Raises `ColourError` for values that are none.
     """
@@ -48,7 +48,7 @@ def stored_alike(image: Image) -> Image:
 
 
 def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
-    """A decoded picture as sRGB with 8 bits, transparency laid on `background`; it may be changed itself.
+    """A decoded image as sRGB with 8 bits, transparency laid on `background`; it may be changed itself.
 
     Raises `ColourError`.
     """
@@ -65,7 +65,7 @@ def to_rgb(image: Image, background: tuple[int, int, int]) -> Image:
 
 
 def transparent_share(image: Image) -> float:
-    """How much of a picture in one of the modes of `stored_alike` can be seen through: 0 to 1."""
+    """How much of an image in one of the modes of `stored_alike` can be seen through: 0 to 1."""
     if image.mode not in ("RGBA", "LA"):
         return 0.0
     histogram = image.getchannel("A").histogram()
@@ -174,7 +174,7 @@ def _to_srgb(image: Image, profile: object) -> Image:
     try:
         source = ImageCms.getOpenProfile(io.BytesIO(profile))
         screen = ImageCms.createProfile("sRGB")
-        if image.mode in ("RGB", "RGBA"):  # in place: a large picture is not held twice
+        if image.mode in ("RGB", "RGBA"):  # in place: a large image is not held twice
             ImageCms.profileToProfile(image, source, screen, inPlace=True)
             return image
         return ImageCms.profileToProfile(image, source, screen, outputMode="RGB") or image
@@ -183,7 +183,7 @@ def _to_srgb(image: Image, profile: object) -> Image:
 
 
 def _tag(image: Image, number: int, otherwise: int) -> int:
-    """The first value of a tag of a TIFF; `otherwise` for other pictures."""
+    """The first value of a tag of a TIFF; `otherwise` for other images."""
     value = getattr(image, "tag_v2", {}).get(number, otherwise)
     value = value[0] if isinstance(value, tuple) and value else value
     return value if isinstance(value, int) else otherwise

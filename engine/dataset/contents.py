@@ -1,4 +1,4 @@
-"""What a folder of training pictures holds, as data."""
+"""What a folder of training images holds, as data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import decoding
 from loratui.presets.schema import Dataset
 
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One picture to train on."""
+    """One image to train on."""
 
     path: Path
     relative: str
@@ -33,7 +33,7 @@ class ImageEntry:
     """The N of its folder's name."""
     regularisation: bool
     bytes: int
-    traits: pictures.Traits = pictures.Traits()
+    traits: decoding.Traits = decoding.Traits()
     made: bool = False
     """Whether the base makes it before training; its file is not there before."""
     caption_encoding: str = "utf-8"
@@ -52,13 +52,13 @@ class LeftOut:
     path: Path
     relative: str
     reason: str
-    picture: bool
-    """Whether it looked like a picture, so that its loss matters."""
+    image: bool
+    """Whether it looked like an image, so that its loss matters."""
 
 
 @dataclass(frozen=True)
 class Concept:
-    """One subject of the set: the pictures of a folder, or all of a plain folder."""
+    """One subject of the set: the images of a folder, or all of a plain folder."""
 
     name: str
     folder: str
@@ -82,19 +82,19 @@ class DatasetScan:
 
     root: Path
     images: tuple[ImageEntry, ...]
-    """In the order of their relative paths, regularisation pictures among them."""
+    """In the order of their relative paths, regularisation images among them."""
     left_out: tuple[LeftOut, ...]
     concepts: tuple[Concept, ...]
     notes: tuple[Note, ...]
 
     @cached_property
     def training(self) -> tuple[ImageEntry, ...]:
-        """The pictures of the subject, without regularisation."""
+        """The images of the subject, without regularisation."""
         return tuple(image for image in self.images if not image.regularisation)
 
     @cached_property
     def regularisation(self) -> tuple[ImageEntry, ...]:
-        """The pictures that only remind the base of the class."""
+        """The images that only remind the base of the class."""
         return tuple(image for image in self.images if image.regularisation)
 
     @property
@@ -117,11 +117,11 @@ class DatasetScan:
 
 
 def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
-    """`found` with the pictures at these relative paths left out, each with its reason."""
+    """`found` with the images at these relative paths left out, each with its reason."""
     if not reasons:
         return found
     gone = tuple(
-        LeftOut(image.path, image.relative, reasons[image.relative], picture=True)
+        LeftOut(image.path, image.relative, reasons[image.relative], image=True)
         for image in found.images
         if image.relative in reasons
     )
@@ -131,7 +131,7 @@ def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:
 
 
 def concepts_of(images: Sequence[ImageEntry]) -> tuple[Concept, ...]:
-    """The concepts of pictures: one for each folder, the subject's before regularisation."""
+    """The concepts of images: one for each folder, the subject's before regularisation."""
     groups: dict[tuple[bool, str, str], list[ImageEntry]] = {}
     for image in images:
         folder = image.relative.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""What a picture costs to decode, told from its header and its length before it is decoded, and where that is too much."""
+"""What an image costs to decode, told from its header and its length before it is decoded, and where that is too much."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_BYTES = 500_000_000
-"""Of a picture's file."""
+"""Of an image's file."""
 MOST_PIXELS = 128_000_000
-"""Of a picture that can only be decoded whole."""
+"""Of an image that can only be decoded whole."""
 MOST_JPEG_PIXELS = 256_000_000
 """Of a JPEG, which is decoded at a half, a quarter or an eighth where it is large: phones make 200 megapixels."""
 WHOLE_PIXELS = 32_000_000
-"""Above it a picture is read at a half, a quarter or an eighth of its size: no training size needs more."""
+"""Above it an image is read at a half, a quarter or an eighth of its size: no training size needs more."""
 LONGEST_SIDE = 65_535
 LONGEST_SHAPE = 100
-"""Longer side of a training picture divided by the shorter; what is cut from a strip like that shows nothing."""
+"""Longer side of a training image divided by the shorter; what is cut from a strip like that shows nothing."""
 MOST_SCANS = 64
-"""Passes in which a JPEG may come: progressive ones have about 10, and each is decoded over the whole picture."""
+"""Passes in which a JPEG may come: progressive ones have about 10, and each is decoded over the whole image."""
 
 _SMALL_BYTES = 1_000_000
 """Up to this length, so many pixels are decoded and no more: flat colour shrinks a thousandfold, and so do bombs."""
@@ -37,7 +37,7 @@ _BEGIN, _SCAN, _END = b"\xff\xd8", 0xDA, 0xD9
 
 
 def too_large(image: Image, size: int) -> str:
-    """Why an opened picture from a file of `size` bytes is not decoded; empty if it may be."""
+    """Why an opened image from a file of `size` bytes is not decoded; empty if it may be."""
     width, height = image.size
     pixels, kind = width * height, "JPEG" if image.format == "MPO" else image.format or ""
     if size > MOST_BYTES:
@@ -59,14 +59,14 @@ def too_large(image: Image, size: int) -> str:
 
 
 def too_long(width: int, height: int) -> str:
-    """Why a picture of this shape is not trained on; empty if it may be."""
+    """Why an image of this shape is not trained on; empty if it may be."""
     if max(width, height) <= LONGEST_SHAPE * min(width, height):
         return ""
     return f"is a strip of {width} × {height} px: its longer side is more than {LONGEST_SHAPE} times the shorter"
 
 
 def shrinks_by(width: int, height: int) -> int:
-    """By what a picture is divided as it is read: 1, 2, 4 or 8."""
+    """By what an image is divided as it is read: 1, 2, 4 or 8."""
     return next((by for by in (1, 2, 4) if width * height <= WHOLE_PIXELS * by * by), 8)
 
 

@@ -1,7 +1,7 @@
-"""The deep pass: every picture decoded and measured once, in worker processes, with progress and cancel.
+"""The deep pass: every image decoded and measured once, in worker processes, with progress and cancel.
 
 A worker is a process of its own so that numpy and hostile files stay out of the app: a decoder that crashes, hangs or
-asks for too much memory costs one picture, which is named.
+asks for too much memory costs one image, which is named.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
 from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
 from loratui.engine.untrusted import parse_json
 
 MOST_WORKERS = 8
-SECONDS_A_PICTURE = 60.0
-"""A picture that takes longer is given up."""
+SECONDS_A_IMAGE = 60.0
+"""An image that takes longer is given up."""
 
 LARGE_PIXELS = 12_000_000
-"""Larger pictures of formats that must be decoded whole all go to one worker, for the memory that they need."""
+"""Larger images of formats that must be decoded whole all go to one worker, for the memory that they need."""
 LARGE_JPEG_PIXELS = 36_000_000
 """The same for JPEG, which is decoded at a fraction of its size, but of which a decoder may keep the whole."""
 
@@ -37,16 +37,16 @@ _AHEAD = 4
 class DeepPass:
     """What the deep pass found, by relative path."""
 
-    facts: Mapping[str, PictureFacts]
+    facts: Mapping[str, ImageFacts]
     damaged: Mapping[str, str]
-    """Pictures that cannot be decoded -> why, continuing the name to a sentence."""
+    """Images that cannot be decoded -> why, continuing the name to a sentence."""
     unchecked: tuple[str, ...]
-    """Pictures that a cancelled pass did not come to."""
+    """Images that a cancelled pass did not come to."""
     failure: str = ""
-    """Why no worker could begin, so that pictures are unchecked."""
+    """Why no worker could begin, so that images are unchecked."""
 
     def applied_to(self, scan: DatasetScan) -> DatasetScan:
-        """`scan` with the damaged pictures left out."""
+        """`scan` with the damaged images left out."""
         return without(scan, dict(self.damaged))
 
 
@@ -58,12 +58,12 @@ def measure_all(
     detector: str = "",
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-    found: Callable[[str, PictureFacts | str], None] | None = None,
+    found: Callable[[str, ImageFacts | str], None] | None = None,
 ) -> DeepPass:
-    """Measures pictures at a training `resolution` (side of a square, px).
+    """Measures images at a training `resolution` (side of a square, px).
 
     `progress(done, total)` is called in this thread, at most ten times a second and at the end; `cancelled()` is asked as
-    often. `found(relative, facts)` is called for each picture as it comes, with the reason in place of facts if it is
+    often. `found(relative, facts)` is called for each image as it comes, with the reason in place of facts if it is
     damaged. `detector` names a face detector as `module:factory`.
     """
     images = list(images)
@@ -80,7 +80,7 @@ def measure_all(
     threads = [threading.Thread(target=hand.serve, daemon=True) for hand in hands]
     for thread in threads:
         thread.start()
-    facts: dict[str, PictureFacts] = {}
+    facts: dict[str, ImageFacts] = {}
     damaged: dict[str, str] = {}
     told = 0.0
     try:
@@ -89,7 +89,7 @@ def measure_all(
                 relative, answer = answers.get(timeout=0.1)
             except queue.Empty:
                 relative, answer = "", ""
-            if isinstance(answer, PictureFacts):
+            if isinstance(answer, ImageFacts):
                 facts[relative] = answer
             elif relative:
                 damaged[relative] = answer
@@ -116,7 +116,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_Answer = tuple[str, PictureFacts | str]
+_Answer = tuple[str, ImageFacts | str]
 """Relative path, and the facts or why there are none."""
 
 
@@ -137,7 +137,7 @@ class _Hand:
         self._sources, self._answers, self._stop = sources, answers, stop
         self._worker = WorkerProcess("loratui.engine.dataset.worker", *arguments, given_up=stop.is_set)
         self._sent: deque[ImageEntry] = deque()
-        """Pictures that were asked for and not answered yet, in that order."""
+        """Images that were asked for and not answered yet, in that order."""
 
     @property
     def failure(self) -> str:
@@ -145,7 +145,7 @@ class _Hand:
         return self._worker.failure
 
     def serve(self) -> None:
-        """Has pictures measured until there are none, or until it is to stop; the body of the thread."""
+        """Has images measured until there are none, or until it is to stop; the body of the thread."""
         try:
             while not self._stop.is_set() and not self.failure and self._next():
                 pass
@@ -164,7 +164,7 @@ class _Hand:
             self._begin()
             return True
         try:
-            answer = parse_json(self._worker.line(SECONDS_A_PICTURE))
+            answer = parse_json(self._worker.line(SECONDS_A_IMAGE))
         except WorkerDiedError as error:
             if self._stop.is_set():
                 return False
@@ -172,7 +172,7 @@ class _Hand:
             self._answers.put((self._sent.popleft().relative, str(error)))
             self._worker.end()
             return True
-        facts = PictureFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]
+        facts = ImageFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]
         self._answers.put((self._sent.popleft().relative, facts))
         return True
 

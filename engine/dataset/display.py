@@ -1,4 +1,4 @@
-"""What the app and the command line want of pictures, read in a process of its own: no file can harm them or slow them.
+"""What the app and the command line want of images, read in a process of its own: no file can harm them or slow them.
 
 Headers alone are read on the spot, for their number, but for those of HEIC.
 """
@@ -12,17 +12,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset.pictures import Header, PictureError, Traits, check_decodes, read_header
+from loratui.engine.dataset.decoding import Header, ImageError, Traits, check_decodes, read_header
 from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
 from loratui.engine.untrusted import parse_json
 
-SECONDS_A_PICTURE = 60.0
+SECONDS_A_IMAGE = 60.0
 """Whatever the machine is busy with, an answer that takes longer is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Where a picture is to fit: `width` × `height` px, each `shape` as wide as it is high."""
+    """Where an image is to fit: `width` × `height` px, each `shape` as wide as it is high."""
 
     width: int
     height: int
@@ -32,7 +32,7 @@ class Room:
     enlarge: bool = True
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
-        """The largest size in px that keeps the look of a picture of `width` × `height` px."""
+        """The largest size in px that keeps the look of an image of `width` × `height` px."""
         scale = min(self.width * self.shape / width, self.height / height)
         scale = scale if self.enlarge else min(1.0, scale)
         step = 2 if self.even else 1
@@ -42,23 +42,23 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An upright picture of 8-bit RGB."""
+    """An upright image of 8-bit RGB."""
 
     width: int
     height: int
     rgb: bytes
     """Three bytes a pixel, row by row."""
     source_width: int
-    """px of the file's picture, upright; so is `source_height`."""
+    """px of the file's image, upright; so is `source_height`."""
     source_height: int
 
 
-class NoProcessError(PictureError):
-    """No process could be started: not the picture's fault."""
+class NoProcessError(ImageError):
+    """No process could be started: not the image's fault."""
 
 
 class Display:
-    """Reads one picture after the other. The process is started when it is first needed, and anew after one that it died of."""
+    """Reads one image after the other. The process is started when it is first needed, and anew after one that it died of."""
 
     def __init__(self, module: str = "loratui.engine.dataset.display_worker") -> None:
         self._worker = WorkerProcess(module)
@@ -66,16 +66,16 @@ class Display:
         atexit.register(self.end)
 
     def shown(self, path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
-        """The picture at `path` as it fits into `room`, transparency laid on `ground`.
+        """The image at `path` as it fits into `room`, transparency laid on `ground`.
 
-        Blocks until it is there. Raises `PictureError`.
+        Blocks until it is there. Raises `ImageError`.
         """
         answer, rgb = self._asked("show", path, {**asdict(room), "ground": ground})
         (width, height), (source_width, source_height) = answer["size"], answer["source"]
         return Shown(width, height, rgb, source_width, source_height)
 
     def header(self, path: Path) -> Header:
-        """As `pictures.read_header`. Raises `PictureError`."""
+        """As `images.read_header`. Raises `ImageError`."""
         try:
             header = self._asked("header", path, {})[0]["header"]
         except NoProcessError:
@@ -83,7 +83,7 @@ class Display:
         return Header(**{**header, "traits": Traits(**header["traits"])})
 
     def check(self, path: Path) -> None:
-        """As `pictures.check_decodes`. Raises `PictureError`."""
+        """As `images.check_decodes`. Raises `ImageError`."""
         try:
             self._asked("check", path, {})
         except NoProcessError:
@@ -100,13 +100,13 @@ class Display:
                 raise NoProcessError(f"cannot be read: no process for it can be started ({self._worker.failure})")
             try:
                 self._worker.send({"what": what, "path": str(path), **more})
-                answer = parse_json(self._worker.line(SECONDS_A_PICTURE))
-                content = self._worker.content(answer.get("bytes", 0), SECONDS_A_PICTURE)
+                answer = parse_json(self._worker.line(SECONDS_A_IMAGE))
+                content = self._worker.content(answer.get("bytes", 0), SECONDS_A_IMAGE)
             except WorkerDiedError as error:
                 self._worker.end()
-                raise PictureError(str(error)) from None
+                raise ImageError(str(error)) from None
         if "error" in answer:
-            raise PictureError(answer["error"])
+            raise ImageError(answer["error"])
         return answer, content
 
 

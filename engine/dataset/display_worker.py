@@ -9,16 +9,16 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import colours, pictures, worker_limits
+from loratui.engine.dataset import colours, decoding, worker_limits
 from loratui.engine.dataset.display import Room, Shown
 from loratui.engine.untrusted import parse_json
 
 
 def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
-    """The picture at `path` as it fits into `room`, transparency laid on `ground`. Raises `PictureError`."""
+    """The image at `path` as it fits into `room`, transparency laid on `ground`. Raises `ImageError`."""
     from PIL import Image
 
-    with pictures.opened(path) as source:
+    with decoding.opened(path) as source:
         wanted = room.fitted(source.width, source.height)
         pixels = source.decode((2 * wanted[0], 2 * wanted[1]))
         size = source.as_decoded(wanted)
@@ -26,18 +26,18 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
             profile = pixels.info.get("icc_profile")
             pixels = pixels.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
             pixels.info["icc_profile"] = profile
-        picture = source.upright(colours.to_rgb(pixels, ground))
-        return Shown(*picture.size, picture.tobytes(), source.width, source.height)
+        image = source.upright(colours.to_rgb(pixels, ground))
+        return Shown(*image.size, image.tobytes(), source.width, source.height)
 
 
 def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """What a request asks for, as JSON and the bytes that follow it. Raises `PictureError`."""
+    """What a request asks for, as JSON and the bytes that follow it. Raises `ImageError`."""
     path = Path(request["path"])
     match request["what"]:
         case "header":
-            return {"header": asdict(pictures.read_header(path))}, b""
+            return {"header": asdict(decoding.read_header(path))}, b""
         case "check":
-            pictures.check_decodes(path)
+            decoding.check_decodes(path)
             return {}, b""
         case _:
             room = Room(**{key.name: request[key.name] for key in fields(Room)})
@@ -49,7 +49,7 @@ def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 def main() -> int:
     """Serves until the end of its input."""
-    pictures.prepare()
+    decoding.prepare()
     worker_limits.limit_memory()
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a decoder prints must not stand between the answers
@@ -59,7 +59,7 @@ def main() -> int:
         worker_limits.limit_seconds()
         try:
             told, content = answer(parse_json(line))
-        except (pictures.PictureError, MemoryError) as error:
+        except (decoding.ImageError, MemoryError) as error:
             told, content = {"error": str(error) or "needs more memory than there is"}, b""
         answers.write(json.dumps(told).encode("ascii") + b"\n" + content)
         answers.flush()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class FaceDetector(Protocol):
     """Finds faces; `yunet` has one. Without any, the checks of faces say that they were not made."""
 
-    def detect(self, picture: Image) -> Sequence[Face]:
-        """The faces in an upright RGB picture, in any order."""
+    def detect(self, image: Image) -> Sequence[Face]:
+        """The faces in an upright RGB image, in any order."""
 
 
 def load_detector(name: str) -> FaceDetector | None:

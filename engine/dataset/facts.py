@@ -1,4 +1,4 @@
-"""What the deep pass measures of a picture's pixels, as plain numbers that every process can read."""
+"""What the deep pass measures of an image's pixels, as plain numbers that every process can read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle within a picture, as shares of its width and height from the top left."""
+    """A rectangle within an image, as shares of its width and height from the top left."""
 
     left: float
     top: float
@@ -18,17 +18,17 @@ class Box:
 
     @property
     def width(self) -> float:
-        """Share of the picture's width."""
+        """Share of the image's width."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
-        """Share of the picture's height."""
+        """Share of the image's height."""
         return self.bottom - self.top
 
     @property
     def area(self) -> float:
-        """Share of the picture's area."""
+        """Share of the image's area."""
         return self.width * self.height
 
 
@@ -45,8 +45,8 @@ class Face:
 
 
 @dataclass(frozen=True)
-class PictureFacts:
-    """What the pixels of one picture show, measured upright, in sRGB, no larger than it will be trained."""
+class ImageFacts:
+    """What the pixels of one image show, measured upright, in sRGB, no larger than it will be trained."""
 
     blur: float
     """0 (sharp) to 1, of the sharpest part; see `measure.blur_effect`."""
@@ -62,9 +62,9 @@ class PictureFacts:
     blockiness: float
     """Steps at the edges of 8 × 8 blocks against steps within them; 1 is none. 0: not measurable at this size."""
     hash: int
-    """64-bit perceptual hash; near pictures differ in few bits."""
+    """64-bit perceptual hash; near images differ in few bits."""
     mirrored_hash: int
-    """The hash of the mirrored picture."""
+    """The hash of the mirrored image."""
     thumbnail: bytes
     """8 × 8 pixels of RGB, row by row."""
     content: Box
@@ -72,9 +72,9 @@ class PictureFacts:
     bars: bool
     """Whether such borders are bars at two opposite sides."""
     detail: Box
-    """Where nine tenths of the picture's edges are."""
+    """Where nine tenths of the image's edges are."""
     background: tuple[int, int, int] | None
-    """Colour of the frame of the picture if that is plain."""
+    """Colour of the frame of the image if that is plain."""
     transparent: float
     """Share of the pixels that can be seen through."""
     profile: str
@@ -87,7 +87,7 @@ class PictureFacts:
         return {**asdict(self), "thumbnail": self.thumbnail.hex()}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> PictureFacts:
+    def from_json(cls, table: Mapping[str, Any]) -> ImageFacts:
         """The facts of `to_json`."""
         background, faces = table["background"], table["faces"]
         found = None if faces is None else tuple(Face(Box(**face["box"]), face["confidence"]) for face in faces)

@@ -20,13 +20,13 @@ HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 """Read as well where the extra `heic` is installed."""
 
 CAPTION_SUFFIXES = (".txt", ".caption")
-"""Endings of caption files; where a picture has both, the first counts."""
+"""Endings of caption files; where an image has both, the first counts."""
 
 HEIF_MISSING = "is HEIC: install loratui[heic] to read it, or export it as JPEG"
 
 UNREAD: Mapping[str, str] = {
     **dict.fromkeys(HEIF_SUFFIXES, HEIF_MISSING),
-    ".gif": "is a GIF: save the picture that you want as PNG",
+    ".gif": "is a GIF: save the image that you want as PNG",
     ".svg": "is a drawing of lines (SVG): save it as PNG",
     ".jxl": "is JPEG XL, which is not read: save it as PNG",
     **dict.fromkeys((".psd", ".psb", ".xcf", ".kra", ".clip", ".ai"), "is a file of a paint program: save it as PNG"),
@@ -36,10 +36,10 @@ UNREAD: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (".jp2", ".j2k", ".jpf", ".tga", ".exr", ".hdr", ".ppm", ".pgm", ".pnm", ".ico", ".icns", ".eps", ".dds", ".qoi"),
-        "is of a kind of picture that is not read: save it as PNG",
+        "is of a kind of image that is not read: save it as PNG",
     ),
 }
-"""Endings of pictures that are not read -> why; HEIC only where its extra is missing."""
+"""Endings of images that are not read -> why; HEIC only where its extra is missing."""
 
 ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
 """Endings of archives that cannot be given in place of a folder, as a zip can."""
@@ -59,10 +59,10 @@ NOT_TRAINED_ON: Mapping[str, str] = {
 }
 """Endings of other files that lie in such folders -> why they are passed over."""
 
-OTHER = "is not a picture or caption"
+OTHER = "is not an image or caption"
 HIDDEN = "is hidden"
 SYSTEM = "belongs to the operating system"
-MASK = "is a mask of OneTrainer, not a picture"
+MASK = "is a mask of OneTrainer, not an image"
 PROMPTS = "is no caption, by its name"
 
 _OWN = re.compile(r"\.loratui-.*|\.captions-before|\.preparing-.*|\.caption-.*")
@@ -85,15 +85,15 @@ _CONTENTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", re.IGNORECASE | re.DOTALL), UNREAD[".svg"]),
     (
         re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|!--)", re.IGNORECASE),
-        "is not a picture but a web page: the download went wrong",
+        "is not an image but a web page: the download went wrong",
     ),
-    (re.compile(rb"version https://git-lfs"), "is not a picture but a pointer of Git LFS: run git lfs pull"),
+    (re.compile(rb"version https://git-lfs"), "is not an image but a pointer of Git LFS: run git lfs pull"),
     (re.compile(rb"GIF8[79]a"), UNREAD[".gif"]),
     (re.compile(rb"8BPS"), UNREAD[".psd"]),
     (re.compile(rb"II\*\0|MM\0\*"), "is a TIFF that cannot be read: of a rare kind, a raw photo, or damaged; save it as PNG"),
-    (re.compile(rb"%PDF|%!PS"), "is a document, not a picture"),
-    (re.compile(rb"PK\x03\x04"), "is a zip, not a picture"),
-    (re.compile(rb"....ftyp(qt  |mp4|isom|M4V)", re.DOTALL), "is a film, not a picture"),
+    (re.compile(rb"%PDF|%!PS"), "is a document, not an image"),
+    (re.compile(rb"PK\x03\x04"), "is a zip, not an image"),
+    (re.compile(rb"....ftyp(qt  |mp4|isom|M4V)", re.DOTALL), "is a film, not an image"),
     (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), UNREAD[".jxl"]),
     (re.compile(rb"\0+\Z"), "holds nothing but zeros: the copy or the disk is damaged"),
 )
@@ -114,7 +114,7 @@ def is_missed(reason: str) -> bool:
 
 
 def is_own(name: str) -> bool:
-    """Whether it is a file that loratui itself keeps in a folder of pictures."""
+    """Whether it is a file that loratui itself keeps in a folder of images."""
     return _OWN.fullmatch(name) is not None
 
 
@@ -128,12 +128,12 @@ def why_passed_over(name: str) -> str:
 
 
 def is_no_caption(name: str) -> bool:
-    """Whether a text file without its picture is something else than a caption, such as `sample_prompts.txt`."""
+    """Whether a text file without its image is something else than a caption, such as `sample_prompts.txt`."""
     return _NO_CAPTION.fullmatch(PurePath(name).stem) is not None
 
 
 def holds_results(name: str) -> bool:
-    """Whether a folder of this name holds what trainers write, such as sample pictures."""
+    """Whether a folder of this name holds what trainers write, such as sample images."""
     return _RESULTS.fullmatch(name) is not None
 
 
@@ -144,7 +144,7 @@ def is_heif(head: bytes) -> bool:
 
 
 def told_by_content(head: bytes) -> str:
-    """What a file that is no readable picture is, by its first `HEAD_BYTES`; empty if that does not show."""
+    """What a file that is no readable image is, by its first `HEAD_BYTES`; empty if that does not show."""
     return next((reason for pattern, reason in _CONTENTS if pattern.match(head)), "")
 
 

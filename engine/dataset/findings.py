@@ -37,11 +37,11 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
-def counted(names: Sequence[str], what: str = "picture") -> str:
-    """`1 picture is`, `3 pictures are`."""
+def counted(names: Sequence[str], what: str = "image") -> str:
+    """`1 image is`, `3 images are`."""
     return are(len(names), what)
 
 
-def number_of(names: Sequence[str], what: str = "picture") -> str:
-    """`1 picture`, `3 pictures`."""
+def number_of(names: Sequence[str], what: str = "image") -> str:
+    """`1 image`, `3 images`."""
     return count(len(names), what)

@@ -1,4 +1,4 @@
-"""What is to be said of a folder of pictures: one function, whoever asks."""
+"""What is to be said of a folder of images: one function, whoever asks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loratui.engine.dataset import archives, caption_words, similar
 from loratui.engine.dataset.checks import Checked, run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.findings import Finding, counted, worst_first
 from loratui.engine.dataset.ledger import final_caption
 from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder
@@ -35,11 +35,11 @@ class Inspection:
 
     @property
     def scan(self) -> DatasetScan:
-        """The folder, without the pictures that turned out to be damaged."""
+        """The folder, without the images that turned out to be damaged."""
         return self.case.scan
 
     def examples(self) -> tuple[str, ...]:
-        """Three captions exactly as the model will see them: of the first, a middle and the last picture."""
+        """Three captions exactly as the model will see them: of the first, a middle and the last image."""
         training, settings = self.scan.training, self.case.settings
         places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
         return tuple(final_caption(training[at], settings, several_concepts=self.scan.several_concepts) for at in places)
@@ -58,7 +58,7 @@ def inspect_folder(
 ) -> Inspection:
     """Reads `folder` and says everything that can be said of it for a training with `settings`.
 
-    `deep` decodes and measures every picture in worker processes. Raises `DatasetError` for a folder that is missing or
+    `deep` decodes and measures every image in worker processes. Raises `DatasetError` for a folder that is missing or
     unreadable.
     """
     found = read_folder(folder)
@@ -80,13 +80,13 @@ def inspect_scan(
     *,
     preset: str = "",
     tokenizer: TokenCounter = ESTIMATE,
-    facts: Mapping[str, PictureFacts] | None = None,
+    facts: Mapping[str, ImageFacts] | None = None,
     copies: tuple[tuple[str, ...], ...] | None = None,
     decode_budget_s: float = 10.0,
 ) -> Inspection:
     """Every finding of a folder that was read: `check`, the app, `plan` and every start ask here, so that they say the same.
 
-    Pictures that cannot be decoded are left out first. Without a trigger, the words of the only `N_token class` folder are
+    Images that cannot be decoded are left out first. Without a trigger, the words of the only `N_token class` folder are
     taken for it and the class, as a training does; else the rest is judged by the one uncommon word that all captions
     share, and `trigger_absent` proposes it. `facts` are what was measured, by relative path: checks that need more stand
     in `not_checked`. `copies` are the groups of files with the same bytes, where they are known already.

@@ -1,4 +1,4 @@
-"""The ledger (`dataset.json`): every picture of a run by content hash, what is done to it, how often it is shown, and what
+"""The ledger (`dataset.json`): every image of a run by content hash, what is done to it, how often it is shown, and what
 is left out with its reason."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from loratui.engine.dataset import archives, caption_choice, captions, pictures, remedies
+from loratui.engine.dataset import archives, caption_choice, captions, decoding, remedies
 from loratui.engine.dataset.buckets import Bucket, BucketRule, Fit, assign, fit
 from loratui.engine.dataset.class_images import FOLDER as CLASS_IMAGES
 from loratui.engine.dataset.class_images import with_class_images
@@ -29,7 +29,7 @@ class Planned(Protocol):
 
     @property
     def image_repeats(self) -> Sequence[int]:
-        """Repeats of each picture of the scan, in its order."""
+        """Repeats of each image of the scan, in its order."""
 
     @property
     def image_exposures(self) -> Sequence[int]:
@@ -38,13 +38,13 @@ class Planned(Protocol):
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One picture as it is trained."""
+    """One image as it is trained."""
 
     path: Path
     """Absolute."""
     relative: str
     sha256: str
-    """Of the file's bytes, hexadecimal; empty for a picture that the base makes before training."""
+    """Of the file's bytes, hexadecimal; empty for an image that the base makes before training."""
     width: int
     """px, after rotation by EXIF; so is `height`."""
     height: int
@@ -54,7 +54,7 @@ class LedgerEntry:
     """As the model sees it; the first of its texts where several are drawn from."""
     concept: str
     repeats: int
-    """How often an epoch shows it; 0 for a surplus regularisation picture."""
+    """How often an epoch shows it; 0 for a surplus regularisation image."""
     regularisation: bool
     planned: int = 0
     """How often the whole run will show it."""
@@ -72,7 +72,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """All pictures of a run."""
+    """All images of a run."""
 
     root: Path
     images: tuple[LedgerEntry, ...]
@@ -83,10 +83,10 @@ class Ledger:
 
 
 def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[str, Any]:
-    """The content of `dataset.json`. Reads every picture's bytes once, for its hash.
+    """The content of `dataset.json`. Reads every image's bytes once, for its hash.
 
-    Of a prepared copy it also says what was done to each picture, and what was left out of the copy.
-    Raises `DatasetError` for a picture that changed or vanished since the scan.
+    Of a prepared copy it also says what was done to each image, and what was left out of the copy.
+    Raises `DatasetError` for an image that changed or vanished since the scan.
     """
     scan = with_class_images(scan, settings.dataset)
     rule = BucketRule.of(settings.dataset)
@@ -126,7 +126,7 @@ def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[s
 
 
 def _drawn(relative: str, lines: tuple[str, ...], read: caption_choice.Texts, seed: int, planned: int) -> dict[str, Any]:
-    """What a picture's row says of its captions, where more than one text is drawn from."""
+    """What an image's row says of its captions, where more than one text is drawn from."""
     if lines == read[0] and len(read) == 1:
         return {}
     texts = caption_choice.counts(read, seed, relative, planned)
@@ -164,7 +164,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def with_seen(table: Mapping[str, Any], counts: Sequence[int], settings: Settings) -> dict[str, Any]:
-    """The content of `dataset.json` with how often each picture was shown, and with which caption; its identity stays the same.
+    """The content of `dataset.json` with how often each image was shown, and with which caption; its identity stays the same.
 
     A caption that `dataset.caption_dropout` left empty counts as the one that it stands for.
     """
@@ -196,7 +196,7 @@ def final_lines(image: ImageEntry, settings: Settings, *, several_concepts: bool
 
     Without a caption of its own: the words of its `N_token class` folder, as kohya's trainer reads them, if they say
     who is meant (they hold the trigger, or tell several concepts apart); else `{trigger} {class}`.
-    A regularisation picture never gets the trigger.
+    A regularisation image never gets the trigger.
     """
     dataset = settings.dataset
     if image.caption:
@@ -208,15 +208,15 @@ def final_lines(image: ImageEntry, settings: Settings, *, several_concepts: bool
 
 
 def hash_file(image: ImageEntry) -> str:
-    """SHA-256 of a picture's bytes.
+    """SHA-256 of an image's bytes.
 
     Raises `DatasetError` if the file is gone or has another size than the scan saw.
     """
     try:
-        with pictures.open_regular(image.path) as file:
+        with decoding.open_regular(image.path) as file:
             digest = hashlib.file_digest(file, "sha256")
             size = file.tell()
-    except (pictures.PictureError, OSError) as error:
+    except (decoding.ImageError, OSError) as error:
         raise DatasetError(f"{image.path}: {error}.", "The folder changed while it was read; start again.") from error
     if size != image.bytes:
         raise DatasetError(f"{image.path}: changed while the folder was read.", "Start again.")

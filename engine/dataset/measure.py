@@ -1,4 +1,4 @@
-"""Measures one picture's pixels. Loads numpy: only the workers of the deep pass import this module."""
+"""Measures one image's pixels. Loads numpy: only the workers of the deep pass import this module."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loratui.engine.dataset import colours, pictures
+from loratui.engine.dataset import colours, decoding
 from loratui.engine.dataset.faces import FaceDetector
-from loratui.engine.dataset.facts import WHOLE, Box, Face, PictureFacts
+from loratui.engine.dataset.facts import WHOLE, Box, Face, ImageFacts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,7 +25,7 @@ Luma = NDArray[np.uint8]
 Steps = NDArray[np.int16]
 
 WIDEST_AREA = 1024**2
-"""Pictures are measured at no more than this area, px; also above it training sizes are rare."""
+"""Images are measured at no more than this area, px; also above it training sizes are rare."""
 
 _TILES = 4
 _LINES = 128
@@ -39,7 +39,7 @@ _LEAST_STEP = 2
 _PLAIN_ROW = 2.5
 """Standard deviation up to which a row or column counts as one colour, levels."""
 _PLAIN_FRAME = 8.0
-"""Standard deviation up to which the frame of a picture counts as one colour, levels."""
+"""Standard deviation up to which the frame of an image counts as one colour, levels."""
 
 _k, _n = np.mgrid[0:8, 0:32].astype(np.float32)
 _COSINES: Plane = np.cos(np.pi * _k * (2 * _n + 1) / 64)
@@ -48,28 +48,28 @@ _COSINES: Plane = np.cos(np.pi * _k * (2 * _n + 1) / 64)
 
 @dataclass(frozen=True)
 class Lines:
-    """Some rows and columns of a picture's brightness at even distances, each line contiguous."""
+    """Some rows and columns of an image's brightness at even distances, each line contiguous."""
 
     rows: Steps
-    """At most 128 × the picture's width."""
+    """At most 128 × the image's width."""
     columns: Steps
-    """At most 128 × the picture's height."""
+    """At most 128 × the image's height."""
 
     @classmethod
     def of(cls, luma: Luma) -> Lines:
-        """Lines of a whole picture. Of 16 bits with a sign, so that differences fit."""
+        """Lines of a whole image. Of 16 bits with a sign, so that differences fit."""
         down, across = (-(-count // _LINES) for count in luma.shape)
         return cls(luma[::down].astype(np.int16), luma[:, ::across].T.astype(np.int16, order="C"))
 
 
-def measure_picture(path: Path, resolution: int, detector: FaceDetector | None = None) -> PictureFacts:
+def measure_image(path: Path, resolution: int, detector: FaceDetector | None = None) -> ImageFacts:
     """What the pixels at `path` show at a training `resolution` (side of a square, px).
 
-    Decodes no more than that needs where the format allows it (JPEG). Raises `PictureError`.
+    Decodes no more than that needs where the format allows it (JPEG). Raises `ImageError`.
     """
     from PIL import Image as pillow
 
-    with pictures.opened(path) as source:
+    with decoding.opened(path) as source:
         profile = _profile_name(source.image)
         full = source.width, source.height
         wanted = _measured_size(*full, resolution)
@@ -91,20 +91,20 @@ def measure_picture(path: Path, resolution: int, detector: FaceDetector | None =
 
 
 def _facts(
-    picture: Image, transparent: float, profile: str, blockiness: float | None, detector: FaceDetector | None
-) -> PictureFacts:
-    """The facts of an upright RGB picture; its blockiness is measured here if it is not known."""
-    grey = picture.convert("L")
+    image: Image, transparent: float, profile: str, blockiness: float | None, detector: FaceDetector | None
+) -> ImageFacts:
+    """The facts of an upright RGB image; its blockiness is measured here if it is not known."""
+    grey = image.convert("L")
     luma = np.asarray(grey, dtype=np.uint8)
     lines = Lines.of(luma)
     histogram = np.bincount(lines.rows.ravel(), minlength=256)
     levels = np.cumsum(histogram) / lines.rows.size
-    tiny = np.asarray(_shrunk(picture, 32), dtype=np.float32)
+    tiny = np.asarray(_shrunk(image, 32), dtype=np.float32)
     small = tiny.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
     red, _, blue = (float(value) for value in small.reshape(-1, 3).mean(axis=0))
     content, bars = _content(lines)
     hashed: Plane = tiny @ _LUMA_WEIGHTS
-    return PictureFacts(
+    return ImageFacts(
         blur=round(blur_effect(lines), 4),
         noise=round(noise_level(luma), 3),
         luma_dark=float(np.searchsorted(levels, 0.05)),
@@ -118,29 +118,29 @@ def _facts(
         content=content,
         bars=bars,
         detail=_detail(lines),
-        background=_plain_background(picture, luma),
+        background=_plain_background(image, luma),
         transparent=round(transparent, 4),
         profile=profile,
-        faces=_faces(picture, detector),
+        faces=_faces(image, detector),
     )
 
 
-def _faces(picture: Image, detector: FaceDetector | None) -> tuple[Face, ...] | None:
-    """The faces, or None where no detector could look: a detector's fault is not the picture's."""
+def _faces(image: Image, detector: FaceDetector | None) -> tuple[Face, ...] | None:
+    """The faces, or None where no detector could look: a detector's fault is not the image's."""
     try:
-        return None if detector is None else tuple(detector.detect(picture))
+        return None if detector is None else tuple(detector.detect(image))
     except Exception:  # detectors throw the errors of the libraries that they run on
         return None
 
 
 def blur_effect(lines: Lines) -> float:
-    """How blurred the sharpest part of a picture is: 0 (sharp) to 1.
+    """How blurred the sharpest part of an image is: 0 (sharp) to 1.
 
     Compares the steps between neighbours with those after another blur, which takes little from what is blurred
     already: Crété-Roffet et al., "The Blur Effect" (2007), here with a mean of 9 neighbours, whose own step from pixel
     i to i + 1 is (x[i+5] - x[i-4]) / 9. Steps of one level are left aside, since rounding makes sharp ones of every slow
     slope. Taken over 4 × 4 tiles, of which the sharpest with its share of the edges counts, so that a soft background
-    behind a sharp face does no harm. A plain or tiny picture counts as sharp.
+    behind a sharp face does no harm. A plain or tiny image counts as sharp.
     """
     if min(lines.rows.shape[1], lines.columns.shape[1]) < 4 * _TILES:
         return 0.0
@@ -182,7 +182,7 @@ def noise_level(luma: Luma) -> float:
 
 
 def perceptual_hash(grey: Plane) -> int:
-    """64 bits from the 8 × 8 lowest frequencies of a 32 × 32 picture: whether each lies above their median."""
+    """64 bits from the 8 × 8 lowest frequencies of a 32 × 32 image: whether each lies above their median."""
     frequencies = (_COSINES @ grey @ _COSINES.T).ravel()
     above = frequencies > np.sort(frequencies[1:])[31]  # the median of 63
     return int.from_bytes(np.packbits(above).tobytes(), "big")
@@ -193,11 +193,11 @@ def _measured_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _shrunk(picture: Image, side: int) -> Image:
-    """The picture as a small square, by plain averages."""
+def _shrunk(image: Image, side: int) -> Image:
+    """The image as a small square, by plain averages."""
     from PIL import Image as pillow
 
-    return picture.resize((side, side), pillow.Resampling.BOX, reducing_gap=1.0)
+    return image.resize((side, side), pillow.Resampling.BOX, reducing_gap=1.0)
 
 
 def _tile_starts(count: int) -> list[int]:
@@ -216,7 +216,7 @@ def _tile_rows(count: int) -> Plane:
 
 
 def _tile_sums(values: Steps) -> Plane:
-    """Sums over 4 × 4 tiles of nearly equal size; a picture narrower than that gives some pixels twice."""
+    """Sums over 4 × 4 tiles of nearly equal size; an image narrower than that gives some pixels twice."""
     sums: Plane = _tile_rows(values.shape[0]) @ values.astype(np.float32) @ _tile_rows(values.shape[1]).T
     return sums
 
@@ -228,7 +228,7 @@ def _sums(values: Steps | Plane) -> Plane:
 
 
 def _part(image: Image) -> Lines:
-    """Lines of the upper left part of a picture that may be large."""
+    """Lines of the upper left part of an image that may be large."""
     part = image.crop((0, 0, min(image.width, _BLOCKS_PX), min(image.height, _BLOCKS_PX)))
     return Lines.of(np.asarray(part.convert("L"), dtype=np.uint8))
 
@@ -246,7 +246,7 @@ def _blockiness(lines: Lines) -> float:
 
 
 def _content(lines: Lines) -> tuple[Box, bool]:
-    """The picture without rows and columns at its edges that are of one colour, the same as the first of them.
+    """The image without rows and columns at its edges that are of one colour, the same as the first of them.
 
     And whether borders at two opposite sides are bars: they end in a straight line, where a plain background ends at
     a part of the subject.
@@ -294,15 +294,15 @@ def _detail(lines: Lines) -> Box:
     return Box(*(round(min(1.0, float(value)), 4) for value in (left, top, right, bottom)))
 
 
-def _plain_background(picture: Image, luma: Luma) -> tuple[int, int, int] | None:
+def _plain_background(image: Image, luma: Luma) -> tuple[int, int, int] | None:
     """The colour along the left, right and upper edge, if it is one; the lower edge often shows the body."""
-    width, height = picture.size
+    width, height = image.size
     across, down, low = max(1, width // 20), max(1, height // 20), max(1, height * 2 // 3)
     sides = ((0, 0, across, low), (width - across, 0, width, low), (0, 0, width, down))
     # Colours that are close together are close in brightness too, which is quicker to see.
     if any(luma[top:bottom:2, left:right:2].std() > 2 * _PLAIN_FRAME for left, top, right, bottom in sides):
         return None
-    parts = [np.asarray(picture.crop(side), dtype=np.uint8).reshape(-1, 3) for side in sides]
+    parts = [np.asarray(image.crop(side), dtype=np.uint8).reshape(-1, 3) for side in sides]
     frame = np.concatenate([part[:: max(1, part.size // 6000)] for part in parts]).astype(np.float32)
     if frame.std(axis=0).max() > _PLAIN_FRAME:
         return None

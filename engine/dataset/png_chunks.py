@@ -1,7 +1,7 @@
 """The chunks of a PNG: whether they are all there, and a view of the file with those alone that say how it looks.
 
-Programs keep whole work flows in a PNG's texts, of any length; Pillow refuses what is above a limit. And what tells a
-picture's orientation may stand behind its pixels, where Pillow sees it only after decoding.
+Programs keep whole work flows in a PNG's texts, of any length; Pillow refuses what is above a limit. And what tells an
+image's orientation may stand behind its pixels, where Pillow sees it only after decoding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A prepared copy of a folder: pictures with their remedies carried out, captions beside them, and a list of what was done."""
+"""A prepared copy of a folder: images with their remedies carried out, captions beside them, and a list of what was done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.dataset import archives, pictures, remedies
+from loratui.engine.dataset import archives, decoding, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.display import DISPLAY
@@ -34,14 +34,14 @@ class Copied:
     """A prepared copy."""
 
     folder: Path
-    pictures: int
+    images: int
     changed: int
     left_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class History:
-    """Where the pictures of a prepared copy came from, and what became of them."""
+    """Where the images of a prepared copy came from, and what became of them."""
 
     source: Path
     """The folder that it was made of."""
@@ -53,12 +53,12 @@ class History:
     """(relative path in the source, reason) of what is not in the copy."""
 
     def of(self, relative: str) -> tuple[Remedy, ...]:
-        """What was done to one picture of the copy."""
-        return self._by_picture.get(self.sources.get(relative, ""), ())
+        """What was done to one image of the copy."""
+        return self._by_image.get(self.sources.get(relative, ""), ())
 
     @cached_property
-    def _by_picture(self) -> Mapping[str, tuple[Remedy, ...]]:
-        return remedies.by_picture(self.remedies)
+    def _by_image(self) -> Mapping[str, tuple[Remedy, ...]]:
+        return remedies.by_image(self.remedies)
 
 
 def copy_below(
@@ -69,7 +69,7 @@ def copy_below(
     captions: Mapping[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """The prepared copy of these pictures, remedies and captions below `place`, to be trained on in place of the folder.
+    """The prepared copy of these images, remedies and captions below `place`, to be trained on in place of the folder.
 
     It is made only if it is not there yet, so that the same choice always gives the same folder. `captions` as in
     `make_copy`; so what is raised.
@@ -77,7 +77,7 @@ def copy_below(
     chosen = tuple(chosen)
     known = [(i.relative, i.bytes, _modified_ns(i), i.caption, (captions or {}).get(i.relative)) for i in scan.images]
     key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "pictures"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "images"
     # The name begins with a word, so that a number in front of the folder's own name is not taken for its repeats.
     target = place / f"prepared-{stem}-{hashlib.sha256(key.encode('ascii')).hexdigest()[:12]}"
     if any(image.folder_repeats is not None and "/" not in image.relative for image in scan.images):
@@ -94,15 +94,15 @@ def make_copy(
     progress: Callable[[int, int], None] | None = None,
     captions: Mapping[str, str] | None = None,
 ) -> Copied:
-    """Writes the pictures of `scan` with their remedies and captions into the new folder `target`.
+    """Writes the images of `scan` with their remedies and captions into the new folder `target`.
 
-    A picture without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
+    An image without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
     `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears
-    whole or not at all. Raises `DatasetError` for a picture that changed or vanished, or if `target` exists, and
+    whole or not at all. Raises `DatasetError` for an image that changed or vanished, or if `target` exists, and
     `DiskError`.
     """
     chosen = tuple(map(remedies.checked, chosen))
-    own = remedies.by_picture(chosen)
+    own = remedies.by_image(chosen)
     if target.exists():
         raise DatasetError(f"{target}: there is something already.", "Give another name, or remove it.")
     names = {image.relative for image in scan.images}
@@ -122,7 +122,7 @@ def make_copy(
             building.rename(target)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    except pictures.PictureError as error:
+    except decoding.ImageError as error:
         raise DatasetError(str(error), "The folder changed while it was copied; start again.") from error
     except OSError as error:
         raise DiskError(
@@ -142,13 +142,19 @@ def read_history(folder: Path) -> History | None:
         return History(
             Path(table["source"]),
             remedies.from_json(table["remedies"]),
-            {row["picture"]: row["source"] for row in table["pictures"]},
+            _sources(table),
             tuple((row["relative"], row["reason"]) for row in table["left_out"]),
         )
     except UsageError:
         raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _sources(table: Mapping[str, Any]) -> dict[str, str]:
+    """Copied file -> file it was made from; earlier lists have other keys."""
+    rows, name = (table["images"], "image") if "images" in table else (table["pictures"], "picture")
+    return {row[name]: row["source"] for row in rows}
 
 
 def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, str]], gone: Iterable[str]) -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, 
         "format": FORMAT,
         "source": str(scan.root),
         "remedies": remedies.to_json(chosen),
-        "pictures": rows,
+        "images": rows,
         "left_out": [{"relative": relative, "reason": reason} for relative, reason in left_out],
     }
 
@@ -181,23 +187,23 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
         try:
             DISPLAY.check(image.path)  # a decoder that crashes shall not do so in the app
             rendered = remedies.render(image.path, own)
-        except pictures.PictureError as error:
-            raise pictures.PictureError(f"{image.relative}: {error}.") from error
+        except decoding.ImageError as error:
+            raise decoding.ImageError(f"{image.relative}: {error}.") from error
         rendered.info.clear()  # neither a profile, which no longer holds, nor comments
         rendered.save(path, "PNG")
         path.chmod(0o600)
     else:
         path = _free(folder, relative, relative.suffix)
         try:
-            with pictures.open_regular(image.path) as source, path.open("xb") as copy:
+            with decoding.open_regular(image.path) as source, path.open("xb") as copy:
                 os.fchmod(copy.fileno(), 0o600)
                 shutil.copyfileobj(source, copy)
-        except pictures.PictureError as error:
-            raise pictures.PictureError(f"{image.relative}: {error}.") from error
+        except decoding.ImageError as error:
+            raise decoding.ImageError(f"{image.relative}: {error}.") from error
     caption = _caption(text, own)
     if caption:
         _write(path.with_suffix(".txt"), caption.encode("utf-8") + b"\n")
-    return {"picture": path.relative_to(building).as_posix(), "source": image.relative}
+    return {"image": path.relative_to(building).as_posix(), "source": image.relative}
 
 
 def _caption(caption: str, own: tuple[Remedy, ...]) -> str:

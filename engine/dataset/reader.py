@@ -1,4 +1,4 @@
-"""Walks a folder of training pictures: which files are pictures, captions, concepts and regularisation, and which are not."""
+"""Walks a folder of training images: which files are images, captions, concepts and regularisation, and which are not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loratui.engine.dataset import captions, encodings, file_kinds, pictures
+from loratui.engine.dataset import captions, decoding, encodings, file_kinds
 from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, Note, concepts_of
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
@@ -24,8 +24,8 @@ MOST_FOLDERS = 2000
 _HUB_FILES = "blobs"
 """Where the hub's cache keeps the files that the links of a snapshot lead to, by their hash and without an ending."""
 
-ORPHAN = "is a caption without its picture"
-RESULTS = "holds what a trainer wrote, by its name: give it by itself if its pictures are meant"
+ORPHAN = "is a caption without its image"
+RESULTS = "holds what a trainer wrote, by its name: give it by itself if its images are meant"
 UNNUMBERED = "is a folder without a number: rename it to N_token, N being its repeats"
 
 _UNSETTLED = "latin-1"
@@ -35,13 +35,13 @@ _MOST_FOREIGN_BYTES = 1 << 24
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
 _REGULARISATION = re.compile(
-    r"(?:regs?|regulari[sz]ation)(?:[ _-].*)?|(?:class|prior)[ _-]?(?:images?|pictures?|photos?)", re.IGNORECASE
+    r"(?:regs?|regulari[sz]ation)(?:[ _-].*)?|(?:class|prior)[ _-]?(?:images?|images?|photos?)", re.IGNORECASE
 )
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder whose pictures are read, and what they have in common."""
+    """A folder whose images are read, and what they have in common."""
 
     path: Path
     concept: str
@@ -60,7 +60,7 @@ class FolderReader:
         self._left_out: list[LeftOut] = []
         self._notes: list[Note] = []
         self._unnumbered: list[Path] = []
-        """Folders below the root with pictures, but neither a number nor a name that says what they are."""
+        """Folders below the root with images, but neither a number nor a name that says what they are."""
         self._folders = 0
         self._linked_folders: dict[tuple[int, int], str] = {}
         """Device and inode of folders outside the root -> the link by which they are read."""
@@ -70,8 +70,8 @@ class FolderReader:
     def read(self) -> DatasetScan:
         """What the root holds.
 
-        The root's own pictures, and below it every `N_token class` and regularisation folder. Only where that gives no
-        picture of a subject, folders without a number are read too. Raises `DatasetError` if the root cannot be read.
+        The root's own images, and below it every `N_token class` and regularisation folder. Only where that gives no
+        image of a subject, folders without a number are read too. Raises `DatasetError` if the root cannot be read.
         """
         for child in self._read_folder(_named(self.root, regularisation=False)):
             self._look_into(child, DEEPEST)
@@ -82,9 +82,9 @@ class FolderReader:
                 concept = path.name if len(wanted) > 1 else ""
                 self._read_folder(_Folder(path, concept, None, False))
             elif self._holds_results(path):
-                self._leave_out(path, RESULTS, picture=False)
+                self._leave_out(path, RESULTS, image=False)
             else:
-                self._leave_out(path, UNNUMBERED, picture=True)
+                self._leave_out(path, UNNUMBERED, image=True)
         if len(wanted) > 1:
             names = tuple(map(self._relative, wanted))
             self._notes.append(Note("unnumbered", "have no numbers, and each is taken for a concept of its own", names))
@@ -102,7 +102,7 @@ class FolderReader:
             self._skip(self._read_folder(_named(folder, regularisation=False)))
         elif self._counted(folder):
             entries = self._entries(folder)
-            if any(_is_picture(entry.name) for entry in entries):
+            if any(_is_image(entry.name) for entry in entries):
                 self._unnumbered.append(folder)
             children = [Path(entry.path) for entry in entries if entry.is_dir() and self._kind(entry) == "folder"]
             seen = [child for child in children if not file_kinds.why_passed_over(child.name)]
@@ -116,15 +116,13 @@ class FolderReader:
         """Whether one more folder may be looked into."""
         self._folders += 1
         if self._folders == MOST_FOLDERS + 1:
-            self._leave_out(
-                folder, f"and what follows was not looked into: there are over {MOST_FOLDERS} folders", picture=True
-            )
+            self._leave_out(folder, f"and what follows was not looked into: there are over {MOST_FOLDERS} folders", image=True)
         return self._folders <= MOST_FOLDERS
 
     def _skip(self, folders: Sequence[Path]) -> None:
         for folder in folders:
-            if any(_is_picture(entry.name) for entry in self._entries(folder)):
-                self._leave_out(folder, "is a folder too deep to be read", picture=True)
+            if any(_is_image(entry.name) for entry in self._entries(folder)):
+                self._leave_out(folder, "is a folder too deep to be read", image=True)
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         """What lies in a folder, by name; nothing, and said so, where that cannot be read."""
@@ -136,7 +134,7 @@ class FolderReader:
                 raise DatasetError(
                     f"{self.root}: the folder cannot be read: {error.strerror}.", "Check who may read it (ls -ld)."
                 ) from error
-            self._leave_out(folder, f"cannot be read: {error.strerror}", picture=True)
+            self._leave_out(folder, f"cannot be read: {error.strerror}", image=True)
             return []
 
     def _read_folder(self, folder: _Folder) -> list[Path]:
@@ -148,15 +146,15 @@ class FolderReader:
             passed_over = file_kinds.why_passed_over(name)
             if passed_over:
                 if not file_kinds.is_own(name):
-                    self._leave_out(Path(entry.path), passed_over, picture=False)
+                    self._leave_out(Path(entry.path), passed_over, image=False)
                 continue
             kind = self._kind(entry)
             if kind == "file":
                 files.append(name)
             elif kind != "folder":
-                self._leave_out(Path(entry.path), kind, picture=_is_picture(name) or _is_concept(name))
+                self._leave_out(Path(entry.path), kind, image=_is_image(name) or _is_concept(name))
             elif _suffix(name) in file_kinds.SUFFIXES or _suffix(name) in CAPTION_SUFFIXES:
-                self._leave_out(Path(entry.path), "is a folder, in spite of its name", picture=True)
+                self._leave_out(Path(entry.path), "is a folder, in spite of its name", image=True)
             else:
                 children.append(Path(entry.path))
         self._read_files(folder, files)
@@ -182,7 +180,7 @@ class FolderReader:
             return "is a link that leads nowhere, or in a circle"
         if stat.S_ISREG(state.st_mode):
             text = _suffix(path) in CAPTION_SUFFIXES and _suffix(target.name) not in CAPTION_SUFFIXES
-            # Pictures are known by their content. Any file can be read as a text, and what is in it would be trained.
+            # Images are known by their content. Any file can be read as a text, and what is in it would be trained.
             return "is a link to a file that is no caption" if text and target.parent.name != _HUB_FILES else "file"
         if not stat.S_ISDIR(state.st_mode):
             return "is a link to a pipe, socket or device"
@@ -202,28 +200,28 @@ class FolderReader:
                 continue
             path, suffix = folder.path / name, _suffix(name)
             candidates = _caption_names(name, caption_files, by_key)
-            if pictures.is_read(suffix):
-                self._read_picture(folder, path, candidates)
+            if decoding.is_read(suffix):
+                self._read_image(folder, path, candidates)
             else:
-                self._leave_out(path, file_kinds.why_not_read(suffix), picture=suffix in file_kinds.UNREAD)
+                self._leave_out(path, file_kinds.why_not_read(suffix), image=suffix in file_kinds.UNREAD)
                 if suffix not in file_kinds.UNREAD:
                     continue
             used.update(candidates)
         for name in caption_files - used:
             reason = file_kinds.PROMPTS if file_kinds.is_no_caption(name) else ORPHAN
-            self._leave_out(folder.path / name, reason, picture=False)
+            self._leave_out(folder.path / name, reason, image=False)
 
-    def _read_picture(self, folder: _Folder, path: Path, caption_names: Sequence[str]) -> None:
+    def _read_image(self, folder: _Folder, path: Path, caption_names: Sequence[str]) -> None:
         try:
-            header = pictures.read_header(path, DISPLAY.header)
-        except pictures.PictureError as error:
-            self._leave_out(path, str(error), picture=True)
+            header = decoding.read_header(path, DISPLAY.header)
+        except decoding.ImageError as error:
+            self._leave_out(path, str(error), image=True)
             return
         except OSError as error:
-            self._leave_out(path, f"cannot be read: {error.strerror}", picture=True)
+            self._leave_out(path, f"cannot be read: {error.strerror}", image=True)
             return
-        except Exception as error:  # whatever one picture does, the others are read
-            self._leave_out(path, f"cannot be read as a picture: {type(error).__name__}", picture=True)
+        except Exception as error:  # whatever one image does, the others are read
+            self._leave_out(path, f"cannot be read as an image: {type(error).__name__}", image=True)
             return
         caption_path = folder.path / caption_names[0] if caption_names else None
         caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
@@ -250,9 +248,9 @@ class FolderReader:
 
     def _read_caption(self, path: Path) -> captions.Decoded:
         try:
-            with pictures.open_regular(path) as file:
+            with decoding.open_regular(path) as file:
                 data = file.read(captions.LONGEST_BYTES + 1)
-        except (pictures.PictureError, OSError) as error:
+        except (decoding.ImageError, OSError) as error:
             self._note("caption_unreadable", f"cannot be used as a caption: it {error}", path)
             return captions.Decoded("", "utf-8")
         decoded = captions.decode(data, (_UNSETTLED,))
@@ -283,8 +281,8 @@ class FolderReader:
                     decoded = captions.decode(data)
                 self._images[at] = replace(image, caption=decoded.text or None, caption_encoding=decoded.encoding)
 
-    def _leave_out(self, path: Path, reason: str, *, picture: bool) -> None:
-        self._left_out.append(LeftOut(path, self._relative(path), reason, picture))
+    def _leave_out(self, path: Path, reason: str, *, image: bool) -> None:
+        self._left_out.append(LeftOut(path, self._relative(path), reason, image))
 
     def _note(self, id: str, message: str, path: Path) -> None:
         self._notes.append(Note(id, message, (self._relative(path),)))
@@ -299,7 +297,7 @@ class FolderReader:
 def _named(folder: Path, *, regularisation: bool) -> _Folder:
     """A folder with the number and the words of its name, `N_token class`; both are missing from any other name.
 
-    Below a regularisation folder any name says what its pictures show.
+    Below a regularisation folder any name says what its images show.
     """
     match = _CONCEPT.fullmatch(folder.name)
     if match:
@@ -317,26 +315,26 @@ def _key(name: str) -> str:
     return (name if name.isascii() else unicodedata.normalize("NFC", name)).lower()
 
 
-def _is_picture(name: str) -> bool:
+def _is_image(name: str) -> bool:
     suffix = _suffix(name)
     return (suffix in file_kinds.SUFFIXES or suffix in file_kinds.UNREAD) and not file_kinds.why_passed_over(name)
 
 
 def _is_concept(name: str) -> bool:
-    """Whether a folder of this name holds pictures to train on."""
+    """Whether a folder of this name holds images to train on."""
     named = _CONCEPT.fullmatch(name) or _REGULARISATION.fullmatch(name)
     return named is not None and _suffix(name) not in CAPTION_SUFFIXES
 
 
-def _caption_names(picture: str, caption_files: Set[str], by_key: Mapping[str, str]) -> list[str]:
-    """Names of the caption files that belong to `picture`: `a.txt`, `a.caption`, also `a.jpg.txt`.
+def _caption_names(image: str, caption_files: Set[str], by_key: Mapping[str, str]) -> list[str]:
+    """Names of the caption files that belong to `image`: `a.txt`, `a.caption`, also `a.jpg.txt`.
 
     `by_key` finds names that differ only in case, or in how an accent is written.
     """
     found: list[str] = []
-    bare = picture[: -len(_suffix(picture)) or None]
+    bare = image[: -len(_suffix(image)) or None]
     for suffix in CAPTION_SUFFIXES:
-        for stem in (bare, picture):
+        for stem in (bare, image):
             exact = stem + suffix
             name = exact if exact in caption_files else by_key.get(_key(exact))
             if name and name not in found:
@@ -345,7 +343,7 @@ def _caption_names(picture: str, caption_files: Set[str], by_key: Mapping[str, s
 
 
 def _same_stems(images: Sequence[ImageEntry]) -> list[Note]:
-    """One note of all pictures that share a caption file with another."""
+    """One note of all images that share a caption file with another."""
     sharing: dict[Path, list[str]] = {}
     for image in images:
         if image.caption_path:

@@ -1,6 +1,6 @@
-"""Remedies as data: what will be done to which picture, in words, before it is done; dropping one undoes it.
+"""Remedies as data: what will be done to which image, in words, before it is done; dropping one undoes it.
 
-No original is ever changed: a remedy works on how a picture is read, or on a prepared copy of the folder.
+No original is ever changed: a remedy works on how an image is read, or on a prepared copy of the folder.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loratui.engine.dataset import pictures
-from loratui.engine.dataset.facts import Box, PictureFacts
+from loratui.engine.dataset import decoding
+from loratui.engine.dataset.facts import Box, ImageFacts
 from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import UsageError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Kind = Literal["rotate", "convert", "flatten", "mirror", "crop", "shrink", "leave_out"]
 
 ORDER: tuple[Kind, ...] = ("rotate", "convert", "flatten", "mirror", "crop", "shrink", "leave_out")
-"""The order in which remedies of one picture take effect, whatever order they were chosen in."""
+"""The order in which remedies of one image take effect, whatever order they were chosen in."""
 
 LARGEST_PX = 3000
 
@@ -43,7 +43,7 @@ PLAIN_COLOURS: Mapping[str, tuple[int, int, int]] = {
 """Backgrounds for flattening, by the name that the caption gets."""
 
 VARIED = "varied"
-"""In place of a colour: each picture gets one of the plain colours, always the same."""
+"""In place of a colour: each image gets one of the plain colours, always the same."""
 
 
 _OF_A_COPY = re.compile(r"(?i)(?<![a-z])(copy|kopie)(?![a-z])|\(\d+\)$")
@@ -52,12 +52,12 @@ _OF_A_COPY = re.compile(r"(?i)(?<![a-z])(copy|kopie)(?![a-z])|\(\d+\)$")
 
 @dataclass(frozen=True)
 class Remedy:
-    """One thing that will be done to one picture."""
+    """One thing that will be done to one image."""
 
     kind: Kind
     relative: str
     box: Box | None = None
-    """What a crop keeps, as shares of the upright (and mirrored, if it is) picture."""
+    """What a crop keeps, as shares of the upright (and mirrored, if it is) image."""
     colour: str = ""
     """Name of the plain colour that flattening lays beneath, or `varied`."""
     longest_px: int = LARGEST_PX
@@ -85,7 +85,7 @@ class Remedy:
 
     @property
     def background_name(self) -> str:
-        """Name of the colour that flattening lays beneath this picture."""
+        """Name of the colour that flattening lays beneath this image."""
         if self.colour != VARIED:
             return self.colour or "white"
         # A checksum and not hash(), which differs from start to start.
@@ -97,7 +97,7 @@ def checked(remedy: Remedy) -> Remedy:
     if remedy.kind == "crop":
         box = remedy.box
         if box is None or not (0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1):
-            raise UsageError(f"{remedy.relative}: this crop lies outside the picture.", "Give shares from 0 to 1.")
+            raise UsageError(f"{remedy.relative}: this crop lies outside the image.", "Give shares from 0 to 1.")
     if remedy.kind == "flatten" and remedy.colour not in (*PLAIN_COLOURS, VARIED, ""):
         raise UsageError(f"{remedy.colour}: no such background.", f"There are {', '.join(PLAIN_COLOURS)} and {VARIED}.")
     if remedy.kind == "shrink" and remedy.longest_px < 64:
@@ -106,7 +106,7 @@ def checked(remedy: Remedy) -> Remedy:
 
 
 def added(remedies: Sequence[Remedy], remedy: Remedy) -> tuple[Remedy, ...]:
-    """The list with one more; it takes the place of one of the same kind for the same picture. Raises `UsageError`."""
+    """The list with one more; it takes the place of one of the same kind for the same image. Raises `UsageError`."""
     others = (r for r in remedies if (r.kind, r.relative) != (remedy.kind, remedy.relative))
     return (*others, checked(remedy))
 
@@ -117,14 +117,14 @@ def dropped(remedies: Sequence[Remedy], kind: Kind, relative: str) -> tuple[Reme
 
 
 def described(remedies: Iterable[Remedy]) -> Iterator[str]:
-    """What will be done, one line for each picture."""
-    for relative, own in by_picture(remedies).items():
+    """What will be done, one line for each image."""
+    for relative, own in by_image(remedies).items():
         gone = next((r for r in own if r.kind == "leave_out"), None)
         yield f"{relative}: {gone.describe() if gone else ', '.join(r.describe() for r in own)}"
 
 
-def by_picture(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
-    """Remedies of each picture, in the order in which they take effect."""
+def by_image(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
+    """Remedies of each image, in the order in which they take effect."""
     grouped: dict[str, list[Remedy]] = {}
     for remedy in remedies:
         grouped.setdefault(remedy.relative, []).append(remedy)
@@ -132,7 +132,7 @@ def by_picture(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
 
 
 def as_read(image: ImageEntry) -> tuple[Remedy, ...]:
-    """What is done to every picture of this kind as it is read, without being asked for."""
+    """What is done to every image of this kind as it is read, without being asked for."""
     traits = image.traits
     done: list[Remedy] = []
     if traits.orientation != 1:
@@ -145,7 +145,7 @@ def as_read(image: ImageEntry) -> tuple[Remedy, ...]:
 
 
 def proposed(
-    findings: Iterable[Finding], scan: DatasetScan, facts: Mapping[str, PictureFacts] | None = None, colour: str = VARIED
+    findings: Iterable[Finding], scan: DatasetScan, facts: Mapping[str, ImageFacts] | None = None, colour: str = VARIED
 ) -> tuple[Remedy, ...]:
     """A remedy for every finding that one can mend; nothing is done by proposing it.
 
@@ -160,7 +160,7 @@ def proposed(
 
 
 def _for_finding(
-    finding: Finding, images: Mapping[str, ImageEntry], facts: Mapping[str, PictureFacts], colour: str
+    finding: Finding, images: Mapping[str, ImageEntry], facts: Mapping[str, ImageFacts], colour: str
 ) -> Iterator[Remedy]:
     files = [name for name in finding.files if name in images]
     kinds: dict[str, Kind] = {
@@ -187,15 +187,15 @@ def _for_finding(
 
 
 def _worth(image: ImageEntry) -> tuple[int, bool, int, bool, int]:
-    """By what one of several pictures that are alike is kept: its size, a caption, and a name that is nobody's copy."""
+    """By what one of several images that are alike is kept: its size, a caption, and a name that is nobody's copy."""
     stem = Path(image.relative).stem
     return image.width * image.height, bool(image.caption), image.bytes, not _OF_A_COPY.search(stem), -len(image.relative)
 
 
-def crop_proposal(image: ImageEntry, facts: PictureFacts | None, longest_shape: float = 1.5) -> Box | None:
+def crop_proposal(image: ImageEntry, facts: ImageFacts | None, longest_shape: float = 1.5) -> Box | None:
     """A crop around the subject: without plain borders, and no longer than `longest_shape` : 1; None if none is needed.
 
-    The subject is the largest face if one was found, else where the edges are; a standing picture keeps a little more
+    The subject is the largest face if one was found, else where the edges are; a standing image keeps a little more
     above its middle, where heads are.
     """
     content = facts.content if facts and (facts.bars or 1 - facts.content.area > 0.05) else Box(0, 0, 1, 1)
@@ -213,7 +213,7 @@ def crop_proposal(image: ImageEntry, facts: PictureFacts | None, longest_shape: 
     return box if box.area < 0.98 else None
 
 
-def _focus(facts: PictureFacts | None) -> tuple[float, float]:
+def _focus(facts: ImageFacts | None) -> tuple[float, float]:
     if facts is None:
         return 0.5, 0.5
     box = max((face.box for face in facts.faces or ()), key=lambda b: b.area, default=facts.detail)
@@ -233,26 +233,26 @@ def _around(middle: float, share: float, low: float, high: float) -> tuple[float
 
 
 def render(path: Path, remedies: Sequence[Remedy]) -> Image:
-    """The picture as it is after its remedies: upright 8-bit sRGB. The file is only read. Raises `PictureError`."""
+    """The image as it is after its remedies: upright 8-bit sRGB. The file is only read. Raises `ImageError`."""
     flatten = next((r for r in remedies if r.kind == "flatten"), None)
     background = PLAIN_COLOURS[flatten.background_name] if flatten else (255, 255, 255)
-    return transformed(pictures.load_rgb(path, background), remedies)
+    return transformed(decoding.load_rgb(path, background), remedies)
 
 
-def transformed(picture: Image, remedies: Iterable[Remedy]) -> Image:
-    """`picture`, upright already, mirrored, cropped and shrunk as the remedies say."""
+def transformed(image: Image, remedies: Iterable[Remedy]) -> Image:
+    """`image`, upright already, mirrored, cropped and shrunk as the remedies say."""
     from PIL import Image as pillow
 
     for remedy in sorted(remedies, key=lambda r: ORDER.index(r.kind)):
         if remedy.kind == "mirror":
-            picture = picture.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
+            image = image.transpose(pillow.Transpose.FLIP_LEFT_RIGHT)
         elif remedy.kind == "crop" and remedy.box is not None:
-            picture = picture.crop(_pixels(remedy.box, *picture.size))
-        elif remedy.kind == "shrink" and max(picture.size) > remedy.longest_px:
-            scale = remedy.longest_px / max(picture.size)
-            size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-            picture = picture.resize(size, pillow.Resampling.LANCZOS)
-    return picture
+            image = image.crop(_pixels(remedy.box, *image.size))
+        elif remedy.kind == "shrink" and max(image.size) > remedy.longest_px:
+            scale = remedy.longest_px / max(image.size)
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            image = image.resize(size, pillow.Resampling.LANCZOS)
+    return image
 
 
 def _pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Reads a folder of training pictures from file headers alone: pictures, captions, concepts, and what is left out."""
+"""Reads a folder of training images from file headers alone: images, captions, concepts, and what is left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
-from loratui.engine.dataset import file_kinds, pictures
+from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.contents import Concept as Concept  # everybody takes these from here
 from loratui.engine.dataset.contents import DatasetScan as DatasetScan
 from loratui.engine.dataset.contents import ImageEntry as ImageEntry
@@ -22,9 +22,9 @@ from loratui.engine.words import count, number
 
 
 def scan(path: Path) -> DatasetScan:
-    """The pictures in `path`: a plain folder, an `N_token class` folder, or a folder of such folders and `reg` folders.
+    """The images in `path`: a plain folder, an `N_token class` folder, or a folder of such folders and `reg` folders.
 
-    Raises `DatasetError` for a folder that is missing, unreadable or without a single picture, and for an archive;
+    Raises `DatasetError` for a folder that is missing, unreadable or without a single image, and for an archive;
     `UsageError` for any other file.
     """
     result = read_folder(path)
@@ -34,7 +34,7 @@ def scan(path: Path) -> DatasetScan:
 
 
 def read_folder(path: Path) -> DatasetScan:
-    """As `scan`, but a folder without a picture is a scan without pictures.
+    """As `scan`, but a folder without an image is a scan without images.
 
     Raises `DatasetError` for a folder that is missing or unreadable.
     """
@@ -42,7 +42,7 @@ def read_folder(path: Path) -> DatasetScan:
 
 
 def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
-    """As `decoded`. Raises `DatasetError` if no picture is left."""
+    """As `decoded`. Raises `DatasetError` if no image is left."""
     result = decoded(found, budget_s)
     if not result.training:
         raise _nothing_found(found.root, result)
@@ -50,9 +50,9 @@ def verify(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
 
 
 def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
-    """`found` with its pictures decoded once, coarsely; the damaged ones are moved to `left_out`.
+    """`found` with its images decoded once, coarsely; the damaged ones are moved to `left_out`.
 
-    Stops after `budget_s` seconds and notes how many pictures were not decoded. What was decoded before, and has not
+    Stops after `budget_s` seconds and notes how many images were not decoded. What was decoded before, and has not
     changed since, is not decoded again.
     """
     end = time.monotonic() + budget_s
@@ -66,14 +66,14 @@ def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
     result = without(found, damaged)
     if unchecked:
         note = Note(
-            "not_decoded", f"{number(unchecked)} of {count(len(found.images), 'picture')} were checked by their header only"
+            "not_decoded", f"{number(unchecked)} of {count(len(found.images), 'image')} were checked by their header only"
         )
         result = dataclasses.replace(result, notes=(*(n for n in result.notes if n.id != note.id), note))
     return result
 
 
 def _fault(image: ImageEntry) -> str:
-    """Why a picture cannot be decoded; empty if it can. A file that is gone counts as changed."""
+    """Why an image cannot be decoded; empty if it can. A file that is gone counts as changed."""
     try:
         modified_ns = image.path.stat().st_mtime_ns
     except OSError:
@@ -85,7 +85,7 @@ def _fault(image: ImageEntry) -> str:
 def _fault_of(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
     try:
         DISPLAY.check(path)
-    except pictures.PictureError as error:
+    except decoding.ImageError as error:
         return str(error)
     return ""
 
@@ -94,7 +94,7 @@ def _resolved(path: Path) -> Path:
     try:
         root = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # ValueError: a NUL or half a surrogate in the name
-        raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of pictures is meant.") from None
+        raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of images is meant.") from None
     if root.is_file() and root.suffix.lower() == ".zip":  # a whole one was unpacked before anybody asks here
         raise DatasetError(f"{path}: this zip is damaged, or its end is missing.", "Pack or copy it again.")
     if root.is_file() and root.suffix.lower() in file_kinds.ARCHIVES:
@@ -105,17 +105,15 @@ def _resolved(path: Path) -> Path:
 
 
 def _nothing_found(path: Path, found: DatasetScan) -> DatasetError:
-    broken = [item for item in found.left_out if item.picture]
+    broken = [item for item in found.left_out if item.image]
     if broken:
         first = broken[0]
         more = f" ({number(len(broken) - 1)} more like it)" if len(broken) > 1 else ""
-        return DatasetError(f"{path}: no picture can be used: {first.relative} {first.reason}{more}.", "Replace them.")
+        return DatasetError(f"{path}: no image can be used: {first.relative} {first.reason}{more}.", "Replace them.")
     if found.regularisation:
-        return DatasetError(f"{path}: there are only regularisation pictures.", "Add pictures of the subject.")
+        return DatasetError(f"{path}: there are only regularisation images.", "Add images of the subject.")
     results = next((item for item in found.left_out if item.reason == RESULTS), None)
     if results:
-        return DatasetError(
-            f"{path}: there are only pictures that a trainer wrote.", f"If they are meant, give {results.path}."
-        )
-    what = "the folder is empty" if not found.left_out else "there are no pictures in this folder"
-    return DatasetError(f"{path}: {what}.", "Put JPEG, PNG or WebP pictures into it.")
+        return DatasetError(f"{path}: there are only images that a trainer wrote.", f"If they are meant, give {results.path}.")
+    what = "the folder is empty" if not found.left_out else "there are no images in this folder"
+    return DatasetError(f"{path}: {what}.", "Put JPEG, PNG or WebP images into it.")

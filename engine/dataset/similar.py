@@ -1,4 +1,4 @@
-"""Which pictures are alike: same bytes, nearly the same picture, mirrored, or before the same background."""
+"""Which images are alike: same bytes, nearly the same image, mirrored, or before the same background."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
-from loratui.engine.dataset import pictures
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset import decoding
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.scan import ImageEntry
 
 NEAR_BITS = 10
-"""Bits of the perceptual hash in which near pictures differ at most; a crop of 4 % changes 4 to 16."""
+"""Bits of the perceptual hash in which near images differ at most; a crop of 4 % changes 4 to 16."""
 NEAR_LEVELS = 9.0
-"""Mean difference of 8 × 8 thumbnails of near pictures, levels, after their brightness is made equal."""
+"""Mean difference of 8 × 8 thumbnails of near images, levels, after their brightness is made equal."""
 BACKGROUND_LEVELS = 10.0
 """Mean difference along the frames of thumbnails before the same background, levels."""
 
@@ -39,15 +39,15 @@ def copies(images: Iterable[ImageEntry]) -> tuple[tuple[str, ...], ...]:
     for members in by_size.values():
         for image in members if len(members) > 1 else ():
             try:
-                with pictures.open_regular(image.path) as file:
+                with decoding.open_regular(image.path) as file:
                     groups[hashlib.file_digest(file, "sha256").hexdigest()].append(image.relative)
-            except (pictures.PictureError, OSError):
+            except (decoding.ImageError, OSError):
                 continue  # it vanished meanwhile; whoever opens it next says so
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def near_groups(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, ...], ...]:
-    """Groups of pictures that are nearly the same, largest first."""
+def near_groups(facts: Mapping[str, ImageFacts]) -> tuple[tuple[str, ...], ...]:
+    """Groups of images that are nearly the same, largest first."""
     first_with: dict[int, str] = {}
     pairs = []
     for name, found in facts.items():
@@ -63,8 +63,8 @@ def near_groups(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, ...], ...
     return _groups(pairs)
 
 
-def mirrored_pairs(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, str], ...]:
-    """Pairs of which one is the other in a mirror; a picture that is its own mirror image is none."""
+def mirrored_pairs(facts: Mapping[str, ImageFacts]) -> tuple[tuple[str, str], ...]:
+    """Pairs of which one is the other in a mirror; an image that is its own mirror image is none."""
     upright = [(name, f.hash) for name, f in facts.items()]
     turned = [(name, f.mirrored_hash) for name, f in facts.items() if (f.hash ^ f.mirrored_hash).bit_count() > NEAR_BITS]
     return tuple(
@@ -76,8 +76,8 @@ def mirrored_pairs(facts: Mapping[str, PictureFacts]) -> tuple[tuple[str, str], 
     )
 
 
-def same_background(facts: Mapping[str, PictureFacts]) -> tuple[str, ...]:
-    """The largest group of pictures whose frames look alike; of large sets a sample decides around which."""
+def same_background(facts: Mapping[str, ImageFacts]) -> tuple[str, ...]:
+    """The largest group of images whose frames look alike; of large sets a sample decides around which."""
     frames = {name: [f.thumbnail[at] for at in _FRAME] for name, f in facts.items()}
     sample = list(frames)[:: max(1, len(frames) // _SAMPLE)]
     centres = sample[:: max(1, len(sample) // _CENTRES)]

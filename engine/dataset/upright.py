@@ -1,4 +1,4 @@
-"""Which way up a picture is: the one place that knows, for everything that reads pictures."""
+"""Which way up an image is: the one place that knows, for everything that reads images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SWAPS_SIDES = (5, 6, 7, 8)
 
 
 def orientation(image: Image) -> int:
-    """EXIF orientation of an opened picture, 1 (upright) to 8; 1 where there is none or it is nonsense. Decodes nothing.
+    """EXIF orientation of an opened image, 1 (upright) to 8; 1 where there is none or it is nonsense. Decodes nothing.
 
     Where EXIF is silent, XMP is asked. HEIC and AVIF keep it in boxes of their own, which alone count: their readers turn the
     one, and tell those of the other as EXIF.
@@ -26,17 +26,17 @@ def orientation(image: Image) -> int:
         if image.format == "AVIF":
             exif = pillow.Exif()
             exif.load(info.get("exif", b""))
-        else:  # not PngImageFile.getexif, which decodes the whole picture to look for a block behind it
+        else:  # not PngImageFile.getexif, which decodes the whole image to look for a block behind it
             exif = pillow.Image.getexif(image)
         value = exif.get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block does not make the picture unusable
+    except Exception:  # a broken EXIF block does not make the image unusable
         return 1
     # By comparison, since that is how Pillow turns TIFFs: a fraction 6/1 is a 6.
     return 1 if value == 1 else next((known for known in range(2, 9) if value == known), 1)
 
 
 def upright_size(image: Image, turned: int) -> tuple[int, int]:
-    """Width and height in px of an opened picture after it is turned; `turned` is its orientation."""
+    """Width and height in px of an opened image after it is turned; `turned` is its orientation."""
     if turned not in _SWAPS_SIDES:
         return image.size
     if image.format == "TIFF" and _tag(image) in _SWAPS_SIDES:  # Pillow tells the size after turning
@@ -45,7 +45,7 @@ def upright_size(image: Image, turned: int) -> tuple[int, int]:
 
 
 def stored_size(size: tuple[int, int], turned: int) -> tuple[int, int]:
-    """The other way round: a size of the upright picture as the file has it."""
+    """The other way round: a size of the upright image as the file has it."""
     return size[::-1] if turned in _SWAPS_SIDES else size
 
 
@@ -55,7 +55,7 @@ def left_to_turn(image: Image, turned: int) -> int:
 
 
 def upright(image: Image, turned: int) -> Image:
-    """A picture turned by what is left of its orientation, 1 to 8."""
+    """An image turned by what is left of its orientation, 1 to 8."""
     from PIL import Image as pillow
 
     transposes = {

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.dataset import worker_limits
+from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.faces import load_detector
-from loratui.engine.dataset.pictures import PictureError
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import parse_json
 
@@ -27,12 +27,12 @@ def main() -> int:
     args = parser.parse_args()
     # One thread a worker, since there are as many workers as cores; numpy reads this when it is loaded.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from loratui.engine.dataset.measure import measure_picture
+    from loratui.engine.dataset.measure import measure_image
 
     os.nice(_GIVES_WAY)
     try:
         detector = load_detector(args.detector)
-    except UsageError as error:  # the pictures are measured all the same, and the checks of faces say that they were not made
+    except UsageError as error:  # the images are measured all the same, and the checks of faces say that they were not made
         print(error, file=sys.stderr)
         detector = None
     worker_limits.limit_memory()
@@ -44,8 +44,8 @@ def main() -> int:
         answer: dict[str, Any]
         worker_limits.limit_seconds()
         try:
-            answer = {"facts": measure_picture(path, args.resolution, detector).to_json()}
-        except (PictureError, OSError) as error:
+            answer = {"facts": measure_image(path, args.resolution, detector).to_json()}
+        except (ImageError, OSError) as error:
             answer = {"error": str(error)}
         except MemoryError:
             answer = {"error": "needs more memory than there is"}

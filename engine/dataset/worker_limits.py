@@ -1,4 +1,4 @@
-"""What a process that decodes foreign pictures may use: so much memory, and so much processor time for each of them."""
+"""What a process that decodes foreign images may use: so much memory, and so much processor time for each of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 MORE_MEMORY = 1_500_000_000
-"""Bytes of address space beyond what the process has at its start: the largest picture that is read, and room to turn it."""
-SECONDS_A_PICTURE = 30
+"""Bytes of address space beyond what the process has at its start: the largest image that is read, and room to turn it."""
+SECONDS_A_IMAGE = 30
 """Of processor time. A photo takes less than one, with a face detector a few."""
 
 _PAGES = Path("/proc/self/statm")
@@ -29,7 +29,7 @@ def limit_memory() -> None:
 
 
 def limit_seconds() -> None:
-    """Lets this process compute for `SECONDS_A_PICTURE` from now on; then the system ends it."""
+    """Lets this process compute for `SECONDS_A_IMAGE` from now on; then the system ends it."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    end = int(time.process_time()) + SECONDS_A_PICTURE + 1
+    end = int(time.process_time()) + SECONDS_A_IMAGE + 1
     resource.setrlimit(resource.RLIMIT_CPU, (end if hard == resource.RLIM_INFINITY else min(end, hard), hard))

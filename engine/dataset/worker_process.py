@@ -1,4 +1,4 @@
-"""A process that reads pictures for this one: a decoder that crashes, hangs or asks for too much memory costs one picture."""
+"""A process that reads images for this one: a decoder that crashes, hangs or asks for too much memory costs one image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from contextlib import suppress
 from typing import Any
 
 from loratui.engine import children
-from loratui.engine.dataset.worker_limits import SECONDS_A_PICTURE
+from loratui.engine.dataset.worker_limits import SECONDS_A_IMAGE
 
 SECONDS_TO_BEGIN = 60.0
 
 
 class WorkerDiedError(Exception):
-    """There is no answer, and why; continues the picture's name to a sentence."""
+    """There is no answer, and why; continues the image's name to a sentence."""
 
 
 class WorkerProcess:
@@ -110,5 +110,5 @@ class WorkerProcess:
     def _why_it_died(self) -> str:
         assert self._process is not None
         if self._process.wait() == -signal.SIGXCPU:
-            return f"takes more than {SECONDS_A_PICTURE} s of processor time to decode"
+            return f"takes more than {SECONDS_A_IMAGE} s of processor time to decode"
         return "makes its decoder crash"

@@ -84,14 +84,14 @@ class YuNet:
             weights, "", (LONGEST_PX, LONGEST_PX), LEAST_CONFIDENCE, _OVERLAP, _MOST_CANDIDATES
         )
 
-    def detect(self, picture: Image) -> Sequence[Face]:
-        """The faces in an upright RGB picture, the surest first."""
+    def detect(self, image: Image) -> Sequence[Face]:
+        """The faces in an upright RGB image, the surest first."""
         import numpy as np
 
-        picture = _no_larger(picture)
-        self._network.setInputSize(picture.size)
-        _, rows = self._network.detect(self._cv2.cvtColor(np.asarray(picture), self._cv2.COLOR_RGB2BGR))
-        faces = [_face(row, *picture.size) for row in ([] if rows is None else rows.tolist())]
+        image = _no_larger(image)
+        self._network.setInputSize(image.size)
+        _, rows = self._network.detect(self._cv2.cvtColor(np.asarray(image), self._cv2.COLOR_RGB2BGR))
+        faces = [_face(row, *image.size) for row in ([] if rows is None else rows.tolist())]
         return sorted(faces, key=lambda face: -face.confidence)
 
 
@@ -101,11 +101,11 @@ def _face(row: Sequence[float], width: int, height: int) -> Face:
     return Face(Box(*(round(min(1.0, max(0.0, at)), 4) for at in (left, top, right, bottom))), round(row[14], 3))
 
 
-def _no_larger(picture: Image) -> Image:
-    scale = LONGEST_PX / max(picture.size)
+def _no_larger(image: Image) -> Image:
+    scale = LONGEST_PX / max(image.size)
     if scale >= 1:
-        return picture
-    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), reducing_gap=2.0)
+        return image
+    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), reducing_gap=2.0)
 
 
 def _is_whole(path: Path) -> bool:

@@ -65,14 +65,14 @@ FLUX_RELATIVES: tuple[tuple[str, str], ...] = (
 
 UNET_INPUTS: Mapping[int, tuple[str, str]] = {
     9: ("base_inpainting", "an inpainting model (it also takes a mask)"),
-    8: ("base_instruct", "an instruct-pix2pix model (it also takes a picture)"),
+    8: ("base_instruct", "an instruct-pix2pix model (it also takes an image)"),
     7: ("base_upscaler", "an upscaling model"),
     5: ("base_depth", "a depth-to-image model"),
 }
 FLUX_INPUTS: Mapping[int, tuple[str, str]] = {
     384: ("base_inpainting", "FLUX.1 Fill (it also takes a mask)"),
     128: ("base_control", "a FLUX.1 control model (it also takes edges or depth)"),
-    96: ("base_control", "a FLUX.1 variant that also takes a picture"),
+    96: ("base_control", "a FLUX.1 variant that also takes an image"),
 }
 """Channels that a denoiser takes -> id, what it is. FLUX.1 Kontext has the tensors of FLUX.1-dev and cannot be told apart so."""
 

@@ -114,15 +114,15 @@ def class_of(folder: Path) -> str:
 
 
 SPECIAL_PIPELINES: Mapping[str, tuple[str, str]] = {
-    "FluxKontextPipeline": ("FLUX.1 Kontext, which edits pictures", "base_instruct"),
-    "FluxKontextInpaintPipeline": ("FLUX.1 Kontext, which edits pictures", "base_instruct"),
+    "FluxKontextPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
+    "FluxKontextInpaintPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
     "FluxFillPipeline": ("FLUX.1 Fill, which also takes a mask", "base_inpainting"),
     "FluxControlPipeline": ("a FLUX.1 control model, which also takes edges or depth", "base_control"),
     "FluxPriorReduxPipeline": ("FLUX.1 Redux, an image adapter", "base_is_adapter"),
     "StableDiffusionInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
     "StableDiffusionXLInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
-    "StableDiffusionInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes a picture", "base_instruct"),
-    "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes a picture", "base_instruct"),
+    "StableDiffusionInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
+    "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
     "StableDiffusionUpscalePipeline": ("an upscaling model", "base_upscaler"),
     "LatentConsistencyModelPipeline": ("a distilled model for few steps (LCM), which a LoRA would undo", "base_distilled"),
 }

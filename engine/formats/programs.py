@@ -11,7 +11,7 @@ from loratui.presets.schema import LYCORIS, Adapter, Family, Settings
 
 @dataclass(frozen=True)
 class Program:
-    """A program that makes pictures with LoRA files."""
+    """A program that makes images with LoRA files."""
 
     title: str
     place: str

@@ -56,7 +56,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Offer:
+class DownloadPlan:
     """What a download would fetch, before anything is fetched."""
 
     repo: str
@@ -106,7 +106,7 @@ class Account:
     """Whether the token comes from HF_TOKEN and not from the store."""
 
 
-def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> Offer:
+def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str] | None = None) -> DownloadPlan:
     """What has to be fetched of `owner/name` (or `owner/name/file`) to train on it; asks the hub, fetches nothing.
 
     Without `files` it is what a base model needs: no second formats, no duplicates. Raises `HubError`.
@@ -116,11 +116,11 @@ def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str
         raise HubNameError("name", f"{target}: this is no name of a model on the hub.", "It looks like owner/name.")
     wanted = [*([named.file] if named.file else []), *files]
     answer = _ask({"command": "look_up", "repo": named.repo, "files": wanted}, environ)
-    return Offer(**{**answer, "files": tuple(RemoteFile(**file) for file in answer["files"])})
+    return DownloadPlan(**{**answer, "files": tuple(RemoteFile(**file) for file in answer["files"])})
 
 
 def download(
-    offer: Offer,
+    offer: DownloadPlan,
     *,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -142,7 +142,7 @@ def download(
     return folder
 
 
-def check_space(offer: Offer, spare_bytes: int = 200_000_000) -> None:
+def check_space(offer: DownloadPlan, spare_bytes: int = 200_000_000) -> None:
     """Raises `DiskError` if the volume cannot hold what has yet to come."""
     needed = offer.fetch_bytes
     if needed and needed + spare_bytes > offer.free_bytes:

@@ -36,7 +36,7 @@ TOLD_AT_LEAST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class TelemetrySample:
     """One look at the machine; None is what it does not tell. The fields are those of the event `telemetry`."""
 
     gpu: str | None = None
@@ -69,7 +69,7 @@ class Reading:
         return {name: round(value, 2) if isinstance(value, float) else value for name, value in known.items()}
 
 
-class Sampler:
+class MachineMonitor:
     """Reads the machine again and again. May hang in a broken driver: call it from a thread that nobody waits for."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,10 +82,10 @@ class Sampler:
         self._processor = CpuMeter()
         self._cpu_before: tuple[float, float] | None = None
 
-    def read(self) -> Reading:
+    def read(self) -> TelemetrySample:
         """One look. Never raises."""
         ram = hardware.ram()
-        return Reading(
+        return TelemetrySample(
             **self._gpu(),
             cpu_percent=self._cpu_percent(),
             machine_cpu_percent=self._processor.percent(),
@@ -164,7 +164,7 @@ def throttle_words(reasons: int) -> tuple[str, ...]:
     return tuple(word for bits, word in _THROTTLES if reasons & bits)
 
 
-def worth_telling(before: Reading | None, now: Reading, age_s: float) -> bool:
+def worth_telling(before: TelemetrySample | None, now: TelemetrySample, age_s: float) -> bool:
     """Whether a reading says something new, `age_s` seconds after the one that was told last."""
     if before is None or age_s >= TOLD_AT_LEAST_S or now.throttle != before.throttle:
         return True

@@ -27,7 +27,7 @@ class Contradiction:
 
 DORA_FILES = (
     "DoRA files work in diffusers only: other programs read the magnitudes in another way or not at all, "
-    "so that the picture is not the trained one."
+    "so that the image is not the trained one."
 )
 
 

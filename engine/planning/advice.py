@@ -34,7 +34,7 @@ class Shown:
 
     epochs: int
     exposures: float
-    """Mean number of times that each of the subject's pictures is shown."""
+    """Mean number of times that each of the subject's images is shown."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Case:
 
     @property
     def in_band(self) -> bool:
-        """Whether there is a preset, and it was made for so many pictures."""
+        """Whether there is a preset, and it was made for so many images."""
         least, most = self.start.dataset.images_wanted
         return self.known and least <= self.plan.images <= most
 
@@ -71,16 +71,16 @@ class Case:
 
     @property
     def amount_is_own(self) -> bool:
-        """Whether the preset itself shows each of these pictures so often, and was made for so many."""
+        """Whether the preset itself shows each of these images so often, and was made for so many."""
         return self.in_band and math.isclose(self.plan.exposures_per_image, self.own.exposures)
 
     @property
     def own(self) -> Shown:
-        """What the preset itself gives these pictures in such batches, without the folders' numbers."""
+        """What the preset itself gives these images in such batches, without the folders' numbers."""
         return self.shown(dataclasses.replace(self.start.schedule, folder_repeats=False))
 
     def shown(self, schedule: Schedule) -> Shown:
-        """What another schedule would give the same pictures."""
+        """What another schedule would give the same images."""
         concepts = [ConceptImages(c.name, c.images, c.repeats if c.from_folder else None) for c in self.plan.concepts]
         amount = RULES[schedule.rule](concepts, schedule, self.plan.effective_batch)
         an_epoch = sum(c.images * r for c, r in zip(concepts, amount.repeats, strict=True))

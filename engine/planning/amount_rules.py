@@ -1,4 +1,4 @@
-"""What is said of how much a plan trains: exposures of each picture, the total, and epochs that a person would choose instead."""
+"""What is said of how much a plan trains: exposures of each image, the total, and epochs that a person would choose instead."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _LIMITS = ("schedule.exposures_wanted", "schedule.image_steps_warn")
 
 
 def exposures(case: Case) -> Iterator[Advice]:
-    """Whether each picture is shown as often as the recipe wants. What the preset itself makes of a number of pictures that
+    """Whether each image is shown as often as the recipe wants. What the preset itself makes of a number of images that
     it was made for is right, in whatever batches: the guides' formulas disagree on that, and each preset follows one."""
     least, most = _limits(case)
     shown = case.plan.exposures_per_image
     source = case.source("schedule.exposures_wanted")
     if shown > most:
-        message = f"Each picture is shown {times(round(shown))}; beyond {number(round(most))} this recipe tends to learn the photos by heart."
+        message = f"Each image is shown {times(round(shown))}; beyond {number(round(most))} this recipe tends to learn the photos by heart."
         yield Advice("too_many_exposures", message, _other_amount(case), source)
     elif shown < least and not is_capped(case):
-        message = f"Each picture is shown {times(shown)}; below {number(round(least))} the likeness may stay weak."
+        message = f"Each image is shown {times(shown)}; below {number(round(least))} the likeness may stay weak."
         yield Advice("too_few_exposures", message, _other_amount(case), source)
 
 
@@ -42,15 +42,15 @@ def total(case: Case) -> Iterator[Advice]:
     if is_capped(case) and not case.amount_is_own:
         asked = schedule.exposures * plan.images
         message = (
-            f"{count(plan.images, 'picture')} × {number(schedule.exposures)} would be {count(asked, 'image-step')}; they stay under "
-            f"{number(schedule.image_steps_below)}, so that each picture is shown {times(plan.exposures_per_image)}."
+            f"{count(plan.images, 'image')} × {number(schedule.exposures)} would be {count(asked, 'image-step')}; they stay under "
+            f"{number(schedule.image_steps_below)}, so that each image is shown {times(plan.exposures_per_image)}."
         )
-        remedy = "Choose the best pictures, or another preset for so many."
+        remedy = "Choose the best images, or another preset for so many."
         yield Advice("capped", message, remedy, case.source("schedule.image_steps_below"))
 
 
 def is_capped(case: Case) -> bool:
-    """Whether guide 004's limit, and not its number for each picture, decides the total."""
+    """Whether guide 004's limit, and not its number for each image, decides the total."""
     schedule = case.settings.schedule
     if schedule.rule != "per_image_small_sets_more" or schedule.epochs or schedule.image_steps:
         return False
@@ -66,7 +66,7 @@ def _limits(case: Case) -> tuple[float, float]:
 
 
 def _other_amount(case: Case) -> str:
-    """What to do instead: other epochs if some are near at hand, else what led away from the preset, else other pictures."""
+    """What to do instead: other epochs if some are near at hand, else what led away from the preset, else other images."""
     least, most = _limits(case)
     too_many = case.plan.exposures_per_image > most
     schedule, own = case.settings.schedule, case.own
@@ -85,13 +85,13 @@ def _other_amount(case: Case) -> str:
     if "schedule.exposures_wanted" in case.changed:
         return "Look at schedule.exposures_wanted again: the preset is far from it."
     fewest, largest = case.settings.dataset.images_wanted
-    what = "Add pictures" if case.plan.images < fewest else "Choose the best pictures"
+    what = "Add images" if case.plan.images < fewest else "Choose the best images"
     return f"{what}: this recipe is made for {fewest} to {largest}."
 
 
 def _back_to_the_preset(case: Case) -> str:
     keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in _LIMITS]
-    shown = f"it shows each picture {times(round(case.own.exposures))} in {count(case.own.epochs, 'epoch')}"
+    shown = f"it shows each image {times(round(case.own.exposures))} in {count(case.own.epochs, 'epoch')}"
     if any(c.from_folder for c in case.plan.concepts):
         return f"Add --repeats rule{f', and leave {_listed(keys)} to the preset' if keys else ''}: {shown}."
     return f"Leave {_listed(keys) or 'the amount'} to the preset: {shown}."

@@ -87,7 +87,7 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
     elif found.prediction == "v" and prediction == "epsilon":
         message = f"{base.model}: this is a v-prediction model, and base.prediction says epsilon."
         remedy = "Set base.prediction to auto."
-        yield Finding("base_prediction", "warning", message, "A LoRA trained so makes grey, flat pictures.", remedy)
+        yield Finding("base_prediction", "warning", message, "A LoRA trained so makes grey, flat images.", remedy)
 
 
 def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
-"""What an untouched base made of a person's pictures, and what it must have been mistaken for where that is no sense. No torch.
+"""What an untouched base made of a person's images, and what it must have been mistaken for where that is no sense. No torch.
 
 All losses are mean squared errors over several noise levels with fixed noise. The limits come from readings of the embedded
 bases: right ones on their own drawings, on photos, textures, pages and plain colours that they never saw, and broken ones
-(docs/performance.md, "What a base makes of pictures"). They are set where no right base came near, however foreign the
-pictures, so a base is refused only where something is surely wrong.
+(docs/performance.md, "What a base makes of images"). They are set where no right base came near, however foreign the
+images, so a base is refused only where something is surely wrong.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Any, Literal
 from loratui.presets.schema import Family
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Noise levels as numbers that training could draw: 0 is a clean picture, 1 pure noise."""
+"""Noise levels as numbers that training could draw: 0 is a clean image, 1 pure noise."""
 JUDGED = slice(1, 4)
-"""Near a clean picture a base knows little of pictures that it never saw, and near pure noise there is nothing to know."""
+"""Near a clean image a base knows little of images that it never saw, and near pure noise there is nothing to know."""
 
 MOST_OF_LINEAR, MOST_OF_LINEAR_EMBEDDED = 1.0, 1.4
-"""A base's loss against that of the best multiple of the input, which knows nothing of pictures and is never worse than
-predicting nothing. The embedded bases have 0.03 to 0.09 on their own kind and up to 1.18 on pictures that they never saw the
-like of; with a foreign VAE they have 1.6 and more. A full base has seen pictures of every kind."""
+"""A base's loss against that of the best multiple of the input, which knows nothing of images and is never worse than
+predicting nothing. The embedded bases have 0.03 to 0.09 on their own kind and up to 1.18 on images that they never saw the
+like of; with a foreign VAE they have 1.6 and more. A full base has seen images of every kind."""
 NOISE_AT_THE_END = 0.3
-"""Read as noise near pure noise: what predicts noise has 0.01 there even on foreign pictures, what predicts v has 0.8."""
+"""Read as noise near pure noise: what predicts noise has 0.01 there even on foreign images, what predicts v has 0.8."""
 LATENT_STD = (0.25, 3.0)
 """Of scaled latents: 0.59 to 1.53 was met, on plain colours too."""
-NOT_THE_PICTURE = ((13.0, 0.6), (18.0, 0.3))
-"""PSNR in dB and correlation of a picture that the VAE encoded and decoded, below both of a pair: right ones have 17 dB and 0.4
-on textures and 19 dB and 0.5 on a dark picture, scrambled ones 9 to 16 dB and at most 0.22."""
+NOT_THE_IMAGE = ((13.0, 0.6), (18.0, 0.3))
+"""PSNR in dB and correlation of an image that the VAE encoded and decoded, below both of a pair: right ones have 17 dB and 0.4
+on textures and 19 dB and 0.5 on a dark image, scrambled ones 9 to 16 dB and at most 0.22."""
 SCALE_OFF = 0.02
 LEAST_TEXT_GAIN = 0.9
-"""Loss with an empty caption against that with the own: 1.03 to 1.17 on a base's own kind, 0.98 to 1.02 on other pictures."""
+"""Loss with an empty caption against that with the own: 1.03 to 1.17 on a base's own kind, 0.98 to 1.02 on other images."""
 
 USUAL_SCALE: Mapping[Family, tuple[float, float]] = MappingProxyType(
     {"sd15": (0.18215, 0.0), "sdxl": (0.13025, 0.0), "flux": (0.3611, 0.1159)}
@@ -73,9 +73,9 @@ class BaseReadings:
     latent_std: float
     vae_scale: tuple[float, float]
     vae_psnr_db: float | None
-    """Of one picture, encoded and decoded; None where memory did not suffice."""
+    """Of one image, encoded and decoded; None where memory did not suffice."""
     vae_correlation: float | None
-    pictures: int
+    images: int
     draws: int
     """Noises for each level."""
     seconds: float
@@ -130,9 +130,9 @@ def _vae(read: BaseReadings) -> Mistake | None:
     psnr_db, correlation = read.vae_psnr_db, read.vae_correlation
     if psnr_db is None or correlation is None:
         return None
-    if not any(psnr_db < least and correlation < alike for least, alike in NOT_THE_PICTURE):
+    if not any(psnr_db < least and correlation < alike for least, alike in NOT_THE_IMAGE):
         return None
-    message = f"The VAE does not give a picture back: {psnr_db:.0f} dB, where more than 20 are usual."
+    message = f"The VAE does not give an image back: {psnr_db:.0f} dB, where more than 20 are usual."
     return Mistake("vae", message, f"It is damaged, or another model's: name the base's own with base.vae. {OVERRIDE}")
 
 
@@ -154,7 +154,7 @@ def _scale(read: BaseReadings) -> Mistake | None:
 
 
 def _prediction(read: BaseReadings) -> Mistake | None:
-    """Near pure noise the two differ most, and there a base that predicts noise is right whatever the pictures show."""
+    """Near pure noise the two differ most, and there a base that predicts noise is right whatever the images show."""
     if not read.other:
         return None
     as_epsilon = (read.loss if read.prediction == "epsilon" else read.other)[-1]
@@ -183,8 +183,8 @@ def _nothing(read: BaseReadings) -> Mistake | None:
     if read.of_linear < (MOST_OF_LINEAR_EMBEDDED if read.embedded else MOST_OF_LINEAR):
         return None
     message = (
-        f"The base cannot tell your pictures from noise: its loss is {read.of_nothing:.2f} of that of predicting nothing, and "
-        f"{read.of_linear:.2f} of that of knowing nothing about pictures."
+        f"The base cannot tell your images from noise: its loss is {read.of_nothing:.2f} of that of predicting nothing, and "
+        f"{read.of_linear:.2f} of that of knowing nothing about images."
     )
     remedy = "Probably its VAE is another model's (base.vae), its files are mixed up or damaged, or base.prediction is wrong"
     return Mistake("nothing", message, f"{remedy}. {OVERRIDE}")

@@ -128,7 +128,7 @@ IDLE: tuple[Idle, ...] = (
     Idle(
         ("training.prior_weight",),
         _has_no_regularisation,
-        "there are no regularisation pictures",
+        "there are no regularisation images",
         "Add a reg folder, set dataset.class_images, or leave it out.",
     ),
     Idle(
@@ -183,25 +183,25 @@ IDLE: tuple[Idle, ...] = (
     Idle(
         ("dataset.class_prompt",),
         lambda s, _: s.dataset.class_images == 0,
-        "no pictures of the class are made",
+        "no images of the class are made",
         "Set dataset.class_images, or leave it out.",
     ),
     Idle(
         ("dataset.bucket_min", "dataset.bucket_max"),
         lambda s, _: not (s.dataset.buckets and s.dataset.upscale),
-        "it bounds the buckets that pictures are enlarged to, and none is enlarged",
+        "it bounds the buckets that images are enlarged to, and none is enlarged",
         "Set dataset.upscale=true with dataset.buckets=true, or leave it out.",
     ),
     Idle(
         ("dataset.upscale",),
         lambda s, _: not s.dataset.buckets,
-        "without buckets every picture is scaled to the one square in any case",
+        "without buckets every image is scaled to the one square in any case",
         "Set dataset.buckets=true, or leave it out.",
     ),
     Idle(
         ("schedule.exposures",),
         _ignores_exposures,
-        "schedule.rule, repeats and epochs decide how often a picture is shown",
+        "schedule.rule, repeats and epochs decide how often an image is shown",
         "Set schedule.rule=exposures and leave repeats and epochs to it, or leave this out.",
     ),
     Idle(
@@ -279,7 +279,7 @@ CLASHES: tuple[Clash, ...] = (
         lambda s: (
             f"dataset.caption_dropout {s.dataset.caption_dropout:g}: "
             + ("no step sees a caption" if s.dataset.caption_dropout == 1 else "most steps see no caption")
-            + ", so that the trigger word is hardly tied to the pictures."
+            + ", so that the trigger word is hardly tied to the images."
         ),
         "Set dataset.caption_dropout=0.1 or less.",
     ),
@@ -289,7 +289,7 @@ CLASHES: tuple[Clash, ...] = (
         lambda s: s.base.family == "sdxl" and s.base.clip_skip > 2,
         lambda s: (
             f"base.clip_skip {s.base.clip_skip}: the text is taken from an earlier layer than the last but one, "
-            "with which SDXL and its like were made. The LoRA is right only where pictures are made with the same setting, "
+            "with which SDXL and its like were made. The LoRA is right only where images are made with the same setting, "
             "and many programs ignore it for SDXL."
         ),
         "Set base.clip_skip=2, or leave it out.",

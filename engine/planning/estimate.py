@@ -25,11 +25,11 @@ from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Settings
 
 PNG_BYTES_PER_PX = 1.6
-"""Of a sample picture, on average."""
+"""Of a sample image, on average."""
 WRITING_BYTES_PER_S = 0.5e9
 """Of a checkpoint, read back and compared: 1 GB took 2 s."""
 DECODING_S = 0.5
-"""Of a sample picture, at the family's own resolution."""
+"""Of a sample image, at the family's own resolution."""
 WIDEST = 1.7
 """A time whose ends differ by a larger factor prices nothing, and is not told; for a run of minutes it does not matter."""
 SHORT_S = 300.0
@@ -155,7 +155,7 @@ def figures_for(settings: Settings) -> FamilyFigures:
 
 
 def sample_count(settings: Settings, plan: Plan) -> int:
-    """How many sample pictures a run makes: each so many image-steps, always at the end, and before it if wanted."""
+    """How many sample images a run makes: each so many image-steps, always at the end, and before it if wanted."""
     every = settings.samples.every_image_steps or plan.image_steps_per_epoch
     times = math.ceil(plan.image_steps / every) + int(settings.samples.before_training)
     return times * len(settings.samples.prompts)
@@ -375,7 +375,7 @@ def _lora(settings: Settings) -> LoraSize:
 def _disk(settings: Settings, plan: Plan, lora: LoraSize, known: FamilyFigures) -> Disk:
     samples = settings.samples
     side = settings.dataset.resolution
-    pictures = plan.images + plan.regularisation_images
+    images = plan.images + plan.regularisation_images
     text_bytes = known.text_bytes * (settings.dataset.caption_variants if makes_several(settings.dataset) else 1)
     files = math.ceil(plan.epochs / settings.output.save_every_epochs) + 1
     here = base_path(settings.base.model) is not None
@@ -383,7 +383,7 @@ def _disk(settings: Settings, plan: Plan, lora: LoraSize, known: FamilyFigures) 
         checkpoints=(settings.output.keep_checkpoints + 1) * lora.parameters * 12,  # LoRA and two moments, fp32
         outputs=files * lora.bytes,
         samples=int(sample_count(settings, plan) * _area(samples.width or side, samples.height or side) * PNG_BYTES_PER_PX),
-        cache=int(pictures * (side**2 * known.latent_bytes_per_px + text_bytes)),
+        cache=int(images * (side**2 * known.latent_bytes_per_px + text_bytes)),
         download=0 if here else known.download_bytes,
     )
 

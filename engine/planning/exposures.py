@@ -1,4 +1,4 @@
-"""How often each picture of a run is shown: a pure function of the order, so that it needs no counting while it trains."""
+"""How often each image of a run is shown: a pure function of the order, so that it needs no counting while it trains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def exposures(
 
 
 def seen_counts(images: Sequence[LedgerEntry], settings: Settings, image_step: int) -> tuple[int, ...]:
-    """How often each picture of a ledger was shown when a run stood at `image_step`.
+    """How often each image of a ledger was shown when a run stood at `image_step`.
 
     `settings` are those in force (`effective.toml`): seed, batch size and the total of a run that ends within an epoch.
     """

@@ -23,7 +23,7 @@ class Misfit:
 
 
 SIDES_PX: Mapping[Family, int] = {"sd15": 8, "sdxl": 8, "flux": 16}
-"""What a side of a picture must be a multiple of: the VAE makes 8 px one latent, and FLUX packs 2 × 2 of these into a token."""
+"""What a side of an image must be a multiple of: the VAE makes 8 px one latent, and FLUX packs 2 × 2 of these into a token."""
 
 ONE_RATE = ("prodigy", "dadapt_adam")
 """Optimizers that find one learning rate for all that is trained."""
@@ -88,7 +88,7 @@ def _sizes(settings: Settings) -> Iterator[Misfit]:
     for key in keys:
         value = get(settings, key)
         if value % step:
-            message = f"{key} {value}: sides of pictures must be multiples of {step} px for {FAMILY_TITLES[family]}."
+            message = f"{key} {value}: sides of images must be multiples of {step} px for {FAMILY_TITLES[family]}."
             yield Misfit(key, message, f"Set it to {max(step, round(value / step) * step)}.")
 
 
@@ -116,7 +116,7 @@ def guidance_advice(settings: Settings) -> str:
     guidance = settings.samples.guidance
     if settings.base.family != "flux" or guidance <= HIGHEST_FLUX_GUIDANCE:
         return ""
-    return f"samples.guidance {guidance:g}: FLUX.1-dev makes its best pictures near 3.5, and spoiled ones far above 5."
+    return f"samples.guidance {guidance:g}: FLUX.1-dev makes its best images near 3.5, and spoiled ones far above 5."
 
 
 def _default(key: str) -> object:

@@ -63,12 +63,12 @@ _OTHER_CARDS = re.compile(r"\b(LAPTOP|MOBILE|MAX Q|MIG|GRID|SUPER)\b|\d\s*D\b|\b
 
 
 @dataclass(frozen=True)
-class PictureMemory:
+class ImageMemory:
     """GiB that training takes beside weights and LoRA, at the family's resolution, in bf16."""
 
     fixed_gib: float
-    picture_gib: float
-    """For each picture of a batch."""
+    image_gib: float
+    """For each image of a batch."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class StepTime:
     """Seconds of one step on the card of `MEASURED_ON`, at the family's resolution."""
 
     arithmetic_s: float
-    """A picture's share that goes with a card's peak."""
+    """An image's share that goes with a card's peak."""
     traffic_s: float
-    """A picture's share that goes with the bandwidth of its memory."""
+    """An image's share that goes with the bandwidth of its memory."""
     launch_s: float
     """A batch, where the CPU launches every kernel: the slowest machine that was measured. One with a fast CPU needs a third."""
 
@@ -88,15 +88,15 @@ class FamilyFigures:
     """What training one family takes."""
 
     resolution: int
-    """Side at which the figures per picture hold, px."""
+    """Side at which the figures per image hold, px."""
     text_tokens: int
-    """Tokens of text that go through the denoiser with a picture's, so that a small picture costs more than its area."""
+    """Tokens of text that go through the denoiser with an image's, so that a small image costs more than its area."""
     weights_gib: float
     """The frozen denoiser at two bytes a number."""
     text_encoders_gib: float
     """In fp32, where they are trained too."""
-    kept: PictureMemory
-    again: PictureMemory
+    kept: ImageMemory
+    again: ImageMemory
     """Where activations are computed again in the backward pass (gradient checkpointing): the smallest way there is."""
     kept_time: StepTime
     again_time: StepTime
@@ -124,8 +124,8 @@ FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
             text_tokens=0,
             weights_gib=1.60,
             text_encoders_gib=0.46,
-            kept=PictureMemory(0.2, 1.3),
-            again=PictureMemory(0.25, 0.27),
+            kept=ImageMemory(0.2, 1.3),
+            again=ImageMemory(0.25, 0.27),
             kept_time=StepTime(0.006, 0.0177, 0.15),
             again_time=StepTime(0.009, 0.0266, 0.43),
             compiled_share=0.08,
@@ -142,8 +142,8 @@ FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
             text_tokens=0,
             weights_gib=4.78,
             text_encoders_gib=3.05,
-            kept=PictureMemory(0.3, 8.3),
-            again=PictureMemory(0.4, 1.05),
+            kept=ImageMemory(0.3, 8.3),
+            again=ImageMemory(0.4, 1.05),
             kept_time=StepTime(0.030, 0.062, 0.50),
             again_time=StepTime(0.045, 0.093, 1.28),
             compiled_share=0.16,
@@ -160,8 +160,8 @@ FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
             text_tokens=512,
             weights_gib=22.17,
             text_encoders_gib=0.46,
-            kept=PictureMemory(0.2, 39.4),
-            again=PictureMemory(0.2, 3.15),
+            kept=ImageMemory(0.2, 39.4),
+            again=ImageMemory(0.2, 3.15),
             kept_time=StepTime(0.30, 0.23, 0.40),
             again_time=StepTime(0.45, 0.33, 1.21),
             compiled_share=0.25,
@@ -186,7 +186,7 @@ EMBEDDED_GIB = (0.4, 1.0)
 EMBEDDED_RAM_GIB = (0.8, 2.0)
 EMBEDDED_LOAD_S = (4.0, 15.0)
 EMBEDDED_CPU_S = (0.035, 0.1)
-"""Seconds a picture at 128 px on two CPU cores: 76 to 150 s for 900 steps of 2."""
+"""Seconds an image at 128 px on two CPU cores: 76 to 150 s for 900 steps of 2."""
 EMBEDDED_RESOLUTION = 128
 
 COMPILE_S = 40.0

@@ -22,7 +22,7 @@ NATIVE_PX: Mapping[Family, tuple[int, int]] = {"sd15": (256, 768), "sdxl": (1024
 """Resolutions at which a family's bases are at home."""
 
 MOST_TIMES = 50 / 15
-"""How much more often than the largest concept another may be shown; guide 002 wants about 15 to 50 pictures of each."""
+"""How much more often than the largest concept another may be shown; guide 002 wants about 15 to 50 images of each."""
 
 _BAND = re.compile(r"(\d+)-(\d*) (.+)")
 
@@ -39,7 +39,7 @@ def judge(recipe: Recipe, plan: Plan) -> Iterator[Advice]:
 
 
 def image_band(settings: Settings, images: int) -> str:
-    """What the recipe says of this number of pictures; empty if it has no opinion."""
+    """What the recipe says of this number of images; empty if it has no opinion."""
     for part in settings.dataset.image_bands.split(";"):
         match = _BAND.fullmatch(part.strip())
         if match and int(match[1]) <= images <= (int(match[2]) if match[2] else math.inf):
@@ -47,8 +47,8 @@ def image_band(settings: Settings, images: int) -> str:
     return ""
 
 
-def _pictures_are(images: int) -> str:
-    return are(images, "picture")
+def _images_are(images: int) -> str:
+    return are(images, "image")
 
 
 def _images(case: Case) -> Iterator[Advice]:
@@ -58,10 +58,10 @@ def _images(case: Case) -> Iterator[Advice]:
     meaning = f": {band}" if band else ""
     source = case.source("dataset.images_wanted")
     if images < least:
-        message = f"{_pictures_are(images)} less than the {least} to {most} that this recipe works with{meaning}."
-        yield Advice("too_few_images", message, "Add good, varied pictures, or expect a stiffer LoRA.", source)
+        message = f"{_images_are(images)} less than the {least} to {most} that this recipe works with{meaning}."
+        yield Advice("too_few_images", message, "Add good, varied images, or expect a stiffer LoRA.", source)
     elif images > most:
-        message = f"{_pictures_are(images)} more than the {least} to {most} that this recipe works with{meaning}."
+        message = f"{_images_are(images)} more than the {least} to {most} that this recipe works with{meaning}."
         yield Advice("too_many_images", message, "Keep the best; quality counts more than number.", source)
 
 
@@ -77,16 +77,16 @@ def _rank(case: Case) -> Iterator[Advice]:
         message = f"Rank {adapter.rank} is below the {least} to {most} that suit this recipe: too stiff for fine features."
         yield Advice("rank_low", message, f"Set adapter.rank={least} or more.", source)
     elif adapter.rank >= 64 and images < 10 and not (case.in_band and own):
-        message = f"Rank {adapter.rank} for {count(images, 'picture')}: so much room is filled by learning them by heart."
+        message = f"Rank {adapter.rank} for {count(images, 'image')}: so much room is filled by learning them by heart."
         lower = ", or set adapter.rank=32" if least <= 32 else ""
-        yield Advice("rank_for_images", message, f"Add pictures{lower}.", "guide 000")
+        yield Advice("rank_for_images", message, f"Add images{lower}.", "guide 000")
 
 
 def _batch(case: Case) -> Iterator[Advice]:
     plan = case.plan
     if plan.batch_size > 1 and len(plan.concepts) > 1:
         message = (
-            f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: pictures of two concepts in one batch blend."
+            f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: images of two concepts in one batch blend."
         )
         yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "guide 002")
     elif plan.batch_size > 4 and not case.chose("training.batch_size"):
@@ -117,15 +117,15 @@ def _concepts(case: Case) -> Iterator[Advice]:
         few = largest.images > MOST_TIMES * concept.images  # else its folder's number is the cause, which is said above
         if few and concept.repeats > MOST_TIMES * largest.repeats:
             message = (
-                f"{concept.name} has {count(concept.images, 'picture')} against {largest.images} of {largest.name}; "
+                f"{concept.name} has {count(concept.images, 'image')} against {largest.images} of {largest.name}; "
                 f"each is shown {concept.repeats / largest.repeats:.1f} times as often, and may overtrain by itself."
             )
-            yield Advice("concept_overtrains", message, f"Add pictures of {concept.name}.", "guide 002")
+            yield Advice("concept_overtrains", message, f"Add images of {concept.name}.", "guide 002")
 
 
 def _mirroring(case: Case) -> Iterator[Advice]:
     if case.settings.dataset.flip and case.settings.dataset.subject in ("person", "character"):
-        message = "Mirrored pictures mix left and right; no face is symmetric, and previews may all look the same."
+        message = "Mirrored images mix left and right; no face is symmetric, and previews may all look the same."
         yield Advice("flip_identity", message, "Set dataset.flip=false.", "guide 001")
 
 
@@ -152,19 +152,21 @@ def _regularisation(case: Case) -> Iterator[Advice]:
     plan = case.plan
     if not plan.regularisation_images:
         return
-    pictures = f"{plan.regularisation_images} regularisation pictures"
+    images = f"{plan.regularisation_images} regularisation images"
     if plan.prior_weight == 0:
-        message = f"{pictures} with the weight 0 cost {count(plan.regularisation_optimizer_steps, 'optimizer step')} and teach nothing."
+        message = (
+            f"{images} with the weight 0 cost {count(plan.regularisation_optimizer_steps, 'optimizer step')} and teach nothing."
+        )
         yield Advice(
             "regularisation_weightless", message, "Set training.prior_weight=1, or leave the reg folder out.", "loratui"
         )
         return
     cost = f"{number(plan.regularisation_optimizer_steps)} of the {count(plan.optimizer_steps, 'optimizer step')} are theirs"
-    message = f"{pictures} double the work of every epoch ({cost}); sets with good captions do without."
+    message = f"{images} double the work of every epoch ({cost}); sets with good captions do without."
     yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "guide 001")
     if plan.regularisation_unused:
         message = (
-            f"{plan.regularisation_unused} of the {pictures} are never shown: there are more than the subject's image-steps."
+            f"{plan.regularisation_unused} of the {images} are never shown: there are more than the subject's image-steps."
         )
         yield Advice("regularisation_unused", message, "Remove them, or train more repeats.", "loratui")
 

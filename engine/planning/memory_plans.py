@@ -57,7 +57,7 @@ def need(settings: Settings, way: Way, lora: LoraSize, known: FamilyFigures) -> 
     """What training takes that way. `lora` is the size of the recipe's own LoRA."""
     width = 2 if settings.training.precision == "fp32" else 1  # of a number, against the two bytes of the table
     memory = known.kept if way == "kept" else known.again
-    pictures = picture_share(settings, known) * settings.training.batch_size
+    images = image_share(settings, known) * settings.training.batch_size
     fixed = known.weights_gib * width + _trained_gib(settings, lora) + figures.VAE_GIB
     if settings.training.train_text_encoder:
         fixed += known.text_encoders_gib
@@ -67,13 +67,13 @@ def need(settings: Settings, way: Way, lora: LoraSize, known: FamilyFigures) -> 
     side = settings.dataset.resolution
     decoding = figures.DECODING_GIB_PER_PX * (samples.width or side) * (samples.height or side) if samples.prompts else 0.0
     return Need(
-        training=fixed + (memory.fixed_gib + memory.picture_gib * pictures) * width,
+        training=fixed + (memory.fixed_gib + memory.image_gib * images) * width,
         sampling=(fixed + decoding) * _FRAGMENTS if decoding else 0.0,
     )
 
 
-def picture_share(settings: Settings, known: FamilyFigures) -> float:
-    """What a picture of the recipe's resolution takes, against one of the family's."""
+def image_share(settings: Settings, known: FamilyFigures) -> float:
+    """What an image of the recipe's resolution takes, against one of the family's."""
     own, table = settings.dataset.resolution**2, known.resolution**2
     text = known.text_tokens * 16**2  # as if it were pixels: a token of FLUX is a square of 16
     return (own + text) / (table + text)

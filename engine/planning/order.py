@@ -1,4 +1,4 @@
-"""In which order an epoch shows its pictures: a pure function of seed and epoch, so that a resumed run goes on exactly."""
+"""In which order an epoch shows its images: a pure function of seed and epoch, so that a resumed run goes on exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OrderEntry:
-    """One picture: its index in the ledger, its bucket, and how often an epoch shows it."""
+    """One image: its index in the ledger, its bucket, and how often an epoch shows it."""
 
     index: int
     bucket: Hashable
@@ -19,9 +19,9 @@ class OrderEntry:
 def epoch_batches(
     entries: Sequence[OrderEntry], *, seed: int, epoch: int, batch_size: int, limit: int | None = None
 ) -> list[list[int]]:
-    """The batches of one epoch as lists of picture indices, in training order.
+    """The batches of one epoch as lists of image indices, in training order.
 
-    Every picture appears `repeats` times; a batch never mixes buckets, so the last of a bucket may be short.
+    Every image appears `repeats` times; a batch never mixes buckets, so the last of a bucket may be short.
     With `limit`, the epoch ends after that many image-steps: full batches then come before short ones, so that
     the number of batches does not depend on the shuffle, and the last batch is cut to fit.
 

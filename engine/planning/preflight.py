@@ -1,4 +1,4 @@
-"""Checks before a start, each with its remedy: base, disk, output folder, pictures and captions."""
+"""Checks before a start, each with its remedy: base, disk, output folder, images and captions."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SPARE_BYTES = 200_000_000
 ON_THE_CPU = "It trains on the CPU only if you say so (--device cpu, or memory.device under all settings)."
 
 DATASET_CHECKS = frozenset(check.id for check in CHECKS)
-"""Findings of the pictures and captions."""
+"""Findings of the images and captions."""
 
 
-def check(recipe: Recipe, pictures: Inspection, plan: Plan, home: Path, here: Accelerator) -> list[Finding]:
-    """Everything that a person should know before the start on this machine, errors first. Of the pictures it is what `pictures` found."""
-    scan = pictures.scan
+def check(recipe: Recipe, images: Inspection, plan: Plan, home: Path, here: Accelerator) -> list[Finding]:
+    """Everything that a person should know before the start on this machine, errors first. Of the images it is what `images` found."""
+    scan = images.scan
     findings = [
         *check_settings(recipe),
         *check_machine(recipe, here),
@@ -47,8 +47,8 @@ def check(recipe: Recipe, pictures: Inspection, plan: Plan, home: Path, here: Ac
         *check_base(recipe.settings.base, scale_v_loss=recipe.settings.training.scale_v_loss),
         *check_home(home),
         *check_disk(recipe, plan, home),
-        *pictures.findings,
-        # The number of pictures is judged by both.
+        *images.findings,
+        # The number of images is judged by both.
         *(finding for finding in _warnings(plan) if finding.id not in DATASET_CHECKS),
     ]
     return worst_first(findings)
@@ -72,7 +72,7 @@ def check_settings(recipe: Recipe) -> Iterator[Finding]:
 
 
 def check_plan(recipe: Recipe, plan: Plan, here: Accelerator | None) -> list[Finding]:
-    """What can be said without the base and the pictures, errors first: settings that cannot be, and the plan's warnings.
+    """What can be said without the base and the images, errors first: settings that cannot be, and the plan's warnings.
 
     `here` None: the machine is not known yet, and nothing is said of it.
     """
@@ -113,7 +113,7 @@ def _warnings(plan: Plan) -> Iterator[Finding]:
 
 
 def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
-    """Whether somebody's own pictures are about to be trained on a base that nothing else can use."""
+    """Whether somebody's own images are about to be trained on a base that nothing else can use."""
     model = recipe.settings.base.model
     if not model.startswith("embedded:"):
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.dataset import archives
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
@@ -19,14 +19,14 @@ from loratui.engine.planning.schedule import Plan, make_plan
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe with its pictures read and its plan made."""
+    """A recipe with its images read and its plan made."""
 
     recipe: Recipe
     scan: DatasetScan
     plan: Plan
     findings: tuple[Finding, ...]
     not_checked: tuple[tuple[str, str], ...] = ()
-    """(id of a check of the pictures, why it was not made)."""
+    """(id of a check of the images, why it was not made)."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -41,22 +41,22 @@ def prepare(
     machine: Machine | None = None,
     decode_budget_s: float = 10.0,
     processes: int = 1,
-    facts: Mapping[str, PictureFacts] | None = None,
+    facts: Mapping[str, ImageFacts] | None = None,
 ) -> Prepared:
-    """Reads the recipe's folder, decodes its pictures coarsely within a time limit, and plans and checks the run.
+    """Reads the recipe's folder, decodes its images coarsely within a time limit, and plans and checks the run.
 
     `machine` None: driver and torch are asked, which may take seconds.
     A zip in place of the folder is unpacked below `home`, once for each content, and the recipe names that folder then.
-    `facts` are what the deep check measured of the pictures, by relative path.
+    `facts` are what the deep check measured of the images, by relative path.
     Raises `DatasetError` if nothing can be trained on, `UsageError` if the recipe names no folder.
     """
     if not recipe.settings.dataset.path:
-        raise UsageError("No folder of pictures was given.", "Name it: loratui train FOLDER.")
+        raise UsageError("No folder of images was given.", "Name it: loratui train FOLDER.")
     recipe = _unpacked(recipe, home)
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
     plan = make_plan(named, found, processes=processes)
-    pictures = inspect_scan(
+    images = inspect_scan(
         found,
         recipe.settings,
         preset=recipe.preset,
@@ -65,7 +65,7 @@ def prepare(
         decode_budget_s=decode_budget_s,
     )
     here = (machine or Machine.here()).accelerator
-    return Prepared(named, found, plan, tuple(check(named, pictures, plan, home, here)), pictures.not_checked)
+    return Prepared(named, found, plan, tuple(check(named, images, plan, home, here)), images.not_checked)
 
 
 def _unpacked(recipe: Recipe, home: Path) -> Recipe:

@@ -1,4 +1,4 @@
-"""A recipe: a preset with one person's changes, as TOML on disk; with it and the pictures a run is determined."""
+"""A recipe: a preset with one person's changes, as TOML on disk; with it and the images a run is determined."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Recipe:
         return schema.get(_start(self.preset, self.settings.adapter.kind), dotted)
 
     def differences(self) -> tuple[Difference, ...]:
-        """Every value that is not the preset's, in the order of files; the folder of pictures is none."""
+        """Every value that is not the preset's, in the order of files; the folder of images is none."""
         return tuple(
             Difference(key, schema.get(self.settings, key), self.preset_value(key))
             for key in schema.KEYS

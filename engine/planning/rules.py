@@ -1,7 +1,7 @@
-"""The rules of the guides that turn a number of pictures into repeats, epochs and, for one of them, a total.
+"""The rules of the guides that turn a number of images into repeats, epochs and, for one of them, a total.
 
-Words: an image-step is one showing of one picture; `repeats` is how often an epoch shows each picture; exposures are
-repeats × epochs. Each rule is a pure function of the concepts' picture counts, its own parameters in `[schedule]`, and
+Words: an image-step is one showing of one image; `repeats` is how often an epoch shows each image; exposures are
+repeats × epochs. Each rule is a pure function of the concepts' image counts, its own parameters in `[schedule]`, and
 the effective batch (batch × accumulation × processes). A repeats or epochs that the person set wins over the rule's.
 """
 
@@ -18,7 +18,7 @@ from loratui.presets.schema import Schedule
 
 @dataclass(frozen=True)
 class ConceptImages:
-    """How many pictures a concept has, and the N of its `N_name` folder."""
+    """How many images a concept has, and the N of its `N_name` folder."""
 
     name: str
     images: int
@@ -46,20 +46,20 @@ def repeats_epochs(concepts: Sequence[ConceptImages], schedule: Schedule, effect
 
 
 def per_image(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """So many image-steps for each picture, shown 10 times an epoch (guide 000: 10 × 10 = 100)."""
+    """So many image-steps for each image, shown 10 times an epoch (guide 000: 10 × 10 = 100)."""
     del effective_batch
     return _split(concepts, schedule, usual_repeats=10)
 
 
 def exposures(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """Each picture so many times, shown once an epoch (guide 002: 1 × 100, or 10 × 10)."""
+    """Each image so many times, shown once an epoch (guide 002: 1 × 100, or 10 × 10)."""
     del effective_batch
     return _split(concepts, schedule, usual_repeats=1)
 
 
 def per_image_small_sets_more(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """So many image-steps a picture in all, some more for a small set, less than a limit (guide 004: 100, + 100
-    below 10 pictures, under 2 000). Above the limit: its largest multiple of the number of pictures.
+    """So many image-steps an image in all, some more for a small set, less than a limit (guide 004: 100, + 100
+    below 10 images, under 2 000). Above the limit: its largest multiple of the number of images.
     """
     del effective_batch
     images = _images(concepts)
@@ -83,9 +83,9 @@ def per_epoch_and_total(concepts: Sequence[ConceptImages], schedule: Schedule, e
 
 
 def per_epoch(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """About so many image-steps an epoch (guide 001: 400 ÷ pictures, halves to even), and 6 epochs to start with. More
-    pictures take more steps: as many epochs as show each so many times with these repeats, up to 20 (the guide's 15
-    pictures take 6, its 50 take 20).
+    """About so many image-steps an epoch (guide 001: 400 ÷ images, halves to even), and 6 epochs to start with. More
+    images take more steps: as many epochs as show each so many times with these repeats, up to 20 (the guide's 15
+    images take 6, its 50 take 20).
     """
     del effective_batch
     by_rule = max(1, round(schedule.image_steps_per_epoch / _images(concepts)))
@@ -95,7 +95,7 @@ def per_epoch(concepts: Sequence[ConceptImages], schedule: Schedule, effective_b
 
 
 def balanced_concepts(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """Equal time for every concept: the largest one's pictures × repeats is the measure for all (guide 002, part 6)."""
+    """Equal time for every concept: the largest one's images × repeats is the measure for all (guide 002, part 6)."""
     del effective_batch
     largest = anchor(concepts)
     usual = schedule.repeats or 10
@@ -125,14 +125,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 
 
 def anchor(concepts: Sequence[ConceptImages]) -> ConceptImages:
-    """The concept with the most pictures; the first of equals."""
+    """The concept with the most images; the first of equals."""
     return max(concepts, key=lambda c: c.images)
 
 
 def under(wanted: int, images: int, limit: int) -> int:
     """`wanted` if it is less than `limit` (0: none), else the largest multiple of `images` that is.
 
-    With more pictures than the limit allows to show once, the largest number below it.
+    With more images than the limit allows to show once, the largest number below it.
     """
     if limit == 0 or wanted < limit:
         return wanted

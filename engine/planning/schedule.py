@@ -42,7 +42,7 @@ class ConceptPlan:
 
 @dataclass(frozen=True)
 class BucketPlan:
-    """How many pictures (regularisation among them) have this training size, px."""
+    """How many images (regularisation among them) have this training size, px."""
 
     width: int
     height: int
@@ -51,7 +51,7 @@ class BucketPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How much will be trained. `images` and exposures count the subject's pictures, image-steps count all."""
+    """How much will be trained. `images` and exposures count the subject's images, image-steps count all."""
 
     images: int
     repeats: int
@@ -60,7 +60,7 @@ class Plan:
     image_steps: int
     optimizer_steps: int
     exposures_per_image: float
-    """Mean number of times that each of the subject's pictures is shown."""
+    """Mean number of times that each of the subject's images is shown."""
     steps_per_epoch: int
     """Optimizer steps of a full epoch."""
     image_steps_per_epoch: int
@@ -72,7 +72,7 @@ class Plan:
     rule: str
     formula: str
     image_band: str
-    """What the recipe says of this number of pictures."""
+    """What the recipe says of this number of images."""
     effective_learning_rate: float
     """alpha / rank × learning rate."""
     mean_loss_weight: float
@@ -85,18 +85,18 @@ class Plan:
     regularisation_optimizer_steps: int
     """Optimizer steps that it adds: its true cost in time."""
     regularisation_unused: int
-    """Regularisation pictures that are never shown, there being more than the subject's image-steps ask for."""
+    """Regularisation images that are never shown, there being more than the subject's image-steps ask for."""
     prior_weight: float
-    """Factor on the loss of regularisation pictures."""
+    """Factor on the loss of regularisation images."""
     image_repeats: tuple[int, ...]
-    """Repeats of each picture of the scan, in its order; empty for a plan without a folder."""
+    """Repeats of each image of the scan, in its order; empty for a plan without a folder."""
     image_exposures: tuple[int, ...]
     """How often the whole run shows each of them; their sum is `image_steps`."""
     warnings: tuple[Advice, ...] = ()
 
     @property
     def effective_batch(self) -> int:
-        """Pictures behind one optimizer step."""
+        """Images behind one optimizer step."""
         return self.batch_size * self.accumulation * self.processes
 
     def to_json(self) -> dict[str, Any]:
@@ -121,12 +121,12 @@ class Steps:
 
 
 def make_plan(recipe: Recipe, scan: DatasetScan, *, processes: int = 1) -> Plan:
-    """The plan for the pictures of a folder.
+    """The plan for the images of a folder.
 
     Raises `DatasetError` if there are none.
     """
     if not scan.training:
-        raise DatasetError(f"{scan.root}: there are no pictures to train on.", "Add JPEG, PNG or WebP pictures.")
+        raise DatasetError(f"{scan.root}: there are no images to train on.", "Add JPEG, PNG or WebP images.")
     scan = with_class_images(scan, recipe.settings.dataset)
     concepts = [
         ConceptImages(c.name or c.folder or recipe.settings.dataset.trigger, c.images, c.folder_repeats)
@@ -146,14 +146,14 @@ def make_plan(recipe: Recipe, scan: DatasetScan, *, processes: int = 1) -> Plan:
 
 
 def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] = (), *, processes: int = 1) -> Plan:
-    """The plan for so many captioned pictures in one square bucket, without regularisation.
+    """The plan for so many captioned images in one square bucket, without regularisation.
 
-    `concept_images` gives the pictures of each of several concepts, and then `images` is their sum.
-    Raises `DatasetError` for fewer than one picture.
+    `concept_images` gives the images of each of several concepts, and then `images` is their sum.
+    Raises `DatasetError` for fewer than one image.
     """
     counts = tuple(concept_images) or (images,)
     if any(n < 1 for n in counts):
-        raise DatasetError(f"{count(min(counts), 'picture')} cannot be trained on.", "Give a number of at least 1.")
+        raise DatasetError(f"{count(min(counts), 'image')} cannot be trained on.", "Give a number of at least 1.")
     single = recipe.settings.dataset.trigger if len(counts) == 1 else ""
     concepts = [ConceptImages(single or f"concept {at}", n) for at, n in enumerate(counts, 1)]
     amount = _amount(recipe, concepts, processes)
@@ -164,10 +164,10 @@ def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] =
 
 
 def match_regularisation(folder_repeats: Sequence[int], wanted: int) -> list[int]:
-    """How often each regularisation picture is shown so that all together come to exactly `wanted`.
+    """How often each regularisation image is shown so that all together come to exactly `wanted`.
 
     First each as often as its folder says, until enough; then one more each, in turn. Source: sd-scripts, which
-    drops surplus pictures and repeats the others likewise.
+    drops surplus images and repeats the others likewise.
     """
     shown = [0] * len(folder_repeats)
     left = wanted
@@ -223,7 +223,7 @@ def _amount(recipe: Recipe, concepts: Sequence[ConceptImages], processes: int) -
 def _limits(schedule: Schedule, amount: Amount, an_epoch: int, *, doubled: bool) -> tuple[int, int]:
     """Epochs, and image-steps after which training ends (0: never within an epoch).
 
-    A total that the person set counts every image-step; a rule's total counts the subject's pictures, and
+    A total that the person set counts every image-step; a rule's total counts the subject's images, and
     regularisation doubles it as it doubles an epoch.
     """
     if schedule.image_steps:
@@ -321,10 +321,10 @@ def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Am
 
 
 def formula(plan: Plan) -> str:
-    """The plan's arithmetic as one line: `18 pictures × 10 repeats = 180 an epoch; × 10 epochs = 1 800 image-steps; …`."""
+    """The plan's arithmetic as one line: `18 images × 10 repeats = 180 an epoch; × 10 epochs = 1 800 image-steps; …`."""
     shown = " + ".join(f"{number(c.images)} × {number(c.repeats)}" for c in plan.concepts)
     if len(plan.concepts) == 1:
-        shown = f"{count(plan.images, 'picture')} × {count(plan.repeats, 'repeat')}"
+        shown = f"{count(plan.images, 'image')} × {count(plan.repeats, 'repeat')}"
     if plan.regularisation_images:
         shown = f"({shown}) × 2 with regularisation"
     parts = [f"{shown} = {count(plan.image_steps_per_epoch, 'image-step')} an epoch"]
@@ -344,6 +344,6 @@ def formula(plan: Plan) -> str:
 
 
 def regularisation_cost(plan: Plan) -> str:
-    """The weight of regularisation pictures, and what they cost."""
+    """The weight of regularisation images, and what they cost."""
     steps, image_steps = plan.regularisation_optimizer_steps, plan.regularisation_image_steps
     return f"weight {plan.prior_weight:g}, cost {count(steps, 'optimizer step')} ({count(image_steps, 'image-step')})"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loratui.engine.planning import figures
 from loratui.engine.planning.figures import Card, FamilyFigures, Range
-from loratui.engine.planning.memory_plans import Way, picture_share
+from loratui.engine.planning.memory_plans import Way, image_share
 from loratui.presets.schema import Settings
 
 MARGIN_MEASURED, MARGIN_SCALED = 0.1, 0.2
@@ -22,7 +22,7 @@ class StepCost:
     """Seconds on one card."""
 
     image_step_s: Range
-    """Training for one picture; compiled where the run is long enough."""
+    """Training for one image; compiled where the run is long enough."""
     sample_pass_s: Range
     """One pass of the denoiser for one sample, without gradients."""
     compiles: bool
@@ -37,8 +37,8 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, way: Way, op
     time = known.kept_time if way == "kept" else known.again_time
     batch = settings.training.batch_size
     margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED
-    picture_s = _on(card, time.arithmetic_s, time.traffic_s) * picture_share(settings, known)
-    gpu_s = max(picture_s * batch, RECORDED_FLOOR_S)
+    image_s = _on(card, time.arithmetic_s, time.traffic_s) * image_share(settings, known)
+    gpu_s = max(image_s * batch, RECORDED_FLOOR_S)
     batch_s = gpu_s * (1 - margin), gpu_s * (1 + margin)
     if not is_recorded(settings, way):
         batch_s = max(batch_s[0], time.launch_s * FAST_CPU), max(batch_s[1], time.launch_s)

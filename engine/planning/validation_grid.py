@@ -1,4 +1,4 @@
-"""Which pictures the check after training is made of: prompts × strengths of one file, and prompts × the files of all epochs."""
+"""Which images the check after training is made of: prompts × strengths of one file, and prompts × the files of all epochs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FORMAT = 2
 Grid = Literal["strengths", "checkpoints"]
 GRIDS: tuple[Grid, ...] = get_args(Grid)
 
-MOST_PICTURES = 2000
+MOST_IMAGES = 2000
 """More than that is a slip of the fingers, and days of a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class GridRequest:
     """What a person wants to see; None: as the recipe has it."""
 
     grids: tuple[Grid, ...] = GRIDS
@@ -41,7 +41,7 @@ class Wish:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> Wish:
+    def from_json(cls, table: Mapping[str, Any]) -> GridRequest:
         """The wish in a `wish.json`. Raises `UsageError` for what cannot be meant."""
         try:
             if table["format"] > FORMAT:
@@ -59,15 +59,15 @@ class Wish:
             raise UsageError("validation/wish.json is damaged.", "Start the check anew.") from error
 
 
-def read_wish(path: Path) -> Wish:
+def read_wish(path: Path) -> GridRequest:
     """The wish in a `wish.json`; everything as the recipe has it where there is no such file.
 
     Raises `UsageError` for a file that cannot be used.
     """
     try:
-        return Wish.from_json(read_json(path))
+        return GridRequest.from_json(read_json(path))
     except FileNotFoundError:
-        return Wish()
+        return GridRequest()
     except UsageError:
         raise
     except (OSError, ValueError) as error:
@@ -76,7 +76,7 @@ def read_wish(path: Path) -> Wish:
 
 @dataclass(frozen=True)
 class Cell:
-    """One picture of the check."""
+    """One image of the check."""
 
     grid: Grid
     prompt: str
@@ -88,11 +88,11 @@ class Cell:
     strength: float
 
 
-def cells(settings: Settings, wish: Wish, *, files: Sequence[str], final: str, fill: Mapping[str, str]) -> list[Cell]:
-    """Every picture that `wish` asks for, in the order in which they are best made: the first answers come first.
+def cells(settings: Settings, wish: GridRequest, *, files: Sequence[str], final: str, fill: Mapping[str, str]) -> list[Cell]:
+    """Every image that `wish` asks for, in the order in which they are best made: the first answers come first.
 
     `files` are the LoRA files of the epochs, oldest first; `final` is the one whose strengths are looked at; `fill` maps
-    `{trigger}` and the like to words. Raises `UsageError` for more than `MOST_PICTURES`.
+    `{trigger}` and the like to words. Raises `UsageError` for more than `MOST_IMAGES`.
     """
     validation, samples = settings.validation, settings.samples
     templates = wish.prompts or validation.prompts
@@ -110,8 +110,8 @@ def cells(settings: Settings, wish: Wish, *, files: Sequence[str], final: str, f
             prompt = filled(template, fill)
             for file in files:
                 chosen.append(Cell("checkpoints", prompt, template, samples.seed, file, validation.likely_strength))
-    if len(chosen) > MOST_PICTURES:
-        raise UsageError(f"That would be {count(len(chosen), 'picture')}.", "Choose fewer prompts, strengths or seeds.")
+    if len(chosen) > MOST_IMAGES:
+        raise UsageError(f"That would be {count(len(chosen), 'image')}.", "Choose fewer prompts, strengths or seeds.")
     return chosen
 
 
@@ -139,8 +139,8 @@ def prompt_read(cell: Cell, settings: Settings) -> str:
     return cell.prompt if cell.strength else filled(cell.template, base_words(settings))
 
 
-def picture_name(cell: Cell, settings: Settings, file_sum: str) -> str:
-    """Name of a cell's picture: a hash of all that determines it, so that it is made once and never stale.
+def image_name(cell: Cell, settings: Settings, file_sum: str) -> str:
+    """Name of a cell's image: a hash of all that determines it, so that it is made once and never stale.
 
     `file_sum` is the SHA-256 of the LoRA file, empty for the base alone.
     """

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from loratui.engine.runs import durable
+from loratui.engine import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.untrusted import read_json
 from loratui.engine.words import count, number

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.runs import durable
+from loratui.engine import durable
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.untrusted import read_json
@@ -21,7 +21,7 @@ FORMAT = 1
 COMMANDS: dict[str, str] = {
     "pause": "save a checkpoint, free the GPU and end, to be resumed later",
     "stop": "save a checkpoint and the LoRA file and end",
-    "sample": "make the sample pictures after this step",
+    "sample": "make the sample images after this step",
     "checkpoint": "save a checkpoint after this step",
     "stop_after_epoch": "stop when this epoch is complete; with the argument `cancel`, do not",
     "set_samples": "use other `prompts` for the samples, or another interval, `every_image_steps`, from the next samples on",

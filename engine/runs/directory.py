@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import durable
+from loratui.engine.durable import MARKER
 from loratui.engine.errors import UsageError
-from loratui.engine.runs import contents, durable, lock, ownership
-from loratui.engine.runs.durable import MARKER
+from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.untrusted import finite, read_json
 
 FORMAT = 1
@@ -56,7 +57,7 @@ class RunDirectory:
 
     @property
     def dataset(self) -> Path:
-        """The ledger of pictures."""
+        """The ledger of images."""
         return self.path / "dataset.json"
 
     @property
@@ -106,7 +107,7 @@ class RunDirectory:
 
     @property
     def samples(self) -> Path:
-        """Folder of the pictures made while training."""
+        """Folder of the images made while training."""
         return self.path / "samples"
 
     @property

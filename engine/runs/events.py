@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loratui.engine.runs.durable import append_line, disk_error, open_to_write
+from loratui.engine.durable import append_line, disk_error, open_to_write
 from loratui.engine.untrusted import finite, open_regular, parse_json
 
 FORMAT = 1
@@ -28,17 +28,17 @@ EVENT_TYPES: dict[str, str] = {
     "progress": "how far a phase is that is not training",
     "step": "one optimizer step",
     "epoch_finished": "the mean loss of an epoch",
-    "sample_written": "a sample picture is on the disk",
+    "sample_written": "a sample image is on the disk",
     "checkpoint_written": "a checkpoint is on the disk and verified",
     "output_written": "a LoRA file is on the disk",
-    "picture_written": "a picture of the check is on the disk",
+    "image_written": "an image of the check is on the disk",
     "warning": "something that a person should know, with a remedy",
     "heartbeat": "nothing else happened for some seconds, but the trainer lives",
     "command_acknowledged": "a command was carried out or refused",
     "changes_in_force": "what a person changed while the run trains",
     "telemetry": "what the machine does meanwhile",
     "probe_finished": "one real step was measured before the start, in a temporary run",
-    "base_read": "the untouched base was shown pictures with known noise: what it answered, and what it was probably mistaken in",
+    "base_read": "the untouched base was shown images with known noise: what it answered, and what it was probably mistaken in",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",
@@ -64,6 +64,10 @@ _FARTHEST_TS = 1e12
 _TAIL = 1 << 16
 MOST_TAIL = 1 << 22
 """Bytes at the end of a log that are looked through for its last event, and no more: what lies before is another's writing."""
+
+
+FORMER_TYPES = {"picture_written": "image_written"}
+"""Type in earlier logs -> today's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,7 @@ def decode(line: bytes) -> Event | None:
         return None
     if ts is None or abs(ts) > _FARTHEST_TS:
         return None
-    return Event(type, seq, ts, body)
+    return Event(FORMER_TYPES.get(type, type), seq, ts, body)
 
 
 def read_events(path: Path, offset: int = 0, max_bytes: int = 1 << 20) -> EventBatch:

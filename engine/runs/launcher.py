@@ -9,9 +9,9 @@ import subprocess
 import threading
 import time
 
-from loratui.engine import children
+from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
-from loratui.engine.runs import contents, durable, lock, ownership
+from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.logs import log_tail
 

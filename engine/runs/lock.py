@@ -15,9 +15,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.clock import zone
-from loratui.engine.runs.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}

@@ -63,8 +63,8 @@ class Words:
 def words_of(job: str, name: str) -> Words:
     """The words for a job, `train` or `validate`, of the run called `name`."""
     if job == "validate":
-        return Words(f"loratui validate {name}", "All pictures are made.", "")
-    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the pictures of the check.")
+        return Words(f"loratui validate {name}", "All images are made.", "")
+    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the images of the check.")
 
 
 _FINAL: dict[int, tuple[Ending, str, str]] = {
@@ -72,7 +72,7 @@ _FINAL: dict[int, tuple[Ending, str, str]] = {
     ExitCode.PAUSED: ("paused", "Paused as asked.", "{again} goes on."),
     ExitCode.TERMINATED: ("stopped", "Stopped as asked.", "{again} goes on."),
     ExitCode.USAGE: ("failed", "The settings or paths cannot be used.", "Correct them and start a new run."),
-    ExitCode.DATASET: ("failed", "The pictures cannot be trained on.", "Correct the folder and start a new run."),
+    ExitCode.DATASET: ("failed", "The images cannot be trained on.", "Correct the folder and start a new run."),
     ExitCode.DISK: ("failed", "The disk is full or cannot be written.", "Free some space, then: {again}"),
     ExitCode.NOT_FINITE: (
         "failed",

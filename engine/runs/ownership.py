@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from loratui.engine import durable
 from loratui.engine.errors import UsageError
-from loratui.engine.runs import durable
 from loratui.engine.untrusted import read_json
 
 TRUSTED = "trusted.json"

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loratui.engine import children
+from loratui.engine import children, durable
 from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.planning.prepare import Prepared
-from loratui.engine.runs import durable, lock
+from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder, create_run, delete_run, list_runs
 from loratui.engine.runs.events import Event, read_events
 from loratui.engine.runs.logs import log_tail
@@ -28,8 +28,8 @@ from loratui.engine.runs.logs import log_tail
 STEPS = 6
 """Optimizer steps that are made on a GPU; a CPU, which has nothing to warm up but caches, makes half of them."""
 
-PICTURES = 3
-"""Pictures, at least, that the base is read on."""
+IMAGES = 3
+"""Images, at least, that the base is read on."""
 
 _FOLDER = "probes"
 """In the home folder, beside `runs`: what the trainer keeps for all runs of a home serves the probe and is kept."""
@@ -40,7 +40,7 @@ _PATIENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseRead:
-    """What the untouched base made of the person's pictures. The event `base_read` has the same fields."""
+    """What the untouched base made of the person's images. The event `base_read` has the same fields."""
 
     readings: Mapping[str, Any]
     """Of `BaseReadings`, in plain values."""
@@ -59,13 +59,13 @@ class Probed:
     step_s: float
     """Seconds of one optimizer step at the largest size of the plan."""
     image_step_s: float
-    """The same for one picture."""
+    """The same for one image."""
     peak_vram_gib: float | None
     """Most GPU memory held at any moment, loading and encoding included; None without a GPU."""
     peak_ram_gib: float
     """Most main memory of the trainer process."""
     load_s: float
-    """Seconds until the first step: loading, encoding the captions and the pictures of one batch."""
+    """Seconds until the first step: loading, encoding the captions and the images of one batch."""
     base: BaseRead | None = None
 
 
@@ -84,7 +84,7 @@ def probe(
     tell: Callable[[str], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Probed | None:
-    """Makes real steps with the largest pictures of the plan and returns what they took; None if it was cancelled.
+    """Makes real steps with the largest images of the plan and returns what they took; None if it was cancelled.
 
     `tell` is given what is being done, in words. Nothing of it stays on the disk but the measurement in the person's
     cache. Raises `LoratuiError` with the exit code of the trainer, such as `OUT_OF_MEMORY`.
@@ -100,7 +100,7 @@ def read_base(
     tell: Callable[[str], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> BaseRead | None:
-    """Reads the base on the largest pictures of the plan, as `probe` does before its steps; None if it was cancelled.
+    """Reads the base on the largest images of the plan, as `probe` does before its steps; None if it was cancelled.
 
     Raises `LoratuiError` with the exit code of the trainer.
     """
@@ -115,9 +115,9 @@ def keep_base_read(run: RunDirectory, read: BaseRead) -> None:
 
 
 def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]:
-    """Up to `count` training pictures of the bucket with the most pixels: nothing in the run needs more memory.
+    """Up to `count` training images of the bucket with the most pixels: nothing in the run needs more memory.
 
-    Where several buckets are as large, the one with the most pictures.
+    Where several buckets are as large, the one with the most images.
     """
     by_bucket: dict[tuple[int, int], list[ImageEntry]] = {}
     for image in scan.training:
@@ -128,11 +128,11 @@ def largest(scan: DatasetScan, rule: BucketRule, count: int) -> list[ImageEntry]
 
 
 def _make(prepared: Prepared, home: Path) -> RunDirectory:
-    """The temporary run: the largest pictures, repeated for `STEPS` optimizer steps."""
+    """The temporary run: the largest images, repeated for `STEPS` optimizer steps."""
     settings = prepared.recipe.settings
     batch = settings.training.batch_size
-    pictures = largest(prepared.scan, BucketRule.of(settings.dataset), max(batch, PICTURES))
-    repeats = math.ceil(STEPS * batch * settings.training.accumulation / len(pictures))
+    images = largest(prepared.scan, BucketRule.of(settings.dataset), max(batch, IMAGES))
+    repeats = math.ceil(STEPS * batch * settings.training.accumulation / len(images))
     changes: dict[str, Any] = {
         "schedule.repeats": repeats,
         "schedule.epochs": 1,
@@ -141,8 +141,8 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
         "dataset.class_images": 0,
     }
     recipe = prepared.recipe.with_changes(changes)
-    scan = dataclasses.replace(prepared.scan, images=tuple(pictures))
-    small = _Small([repeats] * len(pictures), [repeats] * len(pictures))
+    scan = dataclasses.replace(prepared.scan, images=tuple(images))
+    small = _Small([repeats] * len(images), [repeats] * len(images))
     toml = recipe.to_toml()
     ledger = build_ledger(recipe.settings, scan, small)
     return create_run(home, "probe", recipe_toml=toml, effective_toml=toml, ledger=ledger, folder=_FOLDER)

@@ -1,16 +1,16 @@
-"""Writes down in a run's ledger how often each picture was shown."""
+"""Writes down in a run's ledger how often each image was shown."""
 
 from __future__ import annotations
 
 from loratui.engine.dataset.ledger import read_ledger, read_table, with_seen
+from loratui.engine.durable import write_json
 from loratui.engine.planning.exposures import seen_counts
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.durable import write_json
 from loratui.presets.schema import Settings
 
 
 def record_seen(run: RunDirectory, settings: Settings, image_step: int) -> None:
-    """Puts `seen` beside `planned` for each picture and caption in `dataset.json`, as of `image_step`.
+    """Puts `seen` beside `planned` for each image and caption in `dataset.json`, as of `image_step`.
 
     `settings` are those in force. The ledger's identity stays the same. Raises `DatasetError` for a damaged ledger and
     `DiskError` if it cannot be written; the old file is there then.

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from loratui.engine import durable
 from loratui.engine.errors import DiskError, UsageError
-from loratui.engine.runs import durable, lock, ownership
+from loratui.engine.runs import lock, ownership
 from loratui.engine.runs.directory import RunDirectory, list_runs
+from loratui.engine.runs.eta import EtaEstimator
 from loratui.engine.runs.events import Event, last_events
-from loratui.engine.runs.pace import Pace
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.untrusted import finite, read_json
 
@@ -90,7 +91,7 @@ class StateWriter:
         self._state = read_state(run)
         self._smoothed = SmoothedLoss()
         self._smoothed.go_on_from(self._state.step, self._state.loss_smoothed)
-        self._pace = Pace(self._state.worked_s)
+        self._pace = EtaEstimator(self._state.worked_s)
         self._written: State | None = None
         self._written_at = float("-inf")
 
@@ -215,7 +216,7 @@ def summarise(run: RunDirectory) -> RunSummary:
 
 
 def how_the_check_ended(run: RunDirectory) -> Verdict:
-    """How the pictures of the check ended, which the summary of a run does not tell once nobody makes them any more."""
+    """How the images of the check ended, which the summary of a run does not tell once nobody makes them any more."""
     events = _end_of_log(run, "validate")
     return judge(events, held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from loratui.engine import children
+from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.machine import cgroup
-from loratui.engine.runs import contents, control, durable, lock
+from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.events import Event, EventLog, last_events, read_events
 from loratui.engine.runs.logs import log_tail

@@ -1,1 +1,1 @@
-"""The only part of loratui that loads torch: one training run, and the pictures made with its result."""
+"""The only part of loratui that loads torch: one training run, and the images made with its result."""

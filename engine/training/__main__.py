@@ -19,8 +19,8 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
 from loratui.engine.secrecy import hidden
+from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Interrupted, Requests
 
 JOBS = ("train", "validate", "probe", "base")
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads that wait by spinning take the cores from whatever else runs here; a step then takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    requests = Requests()
+    requests = ControlQueue()
     requests.install()
     run = RunDirectory(args.run.resolve())
     try:
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             report.close()
 
 
-def _work(run: RunDirectory, job: str, report: Reporter, requests: Requests) -> ExitCode:
+def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue) -> ExitCode:
     with requests.at_once():  # importing torch takes seconds
         from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job

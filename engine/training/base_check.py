@@ -1,4 +1,4 @@
-"""Reads an untouched base: what it answers to the person's own pictures with known noise, and whether its VAE gives pictures back.
+"""Reads an untouched base: what it answers to the person's own images with known noise, and whether its VAE gives images back.
 
 `engine.planning.base_readings` says what follows from it.
 """
@@ -19,39 +19,39 @@ from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings, judge
 from loratui.engine.runs.probe import BaseRead
 from loratui.engine.training.cache import LatentCache, Texts
-from loratui.engine.training.families.base import Family, Framing, Latents, TextStates
+from loratui.engine.training.diffusion_loss import texts_of
+from loratui.engine.training.families.base import Family, LatentDistribution, PromptEmbeds, SizeConditioning
 from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.images import framing_of, load_pixels
 from loratui.engine.training.noise import generator
-from loratui.engine.training.objective import texts_of
 from loratui.presets.schema import Settings
 
 SEED = 20_261
 """Of the noise, the same for every base and folder, so that readings can be compared."""
 DRAWS = 3
-"""Noises for each level, shared out among the pictures."""
+"""Noises for each level, shared out among the images."""
 GIVEN_BACK_DB = 20.0
-"""A VAE that gives one picture back so well is sound."""
+"""A VAE that gives one image back so well is sound."""
 LONGEST_S = 10.0
 """After so long no further noise is drawn: a large base on a CPU is read with one."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture as the base is shown it."""
+    """One image as the base is shown it."""
 
     pixels: Tensor
     """(3, H, W) in [−1, 1]."""
-    latents: Latents
-    text: TextStates
-    empty: TextStates | None
-    """States of the empty caption; None where the picture's own is empty."""
-    framing: Framing
+    latents: LatentDistribution
+    text: PromptEmbeds
+    empty: PromptEmbeds | None
+    """States of the empty caption; None where the image's own is empty."""
+    framing: SizeConditioning
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """One forward pass of one picture against what it could mean; means over its numbers."""
+    """One forward pass of one image against what it could mean; means over its numbers."""
 
     noise: float
     loss: float
@@ -70,7 +70,7 @@ def look_at_the_base(
     texts: Texts,
     autocast: torch.autocast,
 ) -> BaseRead:
-    """Reads the base on a run's first pictures and judges it. A LoRA on it must be out of effect."""
+    """Reads the base on a run's first images and judges it. A LoRA on it must be out of effect."""
     empty, shown = texts.get(""), []
     for entry in [entry for entry in entries if entry.repeats][:DRAWS]:
         caption = texts_of(entry, settings)[0][0]
@@ -88,20 +88,20 @@ def look_at_the_base(
 
 
 @torch.no_grad()
-def read_base(family: Family, pictures: Sequence[Shown], autocast: torch.autocast, *, embedded: bool) -> BaseReadings:
-    """Reads the base as it is; a LoRA on it must be out of effect. `pictures` is not empty.
+def read_base(family: Family, images: Sequence[Shown], autocast: torch.autocast, *, embedded: bool) -> BaseReadings:
+    """Reads the base as it is; a LoRA on it must be out of effect. `images` is not empty.
 
-    At most `DRAWS` forward passes of one picture for each noise level, and where it counts as many without text.
+    At most `DRAWS` forward passes of one image for each noise level, and where it counts as many without text.
     """
     began = time.monotonic()
     answers: list[list[_Answer]] = []
     for draw in range(DRAWS):
         if draw and time.monotonic() - began > LONGEST_S:
             break
-        answers.append([_answer(family, pictures[draw % len(pictures)], at, draw, autocast) for at in range(len(LEVELS))])
+        answers.append([_answer(family, images[draw % len(images)], at, draw, autocast) for at in range(len(LEVELS))])
     scale = family.latent_scale()
-    psnr_db, correlation = _given_back(family, pictures)
-    latents = torch.cat([one.latents.mean.flatten() for one in pictures])
+    psnr_db, correlation = _given_back(family, images)
+    latents = torch.cat([one.latents.mean.flatten() for one in images])
     by_level = [[row[at] for row in answers] for at in range(len(LEVELS))]
 
     def means(name: str) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def read_base(family: Family, pictures: Sequence[Shown], autocast: torch.autocas
         vae_scale=scale,
         vae_psnr_db=psnr_db,
         vae_correlation=correlation,
-        pictures=len(pictures),
+        images=len(images),
         draws=len(answers),
         seconds=round(time.monotonic() - began, 2),
     )
@@ -139,7 +139,7 @@ def _answer(family: Family, shown: Shown, at: int, draw: int, autocast: torch.au
     noise = on_device(torch.randn(latents.shape, generator=generator(SEED, "base", draw)), family.device)
     noised = family.add_noise(latents, noise, torch.tensor([level]))
 
-    def predict(text: TextStates) -> Tensor:
+    def predict(text: PromptEmbeds) -> Tensor:
         with autocast:
             conditions = family.conditions([text], [shown.framing])
             return family.predict(noised.model_input, noised.timesteps, conditions).float()
@@ -169,15 +169,15 @@ def _other(prediction: str, latents: Tensor, noise: Tensor, snr: Tensor | None) 
     return math.sqrt(kept) * noise - math.sqrt(1 - kept) * latents
 
 
-def _given_back(family: Family, pictures: Sequence[Shown]) -> tuple[float | None, float | None]:
-    """PSNR in dB and correlation of the picture that came back best from encoding and decoding; None where memory does not suffice.
+def _given_back(family: Family, images: Sequence[Shown]) -> tuple[float | None, float | None]:
+    """PSNR in dB and correlation of the image that came back best from encoding and decoding; None where memory does not suffice.
 
-    One picture tells of most VAEs that they are sound, but noise and fine patterns come back from none: then others are tried.
-    The correlation is None for a picture of one colour.
+    One image tells of most VAEs that they are sound, but noise and fine patterns come back from none: then others are tried.
+    The correlation is None for an image of one colour.
     """
     found: list[tuple[float, float | None]] = []
     try:
-        for shown in pictures[:DRAWS]:
+        for shown in images[:DRAWS]:
             psnr_db, correlation = _compared(family.decode_image(shown.latents.mean).float() / 127.5 - 1, shown.pixels)
             found.append((psnr_db, correlation))
             if psnr_db >= GIVEN_BACK_DB and correlation is not None:

@@ -13,20 +13,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.durable import write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
 from loratui.engine.formats.safetensors_file import read_checked
-from loratui.engine.runs.durable import write_file
-from loratui.engine.training.families.base import Family, Latents, TextStates
+from loratui.engine.training.families.base import Family, LatentDistribution, PromptEmbeds
 from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
 
 VERSION = 1
-"""Raised when the same picture or caption would be encoded differently by newer code."""
+"""Raised when the same image or caption would be encoded differently by newer code."""
 
 _MOST_BYTES = 1 << 30
-"""Of one picture's latents, or one caption's states; T5's take 4 MB."""
+"""Of one image's latents, or one caption's states; T5's take 4 MB."""
 
 Progress = Callable[[int, int], None]
 
@@ -38,19 +38,19 @@ def cache_key(*parts: object) -> str:
 
 
 class LatentCache:
-    """The latents of a run's pictures, encoded once."""
+    """The latents of a run's images, encoded once."""
 
     def __init__(self, folder: Path, family: Family, *, on_disk: bool = True) -> None:
         self._folder = folder
         self._family = family
         self._vae, _ = family.fingerprints()
         self._on_disk = on_disk
-        self._known: dict[tuple[str, bool], Latents] = {}
+        self._known: dict[tuple[str, bool], LatentDistribution] = {}
 
     def fill(self, entries: Sequence[LedgerEntry], flips: Iterable[bool], progress: Progress) -> None:
-        """Encodes what is not there yet. `progress(done, total)` is called after each picture and may raise to stop.
+        """Encodes what is not there yet. `progress(done, total)` is called after each image and may raise to stop.
 
-        Raises `DatasetError` for a picture that is gone, changed or damaged, `NotFiniteError` for one that the VAE cannot encode.
+        Raises `DatasetError` for an image that is gone, changed or damaged, `NotFiniteError` for one that the VAE cannot encode.
         """
         wanted = [(entry, flip) for entry in entries if entry.repeats for flip in flips]
         for done, (entry, flip) in enumerate(wanted, 1):
@@ -59,29 +59,29 @@ class LatentCache:
                 self._known[entry.relative, flip] = self._stored(known, flip) or self._encode(known, flip)
             progress(done, len(wanted))
 
-    def get(self, entry: LedgerEntry, flip: bool = False) -> Latents:
-        """The latents of a picture that `fill` was given."""
+    def get(self, entry: LedgerEntry, flip: bool = False) -> LatentDistribution:
+        """The latents of an image that `fill` was given."""
         return self._known[entry.relative, flip]
 
     def _path(self, entry: LedgerEntry, flip: bool) -> Path:
         return self._folder / f"latents-{cache_key(entry.sha256, entry.bucket, entry.fit, flip, self._vae)}.safetensors"
 
-    def _stored(self, entry: LedgerEntry, flip: bool) -> Latents | None:
+    def _stored(self, entry: LedgerEntry, flip: bool) -> LatentDistribution | None:
         tensors = _read(self._path(entry, flip), {"mean", "std"}) if self._on_disk else None
-        return Latents(tensors["mean"], tensors["std"]) if tensors else None
+        return LatentDistribution(tensors["mean"], tensors["std"]) if tensors else None
 
-    def _encode(self, entry: LedgerEntry, flip: bool) -> Latents:
+    def _encode(self, entry: LedgerEntry, flip: bool) -> LatentDistribution:
         try:
             with open_regular(entry.path) as file:
                 unchanged = hashlib.file_digest(file, "sha256").hexdigest() == entry.sha256
             pixels = load_pixels(entry.path, entry.fit, entry.bucket) if unchanged else None
-        except (OSError, PictureError) as error:
+        except (OSError, ImageError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise DatasetError(f"{entry.path}: {reason}.", "Put it back or start a new run without it.") from error
         if pixels is None:
             raise DatasetError(f"{entry.path}: changed since the run was planned.", "Put the old file back or start a new run.")
         try:
-            # A mirrored picture is encoded anew: the VAE of a mirror image is not the mirror image of its latents.
+            # A mirrored image is encoded anew: the VAE of a mirror image is not the mirror image of its latents.
             latents = self._family.encode_image(pixels.flip(-1) if flip else pixels)
         except NotFiniteError as error:
             raise NotFiniteError(f"{entry.path}: the VAE made numbers that are not finite.", error.remedy) from error
@@ -97,11 +97,11 @@ class Texts(Protocol):
         """Makes ready what will be asked for."""
         ...
 
-    def get(self, caption: str) -> TextStates:
+    def get(self, caption: str) -> PromptEmbeds:
         """The states of a caption that `fill` was given, without gradients."""
         ...
 
-    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         """The states of captions that `fill` was given, with gradients where they are enabled and can be."""
         ...
 
@@ -134,12 +134,12 @@ class LiveTexts:
             self._cut[caption] = self.get(caption).tokens_cut
             progress(done, len(wanted))
 
-    def get(self, caption: str) -> TextStates:
+    def get(self, caption: str) -> PromptEmbeds:
         """The states of a caption as the encoders make them now, without gradients."""
         with torch.no_grad():
             return self.batch([caption])[0]
 
-    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         """The states of captions as the encoders make them now, with gradients where they are enabled."""
         known = None if self._frozen is None else self._frozen.batch(captions)
         return self._family.encode_text(captions, known)
@@ -156,7 +156,7 @@ class TextCache:
         self._folder = folder
         self._family = family
         _, self._encoder = family.fingerprints()
-        self._known: dict[str, TextStates] = {}
+        self._known: dict[str, PromptEmbeds] = {}
 
     def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
         """Encodes what is not there yet; `key` names the settings that the encoding depends on, such as clip skip."""
@@ -167,11 +167,11 @@ class TextCache:
                 self._known[caption] = self._stored(path) or self._encode(caption, path)
             progress(done, len(wanted))
 
-    def get(self, caption: str) -> TextStates:
+    def get(self, caption: str) -> PromptEmbeds:
         """The states of a caption that `fill` was given."""
         return self._known[caption]
 
-    def batch(self, captions: Sequence[str]) -> list[TextStates]:
+    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         """The states of captions that `fill` was given; they have no gradients."""
         return [self.get(caption) for caption in captions]
 
@@ -180,16 +180,16 @@ class TextCache:
         return {caption: states.tokens_cut for caption, states in self._known.items() if states.tokens_cut}
 
     @staticmethod
-    def _stored(path: Path) -> TextStates | None:
+    def _stored(path: Path) -> PromptEmbeds | None:
         tensors = _read(path, {"tokens_cut"})
         if tensors is None:
             return None
-        return TextStates({name: t for name, t in tensors.items() if name != "tokens_cut"}, int(tensors["tokens_cut"]))
+        return PromptEmbeds({name: t for name, t in tensors.items() if name != "tokens_cut"}, int(tensors["tokens_cut"]))
 
-    def _encode(self, caption: str, path: Path) -> TextStates:
+    def _encode(self, caption: str, path: Path) -> PromptEmbeds:
         with torch.no_grad():  # one at a time: a caption's states must not depend on what else is in a batch
             (states,) = self._family.encode_text([caption])
-        states = TextStates({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
+        states = PromptEmbeds({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
         write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
         return states
 

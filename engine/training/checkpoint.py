@@ -13,10 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from loratui.engine.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.durable import building, failpoint, remove_tree, sweep_leftovers, write_file, write_json
-from loratui.engine.training.data import Position
+from loratui.engine.training.data import TrainProgress
 from loratui.engine.untrusted import parse_json, read_json, read_whole
 
 FORMAT = 1
@@ -32,7 +32,7 @@ class BadCheckpointError(ValueError):
 class Checkpoint:
     """The state between two optimizer steps."""
 
-    position: Position
+    position: TrainProgress
     adapter: Mapping[str, Tensor]
     average: Mapping[str, Tensor]
     """The moving average of the adapter; empty if none is kept."""
@@ -122,7 +122,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         state = parse_json(files[STATE], not_finite=True)
         total, count = state["epoch_loss"]
         checkpoint = Checkpoint(
-            position=Position(**state["position"]),
+            position=TrainProgress(**state["position"]),
             adapter=load(files[ADAPTER]),
             average=load(files[AVERAGE]) if AVERAGE in files else {},
             optimizer=load(files[OPTIMIZER]),

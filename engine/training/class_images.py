@@ -1,11 +1,11 @@
-"""Makes the pictures of the class that a recipe wants, by the base alone, before anything is trained."""
+"""Makes the images of the class that a recipe wants, by the base alone, before anything is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.runs.durable import make_directory, write_file
+from loratui.engine.durable import make_directory, write_file
 from loratui.engine.training import noise
 from loratui.engine.training.cache import Texts
 from loratui.engine.training.families.base import Family, SamplePlan
@@ -17,12 +17,12 @@ Step = Callable[[int, int], None]
 
 
 def missing(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
-    """The pictures that the run needs and that are not there yet."""
+    """The images that the run needs and that are not there yet."""
     return [entry for entry in entries if entry.made and entry.repeats and not entry.path.is_file()]
 
 
 def make(entries: Sequence[LedgerEntry], settings: Settings, family: Family, texts: Texts, on_step: Step) -> None:
-    """Makes these pictures; each depends on the run's seed and its own name alone. `on_step(done, total)` may raise to stop.
+    """Makes these images; each depends on the run's seed and its own name alone. `on_step(done, total)` may raise to stop.
 
     Prior preservation: Ruiz et al., "DreamBooth", 2023.
     """

@@ -1,4 +1,4 @@
-"""Which pictures make which batch: the whole course of a run, known before its first step."""
+"""Which images make which batch: the whole course of a run, known before its first step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loratui.engine.planning.order import OrderEntry, epoch_batches
 
 
 @dataclass(frozen=True)
-class Position:
+class TrainProgress:
     """A place between two optimizer steps."""
 
     epoch: int
@@ -28,20 +28,20 @@ class Position:
         return self.epoch if self.window else self.epoch - 1
 
 
-START = Position(epoch=1, window=0, step=0, image_step=0, micro_step=0)
+START = TrainProgress(epoch=1, window=0, step=0, image_step=0, micro_step=0)
 
 
 @dataclass(frozen=True)
-class Window:
+class AccumulationWindow:
     """The batches whose gradients make one optimizer step."""
 
     batches: tuple[tuple[int, ...], ...]
     """Ledger indices, batch by batch."""
-    before: Position
-    after: Position
+    before: TrainProgress
+    after: TrainProgress
     ends_epoch: bool
     shown: tuple[tuple[int, ...], ...] = ()
-    """How often each of these pictures was shown before, batch by batch."""
+    """How often each of these images was shown before, batch by batch."""
 
     @property
     def images(self) -> int:
@@ -50,7 +50,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Course:
+class BatchSchedule:
     """The order of a whole run; every part of it is a pure function of these values."""
 
     entries: Sequence[OrderEntry]
@@ -61,8 +61,8 @@ class Course:
     image_steps: int = 0
     """Total at which the last epoch is cut; 0: all epochs in full."""
 
-    def windows(self, start: Position = START) -> Iterator[Window]:
-        """The windows from `start` on. The last window of an epoch may have fewer batches, and a batch fewer pictures."""
+    def windows(self, start: TrainProgress = START) -> Iterator[AccumulationWindow]:
+        """The windows from `start` on. The last window of an epoch may have fewer batches, and a batch fewer images."""
         at = start
         while at.epoch <= self.epochs:
             windows = self._epoch(at.epoch)
@@ -72,18 +72,18 @@ class Course:
             for number in range(at.window, len(windows)):
                 batches = windows[number]
                 last = number == len(windows) - 1
-                after = Position(
+                after = TrainProgress(
                     epoch=at.epoch + 1 if last else at.epoch,
                     window=0 if last else number + 1,
                     step=at.step + 1,
                     image_step=at.image_step + sum(map(len, batches)),
                     micro_step=at.micro_step + len(batches),
                 )
-                yield Window(batches, at, after, last, shown[number])
+                yield AccumulationWindow(batches, at, after, last, shown[number])
                 at = after
 
     def _shown_before(self, epoch: int, windows: Sequence[tuple[tuple[int, ...], ...]]) -> list[tuple[tuple[int, ...], ...]]:
-        """For each picture of these windows how often the run showed it before."""
+        """For each image of these windows how often the run showed it before."""
         counts = {entry.index: (epoch - 1) * entry.repeats for entry in self.entries}
 
         def counted(index: int) -> int:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.durable import make_directory
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
@@ -24,8 +25,7 @@ from loratui.engine.planning.lora_size import SD15, SDXL, clip_layers, flux_laye
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory, safe_name
-from loratui.engine.runs.durable import make_directory
-from loratui.engine.training.adapters.change import LayerChange
+from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.checkpoint import BadCheckpointError, checkpoint_folders, load_checkpoint
 from loratui.engine.training.lora_file import read_lora, write_lora_file
 from loratui.engine.training.lora_file.layouts import Changes
@@ -177,7 +177,7 @@ def _from_checkpoint(settings: Settings, folder: Path) -> Source:
     changes = {}
     for key, values in grouped.items():
         rank, alpha = rank_and_alpha(settings.adapter, key[1])
-        changes[key] = LayerChange(values, alpha / rank)
+        changes[key] = WeightDelta(values, alpha / rank)
     identity = checkpoint.identity
     return Source(
         changes,

@@ -22,7 +22,7 @@ def identity_of(job: Job) -> dict[str, Any]:
     table = to_table(job.settings)
     return {
         **{section: table[section] for section in SECTIONS},
-        "pictures": job.ledger.identity,
+        "images": job.ledger.identity,
         "optimizer_used": resolve_name(job.settings.optimizer.name, job.device),
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
@@ -41,8 +41,8 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         for key in own[section].keys() | stored.get(section, {}).keys()
         if _value(own, section, key) != _value(stored, section, key)
     ]
-    if own["pictures"] != stored.get("pictures"):
-        differing.append("the pictures (dataset.json)")
+    if own["images"] != stored.get("images", stored.get("pictures")):
+        differing.append("the images (dataset.json)")
     if differing:
         raise UsageError(
             f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",

@@ -1,4 +1,4 @@
-"""A picture file as the tensor that the VAE gets."""
+"""An image file as the tensor that the VAE gets."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from PIL import Image
 from torch import Tensor
 
 from loratui.engine.dataset.buckets import Bucket, Fit
+from loratui.engine.dataset.decoding import load_rgb
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.dataset.pictures import load_rgb
-from loratui.engine.training.families.base import Framing
+from loratui.engine.training.families.base import SizeConditioning
 
 _MOST_COVER = 8
-"""Times its bucket that a picture is resized to as a whole before it is cropped."""
+"""Times its bucket that an image is resized to as a whole before it is cropped."""
 
 
 def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
     """(3, H, W) fp32 in [−1, 1], H × W being the bucket: upright, sRGB, resized to cover, cropped.
 
-    Raises `PictureError`.
+    Raises `ImageError`.
     """
-    picture = load_rgb(path)
+    image = load_rgb(path)
     if fit.resized_w * fit.resized_h > _MOST_COVER * bucket.width * bucket.height:
         # A strip: what is cropped away would be far larger than what is kept.
-        across, down = picture.width / fit.resized_w, picture.height / fit.resized_h
+        across, down = image.width / fit.resized_w, image.height / fit.resized_h
         box = (fit.left * across, fit.top * down, (fit.left + bucket.width) * across, (fit.top + bucket.height) * down)
-        return to_tensor(picture.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=box))
-    if picture.size != (fit.resized_w, fit.resized_h):
-        picture = picture.resize((fit.resized_w, fit.resized_h), Image.Resampling.LANCZOS)
-    picture = picture.crop((fit.left, fit.top, fit.left + bucket.width, fit.top + bucket.height))
-    return to_tensor(picture)
+        return to_tensor(image.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=box))
+    if image.size != (fit.resized_w, fit.resized_h):
+        image = image.resize((fit.resized_w, fit.resized_h), Image.Resampling.LANCZOS)
+    image = image.crop((fit.left, fit.top, fit.left + bucket.width, fit.top + bucket.height))
+    return to_tensor(image)
 
 
-def framing_of(entry: LedgerEntry, flip: bool) -> Framing:
-    """Where a training picture comes from; of a mirrored one, where it lies in the mirrored photo."""
+def framing_of(entry: LedgerEntry, flip: bool) -> SizeConditioning:
+    """Where a training image comes from; of a mirrored one, where it lies in the mirrored photo."""
     fit, bucket = entry.fit, entry.bucket
     left = fit.resized_w - bucket.width - fit.left if flip else fit.left
-    return Framing((entry.width, entry.height), (left, fit.top), (bucket.width, bucket.height))
+    return SizeConditioning((entry.width, entry.height), (left, fit.top), (bucket.width, bucket.height))
 
 
-def to_tensor(picture: Image.Image) -> Tensor:
+def to_tensor(image: Image.Image) -> Tensor:
     """(3, H, W) fp32: byte 0 becomes −1, byte 255 becomes 1."""
-    array = np.asarray(picture, dtype=np.uint8)
+    array = np.asarray(image, dtype=np.uint8)
     return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 127.5 - 1.0
 
 

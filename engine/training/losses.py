@@ -14,7 +14,7 @@ Prediction = Literal["epsilon", "v", "flow"]
 """What a denoiser predicts: the noise, the velocity of Salimans and Ho, or noise − data of flow matching."""
 
 LEAST_SIGMA = 1e-2
-"""Below it the weight σ⁻² of a nearly clean picture would drown all others."""
+"""Below it the weight σ⁻² of a nearly clean image would drown all others."""
 
 
 def weighted_loss(
@@ -25,7 +25,7 @@ def weighted_loss(
     settings: Training,
     predicts: Prediction,
 ) -> Tensor:
-    """(B,) the loss of each picture as `settings` has it.
+    """(B,) the loss of each image as `settings` has it.
 
     `noise_share` is (B,) how far each input is on its way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
     signal-to-noise ratio, None for flow matching, where the weights made of it do not exist.

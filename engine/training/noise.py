@@ -44,7 +44,7 @@ class Draw:
 def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training | None = None) -> Draw:
     """The draw of batch number `micro_step` (counted over the whole run), for latents of `shape`.
 
-    With `noise_offset` c, noise gains c·n per picture and channel, n ~ N(0, 1), and so does the target
+    With `noise_offset` c, noise gains c·n per image and channel, n ~ N(0, 1), and so does the target
     (N. Guttenberg, "Diffusion with Offset Noise", 2023). With `input_perturbation` γ, the input's noise gains γ·ξ,
     ξ ~ N(0, 1) (Ning et al., "Input Perturbation Reduces Exposure Bias in Diffusion Models", 2023).
     """
@@ -66,7 +66,7 @@ def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training
 def multires(noise: Tensor, iterations: int, discount: float, source: torch.Generator) -> Tensor:
     """`noise` (B, C, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
 
-    Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) anew for each, down to one pixel; each picture is scaled back
+    Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) anew for each, down to one pixel; each image is scaled back
     to a spread of 1. Source: sd-scripts' `pyramid_noise_like`, after J. Whitaker, "Multi-Resolution Noise for Diffusion
     Model Training", 2023.
     """

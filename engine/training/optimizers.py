@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.family_rules import ONE_RATE
-from loratui.engine.training.averaging import start_schedule_free
+from loratui.engine.training.ema import start_schedule_free
 from loratui.engine.untrusted import parse_json
 from loratui.presets.schema import OptimizerSection, Scheduler
 

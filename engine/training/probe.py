@@ -1,4 +1,4 @@
-"""The job `probe`: loads the base, encodes the largest pictures, reads the base and makes a few real steps, to measure memory and time.
+"""The job `probe`: loads the base, encodes the largest images, reads the base and makes a few real steps, to measure memory and time.
 
 The job `base` is the same without the steps.
 """
@@ -15,7 +15,7 @@ import torch
 from loratui.engine.errors import ExitCode
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.runs.probe import STEPS
-from loratui.engine.training.recorded import EAGER
+from loratui.engine.training.cuda_graph import EAGER
 from loratui.engine.training.trainer import Trainer
 
 SETTLING = EAGER + 1
@@ -26,7 +26,7 @@ class BaseReading(Trainer):
     """A training of which nothing is carried out: the base is loaded and read as it is."""
 
     def run(self) -> ExitCode:
-        """Reads the base on the run's pictures and tells it in `base_read`. Errors are raised."""
+        """Reads the base on the run's images and tells it in `base_read`. Errors are raised."""
         with self.requests.at_once():  # nothing here is worth saving
             self._set_up()
             self.read_the_base()

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from loratui.engine.machine.telemetry import Reading, Sampler, worth_telling
+from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
 from loratui.engine.runs.events import EventLog, last_events
 from loratui.engine.runs.summary import StateWriter
 
@@ -35,7 +35,7 @@ class Reporter:
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
         # Never joined: a broken driver may keep it for minutes, and nothing is lost with it.
-        self._sampler = Sampler(log.path.parent)
+        self._sampler = MachineMonitor(log.path.parent)
         threading.Thread(target=self._measure, name="telemetry", daemon=True).start()
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class Reporter:
     def _measure(self) -> None:
         """Tells what the machine does: each few seconds where something changes, else each half minute."""
         sampler = self._sampler
-        told: Reading | None = None
+        told: TelemetrySample | None = None
         told_at = 0.0
         low = False
         wait_s = 1.0

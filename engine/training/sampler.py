@@ -1,11 +1,11 @@
-"""Sample pictures at fixed seeds, in a way that leaves no trace in the training."""
+"""Sample images at fixed seeds, in a way that leaves no trace in the training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loratui.engine.runs.durable import make_directory, write_file
+from loratui.engine.durable import make_directory, write_file
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.cache import Texts
 from loratui.engine.training.families.base import Family, SamplePlan
@@ -17,7 +17,7 @@ NEGATIVE = ""
 
 
 def sample_plan(settings: Settings, texts: Texts, prompt: str, seed: int) -> SamplePlan:
-    """One picture of `prompt`, with the recipe's sampling settings."""
+    """One image of `prompt`, with the recipe's sampling settings."""
     samples, side = settings.samples, settings.dataset.resolution
     return SamplePlan(
         text=texts.get(prompt),
@@ -38,7 +38,7 @@ def write_sample(
     strength: float,
     on_step: Callable[[int, int], None],
 ) -> None:
-    """Makes one picture at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises.
+    """Makes one image at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises.
 
     `plan` is called with the LoRA at work, since its text states may depend on it.
     """

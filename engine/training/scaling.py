@@ -19,7 +19,7 @@ class LossScaling:
     """torch's gradient scaler, and the count of steps that had to be made again with a smaller scale.
 
     A step whose gradients leave the range of fp16 is not left out: its batches are computed again with half the scale, which gives the
-    same gradients where they fit. So every planned step is made, and a picture is seen as often as planned. In other formats than
+    same gradients where they fit. So every planned step is made, and an image is seen as often as planned. In other formats than
     fp16 nothing is scaled.
     """
 

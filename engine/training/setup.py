@@ -1,4 +1,4 @@
-"""What every job needs before it can begin: the run's settings, its pictures, a device, and the base model on it."""
+"""What every job needs before it can begin: the run's settings, its images, a device, and the base model on it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def trained_images(self) -> int:
-        """Pictures that are trained on, regularisation left out."""
+        """Images that are trained on, regularisation left out."""
         return sum(1 for entry in self.ledger.images if entry.repeats and not entry.regularisation)
 
     @property

@@ -29,7 +29,7 @@ def choose_activations(settings: Settings, family: Family, device: torch.device)
     else:
         again = settings.memory.gradient_checkpointing == "on"
     if again:
-        family.keep_fewer_activations()
+        family.enable_gradient_checkpointing()
     return again
 
 

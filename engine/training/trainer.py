@@ -25,14 +25,19 @@ from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.seen import record_seen
 from loratui.engine.training import class_images, speed
-from loratui.engine.training.averaging import Averaging
+from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
-from loratui.engine.training.data import START, Course, Position, Window
+from loratui.engine.training.control_queue import ControlQueue, Interrupted
+from loratui.engine.training.cuda_graph import CudaGraphStep
+from loratui.engine.training.data import START, AccumulationWindow, BatchSchedule, TrainProgress
+from loratui.engine.training.diffusion_loss import DiffusionLoss, TrainingBatch, captions_to_encode
+from loratui.engine.training.ema import EMA
+from loratui.engine.training.flat_parameters import FlatParameters
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
-from loratui.engine.training.lora_file import put_on
-from loratui.engine.training.objective import Objective, Prepared, captions_to_encode
+from loratui.engine.training.live_overrides import Answer, LiveOverrides
+from loratui.engine.training.lora_file import init_from
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -41,15 +46,10 @@ from loratui.engine.training.optimizers import (
     set_learning_rate,
     warmup_steps,
 )
-from loratui.engine.training.packed import Packed
-from loratui.engine.training.products import Products
-from loratui.engine.training.recorded import Recorded
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job, add_adapter, load_base
-from loratui.engine.training.steering import Answer, Steering
 from loratui.engine.words import are, count
 
 FEWEST_STEPS_TO_MEASURE = 20
@@ -59,11 +59,11 @@ FEWEST_STEPS_TO_MEASURE = 20
 class Trainer:
     """The training of one run. `run()` does all of it and returns how it ended."""
 
-    def __init__(self, job: Job, report: Reporter, requests: Requests) -> None:
+    def __init__(self, job: Job, report: Reporter, requests: ControlQueue) -> None:
         self.job, self.report, self.requests = job, report, requests
         settings = self.settings = job.settings
         self.entries = job.ledger.images
-        self.course = Course(
+        self.course = BatchSchedule(
             [OrderEntry(i, entry.bucket, entry.repeats) for i, entry in enumerate(self.entries)],
             seed=settings.training.seed,
             epochs=settings.schedule.epochs,
@@ -76,11 +76,11 @@ class Trainer:
             raise UsageError("This run has no steps.", "Its epochs or repeats are 0; make a new plan.")
         self.total = windows[-1].after
         self.steps_per_epoch = next(w.after.step for w in windows if w.ends_epoch)
-        self.steering = Steering(job, report)
+        self.steering = LiveOverrides(job, report)
         self.seconds_before = 0.0
         self.started = time.monotonic()
         self.epoch_loss = (0.0, 0)
-        self.at: Position = START
+        self.at: TrainProgress = START
         self.epoch_shown = START.epoch
         """That of the last step, also while the samples at its end are made: what a person means by "this epoch"."""
         self.checkpointed_at = time.monotonic()
@@ -117,7 +117,7 @@ class Trainer:
             self._restore(stored, identity)
         else:
             self._check_the_base()
-        self.products = Products(
+        self.products = Artifacts(
             self.job,
             self.report,
             self.requests,
@@ -183,9 +183,9 @@ class Trainer:
             )
         self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
         self._make_class_images()
-        report.phase("caching", "Encoding pictures")
+        report.phase("caching", "Encoding images")
         flips = (False, True) if settings.dataset.flip else (False,)
-        self.latents.fill(self.entries, flips, self._caching("pictures"))
+        self.latents.fill(self.entries, flips, self._caching("images"))
         self.family.free_image_encoder()
         report.phase("loading", f"Loading {settings.base.model}")
         again = speed.choose_activations(job.in_force, self.family, job.device)
@@ -193,23 +193,23 @@ class Trainer:
         if job.mixed:
             speed.let_autocast_cast(self.family.denoiser)
         if anew and settings.adapter.start_from:
-            began = put_on(Path(settings.adapter.start_from), settings.base.family, self.adapter)
+            began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
                 print(line, flush=True)
             report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
-        self.packed = Packed(self.adapter.parameters)
+        self.packed = FlatParameters(self.adapter.parameters)
         self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
-        self.averaging = Averaging(self.packed.tensors, self.optimizer, settings.training.ema_decay)
-        self.objective = Objective(job, self.family, self.latents, self.texts)
+        self.averaging = EMA(self.packed.tensors, self.optimizer, settings.training.ema_decay)
+        self.objective = DiffusionLoss(job, self.family, self.latents, self.texts)
         recordable = job.device.type == "cuda" and self.objective.is_plain and not again
-        self.recorded = Recorded(self._add_gradients, report, wanted=recordable and settings.memory.cuda_graphs == "auto")
+        self.recorded = CudaGraphStep(self._add_gradients, report, wanted=recordable and settings.memory.cuda_graphs == "auto")
 
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
         if wanted:
-            self.report.phase("sampling", f"Making {count(len(wanted), 'picture')} of the class")
-            class_images.make(wanted, self.settings, self.family, self.texts, self._caching("pictures of the class"))
+            self.report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
+            class_images.make(wanted, self.settings, self.family, self.texts, self._caching("images of the class"))
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
@@ -231,8 +231,8 @@ class Trainer:
         keep_base_read(run, read)
 
     def read_the_base(self) -> BaseRead:
-        """Tells what the base makes of the pictures, the LoRA out of effect, and what it was probably mistaken for."""
-        self.report.phase("loading", "Checking the base on your pictures")
+        """Tells what the base makes of the images, the LoRA out of effect, and what it was probably mistaken for."""
+        self.report.phase("loading", "Checking the base on your images")
         with self.adapter.strength(0.0):
             found = look_at_the_base(
                 self.family, self.entries, self.settings, self.latents, self.texts, self.objective.autocast()
@@ -286,7 +286,7 @@ class Trainer:
 
     # ---- one step
 
-    def _step(self, window: Window, following: Window | None = None) -> None:
+    def _step(self, window: AccumulationWindow, following: AccumulationWindow | None = None) -> None:
         """One optimizer step. What the `following` one needs is prepared while the GPU works on this one."""
         began = time.monotonic()
         settings, at = self.settings, window.before
@@ -335,7 +335,7 @@ class Trainer:
             },
         )
 
-    def _gradients(self, window: Window, following: Window | None) -> tuple[float, float]:
+    def _gradients(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
         """The gradients of a step, clipped; returns its mean loss, and their norm before that."""
         self.adapter.train()
         self.packed.zero_gradients()
@@ -343,7 +343,7 @@ class Trainer:
         for number, batch in enumerate(window.batches):
             if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
                 self.requests.stop_if_asked()
-            # Divided by the pictures of this window, not by a fixed number: short batches and windows keep their exact mean.
+            # Divided by the images of this window, not by a fixed number: short batches and windows keep their exact mean.
             micro_step, shown = window.before.micro_step + number, window.shown[number]
             summed += self.recorded(self.objective.prepare(batch, micro_step, window.images, shown)).sum()
         if following is not None:
@@ -358,7 +358,7 @@ class Trainer:
         epoch = self.steering.stop_after_epoch
         return self.total.step if epoch is None else min(self.total.step, epoch * self.steps_per_epoch)
 
-    def _add_gradients(self, batch: Prepared) -> Tensor:
+    def _add_gradients(self, batch: TrainingBatch) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""
         losses = self.objective.of(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
@@ -366,17 +366,17 @@ class Trainer:
         self.packed.add_gradients(found)
         return losses.detach()
 
-    def _try(self, window: Window) -> None:
+    def _try(self, window: AccumulationWindow) -> None:
         """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
         self.adapter.train()
         first, shown = window.batches[0], window.shown[0]
         self._add_gradients(self.objective.prepare(first, window.before.micro_step, window.images, shown))
 
-    def _not_finite(self, window: Window, loss: float) -> None:
+    def _not_finite(self, window: AccumulationWindow, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
         what = "loss" if not math.isfinite(loss) else "gradient"
         raise NotFiniteError(
-            f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its pictures: {', '.join(names[:8])}.",
+            f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its images: {', '.join(names[:8])}.",
             f"{_not_finite_advice(self.job.dtype)}, then start anew; the last checkpoint and the LoRA files are good.",
         )
 
@@ -410,7 +410,7 @@ class Trainer:
         finally:
             self.family.free_text_encoders()
 
-    def _end_epoch(self, window: Window) -> None:
+    def _end_epoch(self, window: AccumulationWindow) -> None:
         total, images = self.epoch_loss
         loss = total / images
         self.epoch_loss = (0.0, 0)
@@ -426,18 +426,18 @@ class Trainer:
         if self._lora_is_due(window):
             self.products.lora(self.at)
 
-    def _lora_is_due(self, window: Window) -> bool:
+    def _lora_is_due(self, window: AccumulationWindow) -> bool:
         every = self.settings.output.save_every_epochs
         return window.ends_epoch and (window.before.epoch % every == 0 or window.after == self.total)
 
-    def _sample_is_due(self, window: Window) -> bool:
+    def _sample_is_due(self, window: AccumulationWindow) -> bool:
         every = self.steering.every_image_steps
         if window.after == self.total:
             return True
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
 
     def _sample(self) -> bool:
-        self.recorded.forget()  # the pictures need its memory
+        self.recorded.forget()  # the images need its memory
         made = self.products.samples(self.at)
         self.report.phase("training", "")
         return made
@@ -448,7 +448,7 @@ class Trainer:
         self._record_seen()
 
     def _record_seen(self) -> None:
-        """Writes down how often each picture was shown; that it cannot be written ends no run."""
+        """Writes down how often each image was shown; that it cannot be written ends no run."""
         try:
             record_seen(self.job.run, self.settings, self.at.image_step)
         except LoratuiError as error:
@@ -497,7 +497,7 @@ class Trainer:
         return self.seconds_before + time.monotonic() - self.started
 
 
-def _with_next(windows: Iterable[Window]) -> Iterator[tuple[Window, Window | None]]:
+def _with_next(windows: Iterable[AccumulationWindow]) -> Iterator[tuple[AccumulationWindow, AccumulationWindow | None]]:
     """Each window with the one after it."""
     here, ahead = itertools.tee(windows)
     return itertools.zip_longest(here, itertools.islice(ahead, 1, None))

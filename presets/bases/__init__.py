@@ -1,4 +1,4 @@
-"""Where the embedded bases and the demo's pictures lie; paths only, so that any process may import it."""
+"""Where the embedded bases and the demo's images lie; paths only, so that any process may import it."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def embedded_base(name: str) -> Path:
 
 
 def demo_dataset() -> Path:
-    """The folder of the 18 pictures of the invented person `anafox`, each with its caption."""
+    """The folder of the 18 images of the invented person `anafox`, each with its caption."""
     return _HERE / "anafox"

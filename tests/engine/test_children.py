@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from made_pictures import clean_set
+from made_images import clean_set
 
 from loratui.engine import children
 from loratui.engine.dataset.deep import measure_all
@@ -21,7 +21,7 @@ from loratui.engine.machine import hub
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.launcher import launch
-from loratui.tui.exporting import ExportFailed, written_by_process
+from loratui.tui.validation.exporting import ExportFailed, written_by_process
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_the_hubs_process_takes_no_code_from_here(witness: Path, monkeypatch: py
 
 
 def test_the_deep_worker_takes_no_code_from_here(witness: Path, tmp_path: Path) -> None:
-    done = measure_all(scan(clean_set(tmp_path / "pictures", 1)).images, 64, workers=1)
+    done = measure_all(scan(clean_set(tmp_path / "images", 1)).images, 64, workers=1)
     assert len(done.facts) == 1
     assert not witness.exists()
 

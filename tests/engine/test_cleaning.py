@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import drawn
+from made_images import drawn
 
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset.archives import unpack

@@ -2,7 +2,7 @@
 SIMULATED_TRAINER, with the real log, lock and control files.
 
 Actions: ["steps", n] up to step n, ["slowly", n, seconds] with a checkpoint after each step, ["checkpoint", n],
-["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy], ["picture", name], ["serve"] (wait for
+["exit", code], ["kill", signal], ["print", text], ["fail", code, message, remedy], ["image", name], ["serve"] (wait for
 commands and SIGTERM), ["promise"] (acknowledge one command without doing it), ["hang"], ["raise"], ["final"].
 """
 
@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from loratui.engine.durable import building
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.durable import building
 from loratui.engine.runs.events import EventLog, read_events
 from loratui.engine.runs.summary import StateWriter
 
@@ -50,10 +50,10 @@ def main() -> int:
                 state.update(now=True, step=step, image_step=2 * step, loss=1 / step)
             elif action == "checkpoint":
                 checkpoint(values[0], "time")
-            elif action == "picture":
+            elif action == "image":
                 path = f"validation/{values[0]}"
                 (run.path / path).write_bytes(b"x")
-                log.append("picture_written", path=path, prompt="p", strength=1.0, seed=1)
+                log.append("image_written", path=path, prompt="p", strength=1.0, seed=1)
             elif action == "slowly":
                 while step < values[0] and not stopping:
                     step += 1

@@ -95,7 +95,7 @@ def trainer_is_up(run: RunDirectory, job: str = "train") -> Any:
     [
         (0, "done", 0, "All steps are done"),
         (2, "failed", 2, "settings or paths"),
-        (3, "failed", 3, "pictures"),
+        (3, "failed", 3, "images"),
         (10, "paused", 10, "Paused"),
         (20, "failed", 20, "disk"),
         (30, "failed", 30, "finite"),

@@ -19,7 +19,7 @@ INPUTS = {"header": 600, "json": 150, "toml": 80, "zip": 120, "image": 250, "eve
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """The decoders' own libraries write about damaged pictures to the error output."""
+    """The decoders' own libraries write about damaged images to the error output."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     yield

@@ -53,7 +53,7 @@ def test_every_value_has_a_reason_and_a_source(preset: Preset) -> None:
 
 
 @pytest.mark.parametrize("preset", shipped(), ids=lambda p: p.name)
-def test_bands_cover_every_number_of_pictures(preset: Preset) -> None:
+def test_bands_cover_every_number_of_images(preset: Preset) -> None:
     if preset.settings.dataset.image_bands:
         assert all(image_band(preset.settings, n) for n in range(1, 1000))
     least, most = preset.settings.dataset.images_wanted

@@ -42,13 +42,13 @@ def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
         terminal.press("\r")
         terminal.shows("[3 data set]", "Folder")
         terminal.press(str(demo_dataset()))
-        terminal.shows("18 pictures, 18 with a caption")
+        terminal.shows("18 images, 18 with a caption")
         terminal.press("\ranafox\rwoman\r")
-        terminal.shows("[4 plan]", "18 pictures × 10 repeats = 180", "× 10 epochs = 1 800 image-steps", "÷ batch 2 = 900")
+        terminal.shows("[4 plan]", "18 images × 10 repeats = 180", "× 10 epochs = 1 800 image-steps", "÷ batch 2 = 900")
         terminal.press("\r")
         terminal.shows("[5 samples]", "→ a photo of anafox woman")
         terminal.press("\r")
-        terminal.shows("[6 preflight]", "All 18 pictures can be read", "enter makes one real")
+        terminal.shows("[6 preflight]", "All 18 images can be read", "enter makes one real")
         terminal.press("q")
         assert terminal.ended(5)
         assert terminal.exit_code == 0
@@ -182,7 +182,7 @@ def test_a_token_that_is_no_utf8_is_refused_in_words(home: Path, from_a_pipe: bo
 
 def test_plain_on_a_good_terminal_asks_with_arrow_keys(home: Path) -> None:
     with Terminal.start([*LORATUI, "--plain"], columns=80, rows=24) as terminal:
-        terminal.shows("What shall be done?", "Train a LoRA on my pictures")
+        terminal.shows("What shall be done?", "Train a LoRA on my images")
         terminal.press("\x1b[B\x1b[B\r")
         assert terminal.ended(10)
         assert terminal.exit_code == 0
@@ -248,7 +248,7 @@ def test_bytes_that_are_no_utf8_neither_end_the_app_nor_become_keys(home: Path) 
 
 
 BROKEN = {
-    "reading": "import loratui.tui.terminal_driver as d; d.Keys.take = lambda self, data: [][data[0]] if data else []",
+    "reading": "import loratui.tui.terminal.driver as d; d.Keys.take = lambda self, data: [][data[0]] if data else []",
     "any thread": "import threading, loratui.tui.app as a; "
     "a.LoratuiApp.action_help = lambda self: threading.Thread(target=lambda: [][1]).start()",
 }

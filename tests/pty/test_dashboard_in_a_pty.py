@@ -84,7 +84,7 @@ def _answer(terminal: Terminal, reply: bytes, after_s: float, asked_before: int)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.3, 1.2])
-def test_a_picture_in_pixels_however_late_the_terminal_answers(home: Path, delay_s: float) -> None:
+def test_an_image_in_pixels_however_late_the_terminal_answers(home: Path, delay_s: float) -> None:
     run = _begun(home)
     with Terminal.start([*LORATUI, "attach", run.name], columns=80, rows=24) as terminal:
         terminal.shows("90 of 900 optimizer steps", "samples/step-000090")
@@ -105,7 +105,7 @@ def test_a_picture_in_pixels_however_late_the_terminal_answers(home: Path, delay
 def test_a_terminal_that_never_answers_is_waited_for_once_and_shows_words(home: Path) -> None:
     run = _begun(home)
     with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
-        terminal.shows("90 of 900 optimizer steps", "o picture")
+        terminal.shows("90 of 900 optimizer steps", "o image")
         terminal.press("o")
         terminal.shows("f real pixels")
         began = time.monotonic()
@@ -201,7 +201,7 @@ def test_the_way_back_to_a_torn_and_long_log_is_short(home: Path) -> None:
 def test_nothing_listens_before_a_page_is_asked_for(home: Path) -> None:
     run = _begun(home)
     with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
-        terminal.shows("90 of 900 optimizer steps", "o picture")
+        terminal.shows("90 of 900 optimizer steps", "o image")
         assert _listening(terminal.pid) == 0
         terminal.press("o")
         terminal.shows("b browser")
@@ -281,7 +281,7 @@ def test_on_a_line_that_has_not_emptied_itself_only_keys_paint(home: Path) -> No
                 os.write(terminal.fd, _SYNC_ANSWER * (count := _unanswered(terminal, answered)))
                 answered += count
             assert answered > 2
-            # From here on nothing arrives at the person's side for a while: one paint is on its way, and a picture is waiting.
+            # From here on nothing arrives at the person's side for a while: one paint is on its way, and an image is waiting.
             trainer.steps(1)
             trainer.sample()
             assert terminal.read_for(5, lambda: _unanswered(terminal, answered) > 0)

@@ -1,4 +1,4 @@
-"""A believable run without a trainer: a real run directory, lock and event log, with losses and pictures that are made up."""
+"""A believable run without a trainer: a real run directory, lock and event log, with losses and images that are made up."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from loratui.engine.durable import make_directory, write_json
 from loratui.engine.planning.recipe import effective_toml
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
-from loratui.engine.runs.durable import make_directory, write_json
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
 from loratui.tui.commands.demo import demo_draft
@@ -113,7 +113,7 @@ class FakeTrainer:
                 self.output(f"output/anafox-{self.step:06d}.safetensors", epoch)
 
     def sample(self, prompt: str = PROMPTS[0], index: int = 0) -> None:
-        """A sample picture."""
+        """A sample image."""
         path = self.run.samples / f"step-{self.step:06d}" / f"{index:02d}.png"
         write_portrait(path, self.step / STEPS, index)
         relative = path.relative_to(self.run.path).as_posix()
@@ -129,7 +129,7 @@ class FakeTrainer:
         self.log.append("output_written", step=self.step, epoch=epoch, path=path, bytes=3_400_000, final=final)
         self.state.update(output=path)
 
-    def picture(
+    def image(
         self,
         prompt: str,
         strength: float,
@@ -140,11 +140,11 @@ class FakeTrainer:
         nearest: str = "",
         similarity: float | None = None,
     ) -> None:
-        """A picture of the check."""
+        """An image of the check."""
         cell = check_cell(prompt, strength, seed, grid=grid, file=file)
         write_portrait(self.run.path / cell["path"], strength, PROMPTS.index(prompt) if prompt in PROMPTS else len(PROMPTS))
         like = {"nearest": nearest, "similarity": similarity} if nearest else {}
-        self.log.append("picture_written", **cell, **like)
+        self.log.append("image_written", **cell, **like)
 
     def acknowledge(self, ok: bool = True, message: str = "") -> None:
         """Answers every waiting command."""
@@ -164,8 +164,8 @@ def write_portrait(path: Path, progress: float, variant: int = 0) -> None:
     from PIL import Image, ImageDraw, ImageFilter
 
     grounds = ((70, 110, 190), (150, 150, 150), (200, 170, 110), (90, 150, 100))
-    picture = Image.new("RGB", (128, 128), grounds[variant % len(grounds)])
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (128, 128), grounds[variant % len(grounds)])
+    draw = ImageDraw.Draw(image)
     draw.ellipse((22, 6, 106, 112), fill=(210, 100, 40))
     draw.rectangle((18, 104, 110, 128), fill=(190, 40, 50) if variant % 2 == 0 else (50, 140, 70))
     draw.ellipse((34, 20, 94, 108), fill=(240, 205, 175))
@@ -175,9 +175,9 @@ def write_portrait(path: Path, progress: float, variant: int = 0) -> None:
     draw.arc((50, 74, 78, 94), 20, 160, fill=(170, 50, 60), width=3)
     noise = Image.effect_noise((128, 128), 60).convert("RGB")
     clear = min(1.0, 0.35 + progress * 0.65)
-    picture = Image.blend(noise, picture.filter(ImageFilter.GaussianBlur((1 - clear) * 6)), clear)
+    image = Image.blend(noise, image.filter(ImageFilter.GaussianBlur((1 - clear) * 6)), clear)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    image.save(path)
 
 
 def finished_run(home: Path, name: str = "anafox") -> RunDirectory:
@@ -197,7 +197,7 @@ STRENGTHS = (0.0, 0.5, 1.0, 1.5)
 
 
 def check_cell(prompt: str, strength: float, seed: int = 1000, *, grid: str = "strengths", file: str = FINAL) -> dict[str, Any]:
-    """A picture of the check as `grid.json` lists it and its event tells it."""
+    """An image of the check as `grid.json` lists it and its event tells it."""
     kind = PROMPTS.index(prompt) if prompt in PROMPTS else 9
     name = f"{kind:02d}-{Path(file).stem if strength else 'base'}-{strength:.2f}-{seed}.png"
     lora = file if strength else ""
@@ -205,10 +205,10 @@ def check_cell(prompt: str, strength: float, seed: int = 1000, *, grid: str = "s
 
 
 def list_grid(run: RunDirectory, cells: list[dict[str, Any]]) -> None:
-    """What the job writes before its first picture."""
+    """What the job writes before its first image."""
     make_directory(run.validation)
     grids = list(dict.fromkeys(cell["grid"] for cell in cells))
-    write_json(run.validation / "grid.json", {"format": 2, "grids": grids, "pictures": cells})
+    write_json(run.validation / "grid.json", {"format": 2, "grids": grids, "images": cells})
 
 
 def strength_cells() -> list[dict[str, Any]]:
@@ -223,21 +223,21 @@ def epoch_cells(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def write_grid(run: RunDirectory, count: int = 8, *, epochs: bool = False) -> None:
-    """The first `count` pictures of the strengths, with `epochs` all of both grids; and the end of the job if that is all."""
+    """The first `count` images of the strengths, with `epochs` all of both grids; and the end of the job if that is all."""
     cells = [*strength_cells(), *(epoch_cells(run) if epochs else [])]
     list_grid(run, cells)
     with FakeTrainer(run, "validate") as trainer:
         trainer.log.append("trainer_started", attempt=1, pid=4712)
-        trainer.phase("sampling", "Making the pictures of the check")
+        trainer.phase("sampling", "Making the images of the check")
         for cell in cells if epochs else cells[:count]:
             chosen = {name: cell[name] for name in ("prompt", "strength", "seed", "grid", "file")}
-            trainer.picture(**chosen, nearest="anafox_03.png", similarity=0.97 if cell["strength"] > 1 else 0.79)
+            trainer.image(**chosen, nearest="anafox_03.png", similarity=0.97 if cell["strength"] > 1 else 0.79)
         if epochs or count >= len(cells):
             trainer.finish()
 
 
 def write_ledger(run: RunDirectory) -> None:
-    """Training pictures where the pictures of the check are said to be like one."""
+    """Training images where the images of the check are said to be like one."""
     photo = run.path.parent / "photos" / "anafox_03.png"
     write_portrait(photo, 1.0, 1)
     write_json(run.dataset, {"format": 1, "images": [{"relative": photo.name, "path": str(photo)}]})

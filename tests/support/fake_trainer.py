@@ -40,9 +40,9 @@ class Actor:
         trainer.start()
         trainer.phase("loading", "Loading embedded:sd15")
         self._wait(1.0)
-        trainer.phase("caching", "Encoding pictures")
+        trainer.phase("caching", "Encoding images")
         for done in range(1, 19):
-            trainer.log.append("progress", phase="caching", done=done, total=18, text="pictures")
+            trainer.log.append("progress", phase="caching", done=done, total=18, text="images")
             self._wait(0.1)
         self._samples()
         trainer.phase("training")

@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import Image
 
-from loratui.engine.dataset import archives, captions, ledger, pictures, prepared_copy
+from loratui.engine.dataset import archives, captions, decoding, ledger, prepared_copy
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.formats.base_files import identify, read_file
 from loratui.engine.formats.base_parts import BaseRefused
@@ -41,13 +41,13 @@ from loratui.engine.untrusted import Unreadable, parse_json
 from loratui.presets import read_preset
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
-from loratui.tui.check_pictures import read_listed, training_paths
-from loratui.tui.checklist import read_checklist
-from loratui.tui.drafts import list_drafts
-from loratui.tui.recent import recent_folders
-from loratui.tui.store import RunState
-from loratui.tui.thumbnails import ThumbnailError
-from loratui.tui.thumbnails import load as load_thumbnail
+from loratui.tui.dataset.recent import recent_folders
+from loratui.tui.runs.store import RunState
+from loratui.tui.terminal.thumbnails import ThumbnailError
+from loratui.tui.terminal.thumbnails import load as load_thumbnail
+from loratui.tui.validation.check_images import read_listed, training_paths
+from loratui.tui.validation.checklist import read_checklist
+from loratui.tui.wizard.drafts import list_drafts
 
 MOST_S, MOST_MIB = 2.0, 300
 """What one input may take: seconds of the processor, and memory."""
@@ -245,13 +245,13 @@ def json_seeds() -> list[bytes]:
         {"format": 1, "saved": 1.5, "step": "plan", "preset": "demo", "changes": {"adapter.rank": 4}, "typed": {}, "others": {}},
         {"v": 1, "id": "20261121000000000000-abcd", "command": "stop", "args": {}},
         {"v": 1, "supervisor": {"pid": 1, "start": 2, "boot_id": "x", "host": "y"}, "trainer": None, "job": "train", "since": 1.0},
-        {"format": 1, "grids": ["strengths"], "pictures": [{"grid": "strengths", "prompt": "p", "seed": 1, "file": "f", "path": "a.png", "strength": 1}]},
+        {"format": 1, "grids": ["strengths"], "images": [{"grid": "strengths", "prompt": "p", "seed": 1, "file": "f", "path": "a.png", "strength": 1}]},
         {"format": 2, "ticked": {"likeness": 1.0}, "notes": {}, "seen": [], "files": {"output/a": {"rating": 3, "note": "x"}}, "chosen": ""},
         {"format": 3, "seen": {"/x": {"stamp": [1, 2, 3], "is": {"path": "/x", "held": [], "missing": []}}}},
         {"block_out_channels": [8, 16], "layers_per_block": 1, "cross_attention_dim": 16, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
          "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2},
         {"model": {"type": "Unigram", "vocab": [["<pad>", 0.0], ["</s>", 0.0]]}},
-        {"format": 1, "source": "/x", "remedies": [], "pictures": [{"picture": "a", "source": "b"}], "left_out": [{"relative": "c", "reason": "d"}]},
+        {"format": 1, "source": "/x", "remedies": [], "images": [{"image": "a", "source": "b"}], "left_out": [{"relative": "c", "reason": "d"}]},
         {"format": 1, "prompts": ["a"], "every_image_steps": 4, "stop_after_epoch": 1, "strengths": [1.0], "seeds": 1, "grids": ["strengths"], "v": 1},
         ["/a", "/b"], [["a", "b"]], [], 3, None, "x",
     ]  # fmt: skip
@@ -290,12 +290,12 @@ def toml_seeds() -> list[bytes]:
     ]
 
 
-# ---- zips and pictures
+# ---- zips and images
 
 
 def zip_files(data: bytes, folder: Path) -> None:
     """A zip is unpacked into its own folder, and nothing is written beside it."""
-    path, target = folder / "in.zip", folder / "out" / "pictures"
+    path, target = folder / "in.zip", folder / "out" / "images"
     path.write_bytes(data)
     archives.is_archive(path)
     try:
@@ -309,39 +309,39 @@ def zip_seeds() -> list[bytes]:
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", method) as archive:
-            archive.writestr("a/10_x woman/1.png", picture("PNG"))
+            archive.writestr("a/10_x woman/1.png", image("PNG"))
             archive.writestr("a/10_x woman/1.txt", "a caption")
             archive.writestr("../out.txt", "x")
         seeds.append(packed.getvalue())
     return [*seeds, b"PK\x05\x06" + bytes(18)]
 
 
-def picture(form: str, mode: str = "RGB", **options: Any) -> bytes:
-    """A small picture as a file."""
+def image(form: str, mode: str = "RGB", **options: Any) -> bytes:
+    """A small image as a file."""
     made = io.BytesIO()
     Image.linear_gradient("L").resize((16, 12)).convert(mode).save(made, form, **options)
     return made.getvalue()
 
 
 def images(data: bytes, folder: Path) -> None:
-    """The reader of pictures for training, and that of the screen."""
+    """The reader of images for training, and that of the screen."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
     path = folder / "x.png"
     path.write_bytes(data)
     with contextlib.suppress(ThumbnailError):
         load_thumbnail(path, 8, 4)
-    pictures.read_header(path)
-    pictures.check_decodes(path)
-    pictures.load_rgb(path)
+    decoding.read_header(path)
+    decoding.check_decodes(path)
+    decoding.load_rgb(path)
 
 
 def image_seeds() -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112] = 6
     return [
-        picture("PNG"), picture("PNG", "RGBA"), picture("PNG", "P"), picture("PNG", "L"), picture("PNG", "1"),
-        picture("JPEG", exif=exif), picture("JPEG", progressive=True), picture("WEBP", lossless=True), picture("TIFF"),
-        picture("TIFF", compression="tiff_lzw"), picture("BMP"), picture("GIF"),
+        image("PNG"), image("PNG", "RGBA"), image("PNG", "P"), image("PNG", "L"), image("PNG", "1"),
+        image("JPEG", exif=exif), image("JPEG", progressive=True), image("WEBP", lossless=True), image("TIFF"),
+        image("TIFF", compression="tiff_lzw"), image("BMP"), image("GIF"),
     ]  # fmt: skip
 
 
@@ -478,7 +478,7 @@ TARGETS: dict[str, Target] = {
     "json": Target(json_files, json_seeds, (), most_s=8.0),  # twenty readers, one after the other
     "toml": Target(toml_files, toml_seeds, ()),
     "zip": Target(zip_files, zip_seeds, (DatasetError, UsageError)),
-    "image": Target(images, image_seeds, (pictures.PictureError,)),
+    "image": Target(images, image_seeds, (decoding.ImageError,)),
     "events": Target(events, event_seeds, ()),
     "hub": Target(hub_answer, hub_seeds, (_failure(), OSError)),
     "lora": Target(lora_names, lora_seeds, ()),

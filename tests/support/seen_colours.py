@@ -1,4 +1,4 @@
-"""How a picture in few colours differs from the original for the eye, at the size of a thumbnail in a terminal."""
+"""How an image in few colours differs from the original for the eye, at the size of a thumbnail in a terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Difference:
 
 
 def difference(original: Image.Image, drawn: Image.Image) -> Difference:
-    """Compares two RGB pictures of one size."""
+    """Compares two RGB images of one size."""
     apart = _oklab(original) - _oklab(drawn)
     seen = np.stack(
         [
@@ -52,8 +52,8 @@ def difference(original: Image.Image, drawn: Image.Image) -> Difference:
     return Difference(100 * float(np.sqrt((seen**2).sum(-1)).mean()), 100 * float(grain))
 
 
-def _oklab(picture: Image.Image) -> np.ndarray:
-    level = np.asarray(picture, dtype=float) / 255
+def _oklab(image: Image.Image) -> np.ndarray:
+    level = np.asarray(image, dtype=float) / 255
     light = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
     lab: np.ndarray = np.cbrt(light @ _TO_CONES.T) @ _TO_OKLAB.T
     return lab

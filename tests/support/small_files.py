@@ -28,5 +28,5 @@ YUNET_STAND_IN = _unpacked(
     "3xdUhxuYhAE/ingQ8gcbehVqaGhoaGhoaCzZWXOUwTM4YGlOTTB/kNGO0fjTZfnGsAaKl6Uogcbsv0/79iBqzm+CqLZsC0SFK0ZajJIcwS5Q2922wRI3"
     "rKobJMmCPVCd9znWmmY9d47lyAphbHR+JUwNv6+EqXOXKCxY6tglKPNgH6JefIJ0TCdqczlpLEQTpEG+mPJRgvKETRSGCw6GtfIJW7bKeA=="
 )
-"""ONNX with YuNet's inputs and outputs at 64 × 64 px. Its answer does not depend on the picture: one face of 16 × 24 px around
+"""ONNX with YuNet's inputs and outputs at 64 × 64 px. Its answer does not depend on the image: one face of 16 × 24 px around
 (16, 48) with confidence 0.95."""

@@ -16,8 +16,8 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, read_events
 from loratui.engine.runs.summary import StateWriter
+from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Requests
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 
@@ -29,7 +29,7 @@ def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None)
     log = EventLog.open(run.events)
     report = Reporter(log, StateWriter(run))
     report._last_step = float("-inf")
-    requests = Requests()
+    requests = ControlQueue()
     requests.open(Inbox(run, log))
     trainer = Trainer(read_job(run), report, requests)
     change(trainer)

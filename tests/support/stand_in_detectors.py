@@ -12,8 +12,8 @@ class _OnAColour:
     def __init__(self, crash: bool) -> None:
         self._crash = crash
 
-    def detect(self, picture: Any) -> list[object]:
-        if picture.getpixel((0, 0)) == (1, 2, 3):
+    def detect(self, image: Any) -> list[object]:
+        if image.getpixel((0, 0)) == (1, 2, 3):
             if self._crash:
                 os.kill(os.getpid(), signal.SIGSEGV)
             time.sleep(60)
@@ -21,12 +21,12 @@ class _OnAColour:
 
 
 def crashes_on_a_colour() -> _OnAColour:
-    """A detector that kills its process at a picture of the colour (1, 2, 3)."""
+    """A detector that kills its process at an image of the colour (1, 2, 3)."""
     return _OnAColour(crash=True)
 
 
 def hangs_on_a_colour() -> _OnAColour:
-    """A detector that does not return from such a picture."""
+    """A detector that does not return from such an image."""
     return _OnAColour(crash=False)
 
 
@@ -36,10 +36,10 @@ def fails_to_begin() -> object:
 
 
 class _Fails:
-    def detect(self, picture: Any) -> list[object]:
-        raise RuntimeError("the network does not fit the picture")
+    def detect(self, image: Any) -> list[object]:
+        raise RuntimeError("the network does not fit the image")
 
 
 def fails() -> _Fails:
-    """A detector that fails at every picture."""
+    """A detector that fails at every image."""
     return _Fails()

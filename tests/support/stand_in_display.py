@@ -18,7 +18,7 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
     if path.name == "crash.png":
         os.kill(os.getpid(), signal.SIGSEGV)
     if path.name == "endless.png":
-        worker_limits.SECONDS_A_PICTURE = 0
+        worker_limits.SECONDS_A_IMAGE = 0
         worker_limits.limit_seconds()
         while True:
             pass

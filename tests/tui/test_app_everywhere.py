@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run, write_grid
@@ -19,8 +20,7 @@ from textual.dom import DOMNode
 from textual.events import Resize
 from textual.geometry import Size
 
-import loratui.tui.screens
-import loratui.tui.widgets
+import loratui.tui
 from loratui.engine.runs import control
 from loratui.tui.app import WIZARD, LoratuiApp
 from loratui.tui.bindings import CONTEXTS, KEYS, action_name, bindings_for, keys_of
@@ -41,13 +41,13 @@ def _app(home: Path, context: str) -> LoratuiApp:
     return LoratuiApp(home, context, run, draft)
 
 
+def _modules() -> list[ModuleType]:
+    names = (module.name for module in pkgutil.walk_packages(loratui.tui.__path__, "loratui.tui."))
+    return [importlib.import_module(name) for name in names if not name.startswith("loratui.tui.commands.")]
+
+
 def _screen_classes() -> dict[str, type[LoratuiScreen[None]]]:
-    found: dict[str, type[LoratuiScreen[None]]] = {}
-    for module in pkgutil.iter_modules(loratui.tui.screens.__path__):
-        for cls in vars(importlib.import_module(f"loratui.tui.screens.{module.name}")).values():
-            if inspect.isclass(cls) and issubclass(cls, LoratuiScreen) and "CONTEXT" in vars(cls):
-                found[cls.CONTEXT] = cls
-    return found
+    return {cls.CONTEXT: cls for cls in _own_classes() if issubclass(cls, LoratuiScreen) and "CONTEXT" in vars(cls)}
 
 
 def test_every_key_has_its_action_on_every_screen_where_it_works() -> None:
@@ -68,7 +68,7 @@ def test_no_key_is_one_that_terminals_take_for_themselves() -> None:
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
     # What these do depends on where the focus is or what is going on; the screens say so by `available`.
-    shared = {"dataset": {"enter", "d"}, "preflight": {"p", "enter"}, "dataset_picture": {"escape"}}.get(context, set())
+    shared = {"dataset": {"enter", "d"}, "preflight": {"p", "enter"}, "dataset_image": {"escape"}}.get(context, set())
     names = [name for key in keys_of(context) for name in key.keys.split(",") if name not in shared]
     assert len(names) == len(set(names))
     assert len(bindings_for(context)) == len(keys_of(context))
@@ -104,7 +104,7 @@ async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context:
 
 
 @pytest.mark.parametrize(
-    ("term", "pictures"),
+    ("term", "images"),
     [
         ("linux", False),
         ("vt220", False),
@@ -119,8 +119,8 @@ async def test_any_size_is_survived_and_a_small_one_is_told(home: Path, context:
         ("rxvt-unicode", True),
     ],
 )
-async def test_with_sixteen_colours_pictures_are_named(
-    term: str, pictures: bool, home: Path, monkeypatch: pytest.MonkeyPatch
+async def test_with_sixteen_colours_images_are_named(
+    term: str, images: bool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLORTERM")
     monkeypatch.setenv("TERM", term)
@@ -130,14 +130,14 @@ async def test_with_sixteen_colours_pictures_are_named(
         trainer.sample()
         app = LoratuiApp(home, "training", run)
         async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-            if pictures:
+            if images:
                 await shows(pilot, "▀")
             else:
                 await shows(pilot, "00.png", "128 × 128 px", "(too few colours here)")
                 assert "▀" not in screen_text(app)
 
 
-async def test_without_colours_nothing_has_one_and_pictures_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_colours_nothing_has_one_and_images_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     run = make_run(home)
     with FakeTrainer(run) as trainer:
@@ -147,7 +147,7 @@ async def test_without_colours_nothing_has_one_and_pictures_are_named(home: Path
         app = LoratuiApp(home, "training", run)
         async with app.run_test(notifications=True, size=(120, 40)) as pilot:
             await shows(pilot, "90 of 900", "128 × 128 px", "00.png")
-            assert pilot.app.screen.query_one(ThumbnailView)._picture is not None
+            assert pilot.app.screen.query_one(ThumbnailView)._image is not None
             assert "▀" not in screen_text(app)
 
 
@@ -189,7 +189,7 @@ def test_a_walk_through_the_wizard_never_loads_torch_or_numpy(home: Path) -> Non
 
 
 def test_the_first_screen_loads_no_more_than_it_needs() -> None:
-    code = "import sys, loratui.tui.app, loratui.tui.screens.home; print(sorted(sys.modules))"
+    code = "import sys, loratui.tui.app, loratui.tui.runs.home_screen; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(ast.literal_eval(done.stdout))
     assert not loaded & {"torch", "numpy", "PIL", "tomlkit", "questionary", "prompt_toolkit", "pynvml"}
@@ -197,12 +197,9 @@ def test_the_first_screen_loads_no_more_than_it_needs() -> None:
 
 
 def _own_classes() -> list[type[DOMNode]]:
-    modules = [importlib.import_module("loratui.tui.app")]
-    for package in (loratui.tui.widgets, loratui.tui.screens):
-        modules += [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     return [
         cls
-        for module in modules
+        for module in _modules()
         for cls in vars(module).values()
         if inspect.isclass(cls) and issubclass(cls, DOMNode) and cls.__module__ == module.__name__
     ]

@@ -15,7 +15,7 @@ from loratui.engine.planning.bases import find_base
 from loratui.presets import load_preset, schema
 from loratui.tui.app import LoratuiApp
 from loratui.tui.app_words import in_keys, in_token_field
-from loratui.tui.draft import Draft
+from loratui.tui.wizard.draft import Draft
 
 _COMMAND_LINE = re.compile(r"loratui (login|bases|download)|--\w|command")
 

@@ -17,11 +17,12 @@ from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml,
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import KEYS, KeyInfo, get
-from loratui.tui import cli, comparing
+from loratui.tui import cli
 from loratui.tui.commands import common
-from loratui.tui.draft import SUBJECT_KEYS, Draft, changes_in_words
-from loratui.tui.preflight_rows import rows
-from loratui.tui.screens import plan as plan_screen
+from loratui.tui.runs import comparing
+from loratui.tui.wizard import plan_screen as plan_screen
+from loratui.tui.wizard.draft import SUBJECT_KEYS, Draft, changes_in_words
+from loratui.tui.wizard.preflight_rows import rows
 
 OTHER: dict[str, Any] = {
     "dataset.image_bands": "1-9 few; 10- enough",

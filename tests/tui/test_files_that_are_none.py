@@ -21,13 +21,13 @@ from loratui.engine.untrusted import open_regular, read_small
 from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError
 from loratui.tui import settings
-from loratui.tui.check_pictures import read_listed, training_paths
-from loratui.tui.checklist import Checklist, read_checklist
 from loratui.tui.cli import main
-from loratui.tui.drafts import list_drafts
-from loratui.tui.recent import recent_folders
-from loratui.tui.tail import Tail
-from loratui.tui.thumbnails import ThumbnailError, load
+from loratui.tui.dataset.recent import recent_folders
+from loratui.tui.runs.tail import Tail
+from loratui.tui.terminal.thumbnails import ThumbnailError, load
+from loratui.tui.validation.check_images import read_listed, training_paths
+from loratui.tui.validation.checklist import Checklist, read_checklist
+from loratui.tui.wizard.drafts import list_drafts
 
 KINDS: dict[str, Callable[[Path], None]] = {
     "pipe": os.mkfifo,
@@ -113,7 +113,7 @@ def test_files_of_the_person(put: Callable[[Path], Path], tmp_path: Path) -> Non
     assert recent_folders(tmp_path) == ()
 
 
-def test_a_picture(put: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_an_image(put: Callable[[Path], Path], tmp_path: Path) -> None:
     with pytest.raises(ThumbnailError):
         load(put(tmp_path / "00.png"), 10, 10)
 

@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from loratui.engine.dataset import archives, pictures, prepared_copy
+from loratui.engine.dataset import archives, decoding, prepared_copy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import UsageError
 from loratui.engine.planning import base_search, bases
@@ -29,9 +29,9 @@ from loratui.engine.runs.directory import list_runs
 from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
 from loratui.engine.runs.summary import judge, summarise_all
 from loratui.tui.cli import main
-from loratui.tui.drafts import list_drafts
-from loratui.tui.store import RunState
-from loratui.tui.tail import Tail
+from loratui.tui.runs.store import RunState
+from loratui.tui.runs.tail import Tail
+from loratui.tui.wizard.drafts import list_drafts
 
 DEEP = "[" * 100_000
 TEXTS = ["", "null", "[]", "1", '"a"', DEEP, "9" * 100_000, "[NaN]", '{"weight_map": 1}', '{"weight_map": {"a": ["b"]}}', "\0"]
@@ -181,10 +181,10 @@ def test_drafts(tmp_path: Path) -> None:
         assert isinstance(draft.title, str)
 
 
-def test_records_beside_pictures(tmp_path: Path) -> None:
+def test_records_beside_images(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "good.png")
-    for text in [*TEXTS, '[["a", "b", "c"]]', '{"source": "\\u0000", "remedies": 1, "pictures": [], "left_out": []}',
-                 '{"source": "/", "remedies": [], "pictures": [{"picture": [], "source": 1}], "left_out": []}']:  # fmt: skip
+    for text in [*TEXTS, '[["a", "b", "c"]]', '{"source": "\\u0000", "remedies": 1, "images": [], "left_out": []}',
+                 '{"source": "/", "remedies": [], "images": [{"image": [], "source": 1}], "left_out": []}']:  # fmt: skip
         for name in (archives.RECORD, prepared_copy.RECORD):
             (tmp_path / name).write_text(text)
         assert archives.left_out_of(tmp_path) == ()
@@ -193,21 +193,21 @@ def test_records_beside_pictures(tmp_path: Path) -> None:
         assert len(scan(tmp_path).training) == 1
 
 
-def test_a_picture_that_makes_a_reader_stumble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_makes_a_reader_stumble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.png", "b.png"):
         Image.new("RGB", (64, 64)).save(tmp_path / name)
-    real = pictures.read_header
+    real = decoding.read_header
 
     def broken(path: Path, *args: Any, **options: Any) -> Any:
         if path.name == "a.png":
             raise ZeroDivisionError
         return real(path, *args, **options)
 
-    monkeypatch.setattr(pictures, "read_header", broken)
+    monkeypatch.setattr(decoding, "read_header", broken)
     found = scan(tmp_path)
     assert [image.relative for image in found.training] == ["b.png"]
     assert [(one.relative, one.reason) for one in found.left_out] == [
-        ("a.png", "cannot be read as a picture: ZeroDivisionError")
+        ("a.png", "cannot be read as an image: ZeroDivisionError")
     ]
 
 

@@ -13,10 +13,10 @@ from screen_text import paste, screen_text, shows, waits
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
-from loratui.tui.draft import Draft
 from loratui.tui.screens.confirm import ConfirmScreen
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import joined, plain
+from loratui.tui.wizard.draft import Draft
 
 CORPUS = (
     "[bold red]red[/]",
@@ -90,7 +90,7 @@ async def test_hostile_grids(home: Path) -> None:
     with FakeTrainer(run, "validate") as trainer:
         trainer.log.append("trainer_started", attempt=1, pid=1)
         for hostile in CORPUS:
-            trainer.log.append("picture_written", path=f"validation/{hostile}", prompt=hostile, strength=1.0, seed=1)
+            trainer.log.append("image_written", path=f"validation/{hostile}", prompt=hostile, strength=1.0, seed=1)
     async with LoratuiApp(home, "validation", run).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "[bold red]red[/]")
         _harmless(pilot.app)  # type: ignore[arg-type]
@@ -103,10 +103,10 @@ async def test_hostile_file_names_and_captions(home: Path, tmp_path: Path) -> No
         name = hostile.replace("/", "_").replace("\x00", "")[:80]
         Image.new("RGB", (64, 64)).save(folder / f"{number}{name}.png")
         (folder / f"{number}{name}.txt").write_text(hostile, encoding="utf-8", errors="replace")
-        (folder / f"broken{name}.png").write_bytes(b"no picture")
+        (folder / f"broken{name}.png").write_bytes(b"no image")
     draft = Draft().with_preset("demo").with_values({"dataset.path": str(folder), "dataset.trigger": CORPUS[0]})
     async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "9 pictures", "[b]photos[b]")
+        await shows(pilot, "9 images", "[b]photos[b]")
         _harmless(pilot.app)  # type: ignore[arg-type]
         pilot.app.open("plan")  # type: ignore[attr-defined]
         await shows(pilot, "The plan")

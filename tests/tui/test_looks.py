@@ -15,7 +15,7 @@ from screen_text import screen_lines, shows
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
-from loratui.tui.screens.steps import StepScreen
+from loratui.tui.wizard.steps import StepScreen
 
 LOOKS = Path(__file__).parent / "looks"
 WRITE = "WRITE_LOOKS" in os.environ
@@ -24,8 +24,10 @@ SIZES = ((80, 24), (120, 40))
 
 @pytest.fixture(autouse=True)
 def _nothing_that_changes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine at hand, the place of the test and the time of day are in no picture."""
-    monkeypatch.setattr("loratui.tui.box.Box.words", lambda *_: "RTX 4090 3.1 of 24 GiB 62 °C  ·  RAM 12 of 64 GiB")
+    """The machine at hand, the place of the test and the time of day are in no image."""
+    monkeypatch.setattr(
+        "loratui.tui.runs.machine_line.Box.words", lambda *_: "RTX 4090 3.1 of 24 GiB 62 °C  ·  RAM 12 of 64 GiB"
+    )
     monkeypatch.setattr(StepScreen, "look_at_the_machine", lambda _: None)
     monkeypatch.setattr("loratui.engine.planning.bases.discover", lambda: ([], False))
     monkeypatch.chdir(home.parent)
@@ -68,14 +70,14 @@ async def test_runs(home: Path, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_check(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    # Names stand for pictures, whose every half block would be in the text.
+    # Names stand for images, whose every half block would be in the text.
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("loratui.tui.check_times.PictureTimes.picture_s", 30.0)
+    monkeypatch.setattr("loratui.tui.validation.check_times.ImageTimes.image_s", 30.0)
     run = finished_run(home)
     write_grid(run, 6)
     app = LoratuiApp(Path("home"), "validation", RunDirectory(run.path.relative_to(home.parent)))
     async with app.run_test(notifications=True, size=size) as pilot:
-        await shows(pilot, "6 of 8 pictures", "✔ done")
+        await shows(pilot, "6 of 8 images", "✔ done")
         await pilot.press("n", "n", "n", "n", "tab")
         await shows(pilot, "5/7 Strength", "not made yet")
         _compare(app, "check", size)

@@ -22,12 +22,12 @@ from loratui.engine.untrusted import finite
 from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
-from loratui.tui.check_pictures import read_listed
-from loratui.tui.checklist import POINTS, read_checklist, update
 from loratui.tui.cli import main
-from loratui.tui.drafts import list_drafts
-from loratui.tui.history import LossHistory
+from loratui.tui.runs.history import LossHistory
+from loratui.tui.validation.check_images import read_listed
+from loratui.tui.validation.checklist import POINTS, read_checklist, update
 from loratui.tui.widgets import braille
+from loratui.tui.wizard.drafts import list_drafts
 
 DIGITS = "9" * 400
 NUMBERS = (DIGITS, "-" + DIGITS, "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 5000)
@@ -56,7 +56,7 @@ def test_in_a_run(home: Path, number: str, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("number", NUMBERS)
 def test_in_the_files_of_the_check(tmp_path: Path, number: str) -> None:
     cell = {"grid": "strengths", "prompt": "p", "seed": 1, "file": "f", "path": "a.png", "strength": 1}
-    listed = json.dumps({"pictures": [cell, {**cell, "strength": "X"}]}).replace('"X"', number)
+    listed = json.dumps({"images": [cell, {**cell, "strength": "X"}]}).replace('"X"', number)
     (tmp_path / "grid.json").write_text(listed)
     assert read_listed(tmp_path / "grid.json") == []
     kept = tmp_path / "checklist.json"

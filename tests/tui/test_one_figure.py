@@ -16,11 +16,11 @@ from loratui.engine.training.reporting import Reporter
 from loratui.tui import text
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.status import status_of
-from loratui.tui.comparing import compare
-from loratui.tui.follow import describe_step
-from loratui.tui.run_glance import numbers
-from loratui.tui.store import RunState
-from loratui.tui.tail import Tail
+from loratui.tui.plain.follow import describe_step
+from loratui.tui.runs.comparing import compare
+from loratui.tui.runs.run_glance import numbers
+from loratui.tui.runs.store import RunState
+from loratui.tui.runs.tail import Tail
 from loratui.tui.widgets.run_list import TITLES, row
 
 

@@ -51,7 +51,7 @@ def test_rates_turn_over_at_one_a_second() -> None:
 
 
 def test_counts_have_their_plural() -> None:
-    assert text.count(1, "picture") == "1 picture"
+    assert text.count(1, "image") == "1 image"
     assert text.count(1800, "image-step") == "1 800 image-steps"
 
 

@@ -14,10 +14,11 @@ from loratui.engine.machine import hardware
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.summary import judge
-from loratui.tui import run_words, text
-from loratui.tui.box import Box
-from loratui.tui.follow import Narrator
-from loratui.tui.store import RunState
+from loratui.tui import text
+from loratui.tui.plain.follow import Narrator
+from loratui.tui.runs import run_words
+from loratui.tui.runs.machine_line import Box
+from loratui.tui.runs.store import RunState
 
 
 def _event(seq: int, type: str, ts: float = 1000.0, **fields: object) -> Event:

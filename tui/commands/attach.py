@@ -8,9 +8,9 @@ import sys
 from loratui.engine.runs.summary import summarise
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import describe_step, follow_to_the_end, progress_stream, say
-from loratui.tui.store import RunState
-from loratui.tui.tail import Tail
+from loratui.tui.plain.follow import describe_step, follow_to_the_end, progress_stream, say
+from loratui.tui.runs.store import RunState
+from loratui.tui.runs.tail import Tail
 from loratui.tui.terminal import clean, wants_plain
 
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """
     chosen = common.chosen_run(args)
     if not args.json and not wants_plain(args.plain):
-        from loratui.tui.opening import run_app
+        from loratui.tui.terminal.run_app import run_app
 
         return run_app(screen="training", run=chosen, view_only=args.view_only)
     out = progress_stream(args.json, False)

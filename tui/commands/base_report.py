@@ -1,4 +1,4 @@
-"""`loratui doctor --base`: what an untouched base makes of pictures, beside what is usual, for whom it may concern in a bug report."""
+"""`loratui doctor --base`: what an untouched base makes of images, beside what is usual, for whom it may concern in a bug report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
 from loratui.presets.schema import Base
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 _PRESETS = {"sd15": "sd15-portrait", "sdxl": "sdxl-person", "flux": "flux-identity-18img"}
 """Family -> the preset whose resolution and reading of captions are used."""
 
-USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on pictures of a kind that it never saw"
+USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on images of a kind that it never saw"
 """Of `of_linear`, as it was measured (docs/performance.md)."""
 
 
 def report(model: str, folder: str) -> dict[str, Any]:
-    """The base's readings on a folder's pictures, or on the demo's drawings: `model family pictures readings mistaken message remedy`.
+    """The base's readings on a folder's images, or on the demo's drawings: `model family images readings mistaken message remedy`.
 
     Raises `UsageError` for a base or folder that cannot be used, and `LoratuiError` where the trainer failed.
     """
@@ -34,17 +34,17 @@ def report(model: str, folder: str) -> dict[str, Any]:
     family = find_base(Base(model=model)).family
     embedded = model.startswith("embedded:")
     preset = {"sd15": "demo", "sdxl": "demo:sdxl", "flux": "demo:flux"}[family] if embedded else _PRESETS[family]
-    pictures = Path(folder).expanduser() if folder else demo_dataset()
+    images = Path(folder).expanduser() if folder else demo_dataset()
     trigger, class_word = ("", "") if folder else (DEMO_TRIGGER, DEMO_CLASS)
     sets = () if embedded else ("dataset.upscale=true",)
-    recipe = build_recipe(preset, base=model, dataset=pictures, trigger=trigger, class_word=class_word, sets=sets)
+    recipe = build_recipe(preset, base=model, dataset=images, trigger=trigger, class_word=class_word, sets=sets)
     home = loratui_home()
     prepared = prepare(recipe, home)
     for finding in prepared.errors:
         raise UsageError(finding.message, finding.remedy)
     read = read_base(prepared, home, tell=_tell())
     assert read is not None, "nobody cancels it"
-    shown = str(pictures) if folder else f"the demo's drawings{'' if embedded else ', enlarged; a folder of photos tells more'}"
+    shown = str(images) if folder else f"the demo's drawings{'' if embedded else ', enlarged; a folder of photos tells more'}"
     return {
         "model": model,
         "family": family,
@@ -73,7 +73,7 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The report as label and value."""
     read = found["readings"]
     yield "base", f"{found['model']} ({found['family']}), taken to predict {read['prediction']}"
-    yield "shown", f"{found['pictures']}: {read['pictures']} of them, {read['draws']} noises a level, {read['seconds']} s"
+    yield "shown", f"{found['images']}: {read['images']} of them, {read['draws']} noises a level, {read['seconds']} s"
     yield "noise", _row(read["noise"])
     yield "loss", _row(read["loss"])
     yield "of nothing", _row([loss / none if none else 0.0 for loss, none in zip(read["loss"], read["nothing"], strict=True)])
@@ -89,7 +89,7 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"mean {read['latent_mean']}, spread {read['latent_std']}, scaled by {read['vae_scale'][0]:g}, shift {read['vae_scale'][1]:g}",
     )
     if read["vae_psnr_db"] is not None:
-        yield "VAE", f"gives a picture back at {read['vae_psnr_db']:.1f} dB"
+        yield "VAE", f"gives an image back at {read['vae_psnr_db']:.1f} dB"
     yield (
         ("problem", f"{found['message']} {found['remedy']}") if found["mistaken"] else ("", "Nothing speaks against this base.")
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:

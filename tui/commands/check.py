@@ -1,4 +1,4 @@
-"""`loratui check`: what is wrong with a folder of pictures, and what to do about it; nothing is changed."""
+"""`loratui check`: what is wrong with a folder of images, and what to do about it; nothing is changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ SIGNS = {"error": "error", "warning": "warning", "info": "note"}
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags of `check`."""
     del name
-    parser.add_argument("dataset", metavar="FOLDER", nargs="?", help="folder of pictures, or a zip of one")
+    parser.add_argument("dataset", metavar="FOLDER", nargs="?", help="folder of images, or a zip of one")
     parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
     parser.add_argument("--preset", metavar="NAME", help="judge by this preset's sizes and numbers (see loratui presets)")
     parser.add_argument("--base", metavar="MODEL", help="base model: its tokenizer counts the captions' tokens")
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
-    parser.add_argument("--deep", action="store_true", help="decode and measure every picture, in all cores")
+    parser.add_argument("--deep", action="store_true", help="decode and measure every image, in all cores")
     parser.add_argument(
         "--faces", action="store_true", help="also look for faces; downloads the detector (230 KB, MIT) if it is not here"
     )
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if not archives.is_archive(path):
         return _check(args, path, path)
     with tempfile.TemporaryDirectory(prefix="loratui-check-") as place:
-        return _check(args, path, archives.unpack(path, Path(place) / "pictures").folder)
+        return _check(args, path, archives.unpack(path, Path(place) / "images").folder)
 
 
 def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:
@@ -101,7 +101,7 @@ def _detector(*, download: bool) -> str:
 
 
 def _plan(found: Inspection) -> Plan | None:
-    """What the settings make of the pictures; None without a picture."""
+    """What the settings make of the images; None without an image."""
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.planning.schedule import make_plan
 
@@ -161,19 +161,19 @@ def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]
 def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
     """The findings for people, line by line, to be cleaned."""
     case = found.case
-    yield f"{given}: {text.count(len(found.scan.training), 'picture')}, {text.number(len(case.captioned))} with a caption."
+    yield f"{given}: {text.count(len(found.scan.training), 'image')}, {text.number(len(case.captioned))} with a caption."
     if case.trigger:
         how = ", guessed from the captions" if case.guess else ", taken from the folder's name" if found.guessed_trigger else ""
         yield f'trigger "{case.trigger}"{how}: in {text.number(len(case.holding_trigger))} of {text.count(len(case.captioned), "caption")}.'
     if plan and len(plan.concepts) > 1:
         for concept in plan.concepts:
             balanced = "" if concept.repeats == concept.balanced_repeats else f" (balanced: {concept.balanced_repeats})"
-            pictures = text.count(concept.images, "picture")
-            yield f'concept "{concept.name}": {pictures} × {text.count(concept.repeats, "repeat")} an epoch{balanced}.'
+            images = text.count(concept.images, "image")
+            yield f'concept "{concept.name}": {images} × {text.count(concept.repeats, "repeat")} an epoch{balanced}.'
     if plan and plan.regularisation_images:
         from loratui.engine.planning.schedule import regularisation_cost
 
-        count = text.count(plan.regularisation_images, "regularisation picture")
+        count = text.count(plan.regularisation_images, "regularisation image")
         yield f"{count}: {regularisation_cost(plan)}."
     for finding in found.findings:
         yield ""
@@ -208,4 +208,4 @@ class Progress:
         tenths = 10 * done // total if total else 10
         if tenths > self._tenths:
             self._tenths = tenths
-            say(sys.stderr, f"measured {text.number(done)} of {text.count(total, 'picture')}")
+            say(sys.stderr, f"measured {text.number(done)} of {text.count(total, 'image')}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from loratui.engine.errors import DatasetError, DiskError, ExitCode, GpuLostError, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
-from loratui.tui.follow import Followed, say
+from loratui.tui.plain.follow import Followed, say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_run_argument(parser: argparse.ArgumentParser, *, required: bool = False)
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments from which `recipe_from_args` makes a recipe."""
-    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of pictures, or a recipe.toml")
+    parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of images, or a recipe.toml")
     parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
     parser.add_argument("--preset", metavar="NAME", help="the preset to begin with (see loratui presets)")
     parser.add_argument(
@@ -133,7 +133,7 @@ def this_machine() -> Machine:
 
 
 def start_run(recipe: Recipe, home: Path) -> RunDirectory:
-    """Reads the pictures, plans, checks, makes the run directory and starts it; nothing is made if a check fails."""
+    """Reads the images, plans, checks, makes the run directory and starts it; nothing is made if a check fails."""
     from loratui.engine.planning.prepare import prepare
 
     return start_prepared(prepare(recipe, home, machine=this_machine()), home)
@@ -171,7 +171,7 @@ def run_stem(recipe: Recipe) -> str:
 def refuse_errors(errors: Sequence[Finding]) -> None:
     """Raises the first of the findings as an error with its exit code, and counts the others.
 
-    Errors of the pictures have the code of the pictures (3), whether or not they name a file.
+    Errors of the images have the code of the images (3), whether or not they name a file.
     """
     from loratui.engine.planning.preflight import DATASET_CHECKS
 
@@ -179,9 +179,9 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
         return
     first = errors[0]
     more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
-    of_pictures = bool(first.files) or first.id in DATASET_CHECKS
+    of_images = bool(first.files) or first.id in DATASET_CHECKS
     kinds = {"disk_full": DiskError, "output_not_writable": DiskError, "gpu_lost": GpuLostError}
-    kind = DatasetError if of_pictures else kinds.get(first.id, UsageError)
+    kind = DatasetError if of_images else kinds.get(first.id, UsageError)
     raise kind(f"{first.message}{more}", first.remedy)
 
 
@@ -204,7 +204,7 @@ def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, 
 
 
 def not_checked_lines(not_checked: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A line for each reason why checks of the pictures were not made, and what makes them."""
+    """A line for each reason why checks of the images were not made, and what makes them."""
     reasons: dict[str, list[str]] = {}
     for id, reason in not_checked:
         reasons.setdefault(reason, []).append(id)
@@ -251,7 +251,7 @@ def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO, more
 
     None stands for a person who left by Ctrl-C: 0 where somebody watched, 130 for a script that waited.
     """
-    from loratui.tui.follow import say_conclusion
+    from loratui.tui.plain.follow import say_conclusion
 
     if ended is None:
         return 130 if args.json or getattr(args, "wait", False) else int(ExitCode.DONE)

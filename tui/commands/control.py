@@ -15,8 +15,8 @@ from loratui.engine.runs.events import Event
 from loratui.engine.runs.summary import summarise
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
-from loratui.tui.tail import POLL_S, Tail
+from loratui.tui.plain.follow import say
+from loratui.tui.runs.tail import POLL_S, Tail
 from loratui.tui.terminal import clean
 
 ENDING = ("pause", "stop")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         hint = f"loratui resume {chosen.name}" if before.status not in ("done", "failed") else "loratui runs lists the others."
         raise UsageError(f"{chosen.name} is not running: it {text.stands(before.status)}.", hint)
     if before.job == "validate" and args.command not in ENDING:
-        raise UsageError(f"{chosen.name} is making the pictures of its check; {args.command} is for training.")
+        raise UsageError(f"{chosen.name} is making the images of its check; {args.command} is for training.")
     tail = Tail(chosen.events_of(before.job))
     tail.offset = _end(tail)
     identity = control.send(chosen, args.command)

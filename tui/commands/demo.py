@@ -12,8 +12,8 @@ from loratui.tui.commands import common
 from loratui.tui.terminal import clean, wants_plain
 
 if TYPE_CHECKING:
-    from loratui.tui.draft import Draft
-    from loratui.tui.follow import Followed
+    from loratui.tui.plain.follow import Followed
+    from loratui.tui.wizard.draft import Draft
 
 
 _PRESETS = {
@@ -43,10 +43,10 @@ def run(args: argparse.Namespace) -> int:
     draft = demo_draft(args.family, common.device_change(args))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
-        from loratui.tui.opening import run_app
+        from loratui.tui.terminal.run_app import run_app
 
         return run_app(recipe=draft.recipe)
-    from loratui.tui.follow import follow_to_the_end, progress_stream, say
+    from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
 
     out = progress_stream(args.json, args.json)
     plan = draft.plan()
@@ -65,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def demo_draft(family: str = "sd15", changes: Mapping[str, Any] = MappingProxyType({})) -> Draft:
-    """The demo of a family with everything chosen: preset, pictures, trigger, class word, and what is changed of it."""
+    """The demo of a family with everything chosen: preset, images, trigger, class word, and what is changed of it."""
     from loratui.engine.dataset.scan import scan
     from loratui.engine.planning.recipe import build_recipe
     from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
-    from loratui.tui.draft import Draft
+    from loratui.tui.wizard.draft import Draft
 
     folder = demo_dataset()
     recipe = build_recipe(_PRESETS[family][0], dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)

@@ -12,14 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import durable
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE
-from loratui.engine.runs import durable, lock, ownership
+from loratui.engine.runs import lock, ownership
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import base_report, common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean, has_256_colours
 
 PACKAGES = (
@@ -44,8 +45,8 @@ LABEL = 13
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """`--base`, a folder, `--json`."""
     del name
-    parser.add_argument("--base", metavar="BASE", help="also read this base on pictures: prediction, sign, VAE, text")
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="pictures for --base (default: the demo's drawings)")
+    parser.add_argument("--base", metavar="BASE", help="also read this base on images: prediction, sign, VAE, text")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="images for --base (default: the demo's drawings)")
     common.add_output_arguments(parser)
 
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
     training_on{name total_gib capability uuid} training_in training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`, and with `--base`
-    `base{model family pictures readings{} mistaken message remedy}`.
+    `base{model family images readings{} mistaken message remedy}`.
     """
     if args.folder and not args.base:
         raise UsageError(f"{args.folder}: a folder is read on a base.", "Name one with --base.")
@@ -171,7 +172,7 @@ def describe(report: dict[str, Any]) -> list[str]:
 
 
 def _terminal_line(terminal: dict[str, Any]) -> str:
-    from loratui.tui.canvas import TO_TRUE_COLOUR
+    from loratui.tui.terminal.canvas import TO_TRUE_COLOUR
 
     known = {"truecolor": "all colours", "256": "256 colours", "standard": "16 colours"}
     words = f"TERM is {terminal['term'] or 'not set'}, {known.get(terminal['colours'], 'no colours')}"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TextIO
 from loratui.engine.errors import UsageError
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
-    from loratui.engine.machine.hub import Offer, Progress
+    from loratui.engine.machine.hub import DownloadPlan, Progress
 
 LINE_S = 5.0
 """Seconds between lines where nothing can be painted over."""
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def offer_text(offer: Offer) -> Iterator[str]:
+def offer_text(offer: DownloadPlan) -> Iterator[str]:
     """What would be fetched, for people."""
     yield f"{offer.repo}: {text.count(len(offer.files), 'file')}, {text.size(offer.total_bytes)}, licence {offer.licence or 'not said'}"
     here = offer.total_bytes - offer.fetch_bytes

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.tui import reach, text
+from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.exporting import written_by_process
-from loratui.tui.follow import say
-from loratui.tui.terminal import clean
+from loratui.tui.plain.follow import say
+from loratui.tui.terminal import clean, ssh_hints
+from loratui.tui.validation.exporting import written_by_process
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     say(sys.stdout, path, as_it_is=True)
     for program in result["opened_by"]:
         say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"), as_it_is=True)
-    say(sys.stdout, clean(f"On your own machine: {reach.scp_line(Path(result['path']))}"), as_it_is=True)
+    say(sys.stdout, clean(f"On your own machine: {ssh_hints.scp_line(Path(result['path']))}"), as_it_is=True)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES
 from loratui.engine.untrusted import read_whole
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 LONGEST_VALUE = 300
@@ -97,7 +97,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
 
 
 def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
-    from loratui.engine.runs.durable import write_file
+    from loratui.engine.durable import write_file
 
     path = facts.path.absolute()
     kept: Path | None = None

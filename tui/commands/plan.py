@@ -1,4 +1,4 @@
-"""`loratui plan`: repeats, epochs, steps, costs and warnings of a recipe, with or without a folder of pictures."""
+"""`loratui plan`: repeats, epochs, steps, costs and warnings of a recipe, with or without a folder of images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.draft import value_in_words
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
+from loratui.tui.wizard.draft import value_in_words
 
 MOST_IMAGES = 1_000_000
 """More than any folder; keeps a slip of the finger from filling the memory."""
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     common.add_recipe_arguments(parser)
     common.add_output_arguments(parser)
-    parser.add_argument("--images", type=int, metavar="N", help="plan for so many pictures, without a folder")
-    parser.add_argument("--concept-images", metavar="N,N,…", help="pictures of each of several concepts, without a folder")
+    parser.add_argument("--images", type=int, metavar="N", help="plan for so many images, without a folder")
+    parser.add_argument("--concept-images", metavar="N,N,…", help="images of each of several concepts, without a folder")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that train together (default 1)")
     parser.add_argument("--save", metavar="FILE", help="write the recipe there; loratui train FILE runs it")
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _counts(args: argparse.Namespace) -> tuple[int, ...]:
-    """Pictures of each concept that were given instead of a folder; empty if none were.
+    """Images of each concept that were given instead of a folder; empty if none were.
 
     Raises `UsageError` for numbers that cannot be meant.
     """
@@ -84,7 +84,7 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
     if args.dataset or args.dataset_option:
         given = args.dataset or args.dataset_option
         if not given.endswith(".toml"):
-            raise UsageError(f"A folder ({given}) and a number of pictures were given.", "Give one of them.")
+            raise UsageError(f"A folder ({given}) and a number of images were given.", "Give one of them.")
     if args.concept_images is None:
         counts: tuple[int, ...] = (args.images,)
     else:
@@ -96,7 +96,7 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
             raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
     if min(counts) < 1 or sum(counts) > MOST_IMAGES:
         raise UsageError(
-            f"{text.count(min(counts), 'picture')} cannot be planned for.",
+            f"{text.count(min(counts), 'image')} cannot be planned for.",
             f"Give a number from 1 to {text.number(MOST_IMAGES)}.",
         )
     return counts
@@ -142,7 +142,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield ""
     yield f"{'base':<18}{text.base_name(settings.base.model) or 'none chosen'}"
     band = f"  ({plan.image_band})" if plan.image_band else ""
-    yield _row("pictures", text.number(plan.images), band)
+    yield _row("images", text.number(plan.images), band)
     if len(plan.concepts) > 1:
         for concept in plan.concepts:
             mark = ", set by its folder" if concept.from_folder else ""
@@ -151,9 +151,9 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         mark = "  (set by its folder)" if plan.concepts[0].from_folder else ""
         yield _row("repeats", text.number(plan.repeats), mark)
     if plan.regularisation_images:
-        yield _row("regularisation", text.number(plan.regularisation_images), f"  pictures, {regularisation_cost(plan)}")
+        yield _row("regularisation", text.number(plan.regularisation_images), f"  images, {regularisation_cost(plan)}")
     yield _row("epochs", text.number(plan.epochs))
-    yield _row("image-steps", text.number(plan.image_steps), f"  ({text.mean(plan.exposures_per_image)} for each picture)")
+    yield _row("image-steps", text.number(plan.image_steps), f"  ({text.mean(plan.exposures_per_image)} for each image)")
     yield _row("optimizer steps", text.number(plan.optimizer_steps), f"  ({text.number(plan.steps_per_epoch)} an epoch)")
     if len(plan.buckets) > 1:
         yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))

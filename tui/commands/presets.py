@@ -12,7 +12,7 @@ from loratui.engine.planning import rates
 from loratui.presets import Found, Preset, find_presets, load_preset, schema
 from loratui.presets.schema import Settings
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 from loratui.tui.text import count
 

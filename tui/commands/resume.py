@@ -8,7 +8,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import summarise
 from loratui.tui.commands import common
-from loratui.tui.follow import follow_to_the_end, progress_stream, say
+from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 

@@ -11,7 +11,7 @@ from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, delete_run
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 

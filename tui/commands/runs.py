@@ -10,7 +10,7 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import say
+from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 

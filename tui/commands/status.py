@@ -12,12 +12,12 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
-from loratui.tui import hangup, text
+from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import describe_step, say
-from loratui.tui.store import RunState, damage
-from loratui.tui.tail import POLL_S, Tail
-from loratui.tui.terminal import clean
+from loratui.tui.plain.follow import describe_step, say
+from loratui.tui.runs.store import RunState, damage
+from loratui.tui.runs.tail import POLL_S, Tail
+from loratui.tui.terminal import clean, hangup
 
 FORMAT = 1
 """Version of the JSON object; keys are added, never renamed."""
@@ -204,7 +204,7 @@ def _changed(run: RunDirectory) -> tuple[dict[str, Any] | None, str]:
     """The values of the run's recipe that are not its preset's, by key and in words; None for a recipe that cannot be read."""
     from loratui.engine.planning.recipe import read_recipe
     from loratui.presets.schema import SchemaError
-    from loratui.tui.draft import changes_sentence
+    from loratui.tui.wizard.draft import changes_sentence
 
     try:
         recipe = read_recipe(run.recipe)

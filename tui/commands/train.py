@@ -10,7 +10,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.follow import follow_to_the_end, progress_stream, say
+from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def run(args: argparse.Namespace) -> int:
     planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy} findings[] {id severity
     message why remedy files} not_checked[] {id reason}`. Paths are absolute; `output` is null before the first LoRA file.
 
-    Errors refuse the start, also with `--yes`; those of the pictures with exit code 3. Over warnings it starts, and says which:
+    Errors refuse the start, also with `--yes`; those of the images with exit code 3. Over warnings it starts, and says which:
     on a terminal it asks first, unless `--yes`, `--wait` or `--json` was said.
     """
     from loratui.engine.planning.prepare import prepare
     from loratui.engine.planning.rates import learning_in_words
-    from loratui.tui.draft import changes_sentence
+    from loratui.tui.wizard.draft import changes_sentence
 
     home = loratui_home()
     recipe = common.recipe_from_args(args)

@@ -1,4 +1,4 @@
-"""`loratui validate`: makes the pictures of the check from a run's LoRA files, as a job of its own."""
+"""`loratui validate`: makes the images of the check from a run's LoRA files, as a job of its own."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.durable import make_directory, write_json
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.planning.validation_grid import GRIDS, Wish
+from loratui.engine.planning.validation_grid import GRIDS, GridRequest
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.durable import make_directory, write_json
 from loratui.engine.runs.launcher import launch
 from loratui.presets.schema import Settings, parse_value, replace
 from loratui.tui.commands import common
-from loratui.tui.follow import Followed, follow_to_the_end, progress_stream, say
+from loratui.tui.plain.follow import Followed, follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Starts the job and follows it.
 
-    JSON: `run path status exit_code reason advice grid pictures[] {path grid prompt strength seed file nearest similarity}
-    seconds`, where `grid` is the file that lists the pictures, or null if it was not written.
+    JSON: `run path status exit_code reason advice grid images[] {path grid prompt strength seed file nearest similarity}
+    seconds`, where `grid` is the file that lists the images, or null if it was not written.
     """
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 130 if args.json or args.wait else 0
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
-        say(out, f"The pictures of the check: {clean(chosen.validation)}", as_it_is=True)
+        say(out, f"The images of the check: {clean(chosen.validation)}", as_it_is=True)
     elif ended.advice:
         say(out, clean(f"{ended.reason} {ended.advice}"))
     if args.json:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
-    pictures = {picture.path: picture for picture in ended.state.pictures}
+    images = {image.path: image for image in ended.state.grid_images}
     listed = [
         {
             "path": str(ended.run.path / p.path),
@@ -72,7 +72,7 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
             "nearest": p.nearest,
             "similarity": p.similarity,
         }
-        for p in pictures.values()
+        for p in images.values()
     ]
     own = ended.to_json()
     return {
@@ -82,7 +82,7 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
     }
 
 
-def _wish(args: argparse.Namespace, run: RunDirectory) -> Wish:
+def _wish(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
     """What the options ask for. Raises `UsageError` for numbers that are none and files that are not there."""
     validation = read_recipe(run.effective).settings.validation
     changes: dict[str, Any] = {}
@@ -96,7 +96,7 @@ def _wish(args: argparse.Namespace, run: RunDirectory) -> Wish:
     file = None if args.file is None else f"output/{Path(args.file).name}"
     if file is not None and not run.inside(file).is_file():
         raise UsageError(f"{clean(args.file)}: {run.name} has no such file in its output folder.")
-    return Wish(
+    return GridRequest(
         grids=GRIDS if args.grid == "all" else (args.grid,),
         file=file,
         prompts=tuple(args.prompt) if args.prompt else None,

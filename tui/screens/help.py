@@ -25,9 +25,9 @@ _FIELD_BY_FIELD = ("dataset",)
 _ON = ("next", "apply_edit", "write_file", "make_now")
 """Ids of the keys that enter is in a field."""
 _WORDS = (
-    ("image-step", "one picture shown to the model once"),
+    ("image-step", "one image shown to the model once"),
     ("optimizer step", "one update of the weights, after a whole batch"),
-    ("epoch", "one pass over all pictures, each as often as its repeats say"),
+    ("epoch", "one pass over all images, each as often as its repeats say"),
     ("trigger", "the made-up word that stands for your subject"),
 )
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.history import Bin, Series, merged
+from loratui.tui.runs.history import Bin, Series, merged
 
 RAW, SMOOTHED, HELD_OUT, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 8)
 """What a character shows; where several fall into one, the later wins."""
@@ -49,7 +49,7 @@ def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
 
     The outermost tenth of the single losses on either side may lie outside, since they scatter widely, and the
     outermost thirtieth of the smoothed ones. `before` stays while it holds the bulk and is not twice too wide: each
-    new range is a whole new picture.
+    new range is a whole new image.
     """
     single = sorted(b.mean for b in shown if b.mean is not None)
     smoothed = sorted(b.smoothed for b in shown if b.smoothed is not None)
@@ -114,7 +114,7 @@ def round_step(least: float) -> float:
 def draw(shown: Sequence[Bin], rows: int, limits: YRange, held_out: Sequence[Bin] = ()) -> list[list[Cell]]:
     """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, and the smoothed loss as
     a line without breaks except where there are no losses. Losses outside the range lie on its edge. The few losses of
-    held-out pictures are joined by a line of their own."""
+    held-out images are joined by a line of their own."""
     width = (len(shown) + 1) // 2
     bits = [[0] * width for _ in range(rows)]
     kinds = [[0] * width for _ in range(rows)]

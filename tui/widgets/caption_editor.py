@@ -12,7 +12,7 @@ from loratui.tui.terminal import clean, clean_lines
 
 
 class CaptionEditor(TextArea):
-    """Wraps; enter and escape end the editing, ctrl+j begins another line, pgup and pgdn change the picture."""
+    """Wraps; enter and escape end the editing, ctrl+j begins another line, pgup and pgdn change the image."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,escape", "screen.end_editing", show=False, priority=True),
@@ -31,7 +31,7 @@ class CaptionEditor(TextArea):
         self.cursor_blink = False
 
     def action_another_line(self) -> None:
-        """Begins a line, for another caption of the same picture."""
+        """Begins a line, for another caption of the same image."""
         self.insert("\n")
 
     def set(self, caption: str) -> None:

@@ -8,8 +8,8 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from loratui.tui.checklist import MOST_STARS, POINTS, SEEN, Checklist, Point
 from loratui.tui.terminal import clean
+from loratui.tui.validation.checklist import MOST_STARS, POINTS, SEEN, Checklist, Point
 from loratui.tui.widgets.line import plain
 
 

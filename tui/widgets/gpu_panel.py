@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from textual.content import Content
 
 from loratui.tui import text
-from loratui.tui.history import Series
-from loratui.tui.run_records import Machine
-from loratui.tui.store import RunState
+from loratui.tui.runs.history import Series
+from loratui.tui.runs.run_records import Machine
+from loratui.tui.runs.store import RunState
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.rows import Rows

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from loratui.engine.runs.clock import zone
-from loratui.tui.store import RunState
+from loratui.tui.runs.store import RunState
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.log_tail import LEVELS, Least, LogTail, matcher
 

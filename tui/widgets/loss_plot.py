@@ -14,7 +14,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from loratui.tui import text
-from loratui.tui.history import LossHistory, Series
+from loratui.tui.runs.history import LossHistory, Series
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, Cell, YRange
 

@@ -15,8 +15,8 @@ from textual.strip import Strip
 from textual.visual import Visual
 
 from loratui.tui import text
-from loratui.tui.gallery import Gallery, Look, page
-from loratui.tui.run_records import Sample
+from loratui.tui.runs.gallery import Gallery, Look, page
+from loratui.tui.runs.run_records import Sample
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -24,7 +24,7 @@ _LEAST_WIDTH, _LEAST_HEIGHT = 18, 8
 _MOST_ROWS, _MOST_COLUMNS = 4, 6
 """More thumbnails than that are a flood on a thin line."""
 _ROOM_FOR_WORDS = 16
-"""From so many rows on the words have lines of their own; with fewer they stand in the frame, and the picture gets the rows."""
+"""From so many rows on the words have lines of their own; with fewer they stand in the frame, and the image gets the rows."""
 
 
 class _Slot(ThumbnailView):
@@ -41,7 +41,7 @@ class _Slot(ThumbnailView):
         self._caption_row = -1
 
     @property
-    def picture_rows(self) -> int:
+    def image_rows(self) -> int:
         """All but the last, which has the words, if there are any."""
         return self.size.height - (1 if self._caption else 0)
 
@@ -55,16 +55,16 @@ class _Slot(ThumbnailView):
                 self.refresh()
                 self.on_resize()
             else:
-                self.refresh(Region(0, self.picture_rows, self.size.width, 1))
+                self.refresh(Region(0, self.image_rows, self.size.width, 1))
         self.show(path)
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Finds out once a paint which line has the words."""
-        self._caption_row = self.picture_rows if self.size.width and self._caption else -1
+        self._caption_row = self.image_rows if self.size.width and self._caption else -1
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """A line of the picture, or the words."""
+        """A line of the image, or the words."""
         if y != self._caption_row:
             return super().render_line(y)
         width = self.size.width
@@ -89,7 +89,7 @@ class SamplesPanel(Vertical):
     """
 
     class Chosen(Message):
-        """A picture was clicked."""
+        """An image was clicked."""
 
         def __init__(self, sample: Sample) -> None:
             super().__init__()
@@ -129,7 +129,7 @@ class SamplesPanel(Vertical):
 
     @property
     def _close(self) -> bool:
-        """Whether every row is needed for the picture."""
+        """Whether every row is needed for the image."""
         return self.content_size.height < _ROOM_FOR_WORDS
 
     def _wanted(self) -> tuple[int, int]:

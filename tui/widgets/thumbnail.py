@@ -1,4 +1,4 @@
-"""A picture in the terminal, two pixels a cell; without enough colours, its name and size."""
+"""An image in the terminal, two pixels a cell; without enough colours, its name and size."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from loratui.tui import thumbnails
-from loratui.tui.arrival import Arrival
-from loratui.tui.canvas import FewColoursSeen, canvas_of
-from loratui.tui.terminal import clean
+from loratui.tui.terminal import clean, thumbnails
+from loratui.tui.terminal.canvas import FewColoursSeen, canvas_of
+from loratui.tui.terminal.output_flow import Arrival
+from loratui.tui.terminal.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.text import cut
-from loratui.tui.thumbnails import Thumbnail, ThumbnailError
 
 _PART, _PART_EVERY_S = 2, 0.02
-"""A picture is sent in parts of so many lines: all of it at once is ten thousand bytes, which a key has to wait for."""
+"""An image is sent in parts of so many lines: all of it at once is ten thousand bytes, which a key has to wait for."""
 
 
 class ThumbnailView(Widget):
@@ -36,25 +35,25 @@ class ThumbnailView(Widget):
     """
 
     class Decoded(Message):
-        """The picture is there, or cannot be shown."""
+        """The image is there, or cannot be shown."""
 
-        def __init__(self, path: Path, picture: Thumbnail | None, problem: str) -> None:
+        def __init__(self, path: Path, image: Thumbnail | None, problem: str) -> None:
             super().__init__()
             self.path = path
-            self.picture = picture
+            self.image = image
             self.problem = problem
 
     def __init__(self, placeholder: str = "", id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._placeholder = placeholder
         self._path: Path | None = None
-        self._picture: Thumbnail | None = None
+        self._image: Thumbnail | None = None
         self._problem = ""
         self._painting: Timer | None = None
         self._ground = Style()
         """Without it the terminal's own background shows, which need not be that of the theme."""
         self._words: dict[int, str] = {}
-        """What stands on which line in the picture's place."""
+        """What stands on which line in the image's place."""
         self._blank = Strip([])
 
     def show(self, path: Path | None) -> None:
@@ -63,13 +62,13 @@ class ThumbnailView(Widget):
             return
         self._path = path
         if path is None:
-            self._picture, self._problem = None, ""
+            self._image, self._problem = None, ""
             self.refresh()
         self._start()
 
     @property
-    def picture_rows(self) -> int:
-        """Rows that the picture may take; a subclass may keep some at the bottom for itself."""
+    def image_rows(self) -> int:
+        """Rows that the image may take; a subclass may keep some at the bottom for itself."""
         return self.size.height
 
     @property
@@ -82,16 +81,16 @@ class ThumbnailView(Widget):
         self._start()
 
     def on_thumbnail_view_decoded(self, message: Decoded) -> None:
-        """Takes the picture in, unless another is wanted by now."""
+        """Takes the image in, unless another is wanted by now."""
         message.stop()
         if message.path == self._path:
-            self._picture, self._problem = message.picture, message.problem
+            self._image, self._problem = message.image, message.problem
             self._paint()
-            if message.picture is not None and canvas_of(self.app).few_colours:
+            if message.image is not None and canvas_of(self.app).few_colours:
                 self.post_message(FewColoursSeen())
 
     def _paint(self) -> None:
-        """Paints the picture: at once, or part by part where the terminal tells that what was sent before has arrived."""
+        """Paints the image: at once, or part by part where the terminal tells that what was sent before has arrived."""
         line: Arrival | None = getattr(self.app, "arrival", None)
         if self._painting is not None:
             self._painting.stop()
@@ -116,28 +115,26 @@ class ThumbnailView(Widget):
         """Finds out once a paint what every line needs: each of these asks the style sheet, which costs more than a line."""
         self._ground = self.rich_style
         self._blank = Strip.blank(self.size.width, self._ground)
-        self._words = self._words_by_line() if self._picture is None or canvas_of(self.app).only_words else {}
+        self._words = self._words_by_line() if self._image is None or canvas_of(self.app).only_words else {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """Line `y` of the picture, centred, or of the words that stand for it."""
-        picture = self._picture
+        """Line `y` of the image, centred, or of the words that stand for it."""
+        image = self._image
         width = self._blank.cell_length
-        if picture is None or self._words:
+        if image is None or self._words:
             if y not in self._words:
                 return self._blank
             return Strip([Segment(cut(self._words[y], width).center(width), self._ground)], width)
-        top = max(0, (self.picture_rows - picture.height // 2) // 2)
-        if not top <= y < top + picture.height // 2:
+        top = max(0, (self.image_rows - image.height // 2) // 2)
+        if not top <= y < top + image.height // 2:
             return self._blank
-        left = max(0, (width - picture.width) // 2)
-        return Strip([Segment(" " * left, self._ground), *half_blocks(picture, y - top)]).adjust_cell_length(
-            width, self._ground
-        )
+        left = max(0, (width - image.width) // 2)
+        return Strip([Segment(" " * left, self._ground), *half_blocks(image, y - top)]).adjust_cell_length(width, self._ground)
 
     def _words_by_line(self) -> dict[int, str]:
         lines = self._said()
-        top = max(0, (self.picture_rows - len(lines)) // 2)
+        top = max(0, (self.image_rows - len(lines)) // 2)
         return {top + at: line for at, line in enumerate(lines) if line}
 
     def _said(self) -> list[str]:
@@ -146,31 +143,31 @@ class ThumbnailView(Widget):
         name = clean(self._path.name)
         if self._problem:
             return [name, self._problem]
-        if self._picture is not None:
-            return [name, f"{self._picture.source_width} × {self._picture.source_height} px", canvas_of(self.app).only_words]
+        if self._image is not None:
+            return [name, f"{self._image.source_width} × {self._image.source_height} px", canvas_of(self.app).only_words]
         return [name]
 
     def _start(self) -> None:
-        if self._path is not None and self.size.width and self.picture_rows > 0:
-            self._decode(self._path, self.size.width, self.picture_rows)
+        if self._path is not None and self.size.width and self.image_rows > 0:
+            self._decode(self._path, self.size.width, self.image_rows)
 
-    @work(thread=True, exclusive=True, group="decode", description="decode a picture")
+    @work(thread=True, exclusive=True, group="decode", description="decode an image")
     def _decode(self, path: Path, columns: int, rows: int) -> None:
         canvas = canvas_of(self.app)
         try:
-            picture = thumbnails.load(path, columns, rows, few_colours=canvas.few_colours, shape=canvas.shape)
+            image = thumbnails.load(path, columns, rows, few_colours=canvas.few_colours, shape=canvas.shape)
             problem = ""
         except ThumbnailError as error:
-            picture, problem = None, str(error)
+            image, problem = None, str(error)
         if not get_current_worker().is_cancelled:
-            self.post_message(self.Decoded(path, picture, problem))
+            self.post_message(self.Decoded(path, image, problem))
 
 
-def half_blocks(picture: Thumbnail, y: int) -> list[Segment]:
-    """Line `y` of a picture in half blocks."""
+def half_blocks(image: Thumbnail, y: int) -> list[Segment]:
+    """Line `y` of an image in half blocks."""
     segments: list[Segment] = []
     run, colours = 0, None
-    for cell in picture.row(y):
+    for cell in image.row(y):
         if cell != colours and run:
             segments.append(_segment(run, colours))
             run = 0

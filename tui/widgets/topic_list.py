@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from loratui.tui.dataset_topics import Topic
+from loratui.tui.dataset.topics import Topic
 
 
 class TopicList(OptionList):

@@ -1,4 +1,4 @@
-"""The checks of a set of pictures: one table, one small module a topic, pure functions over what was read and measured."""
+"""The checks of a set of images: one table, one small module a topic, pure functions over what was read and measured."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ def _missing(case: Case) -> Iterator[Hit]:
     several = case.scan.several_concepts
     instead = list(dict.fromkeys(final_caption(image, case.settings, several_concepts=several) for image in without))
     if len(without) == len(training):
-        which = "No picture has a caption"
+        which = "No image has a caption"
     else:
-        which = f"{words.count(len(without), 'picture')} {'has' if len(without) == 1 else 'have'} no caption"
+        which = f"{words.count(len(without), 'image')} {'has' if len(without) == 1 else 'have'} no caption"
     files = tuple(image.relative for image in without)
     if all(instead):
         shown = listed([f'"{text}"' for text in instead], 3)
@@ -110,7 +110,7 @@ CHECKS = (
         "caption_missing",
         "warning",
         "headers",
-        "A caption tells what in the picture is not the subject.",
+        "A caption tells what in the image is not the subject.",
         "Name the subject with --trigger and --class.",
         _missing,
     ),
@@ -167,8 +167,8 @@ CHECKS = (
         "caption_same",
         "info",
         "headers",
-        "What differs between the pictures cannot be told from the subject then (guide 002).",
-        "Say in each caption what is special in its picture.",
+        "What differs between the images cannot be told from the subject then (guide 002).",
+        "Say in each caption what is special in its image.",
         _same,
     ),
     Check(

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from loratui.engine.dataset import caption_choice, caption_words, captions
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.findings import Finding, Severity, listed, number_of
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
@@ -27,7 +27,7 @@ class Case:
     preset: str = ""
     copies: tuple[tuple[str, ...], ...] | None = None
     """Groups of files with the same bytes; None where nobody compared them."""
-    facts: Mapping[str, PictureFacts] | None = None
+    facts: Mapping[str, ImageFacts] | None = None
     """By relative path; None without a deep pass."""
     tokenizer: TokenCounter = field(default=ESTIMATE)
     _texts: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -47,11 +47,11 @@ class Case:
 
     @cached_property
     def captioned(self) -> tuple[ImageEntry, ...]:
-        """Training pictures with a caption of their own."""
+        """Training images with a caption of their own."""
         return tuple(image for image in self.scan.training if image.caption)
 
     def texts(self, image: ImageEntry) -> tuple[str, ...]:
-        """Every text that a picture with a caption of its own is trained on, before its tags are shuffled."""
+        """Every text that an image with a caption of its own is trained on, before its tags are shuffled."""
         if image.relative not in self._texts:
             lines = caption_choice.lines_of(image.caption or "", self.settings.dataset)
             read = caption_choice.readings(lines, self.settings.dataset, self.settings.training.seed)
@@ -60,7 +60,7 @@ class Case:
 
     @cached_property
     def holding_trigger(self) -> tuple[ImageEntry, ...]:
-        """Captioned training pictures of which every text holds the trigger."""
+        """Captioned training images of which every text holds the trigger."""
 
         def holds(image: ImageEntry) -> bool:
             return all(captions.contains_trigger(text, self.trigger_of(image)) for text in self.texts(image))
@@ -68,7 +68,7 @@ class Case:
         return tuple(filter(holds, self.captioned))
 
     def trigger_of(self, image: ImageEntry) -> str:
-        """The word that must stand in a picture's caption: the first of its folder's words if there are several
+        """The word that must stand in an image's caption: the first of its folder's words if there are several
         `N_token class` folders, else the trigger."""
         return self._words_of(image)[0]
 
@@ -104,8 +104,8 @@ class Case:
                 named = f"{number_of(files, 'file')} ({listed(files)}): each "
             yield Hit(f"{named}{message}.", files)
 
-    def measured(self) -> Iterator[tuple[ImageEntry, PictureFacts]]:
-        """Training pictures with what the deep pass measured."""
+    def measured(self) -> Iterator[tuple[ImageEntry, ImageFacts]]:
+        """Training images with what the deep pass measured."""
         for image in self.scan.training:
             found = (self.facts or {}).get(image.relative)
             if found is not None:

@@ -13,12 +13,12 @@ from loratui.engine.words import are
 
 def _empty(case: Case) -> Iterator[Hit]:
     if not case.scan.training:
-        only = "only regularisation pictures" if case.scan.images else "no picture that can be used"
+        only = "only regularisation images" if case.scan.images else "no image that can be used"
         yield Hit(f"There is {only} in this folder.")
 
 
 def _left_out(case: Case) -> Iterator[Hit]:
-    for reason, names in _by_reason(item for item in case.scan.left_out if item.picture).items():
+    for reason, names in _by_reason(item for item in case.scan.left_out if item.image).items():
         if len(names) == 1:
             yield Hit(f"{names[0]} {reason}.", names)
         else:
@@ -26,7 +26,7 @@ def _left_out(case: Case) -> Iterator[Hit]:
 
 
 def _ignored(case: Case) -> Iterator[Hit]:
-    others = [item for item in case.scan.left_out if not item.picture and item.reason != ORPHAN]
+    others = [item for item in case.scan.left_out if not item.image and item.reason != ORPHAN]
     if others:
         files = tuple(item.relative for item in others)
         reasons = "; ".join(f"{listed(names, 3)}: {reason}" for reason, names in _by_reason(others).items())
@@ -44,7 +44,7 @@ def _by_reason(items: Iterable[LeftOut]) -> dict[str, tuple[str, ...]]:
 def _orphans(case: Case) -> Iterator[Hit]:
     orphans = tuple(i.relative for i in case.scan.left_out if i.reason == ORPHAN)
     if orphans:
-        yield Hit(f"{counted(orphans, 'caption')} without a picture: {listed(orphans)}.", orphans)
+        yield Hit(f"{counted(orphans, 'caption')} without an image: {listed(orphans)}.", orphans)
 
 
 def _copies(case: Case) -> Iterator[Hit]:
@@ -57,8 +57,8 @@ CHECKS = (
         "no_pictures",
         "error",
         "headers",
-        "Without pictures there is nothing to learn from.",
-        "Put JPEG, PNG or WebP pictures of the subject into it, or give the folder that holds them.",
+        "Without images there is nothing to learn from.",
+        "Put JPEG, PNG or WebP images of the subject into it, or give the folder that holds them.",
         _empty,
     ),
     Check("left_out", "warning", "headers", "It is not trained on.", "Replace or remove it.", _left_out),
@@ -67,8 +67,8 @@ CHECKS = (
         "caption_orphan",
         "warning",
         "headers",
-        "A caption belongs to the picture of the same name; one that is misspelled is silently lost (guide 000).",
-        "Give the caption the name of its picture, or remove it.",
+        "A caption belongs to the image of the same name; one that is misspelled is silently lost (guide 000).",
+        "Give the caption the name of its image, or remove it.",
         _orphans,
     ),
     Check("same_stem", "info", "headers", "", "", lambda case: case.noted("same_stem")),
@@ -78,14 +78,14 @@ CHECKS = (
         "info",
         "headers",
         "Each concept is shown for the same time if the recipe balances them (guide 002).",
-        "Name the folders N_token class to set repeats and words; for one subject, put its pictures into one folder.",
+        "Name the folders N_token class to set repeats and words; for one subject, put its images into one folder.",
         lambda case: case.noted("unnumbered"),
     ),
     Check(
         "copies",
         "warning",
         "bytes",
-        "A picture that is there twice is learnt twice as hard, and its details stick (guide 000).",
+        "An image that is there twice is learnt twice as hard, and its details stick (guide 000).",
         "Leave out all but one.",
         _copies,
     ),

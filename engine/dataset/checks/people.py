@@ -9,7 +9,7 @@ from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
 
 SMALL_FACE = 0.01
-"""Share of the picture's area below which a face is too small to be learnt."""
+"""Share of the image's area below which a face is too small to be learnt."""
 
 _SEVERAL = re.compile(
     r"\b(two|three|four|five|several|many)\s+(people|persons|women|men|girls|boys|friends)\b|\b(couple|crowd|group of|"
@@ -54,7 +54,7 @@ def _selfies(case: Case) -> Iterator[Hit]:
 
 def _flip(case: Case) -> Iterator[Hit]:
     if case.identity and case.settings.dataset.flip:
-        yield Hit(f"Pictures are also trained mirrored, although the set teaches a {case.settings.dataset.subject}.")
+        yield Hit(f"Images are also trained mirrored, although the set teaches a {case.settings.dataset.subject}.")
 
 
 CHECKS = (

@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.checks.shape import large_enough
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.findings import listed, number_of
 
 BLURRED = 0.5
-"""`PictureFacts.blur` from here on is plain to see: sharp photographs have up to 0.35, a blur of 2 px gives 0.45 to 0.65."""
+"""`ImageFacts.blur` from here on is plain to see: sharp photographs have up to 0.35, a blur of 2 px gives 0.45 to 0.65."""
 NOISY = 12.0
 """Levels of noise in the flattest part; a phone's photo in daylight has 1 to 3."""
 DARK, BRIGHT, FLAT = 70.0, 170.0, 30.0
 """Nearly all pixels darker than this, nearly all brighter than this, nearly all within so many levels."""
 
 
-def _each(case: Case, holds: Callable[[PictureFacts], bool], what: str) -> Iterator[Hit]:
+def _each(case: Case, holds: Callable[[ImageFacts], bool], what: str) -> Iterator[Hit]:
     judged = {image.relative for image in large_enough(case)}
     files = tuple(image.relative for image, facts in case.measured() if image.relative in judged and holds(facts))
     if files:
@@ -40,7 +40,7 @@ def _bright(case: Case) -> Iterator[Hit]:
     return _each(case, lambda facts: facts.luma_dark > BRIGHT and not _flat_one(facts), "washed out")
 
 
-def _flat_one(facts: PictureFacts) -> bool:
+def _flat_one(facts: ImageFacts) -> bool:
     return facts.luma_bright - facts.luma_dark < FLAT
 
 
@@ -55,5 +55,5 @@ CHECKS = (
     Check("noisy", "warning", "pixels", "Noise and disturbing patterns are learnt (guides 000 and 002).", _LOOK, _noisy),
     Check("dark", "warning", "pixels", "What cannot be seen cannot be learnt (guide 000).", _LOOK, _dark),
     Check("bright", "warning", "pixels", "What cannot be seen cannot be learnt (guide 000).", _LOOK, _bright),
-    Check("flat", "warning", "pixels", "A picture without contrast holds no subject.", _LOOK, _flat),
+    Check("flat", "warning", "pixels", "An image without contrast holds no subject.", _LOOK, _flat),
 )

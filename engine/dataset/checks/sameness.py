@@ -11,9 +11,9 @@ from loratui.engine.dataset.findings import listed
 from loratui.engine.words import count, number
 
 ENOUGH = 6
-"""Pictures from which sameness of the whole set says something."""
+"""Images from which sameness of the whole set says something."""
 MOST_SHARE = 0.6
-"""Share of the pictures that may stand before one background."""
+"""Share of the images that may stand before one background."""
 LIGHT_LEVELS = 6.0
 """Brightness and tint within so many levels of the middle are the same light, as far as it can be measured."""
 
@@ -22,12 +22,12 @@ def _near(case: Case) -> Iterator[Hit]:
     same_file = [set(group) for group in case.copies or ()]
     for group in similar.near_groups({image.relative: facts for image, facts in case.measured()}):
         if not any(set(group) <= copies for copies in same_file):
-            yield Hit(f"{listed(group)} are nearly the same picture.", group)
+            yield Hit(f"{listed(group)} are nearly the same image.", group)
 
 
 def _mirrored(case: Case) -> Iterator[Hit]:
     for pair in similar.mirrored_pairs({image.relative: facts for image, facts in case.measured()}):
-        yield Hit(f"{pair[0]} and {pair[1]} are the same picture, one of them mirrored.", pair)
+        yield Hit(f"{pair[0]} and {pair[1]} are the same image, one of them mirrored.", pair)
 
 
 def _background(case: Case) -> Iterator[Hit]:
@@ -35,7 +35,7 @@ def _background(case: Case) -> Iterator[Hit]:
     if len(facts) >= ENOUGH:
         group = similar.same_background(facts)
         if len(group) > MOST_SHARE * len(facts):
-            yield Hit(f"{number(len(group))} of {count(len(facts), 'picture')} have the same background, or nearly so.", group)
+            yield Hit(f"{number(len(group))} of {count(len(facts), 'image')} have the same background, or nearly so.", group)
 
 
 def _light(case: Case) -> Iterator[Hit]:
@@ -45,7 +45,7 @@ def _light(case: Case) -> Iterator[Hit]:
     brightness, tint = median(f.luma_mean for f in facts), median(f.tint for f in facts)
     alike = [f for f in facts if abs(f.luma_mean - brightness) <= LIGHT_LEVELS and abs(f.tint - tint) <= LIGHT_LEVELS]
     if len(alike) >= 0.9 * len(facts):
-        yield Hit(f"{number(len(alike))} of {count(len(facts), 'picture')} have the same brightness and tint.")
+        yield Hit(f"{number(len(alike))} of {count(len(facts), 'image')} have the same brightness and tint.")
 
 
 CHECKS = (
@@ -69,8 +69,8 @@ CHECKS = (
         "same_background",
         "warning",
         "pixels",
-        "What is the same in all pictures is learnt as part of the subject (guides 000 and 001).",
-        "Add pictures from other places, and name the background in the captions.",
+        "What is the same in all images is learnt as part of the subject (guides 000 and 001).",
+        "Add images from other places, and name the background in the captions.",
         _background,
     ),
     Check(
@@ -78,7 +78,7 @@ CHECKS = (
         "info",
         "pixels",
         "Light that never changes is learnt as part of the subject (guide 000). Clothes and poses are not measured; look at them.",
-        "Add pictures in other light, or name the light in the captions.",
+        "Add images in other light, or name the light in the captions.",
         _light,
     ),
 )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
 from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.findings import counted, listed, number_of
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.engine.words import count, number
@@ -16,7 +16,7 @@ from loratui.engine.words import count, number
 SMALLEST_PX = 256
 """Guide 001: sources of 256 to 2 048 px."""
 SMALL_SHARE = 0.5
-"""Share of the resolution's pixels up to which a picture is said to be small."""
+"""Share of the resolution's pixels up to which an image is said to be small."""
 LARGEST_PX = 3000
 LONGEST_SHAPE = 2.0
 """Long side to short side from which a crop is proposed."""
@@ -27,11 +27,11 @@ BAR_SHARE = 0.03
 
 
 Lack = Literal["tiny", "enlarged", "small"]
-"""What a picture lacks in pixels, the gravest first: a side, the pixels of its training size, or most of the resolution's."""
+"""What an image lacks in pixels, the gravest first: a side, the pixels of its training size, or most of the resolution's."""
 
 
 def lack(image: ImageEntry, rule: BucketRule) -> Lack | None:
-    """The one thing to be said of a picture that has too few pixels; None where it has enough."""
+    """The one thing to be said of an image that has too few pixels; None where it has enough."""
     if min(image.width, image.height) < min(SMALLEST_PX, rule.resolution):
         return "tiny"
     if enlarged(image.width, image.height, assign(image.width, image.height, rule)):
@@ -40,13 +40,13 @@ def lack(image: ImageEntry, rule: BucketRule) -> Lack | None:
 
 
 def large_enough(case: Case) -> Iterator[ImageEntry]:
-    """The pictures of which more is worth saying than that they are tiny."""
+    """The images of which more is worth saying than that they are tiny."""
     rule = BucketRule.of(case.settings.dataset)
     return (image for image in case.scan.training if lack(image, rule) != "tiny")
 
 
 def _lacking(case: Case, what: Lack) -> tuple[list[ImageEntry], str]:
-    """The pictures that lack this, and a sentence: down to which size, and what becomes of them."""
+    """The images that lack this, and a sentence: down to which size, and what becomes of them."""
     rule = BucketRule.of(case.settings.dataset)
     found = [image for image in case.scan.training if lack(image, rule) == what]
     if not found:
@@ -87,14 +87,14 @@ def _small(case: Case) -> Iterator[Hit]:
     lower = lower_resolution(case)
     remedy = f"Train at dataset.resolution={lower}, or find larger originals." if lower else None
     yield Hit(
-        f"{number(len(files))} of {count(total, 'picture')} {'has' if len(files) == 1 else 'have'} at most half the pixels of {resolution}×{resolution}. {meaning}",
+        f"{number(len(files))} of {count(total, 'image')} {'has' if len(files) == 1 else 'have'} at most half the pixels of {resolution}×{resolution}. {meaning}",
         files,
         remedy=remedy,
     )
 
 
 def lower_resolution(case: Case) -> int | None:
-    """A resolution that fits a set of which at least half is small: that of its middle picture; None for other sets."""
+    """A resolution that fits a set of which at least half is small: that of its middle image; None for other sets."""
     dataset = case.settings.dataset
     rule = BucketRule.of(dataset)
     areas = sorted(image.width * image.height for image in case.scan.training)
@@ -119,7 +119,7 @@ def _long(case: Case) -> Iterator[Hit]:
 
 
 def _cut_square(case: Case) -> Iterator[Hit]:
-    """Without buckets every picture is cut to a square; this says which lose much, but for those that `long_shape` names."""
+    """Without buckets every image is cut to a square; this says which lose much, but for those that `long_shape` names."""
     if case.settings.dataset.buckets:
         return
     shapes = ((i.relative, max(i.width, i.height) / min(i.width, i.height)) for i in large_enough(case))
@@ -142,7 +142,7 @@ def _empty(case: Case) -> Iterator[Hit]:
         yield Hit(f"{number_of(files)} with much empty border: {listed(files)}.", files)
 
 
-def has_bars(facts: PictureFacts) -> bool:
+def has_bars(facts: ImageFacts) -> bool:
     """Whether bars take up more than a hair's breadth."""
     return facts.bars and 1 - facts.content.area >= BAR_SHARE
 
@@ -160,7 +160,7 @@ CHECKS = (
         "enlarged",
         "warning",
         "headers",
-        "Enlarged pictures teach blur.",
+        "Enlarged images teach blur.",
         "Replace what is too small by something larger, or leave it out.",
         _blown_up,
     ),
@@ -185,7 +185,7 @@ CHECKS = (
         "long_shape",
         "warning",
         "headers",
-        "Few pictures share such a shape, and the subject gets small in it (guides 000 and 002).",
+        "Few images share such a shape, and the subject gets small in it (guides 000 and 002).",
         "Crop around the subject.",
         _long,
     ),
@@ -201,7 +201,7 @@ CHECKS = (
         "bars",
         "warning",
         "pixels",
-        "The model learns the bars as part of the picture (guide 002).",
+        "The model learns the bars as part of the image (guide 002).",
         "Crop it off.",
         _bars,
     ),

@@ -1,18 +1,18 @@
-"""Checks of how pictures are stored: rotation, transparency, bits, colours, compression, and what EXIF tells of a place."""
+"""Checks of how images are stored: rotation, transparency, bits, colours, compression, and what EXIF tells of a place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.decoding import Traits
 from loratui.engine.dataset.findings import counted, listed, number_of
-from loratui.engine.dataset.pictures import Traits
 
 LOWEST_QUALITY = 50
 """JPEG quality below which blocks and halos are plain to see."""
 
 BLOCKY = 2.0
-"""`PictureFacts.blockiness` from which the blocks of an earlier JPEG are plain to see; quality 10 gives 2 to 3."""
+"""`ImageFacts.blockiness` from which the blocks of an earlier JPEG are plain to see; quality 10 gives 2 to 3."""
 
 SEEN_THROUGH = 0.001
 """Share of transparent pixels from which a background matters."""
@@ -99,7 +99,7 @@ CHECKS = (
     Check("wide_bits", "info", "headers", "They are scaled to 8 bits as they are read; others clip them to white.", "", _wide),
     Check("stored_colours", "info", "headers", "They are turned to RGB as they are read.", "", _colours),
     Check("profile", "info", "pixels", "Their colours are turned to sRGB as they are read.", "", _profile),
-    Check("animated", "info", "headers", "A model of still pictures sees one frame.", "", _animated),
+    Check("animated", "info", "headers", "A model of still images sees one frame.", "", _animated),
     Check(
         "compressed",
         "warning",
@@ -113,7 +113,7 @@ CHECKS = (
         "info",
         "headers",
         "Nothing of EXIF goes into the LoRA, its samples or a prepared copy; the originals still hold it.",
-        "Remove it before you give the pictures to anyone.",
+        "Remove it before you give the images to anyone.",
         _place,
     ),
 )

@@ -74,7 +74,7 @@ def _tagged(case: Case) -> Iterator[tuple[str, list[str]]]:
 
 
 def _with(case: Case, holds: Callable[[str], object]) -> tuple[str, ...]:
-    """Pictures of which this holds for any of their texts."""
+    """Images of which this holds for any of their texts."""
     return tuple(image.relative for image in case.captioned if any(map(holds, case.texts(image))))
 
 
@@ -155,7 +155,7 @@ CHECKS = (
         "warning",
         "headers",
         "What is learnt spreads thinly over so many tags: 5 to 20 are right (guide 002).",
-        "Keep what matters in the picture.",
+        "Keep what matters in the image.",
         _many,
     ),
     Check(
@@ -187,8 +187,8 @@ CHECKS = (
         "tag_everywhere",
         "info",
         "headers",
-        "What is in every picture becomes part of the subject, or of that word (guides 000 and 002).",
-        "Add pictures without it, or leave the tag if it belongs to the subject.",
+        "What is in every image becomes part of the subject, or of that word (guides 000 and 002).",
+        "Add images without it, or leave the tag if it belongs to the subject.",
         _everywhere,
     ),
     Check(
@@ -205,7 +205,7 @@ CHECKS = (
         "headers",
         "Watermarks and signatures are learnt soon, since they are always alike (guides 000 and 002). They are only known by "
         "captions here.",
-        "Crop or paint them out, or leave the pictures out.",
+        "Crop or paint them out, or leave the images out.",
         _watermarks,
     ),
 )

@@ -81,7 +81,7 @@ def _class(case: Case) -> Iterator[Hit]:
 
 
 def _triggers(case: Case, images: Iterable[ImageEntry]) -> str:
-    """The triggers that these pictures should have, in quotes."""
+    """The triggers that these images should have, in quotes."""
     return " or ".join(dict.fromkeys(f'"{case.trigger_of(image)}"' for image in images))
 
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from loratui.engine.training.adapters.adapter import AdaptedLayer, LoraAdapter
 from loratui.engine.training.adapters.build import Target, add_adapters, matching_modules
-from loratui.engine.training.adapters.change import LayerChange
+from loratui.engine.training.adapters.weight_delta import WeightDelta
 
-__all__ = ["AdaptedLayer", "LayerChange", "LoraAdapter", "Target", "add_adapters", "matching_modules"]
+__all__ = ["AdaptedLayer", "LoraAdapter", "Target", "WeightDelta", "add_adapters", "matching_modules"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
-from loratui.engine.training.adapters.change import TENSORS, LayerChange
+from loratui.engine.training.adapters.weight_delta import TENSORS, WeightDelta
 
 NAME = "default"
 """PEFT's name of the one adapter that a layer has."""
@@ -76,10 +76,10 @@ class LoraAdapter:
         for name, value in self._parameters.items():
             value.copy_(tensors[name])
 
-    def changes(self, state: Mapping[str, Tensor]) -> dict[tuple[Part, str], LayerChange]:
+    def changes(self, state: Mapping[str, Tensor]) -> dict[tuple[Part, str], WeightDelta]:
         """By part and module path, what each layer's change is with the values of a `state`."""
         return {
-            (one.part, one.path): LayerChange({name: state[f"{one.name}.{name}"] for name in one.parameters}, one.scale)
+            (one.part, one.path): WeightDelta({name: state[f"{one.name}.{name}"] for name in one.parameters}, one.scale)
             for one in self.layers
         }
 

@@ -24,7 +24,7 @@ def add_dropouts(layer: Any, name: str, settings: Adapter) -> None:
 
 
 class _RankDropout:
-    """Leaves out ranks for each picture on its own, and makes up for it by 1 / (1 − p)."""
+    """Leaves out ranks for each image on its own, and makes up for it by 1 / (1 − p)."""
 
     def __init__(self, share: float) -> None:
         self._share = share

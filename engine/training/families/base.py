@@ -17,8 +17,8 @@ from loratui.presets.schema import Settings
 
 
 @dataclass(frozen=True)
-class Latents:
-    """The VAE's distribution for one picture, already scaled to what the denoiser sees: (C, h, w) each, fp32.
+class LatentDistribution:
+    """The VAE's distribution for one image, already scaled to what the denoiser sees: (C, h, w) each, fp32.
 
     Both are kept, because a cache of one drawn sample would freeze the VAE's noise for the whole run.
     """
@@ -28,7 +28,7 @@ class Latents:
 
 
 @dataclass(frozen=True)
-class TextStates:
+class PromptEmbeds:
     """What the denoiser gets of a caption: named tensors without a batch dimension, in the format that the encoder computes in."""
 
     tensors: Mapping[str, Tensor]
@@ -37,24 +37,24 @@ class TextStates:
 
 
 @dataclass(frozen=True)
-class Framing:
-    """Where a training picture comes from within its photo, px, as (width, height) and (left, top). Some bases are told of it."""
+class SizeConditioning:
+    """Where a training image comes from within its photo, px, as (width, height) and (left, top). Some bases are told of it."""
 
     original: tuple[int, int]
     """Of the file, upright."""
     crop: tuple[int, int]
     """In the photo as it was scaled for its bucket."""
     target: tuple[int, int]
-    """The training picture itself."""
+    """The training image itself."""
 
     @classmethod
-    def whole(cls, width: int, height: int) -> Framing:
-        """A picture that is not cut from anything, as samples are."""
+    def whole(cls, width: int, height: int) -> SizeConditioning:
+        """An image that is not cut from anything, as samples are."""
         return cls((width, height), (0, 0), (width, height))
 
 
 @dataclass(frozen=True)
-class Noised:
+class NoisyInput:
     """One batch ready for the denoiser."""
 
     model_input: Tensor
@@ -71,10 +71,10 @@ class Noised:
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """One picture to make."""
+    """One image to make."""
 
-    text: TextStates
-    negative: TextStates
+    text: PromptEmbeds
+    negative: PromptEmbeds
     seed: int
     width: int
     height: int
@@ -96,7 +96,7 @@ class Family(Protocol):
     device: torch.device
     latent_channels: int
     size_step: int
-    """Sides of a picture are multiples of this, px."""
+    """Sides of an image are multiples of this, px."""
 
     @property
     def denoiser(self) -> nn.Module:
@@ -117,19 +117,19 @@ class Family(Protocol):
         """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
         ...
 
-    def encode_text(self, captions: Sequence[str], known: Sequence[TextStates] | None = None) -> list[TextStates]:
+    def encode_text(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """The text states of each caption, on the device, with gradients where they are enabled.
 
         What no LoRA can change is taken from `known`, states of the same captions, where these are given.
         """
         ...
 
-    def encode_image(self, pixels: Tensor) -> Latents:
-        """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
+    def encode_image(self, pixels: Tensor) -> LatentDistribution:
+        """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
         ...
 
     def decode_image(self, latents: Tensor) -> Tensor:
-        """The picture (3, H, W) uint8 on the CPU of latents (C, h, w), as `encode_image` makes them."""
+        """The image (3, H, W) uint8 on the CPU of latents (C, h, w), as `encode_image` makes them."""
         ...
 
     def latent_scale(self) -> tuple[float, float]:
@@ -144,16 +144,16 @@ class Family(Protocol):
         """Forgets what only `encode_image` and `decode_image` need; it is loaded again if it is needed again."""
         ...
 
-    def keep_fewer_activations(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
         ...
 
-    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
         ...
 
-    def conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Tensor]:
-        """What `predict` wants of B captions and pictures, each with B as its first dimension, on the device.
+    def conditions(self, text: Sequence[PromptEmbeds], framing: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        """What `predict` wants of B captions and images, each with B as its first dimension, on the device.
 
         With gradients where they are enabled and the text states have them.
         """
@@ -167,7 +167,7 @@ class Family(Protocol):
         ...
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
-        """A picture as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
+        """An image as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
         ...
 
 

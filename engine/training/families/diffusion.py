@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.training.families.base import Noised, SamplePlan
+from loratui.engine.training.families.base import NoisyInput, SamplePlan
 from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.losses import Prediction
 from loratui.engine.training.noise import generator
@@ -64,7 +64,7 @@ class Diffusion:
                 "Set base.prediction to v, if it is a v-prediction model; else set base.zero_terminal_snr to off.",
             )
 
-    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """t = ⌊1000·u⌋; the target is ε, or v = √ᾱ·ε − √(1−ᾱ)·x₀.
 
         Sources: Ho et al., "Denoising Diffusion Probabilistic Models", 2020; Salimans and Ho, "Progressive Distillation", 2022.
@@ -77,7 +77,7 @@ class Diffusion:
         spread = on_device((1 - kept).sqrt().float().view(shape), latents.device)
         target = noise if self.prediction == "epsilon" else signal * noise - spread * latents
         snr = on_device((kept / (1 - kept)).float(), latents.device)
-        return Noised(signal * latents + spread * noise, on_device(timesteps, latents.device), target, snr=snr)
+        return NoisyInput(signal * latents + spread * noise, on_device(timesteps, latents.device), target, snr=snr)
 
     @torch.no_grad()
     def sample(

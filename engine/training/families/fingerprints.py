@@ -6,11 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
+from loratui.engine.durable import write_file
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import PartFile
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.runs.durable import write_file
 from loratui.engine.untrusted import open_regular, read_json
 
 FORMAT = 1

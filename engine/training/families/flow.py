@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loratui.engine.training.families.base import Noised, SamplePlan
+from loratui.engine.training.families.base import NoisyInput, SamplePlan
 from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Training
@@ -23,7 +23,7 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 def shift_of(tokens: int, config: Mapping[str, Any]) -> float:
-    """How far towards noise a picture of `tokens` tokens is shifted: e^μ, μ on a straight line through two sizes.
+    """How far towards noise an image of `tokens` tokens is shifted: e^μ, μ on a straight line through two sizes.
 
     FLUX.1-dev's own line, if the base's schedule does not say otherwise: μ = 0.5 at 256 tokens and 1.15 at 4096, not clamped.
     """
@@ -33,7 +33,7 @@ def shift_of(tokens: int, config: Mapping[str, Any]) -> float:
 
 
 def trained_sigmas(uniform: Tensor, training: Training, shift: float) -> Tensor:
-    """(B,) σ in (0, 1), fp64, from uniform numbers; `shift` is that of the pictures' size.
+    """(B,) σ in (0, 1), fp64, from uniform numbers; `shift` is that of the images' size.
 
     With n = Φ⁻¹(u) and s = sigmoid(scale·n): `sigmoid` is s, `shift` and `flux_shift` are k·s / (1 + (k−1)·s).
     Source: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", 2024, §3.1 and §5.3.2.
@@ -46,11 +46,11 @@ def trained_sigmas(uniform: Tensor, training: Training, shift: float) -> Tensor:
     return k * middle / (1 + (k - 1) * middle)
 
 
-def add_noise(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Noised:
+def add_noise(latents: Tensor, noise: Tensor, sigmas: Tensor) -> NoisyInput:
     """The input at σ, and the velocity ε − x₀ as the target; σ itself is the timestep, 0 to 1."""
     sigma = on_device(sigmas.float(), latents.device)
     share = sigma.view(-1, *(1 for _ in latents.shape[1:]))
-    return Noised((1 - share) * latents + share * noise, sigma, noise - latents, sigma=sigma)
+    return NoisyInput((1 - share) * latents + share * noise, sigma, noise - latents, sigma=sigma)
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def sample(
     denoise: Denoise,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Latents of `shape` (1, C, h, w) by Euler steps down the base's own schedule, moved as the picture's size asks."""
+    """Latents of `shape` (1, C, h, w) by Euler steps down the base's own schedule, moved as the image's size asks."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))

@@ -12,7 +12,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.planning.family_rules import SIDES_PX
 from loratui.engine.training.families import clip, flow, loading, vae
-from loratui.engine.training.families.base import Family, Framing, Noised, SamplePlan, TextStates
+from loratui.engine.training.families.base import Family, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
 from loratui.engine.training.families.parts import finite, on_device
@@ -54,25 +54,25 @@ class Flux(BaseModel):
             raise UsageError("This transformer is not FLUX.1-dev's.", "Choose FLUX.1-dev; its LoRAs work on schnell too.")
         keep_gradients_dense(denoiser)
 
-    def encode_text(self, captions: Sequence[str], known: Sequence[TextStates] | None = None) -> list[TextStates]:
+    def encode_text(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection.
 
         T5 is never trained, so its states are taken from `known`.
         """
         read = known or [self._read_by_t5(caption) for caption in captions]
         return [
-            TextStates({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)
+            PromptEmbeds({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)
             for one, pooled in zip(read, self._pooled(captions), strict=True)
         ]
 
-    def _read_by_t5(self, caption: str) -> TextStates:
+    def _read_by_t5(self, caption: str) -> PromptEmbeds:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
         window = min(tokenizer.model_max_length, T5_WINDOW)
         read = len(tokenizer(caption, verbose=False).input_ids)
         ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
         states = t5(ids.to(self.device)).last_hidden_state[0]
-        return TextStates({"states": finite(states, "text")}, max(0, read - window))
+        return PromptEmbeds({"states": finite(states, "text")}, max(0, read - window))
 
     def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
         """(768,) each: CLIP's last layer behind the final norm, at the first end of the first window."""
@@ -84,16 +84,16 @@ class Flux(BaseModel):
             made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
         return made
 
-    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
-        """Continuous σ, shifted as this size of picture asks; see `flow`."""
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
+        """Continuous σ, shifted as this size of image asks; see `flow`."""
         height, width = latents.shape[-2:]
         shift = flow.shift_of(height * width // 4, self._schedule)
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
 
     def conditions(
         self,
-        text: Sequence[TextStates],
-        framing: Sequence[Framing],  # noqa: ARG002 - FLUX is not told where a picture comes from
+        text: Sequence[PromptEmbeds],
+        framing: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX is not told where an image comes from
     ) -> dict[str, Tensor]:
         """`states` (B, 512, 4096) and `pooled` (B, 768)."""
         names = ("states", "pooled")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles, PartName
 from loratui.engine.training.families import loading, vae
-from loratui.engine.training.families.base import Latents
+from loratui.engine.training.families.base import LatentDistribution
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import Parts, is_mixed
 from loratui.presets.schema import Family, Settings
@@ -95,12 +95,12 @@ class BaseModel:
         """SHA-256 of all that makes latents and of all that makes text states. Loads no part."""
         return self._fingerprints
 
-    def encode_image(self, pixels: Tensor) -> Latents:
-        """The latents of one picture (3, H, W) in [-1, 1] fp32, on the CPU."""
+    def encode_image(self, pixels: Tensor) -> LatentDistribution:
+        """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU."""
         return vae.encode(self._parts["vae"], pixels)
 
     def decode_image(self, latents: Tensor) -> Tensor:
-        """The picture (3, H, W) uint8 on the CPU of latents (C, h, w)."""
+        """The image (3, H, W) uint8 on the CPU of latents (C, h, w)."""
         return vae.decode(self._parts["vae"], latents[None].to(self.device))
 
     def latent_scale(self) -> tuple[float, float]:
@@ -128,7 +128,7 @@ class BaseModel:
         with torch.compiler.set_stance("force_eager"), torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
             yield
 
-    def keep_fewer_activations(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
         self._parts[self._denoiser_part].enable_gradient_checkpointing()
 

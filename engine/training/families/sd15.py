@@ -8,7 +8,7 @@ import torch
 
 from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip
-from loratui.engine.training.families.base import Family, TextStates
+from loratui.engine.training.families.base import Family, PromptEmbeds
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite
 from loratui.engine.training.families.unet import UNetModel
@@ -32,8 +32,8 @@ class Sd15(UNetModel):
     def encode_text(
         self,
         captions: Sequence[str],
-        known: Sequence[TextStates] | None = None,  # noqa: ARG002 - a LoRA may change all of it
-    ) -> list[TextStates]:
+        known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
+    ) -> list[PromptEmbeds]:
         """(77·n, 768) `states` for each caption: the layer that clip skip names, behind the final layer norm.
 
         Raises `UsageError` if the encoder has fewer layers than clip skip says.
@@ -42,5 +42,5 @@ class Sd15(UNetModel):
         made = []
         for tokens in clip.tokenize(self._tokenizers["tokenizer"], captions, settings.dataset.caption_tokens):
             states = clip.states_sd15(encoder, tokens.ids.to(self.device), settings.base.clip_skip)
-            made.append(TextStates({"states": finite(states, "text").flatten(0, 1)}, tokens.cut))
+            made.append(PromptEmbeds({"states": finite(states, "text").flatten(0, 1)}, tokens.cut))
         return made

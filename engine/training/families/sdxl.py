@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of a picture's framing."""
+"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of an image's framing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.training.families import clip, loading
-from loratui.engine.training.families.base import Family, Framing, SamplePlan, TextStates
+from loratui.engine.training.families.base import Family, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.parts import finite, on_device
 from loratui.engine.training.families.unet import UNetModel
@@ -40,8 +40,8 @@ class Sdxl(UNetModel):
     def encode_text(
         self,
         captions: Sequence[str],
-        known: Sequence[TextStates] | None = None,  # noqa: ARG002 - a LoRA may change all of it
-    ) -> list[TextStates]:
+        known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
+    ) -> list[PromptEmbeds]:
         """For each caption (77·n, 2048) `states`, those of both encoders side by side, and (1280,) `pooled` of the second.
 
         States are those of the last layer but one without the final norm; the pooled text is that of the first window,
@@ -57,23 +57,23 @@ class Sdxl(UNetModel):
             wide, last = clip.states_sdxl(second, clip.padded_with_zeros(ids, end), settings.base.clip_skip)
             pooled = second.text_projection(last[0, clip.first_end(ids, end)[0]]).float()
             states = finite(torch.cat([narrow, wide], -1), "text").flatten(0, 1)
-            made.append(TextStates({"states": states, "pooled": finite(pooled, "text")}, tokens.cut))
+            made.append(PromptEmbeds({"states": states, "pooled": finite(pooled, "text")}, tokens.cut))
         return made
 
-    def conditions(self, text: Sequence[TextStates], framing: Sequence[Framing]) -> dict[str, Tensor]:
+    def conditions(self, text: Sequence[PromptEmbeds], framing: Sequence[SizeConditioning]) -> dict[str, Tensor]:
         """`states` (B, tokens, 2048), `text_embeds` (B, 1280) and `time_ids` (B, 6)."""
         pooled = torch.stack([one.tensors["pooled"] for one in text])
         added = {"text_embeds": pooled, "time_ids": time_ids(framing)}
         return super().conditions(text, framing) | {name: on_device(value, self.device) for name, value in added.items()}
 
-    def _negative(self, plan: SamplePlan) -> TextStates:
+    def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         if plan.negative_given or not self._zeros_for_none:
             return plan.negative
         return replace(plan.negative, tensors={name: torch.zeros_like(value) for name, value in plan.text.tensors.items()})
 
 
-def time_ids(framing: Sequence[Framing]) -> Tensor:
-    """(B, 6): height and width of the original, top and left of the crop, height and width of the picture.
+def time_ids(framing: Sequence[SizeConditioning]) -> Tensor:
+    """(B, 6): height and width of the original, top and left of the crop, height and width of the image.
 
     In fp32, since bf16 holds no whole numbers above 256 exactly.
     """

@@ -12,7 +12,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles
 from loratui.engine.planning.family_rules import SIDES_PX
 from loratui.engine.training.families import clip, loading, vae
-from loratui.engine.training.families.base import Framing, Noised, SamplePlan, TextStates
+from loratui.engine.training.families.base import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.training.families.diffusion import Diffusion
 from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.families.model import BaseModel
@@ -21,7 +21,7 @@ from loratui.presets.schema import Settings
 
 
 class UNetModel(BaseModel):
-    """A base with a UNet. Its families differ in what they tell the UNet of a caption and a picture."""
+    """A base with a UNet. Its families differ in what they tell the UNet of a caption and an image."""
 
     latent_channels = 4
     size_step = SIDES_PX["sd15"]
@@ -29,7 +29,7 @@ class UNetModel(BaseModel):
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
     ) -> None:
-        # Encoders stay fp32: each picture and caption is encoded once, and SDXL's VAE overflows in fp16.
+        # Encoders stay fp32: each image and caption is encoded once, and SDXL's VAE overflows in fp16.
         wide = {part: torch.float32 for part in FAMILY_PARTS[self.name] if part == "vae" or part.startswith("text_encoder")}
         super().__init__(files, settings, device=device, dtypes={**wide, "unet": dtype}, digests=digests)
         self._diffusion = Diffusion(
@@ -47,13 +47,13 @@ class UNetModel(BaseModel):
                 "Choose the ordinary text-to-image version of the same base.",
             )
 
-    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> Noised:
+    def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         return self._diffusion.add_noise(latents, noise, uniform)
 
     def conditions(
         self,
-        text: Sequence[TextStates],
-        framing: Sequence[Framing],  # noqa: ARG002 - SDXL alone is told of it
+        text: Sequence[PromptEmbeds],
+        framing: Sequence[SizeConditioning],  # noqa: ARG002 - SDXL alone is told of it
     ) -> dict[str, Tensor]:
         """`states` (B, tokens, width)."""
         return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in text]), self.device)}
@@ -74,7 +74,7 @@ class UNetModel(BaseModel):
     @torch.no_grad()
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         text = [self._negative(plan), plan.text] if plan.guidance != 1.0 else [plan.text]
-        framing = [Framing.whole(plan.width, plan.height)] * len(text)
+        framing = [SizeConditioning.whole(plan.width, plan.height)] * len(text)
         factor = vae.downscale(self._parts["vae"])
         shape = (1, self.latent_channels, plan.height // factor, plan.width // factor)
 
@@ -86,6 +86,6 @@ class UNetModel(BaseModel):
 
         return vae.decode(self._parts["vae"], self._diffusion.sample(plan, shape, self.device, denoise, on_step))
 
-    def _negative(self, plan: SamplePlan) -> TextStates:
+    def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         """What guidance leads away from."""
         return plan.negative

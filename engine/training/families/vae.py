@@ -1,4 +1,4 @@
-"""Pictures to latents and back, as the VAE of each family scales them."""
+"""Images to latents and back, as the VAE of each family scales them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loratui.engine.training.families.base import Latents
+from loratui.engine.training.families.base import LatentDistribution
 from loratui.engine.training.families.parts import finite
 
 
@@ -22,8 +22,8 @@ def downscale(vae: Any) -> int:
 
 
 @torch.no_grad()
-def encode(vae: Any, pixels: Tensor) -> Latents:
-    """The distribution of one picture (3, H, W) in [−1, 1], computed in fp32: bf16 loses detail, fp16 overflows on SDXL.
+def encode(vae: Any, pixels: Tensor) -> LatentDistribution:
+    """The distribution of one image (3, H, W) in [−1, 1], computed in fp32: bf16 loses detail, fp16 overflows on SDXL.
 
     Raises `NotFiniteError`.
     """
@@ -31,7 +31,7 @@ def encode(vae: Any, pixels: Tensor) -> Latents:
     parameter = next(vae.parameters())
     distribution = vae.encode(pixels[None].to(parameter.device, parameter.dtype)).latent_dist
     mean, std = (distribution.mean[0].float() - shift) * scaling, distribution.std[0].float() * scaling
-    return Latents(finite(mean.cpu(), "latents"), finite(std.cpu(), "latents"))
+    return LatentDistribution(finite(mean.cpu(), "latents"), finite(std.cpu(), "latents"))
 
 
 @torch.no_grad()
@@ -39,5 +39,5 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     """(3, H, W) uint8 on the CPU from (1, C, h, w) latents of the denoiser."""
     scaling, shift = scale_and_shift(vae)
     pixels = vae.decode((latents.float() / scaling + shift).to(next(vae.parameters()).dtype)).sample[0].float()
-    picture: Tensor = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
-    return picture
+    image: Tensor = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
+    return image

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from loratui.engine.training.lora_file.init_from import Started, init_from, read_lora_file
 from loratui.engine.training.lora_file.layouts import DTYPES, file_tensors
 from loratui.engine.training.lora_file.read import FoundLora, read_lora
-from loratui.engine.training.lora_file.start import Started, put_on, read_lora_file
 from loratui.engine.training.lora_file.write import Written, write_lora_file
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Started",
     "Written",
     "file_tensors",
-    "put_on",
+    "init_from",
     "read_lora",
     "read_lora_file",
     "write_lora_file",

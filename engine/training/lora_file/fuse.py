@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from loratui.engine.formats.flux_names import Original
-from loratui.engine.training.adapters.change import LayerChange
+from loratui.engine.training.adapters.weight_delta import WeightDelta
 
 
-def fuse(original: Original, members: Mapping[str, LayerChange]) -> LayerChange:
+def fuse(original: Original, members: Mapping[str, WeightDelta]) -> WeightDelta:
     """One LoRA that does what those of the members do: A stacked (n·r, in), B block-diagonal (Σ out, n·r), the scale kept.
 
     A member without a LoRA becomes a block of zeros of the same rank, so that readers can take the whole apart again.
@@ -33,10 +33,10 @@ def fuse(original: Original, members: Mapping[str, LayerChange]) -> LayerChange:
         downs.append(down)
         ups.append(up)
     block_diagonal = torch.block_diag(*ups)  # type: ignore[no-untyped-call]  # torch gives it no types
-    return LayerChange({"lora_A": torch.cat(downs), "lora_B": block_diagonal}, one.scale)
+    return WeightDelta({"lora_A": torch.cat(downs), "lora_B": block_diagonal}, one.scale)
 
 
-def unfuse(original: Original, fused: LayerChange) -> dict[str, LayerChange]:
+def unfuse(original: Original, fused: WeightDelta) -> dict[str, WeightDelta]:
     """What a LoRA of the original Linear does to each of its members; members that it leaves alone are not there.
 
     B is cut by rows. Ranks that do nothing for a member are left out of it, so that what `fuse` made comes apart into what
@@ -48,18 +48,18 @@ def unfuse(original: Original, fused: LayerChange) -> dict[str, LayerChange]:
     rows, total = up.shape[0], sum(original.heights)
     if rows % total:
         raise ValueError(f"{rows} rows cannot be divided among {len(original.members)} modules")
-    parts: dict[str, LayerChange] = {}
+    parts: dict[str, WeightDelta] = {}
     pieces = torch.split(up, [height * (rows // total) for height in original.heights])
     for path, piece in zip(original.members, pieces, strict=True):
         used = (piece != 0).any(dim=0)
         if bool(used.any()):
-            parts[path] = LayerChange({"lora_A": down[used].clone(), "lora_B": piece[:, used].clone()}, fused.scale)
+            parts[path] = WeightDelta({"lora_A": down[used].clone(), "lora_B": piece[:, used].clone()}, fused.scale)
     return parts
 
 
-def _swapped(change: LayerChange) -> LayerChange:
+def _swapped(change: WeightDelta) -> WeightDelta:
     """Scale and shift of the last norm, in the other order."""
-    return LayerChange({**change.tensors, "lora_B": _halves_swapped(change.tensors["lora_B"])}, change.scale)
+    return WeightDelta({**change.tensors, "lora_B": _halves_swapped(change.tensors["lora_B"])}, change.scale)
 
 
 def _halves_swapped(up: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from loratui.engine.errors import NotFiniteError, UsageError
 from loratui.engine.formats import flux_names, kohya, peft_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import Layout
-from loratui.engine.training.adapters.change import LayerChange
+from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.lora_file.fuse import fuse
 from loratui.presets.schema import Family
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
-Changes = Mapping[tuple[Part, str], LayerChange]
+Changes = Mapping[tuple[Part, str], WeightDelta]
 """Part and module path -> the change of that layer."""
 
 LYCORIS = "lycoris_"
@@ -63,7 +63,7 @@ def _kohya(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
     if any(change.dora for change in changes.values()):
         raise UsageError("A DoRA cannot be written in kohya's names: the programs that read them compute it in another way.",
                          "Choose the format peft.")  # fmt: skip
-    fused: dict[str, tuple[flux_names.Original, dict[str, LayerChange]]] = {}
+    fused: dict[str, tuple[flux_names.Original, dict[str, WeightDelta]]] = {}
     for (part, path), change in changes.items():
         if change.form != "lora":
             yield from _lycoris(family, part, path, change)
@@ -76,14 +76,14 @@ def _kohya(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
         yield from _pair(kohya.stem("flux", "denoiser", original.members[0]), fuse(original, members))
 
 
-def _pair(stem: str, change: LayerChange) -> Iterator[tuple[str, Tensor]]:
+def _pair(stem: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
     names = kohya.KohyaNames(stem)
     yield names.down, change.tensors["lora_A"]
     yield names.up, change.tensors["lora_B"]
     yield names.alpha, _alpha(change.scale * change.rank)
 
 
-def _lycoris(family: Family, part: Part, path: str, change: LayerChange) -> Iterator[tuple[str, Tensor]]:
+def _lycoris(family: Family, part: Part, path: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
     is_flux_module = family == "flux" and part == "denoiser"
     stem = LYCORIS + path.replace(".", "_") if is_flux_module else kohya.stem(family, part, path)
     whole = {"lokr_w1", "lokr_w2"} <= change.tensors.keys()

@@ -18,7 +18,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
-from loratui.engine.training.adapters.change import TENSORS, LayerChange
+from loratui.engine.training.adapters.weight_delta import TENSORS, WeightDelta
 from loratui.engine.training.lora_file.fuse import unfuse
 from loratui.engine.untrusted import MOST_BYTES, Unreadable, finite, parse_json, read_json
 from loratui.presets.schema import Family
@@ -31,7 +31,7 @@ ADAPTER_METADATA = "lora_adapter_metadata"
 class FoundLora:
     """What of a file belongs to the layers asked for."""
 
-    changes: Mapping[tuple[Part, str], LayerChange]
+    changes: Mapping[tuple[Part, str], WeightDelta]
     others: tuple[str, ...]
     """Names of tensors that belong to other layers, or are nothing that is known here."""
     unread: Mapping[tuple[Part, str], tuple[str, ...]]
@@ -76,7 +76,7 @@ def changes_in(
     wanted = set(layers)
     sorted_keys = sort_keys(tensors, family, wanted)
     scales = _diffusers_scales(metadata)
-    changes: dict[tuple[Part, str], LayerChange] = {}
+    changes: dict[tuple[Part, str], WeightDelta] = {}
     others = list(sorted_keys.others)
     unread: dict[tuple[Part, str], tuple[str, ...]] = {}
     for place, names in sorted_keys.layers.items():
@@ -96,25 +96,25 @@ def changes_in(
     return FoundLora(changes, tuple(others), {layer: names for layer, names in unread.items() if layer not in changes})
 
 
-def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> LayerChange | None:
+def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> WeightDelta | None:
     """The change that a layer's tensors make; None if some are missing, do not go together, or need what is not known here."""
     values = {what: value.float() for what, value in given.items() if what != "alpha"}
     if UNREAD & values.keys() or not _go_together(values):
         return None
-    change = LayerChange(values, 1.0)
+    change = WeightDelta(values, 1.0)
     if change.form == "lora":
         values = {name: values[name] for name in TENSORS["lora"] if name in values}
     if change.form == "lokr" and {"lokr_w1", "lokr_w2"} <= values.keys():
-        return LayerChange(values, 1.0)  # as LyCORIS and ComfyUI read it, whatever alpha says
+        return WeightDelta(values, 1.0)  # as LyCORIS and ComfyUI read it, whatever alpha says
     if "alpha" not in given:
         try:
             scale = scales(place)
         except ValueError:
             return None
-        return LayerChange(values, 1.0 if scale is None else scale)
+        return WeightDelta(values, 1.0 if scale is None else scale)
     if not given["alpha"].numel():
         return None
-    return LayerChange(values, float(given["alpha"].reshape(-1)[0]) / change.rank)
+    return WeightDelta(values, float(given["alpha"].reshape(-1)[0]) / change.rank)
 
 
 def _go_together(values: Mapping[str, Tensor]) -> bool:

@@ -12,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from loratui.engine.durable import write_file
 from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import LoraFacts, build_metadata
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
-from loratui.engine.runs.durable import write_file
 from loratui.engine.training.lora_file.layouts import DTYPES, Changes, file_tensors, is_finite
 from loratui.engine.training.lora_file.read import changes_in
 from loratui.engine.untrusted import read_whole

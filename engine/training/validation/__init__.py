@@ -1,1 +1,1 @@
-"""After the run: the pictures from which a person judges which file is good."""
+"""After the run: the images from which a person judges which file is good."""

@@ -1,4 +1,4 @@
-"""The check's pictures: prompts × strengths and prompts × epochs, each made once from the LoRA file that a person would use."""
+"""The check's images: prompts × strengths and prompts × epochs, each made once from the LoRA file that a person would use."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from typing import Any
 
 from PIL import Image
 
+from loratui.engine.durable import write_json
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.planning.validation_grid import (
     FORMAT,
     Cell,
-    Wish,
+    GridRequest,
     cells,
+    image_name,
     lora_files,
-    picture_name,
     prompt_read,
     read_wish,
     words,
 )
-from loratui.engine.runs.durable import write_json
 from loratui.engine.runs.summary import read_state
 from loratui.engine.training.cache import LatentCache, text_states
+from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.images import to_tensor
-from loratui.engine.training.lora_file.start import read_lora_file
+from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Requests
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
 from loratui.engine.training.setup import Job, add_adapter, load_base
 from loratui.engine.training.validation.nearest import Gallery, Nearest
 from loratui.engine.untrusted import open_regular
 
 
-def make_grid(job: Job, report: Reporter, requests: Requests) -> ExitCode:
-    """Makes what `validation/wish.json` asks for, or else both grids of the recipe; pictures that are there stay.
+def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
+    """Makes what `validation/wish.json` asks for, or else both grids of the recipe; images that are there stay.
 
     Raises `UsageError` if the run has no LoRA file.
     """
     with requests.at_once():
         _Check(job, report, requests).make()
-    requests.acknowledge_ending("All pictures are made.")
+    requests.acknowledge_ending("All images are made.")
     return ExitCode.DONE
 
 
 class _Check:
     """One start of the job."""
 
-    def __init__(self, job: Job, report: Reporter, requests: Requests) -> None:
+    def __init__(self, job: Job, report: Reporter, requests: ControlQueue) -> None:
         self._job, self._report, self._requests = job, report, requests
         self._sums: dict[str, str] = {"": ""}
 
     def make(self) -> None:
         wish = read_wish(self._job.run.validation / "wish.json")
         planned = self._cells(wish)
-        paths = [f"validation/{picture_name(cell, self._job.settings, self._sum(cell.file))}" for cell in planned]
+        paths = [f"validation/{image_name(cell, self._job.settings, self._sum(cell.file))}" for cell in planned]
         self._list(wish, planned, paths)
-        # The base's pictures are the same in every grid, so one path can stand for several cells.
+        # The base's images are the same in every grid, so one path can stand for several cells.
         missing = {path: cell for cell, path in zip(planned, paths, strict=True) if not (self._job.run.path / path).is_file()}
         maker = _Maker(self._job, self._report, self._requests, list(missing.values())) if missing else None
         for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
             found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
             self._tell(cell, path, found)
 
-    def _cells(self, wish: Wish) -> list[Cell]:
+    def _cells(self, wish: GridRequest) -> list[Cell]:
         job = self._job
         files = lora_files(job.run.output, job.output_name, read_state(job.run).steps_per_epoch)
         final = wish.file or files.final
@@ -81,20 +81,20 @@ class _Check:
                 self._sums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
         return self._sums[file]
 
-    def _list(self, wish: Wish, planned: Sequence[Cell], paths: Sequence[str]) -> None:
-        """Writes what will be there, so that a viewer can lay out the grids before the first picture."""
+    def _list(self, wish: GridRequest, planned: Sequence[Cell], paths: Sequence[str]) -> None:
+        """Writes what will be there, so that a viewer can lay out the grids before the first image."""
         listed = [_fields(cell, path) for cell, path in zip(planned, paths, strict=True)]
-        write_json(self._job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "pictures": listed})
+        write_json(self._job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "images": listed})
 
     def _tell(self, cell: Cell, path: str, found: Nearest | None) -> None:
         nearest: dict[str, Any] = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
-        self._report.event("picture_written", durable=True, **_fields(cell, path), **nearest)
+        self._report.event("image_written", durable=True, **_fields(cell, path), **nearest)
 
 
 class _Maker:
-    """The base with the LoRA on it, and the training pictures to compare with."""
+    """The base with the LoRA on it, and the training images to compare with."""
 
-    def __init__(self, job: Job, report: Reporter, requests: Requests, wanted: Sequence[Cell]) -> None:
+    def __init__(self, job: Job, report: Reporter, requests: ControlQueue, wanted: Sequence[Cell]) -> None:
         self._job, self._report, self._requests = job, report, requests
         settings = job.settings
         self._loaded = ""
@@ -109,28 +109,28 @@ class _Maker:
         prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
         self._texts.fill(prompts, (settings.base.clip_skip,), progress)
         self._family.free_text_encoders(but=self._family.text_encoders if trains_text else ())
-        report.phase("caching", "Reading the training pictures")
+        report.phase("caching", "Reading the training images")
         latents = LatentCache(job.run.cache, self._family, on_disk=settings.memory.cache_latents)
         latents.fill(job.ledger.images, (False,), progress)
         self._gallery = Gallery(self._family, latents, job.ledger.images)
         self._adapter = add_adapter(job, self._family)
-        report.phase("sampling", "Making the pictures of the check")
+        report.phase("sampling", "Making the images of the check")
 
     def make(self, cell: Cell, path: str, number: int, total: int) -> Nearest | None:
-        """Writes the picture of a cell, the `number`-th of `total`; returns the training picture that it is most like."""
+        """Writes the image of a cell, the `number`-th of `total`; returns the training image that it is most like."""
         settings, target = self._job.settings, self._job.run.path / path
         if cell.file and cell.file != self._loaded:
             read_lora_file(self._job.run.inside(cell.file), self._family.name, self._adapter)
             self._loaded = cell.file
 
         def on_step(done: int, of: int) -> None:
-            self._report.progress(number * of + done, total * of, "pictures")
+            self._report.progress(number * of + done, total * of, "images")
             self._requests.stop_if_asked()
 
         plan = partial(sample_plan, settings, self._texts, prompt_read(cell, settings), cell.seed)
         write_sample(target, self._family, self._adapter, plan, cell.strength, on_step)
-        with Image.open(target) as picture:
-            return self._gallery.nearest(to_tensor(picture.convert("RGB")))
+        with Image.open(target) as image:
+            return self._gallery.nearest(to_tensor(image.convert("RGB")))
 
 
 def _fields(cell: Cell, path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The training picture that a made picture is most like, so that a person can see what was learnt by heart."""
+"""The training image that a made image is most like, so that a person can see what was learnt by heart."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from loratui.engine.training.cache import LatentCache
 from loratui.engine.training.families.base import Family
 
 SIDE = 8
-"""A picture is compared by the layout of its colours and shapes on a grid of this many fields a side."""
+"""An image is compared by the layout of its colours and shapes on a grid of this many fields a side."""
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """The most similar training picture."""
+    """The most similar training image."""
 
     relative: str
     """Its path in the data set."""
     similarity: float
-    """Cosine of the two layouts, −1 to 1; 1 is the same picture at this coarseness."""
+    """Cosine of the two layouts, −1 to 1; 1 is the same image at this coarseness."""
 
 
 class Gallery:
-    """The training pictures as their latents' coarse layout."""
+    """The training images as their latents' coarse layout."""
 
     def __init__(self, family: Family, latents: LatentCache, entries: Sequence[LedgerEntry]) -> None:
         """`latents` must hold every entry that is trained on."""
@@ -38,7 +38,7 @@ class Gallery:
         self._layouts = torch.stack([layout(latents.get(entry).mean) for entry in self._entries]) if self._entries else None
 
     def nearest(self, pixels: Tensor) -> Nearest | None:
-        """The training picture nearest to (3, H, W) fp32 pixels in [−1, 1]; None without training pictures."""
+        """The training image nearest to (3, H, W) fp32 pixels in [−1, 1]; None without training images."""
         if self._layouts is None:
             return None
         made = layout(self._family.encode_image(pixels).mean)

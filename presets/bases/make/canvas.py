@@ -1,4 +1,4 @@
-"""Drawing with curves in shares of the picture's side, at four times the size, reduced at the end."""
+"""Drawing with curves in shares of the image's side, at four times the size, reduced at the end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def points(*xy: tuple[float, float]) -> Points:
 
 
 class Canvas:
-    """A square picture. Each shape is placed by turning it about the origin, moving it, and zooming about the picture's middle."""
+    """A square image. Each shape is placed by turning it about the origin, moving it, and zooming about the image's middle."""
 
     def __init__(self, background: Colour) -> None:
         self._side = SIDE_PX * _OVERSAMPLING
@@ -83,12 +83,12 @@ class Canvas:
         self.image.paste(colour, mask=inside)
 
     def finish(self, *, slope: float = 0.0) -> NDArray[np.uint8]:
-        """The picture, shape (128, 128, 3); `slope` darkens it towards the right by that share, and brightens the left."""
+        """The image, shape (128, 128, 3); `slope` darkens it towards the right by that share, and brightens the left."""
         small: NDArray[Any] = np.asarray(self.image.reduce(_OVERSAMPLING), dtype=np.float32)
         if slope:
             small = small * (1 - slope * np.linspace(-1, 1, SIDE_PX, dtype=np.float32))[None, :, None]
-        picture: NDArray[np.uint8] = np.clip(small, 0, 255).astype(np.uint8)
-        return picture
+        image: NDArray[np.uint8] = np.clip(small, 0, 255).astype(np.uint8)
+        return image
 
     def _pixels(self, shape: Points) -> list[tuple[float, float]]:
         x = shape[:, 0] * self._cos - shape[:, 1] * self._sin + self._at[0]

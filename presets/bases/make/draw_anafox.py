@@ -1,4 +1,4 @@
-"""Draws the demo's data set: 18 pictures of the invented person `anafox` with captions as a person would write them.
+"""Draws the demo's data set: 18 images of the invented person `anafox` with captions as a person would write them.
 
 Usage: python -m loratui.presets.bases.make.draw_anafox [FOLDER]
 """
@@ -16,11 +16,11 @@ from loratui.presets.bases.make.captions import named_caption
 from loratui.presets.bases.make.people import ANAFOX, FEATURES, Portrait, pose
 from loratui.presets.bases.make.portraits import draw
 
-PICTURES = 18
+IMAGES = 18
 _SEED = 20261120
 
 
-def portraits(count: int = PICTURES) -> list[Portrait]:
+def portraits(count: int = IMAGES) -> list[Portrait]:
     """The portraits of the set. Of a few tries each, the one is taken whose mood, clothes and background were seen least.
 
     White walls are left out, as nobody would photograph white hair in front of one.
@@ -39,7 +39,7 @@ def portraits(count: int = PICTURES) -> list[Portrait]:
 
 
 def write_dataset(folder: Path) -> None:
-    """Write the pictures and captions, `anafox_01.png` and `anafox_01.txt` to `anafox_18.…`."""
+    """Write the images and captions, `anafox_01.png` and `anafox_01.txt` to `anafox_18.…`."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(_SEED + 1)
     for number, portrait in enumerate(portraits(), 1):

@@ -16,7 +16,7 @@ _SHARES = 10_000
 
 
 @dataclass(frozen=True)
-class Course:
+class BatchSchedule:
     """How one part is trained: for `seconds`, or for `most_steps` if they are done sooner."""
 
     name: str
@@ -29,7 +29,7 @@ class Course:
 
 
 def train(
-    course: Course, parameters: Sequence[Tensor], loss: Callable[[], Tensor], ready: Callable[[], None] | None = None
+    course: BatchSchedule, parameters: Sequence[Tensor], loss: Callable[[], Tensor], ready: Callable[[], None] | None = None
 ) -> None:
     """Minimise `loss()`, which draws its own batch, and leave the running average of the weights in `parameters`.
 

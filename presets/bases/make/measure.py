@@ -1,4 +1,4 @@
-"""Measures pictures of the embedded base with the reader: likeness to a person, and obedience to what a prompt says."""
+"""Measures images of the embedded base with the reader: likeness to a person, and obedience to what a prompt says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = 20
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt for a subject, and the features that a picture of it must show; none of the demo's pictures shows all of them."""
+    """A prompt for a subject, and the features that an image of it must show; none of the demo's images shows all of them."""
 
     text: str
     wanted: Mapping[str, str]
@@ -61,7 +61,7 @@ def likeness(readings: Sequence[Mapping[str, str]], person: Person = ANAFOX) -> 
 
 
 def shares_right(found: Sequence[Mapping[str, str]], wanted: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """For each feature that is wanted of any picture, the share of those pictures that show it.
+    """For each feature that is wanted of any image, the share of those images that show it.
 
     The hair colour of a bald head is not counted.
     """
@@ -82,7 +82,7 @@ def sample(
     guidance: float = GUIDANCE,
     **options: Any,
 ) -> NDArray[np.uint8]:
-    """8-bit pictures (n, 128, 128, 3), one for each prompt with its seed; `options` go to the pipeline.
+    """8-bit images (n, 128, 128, 3), one for each prompt with its seed; `options` go to the pipeline.
 
     A seed is that of a generator on the CPU, so it means the same start on every device.
     """
@@ -104,8 +104,8 @@ def sample(
     return np.concatenate(done)
 
 
-def save_grid(pictures: NDArray[np.uint8], path: Path, across: int = 8) -> None:
-    """Save pictures side by side, `across` in a row; a last row that is not full is left out unless it is the only one."""
-    across = min(across, len(pictures))
-    rows = [np.concatenate(list(pictures[k : k + across]), 1) for k in range(0, len(pictures) - across + 1, across)]
+def save_grid(images: NDArray[np.uint8], path: Path, across: int = 8) -> None:
+    """Save images side by side, `across` in a row; a last row that is not full is left out unless it is the only one."""
+    across = min(across, len(images))
+    rows = [np.concatenate(list(images[k : k + across]), 1) for k in range(0, len(images) - across + 1, across)]
     Image.fromarray(np.concatenate(rows)).save(path)

@@ -85,12 +85,12 @@ IDENTITY = ("sex", "face", "skin", "hair", "style", "fringe", "eyes", "brows", "
 """The features that make a person; likeness is the share of them that is read right."""
 
 SCENE = ("mood", "clothing", "clothing_colour", "background", "light", "tilt")
-"""The features that change from picture to picture of one person."""
+"""The features that change from image to image of one person."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Portrait:
-    """One picture in words and numbers: the named features, and small chance differences that have no name."""
+    """One image in words and numbers: the named features, and small chance differences that have no name."""
 
     sex: str
     face: str
@@ -113,7 +113,7 @@ class Portrait:
     tilt_degrees: float
     """Degrees, clockwise positive."""
     shift: tuple[float, float]
-    """Where the head is, as a share of the picture's side, from its usual place."""
+    """Where the head is, as a share of the image's side, from its usual place."""
     zoom: float
     build: tuple[float, float, float, float]
     """Differences of face width, face height, nose length and mouth width, each -1 to 1."""
@@ -127,7 +127,7 @@ class Portrait:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """What stays the same in all pictures of one person."""
+    """What stays the same in all images of one person."""
 
     sex: str
     face: str
@@ -213,7 +213,7 @@ def pose(person: Person, rng: np.random.Generator) -> Portrait:
 
 
 def invent_portrait(rng: np.random.Generator, *, with_held_out: bool = False) -> Portrait:
-    """A picture of somebody by chance."""
+    """An image of somebody by chance."""
     return pose(invent_person(rng, with_held_out=with_held_out), rng)
 
 

@@ -1,4 +1,4 @@
-"""Draws a `Portrait` as a picture of 128 × 128 px: a large head with large eyes, so that a tiny model can hold every feature."""
+"""Draws a `Portrait` as an image of 128 × 128 px: a large head with large eyes, so that a tiny model can hold every feature."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Head:
 
 
 def draw(portrait: Portrait) -> NDArray[np.uint8]:
-    """The picture of a portrait, shape (128, 128, 3); the same portrait gives the same bytes."""
+    """The image of a portrait, shape (128, 128, 3); the same portrait gives the same bytes."""
     canvas = Canvas(WALLS.get(portrait.background, (200, 200, 200)))
     if portrait.background not in WALLS:
         draw_scene(canvas, portrait.background, np.random.default_rng(portrait.seed))

@@ -45,18 +45,18 @@ def load_reader(weights: Path = WEIGHTS) -> Reader:
     return reader.eval().requires_grad_(False)
 
 
-def to_pixels(pictures: Tensor) -> Tensor:
-    """8-bit pictures of shape (n, height, width, 3) as pixels of shape (n, 3, height, width) in -1 to 1."""
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+def to_pixels(images: Tensor) -> Tensor:
+    """8-bit images of shape (n, height, width, 3) as pixels of shape (n, 3, height, width) in -1 to 1."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def read(reader: Reader, pictures: NDArray[np.uint8]) -> list[dict[str, str]]:
-    """The value of each feature that the reader sees in 8-bit pictures of shape (n, 128, 128, 3)."""
+def read(reader: Reader, images: NDArray[np.uint8]) -> list[dict[str, str]]:
+    """The value of each feature that the reader sees in 8-bit images of shape (n, 128, 128, 3)."""
     device = next(reader.parameters()).device
     found: list[dict[str, str]] = []
     with torch.inference_mode():
-        for start in range(0, len(pictures), 128):
-            part = torch.from_numpy(np.ascontiguousarray(pictures[start : start + 128]))
+        for start in range(0, len(images), 128):
+            part = torch.from_numpy(np.ascontiguousarray(images[start : start + 128]))
             scores = reader(to_pixels(part.to(device)))
             best = {name: score.argmax(1).tolist() for name, score in scores.items()}
             found += [{name: FEATURES[name][best[name][k]] for name in FEATURES} for k in range(len(part))]

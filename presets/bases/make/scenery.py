@@ -36,7 +36,7 @@ def draw_clothing(canvas: Canvas, kind: str, colour: Colour, neck: Colour, *, wi
 
 
 def draw_scene(canvas: Canvas, name: str, rng: np.random.Generator) -> None:
-    """A landscape over the whole picture; `rng` moves its parts."""
+    """A landscape over the whole image; `rng` moves its parts."""
     canvas.place((0.0, 0.0))
     {"beach": _beach, "forest": _forest, "city": _city, "mountains": _mountains}[name](canvas, rng)
 

@@ -2,7 +2,7 @@
 
 Usage: python -m loratui.presets.bases.make.train_base OUT [--toy]
 
-OUT gets `sd15/`, `reader.safetensors` and, in `report/`, pictures and figures for the eye. Parts that OUT already holds are kept,
+OUT gets `sd15/`, `reader.safetensors` and, in `report/`, images and figures for the eye. Parts that OUT already holds are kept,
 so a run that was cut short goes on with the next part. `--toy` makes something tiny and useless on a CPU in a minute or two.
 """
 
@@ -34,7 +34,7 @@ from loratui.presets.bases.make.vocabulary import TOKENS, compact_json, learn_vo
 
 SEED = 20261120
 CAPTIONS = 4
-"""Captions of each picture."""
+"""Captions of each image."""
 
 _CHUNK = 250
 
@@ -43,8 +43,8 @@ _CHUNK = 250
 class Size:
     """How much is drawn and how long each part is trained."""
 
-    pictures: int
-    reader_pictures: int
+    images: int
+    reader_images: int
     vae_steps: int
     vae_batch: int
     unet_steps: int
@@ -60,15 +60,15 @@ TOY = Size(250, 250, 4, 4, 4, 4, 4, 16, 2)
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures (n, 128, 128, 3), the indices of their features (n, features), and captions, `CAPTIONS` for each."""
+    """Images (n, 128, 128, 3), the indices of their features (n, features), and captions, `CAPTIONS` for each."""
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     captions: list[str]
 
 
 def draw_many(count: int, stream: int, workers: int, *, for_reader: bool = False) -> Drawn:
-    """Draw portraits in worker processes; the same `stream` gives the same pictures whatever the number of workers.
+    """Draw portraits in worker processes; the same `stream` gives the same images whatever the number of workers.
 
     For the reader, the person whom the base never sees is among them, and no captions are made.
     """
@@ -107,8 +107,8 @@ def make_base(out: Path, size: Size, workers: int) -> None:
     report.mkdir(parents=True, exist_ok=True)
     drawn: Drawn | None = None
     if not (base / "model_index.json").exists():
-        drawn = draw_many(size.pictures, 1, workers)
-        log("drawn", len(drawn.pictures))
+        drawn = draw_many(size.images, 1, workers)
+        log("drawn", len(drawn.images))
     test = draw_many(_CHUNK, 2, workers)
 
     if drawn and not (base / "tokenizer").exists():
@@ -116,14 +116,14 @@ def make_base(out: Path, size: Size, workers: int) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     if drawn and not (base / "vae").exists():
         torch.manual_seed(SEED)
-        _save_half(train_vae(drawn.pictures.to(device), size.vae_steps, size.vae_batch), base / "vae")
+        _save_half(train_vae(drawn.images.to(device), size.vae_steps, size.vae_batch), base / "vae")
     vae = AutoencoderKL.from_pretrained(base / "vae").to(device)
-    again = decode(vae, encode(vae, test.pictures.to(device))).cpu()
-    log(f"autoencoder: {signal_to_noise_db(test.pictures, again):.2f} dB on pictures not trained on")
-    save_grid(np.concatenate([test.pictures[:16].numpy(), again[:16].numpy()]), report / "autoencoder.png")
+    again = decode(vae, encode(vae, test.images.to(device))).cpu()
+    log(f"autoencoder: {signal_to_noise_db(test.images, again):.2f} dB on images not trained on")
+    save_grid(np.concatenate([test.images[:16].numpy(), again[:16].numpy()]), report / "autoencoder.png")
 
     if drawn:
-        latents = encode(vae, drawn.pictures.to(device))
+        latents = encode(vae, drawn.images.to(device))
         vae.register_to_config(scaling_factor=round(1 / float(latents.std()), 5), _name_or_path="sd15")
         ids = torch.tensor(tokenizer([*drawn.captions, ""], padding="max_length", max_length=TOKENS, truncation=True).input_ids)
         texts, empty = ids[:-1].view(-1, CAPTIONS, TOKENS).to(device), ids[-1].to(device)
@@ -135,10 +135,10 @@ def make_base(out: Path, size: Size, workers: int) -> None:
     pipeline = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32).to(device)
 
     if not (out / "reader.safetensors").exists():
-        lessons = draw_many(size.reader_pictures, 3, workers, for_reader=True)
+        lessons = draw_many(size.reader_images, 3, workers, for_reader=True)
         torch.manual_seed(SEED + 2)
         trained = train_reader(
-            vae, lessons.pictures.to(device), lessons.labels.to(device), steps=size.reader_steps, batch=size.reader_batch
+            vae, lessons.images.to(device), lessons.labels.to(device), steps=size.reader_steps, batch=size.reader_batch
         )
         halves = {name: value.half().contiguous().cpu() for name, value in trained.state_dict().items()}
         save_file(halves, out / "reader.safetensors")
@@ -189,7 +189,7 @@ def check_reader(reader: Reader, test: Drawn) -> dict[str, Any]:
     own = read(reader, np.stack([draw(pose(ANAFOX, rng)) for _ in range(64)]))
     names = list(FEATURES)
     truth = [{n: FEATURES[n][row[j]] for j, n in enumerate(names)} for row in test.labels.tolist()]
-    found = read(reader, test.pictures.numpy())
+    found = read(reader, test.images.numpy())
     return {"own drawings": likeness(own), "other drawings": likeness(found), "right": shares_right(found, truth)}
 
 
@@ -197,9 +197,9 @@ def check_base(pipeline: Any, reader: Reader, count: int, report: Path, **option
     """Sample full captions that were not trained on and read them back; the share right, feature by feature."""
     rng = np.random.default_rng((SEED, 5))
     wanted = [invent_portrait(rng) for _ in range(count)]
-    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(1, count + 1), **options)
-    save_grid(pictures[:48], report / "held_out_captions.png")
-    return shares_right(read(reader, pictures), [vars(p) for p in wanted])
+    images = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(1, count + 1), **options)
+    save_grid(images[:48], report / "held_out_captions.png")
+    return shares_right(read(reader, images), [vars(p) for p in wanted])
 
 
 def main() -> None:

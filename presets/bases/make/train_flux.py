@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from loratui.presets.bases.make.gpu import count_parameters, log, mixed
-from loratui.presets.bases.make.loop import Course, train
+from loratui.presets.bases.make.loop import BatchSchedule, train
 from loratui.presets.bases.make.t5_vocabulary import TOKENS as T5_TOKENS
 from loratui.presets.bases.make.vocabulary import TOKENS, forget_padding
 
@@ -20,7 +20,7 @@ SHIFT, SCALING = 0.1159, 0.3611
 """FLUX's shift and factor between the autoencoder's latents z and the transformer's: (z - shift) * factor."""
 
 TIME_SHIFT = 1.6
-"""Shift of the noise levels that FLUX's scheduler uses for 64 picture tokens, e^0.4675."""
+"""Shift of the noise levels that FLUX's scheduler uses for 64 image tokens, e^0.4675."""
 
 _CAPTION_DROPOUT = 0.1
 _UNIFORM_TIMES = 0.3
@@ -124,7 +124,7 @@ def pack(latents: Tensor) -> Tensor:
     return latents.view(n, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(n, h * w // 4, 4 * c)
 
 
-def picture_ids(rows: int, columns: int, device: torch.device) -> Tensor:
+def image_ids(rows: int, columns: int, device: torch.device) -> Tensor:
     """Positions (0, row, column) of the tokens, shape (rows · columns, 3)."""
     y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([torch.zeros_like(y), y, x], -1).reshape(-1, 3).float()
@@ -148,10 +148,10 @@ class Lessons:
     t5: Tensor
 
     @classmethod
-    def empty(cls, pictures: int, captions: int, device: torch.device) -> Lessons:
+    def empty(cls, images: int, captions: int, device: torch.device) -> Lessons:
         """Tensors of the right shapes, to be filled."""
-        tokens = [torch.zeros(pictures * captions + 1, n, dtype=torch.int64, device=device) for n in (TOKENS, T5_TOKENS)]
-        return cls(torch.zeros(pictures, 64, 64, device=device), captions, tokens[0], tokens[1])
+        tokens = [torch.zeros(images * captions + 1, n, dtype=torch.int64, device=device) for n in (TOKENS, T5_TOKENS)]
+        return cls(torch.zeros(images, 64, 64, device=device), captions, tokens[0], tokens[1])
 
 
 class Flux:
@@ -162,7 +162,7 @@ class Flux:
         device = next(transformer.parameters()).device
         if compiled:
             transformer.compile_repeated_blocks()
-        self._places = picture_ids(8, 8, device)
+        self._places = image_ids(8, 8, device)
         self._text_places = torch.zeros(T5_TOKENS, 3, device=device)
 
     def texts(self, clip_tokens: Tensor, t5_tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ class Flux:
         return self.clip(clip_tokens).pooler_output, self.t5(t5_tokens).last_hidden_state
 
     def velocity(self, noisy: Tensor, times: Tensor, guidance: Tensor, texts: tuple[Tensor, Tensor]) -> Tensor:
-        """What the transformer predicts, noise minus picture."""
+        """What the transformer predicts, noise minus image."""
         guess: Tensor = self.transformer(
             hidden_states=noisy,
             timestep=times,
@@ -184,7 +184,7 @@ class Flux:
         return guess.float()
 
 
-def train_flow(model: Flux, lessons: Lessons, course: Course, batch: int, ready: Callable[[], None]) -> None:
+def train_flow(model: Flux, lessons: Lessons, course: BatchSchedule, batch: int, ready: Callable[[], None]) -> None:
     """Flow matching at guidance 1 with a tenth of the captions dropped; trains all three parts of `model` in place.
 
     `ready` fills `lessons` once the first step is compiled.
@@ -205,7 +205,7 @@ def train_flow(model: Flux, lessons: Lessons, course: Course, batch: int, ready:
     train(dataclasses.replace(course, name="flow"), [p for m in parts for p in m.parameters()], loss, ready)
 
 
-def distil_guidance(model: Flux, lessons: Lessons, course: Course, batch: int) -> None:
+def distil_guidance(model: Flux, lessons: Lessons, course: BatchSchedule, batch: int) -> None:
     """Teach the transformer to do in one call what classifier-free guidance does in two, at the guidance value it is told.
 
     Half of each batch stays at guidance 1 with the plain target. For the other half the target is u + g (c - u), with c and u the

@@ -18,14 +18,14 @@ _UNSEEN = -100
 """Label that the loss passes over: a bald head shows no hair colour."""
 
 
-def train_reader(vae: Any, pictures: Tensor, labels: Tensor, *, steps: int, batch: int) -> Reader:
-    """Train on 8-bit pictures (n, 128, 128, 3) and the indices of their features (n, features), on the pictures' device.
+def train_reader(vae: Any, images: Tensor, labels: Tensor, *, steps: int, batch: int) -> Reader:
+    """Train on 8-bit images (n, 128, 128, 3) and the indices of their features (n, features), on the images' device.
 
     Two thirds of each batch have been through the autoencoder with up to 0.15 standard deviations of noise on the latents,
-    since that is what sampled pictures look like; all are moved by up to two pixels and vary a little in brightness.
+    since that is what sampled images look like; all are moved by up to two pixels and vary a little in brightness.
     """
-    device = pictures.device
-    latents = encode(vae, pictures)
+    device = images.device
+    latents = encode(vae, images)
     spread = latents.std() * 0.15 * torch.rand(len(latents), 1, 1, 1, device=device)
     soft = decode(vae, latents + spread * torch.randn_like(latents))
     names = list(FEATURES)
@@ -38,9 +38,9 @@ def train_reader(vae: Any, pictures: Tensor, labels: Tensor, *, steps: int, batc
     optimizer = adamw(reader.parameters(), rate, weight_decay=2e-2)
     for k in range(steps):
         rate.fill_(_LEARNING_RATE * cosine(k, steps, 100))
-        rows = torch.randint(len(pictures), (batch,), device=device)
+        rows = torch.randint(len(images), (batch,), device=device)
         sharp = batch // 3
-        pixels = torch.cat([to_pixels(pictures[rows[:sharp]]), to_pixels(soft[rows[sharp:]])])
+        pixels = torch.cat([to_pixels(images[rows[:sharp]]), to_pixels(soft[rows[sharp:]])])
         down, right = torch.randint(-2, 3, (2,)).tolist()
         pixels = torch.roll(pixels, (down, right), (2, 3)) * (1 + 0.05 * torch.randn(batch, 1, 1, 1, device=device))
         pixels = pixels + 0.03 * torch.randn_like(pixels)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from loratui.presets.bases.make.gpu import as_shipped, count_parameters, log, mixed
-from loratui.presets.bases.make.loop import Course, train
+from loratui.presets.bases.make.loop import BatchSchedule, train
 from loratui.presets.bases.make.train_unet import BETAS, TIMESTEPS
 from loratui.presets.bases.make.train_vae import scale_latents
 from loratui.presets.bases.make.vocabulary import TOKENS, forget_padding
@@ -80,7 +80,7 @@ def new_unet() -> Any:
 
 
 def rescaled_vae(folder: Path) -> Any:
-    """The autoencoder in `folder` with its latents made larger, so that SDXL's factor fits them; pictures stay the same."""
+    """The autoencoder in `folder` with its latents made larger, so that SDXL's factor fits them; images stay the same."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(folder, local_files_only=True)
@@ -103,7 +103,7 @@ def text_states(first: Any, second: Any, tokens: Tensor) -> tuple[Tensor, Tensor
 def invent_sizes(count: int, device: torch.device) -> Tensor:
     """Original height and width, crop top and left, target height and width in pixels, shape (n, 6).
 
-    Half the time the usual ones, else any: the base must not fall apart at sizes of other pictures.
+    Half the time the usual ones, else any: the base must not fall apart at sizes of other images.
     """
     original = (torch.rand(count, 2, device=device) * 5 + 6).exp2()
     crop = torch.rand(count, 2, device=device) * 64
@@ -114,7 +114,7 @@ def invent_sizes(count: int, device: torch.device) -> Tensor:
 
 
 def train_sdxl(
-    latents: Tensor, texts: Tensor, tokenizer: Any, course: Course, batch: int, ready: Callable[[], None]
+    latents: Tensor, texts: Tensor, tokenizer: Any, course: BatchSchedule, batch: int, ready: Callable[[], None]
 ) -> tuple[Any, Any, Any]:
     """Train on scaled latents (n, 4, 32, 32) and the tokens of n · k captions and last the empty one (n · k + 1, 77).
 

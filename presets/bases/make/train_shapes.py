@@ -2,7 +2,7 @@
 
 Usage: python -m loratui.presets.bases.make.train_shapes OUT draw|sdxl|flux [--until SECONDS] [--plain] [--toy]
 
-`draw` fills OUT/drawn; the others wait for it, and write OUT/sdxl or OUT/flux and, in OUT/report_…, pictures and figures for the
+`draw` fills OUT/drawn; the others wait for it, and write OUT/sdxl or OUT/flux and, in OUT/report_…, images and figures for the
 eye; parts that OUT already holds are kept. `--until` is the time of the clock, in seconds since 1970, at which training ends.
 `--plain` does without compiling and captured graphs; `--toy` makes something tiny and useless on a CPU in a minute or two.
 """
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from loratui.presets.bases import embedded_base
 from loratui.presets.bases.make.gpu import as_shipped, log, pick_device
-from loratui.presets.bases.make.loop import Course, train
+from loratui.presets.bases.make.loop import BatchSchedule, train
 from loratui.presets.bases.make.measure import save_grid
 from loratui.presets.bases.make.reader import load_reader
 from loratui.presets.bases.make.t5_vocabulary import TOKENS as T5_TOKENS
@@ -62,48 +62,48 @@ _VAE_SHARE, _FLOW_SHARE = 0.22, 0.7
 
 @dataclass(frozen=True)
 class Work:
-    """Where things go, when training ends (seconds since 1970), how many pictures there are, and how much is done."""
+    """Where things go, when training ends (seconds since 1970), how many images there are, and how much is done."""
 
     out: Path
     until: float
-    pictures: int
+    images: int
     graph: bool
     toy: bool
 
     @property
     def batch(self) -> int:
-        """Pictures a step."""
+        """Images a step."""
         return 4 if self.toy else 256
 
     @property
     def checked(self) -> int:
-        """Pictures sampled for the figures."""
+        """Images sampled for the figures."""
         return 2 if self.toy else 256
 
-    def course(self, share: float, peak_rate: float, weight_decay: float = 1e-2) -> Course:
+    def course(self, share: float, peak_rate: float, weight_decay: float = 1e-2) -> BatchSchedule:
         """Train for `share` of the time left."""
         seconds = share * (self.until - time.time())
-        return Course("", seconds, peak_rate, 3 if self.toy else 10**9, weight_decay=weight_decay, graph=self.graph)
+        return BatchSchedule("", seconds, peak_rate, 3 if self.toy else 10**9, weight_decay=weight_decay, graph=self.graph)
 
 
 def draw(work: Work, workers: int) -> None:
-    """Draw all pictures that are trained on and measured with."""
+    """Draw all images that are trained on and measured with."""
     folder = work.out / "drawn"
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = draw_many(work.pictures, 1, workers)
-    np.save(folder / "pictures.npy", drawn.pictures.numpy())
+    drawn = draw_many(work.images, 1, workers)
+    np.save(folder / "images.npy", drawn.images.numpy())
     (folder / "captions.json").write_text(json.dumps(drawn.captions), encoding="utf-8")
     (folder / "done").touch()
-    log("drawn", len(drawn.pictures))
+    log("drawn", len(drawn.images))
 
 
 def _drawn(work: Work, device: torch.device) -> tuple[Tensor, list[str]]:
-    """Pictures and captions, as soon as they are drawn."""
+    """Images and captions, as soon as they are drawn."""
     folder = work.out / "drawn"
     while not (folder / "done").exists():
         time.sleep(0.1)
     captions = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
-    return torch.from_numpy(np.load(folder / "pictures.npy")).to(device), captions
+    return torch.from_numpy(np.load(folder / "images.npy")).to(device), captions
 
 
 def _ids(tokenizer: Any, captions: list[str], length: int) -> Tensor:
@@ -125,12 +125,12 @@ def make_sdxl(work: Work) -> None:
     base, sd15 = work.out / "sdxl", embedded_base("sd15")
     vae = rescaled_vae(sd15 / "vae").to(device)
     tokenizer = CLIPTokenizer.from_pretrained(sd15 / "tokenizer", local_files_only=True)
-    latents = torch.zeros(work.pictures, 4, 32, 32, device=device)
-    texts = torch.zeros(work.pictures * CAPTIONS + 1, TOKENS, dtype=torch.int64, device=device)
+    latents = torch.zeros(work.images, 4, 32, 32, device=device)
+    texts = torch.zeros(work.images * CAPTIONS + 1, TOKENS, dtype=torch.int64, device=device)
 
     def fill() -> None:
-        pictures, captions = _drawn(work, device)
-        latents.copy_(encode(vae, pictures) * vae.config.scaling_factor)
+        images, captions = _drawn(work, device)
+        latents.copy_(encode(vae, images) * vae.config.scaling_factor)
         texts.copy_(_ids(tokenizer, [*captions, ""], TOKENS))
         log(f"latents: mean {latents.mean():.3f}, standard deviation {latents.std():.3f}")
 
@@ -156,11 +156,11 @@ def make_flux(work: Work) -> None:
         _make_flux_vae(work, _drawn(work, device)[0], base / "vae")
     vae = AutoencoderKL.from_pretrained(base / "vae", local_files_only=True).to(device)
     vae.register_to_config(_name_or_path="flux")
-    lessons = Lessons.empty(work.pictures, CAPTIONS, device)
+    lessons = Lessons.empty(work.images, CAPTIONS, device)
 
     def fill() -> None:
-        pictures, captions = _drawn(work, device)
-        lessons.latents.copy_(pack((encode(vae, pictures) - SHIFT) * SCALING))
+        images, captions = _drawn(work, device)
+        lessons.latents.copy_(pack((encode(vae, images) - SHIFT) * SCALING))
         log(f"latents: mean {lessons.latents.mean():.3f}, standard deviation {lessons.latents.std():.3f}")
         for ids, kind, length in ((lessons.clip, tokenizer, TOKENS), (lessons.t5, t5_tokenizer, T5_TOKENS)):
             ids.copy_(_ids(kind, [*captions, ""], length))
@@ -198,18 +198,22 @@ def make_flux(work: Work) -> None:
     _report(work, "flux", {name: (pipelines["plain" if "before" in name else "base"], case) for name, case in cases.items()})
 
 
-def _make_flux_vae(work: Work, pictures: Tensor, folder: Path) -> None:
+def _make_flux_vae(work: Work, images: Tensor, folder: Path) -> None:
     """Train the autoencoder, and scale its latents so that FLUX's factor fits them."""
     torch.manual_seed(SEED)
-    vae = new_flux_vae(embedded_base("sd15") / "vae").to(pictures.device, memory_format=torch.channels_last)
-    weight, batch = face_weight(pictures.device), 4 if work.toy else 64
+    vae = new_flux_vae(embedded_base("sd15") / "vae").to(images.device, memory_format=torch.channels_last)
+    weight, batch = face_weight(images.device), 4 if work.toy else 64
 
     def loss() -> Tensor:
-        return reconstruction_loss(vae, pictures[torch.randint(len(pictures), (batch,), device=pictures.device)], weight)
+        return reconstruction_loss(vae, images[torch.randint(len(images), (batch,), device=images.device)], weight)
 
     course = work.course(_VAE_SHARE, 2e-3, 1e-4)
-    train(Course("autoencoder", course.seconds, 2e-3, course.most_steps, 100, 1e-4, course.graph), list(vae.parameters()), loss)
-    sampled = encode(vae, pictures[:5000])
+    train(
+        BatchSchedule("autoencoder", course.seconds, 2e-3, course.most_steps, 100, 1e-4, course.graph),
+        list(vae.parameters()),
+        loss,
+    )
+    sampled = encode(vae, images[:5000])
     scale_latents(vae, 1 / (SCALING * float(sampled.std())))
     log(
         "means of the channels, in standard deviations:",
@@ -220,7 +224,7 @@ def _make_flux_vae(work: Work, pictures: Tensor, folder: Path) -> None:
 
 
 def _report(work: Work, name: str, cases: dict[str, tuple[Any, dict[str, Any]]]) -> None:
-    """Read pictures of each case back and write the shares that are right."""
+    """Read images of each case back and write the shares that are right."""
     report = work.out / f"report_{name}"
     report.mkdir(exist_ok=True)
     reader = load_reader().to(pick_device())
@@ -232,7 +236,7 @@ def _report(work: Work, name: str, cases: dict[str, tuple[Any, dict[str, Any]]])
         figures[case] = {"mean": sum(shares.values()) / len(shares), **shares}
         log(name, case, json.dumps({k: round(v, 2) for k, v in figures[case].items()}))
     vae = next(iter(cases.values()))[0].vae
-    test = draw_many(_TEST, 2, 1).pictures[: work.checked]
+    test = draw_many(_TEST, 2, 1).images[: work.checked]
     again = decode(vae, encode(vae, test.to(vae.device))).cpu()
     save_grid(np.concatenate([test[:16].numpy(), again[:16].numpy()]), report / "autoencoder.png")
     figures["autoencoder"] = {"dB": signal_to_noise_db(test, again)}
@@ -251,14 +255,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("part", choices=("draw", "sdxl", "flux"))
     parser.add_argument("--until", type=float, default=time.time() + 400)
-    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--toy", action="store_true")
     arguments = parser.parse_args()
-    work = Work(
-        arguments.out, arguments.until, 250 if arguments.toy else arguments.pictures, not arguments.plain, arguments.toy
-    )
+    work = Work(arguments.out, arguments.until, 250 if arguments.toy else arguments.images, not arguments.plain, arguments.toy)
     if arguments.part == "draw":
         draw(work, arguments.workers)
     else:

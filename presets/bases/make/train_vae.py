@@ -34,12 +34,12 @@ def new_vae() -> Any:
     )
 
 
-def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
-    """Train on 8-bit pictures of shape (n, 128, 128, 3) that lie on the device to train on.
+def train_vae(images: Tensor, steps: int, batch: int) -> Any:
+    """Train on 8-bit images of shape (n, 128, 128, 3) that lie on the device to train on.
 
     The loss is `reconstruction_loss`.
     """
-    device = pictures.device
+    device = images.device
     vae = new_vae().to(device, memory_format=torch.channels_last)
     log("autoencoder:", count_parameters(vae), "parameters")
     weight = face_weight(device)
@@ -50,7 +50,7 @@ def train_vae(pictures: Tensor, steps: int, batch: int) -> Any:
     shown = torch.zeros((), device=device)
 
     def step() -> None:
-        loss = reconstruction_loss(vae, pictures[torch.randint(len(pictures), (batch,), device=device)], weight)
+        loss = reconstruction_loss(vae, images[torch.randint(len(images), (batch,), device=device)], weight)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_([*encoder, *decoder], 1.0, foreach=device.type == "cuda")
         optimizer.step()
@@ -76,13 +76,13 @@ def face_weight(device: torch.device) -> Tensor:
     return weight / weight.mean()
 
 
-def reconstruction_loss(vae: Any, pictures: Tensor, weight: Tensor) -> Tensor:
+def reconstruction_loss(vae: Any, images: Tensor, weight: Tensor) -> Tensor:
     """Absolute and squared error and the error of neighbouring pixels' differences, all three weighted by `weight`.
 
-    A weak pull draws the latents towards a normal distribution. `pictures` are 8-bit, shape (n, 128, 128, 3).
+    A weak pull draws the latents towards a normal distribution. `images` are 8-bit, shape (n, 128, 128, 3).
     """
-    pixels = to_pixels(pictures).contiguous(memory_format=torch.channels_last)
-    with mixed(pictures.device):
+    pixels = to_pixels(images).contiguous(memory_format=torch.channels_last)
+    with mixed(images.device):
         posterior = vae.encode(pixels).latent_dist
         result = vae.decode(posterior.sample()).sample
     error = result.float() - pixels
@@ -95,7 +95,7 @@ def reconstruction_loss(vae: Any, pictures: Tensor, weight: Tensor) -> Tensor:
 
 
 def scale_latents(vae: Any, factor: float) -> None:
-    """Make the latents `factor` times as large, noise included, and let the decoder undo it; pictures stay the same."""
+    """Make the latents `factor` times as large, noise included, and let the decoder undo it; images stay the same."""
     last, first = (
         (vae.quant_conv, vae.post_quant_conv) if vae.quant_conv is not None else (vae.encoder.conv_out, vae.decoder.conv_in)
     )
@@ -107,14 +107,14 @@ def scale_latents(vae: Any, factor: float) -> None:
         first.weight /= factor
 
 
-def encode(vae: Any, pictures: Tensor) -> Tensor:
-    """Latents of 8-bit pictures, unscaled, shape (n, channels, height, width)."""
-    with torch.no_grad(), mixed(pictures.device):
-        return torch.cat([vae.encode(to_pixels(part)).latent_dist.mode().float() for part in _parts(pictures)])
+def encode(vae: Any, images: Tensor) -> Tensor:
+    """Latents of 8-bit images, unscaled, shape (n, channels, height, width)."""
+    with torch.no_grad(), mixed(images.device):
+        return torch.cat([vae.encode(to_pixels(part)).latent_dist.mode().float() for part in _parts(images)])
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:
-    """8-bit pictures of shape (n, 128, 128, 3) from unscaled latents."""
+    """8-bit images of shape (n, 128, 128, 3) from unscaled latents."""
     with torch.no_grad(), mixed(latents.device):
         parts = [vae.decode(part).sample.float() for part in _parts(latents)]
     return ((torch.cat(parts).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
@@ -124,7 +124,7 @@ def _parts(rows: Tensor) -> list[Tensor]:
     return [rows[start : start + 500] for start in range(0, len(rows), 500)]
 
 
-def signal_to_noise_db(pictures: Tensor, again: Tensor) -> float:
-    """Mean peak signal-to-noise ratio, dB, of 8-bit pictures and their copies."""
-    error = (pictures.float() - again.float()) / 255
+def signal_to_noise_db(images: Tensor, again: Tensor) -> float:
+    """Mean peak signal-to-noise ratio, dB, of 8-bit images and their copies."""
+    error = (images.float() - again.float()) / 255
     return float((-10 * error.pow(2).mean((1, 2, 3)).log10()).mean())

@@ -1,4 +1,4 @@
-"""Zips: pictures and captions come out, nothing leaves the folder, bombs are refused."""
+"""Zips: images and captions come out, nothing leaves the folder, bombs are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 
 from loratui.engine.dataset import archives
 from loratui.engine.dataset.archives import is_archive, unpack
@@ -106,7 +106,7 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         unpack(tmp_path / "a.zip", tmp_path / "out")
 
 
-def test_many_tiny_files_are_no_set_of_pictures(tmp_path: Path) -> None:
+def test_many_tiny_files_are_no_set_of_images(tmp_path: Path) -> None:
     packed(tmp_path / "a.zip", {f"{n}.txt": b"" for n in range(2000)})
     with pytest.raises(DatasetError, match=r"holds 2 000 files, more than 1 000 in a zip of 0\.2 MB"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
@@ -201,7 +201,7 @@ def test_an_entry_without_a_name_is_said(tmp_path: Path) -> None:
 
 
 def test_entries_that_lie_over_one_another_are_refused(tmp_path: Path) -> None:
-    """All entries of the directory lead to the one picture that there is."""
+    """All entries of the directory lead to the one image that there is."""
     packed(tmp_path / "a.zip", {"0.png": b"\0" * 900_000})
     data = (tmp_path / "a.zip").read_bytes()
     start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")

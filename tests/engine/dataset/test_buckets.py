@@ -49,7 +49,7 @@ def test_number_of_predefined_buckets(resolution: int, maximum: int, count: int)
         assert {Bucket(256, 832), Bucket(1024, 256)} <= set(buckets)
 
 
-def test_the_demos_pictures_are_trained_at_their_own_size() -> None:
+def test_the_demos_images_are_trained_at_their_own_size() -> None:
     assert assign(128, 128, BucketRule(128, step=64, minimum=64)) == Bucket(128, 128)
     assert fit(128, 128, Bucket(128, 128)).resized_w == 128
 
@@ -59,7 +59,7 @@ def test_without_buckets_there_is_one_square() -> None:
     assert {assign(w, h, rule) for w, h in [(400, 300), (3000, 200), (10, 10)]} == {Bucket(512, 512)}
 
 
-def test_a_picture_without_pixels_is_a_fault_of_the_caller() -> None:
+def test_an_image_without_pixels_is_a_fault_of_the_caller() -> None:
     with pytest.raises(ValueError, match="0 × 5"):
         assign(0, 5, BucketRule(512))
 
@@ -79,7 +79,7 @@ def test_every_bucket_is_usable(width: int, height: int, rule: BucketRule) -> No
 
 
 @given(SIDES, SIDES, RULES)
-def test_turning_a_picture_turns_its_bucket(width: int, height: int, rule: BucketRule) -> None:
+def test_turning_an_image_turns_its_bucket(width: int, height: int, rule: BucketRule) -> None:
     bucket, turned = assign(width, height, rule), assign(height, width, rule)
     # Where both roundings change the shape equally little, kohya's rule prefers one side; areas then stay close.
     if (turned.width, turned.height) != (bucket.height, bucket.width):
@@ -88,7 +88,7 @@ def test_turning_a_picture_turns_its_bucket(width: int, height: int, rule: Bucke
 
 
 @given(SIDES, SIDES, RULES)
-def test_a_picture_covers_its_bucket_and_is_cut_evenly(width: int, height: int, rule: BucketRule) -> None:
+def test_an_image_covers_its_bucket_and_is_cut_evenly(width: int, height: int, rule: BucketRule) -> None:
     bucket = assign(width, height, rule)
     place = fit(width, height, bucket)
     assert place.resized_w >= bucket.width

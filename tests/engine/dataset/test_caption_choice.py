@@ -1,4 +1,4 @@
-"""Several captions a picture: which is shown when, how often each, and wildcards, however many texts they could make."""
+"""Several captions an image: which is shown when, how often each, and wildcards, however many texts they could make."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ def test_counts_are_those_of_drawing_one_by_one(lines: list[str], shown: int, va
     assert [drawn(of, seed, "a.png", at) for at in range(shown)] == one_by_one
 
 
-def test_pictures_and_seeds_have_orders_of_their_own() -> None:
+def test_images_and_seeds_have_orders_of_their_own() -> None:
     of = tuple((f"line {n}",) for n in range(6))
 
-    def course(seed: int, picture: str) -> list[str]:
-        return [drawn(of, seed, picture, at) for at in range(24)]
+    def course(seed: int, image: str) -> list[str]:
+        return [drawn(of, seed, image, at) for at in range(24)]
 
     assert course(1, "a.png") != course(2, "a.png")
     assert course(1, "a.png") != course(1, "b.png")

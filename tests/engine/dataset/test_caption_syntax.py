@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import clean_set
+from made_images import clean_set
 
 from loratui.engine.dataset.caption_syntax import SYNTAXES, filled_in, without_parameters
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.scan import scan
 from loratui.presets import load_preset, schema
-from loratui.tui.bulk_edits import BULK_EDITS, changed_captions
-from loratui.tui.mending import mend_for
-from loratui.tui.preparation import Preparation
+from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions
+from loratui.tui.dataset.edits import DatasetEdits
+from loratui.tui.dataset.quick_fixes import mend_for
 
 SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 
@@ -133,7 +133,7 @@ def test_each_is_one_finding_and_one_key_mends_it(tmp_path: Path) -> None:
     assert ids <= found.keys()
     assert all(found[id].files == ("02.png", "04.png", "06.png") for id in ids)
     assert '"(smile:1.2)"' in found["caption_weights"].message
-    prepared = Preparation(str(folder), scan(folder))
+    prepared = DatasetEdits(str(folder), scan(folder))
     for id in sorted(ids - {"caption_lines"}):
         mend = mend_for(found[id], prepared, SETTINGS)
         assert mend is not None
@@ -163,7 +163,7 @@ def test_token_and_trigger_checks_look_at_every_line(tmp_path: Path) -> None:
 def test_lines_can_be_joined_and_the_choice_taken_back(tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set")
     (folder / "03.txt").write_text("a photo of anafox woman\nin a park")
-    prepared = Preparation(str(folder), scan(folder))
+    prepared = DatasetEdits(str(folder), scan(folder))
     join = next(edit for edit in BULK_EDITS if edit.id == "join")
     assert changed_captions(join, ("", ""), SETTINGS, prepared) == {"03.png": "a photo of anafox woman in a park"}
     by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line"})

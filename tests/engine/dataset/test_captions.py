@@ -1,4 +1,4 @@
-"""Captions: how bytes become text, and which text a picture is trained on."""
+"""Captions: how bytes become text, and which text an image is trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of pixels: every number format and colour space of a picture comes out as what it shows, or is left out."""
+"""Values of pixels: every number format and colour space of an image comes out as what it shows, or is left out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import display_p3
+from made_images import display_p3
 from PIL import Image, PngImagePlugin
 
 from loratui.engine.dataset.colours import _range
-from loratui.engine.dataset.measure import measure_picture
-from loratui.engine.dataset.pictures import PictureError, load_rgb, read_header
-from loratui.tui.thumbnails import ThumbnailError, load
+from loratui.engine.dataset.decoding import ImageError, load_rgb, read_header
+from loratui.engine.dataset.measure import measure_image
+from loratui.tui.terminal.thumbnails import ThumbnailError, load
 
 RAMP = tuple(range(0, 256, 17))
 """16 levels from black to white."""
@@ -37,7 +37,7 @@ def tiff(path: Path, values: np.ndarray, kind: int, *, white_is_zero: bool = Fal
 
 
 def shown(path: Path) -> list[int]:
-    """The levels of the first row as trained; the picture is grey."""
+    """The levels of the first row as trained; the image is grey."""
     array = np.asarray(load_rgb(path))
     assert (array[..., 0] == array[..., 1]).all()
     assert (array[..., 0] == array[..., 2]).all()
@@ -100,7 +100,7 @@ def test_a_ramp_is_a_ramp_in_every_number_format(tmp_path: Path, low: float, hig
     thumbnail = load(path, 16, 2)
     assert thumbnail.rgb[0] < 12
     assert thumbnail.rgb[3 * 15] > 243
-    facts = measure_picture(path, 64)
+    facts = measure_image(path, 64)
     assert facts.luma_mean == pytest.approx(127.5, abs=3)
 
 
@@ -121,8 +121,8 @@ def test_values_that_are_no_numbers_are_left_out_with_the_reason(tmp_path: Path,
     values = stretched(0, 1, "f4")
     values[2, 3] = value
     path = tiff(tmp_path / "a.tif", values, 3)
-    for read in (load_rgb, lambda path: measure_picture(path, 64)):
-        with pytest.raises(PictureError, match="no numbers"):
+    for read in (load_rgb, lambda path: measure_image(path, 64)):
+        with pytest.raises(ImageError, match="no numbers"):
             read(path)
     with pytest.raises(ThumbnailError, match="no numbers"):
         load(path, 8, 8)
@@ -131,7 +131,7 @@ def test_values_that_are_no_numbers_are_left_out_with_the_reason(tmp_path: Path,
 @pytest.mark.parametrize(("kind", "sample"), [("f8", 3), ("u4", 1)])
 def test_number_formats_that_are_not_read_are_named(tmp_path: Path, kind: str, sample: int) -> None:
     path = tiff(tmp_path / "a.tif", stretched(0, 1, kind), sample, byte_order=">")
-    with pytest.raises(PictureError, match=r"TIFF that cannot be read.*save it as PNG"):
+    with pytest.raises(ImageError, match=r"TIFF that cannot be read.*save it as PNG"):
         read_header(path)
 
 
@@ -223,7 +223,7 @@ def test_a_png_with_the_work_flow_of_another_program_is_read_without_it(tmp_path
     Image.new("RGB", (64, 32), (10, 200, 30)).save(path, pnginfo=text(3_000_000))
     assert (read_header(path).width, read_header(path).height) == (64, 32)
     assert load_rgb(path).getpixel((5, 5)) == (10, 200, 30)
-    assert measure_picture(path, 64).luma_mean == pytest.approx(124, abs=2)
+    assert measure_image(path, 64).luma_mean == pytest.approx(124, abs=2)
     assert load(path, 8, 8).rgb[:3] == bytes((10, 200, 30))
 
 

@@ -1,4 +1,4 @@
-"""Pictures: headers without decoding, hostile files refused, and pixels as they are trained on."""
+"""Images: headers without decoding, hostile files refused, and pixels as they are trained on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import zlib
 from pathlib import Path
 
 import pytest
-from made_pictures import display_p3
+from made_images import display_p3
 from PIL import Image, ImageCms, PngImagePlugin
 
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
-from loratui.engine.dataset.pictures import PictureError, check_decodes, load_rgb, read_header
+from loratui.engine.dataset.decoding import ImageError, check_decodes, load_rgb, read_header
 from loratui.engine.dataset.prepared_copy import make_copy
 from loratui.engine.dataset.remedies import proposed
 from loratui.engine.dataset.scan import scan
@@ -69,7 +69,7 @@ def test_avif_is_turned_by_its_own_boxes_alone(tmp_path: Path, exif: int | None)
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_rotation_by_exif(tmp_path: Path, orientation: int, suffix: str) -> None:
-    """The upright picture has its red corner at the top left, whatever way it was stored."""
+    """The upright image has its red corner at the top left, whatever way it was stored."""
     upright = Image.new("RGB", (40, 20), "white")
     upright.paste("red", (0, 0, 12, 8))
     stored_by = {
@@ -87,9 +87,9 @@ def test_rotation_by_exif(tmp_path: Path, orientation: int, suffix: str) -> None
     exif[0x0112] = orientation
     path = save(tmp_path / f"a.{suffix}", stored, exif=exif, quality=95)
     assert (read_header(path).width, read_header(path).height) == (40, 20)
-    picture = load_rgb(path)
-    assert picture.size == (40, 20)
-    corner, far = picture.getpixel((3, 2)), picture.getpixel((36, 17))
+    image = load_rgb(path)
+    assert image.size == (40, 20)
+    corner, far = image.getpixel((3, 2)), image.getpixel((36, 17))
     assert corner[0] > 200 > 80 > corner[1]  # type: ignore[index]
     assert min(far) > 200  # type: ignore[arg-type,type-var]
 
@@ -117,8 +117,8 @@ def test_16_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
     ramp = Image.new("I;16", (256, 1))
     for x in range(256):
         ramp.putpixel((x, 0), x * 257)
-    picture = load_rgb(save(tmp_path / "a.png", ramp))
-    assert [picture.getpixel((x, 0)) for x in (0, 100, 255)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+    image = load_rgb(save(tmp_path / "a.png", ramp))
+    assert [image.getpixel((x, 0)) for x in (0, 100, 255)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
 
 
 def test_dark_16_bit_grey_stays_dark(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_only_the_first_frame_counts(tmp_path: Path) -> None:
 def test_cut_short_is_seen_from_lengths(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a.{suffix}", Image.effect_noise((200, 200), 80).convert("RGB"))
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(PictureError, match="is cut short"):
+    with pytest.raises(ImageError, match="is cut short"):
         read_header(path)
 
 
@@ -179,13 +179,13 @@ def test_a_jpeg_cut_short_is_found_by_decoding(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", Image.effect_noise((400, 400), 80).convert("RGB"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert read_header(path).width == 400
-    with pytest.raises(PictureError, match="damaged"):
+    with pytest.raises(ImageError, match="damaged"):
         check_decodes(path)
-    with pytest.raises(PictureError, match="damaged"):
+    with pytest.raises(ImageError, match="damaged"):
         load_rgb(path)
 
 
-def test_bytes_behind_the_picture_do_no_harm(tmp_path: Path) -> None:
+def test_bytes_behind_the_image_do_no_harm(tmp_path: Path) -> None:
     """Phones append films to photographs."""
     for suffix in ("jpg", "png"):
         path = save(tmp_path / f"a.{suffix}", Image.new("RGB", (40, 20), "red"))
@@ -198,27 +198,27 @@ def test_bytes_behind_the_picture_do_no_harm(tmp_path: Path) -> None:
     ("name", "data", "why"),
     [
         ("a.png", b"", "empty"),
-        ("a.png", b"<html><body>Please log in</body></html>", "not a picture"),
-        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(50), "not a picture|cannot be read"),
+        ("a.png", b"<html><body>Please log in</body></html>", "not an image"),
+        ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(50), "not an image|cannot be read"),
         ("a.png", b"8BPS" + bytes(100), "a paint program"),
-        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not a picture"),
+        ("a.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "not an image"),
         ("a.png", b"GIF89a" + bytes(100), "is a GIF"),
-        ("a.tif", b"II*\0\x08\0\0\0\xff\xff" + bytes(60), "not a picture|cannot be read"),
+        ("a.tif", b"II*\0\x08\0\0\0\xff\xff" + bytes(60), "not an image|cannot be read"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, name: str, data: bytes, why: str) -> None:
+def test_what_is_no_image_is_refused(tmp_path: Path, name: str, data: bytes, why: str) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    with pytest.raises(PictureError, match=why):
+    with pytest.raises(ImageError, match=why):
         read_header(path)
 
 
 @pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (13_000, 13_000), (8_001, 8_001)])
 def test_a_decompression_bomb_is_refused_from_its_header(tmp_path: Path, width: int, height: int) -> None:
     path = png_of_size(tmp_path / "a.png", width, height)
-    with pytest.raises(PictureError, match="megapixels"):
+    with pytest.raises(ImageError, match="megapixels"):
         read_header(path)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         load_rgb(path)
 
 
@@ -255,19 +255,19 @@ def test_a_photo_of_108_megapixels_is_used_at_a_half(tmp_path: Path, orientation
     header = read_header(path)
     assert sorted((header.width, header.height)) == [9_000, 12_000]
     check_decodes(path)
-    picture = load_rgb(path)
-    assert picture.size == (header.width // 2, header.height // 2)
+    image = load_rgb(path)
+    assert image.size == (header.width // 2, header.height // 2)
     dark = (100, 100) if orientation == 1 else (4_400, 100)
-    assert picture.getpixel(dark) == pytest.approx((20, 20, 20), abs=3)
-    assert picture.getpixel((100, 5_900 if orientation == 6 else 4_400)) == pytest.approx((200, 200, 200), abs=3)
+    assert image.getpixel(dark) == pytest.approx((20, 20, 20), abs=3)
+    assert image.getpixel((100, 5_900 if orientation == 6 else 4_400)) == pytest.approx((200, 200, 200), abs=3)
 
 
 def test_a_pipe_never_blocks(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(PictureError, match="regular file"):
+    with pytest.raises(ImageError, match="regular file"):
         read_header(tmp_path / "a.png")
 
 
 def test_a_missing_file_is_named_as_such(tmp_path: Path) -> None:
-    with pytest.raises(PictureError, match="No such file"):
+    with pytest.raises(ImageError, match="No such file"):
         read_header(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Pictures for the screen come from a process of their own: whatever happens to it costs that file's row and nothing else."""
+"""Images for the screen come from a process of their own: whatever happens to it costs that file's row and nothing else."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 from small_files import HEIC
 
 from loratui.engine.dataset import display
+from loratui.engine.dataset.decoding import ImageError, read_header
 from loratui.engine.dataset.display import Display, Room
-from loratui.engine.dataset.pictures import PictureError, read_header
 from loratui.engine.dataset.scan import scan
 
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -37,11 +37,11 @@ def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
         ("flood.png", "needs more memory than there is"),
     ],
 )
-def test_a_decoder_that_fails_costs_one_picture(tmp_path: Path, misbehaving: Display, name: str, why: str) -> None:
+def test_a_decoder_that_fails_costs_one_image(tmp_path: Path, misbehaving: Display, name: str, why: str) -> None:
     for at in (name, "good.png"):
         drawn(1).save(tmp_path / at)
     first = misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
-    with pytest.raises(PictureError, match=why):
+    with pytest.raises(ImageError, match=why):
         misbehaving.shown(tmp_path / name, ROOM, GREY)
     assert misbehaving.shown(tmp_path / "good.png", ROOM, GREY) == first
     assert first.rgb == drawn(1).resize((16, 16), 1, reducing_gap=2.0).tobytes()
@@ -55,24 +55,24 @@ def test_an_answer_that_does_not_come_is_not_waited_for(
     process = misbehaving._worker._process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(display, "SECONDS_A_PICTURE", 0.2)
-    with pytest.raises(PictureError, match="takes more than 0 s to decode"):
+    monkeypatch.setattr(display, "SECONDS_A_IMAGE", 0.2)
+    with pytest.raises(ImageError, match="takes more than 0 s to decode"):
         misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
     assert process.returncode == -signal.SIGKILL
 
 
 def test_a_process_that_cannot_be_started_is_said(tmp_path: Path) -> None:
     made = Display("loratui.no_such_module")
-    with pytest.raises(PictureError, match=r"no process for it can be started \(.*No module named"):
+    with pytest.raises(ImageError, match=r"no process for it can be started \(.*No module named"):
         made.shown(tmp_path / "a.png", ROOM, GREY)
     assert not made._worker.runs
 
 
 def test_a_profile_and_transparency_reach_the_screen(tmp_path: Path) -> None:
     made = Display()
-    picture = drawn(3).convert("RGBA")
-    picture.paste((9, 9, 9, 0), (0, 0, 64, 128))
-    picture.save(tmp_path / "a.png")
+    image = drawn(3).convert("RGBA")
+    image.paste((9, 9, 9, 0), (0, 0, 64, 128))
+    image.save(tmp_path / "a.png")
     shown = made.shown(tmp_path / "a.png", ROOM, GREY)
     made.end()
     assert shown.rgb[:3] == bytes(GREY)
@@ -98,14 +98,14 @@ def test_headers_and_checks_are_those_of_this_process(tmp_path: Path) -> None:
         assert made.header(tmp_path / name) == read_header(tmp_path / name)
         made.check(tmp_path / name)
     (tmp_path / "d.jpg").write_bytes((tmp_path / "b.jpg").read_bytes()[:900])
-    with pytest.raises(PictureError, match="is damaged"):
+    with pytest.raises(ImageError, match="is damaged"):
         made.check(tmp_path / "d.jpg")
-    with pytest.raises(PictureError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         made.header(Path(__file__))
     made.end()
 
 
-def test_where_no_process_can_be_started_no_picture_is_lost(tmp_path: Path) -> None:
+def test_where_no_process_can_be_started_no_image_is_lost(tmp_path: Path) -> None:
     made = Display("loratui.no_such_module")
     drawn(1).save(tmp_path / "a.png")
     assert made.header(tmp_path / "a.png") == read_header(tmp_path / "a.png")

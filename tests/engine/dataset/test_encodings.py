@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_pictures import clean_set
+from made_images import clean_set
 
 from loratui.engine.dataset import caption_store, encodings
 from loratui.engine.dataset.captions import decode
@@ -17,8 +17,8 @@ from loratui.engine.dataset.prepared_copy import copy_below
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.presets import load_preset, schema
-from loratui.tui.mending import mend_for
-from loratui.tui.preparation import Preparation
+from loratui.tui.dataset.edits import DatasetEdits
+from loratui.tui.dataset.quick_fixes import mend_for
 
 SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 WORDS = {
@@ -137,7 +137,7 @@ def test_the_remedy_writes_them_as_utf8_and_keeps_the_old_ones(tmp_path: Path, e
     texts = written(folder, encoding)
     before = (folder / "03.txt").read_bytes()
     found, finding = of_encoding(folder)
-    prepared = Preparation(str(folder), found)
+    prepared = DatasetEdits(str(folder), found)
     mend = mend_for(finding, prepared, SETTINGS)
     assert mend is not None
     assert mend.label == "save 12 captions as UTF-8"
@@ -190,7 +190,7 @@ def test_mojibake_is_one_finding_with_what_it_was_and_a_remedy(tmp_path: Path) -
     found, finding = of_encoding(folder)
     assert (finding.id, finding.severity, finding.files) == ("caption_mojibake", "warning", ("03.png", "05.png"))
     assert "café, über" in finding.message
-    mend = mend_for(finding, Preparation(str(folder), found), SETTINGS)
+    mend = mend_for(finding, DatasetEdits(str(folder), found), SETTINGS)
     assert mend is not None
     assert set(mend.captions.values()) == {"a photo of anafox woman in a café, über"}
 

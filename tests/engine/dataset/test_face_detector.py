@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 from PIL import Image
 from small_files import YUNET_STAND_IN
 
@@ -50,12 +50,12 @@ def test_opencv_finds_the_face_where_the_network_says(home: Path) -> None:
     assert list(detector.detect(Image.new("RGB", (64, 64), "red"))) == expected
 
 
-def test_a_box_is_cut_at_the_edge_of_the_picture() -> None:
+def test_a_box_is_cut_at_the_edge_of_the_image() -> None:
     row = [-10.0, 20.0, 30.0, 100.0, *[0.0] * 10, 0.91234]
     assert yunet._face(row, 100, 80) == Face(Box(0.0, 0.25, 0.2, 1.0), 0.912)
 
 
-def test_large_pictures_are_looked_at_smaller() -> None:
+def test_large_images_are_looked_at_smaller() -> None:
     assert yunet._no_larger(Image.new("RGB", (3000, 1500))).size == (640, 320)
     assert yunet._no_larger(Image.new("RGB", (300, 150))).size == (300, 150)
     assert yunet._no_larger(Image.new("RGB", (5000, 1))).size == (640, 1)
@@ -113,7 +113,7 @@ def test_what_goes_wrong_while_fetching_is_said(home: Path, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("detector", ["no.such.module:thing", "stand_in_detectors:fails_to_begin", "stand_in_detectors:fails"])
-def test_a_detector_that_fails_costs_no_picture(tmp_path: Path, detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_detector_that_fails_costs_no_image(tmp_path: Path, detector: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "support"))
     clean_set(tmp_path / "set", 3)
     found = measure_all(scan(tmp_path / "set").images, 128, detector=detector, workers=1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_pictures import drawn, photo_like
+from made_images import drawn, photo_like
 from PIL import Image
 from small_files import HEIC
 
-from loratui.engine.dataset import file_kinds, pictures, reader
+from loratui.engine.dataset import decoding, file_kinds, reader
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import measure_all
@@ -37,7 +37,7 @@ def reasons(found: DatasetScan) -> dict[str, str]:
 
 def missed(found: DatasetScan) -> set[str]:
     """What gives a warning."""
-    return {item.relative for item in found.left_out if item.picture or item.reason == reader.ORPHAN}
+    return {item.relative for item in found.left_out if item.image or item.reason == reader.ORPHAN}
 
 
 @pytest.mark.parametrize("given", ["project", "project/dataset", "project/dataset/img"])
@@ -62,7 +62,7 @@ def test_kohyas_folder_names_trigger_class_and_caption(tmp_path: Path) -> None:
     assert (found.guessed_trigger, found.case.settings.dataset.class_word) == ("anafox", "woman")
     assert found.examples() == ("anafox woman",)
     (missing,) = (finding for finding in found.findings if finding.id == "caption_missing")
-    assert (missing.severity, missing.message) == ("info", 'No picture has a caption: trained on "anafox woman".')
+    assert (missing.severity, missing.message) == ("info", 'No image has a caption: trained on "anafox woman".')
 
 
 def test_a_folder_of_fluxgym(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_whole_disk_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "name", ["IMG_1234.JPG", "IMG_1234(1).JPG", "a.JPEG.jpg", "a.jfif", "a.jpe", "A.PNG", "a.WebP", "a.Bmp", "a.TIFF", "a.AVIF"]
 )
-def test_names_of_pictures(tmp_path: Path, name: str) -> None:
+def test_names_of_images(tmp_path: Path, name: str) -> None:
     kind = file_kinds.SUFFIXES[Path(name).suffix.lower()]
     write_image(tmp_path / name, format=kind)
     (image,) = scan(tmp_path).images
@@ -142,7 +142,7 @@ def test_names_of_pictures(tmp_path: Path, name: str) -> None:
         ("a.jxl", "JPEG XL"), ("a.tga", "not read"),
     ],
 )  # fmt: skip
-def test_pictures_that_are_not_read_are_a_warning(tmp_path: Path, name: str, says: str) -> None:
+def test_images_that_are_not_read_are_a_warning(tmp_path: Path, name: str, says: str) -> None:
     write_image(tmp_path / "good.png")
     touch(tmp_path, name, "a.txt")
     found = scan(tmp_path)
@@ -165,7 +165,7 @@ def test_other_files_are_a_note_with_a_reason(tmp_path: Path, name: str) -> None
     assert reasons(found)[name.partition("/")[0]] in finding.message
 
 
-def test_a_caption_belongs_to_its_picture_however_the_accent_is_written(tmp_path: Path) -> None:
+def test_a_caption_belongs_to_its_image_however_the_accent_is_written(tmp_path: Path) -> None:
     """A Mac takes é apart, and the tool that captioned did not."""
     write_image(tmp_path / "cafe\u0301.JPG")
     (tmp_path / "caf\u00e9.txt").write_text("anafox in a café", encoding="utf-8")
@@ -203,26 +203,26 @@ def test_what_loratui_keeps_in_a_folder_is_not_mentioned(tmp_path: Path) -> None
         (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg">', "SVG"), (b"GIF89a" + bytes(40), "GIF"),
     ],
 )  # fmt: skip
-def test_what_pretends_to_be_a_picture_is_called_by_its_name(tmp_path: Path, data: bytes, says: str) -> None:
+def test_what_pretends_to_be_an_image_is_called_by_its_name(tmp_path: Path, data: bytes, says: str) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     assert says in reasons(read_folder(tmp_path))["a.jpg"]
 
 
-def test_a_picture_of_another_format_than_its_name_says_is_read(tmp_path: Path) -> None:
+def test_an_image_of_another_format_than_its_name_says_is_read(tmp_path: Path) -> None:
     for name, kind in (("a.jpg", "WEBP"), ("b.png", "JPEG"), ("c.webp", "PNG"), ("d.jpg", "AVIF")):
         write_image(tmp_path / name, format=kind)
     assert [i.format for i in scan(tmp_path).images] == ["WEBP", "JPEG", "PNG", "AVIF"]
 
 
-def test_a_jpeg_with_more_pictures_in_it_is_read_as_its_first(tmp_path: Path) -> None:
-    """Portrait mode, stereo cameras and Ultra HDR store a depth map, a second view or a gain map behind the picture."""
+def test_a_jpeg_with_more_images_in_it_is_read_as_its_first(tmp_path: Path) -> None:
+    """Portrait mode, stereo cameras and Ultra HDR store a depth map, a second view or a gain map behind the image."""
     first, second = photo_like(1, (640, 480)), Image.new("RGB", (640, 480), "red")
     first.save(tmp_path / "portrait.jpg", "MPO", save_all=True, append_images=[second], quality=92)
     (image,) = scan(tmp_path).images
     assert (image.format, image.traits.animated) == ("JPEG", False)
     measured = measure_all([image], 128, workers=1)
     assert measured.damaged == {}
-    near = pictures.load_rgb(image.path).resize((1, 1)).getpixel((0, 0))
+    near = decoding.load_rgb(image.path).resize((1, 1)).getpixel((0, 0))
     wanted = first.resize((1, 1)).getpixel((0, 0))
     assert isinstance(near, tuple)
     assert isinstance(wanted, tuple)
@@ -235,7 +235,7 @@ def test_heic_is_turned_once_whatever_its_name(tmp_path: Path, name: str) -> Non
     (tmp_path / name).write_bytes(HEIC)
     (image,) = scan(tmp_path).images
     assert (image.width, image.height, image.format, image.traits.orientation) == (32, 64, "HEIF", 1)
-    upright = pictures.load_rgb(tmp_path / name)
+    upright = decoding.load_rgb(tmp_path / name)
     assert upright.size == (32, 64)
     corners = {at: upright.getpixel(at) for at in ((2, 2), (29, 2), (2, 61), (29, 61))}
     assert [at for at, (red, _, blue) in corners.items() if red > blue] == [(29, 2)]  # type: ignore[misc]
@@ -244,7 +244,7 @@ def test_heic_is_turned_once_whatever_its_name(tmp_path: Path, name: str) -> Non
 
 
 def test_without_its_extra_heic_is_named_by_content_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
+    monkeypatch.setattr(decoding, "heif_is_read", lambda: False)
     write_image(tmp_path / "good.png")
     for name in ("a.HEIC", "b.jpg"):
         (tmp_path / name).write_bytes(HEIC)

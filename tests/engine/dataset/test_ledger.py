@@ -36,7 +36,7 @@ def settings(**dataset: object) -> Settings:
     return replace(Settings(), dataset=Dataset(**{"trigger": "anafox", "class_word": "woman", **dataset}))  # type: ignore[arg-type]
 
 
-def picture(path: Path, size: tuple[int, int] = (600, 400)) -> None:
+def image(path: Path, size: tuple[int, int] = (600, 400)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "gray").save(path)
 
@@ -49,7 +49,7 @@ def captions(folder: Path, recipe: Settings) -> dict[str, str]:
 
 def test_written_and_read_back(tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    picture(folder / "a.png")
+    image(folder / "a.png")
     (folder / "a.txt").write_text("anafox, café")
     (folder / "broken.png").write_text("x")
     found = scan(folder)
@@ -66,42 +66,42 @@ def test_written_and_read_back(tmp_path: Path) -> None:
 
 def test_names_that_are_no_utf8_survive(tmp_path: Path) -> None:
     folder = tmp_path / "set"
-    picture(folder / "a.png")
+    image(folder / "a.png")
     (folder / "a.png").rename(folder / "\udcff.png")
     found = scan(folder)
     (tmp_path / "dataset.json").write_text(json.dumps(build_ledger(settings(), found, Repeats((1,)))))
     assert read_ledger(tmp_path / "dataset.json").images[0].path.exists()
 
 
-def test_a_picture_without_caption_trains_on_trigger_and_class(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "b.png")
+def test_an_image_without_caption_trains_on_trigger_and_class(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    image(tmp_path / "b.png")
     (tmp_path / "b.txt").write_text("a woman in a park")
     assert captions(tmp_path, settings()) == {"a.png": "anafox woman", "b.png": "a woman in a park"}
 
 
 def test_a_folders_words_are_the_caption_if_they_name_the_subject(tmp_path: Path) -> None:
-    picture(tmp_path / "10_anafox red hair" / "a.png")
+    image(tmp_path / "10_anafox red hair" / "a.png")
     assert set(captions(tmp_path, settings()).values()) == {"anafox red hair"}
     assert set(captions(tmp_path, settings(trigger="bobcat")).values()) == {"bobcat woman"}
 
 
 def test_several_concepts_keep_their_own_words(tmp_path: Path) -> None:
-    picture(tmp_path / "10_anafox" / "a.png")
-    picture(tmp_path / "10_bobcat" / "b.png")
+    image(tmp_path / "10_anafox" / "a.png")
+    image(tmp_path / "10_bobcat" / "b.png")
     assert set(captions(tmp_path, settings()).values()) == {"anafox", "bobcat"}
 
 
 def test_regularisation_never_gets_the_trigger(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "reg" / "r.png")
-    picture(tmp_path / "reg" / "1_person" / "s.png")
+    image(tmp_path / "a.png")
+    image(tmp_path / "reg" / "r.png")
+    image(tmp_path / "reg" / "1_person" / "s.png")
     found = captions(tmp_path, settings())
     assert found == {"a.png": "anafox woman", "reg/r.png": "woman", "reg/1_person/s.png": "person"}
 
 
 def test_what_was_seen_stands_in_the_ledger_and_leaves_its_identity_alone(tmp_path: Path) -> None:
-    picture(tmp_path / "set" / "a.png")
+    image(tmp_path / "set" / "a.png")
     table = build_ledger(settings(), scan(tmp_path / "set"), Repeats((2,)))
     seen = with_seen(table, [5], settings())
     (tmp_path / "dataset.json").write_text(json.dumps(seen))
@@ -119,8 +119,8 @@ def test_what_was_seen_stands_in_the_ledger_and_leaves_its_identity_alone(tmp_pa
         ("line+wildcards", {"anafox in a red hat", "anafox in a blue hat", "anafox laughing", "anafox"}),
     ],
 )
-def test_each_caption_of_a_picture_is_counted(tmp_path: Path, choice: str, texts: set[str]) -> None:
-    picture(tmp_path / "set" / "a.png")
+def test_each_caption_of_an_image_is_counted(tmp_path: Path, choice: str, texts: set[str]) -> None:
+    image(tmp_path / "set" / "a.png")
     (tmp_path / "set" / "a.txt").write_text("anafox in a {red|blue} hat\n\nanafox laughing\nanafox\n")
     chosen = schema.replace(settings(), {"dataset.caption_choice": choice})
     table = build_ledger(chosen, scan(tmp_path / "set"), Repeats((2,)))
@@ -137,14 +137,14 @@ def test_each_caption_of_a_picture_is_counted(tmp_path: Path, choice: str, texts
 
 
 def test_one_caption_has_no_list(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("anafox\nlaughing")
     (row,) = build_ledger(settings(), scan(tmp_path), Repeats((2,)))["images"]
     assert row["caption"] == "anafox laughing"
     assert not row.keys() & {"lines", "captions"}
 
 
-def test_what_is_done_to_a_picture_as_it_is_read_is_listed(tmp_path: Path) -> None:
+def test_what_is_done_to_an_image_as_it_is_read_is_listed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (60, 40), "gray").save(tmp_path / "turned.jpg", exif=exif)
@@ -160,7 +160,7 @@ def test_what_is_done_to_a_picture_as_it_is_read_is_listed(tmp_path: Path) -> No
 
 def test_a_prepared_copy_brings_its_remedies_and_what_it_left_out(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
-        picture(tmp_path / "set" / name)
+        image(tmp_path / "set" / name)
     (tmp_path / "set" / "broken.png").write_text("x")
     chosen = (Remedy("leave_out", "b.png"), Remedy("mirror", "a.png"), Remedy("crop", "a.png", Box(0, 0, 0.5, 1)))
     copy = copy_below(tmp_path / "copies", scan(tmp_path / "set"), chosen, captions={"c.png": "anafox, edited"})
@@ -171,12 +171,12 @@ def test_a_prepared_copy_brings_its_remedies_and_what_it_left_out(tmp_path: Path
     assert (first.source, [remedy.kind for remedy in first.remedies]) == ("a.png", ["mirror", "crop"])
     assert (first.width, second.remedies, second.caption) == (300, (), "anafox, edited")
     assert dict(ledger.left_out) == {"b.png": "was left out by choice", "broken.png": dict(ledger.left_out)["broken.png"]}
-    assert "not a picture" in dict(ledger.left_out)["broken.png"]
+    assert "not an image" in dict(ledger.left_out)["broken.png"]
     assert table["source"] == str(tmp_path / "set")
 
 
 def test_the_same_choice_gives_the_same_copy(tmp_path: Path) -> None:
-    picture(tmp_path / "set" / "a.png")
+    image(tmp_path / "set" / "a.png")
     found = scan(tmp_path / "set")
     mirrored = (Remedy("mirror", "a.png"),)
     first = copy_below(tmp_path / "copies", found, mirrored)
@@ -192,7 +192,7 @@ def test_the_same_choice_gives_the_same_copy(tmp_path: Path) -> None:
 
 def test_a_copy_or_zip_of_a_concept_folder_keeps_its_words(tmp_path: Path) -> None:
     folder = tmp_path / "10_anafox red hair"
-    picture(folder / "a.png")
+    image(folder / "a.png")
     copy = copy_below(tmp_path / "copies", scan(folder), (Remedy("mirror", "a.png"),))
     assert captions(copy, settings()) == {"a.png": "anafox red hair"}
     assert [c.folder_repeats for c in scan(copy).concepts] == [10]
@@ -202,7 +202,7 @@ def test_a_copy_or_zip_of_a_concept_folder_keeps_its_words(tmp_path: Path) -> No
 
 
 def test_what_a_zip_left_out_is_in_the_ledger(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as packed:
         packed.write(tmp_path / "a.png", "set/a.png")
         packed.writestr("../evil.png", b"x")
@@ -214,7 +214,7 @@ def test_what_a_zip_left_out_is_in_the_ledger(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", ["gone", "grown"])
 def test_a_folder_that_changes_while_it_is_read(tmp_path: Path, change: str) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     found = scan(tmp_path)
     if change == "grown":
         (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes() + b"x")

@@ -1,11 +1,11 @@
-"""Links of the person's own: followed to pictures, captions and folders; never in a circle, never written through."""
+"""Links of the person's own: followed to images, captions and folders; never in a circle, never written through."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from made_pictures import caption, clean_set, drawn
+from made_images import caption, clean_set, drawn
 
 from loratui.engine.dataset import caption_store
 from loratui.engine.dataset.contents import DatasetScan
@@ -60,14 +60,14 @@ def test_linked_folders_of_concepts_are_read_by_the_name_of_the_link(tmp_path: P
 
 @pytest.mark.parametrize("name", ["10_anafox woman", "reg", "2_hat"])
 @pytest.mark.parametrize("target", ["gone", "00.png/..", "other"])
-def test_a_linked_concept_that_is_not_read_is_missed_like_a_picture(tmp_path: Path, name: str, target: str) -> None:
+def test_a_linked_concept_that_is_not_read_is_missed_like_an_image(tmp_path: Path, name: str, target: str) -> None:
     folder = clean_set(tmp_path / "set", 2)
     clean_set(tmp_path / "other", 2)
     (folder / "01_first").symlink_to(tmp_path / "other")
     (folder / name).symlink_to(tmp_path / target)
     [item] = scan(folder).left_out
     assert item.relative == name
-    assert item.picture
+    assert item.image
 
 
 def test_a_linked_folder_without_a_number_is_looked_into(tmp_path: Path) -> None:

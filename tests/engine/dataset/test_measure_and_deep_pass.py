@@ -1,4 +1,4 @@
-"""What is measured of pixels, which pictures are alike, and the worker processes that do it."""
+"""What is measured of pixels, which images are alike, and the worker processes that do it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import clean_set, drawn, photo_like
+from made_images import clean_set, drawn, photo_like
 from PIL import Image, ImageFilter, ImageOps
 
 from loratui.engine.dataset import deep, similar
+from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.faces import load_detector
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.inspect import inspect_folder
-from loratui.engine.dataset.measure import Lines, blur_effect, measure_picture, noise_level, perceptual_hash
-from loratui.engine.dataset.pictures import PictureError
+from loratui.engine.dataset.measure import Lines, blur_effect, measure_image, noise_level, perceptual_hash
 from loratui.engine.dataset.scan import read_folder
 from loratui.engine.errors import UsageError
 from loratui.presets import load_preset, schema
@@ -40,26 +40,26 @@ def blur(image: Image.Image) -> float:
     return blur_effect(Lines.of(luma(image)))
 
 
-def facts(image: Image.Image, folder: Path, name: str = "a.png", resolution: int = 512, **options: object) -> PictureFacts:
+def facts(image: Image.Image, folder: Path, name: str = "a.png", resolution: int = 512, **options: object) -> ImageFacts:
     image.save(folder / name, **options)  # type: ignore[arg-type]
-    return measure_picture(folder / name, resolution)
+    return measure_image(folder / name, resolution)
 
 
 def test_blur_rises_with_blurring() -> None:
-    picture = photo_like(1)
-    values = [blur(picture.filter(ImageFilter.GaussianBlur(r)) if r else picture) for r in (0, 1, 2, 4)]
+    image = photo_like(1)
+    values = [blur(image.filter(ImageFilter.GaussianBlur(r)) if r else image) for r in (0, 1, 2, 4)]
     assert values == sorted(values)
     assert values[0] < 0.3
     assert values[-1] > 0.5
 
 
 def test_a_sharp_face_before_a_soft_background_is_sharp() -> None:
-    picture = photo_like(1).filter(ImageFilter.GaussianBlur(8))
-    picture.paste(photo_like(2, (200, 200)), (150, 90))
-    assert blur(picture) < 0.4
+    image = photo_like(1).filter(ImageFilter.GaussianBlur(8))
+    image.paste(photo_like(2, (200, 200)), (150, 90))
+    assert blur(image) < 0.4
 
 
-def test_a_plain_picture_is_not_blurred() -> None:
+def test_a_plain_image_is_not_blurred() -> None:
     assert blur(Image.new("RGB", (64, 64), "gray")) == 0.0
 
 
@@ -74,7 +74,7 @@ def test_any_size_and_mode_can_be_measured(tmp_path: Path, size: tuple[int, int]
     image = Image.new("I;16", size, 30_000) if mode == "I;16" else drawn(1, (300, 300)).resize(size).convert(mode)
     found = facts(image, tmp_path)
     assert all(np.isfinite([found.blur, found.noise, found.luma_mean, found.blockiness]))
-    assert PictureFacts.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert ImageFacts.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_a_large_jpeg_is_decoded_small_and_upright(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_transparent_pixels_are_counted(tmp_path: Path) -> None:
     assert facts(image, tmp_path).transparent == pytest.approx(0.25)
 
 
-def test_a_truncated_picture_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_image_is_refused(tmp_path: Path) -> None:
     drawn(1).save(tmp_path / "a.jpg")
     data = (tmp_path / "a.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(PictureError, match="damaged"):
-        measure_picture(tmp_path / "a.jpg", 512)
+    with pytest.raises(ImageError, match="damaged"):
+        measure_image(tmp_path / "a.jpg", 512)
 
 
 @given(st.integers(0, 2**64 - 1), st.sets(st.integers(0, 63), max_size=14))
@@ -117,7 +117,7 @@ def test_hash_of_the_mirror_image() -> None:
     assert perceptual_hash(grey) != perceptual_hash(grey[:, ::-1])
 
 
-def test_near_pictures_are_grouped_and_others_are_not(tmp_path: Path) -> None:
+def test_near_images_are_grouped_and_others_are_not(tmp_path: Path) -> None:
     base = photo_like(1)
     versions = {
         "a": base,
@@ -130,7 +130,7 @@ def test_near_pictures_are_grouped_and_others_are_not(tmp_path: Path) -> None:
     assert similar.near_groups(found) == (("a", "b", "c", "e"),)
 
 
-def test_a_symmetric_picture_is_not_its_own_mirrored_copy(tmp_path: Path) -> None:
+def test_a_symmetric_image_is_not_its_own_mirrored_copy(tmp_path: Path) -> None:
     half = drawn(1, (64, 128))
     whole = Image.new("RGB", (128, 128))
     whole.paste(half, (0, 0))
@@ -148,7 +148,7 @@ def test_the_deep_pass_measures_all_in_workers_and_names_the_damaged(tmp_path: P
     found = read_folder(folder)
     result = measure_all(found.images, 128, workers=1, progress=lambda done, total: told.append((done, total)))
     assert sorted(result.facts) == ["00.png", "01.png", "03.png"]
-    assert result.facts["00.png"] == measure_picture(folder / "00.png", 128)
+    assert result.facts["00.png"] == measure_image(folder / "00.png", 128)
     assert list(result.damaged) == ["02.png"]
     assert "damaged" in result.damaged["02.png"]
     assert result.unchecked == ()
@@ -173,7 +173,7 @@ def test_names_that_are_no_utf8_reach_the_worker(tmp_path: Path) -> None:
     assert list(measure_all([image], 128, workers=1).facts) == [image.relative]
 
 
-def test_a_worker_that_crashes_costs_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_crashes_costs_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
     folder = clean_set(tmp_path / "set", 3)
     Image.new("RGB", (128, 128), (1, 2, 3)).save(folder / "01.png")
@@ -183,7 +183,7 @@ def test_a_worker_that_crashes_costs_one_picture(tmp_path: Path, monkeypatch: py
     assert sorted(result.facts) == ["00.png", "02.png"]
 
 
-def test_pictures_behind_one_that_crashes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_behind_one_that_crashes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several are on their way to the worker at once; each is measured exactly once."""
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
     folder = clean_set(tmp_path / "set", 12)
@@ -199,7 +199,7 @@ def test_pictures_behind_one_that_crashes_are_measured(tmp_path: Path, monkeypat
     assert told[-1] == (12, 12)
 
 
-def test_a_worker_that_cannot_begin_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_cannot_begin_costs_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "numpy.py").write_text("raise ImportError('numpy is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     folder = clean_set(tmp_path / "set", 3)
@@ -211,7 +211,7 @@ def test_a_worker_that_cannot_begin_costs_no_picture(tmp_path: Path, monkeypatch
     assert "numpy is broken" in finding.message
 
 
-def test_a_large_picture_goes_to_the_worker_of_the_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_goes_to_the_worker_of_the_large_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deep, "LARGE_PIXELS", 128 * 128)
     folder = clean_set(tmp_path / "set", 4)
     for at in range(3):
@@ -219,9 +219,9 @@ def test_a_large_picture_goes_to_the_worker_of_the_large_ones(tmp_path: Path, mo
     assert len(measure_all(read_folder(folder).images, 128, workers=2).facts) == 4
 
 
-def test_a_picture_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    monkeypatch.setattr(deep, "SECONDS_A_PICTURE", 5.0)
+    monkeypatch.setattr(deep, "SECONDS_A_IMAGE", 5.0)
     folder = clean_set(tmp_path / "set", 1)
     Image.new("RGB", (128, 128), (1, 2, 3)).save(folder / "00.png")
     result = measure_all(read_folder(folder).images, 128, workers=1, detector="stand_in_detectors:hangs_on_a_colour")
@@ -230,6 +230,6 @@ def test_a_picture_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: 
 
 def test_a_detector_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_detector("") is None
-    assert load_detector("made_pictures:StandInFaceDetector") is not None
+    assert load_detector("made_images:StandInFaceDetector") is not None
     with pytest.raises(UsageError, match="cannot be loaded"):
         load_detector("no.such.module:thing")

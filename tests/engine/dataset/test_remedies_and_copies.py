@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 from PIL import Image
 
 from loratui.engine.dataset import caption_store, remedies
@@ -69,7 +69,7 @@ def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path,
     told: list[tuple[int, int]] = []
     copied = make_copy(found.scan, chosen, tmp_path / "copy", lambda done, total: told.append((done, total)))
     assert fingerprint(spoiled) == before
-    assert (copied.pictures, copied.changed, copied.left_out) == (5, 3, ("04.png",))
+    assert (copied.images, copied.changed, copied.left_out) == (5, 3, ("04.png",))
     assert told[-1] == (5, 5)
     after = inspected(tmp_path / "copy", **{"dataset.images_wanted": (2, 20)})
     assert {f.id for f in after.findings} & ids <= {"too_few_images"}
@@ -135,9 +135,9 @@ def test_what_was_left_out_before_a_copy_is_not_forgotten(tmp_path: Path) -> Non
 
 
 def test_mirror_crop_and_shrink_in_one_order(tmp_path: Path) -> None:
-    picture = Image.new("RGB", (200, 100), "white")
-    picture.paste("red", (0, 0, 50, 100))
-    picture.save(tmp_path / "a.png")
+    image = Image.new("RGB", (200, 100), "white")
+    image.paste("red", (0, 0, 50, 100))
+    image.save(tmp_path / "a.png")
     own = (Remedy("shrink", "a.png", longest_px=64), Remedy("crop", "a.png", box=Box(0.5, 0, 1, 1)), Remedy("mirror", "a.png"))
     result = remedies.render(tmp_path / "a.png", own)
     assert result.size == (64, 64)
@@ -145,7 +145,7 @@ def test_mirror_crop_and_shrink_in_one_order(tmp_path: Path) -> None:
     assert result.getpixel((5, 30)) == (255, 255, 255)
 
 
-def test_captions_follow_their_pictures_when_names_collide(tmp_path: Path) -> None:
+def test_captions_follow_their_images_when_names_collide(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     drawn(1).save(folder / "a.jpg")
@@ -204,7 +204,7 @@ def test_nonsense_is_refused() -> None:
     assert read_history(Path("/nowhere")) is None
 
 
-def test_one_remedy_of_a_kind_for_each_picture() -> None:
+def test_one_remedy_of_a_kind_for_each_image() -> None:
     first, second = Remedy("flatten", "a", colour="red"), Remedy("flatten", "a", colour="blue")
     assert added((first,), second) == (second,)
     assert added((first,), Remedy("mirror", "a"))[0] == first
@@ -231,7 +231,7 @@ def test_crop_proposals_lie_within_and_have_a_moderate_shape(width: int, height:
         assert 0.97 / 1.5 <= shape <= 1.5 * 1.03  # shares have four digits
 
 
-def test_proposals_name_only_pictures_that_are_there(spoiled: Path) -> None:
+def test_proposals_name_only_images_that_are_there(spoiled: Path) -> None:
     assert proposed([Finding("blurred", "warning", "", "", "", ("gone.png",))], scan(spoiled)) == ()
 
 
@@ -279,9 +279,9 @@ def test_a_save_that_fails_half_way_brings_everything_back(tmp_path: Path, monke
     assert texts(folder) == before
 
 
-def test_an_unknown_picture_and_a_giant_caption_are_refused(tmp_path: Path) -> None:
+def test_an_unknown_image_and_a_giant_caption_are_refused(tmp_path: Path) -> None:
     folder = clean_set(tmp_path / "set", 1)
-    with pytest.raises(DatasetError, match="no such picture"):
+    with pytest.raises(DatasetError, match="no such image"):
         caption_store.save(scan(folder), {"../x.png": "a"})
     with pytest.raises(DatasetError, match="Shorten"):
         caption_store.save(scan(folder), {"00.png": "x" * 100_000})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from loratui.engine.dataset import pictures
+from loratui.engine.dataset import decoding
 from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.scan import DatasetScan, scan, verify, without
@@ -100,7 +100,7 @@ def test_a_folder_called_region_is_not_regularisation(tmp_path: Path) -> None:
 
 
 def test_everything_left_out_has_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "heif_is_read", lambda: False)
+    monkeypatch.setattr(decoding, "heif_is_read", lambda: False)
     write_image(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     (tmp_path / "empty.jpg").write_bytes(b"")
@@ -137,12 +137,12 @@ def test_everything_left_out_has_its_reason(tmp_path: Path, monkeypatch: pytest.
     assert "pipe" in reasons["pipe.png"]
     assert reasons["5_linked"] == "is a link to a folder that it lies in"
     assert all("nowhere" in reasons[name] for name in ("loop.png", "dangling.jpg"))
-    important = {item.relative for item in found.left_out if item.picture}
+    important = {item.relative for item in found.left_out if item.image}
     assert {"broken.png", "empty.jpg", "phone.HEIC", "dangling.jpg"} <= important
     assert not {"notes.md", "gone.txt"} & important
 
 
-def test_a_socket_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "good.png")
     monkeypatch.chdir(tmp_path)  # socket paths must be short
     with socket.socket(socket.AF_UNIX) as server:
@@ -151,7 +151,7 @@ def test_a_socket_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named(tmp_path: Path) -> None:
     write_image(tmp_path / "good.png")
     write_image(tmp_path / "locked.png").chmod(0)
     assert "Permission denied" in left_out(scan(tmp_path))["locked.png"]
@@ -184,7 +184,7 @@ def test_caption_files(tmp_path: Path) -> None:
     assert "no caption" in left_out(found)["g.txt"]
 
 
-def test_pictures_that_differ_only_in_their_ending_share_a_caption(tmp_path: Path) -> None:
+def test_images_that_differ_only_in_their_ending_share_a_caption(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", caption="anafox")
     write_image(tmp_path / "a.jpg")
     found = scan(tmp_path)
@@ -242,7 +242,7 @@ def test_refusals_say_what_where_and_what_to_do(tmp_path: Path, kind: str) -> No
         "missing": "no such folder",
         "file": "not a folder",
         "empty": "is empty",
-        "other files": "no pictures",
+        "other files": "no images",
         "only broken": "a.png",
         "only regularisation": "only regularisation",
     }[kind] in error.message

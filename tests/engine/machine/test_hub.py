@@ -49,18 +49,18 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
-def offer_of(server: Hub, *names: str) -> hub.Offer:
+def offer_of(server: Hub, *names: str) -> hub.DownloadPlan:
     """What looking up would answer, without the process that asks."""
     chosen = names or ("model_index.json", "tokenizer/tokenizer.json", "unet/config.json", LARGE)
     files = tuple(RemoteFile(name, len(server.files[name]), server.etag(name), cached=False) for name in chosen)
     folder = hub_cache.cache_folder() / "models--owner--name"
-    return hub.Offer("owner/name", COMMIT, files, "openrail", False, str(folder), 10**12)
+    return hub.DownloadPlan("owner/name", COMMIT, files, "openrail", False, str(folder), 10**12)
 
 
 LARGE = "unet/diffusion_pytorch_model.safetensors"
 
 
-def fetched(offer: hub.Offer, **options: object) -> Path:
+def fetched(offer: hub.DownloadPlan, **options: object) -> Path:
     folder = hub.download(offer, patience_s=5, **options)  # type: ignore[arg-type]
     assert folder is not None
     return folder

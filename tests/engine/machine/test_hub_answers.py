@@ -284,7 +284,7 @@ def test_what_passes_as_a_hash_is_one(value: object) -> None:
 
 def test_an_offer_is_looked_at_again_before_it_is_fetched() -> None:
     good = dataclasses.asdict(
-        hub.Offer("owner/name", COMMIT, (RemoteFile(NAME, 1, "0" * 40, cached=False),), "", False, "/x", 1)
+        hub.DownloadPlan("owner/name", COMMIT, (RemoteFile(NAME, 1, "0" * 40, cached=False),), "", False, "/x", 1)
     )
     assert checked(good) == good
     for change in (

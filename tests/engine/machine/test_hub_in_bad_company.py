@@ -35,9 +35,11 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
-def offer_of(server: Hub) -> hub.Offer:
+def offer_of(server: Hub) -> hub.DownloadPlan:
     files = (RemoteFile(NAME, len(WEIGHTS), server.etag(NAME), cached=False),)
-    return hub.Offer("owner/name", COMMIT, files, "", False, str(hub_cache.cache_folder() / "models--owner--name"), 10**12)
+    return hub.DownloadPlan(
+        "owner/name", COMMIT, files, "", False, str(hub_cache.cache_folder() / "models--owner--name"), 10**12
+    )
 
 
 def failure(action: object, *arguments: object, **options: object) -> LoratuiError:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.machine.accelerator import shown_gpus
-from loratui.engine.machine.telemetry import Reading, Sampler, throttle_words, worth_telling
+from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, throttle_words, worth_telling
 
 UUIDS = ("GPU-11aa", "GPU-22bb", "GPU-33cc")
 
@@ -45,7 +45,7 @@ def test_a_slice_of_the_only_gpu_is_told_by_that_gpu() -> None:
 
 def test_the_card_that_torch_named_is_read_whatever_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", _Driver())
-    sampler = Sampler(tmp_path)
+    sampler = MachineMonitor(tmp_path)
     assert sampler.read().gpu == "card 0"
     sampler.watch(UUIDS[1])
     assert sampler.read().gpu == "card 1"
@@ -60,7 +60,7 @@ def test_reasons_for_lower_clocks_are_words_and_idling_is_none() -> None:
 
 def test_a_machine_without_a_driver_still_tells_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
-    reading = Sampler(tmp_path).read()
+    reading = MachineMonitor(tmp_path).read()
     assert reading.gpu is None
     assert reading.disk_free_gib is not None
     assert reading.disk_free_gib > 0
@@ -119,7 +119,7 @@ def test_what_the_driver_tells_is_told_and_what_it_refuses_is_left_out(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pynvml", _Driver(lost))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    fields = Sampler(tmp_path).read().to_fields()
+    fields = MachineMonitor(tmp_path).read().to_fields()
     assert fields["gpu"] == "card 1"
     assert fields["gpu_c"] == 71
     assert fields["gpu_w"] == 285.4
@@ -129,12 +129,12 @@ def test_what_the_driver_tells_is_told_and_what_it_refuses_is_left_out(
 
 
 def test_only_what_changed_is_told_again_and_everything_once_in_a_while() -> None:
-    before = Reading(gpu_percent=97, gpu_c=70, ram_gib=8.0)
+    before = TelemetrySample(gpu_percent=97, gpu_c=70, ram_gib=8.0)
     assert worth_telling(None, before, 0)
-    assert not worth_telling(before, Reading(gpu_percent=96, gpu_c=71, ram_gib=8.02), 5)
-    assert worth_telling(before, Reading(gpu_percent=80, gpu_c=70, ram_gib=8.0), 5)
-    assert worth_telling(before, Reading(gpu_percent=97, gpu_c=70, ram_gib=8.0, throttle=("heat",)), 5)
-    assert worth_telling(before, Reading(gpu_percent=None, gpu_c=70, ram_gib=8.0), 5)
+    assert not worth_telling(before, TelemetrySample(gpu_percent=96, gpu_c=71, ram_gib=8.02), 5)
+    assert worth_telling(before, TelemetrySample(gpu_percent=80, gpu_c=70, ram_gib=8.0), 5)
+    assert worth_telling(before, TelemetrySample(gpu_percent=97, gpu_c=70, ram_gib=8.0, throttle=("heat",)), 5)
+    assert worth_telling(before, TelemetrySample(gpu_percent=None, gpu_c=70, ram_gib=8.0), 5)
     assert worth_telling(before, before, 30)
 
 

@@ -15,8 +15,8 @@ from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml,
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets, load_preset, schema
 from loratui.presets.schema import SchemaError
-from loratui.tui.draft import Draft
-from loratui.tui.drafts import DraftSaver, list_drafts
+from loratui.tui.wizard.draft import Draft
+from loratui.tui.wizard.drafts import DraftSaver, list_drafts
 
 EVERY = [one.name for preset in list_presets() if preset.shipped for one in (preset, *preset.variants.values())]
 FOLLOWING = [name for name in EVERY if not name.endswith(":prodigy")]

@@ -1,4 +1,4 @@
-"""What follows from the readings of a base: right ones pass, however foreign the pictures; broken ones are told for what they are."""
+"""What follows from the readings of a base: right ones pass, however foreign the images; broken ones are told for what they are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def readings(
 ) -> BaseReadings:
     """Of a base that predicts epsilon or v, taken to predict one of them, in closed form.
 
-    `spread` is that of the latents; `unknown` is what the base does not know of a picture, as a share of what the best
+    `spread` is that of the latents; `unknown` is what the base does not know of an image, as a share of what the best
     multiple of the input leaves open.
     """
     rows = []
@@ -60,7 +60,7 @@ def readings(
         "vae_scale": (0.18215, 0.0),
         "vae_psnr_db": 28.0,
         "vae_correlation": 0.98,
-        "pictures": 4,
+        "images": 4,
         "draws": 4,
         "seconds": 1.0,
     }
@@ -80,12 +80,12 @@ PREDICTIONS = st.sampled_from(["epsilon", "v"])
 
 
 @given(PREDICTIONS, st.floats(0.5, 1.6), st.floats(0.02, 0.95))
-def test_a_base_that_knows_something_of_pictures_passes(predicts: str, spread: float, unknown: float) -> None:
+def test_a_base_that_knows_something_of_images_passes(predicts: str, spread: float, unknown: float) -> None:
     assert what(readings(predicts, predicts, spread=spread, unknown=unknown)) == ""
 
 
 @given(PREDICTIONS, st.floats(0.5, 1.6), st.floats(0.02, 1.2))
-def test_a_toy_passes_on_pictures_that_it_never_saw_the_like_of(predicts: str, spread: float, unknown: float) -> None:
+def test_a_toy_passes_on_images_that_it_never_saw_the_like_of(predicts: str, spread: float, unknown: float) -> None:
     assert what(readings(predicts, predicts, spread=spread, unknown=unknown, embedded=True, vae_scale=(0.5, 0.0))) == ""
 
 
@@ -97,7 +97,7 @@ def test_a_base_that_predicts_the_other_is_refused(predicts: str, spread: float,
 
 @given(PREDICTIONS, st.floats(0.8, 1.4), st.floats(0.02, 0.5))
 def test_the_other_prediction_is_told(predicts: str, spread: float, unknown: float) -> None:
-    """Of a base that knows pictures as a full one does."""
+    """Of a base that knows images as a full one does."""
     taken = "v" if predicts == "epsilon" else "epsilon"
     read = readings(predicts, taken, spread=spread, unknown=unknown)
     assert what(read) == "prediction"

@@ -1,4 +1,4 @@
-"""How often each picture is shown: the sum is the plan's, and it is what the trainer's course really shows."""
+"""How often each image is shown: the sum is the plan's, and it is what the trainer's course really shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.recipe import Recipe, build_recipe
 from loratui.engine.planning.schedule import Plan, make_plan
-from loratui.engine.training.data import Course
+from loratui.engine.training.data import BatchSchedule
 
 SIZES = st.lists(st.tuples(st.integers(20, 500), st.integers(20, 500)), min_size=1, max_size=5)
 
@@ -43,7 +43,7 @@ def entries_of(recipe: Recipe, plan: Plan, found: DatasetScan) -> list[OrderEntr
 @settings(deadline=None)
 @given(
     preset=st.sampled_from(["demo", "sd15-portrait", "sd15-dreambooth", "multi-concept"]),
-    pictures=st.integers(1, 15),
+    images=st.integers(1, 15),
     folders=st.integers(1, 3),
     regularisation=st.integers(0, 6),
     sizes=SIZES,
@@ -54,7 +54,7 @@ def entries_of(recipe: Recipe, plan: Plan, found: DatasetScan) -> list[OrderEntr
 )
 def test_counts_are_those_of_the_trainers_course(
     preset: str,
-    pictures: int,
+    images: int,
     folders: int,
     regularisation: int,
     sizes: list[tuple[int, int]],
@@ -65,13 +65,13 @@ def test_counts_are_those_of_the_trainers_course(
 ) -> None:
     sets = [f"training.accumulation={accumulation}", "resolution=128", "bucket_step=32", f"schedule.image_steps={total}"]
     recipe = build_recipe(preset, batch_size=batch, sets=sets)
-    found = a_scan(pictures, folders, regularisation, sizes)
+    found = a_scan(images, folders, regularisation, sizes)
     plan = make_plan(recipe, found)
     assert sum(plan.image_exposures) == plan.image_steps
     if plan.image_steps > 3000:
         return
     entries, seed = entries_of(recipe, plan, found), recipe.settings.training.seed
-    course = Course(
+    course = BatchSchedule(
         entries, seed=seed, epochs=plan.epochs, batch_size=batch, accumulation=accumulation, image_steps=plan.image_steps_cap
     )
     windows = list(course.windows())
@@ -87,7 +87,7 @@ def test_counts_are_those_of_the_trainers_course(
     assert plan.image_exposures == tuple(shown[at] for at in range(len(entries)))
 
 
-def test_a_picture_is_found_by_its_index_and_not_by_its_place() -> None:
+def test_an_image_is_found_by_its_index_and_not_by_its_place() -> None:
     entries = [OrderEntry(7, "a", 2), OrderEntry(3, "a", 0)]
     assert exposures(entries, seed=1, batch_size=2, image_steps=3) == (3, 0)
     assert exposures([], seed=1, batch_size=2, image_steps=0) == ()

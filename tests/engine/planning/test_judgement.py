@@ -92,7 +92,7 @@ def test_the_number_of_epochs_that_a_warning_proposes_mends_it(
     assert code not in advice(preset, *sets, epochs, images=images)
 
 
-def test_guide_001_trains_50_pictures_for_20_epochs() -> None:
+def test_guide_001_trains_50_images_for_20_epochs() -> None:
     assert plan_for_counts(build_recipe("sd15-portrait"), 50).optimizer_steps == 4000
     assert "schedule.epochs=20" in advice("sd15-portrait", "epochs=6", images=50)["too_few_exposures"].remedy
 

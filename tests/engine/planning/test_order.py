@@ -26,7 +26,7 @@ def per_bucket(entries: list[OrderEntry]) -> list[int]:
 
 
 @given(ENTRIES, BATCH, st.integers(0, 99), st.integers(1, 50))
-def test_every_picture_is_shown_as_often_as_planned_and_no_batch_mixes_buckets(
+def test_every_image_is_shown_as_often_as_planned_and_no_batch_mixes_buckets(
     entries: list[OrderEntry], batch: int, seed: int, epoch: int
 ) -> None:
     batches = epoch_batches(entries, seed=seed, epoch=epoch, batch_size=batch)

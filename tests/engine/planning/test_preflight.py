@@ -22,7 +22,7 @@ from loratui.engine.planning.schedule import make_plan
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Ten captioned pictures of the demo's size."""
+    """Ten captioned images of the demo's size."""
     path = tmp_path / "set"
     path.mkdir()
     for at in range(10):
@@ -39,15 +39,15 @@ def findings(
 ) -> dict[str, Finding]:
     recipe = build_recipe(preset, dataset=folder, trigger="anafox", class_word="woman", base=base, sets=sets)
     found = scan(folder)
-    pictures = inspect_scan(found, recipe.settings, preset=recipe.preset, tokenizer=token_counter(recipe.settings))
-    return {f.id: f for f in check(recipe, pictures, make_plan(recipe, found), home, here)}
+    images = inspect_scan(found, recipe.settings, preset=recipe.preset, tokenizer=token_counter(recipe.settings))
+    return {f.id: f for f in check(recipe, images, make_plan(recipe, found), home, here)}
 
 
 def test_a_good_set_on_the_tiny_base_gives_no_other_finding(folder: Path, tmp_path: Path) -> None:
     assert findings(folder, tmp_path / "home" / "new").keys() == {"tiny_base"}
 
 
-def test_own_pictures_on_the_tiny_base_are_warned_of(folder: Path, tmp_path: Path) -> None:
+def test_own_images_on_the_tiny_base_are_warned_of(folder: Path, tmp_path: Path) -> None:
     found = findings(folder, tmp_path)["tiny_base"]
     assert found.severity == "warning"
     assert "not in ComfyUI" in found.message
@@ -102,11 +102,11 @@ def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Pa
     (folder / "3.txt").unlink()
     some = findings(folder, tmp_path)["caption_missing"]
     assert (some.severity, some.files) == ("info", ("3.png",))
-    assert some.message == '1 picture has no caption: trained on "anafox woman".'
+    assert some.message == '1 image has no caption: trained on "anafox woman".'
     for path in folder.glob("*.txt"):
         path.unlink()
     every = findings(folder, tmp_path)["caption_missing"]
-    assert every.message == 'No picture has a caption: trained on "anafox woman".'
+    assert every.message == 'No image has a caption: trained on "anafox woman".'
     nothing = findings(folder, tmp_path, "dataset.trigger=", "dataset.class_word=")["caption_missing"]
     assert nothing.severity == "warning"
     assert "--trigger" in nothing.remedy
@@ -130,7 +130,7 @@ def test_a_missing_trigger_is_said_unless_folders_name_the_concepts(folder: Path
     assert "trigger_absent" not in findings(folder, tmp_path, "dataset.trigger=")
 
 
-def test_a_broken_picture_is_named_but_does_not_refuse(folder: Path, tmp_path: Path) -> None:
+def test_a_broken_image_is_named_but_does_not_refuse(folder: Path, tmp_path: Path) -> None:
     (folder / "3.png").write_bytes((folder / "3.png").read_bytes()[:40])
     (folder / "notes.md").write_text("x")
     found = findings(folder, tmp_path)
@@ -139,7 +139,7 @@ def test_a_broken_picture_is_named_but_does_not_refuse(folder: Path, tmp_path: P
     assert found["ignored"].severity == "info"
 
 
-def test_one_small_picture_is_one_finding(folder: Path, tmp_path: Path) -> None:
+def test_one_small_image_is_one_finding(folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (100, 40)).save(folder / "3.png")
     found = findings(folder, tmp_path)
     assert found["tiny"].files == ("3.png",)
@@ -228,8 +228,8 @@ def test_errors_come_first(folder: Path, tmp_path: Path) -> None:
     (folder / "4.png").write_bytes(b"x")
     recipe = build_recipe("sdxl-person", dataset=folder)
     found = scan(folder)
-    pictures = inspect_scan(found, recipe.settings)
-    severities = [f.severity for f in check(recipe, pictures, make_plan(recipe, pictures.scan), tmp_path, NO_GPU)]
+    images = inspect_scan(found, recipe.settings)
+    severities = [f.severity for f in check(recipe, images, make_plan(recipe, images.scan), tmp_path, NO_GPU)]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
     assert set(severities) == {"error", "warning", "info"}
 

@@ -30,7 +30,7 @@ def batches() -> Iterator[tuple[str, str]]:
 
 
 def kohya(*numbered: tuple[str, int]) -> DatasetScan:
-    """Folders `N_name` with so many pictures each, without files."""
+    """Folders `N_name` with so many images each, without files."""
     images = [
         ImageEntry(
             Path(f"/set/{folder}/{at}.png"), f"{folder}/{at}.png", 1024, 1024, "PNG", None, None, folder, repeats, False, 9
@@ -99,7 +99,7 @@ def test_several_concepts_of_the_guides_sizes_have_no_warning(counts: list[int],
         ("sdxl-person", 50, 16, 3200),
     ],
 )  # fmt: skip
-def test_guide_001_trains_more_pictures_longer(preset: str, images: int, epochs: int, optimizer_steps: int) -> None:
+def test_guide_001_trains_more_images_longer(preset: str, images: int, epochs: int, optimizer_steps: int) -> None:
     plan = plan_for_counts(build_recipe(preset), images)
     assert (plan.epochs, plan.optimizer_steps) == (epochs, optimizer_steps)
 
@@ -110,11 +110,11 @@ def test_guide_001_trains_more_pictures_longer(preset: str, images: int, epochs:
         ("sd15-portrait", ("epochs=6",), 50, "Train 20 epochs (schedule.epochs=20)."),
         ("sd15-portrait", ("epochs=100",), 30, "Train 12 epochs (schedule.epochs=12), or use an earlier saved one."),
         # 1 repeat would take 80 epochs and more.
-        ("sd15-portrait", ("repeats=1",), 30, "Leave schedule.repeats to the preset: it shows each picture 156 times in 12 epochs."),
-        ("sd15-portrait", ("image_steps=100",), 30, "Leave schedule.image_steps to the preset: it shows each picture 156 times in 12 epochs."),
+        ("sd15-portrait", ("repeats=1",), 30, "Leave schedule.repeats to the preset: it shows each image 156 times in 12 epochs."),
+        ("sd15-portrait", ("image_steps=100",), 30, "Leave schedule.image_steps to the preset: it shows each image 156 times in 12 epochs."),
         ("flux-identity-18img", ("exposures=160",), 18, "Train 10 epochs (schedule.epochs=10), or use an earlier saved one."),
-        ("pony-realism", (), 1, "Add pictures: this recipe is made for 14 to 50."),
-        ("pony-realism", (), 2000, "Choose the best pictures: this recipe is made for 14 to 50."),
+        ("pony-realism", (), 1, "Add images: this recipe is made for 14 to 50."),
+        ("pony-realism", (), 2000, "Choose the best images: this recipe is made for 14 to 50."),
     ],
 )  # fmt: skip
 def test_remedies_are_what_a_person_would_choose(preset: str, sets: tuple[str, ...], images: int, remedy: str) -> None:
@@ -122,7 +122,7 @@ def test_remedies_are_what_a_person_would_choose(preset: str, sets: tuple[str, .
     assert [w.remedy for w in warnings if w.code in AMOUNTS] == [remedy]
 
 
-def test_pictures_are_asked_for_where_a_concept_has_few_not_where_its_folder_has_a_large_number() -> None:
+def test_images_are_asked_for_where_a_concept_has_few_not_where_its_folder_has_a_large_number() -> None:
     recipe = build_recipe("multi-concept")
     by_number = {w.code for w in make_plan(recipe, kohya(("1_ana woman", 20), ("40_bea woman", 20))).warnings}
     assert "concepts_unbalanced" in by_number
@@ -131,9 +131,9 @@ def test_pictures_are_asked_for_where_a_concept_has_few_not_where_its_folder_has
 
 
 def test_a_folders_odd_number_is_left_for_the_rules() -> None:
-    """Formerly 30 pictures in `1_anafox` were told to train 480 epochs and more."""
+    """Formerly 30 images in `1_anafox` were told to train 480 epochs and more."""
     [advice] = [w for w in make_plan(build_recipe("sd15-portrait"), kohya(("1_anafox", 30))).warnings if w.code in AMOUNTS]
-    assert advice.remedy == "Add --repeats rule: it shows each picture 156 times in 12 epochs."
+    assert advice.remedy == "Add --repeats rule: it shows each image 156 times in 12 epochs."
 
 
 def test_a_recipe_whose_preset_is_not_known_here_is_judged_by_its_own_limits() -> None:
@@ -199,7 +199,7 @@ def test_regularisation_changes_nothing_about_a_presets_own_amount(preset: Prese
 
 def test_amounts_are_written_as_counts_are() -> None:
     messages = " ".join(w.message for w in plan_for_counts(build_recipe("sd15-dreambooth"), 1980).warnings)
-    assert "they stay under 2 000, so that each picture is shown once." in messages
+    assert "they stay under 2 000, so that each image is shown once." in messages
     assert "shown 1 times" not in " ".join(w.message for w in plan_for_counts(build_recipe("pony-realism"), 5000).warnings)
 
 

@@ -1,4 +1,4 @@
-"""The step rules: every worked example of the guides, and what must hold for any number of pictures."""
+"""The step rules: every worked example of the guides, and what must hold for any number of images."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_exposures_are_met_within_one_epoch(images: int, exposures: int, repeats
 
 
 @given(IMAGES, IMAGES, st.sampled_from([FLUX, VALSTRIX, Schedule(rule="per_image_small_sets_more")]))
-def test_more_pictures_never_train_less(first: int, second: int, schedule: Schedule) -> None:
+def test_more_images_never_train_less(first: int, second: int, schedule: Schedule) -> None:
     fewer, more = sorted((first, second))
     assert image_steps(apply(schedule, fewer), [fewer]) <= image_steps(apply(schedule, more), [more])
 

@@ -19,7 +19,7 @@ from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml,
 from loratui.engine.planning.schedule import Plan, make_plan, match_regularisation, plan_for_counts
 
 
-def picture(path: Path, size: tuple[int, int] = (128, 128)) -> None:
+def image(path: Path, size: tuple[int, int] = (128, 128)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "gray").save(path)
 
@@ -59,17 +59,17 @@ def test_the_guides_example_of_several_concepts() -> None:
         (
             "flux-identity-18img",
             18,
-            "18 pictures × 10 repeats = 180 image-steps an epoch; × 10 epochs = 1 800 image-steps; ÷ batch 2 = 900 optimizer steps",
+            "18 images × 10 repeats = 180 image-steps an epoch; × 10 epochs = 1 800 image-steps; ÷ batch 2 = 900 optimizer steps",
         ),
         (
             "sd15-portrait",
             15,
-            "15 pictures × 27 repeats = 405 image-steps an epoch; × 6 epochs = 2 430 image-steps; ÷ batch 2, short last batches counted, = 1 218 optimizer steps",
+            "15 images × 27 repeats = 405 image-steps an epoch; × 6 epochs = 2 430 image-steps; ÷ batch 2, short last batches counted, = 1 218 optimizer steps",
         ),
         (
             "sd15-dreambooth",
             6,
-            "6 pictures × 1 repeat = 6 image-steps an epoch; × 117 epochs, ending at 700 image-steps; ÷ batch 1 = 700 optimizer steps",
+            "6 images × 1 repeat = 6 image-steps an epoch; × 117 epochs, ending at 700 image-steps; ÷ batch 1 = 700 optimizer steps",
         ),
     ],
 )
@@ -79,7 +79,7 @@ def test_the_formula_is_written_out(preset: str, images: int, formula: str) -> N
 
 def test_dreambooth_at_batch_2_cuts_the_last_epoch_exactly() -> None:
     plan = plan_for_counts(build_recipe("sd15-dreambooth", batch_size=2), 6)
-    # 116 whole epochs of 3 batches, then 4 of 6 pictures: 2 batches.
+    # 116 whole epochs of 3 batches, then 4 of 6 images: 2 batches.
     assert (plan.epochs, plan.image_steps, plan.optimizer_steps, plan.image_steps_cap) == (117, 700, 350, 700)
 
 
@@ -99,18 +99,18 @@ def test_an_explicit_total_ends_the_run_there() -> None:
     assert (shorter.epochs, shorter.image_steps, shorter.image_steps_cap) == (2, 360, 0)
 
 
-def test_no_pictures_no_plan(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="0 pictures"):
+def test_no_images_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="0 images"):
         plan_for_counts(build_recipe("demo"), 0)
-    with pytest.raises(DatasetError, match="no pictures to train on"):
+    with pytest.raises(DatasetError, match="no images to train on"):
         make_plan(build_recipe("demo"), DatasetScan(tmp_path, (), (), (), ()))
 
 
 def test_mixed_shapes_make_short_batches(tmp_path: Path) -> None:
-    """18 pictures in buckets of 2, 7, 5, 1 and 3, which kohya's trainer counts as 180 / 90 / 47 batches an epoch."""
+    """18 images in buckets of 2, 7, 5, 1 and 3, which kohya's trainer counts as 180 / 90 / 47 batches an epoch."""
     sizes = [(128, 128)] * 2 + [(64, 256)] * 7 + [(256, 64)] * 5 + [(64, 128)] + [(128, 64)] * 3
     for at, size in enumerate(sizes):
-        picture(tmp_path / f"{at:02}.png", size)
+        image(tmp_path / f"{at:02}.png", size)
     for batch, ten, one in ((1, 180, 18), (2, 90, 11), (4, 47, 7)):
         plan = make_plan(build_recipe("demo", batch_size=batch), scan(tmp_path))
         assert plan.steps_per_epoch == ten
@@ -123,7 +123,7 @@ def test_mixed_shapes_make_short_batches(tmp_path: Path) -> None:
 
 def test_folder_numbers_win_and_are_marked(tmp_path: Path) -> None:
     for at in range(3):
-        picture(tmp_path / "7_anafox woman" / f"{at}.png")
+        image(tmp_path / "7_anafox woman" / f"{at}.png")
     plan = make_plan(build_recipe("sd15-portrait"), scan(tmp_path))
     assert (plan.repeats, plan.concepts[0].from_folder, plan.concepts[0].rule_repeats) == (7, True, 133)
     assert "folder_repeats" in {w.code for w in plan.warnings}
@@ -134,10 +134,10 @@ def test_folder_numbers_win_and_are_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("regularisation", "preset"), [(30, "demo"), (1, "demo"), (5, "sd15-dreambooth")])
 def test_regularisation_doubles_an_epoch(tmp_path: Path, regularisation: int, preset: str) -> None:
     for at in range(4):
-        picture(tmp_path / f"{at}.png")
+        image(tmp_path / f"{at}.png")
     alone = make_plan(build_recipe(preset), scan(tmp_path))
     for at in range(regularisation):
-        picture(tmp_path / "reg" / "2_woman" / f"{at}.png", (128, 64))
+        image(tmp_path / "reg" / "2_woman" / f"{at}.png", (128, 64))
     plan = make_plan(build_recipe(preset), scan(tmp_path))
     assert plan.images == 4
     assert plan.regularisation_images == regularisation
@@ -147,11 +147,11 @@ def test_regularisation_doubles_an_epoch(tmp_path: Path, regularisation: int, pr
 
 
 def test_the_cost_of_regularisation_is_counted_in_steps(tmp_path: Path) -> None:
-    """Pictures of other shapes make short batches of their own, so that the cost is more than a doubling."""
+    """Images of other shapes make short batches of their own, so that the cost is more than a doubling."""
     for at in range(5):
-        picture(tmp_path / f"{at}.png")
+        image(tmp_path / f"{at}.png")
     for at in range(30):
-        picture(tmp_path / "reg" / f"{at:02}.png", (128, 64))
+        image(tmp_path / "reg" / f"{at:02}.png", (128, 64))
     alone = make_plan(build_recipe("demo", batch_size=2, sets=("repeats=3",)), scan_without(tmp_path, "reg"))
     plan = make_plan(build_recipe("demo", batch_size=2, sets=("repeats=3",)), scan(tmp_path))
     assert plan.regularisation_optimizer_steps == plan.optimizer_steps - alone.optimizer_steps > 0
@@ -183,7 +183,7 @@ def test_regularisation_is_matched_exactly(repeats: list[int], wanted: int) -> N
         )
 
 
-def test_without_regularisation_pictures_nothing_is_matched() -> None:
+def test_without_regularisation_images_nothing_is_matched() -> None:
     assert match_regularisation([], 50) == []
 
 
@@ -259,8 +259,8 @@ def walk(recipe: Recipe, plan: Plan, found: DatasetScan) -> tuple[int, int]:
 def test_the_effective_recipe_plans_the_same(tmp_path: Path) -> None:
     """What the trainer reads leads to the same plan, also for a total that regularisation doubled."""
     for at in range(4):
-        picture(tmp_path / "set" / f"{at}.png")
-        picture(tmp_path / "set" / "reg" / f"{at}.png")
+        image(tmp_path / "set" / f"{at}.png")
+        image(tmp_path / "set" / "reg" / f"{at}.png")
     found = scan(tmp_path / "set")
     for preset in ("demo", "sd15-portrait", "sd15-dreambooth"):
         recipe = build_recipe(preset, trigger="anafox")

@@ -1,4 +1,4 @@
-"""Which pictures the check is made of, and that a picture's name stands for all that made it."""
+"""Which images the check is made of, and that an image's name stands for all that made it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.validation_grid import Cell, LoraFiles, Wish, cells, lora_files, picture_name, prompt_read, words
+from loratui.engine.planning.validation_grid import (
+    Cell,
+    GridRequest,
+    LoraFiles,
+    cells,
+    image_name,
+    lora_files,
+    prompt_read,
+    words,
+)
 from loratui.presets.schema import Settings, replace
 
 SETTINGS = replace(
@@ -28,7 +37,7 @@ FILES = ["output/qxz-000007.safetensors", "output/qxz-000014.safetensors"]
 FINAL = "output/qxz.safetensors"
 
 
-def planned(wish: Wish = Wish()) -> list[Cell]:  # noqa: B008 - frozen
+def planned(wish: GridRequest = GridRequest()) -> list[Cell]:  # noqa: B008 - frozen
     return cells(SETTINGS, wish, files=FILES, final=FINAL, fill=words(SETTINGS))
 
 
@@ -49,13 +58,13 @@ def test_both_grids_with_the_recipes_prompts_strengths_and_seeds() -> None:
 
 
 def test_a_wish_says_otherwise() -> None:
-    wish = Wish(grids=("strengths",), prompts=("{class}",), strengths=(1.5, 1.5), seeds=1)
+    wish = GridRequest(grids=("strengths",), prompts=("{class}",), strengths=(1.5, 1.5), seeds=1)
     assert [(c.prompt, c.strength) for c in planned(wish)] == [("woman", 1.5)]
 
 
-def test_too_many_pictures_are_refused() -> None:
-    with pytest.raises(UsageError, match="pictures"):
-        planned(Wish(seeds=20, strengths=tuple(n / 100 for n in range(100))))
+def test_too_many_images_are_refused() -> None:
+    with pytest.raises(UsageError, match="images"):
+        planned(GridRequest(seeds=20, strengths=tuple(n / 100 for n in range(100))))
 
 
 def test_the_base_alone_reads_the_class_word_in_place_of_the_trigger() -> None:
@@ -64,27 +73,27 @@ def test_the_base_alone_reads_the_class_word_in_place_of_the_trigger() -> None:
     assert prompt_read(full, SETTINGS) == "a photo of qxz woman"
 
 
-def test_a_picture_is_named_by_all_that_determines_it() -> None:
+def test_an_image_is_named_by_all_that_determines_it() -> None:
     cell = planned()[2]
-    name = picture_name(cell, SETTINGS, "aa")
-    assert name == picture_name(changed(cell, grid="checkpoints", file="elsewhere"), SETTINGS, "aa")
+    name = image_name(cell, SETTINGS, "aa")
+    assert name == image_name(changed(cell, grid="checkpoints", file="elsewhere"), SETTINGS, "aa")
     others = {
-        picture_name(changed(cell, seed=11), SETTINGS, "aa"),
-        picture_name(changed(cell, strength=0.5), SETTINGS, "aa"),
-        picture_name(changed(cell, prompt="else"), SETTINGS, "aa"),
-        picture_name(cell, SETTINGS, "bb"),
-        picture_name(cell, replace(SETTINGS, {"samples.steps": 21}), "aa"),
-        picture_name(cell, replace(SETTINGS, {"samples.guidance": 3.0}), "aa"),
-        picture_name(cell, replace(SETTINGS, {"samples.width": 768}), "aa"),
-        picture_name(cell, replace(SETTINGS, {"base.clip_skip": 2}), "aa"),
-        picture_name(cell, replace(SETTINGS, {"base.model": "other"}), "aa"),
+        image_name(changed(cell, seed=11), SETTINGS, "aa"),
+        image_name(changed(cell, strength=0.5), SETTINGS, "aa"),
+        image_name(changed(cell, prompt="else"), SETTINGS, "aa"),
+        image_name(cell, SETTINGS, "bb"),
+        image_name(cell, replace(SETTINGS, {"samples.steps": 21}), "aa"),
+        image_name(cell, replace(SETTINGS, {"samples.guidance": 3.0}), "aa"),
+        image_name(cell, replace(SETTINGS, {"samples.width": 768}), "aa"),
+        image_name(cell, replace(SETTINGS, {"base.clip_skip": 2}), "aa"),
+        image_name(cell, replace(SETTINGS, {"base.model": "other"}), "aa"),
     }
     assert len(others | {name}) == 10
 
 
 @given(
     st.builds(
-        Wish,
+        GridRequest,
         grids=st.sampled_from([("strengths",), ("checkpoints",), ("strengths", "checkpoints")]),
         file=st.none() | st.text(),
         prompts=st.none() | st.lists(st.text(), min_size=1).map(tuple),
@@ -92,16 +101,16 @@ def test_a_picture_is_named_by_all_that_determines_it() -> None:
         seeds=st.none() | st.integers(1, 20),
     )
 )
-def test_a_wish_comes_back_from_its_file(wish: Wish) -> None:
+def test_a_wish_comes_back_from_its_file(wish: GridRequest) -> None:
     import json
 
-    assert Wish.from_json(json.loads(json.dumps(wish.to_json()))) == wish
+    assert GridRequest.from_json(json.loads(json.dumps(wish.to_json()))) == wish
 
 
 @pytest.mark.parametrize("table", [{}, [], {"format": 2, "grids": 3}, {"format": 2, "grids": [], "seeds": "x"}, {"format": 99}])
 def test_a_damaged_wish_is_refused(table: object) -> None:
     with pytest.raises(UsageError):
-        Wish.from_json(table)  # type: ignore[arg-type]
+        GridRequest.from_json(table)  # type: ignore[arg-type]
 
 
 def test_the_files_of_the_epochs_and_the_finished_one(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine import durable
 from loratui.engine.errors import DiskError, UsageError
-from loratui.engine.runs import durable
 
 
 def names_in(folder: Path) -> list[str]:
@@ -157,7 +157,7 @@ def test_a_written_file_is_the_old_or_the_new_one_wherever_the_process_is_killed
 
 
 def test_a_failpoint_counts_its_hits_and_is_silent_without_the_variable(tmp_path: Path) -> None:
-    code = "from loratui.engine.runs.durable import failpoint\n"
+    code = "from loratui.engine.durable import failpoint\n"
     code += "for i in range(5):\n    failpoint('x'); failpoint('y'); print(i, flush=True)"
     assert run_python(code, LORATUI_FAILPOINT="x:3").stdout.split() == ["0", "1"]
     assert run_python(code).returncode == 0

@@ -89,10 +89,10 @@ def test_what_was_read_of_the_base_is_told(home: Path, prepared: Prepared, monke
     assert _left(home) == []
 
 
-def test_the_base_is_read_on_more_pictures_than_a_batch(home: Path, prepared: Prepared) -> None:
+def test_the_base_is_read_on_more_images_than_a_batch(home: Path, prepared: Prepared) -> None:
     run = probing._make(prepared, home)
-    assert len(read_ledger(run.dataset).images) == probing.PICTURES
-    assert prepared.recipe.settings.training.batch_size < probing.PICTURES
+    assert len(read_ledger(run.dataset).images) == probing.IMAGES
+    assert prepared.recipe.settings.training.batch_size < probing.IMAGES
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_what_a_killed_viewer_left_is_swept_away_and_a_living_probe_is_not(
     held.release()
 
 
-def test_the_largest_pictures_are_taken(tmp_path: Path) -> None:
+def test_the_largest_images_are_taken(tmp_path: Path) -> None:
     for name, size in (("a", (512, 512)), ("b", (256, 256)), ("c", (512, 512)), ("d", (640, 384))):
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     settings = build_recipe("sd15-portrait").settings.dataset

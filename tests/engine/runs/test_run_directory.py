@@ -203,11 +203,11 @@ def test_only_a_run_is_deleted_and_not_while_it_lives(tmp_path: Path) -> None:
 
 def test_deleting_spares_what_links_lead_to(tmp_path: Path) -> None:
     run = make(tmp_path)
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "1.png").write_text("x")
-    (run.cache / "pictures").symlink_to(tmp_path / "pictures")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_text("x")
+    (run.cache / "images").symlink_to(tmp_path / "images")
     delete_run(run)
-    assert (tmp_path / "pictures" / "1.png").is_file()
+    assert (tmp_path / "images" / "1.png").is_file()
 
 
 def test_the_last_checkpoint_is_the_highest_with_a_manifest(tmp_path: Path) -> None:

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine import durable
 from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, LoratuiError, UsageError
-from loratui.engine.runs import contents, control, durable, lock
+from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, open_run
 from loratui.engine.runs.events import Event, EventLog
 from loratui.engine.runs.launcher import launch
 from loratui.engine.runs.summary import read_state
-from loratui.tui import cli, exporting
-from loratui.tui.store import RunState
+from loratui.tui import cli
+from loratui.tui.runs.store import RunState
+from loratui.tui.validation import exporting
 
 
 @pytest.fixture

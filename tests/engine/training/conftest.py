@@ -199,9 +199,9 @@ def family(base_folder: Path) -> Sd15:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Five captioned pictures of 64 × 64 px and two of 64 × 128."""
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    """Five captioned images of 64 × 64 px and two of 64 × 128."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(7):
         size = (64, 64) if i < 5 else (64, 128)
@@ -214,10 +214,10 @@ MakeRun = Callable[..., RunDirectory]
 
 
 @pytest.fixture
-def make_run(tmp_path: Path, pictures: Path, base_folder: Path) -> MakeRun:
+def make_run(tmp_path: Path, images: Path, base_folder: Path) -> MakeRun:
     """Makes a run directory on the random base: `make_run("training.batch_size=2", …)`."""
 
-    def make(*sets: str, folder: Path = pictures) -> RunDirectory:
+    def make(*sets: str, folder: Path = images) -> RunDirectory:
         small = (
             f"base.model={base_folder}",
             "base.check=off",  # its weights are random: there is nothing to read

@@ -187,7 +187,7 @@ def test_dropout_keeps_the_effect_on_average_or_leaves_it_out_whole(dropout: str
         drawn = torch.stack([model(given) for _ in range(4000)])
     if dropout == "rank_dropout":
         assert torch.allclose(drawn.mean(0), full, atol=0.15)
-        assert not torch.equal(drawn[0, 0], drawn[0, 1]), "pictures of a batch lose different ranks"
+        assert not torch.equal(drawn[0, 0], drawn[0, 1]), "images of a batch lose different ranks"
         return
     is_base = torch.isclose(drawn, base).all(-1).all(-1)
     assert torch.equal(is_base, ~torch.isclose(drawn, full).all(-1).all(-1))

@@ -1,4 +1,4 @@
-"""The embedded bases are read for what they are: on their own drawings, on pictures that they never saw, and broken."""
+"""The embedded bases are read for what they are: on their own drawings, on images that they never saw, and broken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.training import base_check
 from loratui.engine.training.base_check import Shown, read_base
 from loratui.engine.training.families import loader
-from loratui.engine.training.families.base import Framing
+from loratui.engine.training.families.base import SizeConditioning
 from loratui.engine.training.images import to_tensor
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import replace
@@ -50,11 +50,11 @@ def drawings() -> list[tuple[Image.Image, str]]:
 def photo_like() -> list[tuple[Image.Image, str]]:
     """Colours and shapes as spread over all sizes as those of photos: noise of falling strength from coarse to fine."""
     source = torch.Generator().manual_seed(5)
-    picture = torch.zeros(3, 128, 128)
+    image = torch.zeros(3, 128, 128)
     for side in (2, 4, 8, 16, 32, 64, 128):
         grey = torch.randn(1, 1, side, side, generator=source) + 0.5 * torch.randn(1, 3, side, side, generator=source)
-        picture += torch.nn.functional.interpolate(grey, (128, 128), mode="bicubic")[0] * 25 * (8 / (8 + side))
-    array = (picture + 128).clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+        image += torch.nn.functional.interpolate(grey, (128, 128), mode="bicubic")[0] * 25 * (8 / (8 + side))
+    array = (image + 128).clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
     return [(Image.fromarray(array, "RGB"), "a photo of nothing in particular")]
 
 
@@ -63,38 +63,38 @@ def one_colour() -> list[tuple[Image.Image, str]]:
 
 
 @torch.no_grad()
-def read(own: Any, pictures: list[tuple[Image.Image, str]]) -> BaseReadings:
+def read(own: Any, images: list[tuple[Image.Image, str]]) -> BaseReadings:
     (empty,) = own.encode_text([""])
     shown = []
-    for picture, caption in pictures:
-        pixels = to_tensor(picture)
+    for image, caption in images:
+        pixels = to_tensor(image)
         (text,) = own.encode_text([caption])
         latents = own.encode_image(pixels)
-        shown.append(Shown(pixels, latents, text, empty if caption else None, Framing.whole(128, 128)))
+        shown.append(Shown(pixels, latents, text, empty if caption else None, SizeConditioning.whole(128, 128)))
     return read_base(own, shown, torch.autocast("cpu", enabled=False), embedded=True)
 
 
-@pytest.mark.parametrize("pictures", [drawings, photo_like, one_colour])
-def test_a_right_base_passes_on_any_pictures(right: Any, pictures: Callable[[], list[tuple[Image.Image, str]]]) -> None:
-    found = read(right, pictures())
+@pytest.mark.parametrize("images", [drawings, photo_like, one_colour])
+def test_a_right_base_passes_on_any_images(right: Any, images: Callable[[], list[tuple[Image.Image, str]]]) -> None:
+    found = read(right, images())
     assert judge(found) is None
-    if pictures is drawings:  # its own kind
+    if images is drawings:  # its own kind
         assert found.of_linear < 0.12
         assert found.text_gain is not None
         assert found.text_gain > 1.02
         assert found.vae_psnr_db is not None
         assert found.vae_psnr_db > 28
-    if pictures is one_colour:
+    if images is one_colour:
         assert found.text_gain is None
         assert found.vae_correlation is None
 
 
 @pytest.mark.parametrize("first", ["noise", "plain"])
-def test_a_picture_that_no_vae_gives_back_condemns_none(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+def test_an_image_that_no_vae_gives_back_condemns_none(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
     monkeypatch.setattr(base_check, "DRAWS", 2)
     noise = torch.randint(0, 256, (128, 128, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    picture = Image.fromarray(noise.numpy(), "RGB") if first == "noise" else Image.new("RGB", (128, 128), (9, 9, 9))
-    found = read(base("sd15"), [(picture, ""), *drawings()])
+    image = Image.fromarray(noise.numpy(), "RGB") if first == "noise" else Image.new("RGB", (128, 128), (9, 9, 9))
+    found = read(base("sd15"), [(image, ""), *drawings()])
     assert judge(found) is None
     assert found.vae_psnr_db is not None
     assert found.vae_psnr_db > 28
@@ -172,7 +172,7 @@ def scrambled(part: Callable[[Any], Any]) -> Callable[[Any], Callable[[], None]]
 
 
 @pytest.mark.parametrize(
-    ("change", "told", "pictures"),
+    ("change", "told", "images"),
     [
         (turned, "sign", photo_like),
         (scaled, "vae_scale", drawings),
@@ -184,18 +184,18 @@ def scrambled(part: Callable[[Any], Any]) -> Callable[[Any], Callable[[], None]]
     ids=["sign", "scale", "foreign VAE on photos", "foreign VAE", "denoiser", "VAE"],
 )
 def test_what_is_broken_is_told(
-    right: Any, change: Callable[[Any], Callable[[], None]], told: str, pictures: Callable[[], list[tuple[Image.Image, str]]]
+    right: Any, change: Callable[[Any], Callable[[], None]], told: str, images: Callable[[], list[tuple[Image.Image, str]]]
 ) -> None:
     with changed(right, change) as broken:
-        found = judge(read(broken, pictures()))
+        found = judge(read(broken, images()))
     assert found is not None
     # Random latents can have any spread.
     assert found.what == told or (told, found.what) == ("vae", "vae_scale")
 
 
-@pytest.mark.parametrize("pictures", [drawings, photo_like])
-def test_the_other_prediction_is_told(pictures: Callable[[], list[tuple[Image.Image, str]]]) -> None:
-    found = judge(read(base("sd15", base__prediction="v"), pictures()))
+@pytest.mark.parametrize("images", [drawings, photo_like])
+def test_the_other_prediction_is_told(images: Callable[[], list[tuple[Image.Image, str]]]) -> None:
+    found = judge(read(base("sd15", base__prediction="v"), images()))
     assert found is not None
     assert found.what == "prediction"
     assert "Set base.prediction to epsilon." in found.remedy

@@ -88,15 +88,15 @@ def test_latents_are_encoded_once_and_anew_for_all_that_changes_them(
         assert len(list(folder.iterdir())) == number
 
 
-def test_row_36_a_picture_with_one_other_pixel_is_another_one_even_under_the_same_name(
+def test_row_36_an_image_with_one_other_pixel_is_another_one_even_under_the_same_name(
     tmp_path: Path, family: Sd15, entry: LedgerEntry
 ) -> None:
     folder = tmp_path / "cache"
     before = latents(folder, family, entry).get(entry)
-    picture = Image.open(entry.path).convert("RGB")
-    red, green, blue = picture.getpixel((3, 3))  # type: ignore[misc]
-    picture.putpixel((3, 3), (255 - red, green, blue))
-    picture.save(entry.path)
+    image = Image.open(entry.path).convert("RGB")
+    red, green, blue = image.getpixel((3, 3))  # type: ignore[misc]
+    image.putpixel((3, 3), (255 - red, green, blue))
+    image.save(entry.path)
     edited = replace(entry, sha256=hashlib.sha256(entry.path.read_bytes()).hexdigest())
     after = latents(folder, family, edited).get(edited)
     assert not torch.equal(before.mean, after.mean)
@@ -119,7 +119,7 @@ def test_row_36_text_states_depend_on_the_settings_and_the_format_that_they_are_
     assert text_of(flux.load, flux_folder) != text_of(flux.load, flux_folder, torch.bfloat16)
 
 
-def test_row_30_a_picture_that_the_vae_cannot_encode_is_named(tmp_path: Path, family: Sd15, entry: LedgerEntry) -> None:
+def test_row_30_an_image_that_the_vae_cannot_encode_is_named(tmp_path: Path, family: Sd15, entry: LedgerEntry) -> None:
     family._parts["vae"].quant_conv.weight.data[0] = float("nan")
     with pytest.raises(NotFiniteError, match=re.escape(str(entry.path))):
         latents(tmp_path / "cache", family, entry)

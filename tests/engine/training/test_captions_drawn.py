@@ -1,4 +1,4 @@
-"""Several captions a picture: what a run is given of them is what its ledger counts, to the last one."""
+"""Several captions an image: what a run is given of them is what its ledger counts, to the last one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SETS = (
 )
 
 
-def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, pictures: Path) -> None:
-    for path in pictures.glob("*.png"):
+def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, images: Path) -> None:
+    for path in images.glob("*.png"):
         path.with_suffix(".txt").write_text(f"qxz {path.stem}, {{red|blue}} hat\nqxz {path.stem}, laughing\nqxz {path.stem}\n")
     seen: Counter[str] = Counter()
 

@@ -26,7 +26,7 @@ from loratui.engine.training.checkpoint import (
     save_checkpoint,
     verify,
 )
-from loratui.engine.training.data import Position
+from loratui.engine.training.data import TrainProgress
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(
-        position=Position(2, 3, step, step * 2, step),
+        position=TrainProgress(2, 3, step, step * 2, step),
         adapter={"a.lora_A": torch.randn(2, 3, generator=torch.Generator().manual_seed(step))},
         average={},
         optimizer={"a.lora_A|exp_avg": torch.ones(2, 3), "a.lora_A|step": torch.tensor(float(step))},

@@ -1,4 +1,4 @@
-"""Pictures of the class that the base makes before training: planned, made once, and told apart from the person's own."""
+"""Images of the class that the base makes before training: planned, made once, and told apart from the person's own."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
     assert seen == [True] * 12
     files = sorted((run.path / "class_images").iterdir())
     assert [file.name for file in files] == [f"{n:04d}.png" for n in range(5)]
-    pictures = [Image.open(file) for file in files]
-    assert {picture.size for picture in pictures} == {(64, 64)}
-    assert len({picture.tobytes() for picture in pictures}) == 5
+    images = [Image.open(file) for file in files]
+    assert {image.size for image in images} == {(64, 64)}
+    assert len({image.tobytes() for image in images}) == 5
     assert events(run, "epoch_finished")[-1].fields["image_step"] == 28
     before = [file.stat().st_mtime_ns for file in files]
     monkeypatch.setattr(trainer_module.class_images, "make", lambda *_: pytest.fail("they are there"))
@@ -58,7 +58,7 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
 
 
 @pytest.mark.long
-def test_the_same_recipe_makes_the_same_pictures(make_run: MakeRun) -> None:
+def test_the_same_recipe_makes_the_same_images(make_run: MakeRun) -> None:
     runs = [make_run(*SETS), make_run(*SETS)]
     for run in runs:
         train(run)
@@ -67,8 +67,8 @@ def test_the_same_recipe_makes_the_same_pictures(make_run: MakeRun) -> None:
     assert weights(runs[0]).keys() == weights(runs[1]).keys()
 
 
-def test_none_are_wanted_and_none_are_added_twice(pictures: Path) -> None:
-    found = scan(pictures)
+def test_none_are_wanted_and_none_are_added_twice(images: Path) -> None:
+    found = scan(images)
     assert with_class_images(found, Dataset()) is found
     wanted = Dataset(class_images=2, class_word="dog", class_prompt="a  drawing of one {class}")
     more = with_class_images(found, wanted)

@@ -1,4 +1,4 @@
-"""The order of a run: every picture as often as planned, and the same way on from any point."""
+"""The order of a run: every image as often as planned, and the same way on from any point."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.planning.order import OrderEntry
-from loratui.engine.training.data import Course
+from loratui.engine.training.data import BatchSchedule
 
 courses = st.builds(
-    Course,
+    BatchSchedule,
     entries=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=9).map(
         lambda rows: [OrderEntry(i, bucket, repeats) for i, (bucket, repeats) in enumerate(rows)]
     ),
@@ -24,7 +24,7 @@ courses = st.builds(
 
 
 @given(courses)
-def test_every_picture_is_seen_as_planned(course: Course) -> None:
+def test_every_image_is_seen_as_planned(course: BatchSchedule) -> None:
     seen = Counter(i for window in course.windows() for batch in window.batches for i in batch)
     full = {entry.index: entry.repeats * course.epochs for entry in course.entries if entry.repeats}
     if course.image_steps == 0 or course.image_steps >= sum(full.values()):
@@ -35,7 +35,7 @@ def test_every_picture_is_seen_as_planned(course: Course) -> None:
 
 
 @given(courses, st.data())
-def test_the_way_on_from_any_position_is_the_same(course: Course, data: st.DataObject) -> None:
+def test_the_way_on_from_any_position_is_the_same(course: BatchSchedule, data: st.DataObject) -> None:
     windows = list(course.windows())
     if not windows:
         return
@@ -45,7 +45,7 @@ def test_the_way_on_from_any_position_is_the_same(course: Course, data: st.DataO
 
 
 @given(courses)
-def test_each_picture_is_counted_from_its_first_time_on(course: Course) -> None:
+def test_each_image_is_counted_from_its_first_time_on(course: BatchSchedule) -> None:
     seen: Counter[int] = Counter()
     for window in course.windows():
         for batch, shown in zip(window.batches, window.shown, strict=True):
@@ -55,7 +55,7 @@ def test_each_picture_is_counted_from_its_first_time_on(course: Course) -> None:
 
 
 @given(courses)
-def test_positions_add_up(course: Course) -> None:
+def test_positions_add_up(course: BatchSchedule) -> None:
     images = steps = batches = 0
     for window in course.windows():
         assert (window.before.step, window.before.image_step, window.before.micro_step) == (steps, images, batches)
@@ -67,7 +67,7 @@ def test_positions_add_up(course: Course) -> None:
 
 
 @given(courses)
-def test_a_batch_never_mixes_buckets(course: Course) -> None:
+def test_a_batch_never_mixes_buckets(course: BatchSchedule) -> None:
     buckets = {entry.index: entry.bucket for entry in course.entries}
     for window in course.windows():
         for batch in window.batches:
@@ -75,7 +75,7 @@ def test_a_batch_never_mixes_buckets(course: Course) -> None:
 
 
 def test_epochs_are_in_different_orders() -> None:
-    course = Course([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, accumulation=1)
+    course = BatchSchedule([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, accumulation=1)
     order = [window.batches[0][0] for window in course.windows()]
     assert order[:20] != order[20:]
     assert sorted(order[:20]) == sorted(order[20:])

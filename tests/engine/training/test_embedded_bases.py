@@ -58,12 +58,12 @@ class Trained:
 
 
 def short_run(family: Family, home: Path) -> RunDirectory:
-    """The demo on four of its pictures: four steps."""
-    pictures = home / "pictures"
-    pictures.mkdir()
+    """The demo on four of its images: four steps."""
+    images = home / "images"
+    images.mkdir()
     for file in sorted(demo_dataset().iterdir())[:8]:
-        shutil.copy(file, pictures)
-    recipe = build_recipe(PRESETS[family], dataset=pictures, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS, sets=SHORT)
+        shutil.copy(file, images)
+    recipe = build_recipe(PRESETS[family], dataset=images, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS, sets=SHORT)
     ready = prepare(recipe, home)
     assert not ready.errors, ready.errors
     return create_run(

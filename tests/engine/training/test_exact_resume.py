@@ -39,8 +39,8 @@ NOISE = ("training.noise_offset=0.1", "training.multires_noise_iterations=6", "t
         pytest.param(("optimizer.name=lion",), id="lion", marks=pytest.mark.long),
     ],
 )
-def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, pictures: Path, sets: tuple[str, ...]) -> None:
-    for text in pictures.glob("*.txt"):
+def test_a_run_that_was_stopped_ends_like_one_that_was_not(make_run: MakeRun, images: Path, sets: tuple[str, ...]) -> None:
+    for text in images.glob("*.txt"):
         text.write_text(f"{text.read_text().strip()}, {{red|blue|green}}, {{a|b}}\nqxz woman, at {text.stem}\n")
     run, undisturbed = make_run(*SMALL, *sets), make_run(*SMALL, *sets)
 

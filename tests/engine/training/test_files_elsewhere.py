@@ -24,7 +24,7 @@ from loratui.engine.formats.metadata import Layout
 from loratui.engine.formats.programs import opened_by
 from loratui.engine.planning.lora_size import TEXT_ENCODERS, Layer, clip_layers, flux_layers, targeted, tensor_shapes
 from loratui.engine.planning.targets import text_layers_used, text_patterns
-from loratui.engine.training.adapters import LayerChange
+from loratui.engine.training.adapters import WeightDelta
 from loratui.engine.training.lora_file import file_tensors, write_lora_file
 from loratui.presets.schema import Adapter, Family, Targets
 
@@ -83,7 +83,7 @@ def test_row_4_text_encoder_names_without_text_model_are_not_accepted(family: Fa
     assert flat not in accepted(family)
 
 
-def changes_of(family: Family, adapter: Adapter) -> dict[tuple[Part, str], LayerChange]:
+def changes_of(family: Family, adapter: Adapter) -> dict[tuple[Part, str], WeightDelta]:
     """A change of every layer at full size, the tensors as small as can be: only their names matter."""
     form = {"lora": ("lora_A", "lora_B"), "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")}
     names = form.get(adapter.kind, ("lokr_w1", "lokr_w2"))
@@ -94,7 +94,7 @@ def changes_of(family: Family, adapter: Adapter) -> dict[tuple[Part, str], Layer
         rows = 2 if path == "norm_out.linear" else 4 if path.endswith("proj_mlp") else 1
         return torch.ones(rows if name == "lora_B" else 1, 1)
 
-    return {key: LayerChange({name: tensor(name, key[1]) for name in names}, 1.0) for key in layers}
+    return {key: WeightDelta({name: tensor(name, key[1]) for name in names}, 1.0) for key in layers}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def names_in(family: Family, adapter: Adapter, layout: Layout, text: bool) -> se
         patterns = text_patterns(adapter.targets, text_layers_used(family, part, shape.layers, 1))
         layers += [(part, layer) for layer in clip_layers(shape) if any(re.fullmatch(p, layer.name) for p in patterns)]
     changes = {
-        (part, layer.name): LayerChange({name: torch.zeros(s) for name, s in tensor_shapes(layer, adapter).items()}, 1.0)
+        (part, layer.name): WeightDelta({name: torch.zeros(s) for name, s in tensor_shapes(layer, adapter).items()}, 1.0)
         for part, layer in layers
     }
     return set(file_tensors(family, changes, layout, torch.float16))
@@ -253,8 +253,8 @@ def test_row_5_diffusers_reads_fused_flux_files_of_true_width_with_full_effect(t
         and (mlp or not layer.name.endswith("proj_mlp"))
     ]
     source = torch.Generator().manual_seed(0)
-    changes: dict[tuple[Part, str], LayerChange] = {
-        ("denoiser", layer.name): LayerChange(
+    changes: dict[tuple[Part, str], WeightDelta] = {
+        ("denoiser", layer.name): WeightDelta(
             {
                 "lora_A": torch.randn(2, layer.inputs, generator=source),
                 "lora_B": torch.randn(layer.outputs, 2, generator=source),

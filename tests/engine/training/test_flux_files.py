@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.flux_names import Original, original
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.training.adapters import LayerChange
+from loratui.engine.training.adapters import WeightDelta
 from loratui.engine.training.lora_file import read_lora, read_lora_file
 from loratui.engine.training.lora_file.fuse import fuse, unfuse
 from loratui.presets.schema import Adapter
@@ -25,14 +25,14 @@ LINEAR1 = original("single_transformer_blocks.0.proj_mlp")
 WIDTH = 6
 
 
-def change(seed: int, rank: int, rows: int, scale: float) -> LayerChange:
+def change(seed: int, rank: int, rows: int, scale: float) -> WeightDelta:
     source = torch.Generator().manual_seed(seed)
     down, up = torch.randn(rank, WIDTH, generator=source), torch.randn(rows, rank, generator=source)
-    return LayerChange({"lora_A": down, "lora_B": up}, scale)
+    return WeightDelta({"lora_A": down, "lora_B": up}, scale)
 
 
 @st.composite
-def members(draw: st.DrawFn) -> tuple[Original, dict[str, LayerChange]]:
+def members(draw: st.DrawFn) -> tuple[Original, dict[str, WeightDelta]]:
     """Some members of a fused layer, each with its own rank and scale."""
     fused = draw(st.sampled_from([QKV, LINEAR1]))
     present = draw(st.lists(st.sampled_from(fused.members), min_size=1, unique=True))
@@ -46,7 +46,7 @@ def members(draw: st.DrawFn) -> tuple[Original, dict[str, LayerChange]]:
 
 @given(members())
 @settings(deadline=None, max_examples=60)
-def test_row_5_a_fused_layer_does_what_its_members_do(case: tuple[Original, dict[str, LayerChange]]) -> None:
+def test_row_5_a_fused_layer_does_what_its_members_do(case: tuple[Original, dict[str, WeightDelta]]) -> None:
     fused, parts = case
     whole = fuse(fused, parts)
     at = 0
@@ -61,7 +61,7 @@ def test_row_5_a_fused_layer_does_what_its_members_do(case: tuple[Original, dict
 
 @given(members())
 @settings(deadline=None, max_examples=60)
-def test_what_was_fused_comes_apart_into_what_it_was_made_of(case: tuple[Original, dict[str, LayerChange]]) -> None:
+def test_what_was_fused_comes_apart_into_what_it_was_made_of(case: tuple[Original, dict[str, WeightDelta]]) -> None:
     fused, parts = case
     again = unfuse(fused, fuse(fused, parts))
     assert again.keys() == parts.keys()

@@ -1,4 +1,4 @@
-"""The pictures of the check, made from the LoRA files that the person will use."""
+"""The images of the check, made from the LoRA files that the person will use."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import torch
 from PIL import Image, ImageChops
 from small_runs import events
 
+from loratui.engine import durable
 from loratui.engine.errors import ExitCode, UsageError
-from loratui.engine.planning.validation_grid import Wish
-from loratui.engine.runs import control, durable
+from loratui.engine.planning.validation_grid import GridRequest
+from loratui.engine.runs import control
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog, read_events
+from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 from loratui.engine.training.validation import grid as grid_module
@@ -29,7 +30,7 @@ from loratui.engine.training.validation.nearest import layout
 
 def do(run: RunDirectory, job: str) -> ExitCode:
     with EventLog.open(run.events_of(job)) as log:
-        report, requests = Reporter(log, None), Requests()
+        report, requests = Reporter(log, None), ControlQueue()
         requests.open(Inbox(run, log))
         try:
             if job == "train":
@@ -40,12 +41,12 @@ def do(run: RunDirectory, job: str) -> ExitCode:
 
 
 def listed(run: RunDirectory) -> list[dict[str, Any]]:
-    return list(json.loads((run.validation / "grid.json").read_text())["pictures"])
+    return list(json.loads((run.validation / "grid.json").read_text())["images"])
 
 
 def told(run: RunDirectory) -> list[dict[str, Any]]:
     log = read_events(run.validation_events, max_bytes=1 << 24).events
-    return [dict(e.fields) for e in log if e.type == "picture_written"]
+    return [dict(e.fields) for e in log if e.type == "image_written"]
 
 
 def different(a: Image.Image, b: Image.Image) -> bool:
@@ -75,10 +76,10 @@ def test_both_grids_have_every_cell_and_strength_0_is_the_base(trained: RunDirec
     ]
     epochs = [cell for cell in cells if cell["grid"] == "checkpoints"]
     assert [c["file"] for c in epochs] == ["output/qxz-000007.safetensors", "output/qxz-000014.safetensors"] * 2
-    pictures = [Image.open(trained.path / cell["path"]) for cell in strengths[:4]]
-    assert all(different(a, b) for a, b in itertools.pairwise(pictures))
+    images = [Image.open(trained.path / cell["path"]) for cell in strengths[:4]]
+    assert all(different(a, b) for a, b in itertools.pairwise(images))
     assert different(*(Image.open(trained.path / cell["path"]) for cell in epochs[:2]))
-    assert not any(picture.info for picture in pictures), "nothing but pixels in the file"
+    assert not any(image.info for image in images), "nothing but pixels in the file"
     assert [t["path"] for t in told(trained)] == [cell["path"] for cell in cells]
     assert {t["nearest"] for t in told(trained)} <= {f"{n}.png" for n in range(7)}
     assert all(-1 <= t["similarity"] <= 1 for t in told(trained))
@@ -88,14 +89,14 @@ def test_what_is_there_is_not_made_again_and_another_wish_makes_the_rest(
     trained: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable.make_directory(trained.validation)
-    durable.write_json(trained.validation / "wish.json", Wish(grids=("strengths",), strengths=(0.0, 1.0)).to_json())
+    durable.write_json(trained.validation / "wish.json", GridRequest(grids=("strengths",), strengths=(0.0, 1.0)).to_json())
     do(trained, "validate")
     made = {path: path.stat().st_mtime_ns for path in trained.validation.glob("*.png")}
     assert len(made) == 4
     monkeypatch.setattr(grid_module, "load_base", lambda _: pytest.fail("nothing is missing"))
     do(trained, "validate")
     monkeypatch.undo()
-    durable.write_json(trained.validation / "wish.json", Wish(grids=("strengths",), strengths=(0.0, 1.0, 1.5)).to_json())
+    durable.write_json(trained.validation / "wish.json", GridRequest(grids=("strengths",), strengths=(0.0, 1.0, 1.5)).to_json())
     do(trained, "validate")
     assert len(list(trained.validation.glob("*.png"))) == 6
     assert all(path.stat().st_mtime_ns == then for path, then in made.items())
@@ -123,12 +124,12 @@ def test_a_check_that_was_stopped_goes_on_where_it_was(trained: RunDirectory, mo
 @pytest.mark.parametrize(("file", "words"), [("output/gone.safetensors", "has no file"), ("qxz", "has no file")])
 def test_a_wish_for_a_file_that_is_not_there_is_refused(trained: RunDirectory, file: str, words: str) -> None:
     durable.make_directory(trained.validation)
-    durable.write_json(trained.validation / "wish.json", Wish(file=file).to_json())
+    durable.write_json(trained.validation / "wish.json", GridRequest(file=file).to_json())
     with pytest.raises(UsageError, match=words):
         do(trained, "validate")
 
 
-def test_a_picture_is_nearest_to_itself_and_light_alone_does_not_matter() -> None:
+def test_an_image_is_nearest_to_itself_and_light_alone_does_not_matter() -> None:
     source = torch.Generator().manual_seed(0)
     gallery = torch.stack([layout(torch.randn(4, 16, 24, generator=source)) for _ in range(5)])
     again = torch.Generator().manual_seed(0)
@@ -141,4 +142,4 @@ def test_a_picture_is_nearest_to_itself_and_light_alone_does_not_matter() -> Non
 
 def test_the_training_log_tells_nothing_of_the_check(trained: RunDirectory) -> None:
     do(trained, "validate")
-    assert events(trained, "picture_written") == []
+    assert events(trained, "image_written") == []

@@ -1,4 +1,4 @@
-"""A picture file as numbers, and back."""
+"""An image file as numbers, and back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from loratui.engine.training.images import load_pixels, to_png, to_tensor
 
 
 def test_bytes_become_minus_one_to_one_in_the_order_red_green_blue() -> None:
-    picture = Image.new("RGB", (2, 1), (0, 255, 51))
-    picture.putpixel((1, 0), (255, 0, 0))
-    tensor = to_tensor(picture)
+    image = Image.new("RGB", (2, 1), (0, 255, 51))
+    image.putpixel((1, 0), (255, 0, 0))
+    tensor = to_tensor(image)
     assert tensor.shape == (3, 1, 2)
     assert tensor[:, 0, 0].tolist() == pytest.approx([-1.0, 1.0, -0.6])
     assert tensor[:, 0, 1].tolist() == [1.0, -1.0, -1.0]
 
 
-def test_a_picture_is_resized_and_then_cropped_where_the_ledger_says(tmp_path: Path) -> None:
+def test_an_image_is_resized_and_then_cropped_where_the_ledger_says(tmp_path: Path) -> None:
     left, right = Image.new("RGB", (64, 64), "red"), Image.new("RGB", (64, 64), "blue")
     wide = Image.new("RGB", (128, 64))
     wide.paste(left, (0, 0))
@@ -37,10 +37,10 @@ def test_a_picture_is_resized_and_then_cropped_where_the_ledger_says(tmp_path: P
 
 def test_a_png_holds_the_pixels_and_nothing_else() -> None:
     pixels = torch.arange(3 * 4 * 5, dtype=torch.uint8).view(3, 4, 5)
-    with Image.open(io.BytesIO(to_png(pixels))) as picture:
-        assert picture.size == (5, 4)
-        assert picture.info == {}
-        assert picture.getpixel((4, 3)) == (19, 39, 59)
+    with Image.open(io.BytesIO(to_png(pixels))) as image:
+        assert image.size == (5, 4)
+        assert image.info == {}
+        assert image.getpixel((4, 3)) == (19, 39, 59)
 
 
 def test_a_strip_is_cut_before_it_is_enlarged(tmp_path: Path) -> None:

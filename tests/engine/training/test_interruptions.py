@@ -20,9 +20,9 @@ from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training import checkpoint, sampler
 from loratui.engine.training.__main__ import explain
+from loratui.engine.training.control_queue import ControlQueue, Interrupted
+from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.lora_file import write as lora_file_write
-from loratui.engine.training.objective import Prepared
-from loratui.engine.training.requests import Interrupted, Requests
 from loratui.engine.training.trainer import Trainer
 
 
@@ -269,7 +269,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
         def look() -> None:
             prepare = trainer.objective.prepare
 
-            def prepared(batch: tuple[int, ...], micro_step: int, *other: Any) -> Prepared:
+            def prepared(batch: tuple[int, ...], micro_step: int, *other: Any) -> TrainingBatch:
                 batches.append(micro_step)
                 if micro_step == 4:  # the second batch of the second window
                     control.send(run, "stop")
@@ -301,7 +301,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_image_steps(make_run: MakeRun
 # ---- before the first step
 
 
-def test_a_pause_while_pictures_are_encoded_ends_there_and_keeps_what_is_encoded(make_run: MakeRun) -> None:
+def test_a_pause_while_images_are_encoded_ends_there_and_keeps_what_is_encoded(make_run: MakeRun) -> None:
     run = make_run(*SMALL)
 
     def pause(trainer: Trainer) -> None:
@@ -309,7 +309,7 @@ def test_a_pause_while_pictures_are_encoded_ends_there_and_keeps_what_is_encoded
 
         def seen(done: int, total: int, text: str = "") -> None:
             progress(done, total, text)
-            if (text, done) == ("pictures", 3):
+            if (text, done) == ("images", 3):
                 control.send(run, "pause")
 
         trainer.report.progress = seen  # type: ignore[method-assign]
@@ -337,7 +337,7 @@ def test_sigterm_while_torch_is_imported_ends_at_once(make_run: MakeRun) -> None
 
 def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
-    requests = Requests()
+    requests = ControlQueue()
     try:
         requests.install()
         with pytest.raises(Interrupted), requests.at_once():
@@ -345,7 +345,7 @@ def test_sigterm_strikes_at_once_only_where_nothing_is_lost() -> None:
         signal.raise_signal(signal.SIGTERM)
         requests.acknowledge_ending("")
         assert requests.ending == ExitCode.TERMINATED
-        later = Requests()
+        later = ControlQueue()
         later.install()
         signal.raise_signal(signal.SIGTERM)
         assert later.ending == ExitCode.TERMINATED

@@ -1,4 +1,4 @@
-"""The whole way on the embedded bases: train on the demo's pictures, make the grid from the file, read the person from it."""
+"""The whole way on the embedded bases: train on the demo's images, make the grid from the file, read the person from it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import EventLog
+from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.requests import Requests
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.validation.grid import make_grid
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
@@ -40,14 +40,14 @@ def demo_run(home: Path, *sets: str, preset: str = "demo") -> RunDirectory:
 
 
 def read_grid(run: RunDirectory) -> dict[float, dict[int, list[dict[str, str]]]]:
-    """What the reader sees in each picture of the grid, by strength and seed."""
+    """What the reader sees in each image of the grid, by strength and seed."""
     with EventLog.open(run.validation_events) as log:
         report = Reporter(log, None)
         try:
-            assert make_grid(read_job(run), report, Requests()) == ExitCode.DONE
+            assert make_grid(read_job(run), report, ControlQueue()) == ExitCode.DONE
         finally:
             report.close()
-    cells = json.loads((run.validation / "grid.json").read_text())["pictures"]
+    cells = json.loads((run.validation / "grid.json").read_text())["images"]
     readings = read(load_reader(), np.stack([np.asarray(Image.open(run.path / cell["path"])) for cell in cells]))
     seen: dict[float, dict[int, list[dict[str, str]]]] = {}
     for cell, reading in zip(cells, readings, strict=True):

@@ -19,8 +19,8 @@ from loratui.engine.formats import flux_names, sgm_names
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.lora_facts import lora_file_facts
-from loratui.engine.training.lora_file import Started, put_on
-from loratui.engine.training.lora_file.start import fit
+from loratui.engine.training.lora_file import Started, init_from
+from loratui.engine.training.lora_file.init_from import fit
 from loratui.presets.schema import Adapter, Family
 
 RANK = 3
@@ -69,7 +69,7 @@ def delta(pair: Pair, scale: float = 1.0) -> Tensor:
 
 def check(path: Path, family: Family, adapter: Any, wanted: Mapping[Layer, Tensor]) -> Started:
     """The file changes the layers as wanted, and no others."""
-    started = put_on(path, family, adapter)
+    started = init_from(path, family, adapter)
     changes = adapter.changes(adapter.state())
     for layer, expected in wanted.items():
         found = changes[layer].matrix()
@@ -217,7 +217,7 @@ def test_a_text_encoder_alone_is_told_where_there_are_two(tmp_path: Path, fresh:
     )
     if family == "sdxl":
         with pytest.raises(UsageError, match=r"text_model\.encoder"):
-            put_on(path, family, adapter)
+            init_from(path, family, adapter)
     else:
         assert check(path, family, adapter, {layer: delta(pair) for layer, pair in made.items()}).unmatched == ()
 
@@ -350,7 +350,7 @@ def test_a_pattern_that_is_more_than_a_path_is_never_run(tmp_path: Path, fresh: 
     }
     path = saved(tmp_path / "x.safetensors", tensors, {"lora_adapter_metadata": json.dumps(table)})
     with pytest.raises(UsageError, match="another kind or shape"):
-        put_on(path, "sd15", adapter)
+        init_from(path, "sd15", adapter)
 
 
 def test_of_two_adapters_one_is_taken_whole(tmp_path: Path, fresh: Any) -> None:
@@ -381,7 +381,7 @@ def test_what_cannot_be_mapped_is_listed_by_name(tmp_path: Path, fresh: Any) -> 
     }
     from safetensors.torch import load_file
 
-    started = put_on(saved(tmp_path / "y.safetensors", {**load_file(path), **extra}), "flux", adapter)
+    started = init_from(saved(tmp_path / "y.safetensors", {**load_file(path), **extra}), "flux", adapter)
     assert set(started.unmatched) == set(extra)
     assert all(any(name in line for line in started.listed()) for name in extra)
     assert "and 2 more" in " ".join(started.sentences())
@@ -401,20 +401,20 @@ def test_a_layer_that_stands_twice_is_taken_once_and_the_other_is_listed(tmp_pat
         for stem, pair in again.items()
         for end, value in zip(("down", "up"), pair, strict=True)
     }
-    started = put_on(saved(tmp_path / "x.safetensors", tensors), "flux", adapter)
+    started = init_from(saved(tmp_path / "x.safetensors", tensors), "flux", adapter)
     assert len(started.unmatched) == 2
     assert started.taken == len(wanted)
 
 
 @pytest.mark.parametrize(("file_has", "wanted_has"), [(4, 2), (2, 4)])
 def test_a_convolution_of_one_pixel_and_a_linear_layer_are_the_same(file_has: int, wanted_has: int) -> None:
-    from loratui.engine.training.adapters import LayerChange
+    from loratui.engine.training.adapters import WeightDelta
 
     def pair(dimensions: int, rank: int) -> dict[str, Tensor]:
         ones = (1,) * (dimensions - 2)
         return {"lora_A": torch.randn(rank, 5, *ones), "lora_B": torch.randn(7, rank, *ones)}
 
-    given, own = LayerChange(pair(file_has, 3), 0.5), LayerChange(pair(wanted_has, 4), 2.0)
+    given, own = WeightDelta(pair(file_has, 3), 0.5), WeightDelta(pair(wanted_has, 4), 2.0)
     fitted = fit(given, own)
     assert fitted is not None
     assert torch.allclose(fitted[0].matrix(), given.matrix(), atol=1e-6)

@@ -73,7 +73,7 @@ def test_a_draw_is_a_function_of_seed_and_batch_number_alone() -> None:
         assert torch.equal(getattr(first, part), getattr(again, part))
         assert not torch.equal(getattr(first, part), getattr(noise.draw(shape, seed=7, micro_step=6), part))
         assert not torch.equal(getattr(first, part), getattr(noise.draw(shape, seed=8, micro_step=5), part))
-    assert not torch.equal(first.noise[0], first.noise[1]), "pictures of a batch must not share their noise"
+    assert not torch.equal(first.noise[0], first.noise[1]), "images of a batch must not share their noise"
     assert len(set(first.uniform.tolist())) == 3, "nor their timestep"
 
 
@@ -82,7 +82,7 @@ def test_offset_noise_has_the_right_spread() -> None:
     assert drawn.var().item() == pytest.approx(1.01, abs=0.01)
     assert drawn.mean((2, 3)).std().item() == pytest.approx((0.1**2 + 1 / 1024) ** 0.5, abs=0.01)
     shifts = drawn.mean((2, 3))
-    assert shifts.std(dim=1).mean().item() > 0.05, "each channel of a picture has its own offset"
+    assert shifts.std(dim=1).mean().item() > 0.05, "each channel of an image has its own offset"
 
 
 def test_high_noise_bias_raises_the_share_of_noisy_steps() -> None:
@@ -126,7 +126,7 @@ def test_multi_resolution_noise_keeps_its_spread_and_has_more_of_it_in_large_pat
 
 
 def test_every_layer_of_multi_resolution_noise_is_shrunk_from_the_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layer i is 1/rⁱ of the picture, r from 2 to 4; shrunk from the layer before, the pyramid would end two layers sooner."""
+    """Layer i is 1/rⁱ of the image, r from 2 to 4; shrunk from the layer before, the pyramid would end two layers sooner."""
     sizes: list[tuple[int, ...]] = []
     interpolate = torch.nn.functional.interpolate
 
@@ -145,7 +145,7 @@ def test_every_layer_of_multi_resolution_noise_is_shrunk_from_the_full_size(monk
             assert width == pytest.approx(2 * height, abs=1)
 
 
-def test_multi_resolution_noise_of_a_picture_does_not_depend_on_its_batch_being_scaled() -> None:
+def test_multi_resolution_noise_of_an_image_does_not_depend_on_its_batch_being_scaled() -> None:
     drawn = noise.draw((3, 4, 16, 24), seed=2, micro_step=0, settings=Training(multires_noise_iterations=10)).noise
     assert drawn.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from loratui.engine.errors import UsageError
-from loratui.engine.training.averaging import Averaging
+from loratui.engine.training.ema import EMA
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -162,12 +162,12 @@ def test_every_optimizer_finds_the_lowest_point(name: Optimizer) -> None:
     values = {"x": nn.Parameter(torch.zeros(4, 4))}
     rate = 1.0 if name in ("prodigy", "dadapt_adam") else 0.05
     optimizer = build_optimizer(OptimizerSection(name=name, learning_rate=rate, weight_decay=0.0), values, CPU)
-    averaging = Averaging(values, optimizer, 0.0)
+    averaging = EMA(values, optimizer, 0.0)
     for _ in range(600):
         optimizer.zero_grad()
         (values["x"] - 3).square().sum().backward()
         optimizer.step()
-    with averaging.in_place():
+    with averaging.swapped_in():
         assert values["x"].detach().mean().item() == pytest.approx(3.0, abs=0.25)
 
 

@@ -72,7 +72,7 @@ def test_a_step_beyond_the_range_is_made_again_until_it_fits(make_run: MakeRun, 
     train(calm, from_scale(1024.0))
     assert train(beyond, from_scale(2.0**34)) == ExitCode.DONE
     assert numbers(beyond, "repeated")[0] > 5
-    # Each planned step was made once, with its own pictures, noise and dropout: the first loss is the same to the last bit.
+    # Each planned step was made once, with its own images, noise and dropout: the first loss is the same to the last bit.
     assert numbers(beyond, "step") == numbers(calm, "step")
     assert numbers(beyond, "image_step") == numbers(calm, "image_step")
     assert losses(beyond)[1] == losses(calm)[1]

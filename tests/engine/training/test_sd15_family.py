@@ -143,7 +143,7 @@ def test_sampling_equals_the_librarys_pipeline(base_folder: Path, family: Sd15, 
     )
     latents = torch.randn((1, 4, 8, 8), generator=generator(3, "sample"))
     states, negative = (one.tensors["states"][None] for one in family.encode_text(["a fox", ""]))
-    picture = pipeline(
+    image = pipeline(
         prompt_embeds=states,
         negative_prompt_embeds=negative,
         latents=latents,
@@ -151,7 +151,7 @@ def test_sampling_equals_the_librarys_pipeline(base_folder: Path, family: Sd15, 
         num_inference_steps=4,
         output_type="pt",
     ).images[0]
-    assert (picture * 255 - made.float()).abs().max() <= 1.0
+    assert (image * 255 - made.float()).abs().max() <= 1.0
 
 
 def test_a_prediction_that_the_recipe_overrules_is_sampled_as_it_was_trained(base_folder: Path, tmp_path: Path) -> None:

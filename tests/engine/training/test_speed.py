@@ -142,7 +142,7 @@ class Base:
 
     fewer = False
 
-    def keep_fewer_activations(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         self.fewer = True
 
 

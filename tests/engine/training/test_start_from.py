@@ -18,9 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats import sgm_names
-from loratui.engine.training.adapters import LayerChange
-from loratui.engine.training.lora_file import put_on
-from loratui.engine.training.lora_file.start import fit, reduce_rank
+from loratui.engine.training.adapters import WeightDelta
+from loratui.engine.training.lora_file import init_from
+from loratui.engine.training.lora_file.init_from import fit, reduce_rank
 from loratui.presets.schema import Adapter
 
 OLD = Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv")
@@ -45,7 +45,7 @@ def test_the_model_answers_as_with_the_old_file(old: tuple[Path, torch.Tensor], 
     model = unet_sd15()
     adapter = new("sd15", {"denoiser": model}, settings)
     assert not torch.allclose(answer(model), wanted, atol=1e-3)
-    started = put_on(path, "sd15", adapter)
+    started = init_from(path, "sd15", adapter)
     assert torch.allclose(answer(model), wanted, atol=1e-5)
     assert started.taken == len(adapter.layers)
     assert started.sentences() == [f"{started.taken} layers taken over from it."]
@@ -55,7 +55,7 @@ def test_a_lower_rank_is_embedded_and_the_new_ranks_can_learn(old: tuple[Path, t
     path, wanted = old
     model: Any = unet_sd15()
     adapter = new("sd15", {"denoiser": model}, Adapter(rank=7, alpha=3.0, targets="sd-scripts+conv"))
-    put_on(path, "sd15", adapter)
+    init_from(path, "sd15", adapter)
     assert torch.allclose(answer(model), wanted, atol=1e-5)
     layer = next(one for one in adapter.layers if one.path.endswith("attn2.to_v"))
     (model(torch.randn(1, 4, 16, 16), torch.tensor([5]), torch.randn(1, 7, 16), return_dict=False)[0]).square().sum().backward()
@@ -69,7 +69,7 @@ def test_a_higher_rank_is_reduced_and_what_that_cost_is_told(old: tuple[Path, to
     model = unet_sd15()
     base = answer(model)
     adapter = new("sd15", {"denoiser": model}, Adapter(rank=3, alpha=3.0, targets="sd-scripts+conv"))
-    started = put_on(path, "sd15", adapter)
+    started = init_from(path, "sd15", adapter)
     assert started.reduced == started.taken == len(adapter.layers)
     assert 0 < started.lost < 0.6
     assert (answer(model) - wanted).norm() < (base - wanted).norm()
@@ -87,7 +87,7 @@ def test_padding_keeps_the_change_and_reducing_keeps_the_nearest(seed: int, old_
             "lora_B": torch.randn(8, rank, 1, 1, generator=source),
         }
 
-    given_, own = LayerChange(pair(old_rank), scale), LayerChange(pair(new_rank), 0.5)
+    given_, own = WeightDelta(pair(old_rank), scale), WeightDelta(pair(new_rank), 0.5)
     fitted = fit(given_, own)
     assert fitted is not None
     change, lost = fitted
@@ -101,7 +101,7 @@ def test_padding_keeps_the_change_and_reducing_keeps_the_nearest(seed: int, old_
 
 
 def test_reducing_to_the_own_rank_loses_nothing() -> None:
-    whole = LayerChange({"lora_A": torch.randn(3, 7), "lora_B": torch.randn(6, 3)}, 2.0)
+    whole = WeightDelta({"lora_A": torch.randn(3, 7), "lora_B": torch.randn(6, 3)}, 2.0)
     again, lost = reduce_rank(whole, 3)
     assert torch.allclose(again.matrix(), whole.matrix(), atol=1e-4)
     assert lost == 0.0
@@ -137,7 +137,7 @@ def test_names_of_other_makers_are_known(old: tuple[Path, torch.Tensor], rename:
     path, wanted = old
     model = unet_sd15()
     adapter = new("sd15", {"denoiser": model}, OLD)
-    started = put_on(renamed(path, rename), "sd15", adapter)
+    started = init_from(renamed(path, rename), "sd15", adapter)
     assert not started.unmatched
     assert torch.allclose(answer(model), wanted, atol=1e-5)
 
@@ -162,7 +162,7 @@ def test_peft_and_diffusers_names_are_known(tmp_path: Path, style: str) -> None:
         return name
 
     fresh = unet_sd15()
-    started = put_on(renamed(tmp_path / "lora.safetensors", rename), "sd15", new("sd15", {"denoiser": fresh}, attention))
+    started = init_from(renamed(tmp_path / "lora.safetensors", rename), "sd15", new("sd15", {"denoiser": fresh}, attention))
     assert not started.unmatched
     assert torch.allclose(answer(fresh), wanted, atol=1e-5)
 
@@ -178,7 +178,7 @@ def test_alpha_in_the_metadata_of_diffusers_is_respected(tmp_path: Path) -> None
     tensors = load_file(tmp_path / "lora.safetensors")
     save_file(tensors, tmp_path / "told.safetensors", {"lora_adapter_metadata": json.dumps(table)})
     fresh = unet_sd15()
-    put_on(tmp_path / "told.safetensors", "sd15", new("sd15", {"denoiser": fresh}, attention))
+    init_from(tmp_path / "told.safetensors", "sd15", new("sd15", {"denoiser": fresh}, attention))
     assert torch.allclose(answer(fresh), half, atol=1e-5)
 
 
@@ -189,7 +189,7 @@ def test_flux_goes_on_from_both_layouts(tmp_path: Path, layout: Any) -> None:
     write(tmp_path / "lora.safetensors", "flux", trained("flux", {"denoiser": model}, settings), settings, layout=layout)
     wanted = answer(model)
     fresh = flux()
-    started = put_on(tmp_path / "lora.safetensors", "flux", new("flux", {"denoiser": fresh}, settings))
+    started = init_from(tmp_path / "lora.safetensors", "flux", new("flux", {"denoiser": fresh}, settings))
     assert started.reduced == 0
     assert torch.allclose(answer(fresh), wanted, atol=1e-5)
 
@@ -211,7 +211,7 @@ def test_flux_goes_on_from_files_of_ai_toolkit_and_their_like(tmp_path: Path, ki
             tensors[f"{beginning}{path}.alpha"] = torch.tensor(4.0)
     save_file(tensors, tmp_path / "lora.safetensors")
     fresh = flux()
-    started = put_on(tmp_path / "lora.safetensors", "flux", new("flux", {"denoiser": fresh}, settings))
+    started = init_from(tmp_path / "lora.safetensors", "flux", new("flux", {"denoiser": fresh}, settings))
     assert (started.unmatched, started.untouched, started.unfit) == ((), (), ())
     assert torch.allclose(answer(fresh), wanted, atol=1e-5)
 
@@ -222,7 +222,7 @@ def test_flux_goes_on_from_a_dense_fused_file_with_its_higher_rank_told(tmp_path
     stem = "lora_unet_double_blocks_0_img_attn_qkv"
     save_file({f"{stem}.{name}": value for name, value in wide.items()}, tmp_path / "lora.safetensors")
     adapter = new("flux", {"denoiser": flux()}, Adapter(rank=4, targets="attention"))
-    started = put_on(tmp_path / "lora.safetensors", "flux", adapter)
+    started = init_from(tmp_path / "lora.safetensors", "flux", adapter)
     assert (started.taken, started.reduced) == (3, 0)
     rows = (wide["lora_up.weight"] @ wide["lora_down.weight"]).split(32)
     state = adapter.state()
@@ -238,11 +238,11 @@ def test_sdxl_goes_on_with_its_text_encoders_and_names_what_is_not_there(tmp_pat
 
     first, second = models(), models()
     write(tmp_path / "lora.safetensors", "sdxl", trained("sdxl", first, OLD), OLD)
-    put_on(tmp_path / "lora.safetensors", "sdxl", new("sdxl", second, OLD))
+    init_from(tmp_path / "lora.safetensors", "sdxl", new("sdxl", second, OLD))
     assert all(torch.allclose(answer(first[part]), answer(second[part]), atol=1e-5) for part in first)
     third = models()
     narrow = {"denoiser": third["denoiser"]}
-    started = put_on(tmp_path / "lora.safetensors", "sdxl", new("sdxl", narrow, Adapter(rank=4, targets="attention")))
+    started = init_from(tmp_path / "lora.safetensors", "sdxl", new("sdxl", narrow, Adapter(rank=4, targets="attention")))
     assert any(name.startswith("lora_te2_text_model_encoder_layers_0") for name in started.unmatched)
     assert "belong to no layer" in " ".join(started.sentences())
 
@@ -253,20 +253,20 @@ def test_lycoris_goes_on_in_its_own_kind_only(tmp_path: Path, kind: Any) -> None
     model = unet_sd15()
     write(tmp_path / "lora.safetensors", "sd15", trained("sd15", {"denoiser": model}, settings), settings)
     fresh = unet_sd15()
-    put_on(tmp_path / "lora.safetensors", "sd15", new("sd15", {"denoiser": fresh}, settings))
+    init_from(tmp_path / "lora.safetensors", "sd15", new("sd15", {"denoiser": fresh}, settings))
     assert torch.allclose(answer(fresh), answer(model), atol=1e-5)
     plain = new("sd15", {"denoiser": unet_sd15()}, Adapter(rank=4, targets="attention"))
     with pytest.raises(UsageError, match="another kind or shape"):
-        put_on(tmp_path / "lora.safetensors", "sd15", plain)
+        init_from(tmp_path / "lora.safetensors", "sd15", plain)
 
 
 def test_a_file_of_nothing_known_is_refused_with_a_name_of_it(tmp_path: Path, old: tuple[Path, torch.Tensor]) -> None:
     adapter = new("sd15", {"denoiser": unet_sd15()}, OLD)
     save_file({"something.else": torch.ones(3)}, tmp_path / "other.safetensors")
     with pytest.raises(UsageError, match=r"something\.else"):
-        put_on(tmp_path / "other.safetensors", "sd15", adapter)
+        init_from(tmp_path / "other.safetensors", "sd15", adapter)
     with pytest.raises(UsageError, match="belongs to a layer"):
-        put_on(old[0], "flux", new("flux", {"denoiser": flux()}, Adapter(rank=2)))
+        init_from(old[0], "flux", new("flux", {"denoiser": flux()}, Adapter(rank=2)))
 
 
 # ---- damaged files, and kinds that are not known here
@@ -299,7 +299,7 @@ def test_a_layer_that_cannot_be_read_begins_anew_and_is_named(
     old: tuple[Path, torch.Tensor], tensors: dict[str, torch.Tensor]
 ) -> None:
     adapter = new("sd15", {"denoiser": unet_sd15()}, OLD)
-    started = put_on(changed(old[0], **tensors), "sd15", adapter)
+    started = init_from(changed(old[0], **tensors), "sd15", adapter)
     assert started.unfit == ("denoiser.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k",)
     assert started.taken == len(adapter.layers) - 1
     assert (started.untouched, started.unmatched) == ((), ())
@@ -312,7 +312,7 @@ def test_values_that_are_not_finite_are_refused_before_a_step_is_made(old: tuple
     adapter = new("sd15", {"denoiser": unet_sd15()}, OLD)
     before = adapter.state()
     with pytest.raises(UsageError, match=r"attn1\.to_k are not all finite"):
-        put_on(changed(old[0], **{what: value * float("nan")}), "sd15", adapter)
+        init_from(changed(old[0], **{what: value * float("nan")}), "sd15", adapter)
     assert all(torch.equal(value, before[name]) for name, value in adapter.state().items())
 
 
@@ -326,14 +326,14 @@ def test_a_whole_dora_of_lycoris_is_not_taken_for_a_lora(old: tuple[Path, torch.
     }
     save_file({**tensors, **scales}, old[0].with_name("dora.safetensors"))
     with pytest.raises(UsageError, match="another kind or shape"):
-        put_on(old[0].with_name("dora.safetensors"), "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
+        init_from(old[0].with_name("dora.safetensors"), "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
 
 
 def test_of_two_names_for_one_tensor_the_second_is_told(old: tuple[Path, torch.Tensor]) -> None:
     path = old[0].with_name("twice.safetensors")
     twin = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k.lora_A.weight"
     save_file({**load_file(old[0]), twin: torch.ones(4, 8)}, path)
-    started = put_on(path, "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
+    started = init_from(path, "sd15", new("sd15", {"denoiser": unet_sd15()}, OLD))
     assert len(started.unmatched) == 1
 
 
@@ -345,7 +345,7 @@ def test_a_damaged_fused_layer_is_named_by_its_members(tmp_path: Path, up: torch
     write(tmp_path / "lora.safetensors", "flux", trained("flux", {"denoiser": flux()}, settings), settings, layout="kohya")
     tensors = load_file(tmp_path / "lora.safetensors")
     save_file({**tensors, "lora_unet_double_blocks_0_img_attn_qkv.lora_up.weight": up}, tmp_path / "bad.safetensors")
-    started = put_on(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
+    started = init_from(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
     assert started.unfit == tuple(f"denoiser.transformer_blocks.0.attn.to_{n}" for n in "qkv")
 
 
@@ -355,5 +355,5 @@ def test_the_last_norm_of_flux_with_an_odd_or_missing_axis_begins_anew(tmp_path:
     tensors = load_file(tmp_path / "lora.safetensors")
     for up in (torch.ones(63, 4), torch.tensor(1.0)):
         save_file({**tensors, "lora_unet_final_layer_adaLN_modulation_1.lora_up.weight": up}, tmp_path / "bad.safetensors")
-        started = put_on(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
+        started = init_from(tmp_path / "bad.safetensors", "flux", new("flux", {"denoiser": flux()}, settings))
         assert started.unfit == ("denoiser.norm_out.linear",)

@@ -16,7 +16,7 @@ from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.summary import StateWriter
-from loratui.engine.training.objective import Prepared
+from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.bases import demo_dataset
@@ -144,7 +144,7 @@ def test_two_runs_are_equal_bit_for_bit_and_samples_change_nothing(make_run: Mak
 def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches(
     make_run: MakeRun, batch_size: int, batches: list[int], shortest: int
 ) -> None:
-    """One window of three batches is one batch of all their pictures; five pictures of a size make a short one of two."""
+    """One window of three batches is one batch of all their images; five images of a size make a short one of two."""
     small = ("training.accumulation=3", "schedule.repeats=1", "schedule.epochs=1")
     one_window = make_run(f"training.batch_size={batch_size}", *small)
     gradients: list[dict[str, torch.Tensor]] = []
@@ -223,7 +223,7 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
     assert torch.equal(inputs[0], inputs[2])
 
 
-def test_mirrored_pictures_are_encoded_anew(make_run: MakeRun) -> None:
+def test_mirrored_images_are_encoded_anew(make_run: MakeRun) -> None:
     found: list[torch.Tensor] = []
 
     def spy(trainer: Trainer) -> None:
@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
         def spoil() -> None:
             prepare = trainer.objective._prepared
 
-            def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> Prepared:
+            def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> TrainingBatch:
                 found = prepare(batch, micro_step, *others)
                 return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
 
@@ -259,7 +259,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
 
         after_loading(trainer, spoil)
 
-    with pytest.raises(NotFiniteError, match=r"step 11 .* pictures: \d\.png"):
+    with pytest.raises(NotFiniteError, match=r"step 11 .* images: \d\.png"):
         train(run, poison)
     assert [e.fields["step"] for e in events(run, "checkpoint_written")] == [7]
     good = load_file(run.output / "qxz-000007.safetensors")
@@ -304,12 +304,12 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
     assert {e.fields["code"] for e in events(run, "warning")} == {"sample_failed"}
 
 
-def test_a_changed_picture_is_named(make_run: MakeRun, pictures: Path) -> None:
+def test_a_changed_image_is_named(make_run: MakeRun, images: Path) -> None:
     run = make_run()
-    (pictures / "3.png").write_bytes((pictures / "4.png").read_bytes())
+    (images / "3.png").write_bytes((images / "4.png").read_bytes())
     with pytest.raises(DatasetError, match=r"3\.png: changed"):
         train(run)
-    (pictures / "3.png").unlink()
+    (images / "3.png").unlink()
     with pytest.raises(DatasetError, match=r"3\.png: No such file"):
         train(run)
 
@@ -386,9 +386,7 @@ def test_gradients_are_clipped_to_the_norm_or_not_at_all(make_run: MakeRun, limi
 
 
 @pytest.mark.parametrize(("chance", "empty"), [("0.0", 0), ("1.0", 7)])
-def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
-    make_run: MakeRun, chance: str, empty: int
-) -> None:
+def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make_run: MakeRun, chance: str, empty: int) -> None:
     seen: list[str] = []
 
     def spy(trainer: Trainer) -> None:
@@ -416,7 +414,7 @@ def test_captions_belong_to_their_pictures_and_are_dropped_as_often_as_wished(
         assert len(set(seen)) == 7
 
 
-def test_half_of_the_pictures_are_mirrored_and_which_is_drawn_anew(make_run: MakeRun) -> None:
+def test_half_of_the_images_are_mirrored_and_which_is_drawn_anew(make_run: MakeRun) -> None:
     chosen: list[bool] = []
 
     def spy(trainer: Trainer) -> None:
@@ -487,7 +485,7 @@ def test_a_checkpoint_of_another_optimizer_is_refused_and_other_surroundings_are
     with pytest.raises(UsageError, match="adamw8bit, which optimizer"):
         check_identity({**own, "optimizer_used": "adamw8bit"}, own)
     with pytest.raises(UsageError, match=r"dataset\.json"):
-        check_identity({**own, "pictures": "0"}, own)
+        check_identity({**own, "images": "0"}, own)
     with pytest.raises(UsageError, match=r"adapter\.alpha, training\.seed"):
         check_identity({**own, "adapter": {**own["adapter"], "alpha": 1}, "training": {**own["training"], "seed": 1}}, own)
     older = {key: value for key, value in own["adapter"].items() if key != "alpha_ratio"}

@@ -1,4 +1,4 @@
-"""One picture stored in all the ways that an orientation can be, seen the same way up by everything that reads pictures."""
+"""One image stored in all the ways that an orientation can be, seen the same way up by everything that reads images."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from PIL import Image, PngImagePlugin
 from small_files import HEIC
 
 from loratui.engine.dataset.buckets import BucketRule, assign, fit
-from loratui.engine.dataset.measure import measure_picture
-from loratui.engine.dataset.pictures import load_rgb, read_header
+from loratui.engine.dataset.decoding import load_rgb, read_header
+from loratui.engine.dataset.measure import measure_image
 from loratui.engine.dataset.prepared_copy import make_copy
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.training.images import load_pixels
-from loratui.tui.thumbnails import load
+from loratui.tui.terminal.thumbnails import load
 
 SIZE = (96, 64)
 QUARTERS = ((220, 30, 30), (30, 200, 40), (40, 50, 220), (230, 220, 40))
-"""Upper left, upper right, lower left, lower right of the upright picture."""
+"""Upper left, upper right, lower left, lower right of the upright image."""
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,10 +39,10 @@ XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>'
 
 
 def upright() -> Image.Image:
-    picture = Image.new("RGB", SIZE)
+    image = Image.new("RGB", SIZE)
     for at, colour in enumerate(QUARTERS):
-        picture.paste(colour, (48 * (at % 2), 32 * (at // 2), 48 * (at % 2) + 48, 32 * (at // 2) + 32))
-    return picture
+        image.paste(colour, (48 * (at % 2), 32 * (at // 2), 48 * (at % 2) + 48, 32 * (at // 2) + 32))
+    return image
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -66,24 +66,24 @@ def late_exif(path: Path, orientation: int) -> None:
 
 
 def save(path: Path, kind: str, orientation: int) -> Path:
-    picture, path = stored(orientation), path / f"a.{kind.partition(' ')[0]}"
+    image, path = stored(orientation), path / f"a.{kind.partition(' ')[0]}"
     xmp = XMP % orientation
     if kind == "png late":
         late_exif(path, orientation)
     elif kind == "png xmp":
         info = PngImagePlugin.PngInfo()
         info.add_itxt("XML:com.adobe.xmp", xmp.decode())
-        picture.save(path, pnginfo=info)
+        image.save(path, pnginfo=info)
     elif kind in ("jpg xmp", "webp xmp"):
-        picture.save(path, xmp=xmp, quality=95)
+        image.save(path, xmp=xmp, quality=95)
     elif kind == "tif xmp":
-        picture.save(path, tiffinfo={700: xmp})
+        image.save(path, tiffinfo={700: xmp})
     elif kind == "tif lzw":
-        picture.save(path, exif=exif(orientation), compression="tiff_lzw")
+        image.save(path, exif=exif(orientation), compression="tiff_lzw")
     elif kind == "mpo":
-        picture.save(path, save_all=True, append_images=[Image.new("RGB", SIZE)], exif=exif(orientation), quality=95)
+        image.save(path, save_all=True, append_images=[Image.new("RGB", SIZE)], exif=exif(orientation), quality=95)
     else:
-        picture.save(path, exif=exif(orientation), quality=95)
+        image.save(path, exif=exif(orientation), quality=95)
     return path
 
 
@@ -112,7 +112,7 @@ def test_every_reader_sees_it_upright(tmp_path: Path, kind: str, orientation: in
     assert is_upright(np.asarray(load_rgb(path)))
     assert is_upright(np.asarray(load_rgb(path, least=SIZE)))
 
-    facts = measure_picture(path, 64)
+    facts = measure_image(path, 64)
     assert is_upright(np.frombuffer(facts.thumbnail, np.uint8).reshape(8, 8, 3).repeat(2, axis=1))
 
     shown = load(path, 30, 20)
@@ -126,9 +126,9 @@ def test_every_reader_sees_it_upright(tmp_path: Path, kind: str, orientation: in
 
     copy = make_copy(scan(tmp_path), [Remedy("shrink", entry.relative, longest_px=72)], tmp_path / "copy" / "set")
     (made,) = copy.folder.glob("*.png")
-    with Image.open(made) as picture:
-        assert "exif" not in picture.info
-        assert is_upright(np.asarray(picture))
+    with Image.open(made) as image:
+        assert "exif" not in image.info
+        assert is_upright(np.asarray(image))
 
 
 @pytest.mark.parametrize("value", [0, 9, 77, 65535])

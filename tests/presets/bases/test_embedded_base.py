@@ -1,4 +1,4 @@
-"""The embedded base: its parts are Stable Diffusion 1.5's, it is small, and its pictures show what the prompt says."""
+"""The embedded base: its parts are Stable Diffusion 1.5's, it is small, and its images show what the prompt says."""
 
 from __future__ import annotations
 
@@ -133,11 +133,11 @@ def test_no_text_is_unknown(tokenizer: Any, text: str) -> None:
     assert tokenizer.unk_token_id not in ids[1:-1]
 
 
-def test_captions_not_trained_on_are_read_back_from_the_pictures(pipeline: Any) -> None:
+def test_captions_not_trained_on_are_read_back_from_the_images(pipeline: Any) -> None:
     rng = np.random.default_rng(99)
     wanted = [invent_portrait(rng) for _ in range(12)]
-    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(12), steps=10)
-    readings = read(load_reader(), pictures)
+    images = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(12), steps=10)
+    readings = read(load_reader(), images)
     told = ("sex", "skin", "hair", "style", "glasses", "mood", "clothing", "clothing_colour", "background")
     right = shares_right(readings, [vars(p) for p in wanted])
     by_chance = shares_right(readings, [vars(p) for p in wanted[1:] + wanted[:1]])

@@ -1,4 +1,4 @@
-"""The embedded bases of SDXL's and FLUX's shape: parts, numbers and names of the full models, and pictures of what is asked for."""
+"""The embedded bases of SDXL's and FLUX's shape: parts, numbers and names of the full models, and images of what is asked for."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def classes(base: Path) -> dict[str, str]:
 
 
 def read_back(pipeline: Any, features: Sequence[str] = TOLD, **options: Any) -> float:
-    """Mean share of the features that ten pictures show as their captions say."""
+    """Mean share of the features that ten images show as their captions say."""
     rng = np.random.default_rng(99)
     wanted = [invent_portrait(rng) for _ in range(10)]
-    pictures = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(10), steps=10, **options)
-    right = shares_right(read(load_reader(), pictures), [vars(p) for p in wanted])
+    images = sample(pipeline, [full_caption(p) for p in wanted], seeds=range(10), steps=10, **options)
+    right = shares_right(read(load_reader(), images), [vars(p) for p in wanted])
     return float(np.mean([right[name] for name in features]))
 
 
@@ -147,16 +147,16 @@ def flux() -> Any:
     return FluxPipeline.from_pretrained(FLUX, torch_dtype=torch.float32, local_files_only=True)
 
 
-def test_sdxls_pictures_show_what_captions_say_that_were_not_trained_on(sdxl: Any) -> None:
+def test_sdxls_images_show_what_captions_say_that_were_not_trained_on(sdxl: Any) -> None:
     assert read_back(sdxl) >= 0.9
 
 
-def test_fluxs_pictures_show_what_captions_say_and_faces_more_so_with_guidance(flux: Any) -> None:
+def test_fluxs_images_show_what_captions_say_and_faces_more_so_with_guidance(flux: Any) -> None:
     options = {"max_sequence_length": 64}
     assert read_back(flux, guidance=3.5, **options) >= 0.9
     plain, guided = (read_back(flux, IDENTITY, guidance=guidance, **options) for guidance in (1.0, 3.5))
     assert guided > plain
 
 
-def test_sizes_of_other_pictures_do_not_upset_sdxl(sdxl: Any) -> None:
+def test_sizes_of_other_images_do_not_upset_sdxl(sdxl: Any) -> None:
     assert read_back(sdxl, original_size=(900, 1400), crops_coords_top_left=(30, 10)) >= 0.85

@@ -1,4 +1,4 @@
-"""Portraits: the same numbers give the same picture, every feature shows and can be said, and the base never meets anafox."""
+"""Portraits: the same numbers give the same image, every feature shows and can be said, and the base never meets anafox."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def plain() -> Portrait:
     )
 
 
-def test_a_picture_is_128_px_of_8_bit_colour() -> None:
-    picture = draw(plain())
-    assert picture.shape == (128, 128, 3)
-    assert picture.dtype == np.uint8
+def test_an_image_is_128_px_of_8_bit_colour() -> None:
+    image = draw(plain())
+    assert image.shape == (128, 128, 3)
+    assert image.dtype == np.uint8
 
 
 @settings(max_examples=10, deadline=None)
@@ -54,7 +54,7 @@ CHANGES = [(name, value) for name, values in FEATURES.items() for value in value
 
 
 @pytest.mark.parametrize(("name", "value"), CHANGES)
-def test_every_feature_shows_in_the_picture(name: str, value: str) -> None:
+def test_every_feature_shows_in_the_image(name: str, value: str) -> None:
     portrait = plain()
     before = getattr(portrait, name)
     if before == value:
@@ -70,8 +70,8 @@ def test_a_tilt_turns_the_head_to_its_side(degrees: float) -> None:
         plain(), glasses="round", frame="red", mood="serious", clothing_colour="blue", shift=(0.0, 0.0)
     )
 
-    def middle(picture: np.ndarray) -> float:
-        values = picture.astype(int)
+    def middle(image: np.ndarray) -> float:
+        values = image.astype(int)
         red = (values[..., 0] > 150) & (values[..., 1] < 80) & (values[..., 2] < 90)
         return float(np.nonzero(red)[1].mean())
 

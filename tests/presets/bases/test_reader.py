@@ -56,7 +56,7 @@ def test_the_autoencoders_blur_does_not_mislead_it(reader: Reader, own: np.ndarr
     assert likeness(read(reader, again)) >= 0.97
 
 
-def test_a_soft_picture_does_not_mislead_it(reader: Reader, own: np.ndarray) -> None:
+def test_a_soft_image_does_not_mislead_it(reader: Reader, own: np.ndarray) -> None:
     soft = np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(0.7))) for p in own])
     assert likeness(read(reader, soft)) >= 0.9
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 from PIL import Image
 
 from loratui.presets import SHIPPED
@@ -64,12 +64,12 @@ def test_concepts_and_the_cost_of_regularisation_are_shown(tmp_path: Path, capsy
     assert [(c["name"], c["images"], c["repeats"], c["balanced_repeats"]) for c in table["concepts"]] == [
         ("anafox woman", 6, 5, 10), ("bobcat man", 3, 5, 20),
     ]  # fmt: skip
-    # 9 pictures × 5 repeats × 20 epochs, and as much again.
+    # 9 images × 5 repeats × 20 epochs, and as much again.
     assert table["regularisation"] == {"images": 4, "weight": 1.0, "image_steps": 900, "optimizer_steps": 900}
     cli.main(["check", *words])
     said = capsys.readouterr().out
-    assert 'concept "bobcat man": 3 pictures × 5 repeats an epoch (balanced: 20).' in said
-    assert "4 regularisation pictures: weight 1, cost 900 optimizer steps (900 image-steps)." in said
+    assert 'concept "bobcat man": 3 images × 5 repeats an epoch (balanced: 20).' in said
+    assert "4 regularisation images: weight 1, cost 900 optimizer steps (900 image-steps)." in said
 
 
 def test_a_missing_folder_and_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,8 +107,8 @@ def test_the_text_names_findings_remedies_and_what_was_not_checked(tmp_path: Pat
     drawn(3, (128, 400)).save(folder / "03.png")
     assert cli.main(["check", str(folder), "--preset", "demo", "--trigger", "anafox"]) == 1
     out = capsys.readouterr().out
-    assert "12 pictures, 12 with a caption." in out
-    assert "warning: 1 picture is more than twice as long as wide" in out
+    assert "12 images, 12 with a caption." in out
+    assert "warning: 1 image is more than twice as long as wide" in out
     assert "  Crop around the subject." in out
     assert "1 warning." in out
     assert "needs the deep pass (loratui check --deep makes it)" in out
@@ -162,7 +162,7 @@ def test_json_names_files_by_their_bytes(tmp_path: Path, capsys: pytest.CaptureF
     assert all((folder / name).exists() for name in named)
 
 
-def test_a_picture_bomb_is_named_and_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_image_bomb_is_named_and_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = clean_set(tmp_path / "set")
     Image.new("1", (9000, 9000)).save(folder / "bomb.png")
     code, table = check(capsys, str(folder), "--preset", "demo", "--trigger", "anafox")

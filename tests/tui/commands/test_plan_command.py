@@ -99,11 +99,11 @@ def test_what_could_not_be_trained_is_told_with_and_without_a_folder(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, setting: str, words: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(hardware, "listing", lambda *_: hardware.Listing(()))
-    for pictures in ((ANAFOX,), ("--images", "18")):
-        table = plan(capsys, *pictures, "--preset", "demo", "--set", setting)
+    for images in ((ANAFOX,), ("--images", "18")):
+        table = plan(capsys, *images, "--preset", "demo", "--set", setting)
         [error] = [f for f in table["findings"] if f["severity"] == "error"]
         assert all(word in error["message"] + error["remedy"] for word in words)
-        assert cli.main(["plan", *pictures, "--preset", "demo", "--set", setting]) == 0
+        assert cli.main(["plan", *images, "--preset", "demo", "--set", setting]) == 0
         assert f"error: {error['message']}" in capsys.readouterr().out
 
 
@@ -150,7 +150,7 @@ def test_a_saved_plan_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: 
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["plan", "--preset", "sd15-portrait", "--images", "50", "--set", "rank=64", "--price", "0.8"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("50 pictures × 8 repeats = 400 image-steps an epoch; × 20 epochs = 8 000")
+    assert lines[0].startswith("50 images × 8 repeats = 400 image-steps an epoch; × 20 epochs = 8 000")
     text = "\n".join(lines)
     for part in (
         "optimizer steps       4 000",
@@ -179,10 +179,10 @@ def test_hostile_names_reach_no_terminal(capsys: pytest.CaptureFixture[str], tmp
         ("--images 18", 2, "Which preset?"),
         ("--preset flux-identity --images 18", 2, "did you mean flux-identity-18img"),
         ("--preset demo", 2, "No folder"),
-        ("--preset demo --images 0", 2, "0 pictures"),
+        ("--preset demo --images 0", 2, "0 images"),
         ("--preset demo --images 99999999", 2, "cannot be planned"),
         ("--preset demo --concept-images 5,x", 2, "expected numbers such as"),
-        ("--preset demo --concept-images 5,0", 2, "0 pictures"),
+        ("--preset demo --concept-images 5,0", 2, "0 images"),
         ("--preset demo --concept-images 5,6 --images 12", 2, "not the sum"),
         ("/tmp --preset demo --images 12", 2, "Give one of them"),
         ("--preset demo --images 18 --batch 0", 2, "too small; the least is 1"),

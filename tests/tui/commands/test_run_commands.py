@@ -23,8 +23,8 @@ from loratui.presets import SHIPPED
 from loratui.tui import cli
 from loratui.tui.commands import common
 
-PICTURES = str(SHIPPED / "bases" / "anafox")
-TRAIN = ["train", PICTURES, "--preset", "demo", "--trigger", "anafox", "--class", "woman"]
+IMAGES = str(SHIPPED / "bases" / "anafox")
+TRAIN = ["train", IMAGES, "--preset", "demo", "--trigger", "anafox", "--class", "woman"]
 WHOLE = [[["steps", 40], ["checkpoint", 40], ["final"], ["exit", 0]]]
 SERVING = [[["steps", 5], ["checkpoint", 5], ["serve"]]]
 
@@ -90,7 +90,7 @@ def test_train_follows_to_the_end_and_names_the_file(home: Path, capsys: pytest.
     lines = capsys.readouterr().out.splitlines()
     run = only_run(home)
     assert lines[-1] == f"LoRA file: {run.output / 'x.safetensors'}"
-    assert any("18 pictures × 10 repeats = 180 image-steps an epoch" in line for line in lines)
+    assert any("18 images × 10 repeats = 180 image-steps an epoch" in line for line in lines)
     assert run.name.startswith("anafox-")
     assert 'trigger = "anafox"' in run.recipe.read_text()
     assert len(json.loads(run.dataset.read_text())["images"]) == 18
@@ -132,21 +132,21 @@ def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFi
         (["train", "{tmp}/empty", "--preset", "demo"], 3, "empty"),
         (["train", "{tmp}/texts", "--preset", "demo"], 3, "texts"),
         (["train", "{tmp}/a-file", "--preset", "demo"], 2, "a-file"),
-        (["train", PICTURES], 2, "--preset NAME; there are "),
-        (["train", PICTURES, "--preset", "dmeo"], 2, "demo"),
+        (["train", IMAGES], 2, "--preset NAME; there are "),
+        (["train", IMAGES, "--preset", "dmeo"], 2, "demo"),
         (["train", "--preset", "demo"], 2, "No folder"),
-        (["train", PICTURES, "--preset", "demo", "--set", "adapter.rnak=3"], 2, "did you mean adapter.rank"),
-        (["train", PICTURES, "--preset", "demo", "--set", "adapter.rank"], 2, "KEY=VALUE"),
-        (["train", PICTURES, "--preset", "demo", "--set", "adapter.rank=many"], 2, "adapter.rank"),
-        (["train", PICTURES, "--preset", "demo", "--batch", "0"], 2, "training.batch_size"),
-        (["train", PICTURES, "--preset", "demo", "--repeats", "some"], 2, "--repeats some"),
-        (["train", PICTURES, "--dataset", "{tmp}/empty", "--preset", "demo"], 2, "Two folders"),
-        (["train", PICTURES, "--preset", "demo", "--base", "{tmp}/none"], 2, "no such base model"),
-        (["train", PICTURES, "--preset", "demo", "--base", "{tmp}/model.ckpt"], 2, ".ckpt"),
+        (["train", IMAGES, "--preset", "demo", "--set", "adapter.rnak=3"], 2, "did you mean adapter.rank"),
+        (["train", IMAGES, "--preset", "demo", "--set", "adapter.rank"], 2, "KEY=VALUE"),
+        (["train", IMAGES, "--preset", "demo", "--set", "adapter.rank=many"], 2, "adapter.rank"),
+        (["train", IMAGES, "--preset", "demo", "--batch", "0"], 2, "training.batch_size"),
+        (["train", IMAGES, "--preset", "demo", "--repeats", "some"], 2, "--repeats some"),
+        (["train", IMAGES, "--dataset", "{tmp}/empty", "--preset", "demo"], 2, "Two folders"),
+        (["train", IMAGES, "--preset", "demo", "--base", "{tmp}/none"], 2, "no such base model"),
+        (["train", IMAGES, "--preset", "demo", "--base", "{tmp}/model.ckpt"], 2, ".ckpt"),
         (["train", "{tmp}/none.toml"], 2, "no such recipe"),
         (["train", "{tmp}/some.toml", "--preset", "demo"], 2, "--preset"),
-        (["train", PICTURES, "--preset", "demo", "--home", "{tmp}/a-file"], 2, "a-file"),
-        (["--home", "{tmp}/a-file", "train", PICTURES, "--preset", "demo"], 2, "a-file"),
+        (["train", IMAGES, "--preset", "demo", "--home", "{tmp}/a-file"], 2, "a-file"),
+        (["--home", "{tmp}/a-file", "train", IMAGES, "--preset", "demo"], 2, "a-file"),
         (["--home", "{tmp}/a-file", "runs"], 2, "a-file is a file"),
     ],
 )
@@ -357,7 +357,7 @@ def test_on_a_shared_machine_ones_own_run_is_meant(
             assert capsys.readouterr().err == f"{own.name}: the active run.\n"
 
 
-def test_validate_needs_a_file_and_lists_its_pictures(
+def test_validate_needs_a_file_and_lists_its_images(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     simulate(monkeypatch, [[["exit", 0]]])
@@ -366,11 +366,11 @@ def test_validate_needs_a_file_and_lists_its_pictures(
     assert "no LoRA file yet" in capsys.readouterr().err
     run = only_run(home)
     (run.output / "x.safetensors").write_bytes(b"x")
-    simulate(monkeypatch, [[["picture", "a.png"], ["picture", "b.png"], ["exit", 0]]])
+    simulate(monkeypatch, [[["image", "a.png"], ["image", "b.png"], ["exit", 0]]])
     assert cli.main(["validate", "--wait", "--json"]) == 0
     value = result(capsys)
     assert value["status"] == "done"
-    assert [Path(picture["path"]).name for picture in value["pictures"]] == ["a.png", "b.png"]
+    assert [Path(image["path"]).name for image in value["pictures"]] == ["a.png", "b.png"]
     assert value["grid"] is None
     assert set(value["pictures"][0]) == {"path", "grid", "prompt", "strength", "seed", "file", "nearest", "similarity"}
     assert summarise(run).status == "done"

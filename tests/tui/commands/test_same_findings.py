@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_pictures import clean_set, drawn
+from made_images import clean_set, drawn
 
 from loratui.engine.dataset.checks import CHECKS
 from loratui.engine.dataset.findings import Finding
@@ -22,15 +22,15 @@ from loratui.engine.planning.prepare import Prepared, prepare
 from loratui.engine.planning.recipe import build_recipe
 from loratui.tui import cli
 from loratui.tui.commands import common, train
-from loratui.tui.judging import judge
-from loratui.tui.preparation import Preparation
+from loratui.tui.dataset.edits import DatasetEdits
+from loratui.tui.dataset.judging import judge
 
-OF_PICTURES = {check.id for check in CHECKS}
+OF_IMAGES = {check.id for check in CHECKS}
 
 
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
-    """A double, a damaged picture, a tiny one, a caption in other words, a watermark, and no trigger given."""
+    """A double, a damaged image, a tiny one, a caption in other words, a watermark, and no trigger given."""
     folder = clean_set(tmp_path / "set")
     shutil.copy(folder / "03.png", folder / "04.png")
     whole = (folder / "05.png").read_bytes()
@@ -41,14 +41,14 @@ def faulty(tmp_path: Path) -> Path:
     return folder
 
 
-def of_pictures(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def of_images(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(
-        ({**f, "files": list(f["files"])} for f in findings if f["id"] in OF_PICTURES), key=lambda f: (f["id"], f["message"])
+        ({**f, "files": list(f["files"])} for f in findings if f["id"] in OF_IMAGES), key=lambda f: (f["id"], f["message"])
     )
 
 
 def as_rows(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    return of_pictures([dict(vars(finding)) for finding in findings])
+    return of_images([dict(vars(finding)) for finding in findings])
 
 
 @pytest.mark.parametrize("preset", ["demo", "sd15-portrait"])
@@ -63,12 +63,12 @@ def test_every_way_finds_the_same(
     planned = json.loads(capsys.readouterr().out)
     recipe = build_recipe(preset, dataset=faulty, trigger=trigger)
     prepared = prepare(recipe, tmp_path / "home")
-    judged = judge(Preparation(str(faulty), scan(faulty)), recipe, token_counter(recipe.settings))
+    judged = judge(DatasetEdits(str(faulty), scan(faulty)), recipe, token_counter(recipe.settings))
 
-    found = of_pictures(checked["findings"])
+    found = of_images(checked["findings"])
     assert {f["id"] for f in found} >= {"copies", "left_out", "tiny", "score_tags", "watermark", "ignored"}
     assert ("trigger_absent" in {f["id"] for f in found}) == (not trigger)
-    assert of_pictures(planned["findings"]) == found
+    assert of_images(planned["findings"]) == found
     assert as_rows(prepared.findings) == found
     assert as_rows(judged.findings) == found
     assert checked["not_checked"] == planned["not_checked"]
@@ -82,16 +82,16 @@ def test_what_was_measured_is_judged_before_the_start_too(tmp_path: Path) -> Non
     (folder / "03.png").unlink()
     settings = build_recipe("demo", dataset=folder, trigger="anafox")
     found = scan(folder)
-    from loratui.engine.dataset.measure import measure_picture
+    from loratui.engine.dataset.measure import measure_image
 
-    facts = {image.relative: measure_picture(image.path, 128) for image in found.images}
+    facts = {image.relative: measure_image(image.path, 128) for image in found.images}
     prepared = prepare(settings, tmp_path / "home", facts=facts)
     assert "near_duplicates" in {finding.id for finding in prepared.findings}
     assert "near_duplicates" not in dict(prepared.not_checked)
     assert "near_duplicates" in dict(prepare(settings, tmp_path / "home").not_checked)
 
 
-def test_a_damaged_picture_is_known_to_check_without_measuring(faulty: Path) -> None:
+def test_a_damaged_image_is_known_to_check_without_measuring(faulty: Path) -> None:
     inspected = inspect_scan(scan(faulty), build_recipe("demo").settings)
     assert "05.png" in {name for f in inspected.findings if f.id == "left_out" for name in f.files}
     assert "05.png" not in {image.relative for image in inspected.scan.images}
@@ -131,7 +131,7 @@ def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--yes",)])
-def test_errors_of_the_pictures_refuse_with_3_and_all_are_said(
+def test_errors_of_the_images_refuse_with_3_and_all_are_said(
     faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     errors = (

@@ -14,17 +14,17 @@ from loratui.engine.runs import control
 from loratui.tui import cli
 from loratui.tui.app import LoratuiApp
 from loratui.tui.commands.demo import demo_draft
-from loratui.tui.draft import Draft
-from loratui.tui.screens.advanced import AdvancedScreen
 from loratui.tui.screens.jump import JumpScreen
 from loratui.tui.widgets.field import Field
+from loratui.tui.wizard.advanced_screen import AdvancedScreen
+from loratui.tui.wizard.draft import Draft
 
 
 async def test_help_explains_the_field_that_has_the_focus(home: Path) -> None:
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "1 800 image-steps")
         await pilot.press("question_mark")
-        await shows(pilot, "Here: Repeats", "how often each picture is shown in one epoch")
+        await shows(pilot, "Here: Repeats", "how often each image is shown in one epoch")
 
 
 @pytest.mark.parametrize(

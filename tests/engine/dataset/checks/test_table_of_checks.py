@@ -9,19 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_pictures import StandInFaceDetector, caption, clean_set, drawn, photo_like, wide_grey
+from made_images import StandInFaceDetector, caption, clean_set, drawn, photo_like, wide_grey
 from PIL import Image, ImageCms, ImageDraw, ImageFilter, ImageOps, ImageStat
 
 from loratui.engine.dataset import similar
 from loratui.engine.dataset.checks import CHECKS, run_checks
 from loratui.engine.dataset.checks.case import Case
-from loratui.engine.dataset.facts import PictureFacts
+from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.findings import Finding
-from loratui.engine.dataset.measure import measure_picture
+from loratui.engine.dataset.measure import measure_image
 from loratui.engine.dataset.scan import read_folder, verify
 from loratui.presets import SHIPPED, load_preset, schema
-from loratui.tui.mending import mend_for
-from loratui.tui.preparation import Preparation
+from loratui.tui.dataset.edits import DatasetEdits
+from loratui.tui.dataset.quick_fixes import mend_for
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +35,14 @@ def folder(clean: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(clean, tmp_path / "set"))
 
 
-_MEASURED: dict[object, PictureFacts] = {}
+_MEASURED: dict[object, ImageFacts] = {}
 
 
-def measured(path: Path, resolution: int, detector: StandInFaceDetector | None) -> PictureFacts:
-    """Most pictures are the same in every test and need be measured once."""
+def measured(path: Path, resolution: int, detector: StandInFaceDetector | None) -> ImageFacts:
+    """Most images are the same in every test and need be measured once."""
     key = (path.read_bytes(), path.suffix, resolution, detector is None)
     if key not in _MEASURED:
-        _MEASURED[key] = measure_picture(path, resolution, detector)
+        _MEASURED[key] = measure_image(path, resolution, detector)
     return _MEASURED[key]
 
 
@@ -160,7 +160,7 @@ def before_one_wall(folder: Path) -> None:
 
 
 def in_one_light(folder: Path) -> None:
-    """Different pictures in greys of the same mean."""
+    """Different images in greys of the same mean."""
 
     def make(at: int) -> Image.Image:
         grey = drawn(at).convert("L")
@@ -206,7 +206,7 @@ UPSCALED: dict[str, object] = {"dataset__resolution": 512, "dataset__upscale": T
 
 FAULTS: list[tuple[str, str, Callable[[Path], object], dict[str, object], tuple[str, ...] | None]] = [
     # id, severity, the fault, settings, files that must be named
-    ("left_out", "warning", text("03.png", b"<html>no picture</html>"), {}, ("03.png",)),
+    ("left_out", "warning", text("03.png", b"<html>no image</html>"), {}, ("03.png",)),
     ("unnumbered", "info", without_numbers, {}, ("one", "two")),
     ("ignored", "info", text("notes.md", "x"), {}, ("notes.md",)),
     ("caption_orphan", "warning", text("99.txt", "anafox"), {}, ("99.txt",)),
@@ -334,12 +334,12 @@ def test_each_fault_is_found(
 
 
 def test_every_check_has_a_fault_that_it_finds() -> None:
-    """Missing pictures, faces, and what no file alone can bring about follow below."""
+    """Missing images, faces, and what no file alone can bring about follow below."""
     elsewhere = {"no_pictures", "not_decoded", "caption_unreadable", "several_faces", "no_face", "small_face"}
     assert {check.id for check in CHECKS} - {fault[0] for fault in FAULTS} == elsewhere
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
     (finding,) = run_checks(case_of(tmp_path)).findings
     assert (finding.id, finding.severity) == ("no_pictures", "error")
 
@@ -368,18 +368,18 @@ def test_an_unreadable_caption_is_said(folder: Path, monkeypatch: pytest.MonkeyP
     assert found["caption_missing"].files == ("03.png",)
 
 
-def test_pictures_that_there_was_no_time_to_decode_are_said(folder: Path) -> None:
+def test_images_that_there_was_no_time_to_decode_are_said(folder: Path) -> None:
     case = case_of(folder, deep=False)
     in_no_time = dataclasses.replace(case, scan=verify(case.scan, budget_s=-1.0))
     (found,) = (f for f in run_checks(in_no_time).findings if f.id == "not_decoded")
-    assert (found.severity, found.message) == ("info", "12 of 12 pictures were checked by their header only.")
+    assert (found.severity, found.message) == ("info", "12 of 12 images were checked by their header only.")
 
 
 def magenta(folder: Path, name: str, *boxes: tuple[int, int, int, int]) -> None:
-    picture = drawn(3)
+    made = drawn(3)
     for box in boxes:
-        ImageDraw.Draw(picture).rectangle(box, fill=(255, 0, 255))
-    picture.save(folder / name)
+        ImageDraw.Draw(made).rectangle(box, fill=(255, 0, 255))
+    made.save(folder / name)
 
 
 def test_faces_are_counted_where_a_detector_is(folder: Path) -> None:
@@ -420,11 +420,11 @@ def test_concept_folders_need_no_trigger(folder: Path) -> None:
 @pytest.mark.parametrize("size", [(40, 60), (1, 1), (100, 20), (20, 400)])
 @pytest.mark.parametrize("upscale", [False, True])
 @pytest.mark.parametrize("buckets", [False, True])
-def test_one_tiny_picture_gives_one_warning(folder: Path, size: tuple[int, int], upscale: bool, buckets: bool) -> None:
+def test_one_tiny_image_gives_one_warning(folder: Path, size: tuple[int, int], upscale: bool, buckets: bool) -> None:
     Image.new("RGB", size, (9, 90, 200)).save(folder / "03.png")
     found = findings(folder, deep=True, dataset__upscale=upscale, dataset__buckets=buckets)
     assert [id for id, finding in found.items() if finding.severity != "info"] == ["tiny"]
-    assert found["tiny"].message.startswith("1 picture is less than 128 px along a side: 03.png. The smallest, ")
+    assert found["tiny"].message.startswith("1 image is less than 128 px along a side: 03.png. The smallest, ")
 
 
 def test_half_of_a_set_at_a_quarter_of_the_pixels_is_said_with_what_it_means(tmp_path: Path) -> None:
@@ -433,11 +433,11 @@ def test_half_of_a_set_at_a_quarter_of_the_pixels_is_said_with_what_it_means(tmp
     found = findings(tmp_path, preset="sdxl-person", deep=False)["small"]
     assert found.files == tuple(f"{at:02d}.png" for at in range(1, 12, 2))
     assert found.message == (
-        "6 of 12 pictures have at most half the pixels of 1024×1024. "
+        "6 of 12 images have at most half the pixels of 1024×1024. "
         "The smallest, 512×512, is trained at 512×512 and has 25 % of the pixels."
     )
     assert found.remedy == "Train at dataset.resolution=512, or find larger originals."
-    mend = mend_for(found, Preparation(str(tmp_path), read_folder(tmp_path)), load_preset("sdxl-person").settings)
+    mend = mend_for(found, DatasetEdits(str(tmp_path), read_folder(tmp_path)), load_preset("sdxl-person").settings)
     assert mend is not None
     assert mend.settings == {"dataset.resolution": 512}
 
@@ -522,6 +522,6 @@ def test_only_some_checks_can_be_made(folder: Path) -> None:
     assert [f.id for f in run_checks(case_of(folder), only={"ignored"}).findings] == ["ignored"]
 
 
-def test_one_picture_is_spoken_of_as_one(tmp_path: Path) -> None:
+def test_one_image_is_spoken_of_as_one(tmp_path: Path) -> None:
     drawn(1).save(tmp_path / "00.png")
-    assert findings(tmp_path)["too_few_images"].message.startswith("1 picture is less than")
+    assert findings(tmp_path)["too_few_images"].message.startswith("1 image is less than")

@@ -16,14 +16,14 @@ from loratui.engine.errors import NotFiniteError
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.families import flow
-from loratui.engine.training.families.base import Framing, SamplePlan
+from loratui.engine.training.families.base import SamplePlan, SizeConditioning
 from loratui.engine.training.families.flux import Flux, image_ids, load, pack, unpack
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base, Settings, Targets, Training
 
 CPU = torch.device("cpu")
 BASE = Base(family="flux")
-FRAMING = Framing.whole(64, 64)
+FRAMING = SizeConditioning.whole(64, 64)
 
 
 def loaded(folder: Path, settings: Settings | None = None, dtype: torch.dtype = torch.float32) -> Flux:
@@ -150,7 +150,7 @@ def test_row_32_guidance_is_1_in_training_and_the_samples_own_in_sampling(flux_f
     assert seen["guidance"].tolist() == [2.5]
 
 
-# ---- pictures
+# ---- images
 
 
 def test_row_29_latents_are_shifted_and_scaled_once(family: Flux) -> None:
@@ -171,7 +171,7 @@ def test_latents_that_are_not_finite_are_an_error(family: Flux) -> None:
 # ---- flow
 
 
-def test_the_input_lies_between_picture_and_noise_by_the_unrounded_sigma(flux_folder: Path) -> None:
+def test_the_input_lies_between_image_and_noise_by_the_unrounded_sigma(flux_folder: Path) -> None:
     family = loaded(flux_folder, dtype=torch.bfloat16)
     latents, noise = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
     noised = family.add_noise(latents, noise, torch.tensor([0.3337, 0.8891]))
@@ -183,23 +183,23 @@ def test_the_input_lies_between_picture_and_noise_by_the_unrounded_sigma(flux_fo
     assert noised.snr is None
 
 
-def test_row_33_euler_steps_along_the_target_lead_back_to_the_picture() -> None:
-    """A denoiser that answers with the training target of one picture must sample that picture; its negative must not."""
-    picture = torch.randn(1, 16, 4, 4)
+def test_row_33_euler_steps_along_the_target_lead_back_to_the_image() -> None:
+    """A denoiser that answers with the training target of one image must sample that image; its negative must not."""
+    image = torch.randn(1, 16, 4, 4)
     plan = SamplePlan(None, None, 5, 32, 32, 8, 3.5)  # type: ignore[arg-type]
     config = {"use_dynamic_shifting": True, "shift": 3.0}
     start = torch.randn((1, 16, 4, 4), generator=generator(5, "sample"))
-    target = flow.add_noise(picture, start, torch.tensor([0.5])).target
+    target = flow.add_noise(image, start, torch.tensor([0.5])).target
 
     def sampled(sign: float) -> Tensor:
         return flow.sample(plan, (1, 16, 4, 4), config, 4, CPU, lambda *_: sign * target, lambda *_: None)
 
-    assert torch.allclose(sampled(1.0), picture, atol=1e-5)
-    assert (sampled(-1.0) - picture).abs().max() > 1.0
+    assert torch.allclose(sampled(1.0), image, atol=1e-5)
+    assert (sampled(-1.0) - image).abs().max() > 1.0
 
 
 @pytest.mark.parametrize(("side", "mu"), [(512, 0.63), (768, 0.8467), (1024, 1.15), (1536, 2.0167)])
-def test_the_shift_follows_the_size_of_the_picture(side: int, mu: float) -> None:
+def test_the_shift_follows_the_size_of_the_image(side: int, mu: float) -> None:
     assert math.log(flow.shift_of((side // 16) ** 2, {})) == pytest.approx(mu, abs=1e-4)
 
 
@@ -269,7 +269,7 @@ def plan(family: Flux, seed: int = 3) -> SamplePlan:
 def test_sampling_equals_the_librarys_pipeline(family: Flux) -> None:
     made = family.sample(plan(family), lambda *_: None)
     text = family.encode_text(["a fox"])[0].tensors
-    picture = pipeline_of(family)(
+    image = pipeline_of(family)(
         prompt_embeds=text["states"][None],
         pooled_prompt_embeds=text["pooled"][None],
         latents=pack(torch.randn((1, 16, 8, 12), generator=generator(3, "sample"))),
@@ -279,7 +279,7 @@ def test_sampling_equals_the_librarys_pipeline(family: Flux) -> None:
         height=64,
         output_type="pt",
     ).images[0]
-    assert (picture * 255 - made.float()).abs().max() <= 1.0
+    assert (image * 255 - made.float()).abs().max() <= 1.0
 
 
 def test_sampling_makes_one_pass_a_step_and_tells_of_each(family: Flux) -> None:
@@ -362,7 +362,7 @@ def test_gradients_with_fewer_activations_are_the_same(flux_folder: Path) -> Non
     for fewer in (False, True):
         family = loaded(flux_folder)
         if fewer:
-            family.keep_fewer_activations()
+            family.enable_gradient_checkpointing()
         weight = family.denoiser.single_transformer_blocks[0].attn.to_k.weight  # type: ignore[index,union-attr]
         weight.requires_grad_(True)
         torch.manual_seed(1)

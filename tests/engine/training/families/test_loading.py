@@ -22,7 +22,7 @@ from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.training.families import flux, loader, loading
-from loratui.engine.training.families.base import Framing
+from loratui.engine.training.families.base import SizeConditioning
 from loratui.engine.training.families.loading import load_part
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Base, Settings
@@ -114,7 +114,9 @@ def test_a_base_in_one_file_predicts_as_its_folder_does(sdxl_folder: Path, tmp_p
         with torch.no_grad():
             torch.manual_seed(0)
             made.append(
-                family.predict(torch.randn(1, 4, 8, 8), torch.tensor([300]), family.conditions(text, [Framing.whole(64, 64)]))
+                family.predict(
+                    torch.randn(1, 4, 8, 8), torch.tensor([300]), family.conditions(text, [SizeConditioning.whole(64, 64)])
+                )
             )
     assert torch.equal(*made)
 

@@ -16,7 +16,7 @@ from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.errors import NotFiniteError, UsageError
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.families.base import Framing, SamplePlan, TextStates
+from loratui.engine.training.families.base import PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.training.families.sdxl import Sdxl, load, time_ids
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.noise import generator
@@ -129,7 +129,7 @@ def test_a_short_caption_means_the_same_beside_a_long_one(sdxl_folder: Path) -> 
     text = family.encode_text(["a fox", "f" * 100, "g" * 160])
     assert [len(one.tensors["states"]) // 77 for one in text] == [1, 2, 3]
     noisy, steps = torch.randn(3, 4, 8, 8), torch.tensor([10, 500, 900])
-    framing = [Framing.whole(64, 64)] * 3
+    framing = [SizeConditioning.whole(64, 64)] * 3
     with torch.no_grad():
         together = family.predict(noisy, steps, family.conditions(text, framing))
         alone = [
@@ -152,14 +152,14 @@ def test_text_states_keep_their_gradients(family: Sdxl) -> None:
 
 
 def test_row_23_time_ids_are_height_before_width() -> None:
-    framing = Framing(original=(1200, 900), crop=(7, 31), target=(1024, 768))
+    framing = SizeConditioning(original=(1200, 900), crop=(7, 31), target=(1024, 768))
     assert time_ids([framing]).tolist() == [[900, 1200, 31, 7, 768, 1024]]
 
 
-def test_row_8_the_crop_of_a_mirrored_picture_lies_where_it_lies_in_the_mirrored_photo() -> None:
+def test_row_8_the_crop_of_a_mirrored_image_lies_where_it_lies_in_the_mirrored_photo() -> None:
     entry: Any = SimpleNamespace(width=900, height=600, fit=Fit(768, 512, left=40, top=0), bucket=Bucket(512, 512))
-    assert framing_of(entry, False) == Framing((900, 600), (40, 0), (512, 512))
-    assert framing_of(entry, True) == Framing((900, 600), (768 - 512 - 40, 0), (512, 512))
+    assert framing_of(entry, False) == SizeConditioning((900, 600), (40, 0), (512, 512))
+    assert framing_of(entry, True) == SizeConditioning((900, 600), (768 - 512 - 40, 0), (512, 512))
     assert time_ids([framing_of(entry, True)]).tolist() == [[600, 900, 0, 216, 512, 512]]
 
 
@@ -170,14 +170,16 @@ def test_row_24_time_ids_reach_the_unet_in_fp32(sdxl_folder: Path) -> None:
     text = family.encode_text(["a fox"])
     with torch.no_grad():
         family.predict(
-            torch.randn(1, 4, 8, 8), torch.tensor([3]), family.conditions(text, [Framing((1001, 257), (0, 0), (1000, 259))])
+            torch.randn(1, 4, 8, 8),
+            torch.tensor([3]),
+            family.conditions(text, [SizeConditioning((1001, 257), (0, 0), (1000, 259))]),
         )
     sent = seen["added_cond_kwargs"]["time_ids"]
     assert sent.dtype == torch.float32
     assert sent.tolist() == [[257, 1001, 0, 0, 259, 1000]]
 
 
-# ---- pictures
+# ---- images
 
 
 def test_row_29_latents_are_scaled_once_and_without_a_shift(family: Sdxl) -> None:
@@ -188,7 +190,7 @@ def test_row_29_latents_are_scaled_once_and_without_a_shift(family: Sdxl) -> Non
     assert torch.allclose(latents.std, reference.std[0] * 0.13025)
 
 
-def test_row_30_pictures_are_encoded_in_fp32_and_nan_is_an_error(sdxl_folder: Path) -> None:
+def test_row_30_images_are_encoded_in_fp32_and_nan_is_an_error(sdxl_folder: Path) -> None:
     family = loaded(sdxl_folder, dtype=torch.bfloat16)
     assert next(family._parts["vae"].parameters()).dtype == torch.float32
     assert next(family._parts["text_encoder_2"].parameters()).dtype == torch.float32
@@ -254,7 +256,7 @@ def plan(family: Sdxl, guidance: float, **options: Any) -> SamplePlan:
     return SamplePlan(text, negative, 3, 96, 64, 4, guidance, **options)
 
 
-def stacked(text: TextStates, name: str) -> Tensor:
+def stacked(text: PromptEmbeds, name: str) -> Tensor:
     return text.tensors[name][None]
 
 
@@ -268,7 +270,7 @@ def test_sampling_equals_the_librarys_pipeline(sdxl_folder: Path, family: Sdxl, 
         "negative_prompt_embeds": stacked(negative, "states"),
         "negative_pooled_prompt_embeds": stacked(negative, "pooled"),
     }
-    picture = pipeline(
+    image = pipeline(
         prompt_embeds=stacked(text, "states"),
         pooled_prompt_embeds=stacked(text, "pooled"),
         latents=torch.randn((1, 4, 8, 12), generator=generator(3, "sample")),
@@ -279,7 +281,7 @@ def test_sampling_equals_the_librarys_pipeline(sdxl_folder: Path, family: Sdxl, 
         output_type="pt",
         **(negatives if given else {}),
     ).images[0]
-    assert (picture * 255 - made.float()).abs().max() <= 1.0
+    assert (image * 255 - made.float()).abs().max() <= 1.0
 
 
 def test_sampling_from_pure_noise_equals_the_librarys_pipeline(sdxl_folder: Path, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ def test_sampling_from_pure_noise_equals_the_librarys_pipeline(sdxl_folder: Path
     made = family.sample(plan(family, 5.0), lambda *_: None)
     folder = with_schedule(sdxl_folder, tmp_path / "trailing", timestep_spacing="trailing", **changes)
     text = family.encode_text(["a fox"])[0]
-    picture = pipeline_of(family, folder)(
+    image = pipeline_of(family, folder)(
         prompt_embeds=stacked(text, "states"),
         pooled_prompt_embeds=stacked(text, "pooled"),
         latents=torch.randn((1, 4, 8, 12), generator=generator(3, "sample")),
@@ -299,7 +301,7 @@ def test_sampling_from_pure_noise_equals_the_librarys_pipeline(sdxl_folder: Path
         height=64,
         output_type="pt",
     ).images[0]
-    assert (picture * 255 - made.float()).abs().max() <= 1.0
+    assert (image * 255 - made.float()).abs().max() <= 1.0
 
 
 def test_an_empty_negative_prompt_is_read_where_the_base_wants_it_so(sdxl_folder: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_the_loss_falls(make_family_run: MakeRun) -> None:
     assert min(epochs[-3:]) < epochs[0]
 
 
-def test_pictures_and_captions_are_encoded_once(make_family_run: MakeRun) -> None:
+def test_images_and_captions_are_encoded_once(make_family_run: MakeRun) -> None:
     run = make_family_run()
     held: list[str] = []
 

@@ -1,0 +1,119 @@
+"""What is asked of a running trainer: signals and commands, and when they are served."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs.control import Command, Inbox
+
+
+class Interrupted(BaseException):
+    """The job was asked to end here; no `except Exception` shall stop it."""
+
+    def __init__(self, exit_code: ExitCode) -> None:
+        super().__init__(exit_code.name)
+        self.exit_code = exit_code
+
+
+class ControlQueue:
+    """SIGTERM and the control folder, seen as flags that the trainer looks at where it can act."""
+
+    def __init__(self) -> None:
+        self._terminate = False
+        self._at_once = False
+        self._complete = False
+        self._inbox: Inbox | None = None
+        self._ending: Command | None = None
+        self._asked: list[Command] = []
+
+    def install(self) -> None:
+        """Takes SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to whoever hangs on it."""
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def open(self, inbox: Inbox) -> None:
+        """From now on commands are looked for too."""
+        self._inbox = inbox
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within the block nothing is worth saving, and SIGTERM raises `Interrupted` wherever it strikes.
+
+        Elsewhere it only sets a flag, so that no half-done work is torn.
+        """
+        self._at_once = True
+        try:
+            self.stop_if_asked()
+            yield
+        finally:
+            self._at_once = False
+
+    def poll(self) -> None:
+        """Looks for new commands."""
+        if self._inbox is None:
+            return
+        for command in self._inbox.poll():
+            if command.command in ("pause", "stop"):
+                if self._ending is not None:
+                    self._inbox.acknowledge(self._ending, True, "asked again")
+                self._ending = command
+            else:
+                self._asked.append(command)
+
+    @property
+    def ending(self) -> ExitCode | None:
+        """The exit code of the end that was asked for, if one was."""
+        if self._terminate:
+            return ExitCode.TERMINATED
+        if self._ending is not None:
+            return ExitCode.PAUSED if self._ending.command == "pause" else ExitCode.TERMINATED
+        return None
+
+    def stop_if_asked(self) -> None:
+        """Raises `Interrupted` if an end was asked for; for work that is thrown away, such as a half-made sample."""
+        self.poll()
+        if self.ending is not None:
+            raise Interrupted(self.ending)
+
+    def end_here(self) -> None:
+        """The run ends as if it were stopped now: the epoch after which it was to stop is complete."""
+        self._terminate = self._complete = True
+
+    @property
+    def stopped_as_wished(self) -> bool:
+        """Whether a person's wish to stop ends the run: `stop`, or the epoch after which it was to stop. A pause or a
+        SIGTERM (a box that shuts down) only interrupts it."""
+        return self._complete or (self._ending is not None and self._ending.command == "stop")
+
+    def next(self) -> Command | None:
+        """The oldest command that is no ending one. It stays the next until `done`, so that none is lost on the way."""
+        self.poll()
+        return self._asked[0] if self._asked else None
+
+    def done(self, command: Command, ok: bool, message: str) -> None:
+        """Tells what became of a command that `next` gave."""
+        self._asked.remove(command)
+        if self._inbox is not None:
+            self._inbox.acknowledge(command, ok, message)
+
+    def acknowledge_ending(self, message: str) -> None:
+        """Tells that the end is coming and all is saved; other commands are refused."""
+        self.poll()
+        if self._inbox is not None and self._ending is not None:
+            self._inbox.acknowledge(self._ending, True, message)
+        self._ending = None
+        for command in list(self._asked):
+            self.done(command, False, "The run is ending.")
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._terminate:
+            return  # asked twice: the first saving goes on
+        self._terminate = True
+        if self._at_once:
+            raise Interrupted(ExitCode.TERMINATED)

@@ -1,0 +1,151 @@
+"""The loss of a batch, from its images and captions to one number an image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from loratui.engine.dataset.caption_choice import Texts, drawn, texts
+from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.training import cache, losses, noise
+from loratui.engine.training.cache import LatentCache
+from loratui.engine.training.families.base import Family, NoisyInput
+from loratui.engine.training.families.parts import on_device
+from loratui.engine.training.images import framing_of
+from loratui.engine.training.setup import Job
+from loratui.presets.schema import Settings
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """A batch of B images as the denoiser takes it: nothing but tensors on the device."""
+
+    noised: NoisyInput
+    conditions: Mapping[str, Tensor]
+    """What the family's `predict` wants besides."""
+    weights: Tensor
+    """(B,) of each image's loss."""
+    window_images: Tensor
+    """() images that the optimizer step is made of, this batch's among them."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name."""
+        named = {field.name: getattr(self.noised, field.name) for field in fields(self.noised)}
+        noised = {name: value for name, value in named.items() if value is not None}
+        conditions = {f"{_CONDITION}{name}": value for name, value in self.conditions.items()}
+        return {**noised, **conditions, "weights": self.weights, "window_images": self.window_images}
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> TrainingBatch:
+        """The same with other tensors, named as in `tensors()`."""
+        noised = {field.name: tensors.get(field.name) for field in fields(self.noised)}
+        conditions = {name: tensors[f"{_CONDITION}{name}"] for name in self.conditions}
+        # The fields that must not be None are in every `tensors()`.
+        return TrainingBatch(NoisyInput(**noised), conditions, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
+
+
+_CONDITION = "condition."
+
+
+class DiffusionLoss:
+    """What is minimised. Everything is a pure function of the trained values and the batch's number."""
+
+    def __init__(self, job: Job, family: Family, latents: LatentCache, texts: cache.Texts) -> None:
+        self._job, self._family = job, family
+        self._entries = job.ledger.images
+        self._latents, self._texts = latents, texts
+        self._seed = job.settings.training.seed
+        self._ahead: tuple[tuple[object, ...], TrainingBatch] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a batch, once prepared, holds all that its losses depend on but the trained values: no dropout, and no
+        text encoder at work."""
+        settings = self._job.settings
+        return not (settings.adapter.drops or settings.training.train_text_encoder)
+
+    def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
+        """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
+        return self.of(self.prepare(batch, micro_step, len(batch)))
+
+    def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
+        """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
+        if self.is_plain:
+            asked = (batch, micro_step, window_images, shown)
+            self._ahead = asked, self._prepared(*asked)
+
+    def prepare(
+        self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()
+    ) -> TrainingBatch:
+        """The images with these numbers as batch number `micro_step` of the run, in a window of so many images.
+
+        `shown` is how often each of them was shown before, which decides over its caption; none of them, where it is empty.
+        """
+        asked = (batch, micro_step, window_images, shown)
+        ahead, self._ahead = self._ahead, None
+        return ahead[1] if ahead is not None and ahead[0] == asked else self._prepared(*asked)
+
+    def of(self, prepared: TrainingBatch) -> Tensor:
+        """(B,) weighted losses of a batch."""
+        noised, training = prepared.noised, self._job.settings.training
+        with self.autocast():
+            prediction = self._family.predict(noised.model_input, noised.timesteps, prepared.conditions)
+        share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
+        value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
+        return value * prepared.weights
+
+    def autocast(self) -> torch.autocast:
+        """The number format that a forward pass of the base computes in."""
+        job = self._job
+        # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
+        return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
+
+    def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...]) -> TrainingBatch:
+        settings, device = self._job.settings, self._job.device
+        training = settings.training
+        entries = [self._entries[i] for i in batch]
+        mirrored, unnamed = torch.rand(2, len(batch), generator=noise.generator(self._seed, "data", micro_step)).tolist()
+        flips = [settings.dataset.flip and u < 0.5 for u in mirrored]
+        framing = [framing_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
+        captions = [
+            "" if u < settings.dataset.caption_dropout else self._caption(entry, before)
+            for entry, u, before in zip(entries, unnamed, shown or (0,) * len(batch), strict=True)
+        ]
+        noised = self._noised(entries, flips, micro_step)
+        if settings.adapter.drops:
+            torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
+        with self.autocast():
+            conditions = self._family.conditions(self._texts.batch(captions), framing)
+        weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
+        images = torch.tensor(float(window_images))
+        return TrainingBatch(noised, conditions, on_device(weights, device), on_device(images, device))
+
+    def _noised(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> NoisyInput:
+        training, device = self._job.settings.training, self._job.device
+        chosen = [self._latents.get(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
+        mean, std = (torch.stack([getattr(one, part) for one in chosen]) for part in ("mean", "std"))
+        drawn = noise.draw(mean.shape, seed=self._seed, micro_step=micro_step, settings=training)
+        latents = on_device(mean + std * drawn.latent_noise, device)
+        uniform = noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
+        noised = self._family.add_noise(latents, on_device(drawn.noise, device), uniform)
+        if training.input_perturbation:
+            perturbed = self._family.add_noise(latents, on_device(drawn.input_noise, device), uniform)
+            noised = replace(noised, model_input=perturbed.model_input)
+        return noised
+
+    def _caption(self, entry: LedgerEntry, shown: int) -> str:
+        """The caption of an image that was shown so often before: one of the texts that were encoded."""
+        return drawn(texts_of(entry, self._job.settings), self._seed, entry.relative, shown)
+
+
+def captions_to_encode(job: Job) -> list[str]:
+    """Every caption that a run may draw, without the empty one."""
+    shown = (entry for entry in job.ledger.images if entry.repeats)
+    return [text for entry in shown for line in texts_of(entry, job.settings) for text in line]
+
+
+def texts_of(entry: LedgerEntry, settings: Settings) -> Texts:
+    """For each caption of an image the texts that training draws from."""
+    return texts(entry.lines or (entry.caption,), settings.dataset, settings.training.seed)

@@ -1,0 +1,73 @@
+"""The values that samples and files are made of, where these are not the ones being trained: an average over the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.errors import UsageError
+
+WARM_UP = 10
+"""The average follows the first steps faster: its decay at step t is at most (1 + t) / (10 + t)."""
+
+
+class EMA:
+    """Keeps the moving average of the trained values, or knows the one that a schedule-free optimizer keeps."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, decay: float) -> None:
+        """`decay` 0: no average of our own."""
+        self._parameters = dict(parameters)
+        self._optimizer = optimizer
+        self._decay = decay
+        self._average = {name: value.detach().clone() for name, value in parameters.items()} if decay else {}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Takes in the values after optimizer step `step` (from 1): a ← d·a + (1 − d)·w."""
+        decay = min(self._decay, (1 + step) / (WARM_UP + step))
+        if self._average:  # all in a few launches
+            torch._foreach_lerp_(list(self._average.values()), [self._parameters[name] for name in self._average], 1 - decay)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Within the block the parameters hold the averaged values; afterwards the trained ones, bit for bit."""
+        schedule_free = "train_mode" in self._optimizer.param_groups[0]
+        if not (self._average or schedule_free):
+            yield
+            return
+        trained = {name: value.detach().clone() for name, value in self._parameters.items()}
+        try:
+            if schedule_free:
+                self._optimizer.eval()  # type: ignore[attr-defined]  # such optimizers have it
+            with torch.no_grad():
+                for name, average in self._average.items():
+                    self._parameters[name].copy_(average)
+            yield
+        finally:
+            # Copied back, since the optimizer's own way back loses bits and sampling must not change the training.
+            with torch.no_grad():
+                for name, value in trained.items():
+                    self._parameters[name].copy_(value)
+            for group in self._optimizer.param_groups if schedule_free else ():
+                group["train_mode"] = True
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of the average on the CPU, by parameter; empty without one of our own."""
+        return {name: value.to("cpu", copy=True) for name, value in self._average.items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes in what `state` gave. Raises `UsageError` if it belongs to other layers."""
+        if tensors.keys() != self._average.keys():
+            raise UsageError("The checkpoint's moving average belongs to other layers.", "Start a new run.")
+        for name, value in tensors.items():
+            self._average[name].copy_(value)
+
+
+def start_schedule_free(optimizer: Any) -> None:
+    """Puts a schedule-free optimizer into its training mode; any other is left alone."""
+    if "train_mode" in optimizer.param_groups[0]:
+        optimizer.train()

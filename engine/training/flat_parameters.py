@@ -1,0 +1,76 @@
+"""The trained tensors of each part side by side in one, so that a step over all of them takes a launch or two and not a thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from loratui.engine.formats.layers import PARTS, Part, part_of
+
+ALIGNMENT = 256
+"""Values at which each tensor begins: 8-bit optimizers scale blocks of this many together, and two tensors shall not share one."""
+
+BY_TENSOR = ("adafactor",)
+"""Optimizers that work on rows and columns, so that they must see each tensor in its own shape."""
+
+
+class FlatParameters:
+    """Trained tensors, moved into one tensor for each part; the tensors themselves become views of it.
+
+    A LoRA has a thousand small tensors. What is done to each value alone, such as AdamW's step, the gradients' norm or setting
+    them to 0, is the same over one long tensor.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Names are `<part>.<module path>.<tensor>`. Gradients are there from now on, and 0."""
+        self.tensors = dict(parameters)
+        """By name, in the shapes that the layers use; each has a view as its gradient."""
+        self.parts: dict[Part, nn.Parameter] = {}
+        """(n,) of each part that is trained, padding included, with its gradient."""
+        for part in PARTS:
+            own = [value for name, value in self.tensors.items() if part_of(name) == part]
+            if own:
+                self.parts[part] = _side_by_side(own)
+        self._gradients = [value.grad for value in self.tensors.values() if value.grad is not None]
+
+    def for_optimizer(self, name: str) -> dict[str, nn.Parameter]:
+        """What the optimizer of this name shall step over, by the names that its state is kept under."""
+        return dict(self.tensors) if name in BY_TENSOR else {str(part): value for part, value in self.parts.items()}
+
+    def zero_gradients(self) -> None:
+        """Sets all gradients to 0."""
+        for value in self.parts.values():
+            if value.grad is not None:
+                value.grad.zero_()
+
+    @torch.no_grad()
+    def add_gradients(self, found: Sequence[Tensor | None]) -> None:
+        """Adds one gradient for each tensor, in the order of `tensors`; None is 0."""
+        there = [(own, new) for own, new in zip(self._gradients, found, strict=True) if _is_there(new)]
+        torch._foreach_add_([own for own, _ in there], [new for _, new in there])
+
+    def clip_gradients(self, limit: float) -> Tensor:
+        """Scales the gradients so that their norm is at most `limit`; returns the norm before, () on the device."""
+        return torch.nn.utils.clip_grad_norm_(self.parts.values(), limit)
+
+
+def _side_by_side(tensors: Sequence[nn.Parameter]) -> nn.Parameter:
+    starts, length = [], 0
+    for value in tensors:
+        starts.append(length)
+        length += -(-value.numel() // ALIGNMENT) * ALIGNMENT
+    packed = nn.Parameter(torch.zeros(length, dtype=tensors[0].dtype, device=tensors[0].device))
+    packed.grad = torch.zeros_like(packed)
+    for value, start in zip(tensors, starts, strict=True):
+        place = slice(start, start + value.numel())
+        packed.data[place].copy_(value.detach().flatten())
+        value.data = packed.data[place].view(value.shape)
+        value.grad = packed.grad[place].view(value.shape)
+    return packed
+
+
+def _is_there(gradient: Tensor | None) -> TypeGuard[Tensor]:
+    return gradient is not None

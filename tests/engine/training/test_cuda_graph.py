@@ -1,0 +1,266 @@
+"""When passes are recorded, what a recording is given, and what becomes of one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from small_runs import MakeRun, after_loading, every_step, losses, train
+from torch import Tensor
+
+from loratui.engine.training import cuda_graph as module
+from loratui.engine.training.cuda_graph import EAGER, CudaGraphStep
+from loratui.engine.training.diffusion_loss import TrainingBatch
+from loratui.engine.training.families.base import NoisyInput
+from loratui.engine.training.trainer import Trainer
+
+
+@dataclass
+class Told:
+    """Stands in for a reporter."""
+
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, code: str, message: str, remedy: str) -> None:
+        self.warnings.append(f"{code} {message} {remedy}")
+
+
+class SimulatedGraph:
+    """A CUDA graph where there is no GPU: it replays what was computed within the block, on the same tensors."""
+
+    current: SimulatedGraph | None = None
+    pools: list[object] = []  # noqa: RUF012 - what each recording was given, over all of them
+
+    def __init__(self) -> None:
+        self.again: Callable[[], object] = lambda: None
+        self.replays = 0
+
+    def pool(self) -> str:
+        return "pool"
+
+    def replay(self) -> None:
+        self.replays += 1
+        self.again()
+
+
+@contextmanager
+def simulated_recording(graph: SimulatedGraph, pool: object = None) -> Iterator[None]:
+    SimulatedGraph.pools.append(pool)
+    SimulatedGraph.current = graph
+    yield
+    SimulatedGraph.current = None
+
+
+def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
+    SimulatedGraph.pools = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", SimulatedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", simulated_recording)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+
+
+def recordable(compute: Callable[[TrainingBatch], Tensor]) -> Callable[[TrainingBatch], Tensor]:
+    """As a GPU does it: within a recording nothing is computed, and a replay computes from what the inputs hold then."""
+
+    def computed(batch: TrainingBatch) -> Tensor:
+        graph = SimulatedGraph.current
+        if graph is None:
+            return compute(batch)
+        place = torch.empty_like(batch.weights)
+
+        def again() -> None:
+            place.copy_(compute(batch))
+
+        graph.again = again
+        return place
+
+    return computed
+
+
+def batch(images: int, value: float, side: int = 2) -> TrainingBatch:
+    shape = (images, 4, side, side)
+    noised = NoisyInput(torch.full(shape, value), torch.zeros(images), torch.zeros(shape), snr=torch.ones(images))
+    return TrainingBatch(noised, {"states": torch.full((images, 3), value)}, torch.ones(images), torch.tensor(float(images)))
+
+
+def double(prepared: TrainingBatch) -> Tensor:
+    return 2 * prepared.conditions["states"][:, 0]
+
+
+def test_a_batch_and_its_tensors_are_the_same() -> None:
+    one = batch(2, 3.0)
+    again = one.with_tensors(one.tensors())
+    assert again.noised.sigma is None
+    assert {n: t.tolist() for n, t in again.tensors().items()} == {n: t.tolist() for n, t in one.tensors().items()}
+
+
+def test_a_shape_is_recorded_when_it_has_come_often_enough_and_each_replay_sees_its_own_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    simulate(monkeypatch)
+    own = CudaGraphStep(recordable(double), Told(), wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER + 4):
+        assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
+        assert own.any == (number >= EAGER)
+    assert own(batch(1, 9.0)).tolist() == [18.0], "another shape is another recording"
+    for number in range(EAGER + 1):
+        assert own(batch(1, float(number), side=4)).tolist() == [2.0 * number]
+    assert SimulatedGraph.pools == [None, "pool"], "all recordings share the memory of the first"
+
+
+def test_what_was_forgotten_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    own = CudaGraphStep(recordable(double), Told(), wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER + 1):
+        own(batch(2, float(number)))
+    own.forget()
+    assert not own.any
+    for number in range(EAGER + 1):
+        assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
+    assert SimulatedGraph.pools == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [(RuntimeError("operation not permitted"), "not permitted"), (torch.OutOfMemoryError("CUDA"), "too little")],
+)
+def test_a_step_that_cannot_be_recorded_is_computed_and_told_once(
+    error: Exception, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(monkeypatch)
+    told = Told()
+
+    def fails(graph: object, pool: object = None) -> Any:
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "graph", fails)
+    own = CudaGraphStep(recordable(double), told, wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER + 3):
+        assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
+    assert len(told.warnings) == 1
+    assert word in told.warnings[0]
+
+
+def test_recordings_give_way_to_a_shape_that_comes_late_and_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    told = Told()
+
+    def computed(prepared: TrainingBatch) -> Tensor:
+        if prepared.weights.shape[0] == 1 and own.any:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return double(prepared)
+
+    own = CudaGraphStep(recordable(computed), told, wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER + 2):
+        own(batch(2, float(number)))
+    assert own.any
+    assert own(batch(1, 9.0)).tolist() == [18.0]
+    assert not own.any
+    assert [own(batch(2, float(number))).tolist()[0] for number in range(EAGER + 2)] == [0.0, 2.0, 4.0, 6.0]
+    assert not own.any
+    assert len(told.warnings) == 1
+    assert "too little memory" in told.warnings[0]
+
+
+def test_a_shape_for_which_there_is_no_memory_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+
+    def fails(prepared: TrainingBatch) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        CudaGraphStep(fails, Told(), wanted=True)(batch(2, 1.0))  # type: ignore[arg-type]
+
+
+def test_a_lost_gpu_is_no_fault_of_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+
+    def lost(graph: object, pool: object = None) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "graph", lost)
+    own = CudaGraphStep(recordable(double), Told(), wanted=True)  # type: ignore[arg-type]
+    for number in range(EAGER):
+        own(batch(2, float(number)))
+    with pytest.raises(RuntimeError, match="illegal"):
+        own(batch(2, float(EAGER)))
+
+
+def test_nothing_is_recorded_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    own = CudaGraphStep(recordable(double), Told(), wanted=False)  # type: ignore[arg-type]
+    assert [own(batch(1, float(number))).item() for number in range(5)] == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert not SimulatedGraph.pools
+    assert module.MOST > 8
+
+
+SHORT = ("adapter.targets=attention", "schedule.epochs=2", "samples.every_image_steps=8")
+
+
+def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With samples in between, for which recordings are given up; two buckets and a short last batch are shapes of their own."""
+    plain, replayed = make_run(*SHORT), make_run(*SHORT)
+    train(plain, every_step)
+    simulate(monkeypatch)
+    replays = []
+
+    def record(trainer: Trainer) -> None:
+        every_step(trainer)
+
+        def look() -> None:
+            trainer.recorded = CudaGraphStep(recordable(trainer._add_gradients), trainer.report, wanted=True)
+            forget = trainer.recorded.forget
+
+            def forgotten() -> None:
+                replays.extend(one.graph.replays for one in trainer.recorded._recordings.values())  # type: ignore[attr-defined]
+                forget()
+
+            trainer.recorded.forget = forgotten  # type: ignore[method-assign]
+
+        after_loading(trainer, look)
+
+    train(replayed, record)
+    assert sum(replays) > 0
+    assert losses(plain) == losses(replayed)
+
+
+def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: MakeRun) -> None:
+    ahead, then = make_run(*SHORT), make_run(*SHORT)
+    used = []
+
+    def count(trainer: Trainer) -> None:
+        every_step(trainer)
+
+        def look() -> None:
+            prepare = trainer.objective.prepare
+
+            def prepared(*asked: Any) -> TrainingBatch:
+                used.append(trainer.objective._ahead is not None)
+                return prepare(*asked)
+
+            trainer.objective.prepare = prepared  # type: ignore[method-assign]
+
+        after_loading(trainer, look)
+
+    def never(trainer: Trainer) -> None:
+        every_step(trainer)
+        after_loading(trainer, lambda: setattr(trainer.objective, "look_ahead", lambda *_: None))
+
+    train(ahead, count)
+    train(then, never)
+    assert used == [False, *[True] * (len(used) - 1)]
+    assert losses(ahead) == losses(then)
+
+
+@pytest.mark.parametrize("sets", ["adapter.dropout=0.2", "training.train_text_encoder=true"])
+def test_where_something_is_drawn_or_trained_on_the_way_nothing_is_prepared_ahead(make_run: MakeRun, sets: str) -> None:
+    plain: list[bool] = []
+
+    def look(trainer: Trainer) -> None:
+        after_loading(trainer, lambda: plain.append(trainer.objective.is_plain))
+
+    train(make_run(*SHORT, sets, "schedule.epochs=1"), look)
+    assert plain == [False]

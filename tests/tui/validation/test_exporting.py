@@ -1,0 +1,128 @@
+"""A LoRA file under a name of one's own, with its settings, and what is said about it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from fake_run import finished_run
+
+from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.presets.schema import Settings, replace
+from loratui.tui.validation import exporting
+from loratui.tui.validation.exporting import Export, ExportFailed, copy, export, licence_note, places_of
+from loratui.tui.validation.validation_screen import read_settings
+
+FILE = "output/anafox-000180.safetensors"
+
+
+@pytest.fixture
+def run(home: Path) -> RunDirectory:
+    return finished_run(home)
+
+
+def test_a_file_is_copied_with_its_settings_beside_it(run: RunDirectory, tmp_path: Path) -> None:
+    done = export(run, read_settings(run), Export(FILE, "Ana v1", tmp_path / "new" / "folder"))
+    assert done.path == tmp_path / "new" / "folder" / "Ana-v1.safetensors"
+    assert done.path.read_bytes() == (run.path / FILE).read_bytes()
+    recipe, effective = done.settings
+    assert (recipe.name, effective.name) == ("Ana-v1.recipe.toml", "Ana-v1.effective.toml")
+    assert (recipe.read_bytes(), effective.read_bytes()) == (run.recipe.read_bytes(), run.effective.read_bytes())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in done.path.parent.iterdir()} == {0o600}
+    assert len(list(done.path.parent.iterdir())) == 3
+    assert [place.program for place in done.places] == ["ComfyUI", "Automatic1111", "Forge", "InvokeAI", "diffusers"]
+
+
+@pytest.mark.parametrize("taken", ["ana.safetensors", "ana.recipe.toml", "ana.effective.toml"])
+def test_nothing_is_ever_replaced(run: RunDirectory, tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        export(run, Settings(), Export(FILE, "ana", tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("ana")] == [taken]
+    assert (tmp_path / taken).read_text() == "mine"
+
+
+def test_a_name_is_needed_and_cannot_lead_out_of_the_folder(run: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a name"):
+        export(run, Settings(), Export(FILE, "  ", tmp_path))
+    assert export(run, Settings(), Export(FILE, "../../x", tmp_path)).path.parent == tmp_path
+
+
+def test_a_file_that_is_gone_is_told_and_leaves_nothing(run: RunDirectory, tmp_path: Path) -> None:
+    folder = tmp_path / "to"
+    with pytest.raises(LoratuiError):
+        export(run, Settings(), Export("output/gone.safetensors", "ana", folder))
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_half_written(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, data: bytes) -> None:
+        os.write(fd, data[:3])
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("loratui.engine.durable.write_all", full)
+    folder = tmp_path / "to"
+    folder.mkdir()
+    with pytest.raises(DiskError):
+        copy(run.path / FILE, folder / "a.safetensors")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_volume_without_hard_links_is_written_to_all_the_same(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    copy(run.path / FILE, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (run.path / FILE).read_bytes()
+
+
+def test_another_layout_is_written_by_the_exporting_process(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def written(arguments: list[str]) -> dict[str, object]:
+        asked.append(arguments)
+        return {"opened_by": [{"title": "diffusers", "place": "pipe"}]}
+
+    monkeypatch.setattr(exporting, "written_by_process", written)
+    done = export(run, Settings(), Export(FILE, "ana", tmp_path, "peft", "bf16"))
+    assert [place.program for place in done.places] == ["diffusers"]
+    [arguments] = asked
+    assert arguments[:1] == [str(run.path)]
+    assert {"peft", "--dtype=bf16", f"--output={tmp_path}/ana.safetensors"} <= set(arguments)
+    assert arguments[-2:] == ["--step", "180"]
+    assert (tmp_path / "ana.recipe.toml").is_file()
+
+
+@pytest.mark.long
+def test_what_the_process_says_is_told(run: RunDirectory, tmp_path: Path) -> None:
+    with pytest.raises(ExportFailed):
+        export(run, Settings(), Export(FILE, "ana", tmp_path, "peft"))
+    assert not list(tmp_path.glob("ana*"))
+
+
+@pytest.mark.parametrize(
+    ("model", "family", "words"),
+    [
+        ("embedded:sd15", "sd15", "Apache 2.0"),
+        ("black-forest-labs/FLUX.1-dev", "flux", "non-commercial use, and so is a LoRA trained on it"),
+        ("black-forest-labs/FLUX.1-schnell", "flux", "Apache 2.0"),
+        ("/models/pony.safetensors", "sdxl", "Open RAIL++-M; Pony"),
+        ("/models/real.safetensors", "sd15", "OpenRAIL-M; a fine-tuned base"),
+    ],
+)
+def test_the_licence_of_the_base(model: str, family: str, words: str) -> None:
+    assert words in licence_note(replace(Settings(), {"base.model": model, "base.family": family}))
+
+
+def test_flux_goes_where_its_names_are_read() -> None:
+    assert "Automatic1111" not in [place.program for place in places_of(replace(Settings(), {"base.family": "flux"}))]

@@ -1,0 +1,289 @@
+"""The check: its seven parts, the images that answer each, what a person notes, and making images."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_run import (
+    PROMPTS,
+    FakeTrainer,
+    check_cell,
+    finished_run,
+    list_grid,
+    make_run,
+    strength_cells,
+    write_grid,
+    write_ledger,
+)
+from screen_text import hides, screen_text, shows, type_text, waits
+from textual.app import App
+
+from loratui.engine.runs import control
+from loratui.engine.runs.directory import RunDirectory
+from loratui.tui.app import LoratuiApp
+from loratui.tui.validation.checklist import read_checklist
+from loratui.tui.validation.image_screen import ValidationImage
+from loratui.tui.widgets.check_list import CheckList
+from loratui.tui.widgets.image_table import ImageTable
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+WIDE, NARROW = (120, 40), (80, 24)
+
+
+def _app(home: Path, run: RunDirectory, *, view_only: bool = False) -> LoratuiApp:
+    return LoratuiApp(home, "validation", run, view_only=view_only)
+
+
+def _images(app: App[Any]) -> ImageTable:
+    return app.screen.query_one(ImageTable)
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Jobs that would have been started."""
+    jobs: list[str] = []
+    monkeypatch.setattr("loratui.engine.runs.launcher.launch", lambda run, job="train": jobs.append(job))
+    return jobs
+
+
+async def test_each_part_shows_the_images_that_answer_it(home: Path) -> None:
+    run = finished_run(home)
+    write_ledger(run)
+    write_grid(run, epochs=True)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness", "Is it the same person", "red clothing", "green clothing", "seed 1000")
+        await pilot.press("n")
+        await shows(pilot, "2/7 Generalises", "most like this training image", "anafox_03.png")
+        await pilot.press("n")
+        await shows(pilot, "3/7 Trigger alone", "None of the prompts is the trigger alone. g adds one.")
+        await pilot.press("n")
+        await shows(pilot, "4/7 Quality", "the base alone", "with the LoRA, 1")
+        await pilot.press("n")
+        await shows(pilot, "5/7 Strength", "0, no LoRA", "strength 0.5", "strength 1.5", "0.97 nearly same")
+        await pilot.press("n")
+        await shows(pilot, "6/7 Checkpoints", "the base", "step 90", "step 180", "›")
+        await pilot.press("n")
+        text = await shows(pilot, "7/7 Next step", "likeness weak", "10 → 12 epochs", "No file is chosen yet")
+        assert "step 90" not in text
+        await pilot.press("n")
+        await shows(pilot, "1/7 Likeness")
+        await pilot.press("p")
+        await shows(pilot, "7/7 Next step")
+
+
+async def test_the_table_stands_before_the_first_image_and_fills_as_they_come(home: Path) -> None:
+    run = finished_run(home)
+    list_grid(run, strength_cells())
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.log.append("trainer_started", attempt=1, pid=1)
+        trainer.phase("sampling", "Making the images of the check")
+        async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+            await shows(pilot, "● making images", "0 of 8 so far", "not made yet")
+            pilot.app.screen.query_one(CheckList).highlighted = 4
+            trainer.image(PROMPTS[0], 0.0, nearest="x.png", similarity=0.5)
+            await shows(pilot, PROMPTS[0], PROMPTS[1], "1 of 8 so far", "0.50 unlike")
+            for strength in (0.5, 1.0, 1.5):
+                trainer.image(PROMPTS[0], strength, nearest="x.png", similarity=0.5)
+            await shows(pilot, "4 of 8 so far", "about ")
+            await waits(pilot, lambda: len(_images(pilot.app).shown_images) == 4)
+            assert all(_images(pilot.app).shown_images.values())
+
+
+async def test_x_asks_the_job_to_stop_and_r_goes_on(home: Path, launched: list[str]) -> None:
+    run = finished_run(home)
+    list_grid(run, strength_cells())
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.log.append("trainer_started", attempt=1, pid=1)
+        trainer.image(PROMPTS[0], 0.0)
+        async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+            text = await shows(pilot, "1 of 8 so far", "x stop")
+            assert "g make" not in text
+            await pilot.press("x")
+            await shows(pilot, "Stopping: 1 of 8 are there")
+            assert [command.command for command in control.pending(run)] == ["stop"]
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.acknowledge()
+        trainer.finish("stopped", 143, "Stopped as asked.")
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1 of 8 images. r makes the rest", "r go on", "g make")
+        await pilot.press("r")
+        await shows(pilot, "Making the rest of the images")
+        await waits(pilot, lambda: launched == ["validate"])
+
+
+async def test_a_check_that_failed_says_why(home: Path) -> None:
+    run = finished_run(home)
+    with FakeTrainer(run, "validate") as trainer:
+        trainer.log.append("trainer_started", attempt=1, pid=1)
+        trainer.finish("failed", 34, "There was not enough memory.", "Free memory.")
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "The images could not be made: There was not enough memory.")
+
+
+async def test_a_run_without_a_file_cannot_be_checked_yet(home: Path) -> None:
+    run = make_run(home)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        text = await shows(pilot, "There is no LoRA file yet")
+        assert "g make" not in text
+        assert "f files" not in text
+        await pilot.press("g", "f")
+        await pilot.pause(0.1)
+        assert "1/7 Likeness" in screen_text(pilot.app)
+
+
+async def test_ticks_notes_and_what_was_seen_are_kept_in_the_run(home: Path) -> None:
+    run = finished_run(home)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "0 of 7 ticked", "Is it the same person in all of them?")
+        await pilot.press("space", "down", "space")
+        await shows(pilot, "2 of 7 ticked", "[✔] Likeness", "[✔] Generalises")
+        await pilot.press("space", "e")
+        await shows(pilot, "Note on “Generalises, or remembers?”", "esc  keep it")
+        await type_text(pilot, "the bow returns")
+        await pilot.press("escape")
+        await shows(pilot, "1 of 7 ticked", "note  the bow returns")
+        await pilot.press("e")
+        await type_text(pilot, "xyz")
+        await pilot.press("f8")
+        await hides(pilot, "leave it as it was")
+        await pilot.press("p", "p", "enter", "down", "space")
+        await shows(pilot, "[✔] details of the photos stick")
+    path = run.validation / "checklist.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    body = json.loads(path.read_text())
+    assert (body["format"], list(body["ticked"]), body["notes"]) == (2, ["likeness"], {"generalises": "the bow returns"})
+    assert body["seen"] == ["sticks"]
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1 of 7 ticked", "2/7 Generalises", "the bow returns")
+
+
+async def test_a_rating_is_given_to_the_file_of_the_image_under_the_cursor(home: Path) -> None:
+    run = finished_run(home)
+    write_grid(run, epochs=True)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness")
+        pilot.app.screen.query_one(CheckList).highlighted = 5
+        await shows(pilot, "step 90")
+        await pilot.press("enter", "right", "right", "4")
+        await shows(pilot, "step 180 ★★★★")
+        await pilot.press("left", "left", "3")
+        assert "the base ★" not in screen_text(pilot.app)
+    assert {file: mark.rating for file, mark in read_checklist(run.validation / "checklist.json").files.items()} == {
+        "output/anafox-000180.safetensors": 4
+    }
+
+
+async def test_an_image_large_stands_beside_the_base_or_its_nearest_photo(home: Path) -> None:
+    run = finished_run(home)
+    write_ledger(run)
+    write_grid(run)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness")
+        pilot.app.screen.query_one(CheckList).highlighted = 4
+        await shows(pilot, "strength 1.5")
+        await pilot.press("enter", "end", "enter")
+        text = await shows(
+            pilot, "anafox.safetensors, strength 1.5", "the base alone", "nearly the same anafox_03.png (0.97 of 1)"
+        )
+        assert "learnt by heart" in text
+        assert isinstance(pilot.app.screen, ValidationImage)
+        assert ("path", f"{run.validation}/00-anafox-1.50-1000.png") in pilot.app.screen.copyable()
+        await waits(pilot, lambda: all(view._image is not None for view in pilot.app.screen.query(ThumbnailView)))
+        await pilot.press("c")
+        await shows(pilot, "training image anafox_03.png", "c compare")
+        await pilot.press("c")
+        await hides(pilot, "training image anafox_03.png")
+        await pilot.press("left")
+        await shows(pilot, "strength 1", "a bit like anafox_03.png (0.79 of 1)", "That is no copy")
+        await pilot.press("down")
+        await shows(pilot, PROMPTS[1])
+        await pilot.press("left", "left", "c")
+        await shows(pilot, "the base alone", "training image anafox_03.png")
+        await pilot.press("y")
+        await shows(pilot, "scp line")
+        await pilot.press("escape", "escape")
+        await shows(pilot, "5/7 Strength")
+        tile = _images(pilot.app).tile
+        assert tile is not None
+        assert (tile.slot.prompt, tile.slot.strength) == (PROMPTS[1], 0.0)
+
+
+async def test_on_a_narrow_window_tab_changes_between_parts_and_images(home: Path) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    async with _app(home, run).run_test(notifications=True, size=NARROW) as pilot:
+        text = await shows(pilot, "Checklist", "Is it the same person", "g make", "enter look")
+        assert "seed 1000" not in text
+        await pilot.press("tab")
+        text = await shows(pilot, "1/7 Likeness", "seed 1000")
+        assert "Checklist" not in text
+        await pilot.press("n", "n", "n")
+        await shows(pilot, "4/7 Quality", "the base alone")
+        await pilot.press("n", "n", "n")
+        await shows(pilot, "7/7", "likeness weak")
+        await pilot.press("tab")
+        await shows(pilot, "Checklist")
+
+
+async def test_view_only_shows_everything_and_writes_nothing(home: Path, launched: list[str]) -> None:
+    run = finished_run(home)
+    write_grid(run, 3)
+    async with _app(home, run, view_only=True).run_test(notifications=True, size=WIDE) as pilot:
+        text = await shows(pilot, "1/7 Likeness", "3 of 8", "view only", "f files")
+        assert not any(word in text for word in ("space tick", "g make  ", "r go on", "e note"))
+        await pilot.press("space", "g", "r", "e", "tab", "5", "f")
+        await shows(pilot, "LoRA files")
+        await pilot.press("4", "space", "e", "s", "enter")
+        await pilot.pause(0.2)
+        assert "LoRA files" in screen_text(pilot.app)
+        await pilot.press("escape", "p")
+        await shows(pilot, "7/7", "likeness weak")
+        await pilot.press("enter", "space")
+        await pilot.pause(0.2)
+        assert "[✔] likeness weak" not in screen_text(pilot.app)
+    assert not (run.validation / "checklist.json").exists()
+    assert launched == []
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+async def test_without_enough_colours_names_stand_for_the_images(
+    variable: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLORTERM")
+    monkeypatch.setenv(variable, "linux")
+    run = finished_run(home)
+    write_grid(run)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness", "00-anafox-1.00-1000.png", "0.79 a bit like")
+
+
+async def test_a_file_that_is_gone_is_said_so(home: Path) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    (run.path / check_cell(PROMPTS[0], 1.0)["path"]).unlink()
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness", "cannot be shown")
+
+
+async def test_y_copies_the_image_under_the_cursor(home: Path) -> None:
+    run = finished_run(home)
+    write_grid(run)
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "a bit like")
+        await pilot.press("y")
+        await shows(pilot, "path of the image", "scp line of the folder")
+
+
+async def test_a_disk_that_refuses_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(home)
+    (run.validation / "checklist.json").write_text('{"format": 9, "ticked": {}}')
+    async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
+        await shows(pilot, "1/7 Likeness")
+        await pilot.press("space")
+        await shows(pilot, "written by a newer loratui")
+        assert "0 of 7 ticked" in screen_text(pilot.app)
+    assert json.loads((run.validation / "checklist.json").read_text())["format"] == 9

@@ -1,0 +1,346 @@
+"""One image large: what it is, what is wrong with it, what can be done, and its caption to edit beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import TextArea
+from textual.worker import get_current_worker
+
+from loratui.engine.dataset import remedies
+from loratui.engine.dataset.buckets import BucketRule, assign
+from loratui.engine.dataset.facts import WHOLE, ImageFacts
+from loratui.engine.dataset.remedies import Kind, Remedy
+from loratui.engine.dataset.scan import ImageEntry
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for, keys_of
+from loratui.tui.dataset import image_marks
+from loratui.tui.dataset.choices_screen import DatasetPart
+from loratui.tui.dataset.quick_fixes import VERBS
+from loratui.tui.dataset.topics import SIGNS, TONES, WORDS, caption_content, token_words
+from loratui.tui.screens.large_image import LargeImage
+from loratui.tui.terminal import clean_lines, ssh_hints
+from loratui.tui.widgets.caption_editor import CaptionEditor
+from loratui.tui.widgets.image_view import ImageView
+from loratui.tui.widgets.line import Line, plain
+
+if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
+    from loratui.tui.dataset.choices_screen import DatasetChoices
+    from loratui.tui.dataset.judging import Trained
+
+_TYPING_PAUSE_S = 0.15
+_SHOWN_BEFORE_CUT = 40
+"""Characters of a caption that are shown before the place where it is cut off."""
+
+
+@dataclass
+class TokensCounted(Message):
+    """A caption was read as the model will read it."""
+
+    trained: Trained
+
+
+class DatasetImageScreen(DatasetPart, LargeImage):
+    """The image at the left, everything about it at the right."""
+
+    AUTO_FOCUS = ""  # the keys first; writing begins when it is asked for
+    CONTEXT = "dataset_image"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_image")]
+    DEFAULT_CSS = """
+    DatasetImageScreen #image-body { height: 1fr; }
+    DatasetImageScreen #image { width: 1fr; height: 1fr; }
+    DatasetImageScreen #image-side { width: 46; padding: 0 1; border-left: solid $border-blurred; }
+    DatasetImageScreen.-wide #image-side { width: 56; }
+    DatasetImageScreen.-very-wide #image-side { width: 72; }
+    DatasetImageScreen.-short CaptionEditor { height: 4; }
+    DatasetImageScreen #image-caption-title, DatasetImageScreen #image-tokens { height: auto; }
+    DatasetImageScreen #image-trained { height: auto; max-height: 5; color: $muted; }
+    DatasetImageScreen #image-about { height: 1fr; border-top: solid $border-blurred; scrollbar-size-vertical: 1; }
+    """
+
+    def __init__(self, owner: DatasetChoices, names: Sequence[str], name: str) -> None:
+        super().__init__(owner)
+        self._names = list(names)
+        self.name_shown = name
+        """Relative path of the image that is shown."""
+        self._typing: Timer | None = None
+
+    def heading(self) -> Content:
+        """Program and purpose."""
+        return Content.assemble(("loratui", "bold $accent"), ("  an image", "$muted"))
+
+    def body(self) -> ComposeResult:
+        """Image, caption, details."""
+        with Horizontal(id="image-body"):
+            yield ImageView(id="image")
+            with Vertical(id="image-side"):
+                yield Line(id="image-caption-title")
+                yield CaptionEditor(id="caption")
+                yield Line(id="image-tokens")
+                yield Line(id="image-trained")
+                with VerticalScroll(id="image-about", can_focus=False):
+                    yield Line(id="image-text")
+
+    def on_mount(self) -> None:
+        """Fills everything in."""
+        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
+        self._show()
+
+    # What is shown
+
+    def set_changed(self) -> None:
+        """Undo, a finding or a measure: show it."""
+        self._show()
+
+    @property
+    def _image(self) -> ImageEntry:
+        return self.prepared.names[self.name_shown]
+
+    @property
+    def _settings(self) -> Settings:
+        return self.loratui.draft.named().settings
+
+    @property
+    def image_path(self) -> Path | None:
+        """The file as it is, before anything is done to it."""
+        return self._image.path
+
+    @property
+    def image_title(self) -> str:
+        """Its name in the folder."""
+        return self.name_shown
+
+    def _show(self) -> None:
+        prepared, image = self.prepared, self._image
+        at = self._names.index(self.name_shown) + 1
+        self.line("heading-right").say(plain(f"{at} of {len(self._names)}  {self.name_shown}"))
+        view = self.query_one(ImageView)
+        view.show(image.path)
+        view.mark(self._marks())
+        editor = self.query_one(CaptionEditor)
+        caption = prepared.caption(self.name_shown)
+        if not editor.has_focus:
+            editor.set(caption)
+        unsaved = self.name_shown in prepared.chosen.captions
+        there = "not saved yet" if unsaved else "as in its file"
+        state = there if caption or unsaved else "none: trained on trigger and class word"
+        self.line("image-caption-title").say(
+            Content.assemble(plain("Caption", "bold"), plain(f"  {state}", "$warning" if unsaved else "$muted"))
+        )
+        self.line("image-text").say(Content("\n").join(list(self._about(image))))
+        self._count(self._image_now())
+
+    def _image_now(self) -> ImageEntry:
+        return dataclasses.replace(self._image, caption=self.prepared.caption(self.name_shown) or None)
+
+    def _marks(self) -> image_marks.Marks:
+        rule = BucketRule.of(self._settings.dataset)
+        return image_marks.Marks.of(self._image, self.prepared.remedies_of(self.name_shown), rule)
+
+    def _about(self, image: ImageEntry) -> Iterator[Content]:
+        prepared = self.prepared
+        reason = prepared.reason_left_out(image.relative)
+        if reason:
+            yield plain(f"– not trained on: {reason}", "bold $warning")
+        facts = prepared.facts.get(image.relative)
+        yield plain("What can be done; the same key takes it back:", "$muted")
+        keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
+        for kind, words in self._offers(image, facts):
+            chosen = prepared.has(kind, image.relative)
+            key = keys["leave_out"] if kind == "leave_out" else keys[f"remedy('{kind}')"]
+            yield Content.assemble(
+                plain("[✔] " if chosen else "[ ] ", "$success" if chosen else "$muted"),
+                plain(f"{key}  ", "bold $accent"),
+                plain(words),
+            )
+        yield from (plain(line) for line in _details(image, prepared.remedies_of(image.relative), self._settings))
+        yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
+        findings = self.owner.judgement.of(image.relative) if self.owner.judgement else ()
+        for finding, done in findings:
+            word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
+            tone = "$success" if done else TONES[finding.severity]
+            yield Content.assemble(plain(f"{word}  ", tone), plain(_without_names(finding.message)))
+        yield plain(image.path)
+        yield plain(ssh_hints.scp_line(image.path), "$muted")
+
+    def _offers(self, image: ImageEntry, facts: ImageFacts | None) -> Iterator[tuple[Kind, str]]:
+        """What makes sense for this image, with words."""
+        own = {remedy.kind: remedy for remedy in self.prepared.remedies_of(image.relative)}
+        for kind in remedies.ORDER:
+            remedy = own.get(kind) or offered(kind, image, facts)
+            if remedy is not None:
+                exactly = f" ({remedy.describe()})" if kind in ("crop", "flatten") else ""
+                yield kind, f"{VERBS[kind].format('it')}{exactly}"
+
+    # Tokens
+
+    @work(thread=True, exclusive=True, group="tokens", description="count tokens")
+    def _count(self, image: ImageEntry) -> None:
+        from loratui.engine.planning.preflight import token_counter
+        from loratui.tui.dataset.judging import as_trained, several_concepts
+
+        settings = self._settings
+        several = several_concepts(self.prepared)
+        trained = as_trained(image, settings, token_counter(settings), several_concepts=several)
+        if not get_current_worker().is_cancelled:
+            self.post_message(TokensCounted(trained))
+
+    def on_tokens_counted(self, message: TokensCounted) -> None:
+        """Shows how much of the window the caption fills, and what is cut off."""
+        message.stop()
+        trained = message.trained
+        if trained.name != self.name_shown:
+            return
+        tone = "bold $error" if trained.cut else "$muted"
+        cut = "; the end is not read" if trained.cut else ""
+        self.line("image-tokens").say(plain(f"{token_words(trained)}{cut}", tone))
+        if trained.cut:
+            # The whole caption stands in the field above; here it matters where it ends.
+            trained = dataclasses.replace(trained, read=f"… {trained.read[-_SHOWN_BEFORE_CUT:]}")
+        self.line("image-trained").say(Content.assemble(plain(_drawn_words(trained.of), "$muted"), caption_content(trained)))
+
+    # Keys
+
+    def available(self, action: str) -> bool:
+        """While writing, letters are letters."""
+        if action in ("edit", "back", "end_editing"):
+            # The flag of the editor follows later than the focus itself.
+            return isinstance(self.focused, CaptionEditor) == (action == "end_editing")
+        return super().available(action)
+
+    def action_step(self, by: int) -> None:
+        """Another image."""
+        self._keep_caption()
+        self.name_shown = self._names[(self._names.index(self.name_shown) + by) % len(self._names)]
+        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
+        self.query_one("#image-about").scroll_home(animate=False)
+        self._show()
+
+    def action_scroll_about(self, lines: int) -> None:
+        """What stands below the caption, further down or up."""
+        self.query_one("#image-about").scroll_relative(y=lines, animate=False)
+
+    def action_edit(self) -> None:
+        """Into the caption."""
+        self.query_one(CaptionEditor).focus()
+
+    def action_end_editing(self) -> None:
+        """Out of the caption; what was typed is kept, and not yet saved."""
+        self._keep_caption()
+        self.set_focus(None)
+
+    def action_back(self) -> None:
+        """Back to the data set."""
+        self._keep_caption()
+        super().action_back()
+
+    def action_leave_out(self) -> None:
+        """Leaves the image out, or takes it in again."""
+        self.owner.toggle_left_out(self.name_shown)
+
+    def action_remedy(self, kind: Kind) -> None:
+        """Chooses a remedy for this image, or takes it back."""
+        prepared, image = self.prepared, self._image
+        if prepared.has(kind, image.relative):
+            self.owner.choose(prepared.without_remedy(f"not: {VERBS[kind].format(image.relative)}", kind, image.relative))
+            return
+        remedy = offered(kind, image, prepared.facts.get(image.relative))
+        if remedy is None:
+            self.loratui.tell(f"There is no need to {VERBS[kind].format('this image')}.")
+            return
+        self.owner.choose(prepared.with_remedies(VERBS[kind].format(image.relative), [remedy]))
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Takes the caption in when the typing pauses."""
+        event.stop()
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(_TYPING_PAUSE_S, self._keep_caption)
+
+    def _keep_caption(self) -> None:
+        if self._typing is not None:
+            self._typing.stop()
+            self._typing = None
+        editor = self.query_one(CaptionEditor)
+        # An invisible character that is not shown must not count as an edit.
+        if editor.text == clean_lines(self.prepared.caption(self.name_shown), 100_000, 100_000):
+            return
+        self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+
+
+def _drawn_words(texts: int) -> str:
+    return f"trained with, in turn with {text.count(texts - 1, 'other')}: " if texts > 1 else "trained with: "
+
+
+def _without_names(message: str) -> str:
+    """A finding's message without its list of files: here it is about this one."""
+    return message.partition(": ")[0].rstrip(".")
+
+
+def offered(kind: Kind, image: ImageEntry, facts: ImageFacts | None) -> Remedy | None:
+    """The remedy of this kind for an image; None where it would do nothing."""
+    traits = image.traits
+    match kind:
+        case "rotate":
+            return Remedy(kind, image.relative) if traits.orientation != 1 else None
+        case "convert":
+            plain_colours = traits.mode in ("RGB", "RGBA", "L", "LA") and traits.bits == 8 and not traits.profile
+            return None if plain_colours and not traits.animated else Remedy(kind, image.relative)
+        case "flatten":
+            return Remedy(kind, image.relative, colour=remedies.VARIED) if traits.alpha else None
+        case "crop":
+            box = remedies.crop_proposal(image, facts)
+            return Remedy(kind, image.relative, box=box) if box is not None else None
+        case "shrink":
+            return Remedy(kind, image.relative) if max(image.width, image.height) > remedies.LARGEST_PX else None
+        case "mirror" | "leave_out":
+            return Remedy(kind, image.relative)
+
+
+def _details(image: ImageEntry, own: tuple[Remedy, ...], settings: Settings) -> Iterator[str]:
+    traits = image.traits
+    yield f"{image.width} × {image.height} px, {image.format}, {text.size(image.bytes)}"
+    rule = BucketRule.of(settings.dataset)
+    width, height = image_marks.size_after(image, own)
+    bucket = assign(width, height, rule)
+    part = image_marks.trained_part(width, height, bucket, WHOLE)
+    lost = 1 - part.area
+    cut = f"; {lost:.0%} is cut off at the edges" if lost >= 0.01 else ""
+    blown = "; enlarged" if width < bucket.width or height < bucket.height else ""
+    yield f"trained at {bucket.width} × {bucket.height}{cut}{blown}"
+    colour = f"{traits.mode}, {traits.bits} bits"
+    notes = [
+        words
+        for words, so in (
+            ("transparent", traits.alpha),
+            ("colour profile", traits.profile),
+            ("animated", traits.animated),
+            (f"EXIF turns it ({traits.orientation})", traits.orientation != 1),
+            ("holds the place where it was taken", traits.gps),
+            (f"JPEG quality about {traits.jpeg_quality}", traits.jpeg_quality is not None),
+        )
+        if so
+    ]
+    yield ", ".join([f"colour {colour}", *notes])
+
+
+def _faces(facts: ImageFacts | None) -> str:
+    if facts is None:
+        return "pixels and faces: not checked yet (d in the data set)"
+    blur = f"blur {facts.blur:.2f} of 1"
+    if facts.faces is None:
+        return f"{blur}; faces: not checked"
+    sizes = ", ".join(f"{face.box.area:.0%} of the image" for face in facts.faces[:4])
+    return f"{blur}; {text.count(len(facts.faces), 'face')}{f' ({sizes})' if sizes else ''}"

@@ -1,0 +1,136 @@
+"""What is to be said of a folder and of what was chosen for it: findings, what mends them, captions as trained, the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loratui.engine.dataset import caption_choice, tokens
+from loratui.engine.dataset.findings import Finding, Severity
+from loratui.engine.dataset.inspect import inspect_scan
+from loratui.engine.dataset.ledger import final_lines
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry
+from loratui.engine.dataset.tokens import TokenCounter
+from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.recipe import Recipe, with_folder_names
+from loratui.engine.planning.schedule import Plan, make_plan
+from loratui.presets.schema import Settings
+from loratui.tui.dataset.edits import DatasetEdits
+from loratui.tui.dataset.quick_fixes import QuickFix, is_mended, mend_for
+
+EXAMPLES = 3
+DECODE_BUDGET_S = 2.0
+"""The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
+_RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A caption as the model will see it."""
+
+    name: str
+    """Relative path of the image."""
+    read: str
+    """What is read of the caption."""
+    cut: str
+    """Its end that the text encoder does not read; empty if all of it is."""
+    tokens: int
+    window: int
+    exact: bool
+    """Whether the base's own tokenizer counted."""
+    of: int = 1
+    """How many texts are drawn from, of which this is the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the checks say of a set as it would be trained on now."""
+
+    findings: tuple[Finding, ...] = ()
+    mends: tuple[QuickFix | None, ...] = ()
+    """What one key does about each finding."""
+    mended: tuple[bool, ...] = ()
+    """Whether that is chosen already."""
+    not_checked: tuple[tuple[str, str], ...] = ()
+    worst: Mapping[str, Severity] = dataclasses.field(default_factory=dict)
+    """The gravest severity of each image that a finding names and that is not mended."""
+    examples: tuple[Trained, ...] = ()
+    plan: Plan | None = None
+    guessed_trigger: str = ""
+    """The uncommon word that all captions share, where no trigger was given."""
+    damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Images that cannot be decoded -> why."""
+
+    def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
+        """The findings that name an image, and whether each is mended."""
+        return tuple((finding, done) for finding, done in zip(self.findings, self.mended, strict=True) if name in finding.files)
+
+    def count(self, severity: Severity) -> int:
+        """Findings of this severity that are not mended."""
+        return sum(f.severity == severity and not done for f, done in zip(self.findings, self.mended, strict=True))
+
+
+def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judgement:
+    """Makes every check that can be made. Meant for a thread: a large set takes a while."""
+    named = with_folder_names(recipe, prepared.edited)
+    checked = inspect_scan(
+        prepared.edited,
+        recipe.settings,
+        preset=recipe.preset,
+        tokenizer=counter,
+        facts=prepared.facts,
+        copies=prepared.same_bytes,
+        decode_budget_s=DECODE_BUDGET_S,
+    )
+    settings = checked.case.settings
+    damaged = {item.relative: item.reason for item in checked.scan.left_out if item.relative in prepared.names}
+    damaged = {name: reason for name, reason in damaged.items() if name not in prepared.left_out}
+    mended = tuple(is_mended(finding, prepared) for finding in checked.findings)
+    worst: dict[str, Severity] = {}
+    for finding, done in zip(checked.findings, mended, strict=True):
+        for name in () if done else finding.files:
+            if name not in worst or _RANK[finding.severity] < _RANK[worst[name]]:
+                worst[name] = finding.severity
+    return Judgement(
+        checked.findings,
+        tuple(mend_for(finding, prepared, settings) for finding in checked.findings),
+        mended,
+        checked.not_checked,
+        worst,
+        _examples(checked.scan.training, settings, counter),
+        _plan(named, checked.scan),
+        checked.case.guess,
+        damaged,
+    )
+
+
+def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, several_concepts: bool = False) -> Trained:
+    """The caption of one image as the text encoder gets it, with the tags in one of their orders, and what it does not read."""
+    lines = final_lines(image, settings, several_concepts=several_concepts)
+    # The first of the orders that the trainer draws from; without shuffling, the caption itself.
+    caption = caption_choice.texts(lines, settings.dataset, settings.training.seed)[0][0]
+    read_from = caption_choice.readings(lines, settings.dataset, settings.training.seed)
+    several = len({text for line in read_from for text in line})
+    window = tokens.window(settings)
+    cut = counter.lost(caption, window)
+    read = caption[: len(caption) - len(cut)] if cut else caption
+    return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact, several)
+
+
+def several_concepts(prepared: DatasetEdits) -> bool:
+    """Whether the folder teaches more than one concept."""
+    return len({concept.name for concept in prepared.edited.concepts if not concept.regularisation}) > 1
+
+
+def _examples(training: tuple[ImageEntry, ...], settings: Settings, counter: TokenCounter) -> tuple[Trained, ...]:
+    several = len({image.concept for image in training}) > 1
+    places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
+    return tuple(as_trained(training[at], settings, counter, several_concepts=several) for at in places)
+
+
+def _plan(recipe: Recipe, found: DatasetScan) -> Plan | None:
+    try:
+        return make_plan(recipe, found)
+    except LoratuiError:
+        return None

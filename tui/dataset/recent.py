@@ -1,0 +1,40 @@
+"""The folders of images that were used last, kept below the home of loratui."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from loratui.engine.durable import write_file
+from loratui.engine.errors import LoratuiError
+from loratui.engine.untrusted import read_json
+
+FILE = "recent-folders.json"
+MOST = 8
+
+
+def recent_folders(home: Path) -> tuple[str, ...]:
+    """Folders and zips that are still there, the newest first; nothing where the list is missing or damaged."""
+    try:
+        listed = read_json(home / FILE)
+    except OSError:
+        return ()
+    names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+    return tuple(name for name in names[:MOST] if _exists(name))
+
+
+def remember_folder(home: Path, folder: str) -> None:
+    """Puts a folder in front. A home that cannot be written keeps none: the list is a convenience."""
+    names = [folder, *(name for name in recent_folders(home) if name != folder)][:MOST]
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(home / FILE, json.dumps(names).encode("ascii"), durable=False)
+    except (LoratuiError, OSError):
+        return
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,358 @@
+"""The app without a screen: the same steps as questions and answers, then the run in plain lines."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loratui.engine.errors import DatasetError, LoratuiError
+from loratui.engine.planning.rates import learning_in_words
+from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
+from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.summary import RunSummary, summarise_all
+from loratui.presets.schema import SchemaError
+from loratui.tui import text
+from loratui.tui.paths import path_from_text, path_text
+from loratui.tui.plain.asking import Asker, asker
+from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
+from loratui.tui.terminal import clean
+from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, next_step_for_folder, shown_value
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.planning.prepare import Prepared
+    from loratui.engine.runs.probe import BaseRead
+    from loratui.tui.wizard.drafts import SavedDraft
+
+
+def run_plain() -> int:
+    """Lists the runs and asks what to do; returns the exit code. Raises `UsageError` where nobody answers."""
+    return Wizard(asker(), loratui_home()).menu()
+
+
+class Wizard:
+    """One conversation. What it knows is a `Draft`, as in the full-screen app."""
+
+    def __init__(self, asker: Asker, home: Path) -> None:
+        self._ask = asker
+        self._home = home
+        self._draft = Draft()
+        self._draft_id = ""
+        """Name of the draft on the disk; empty where none is kept."""
+
+    def menu(self) -> int:
+        """The first question."""
+        runs = summarise_all(self._home)
+        say(f"loratui: {text.count(len(runs), 'run')} in {self._home}")
+        options = ["Train a LoRA on my images", "Try the demo: an invented person, a few minutes, no download"]
+        options += [_run_line(run) for run in runs[:20]]
+        chosen = self._ask.choose("What shall be done?", [*options, "Nothing; leave"])
+        if chosen == 0:
+            return self.new_run()
+        if chosen == 1:
+            return self.demo()
+        if chosen < len(options):
+            return self.old_run(runs[chosen - 2])
+        return 0
+
+    def new_run(self) -> int:
+        """A draft that was left, or preset, base, data set, plan, prompts, checks, start."""
+        from loratui.tui.wizard.drafts import list_drafts, new_id
+
+        self._draft_id = new_id()
+        if not self._continue(list_drafts(self._home)[:10]):
+            self._choose_preset()
+            self._choose_base()
+        if self._draft.scan is None:
+            self._choose_folder()
+            self._choose_words()
+        return self._plan_and_start()
+
+    def demo(self) -> int:
+        """The demo with everything chosen."""
+        from loratui.tui.commands.demo import demo_draft
+
+        self._draft = demo_draft()
+        return self._plan_and_start()
+
+    def _continue(self, drafts: list[SavedDraft]) -> bool:
+        """Asks which draft to go on with, if there are any; whether one was taken."""
+        from loratui.engine.dataset.scan import scan
+
+        if not drafts:
+            return False
+        options = [f"{draft.title}: preset {draft.preset}, {text.ago(time.time() - draft.saved)}" for draft in drafts]
+        at = self._ask.choose("Go on with a draft?", ["Plan something new", *options])
+        if not at:
+            return False
+        chosen = drafts[at - 1]
+        try:
+            draft = chosen.open()
+        except (SchemaError, TypeError) as error:
+            say(f"The draft cannot be used by this version: {error}")
+            return False
+        self._draft_id, self._draft = chosen.id, draft
+        try:
+            self._draft = draft.with_scan(scan(Path(str(draft.value("dataset.path")))))
+        except (LoratuiError, OSError) as error:
+            say(f"Its folder cannot be read: {error}")
+        return True
+
+    def _keep(self) -> None:
+        """Puts the draft on the disk; a disk that refuses does not end the conversation."""
+        from loratui.tui.wizard.drafts import write_draft
+
+        if self._draft_id:
+            try:
+                write_draft(self._home, self._draft_id, self._draft, "plan" if self._draft.scan else "dataset")
+            except LoratuiError as error:
+                say(f"The draft could not be kept: {error}")
+
+    def old_run(self, summary: RunSummary) -> int:
+        """What can be done with a run that is there."""
+        run = open_run(self._home, summary.name)
+        if summary.reason:
+            say(summary.reason)
+        if summary.active:
+            return self._follow(run, summary.job or "train")
+        options = ["Leave it"]
+        if summary.status != "done":
+            options.append("Go on from its last checkpoint")
+        if any(run.output.glob("*.safetensors")):
+            options += ["Make the images of the check", "Go through the check"]
+        match options[self._ask.choose(f"{summary.name} {text.stands(summary.status)}.", options)]:
+            case "Go on from its last checkpoint":
+                launch(run)
+                return self._follow(run, "train")
+            case "Make the images of the check":
+                return self._make_grid(run)
+            case "Go through the check":
+                self._check(run)
+        return 0
+
+    def _choose_preset(self) -> None:
+        from loratui.presets import list_presets
+
+        presets = list_presets()
+        chosen = presets[self._ask.choose("Which preset?", [f"{preset.title} ({preset.name})" for preset in presets])]
+        say(chosen.summary)
+        self._draft = self._draft.with_preset(chosen.name)
+
+    def _choose_base(self) -> None:
+        """One of those that are found here, the preset's, or one that is typed."""
+        from loratui.engine.planning.bases import discover
+
+        say("Looking for base models on this machine …")
+        family, own = self._draft.value("base.family"), str(self._draft.value("base.model"))
+        demo = own.startswith("embedded:")
+        found = [base for base in discover()[0] if base.family == family and base.usable and (demo or not base.toy)]
+        models = list(dict.fromkeys([own, *(base.model for base in found)] if own else [base.model for base in found]))
+        here = {base.model: base.title for base in found}
+        for model in models:
+            if model not in here:
+                say(_to_fetch(model))  # above, where it is wrapped: of a choice, what the window has no room for is cut off
+        options = [f"{model}: {here.get(model, 'not on this machine yet')}" for model in models]
+        at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
+        model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
+        self._draft = self._draft.with_values({"base.model": model})
+        self._keep()
+
+    def _choose_folder(self) -> None:
+        found: dict[str, DatasetScan] = {}
+
+        def check(answer: str) -> str:
+            from loratui.engine.dataset.scan import scan
+
+            folder = path_from_text(answer)
+            if folder is None:
+                return next_step_for_folder(answer)
+            try:
+                found[answer] = scan(folder)
+            except LoratuiError as error:
+                return f"{error} {next_step_for_folder(answer)}"
+            except OSError as error:
+                return f"{folder}: {error.strerror}"
+            return ""
+
+        answer = self._ask.path("Folder of your images", "", check)
+        folder = path_from_text(answer)
+        scan = found.get(answer) or found[next(iter(found))]
+        assert folder is not None
+        self._draft = self._draft.with_values({"dataset.path": str(folder.absolute())}).with_scan(scan)
+        captioned = sum(image.caption is not None for image in scan.training)
+        say(f"{text.count(len(scan.training), 'image')}, {captioned} with a caption.")
+        for item in scan.left_out:
+            if item.image:
+                say(f"Left out: {item.relative} {item.reason}.")
+
+    def _choose_words(self) -> None:
+        named = self._draft.named().settings.dataset
+        trigger = self._ask.text("Trigger: a made-up word for your subject, such as anafox", named.trigger)
+        class_word = self._ask.text("Class: the general word for it, such as woman", named.class_word)
+        self._draft = self._draft.with_values({"dataset.trigger": trigger, "dataset.class_word": class_word})
+        self._keep()
+
+    def _choose_prompts(self) -> None:
+        """Shows what the prompts become, and takes others one by one; an empty line keeps one."""
+        for key, title in (
+            ("samples.prompts", "Samples while it trains"),
+            ("validation.prompts", "Prompts of the check afterwards"),
+        ):
+            prompts = [str(prompt) for prompt in self._draft.value(key)]
+            say(f"{title}:")
+            for prompt in prompts:
+                say(f"  {self._draft.filled_in(prompt)}")
+            if self._ask.confirm("Change them?", default=False):
+                typed = [self._ask.text(f"Prompt {at}; {{subject}} is your words", old) for at, old in enumerate(prompts, 1)]
+                self._draft = self._draft.with_values({key: tuple(typed)})
+                self._keep()
+
+    def _plan_and_start(self) -> int:
+        from loratui.engine.planning.prepare import prepare
+        from loratui.tui.commands.common import not_checked_lines, say_findings, start_prepared
+        from loratui.tui.wizard.drafts import delete_draft
+        from loratui.tui.wizard.preflight_rows import base_row
+
+        while self._change_numbers():
+            self._keep()
+        self._choose_prompts()
+        prepared = prepare(self._draft.named(), self._home)
+        say_findings(prepared.findings, sys.stdout)
+        for line in not_checked_lines(prepared.not_checked):
+            say(line)
+        if prepared.errors:
+            say("Mend that first, then start again. Nothing was written.")
+            return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
+        base = None
+        if self._ask.confirm("Make one real step first, to measure memory and speed?"):
+            base = self._probe(prepared)
+        if base is not None and (row := base_row(base, prepared.recipe.settings.base.check)):
+            say(f"{row.mark.capitalize()}: {row.message} {row.remedy}")
+            if row.mark == "error":
+                return int(LoratuiError.exit_code)
+        if not self._ask.confirm("Start the training?"):
+            say(
+                "Not started. The draft is kept; loratui offers it again."
+                if self._draft_id
+                else "Not started; nothing was written."
+            )
+            return 0
+        run = start_prepared(prepared, self._home, base=base)
+        if self._draft_id:
+            delete_draft(self._home, self._draft_id)
+        say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
+        return self._follow(run, "train")
+
+    @functools.cached_property
+    def _machine(self) -> Machine:
+        """Asked once, for the plan; the checks before the start ask again."""
+        from loratui.engine.planning.estimate import Machine
+
+        return Machine.here()
+
+    def _probe(self, prepared: Prepared) -> BaseRead | None:
+        """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
+        from loratui.engine.planning.estimate import estimate
+        from loratui.engine.planning.measured import read_all
+        from loratui.engine.runs.probe import probe
+        from loratui.tui.wizard.preflight_rows import probed_row
+
+        machine = self._machine
+        before = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
+        try:
+            probed = probe(prepared, self._home, tell=say)
+        except LoratuiError as error:
+            say(f"One real step failed: {error}")
+            return None
+        if probed is not None:
+            after = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
+            row = probed_row(probed, before, after, machine.vram_gib)
+            say(f"{row.message} {row.remedy}")
+        return None if probed is None else probed.base
+
+    def _change_numbers(self) -> bool:
+        """Shows the plan and lets one number be changed; False when the plan is right."""
+        from loratui.engine.planning.preflight import check_plan
+
+        plan = self._draft.plan()
+        assert plan is not None
+        say("The plan:")
+        for line in plan.formula.split("; "):
+            say(f"  {line}")
+        say(f"  {learning_in_words(self._draft.named().settings)}")
+        for key, now, before in changes_in_words(self._draft.named()):
+            say(f"  Changed: {key} {now} (preset: {before})")
+        for finding in check_plan(self._draft.named(), plan, self._machine.accelerator):
+            say(f"{finding.severity.capitalize()}: {finding.message} {finding.remedy}")
+        planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
+        options = ["The plan is right"]
+        for field in PLAN_FIELDS:
+            value = self._draft.value(field.key) or planned.get(field.key, 0)
+            options.append(f"Change {field.label.lower()}, now {shown_value(value)}: {field.help}")
+        chosen = self._ask.choose("Change anything?", options)
+        if chosen == 0:
+            return False
+        field = PLAN_FIELDS[chosen - 1]
+
+        def check(answer: str) -> str:
+            try:
+                self._draft.with_text(field.key, answer)
+            except SchemaError as error:
+                return str(error)
+            return ""
+
+        self._draft = self._draft.with_text(field.key, self._ask.text(field.label, "", check))
+        return True
+
+    def _follow(self, run: RunDirectory, job: str) -> int:
+        ended = follow_to_the_end(run, job, sys.stdout, past=True)
+        if ended is None:
+            return 0
+        say_conclusion(ended, sys.stdout)
+        if job == "train" and ended.status == "done" and self._ask.confirm("Make the images of the check now?"):
+            return self._make_grid(run)
+        return int(ended.exit_code)
+
+    def _make_grid(self, run: RunDirectory) -> int:
+        launch(run, "validate")
+        ended = follow_to_the_end(run, "validate", sys.stdout)
+        if ended is None:
+            return 0
+        if ended.status == "done":
+            say(f"The images of the check: {run.validation}")
+            if self._ask.confirm("Go through the check now?", default=False):
+                self._check(run)
+        return int(ended.exit_code)
+
+    def _check(self, run: RunDirectory) -> None:
+        from loratui.tui.plain.plain_check import walk
+
+        walk(run, self._ask, say)
+
+
+def say(line: str) -> None:
+    """One harmless line, at once."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(clean(line).encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def _to_fetch(model: str) -> str:
+    """What is known of a base that is not here."""
+    from loratui.engine.formats.base_sources import known_base
+
+    source = known_base(model)
+    gate = ", behind a gate" if source and source.gated else ""
+    about = f" (about {text.size(source.bytes)}, licence {source.licence}{gate})" if source else ""
+    return f"loratui download {model} fetches the preset's base{about}."
+
+
+def _run_line(run: RunSummary) -> str:
+    state = run.state
+    steps = f", step {text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
+    made = f", made {text.ago(time.time() - run.created)}" if run.created else ""
+    return f"{run.name}: {run.status}{steps}{made}"

@@ -1,0 +1,264 @@
+"""Follows a run in plain lines, one sentence for each change, until it ends or the person leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.cells import cell_len
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.runs import lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import read_state, summarise
+from loratui.tui import text
+from loratui.tui.runs.store import RunState
+from loratui.tui.runs.tail import POLL_S, Tail
+from loratui.tui.terminal import clean, hangup
+
+STEP_LINE_S = 2.0
+"""Step lines are at least that far apart,"""
+STEP_SHARE = 0.05
+"""and come when that share of the steps is done,"""
+STEP_LATEST_S = 30.0
+"""or when nothing was said for so long."""
+
+
+class Narrator:
+    """Turns what a `RunState` adds up to into lines. Decides only by what it is told, the time included."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._told = state.log_count
+        self._told_place, self._told_phase = state.step, "training"
+        self._told_at = float("-inf")
+        self._news_at = float("nan")
+        """When something new was told last."""
+
+    def lines(self, now: float) -> Iterator[str]:
+        """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
+        new = min(self._state.log_count - self._told, len(self._state.log))
+        for line in list(self._state.log)[len(self._state.log) - new :]:
+            yield f"{text.clock_with_zone(line.ts)}  {clean(_sentence(line.text))}"
+            self._told_at = self._news_at = now
+        self._told = self._state.log_count
+        progress = self._progress(now)
+        if progress:
+            self._news_at = now
+        progress = progress or self._wait(now)
+        if progress:
+            self._told_at = now
+            yield f"{text.clock_with_zone(time.time())}  {clean(_sentence(progress))}"
+
+    def _wait(self, now: float) -> str:
+        """What is waited for before the first step, if nothing was said for long."""
+        waited = now - self._news_at
+        if not self._state.awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
+            return ""
+        return f"still {self._state.awaited}, {text.duration(waited)} by now"
+
+    def _progress(self, now: float) -> str:
+        """A sentence on how far it is, if it is time for one."""
+        state = self._state
+        if state.progress is not None and state.progress.total > 0:
+            place, total = state.progress.done, state.progress.total
+            sentence = f"{state.status}: {place} of {total}"
+        else:
+            place, total = state.step, state.optimizer_steps
+            sentence = describe_step(state)
+        told = self._told_place if state.phase == self._told_phase else 0
+        quiet_s = now - self._told_at
+        due = place - told >= STEP_SHARE * total or quiet_s >= STEP_LATEST_S
+        if place <= told or quiet_s < STEP_LINE_S or not due:
+            return ""
+        self._told_place, self._told_phase = place, state.phase
+        return sentence
+
+
+def describe_step(state: RunState, *, active: bool = True) -> str:
+    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, smoothed loss 0.1234, 9.1 steps/s, 3 min left`.
+
+    Of a run that nobody works on (`active` False) no time is left.
+    """
+    parts = [f"step {text.number(state.step)}"]
+    if state.optimizer_steps:
+        parts[0] += f" of {text.number(state.optimizer_steps)} ({100 * state.step // state.optimizer_steps} %)"
+    if state.epochs:
+        parts.append(f"epoch {state.epoch} of {state.epochs}")
+    if state.smoothed_loss is not None:
+        parts.append(f"smoothed loss {text.loss(state.smoothed_loss)}")
+    if state.steps_per_s:
+        parts.append(text.rate(state.steps_per_s))
+    left = state.time_left if active else None
+    if left is not None:
+        parts.append(f"{text.time_left(left.seconds)} left" + ("" if left.sure else ", not sure yet"))
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A run as it was when following it ended."""
+
+    run: RunDirectory
+    state: RunState
+    status: str
+    """As in `RunSummary`."""
+    exit_code: int
+    """The run's; 70 if it ended without a word."""
+    reason: str
+    advice: str
+    seconds: float
+    """Spent by the run's trainers so far, or by following it if they did not tell."""
+
+    @property
+    def output(self) -> Path | None:
+        """The LoRA file: the finished one, or else the newest."""
+        newest = self.state.newest_output
+        return self.run.path / newest.path if newest else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints. `optimizer_steps` and `image_steps` are those that were made."""
+        state = self.state
+        return {
+            "run": self.run.name,
+            "path": str(self.run.path),
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "reason": self.reason,
+            "advice": self.advice,
+            "output": str(self.output) if self.output else None,
+            "outputs": [str(self.run.path / path) for path in dict.fromkeys(output.path for output in state.outputs)],
+            "samples": [str(self.run.path / path) for path in dict.fromkeys(sample.path for sample in state.samples)],
+            "images": state.images,
+            "epochs": state.epochs,
+            "epoch": state.epoch,
+            "optimizer_steps": state.step,
+            "image_steps": state.image_step,
+            "planned_optimizer_steps": state.optimizer_steps,
+            "planned_image_steps": state.image_steps,
+            "loss": state.loss,
+            "loss_smoothed": state.smoothed_loss,
+            "seconds": round(self.seconds, 3),
+            "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
+        }
+
+
+def follow(
+    run: RunDirectory,
+    job: str,
+    out: TextIO,
+    *,
+    past: bool = False,
+    poll_s: float = POLL_S,
+) -> Followed:
+    """Prints what happens in a job of a run to `out` until no process works on it any more.
+
+    What happened before is taken in, and printed only with `past`. KeyboardInterrupt passes through.
+    """
+    began = time.monotonic()
+    state = RunState()
+    tail = Tail(run.events_of(job))
+    narrator = Narrator(state)
+    if not past:
+        for batch, keep_every in tail.glance():
+            state.apply_batch(batch, keep_every)
+        narrator = Narrator(state)
+    while True:
+        # First whether it lives, then what it said: all that a dead run said is then seen.
+        alive = lock.is_held(run.lock)
+        for batch in tail.drain():
+            state.apply_batch(batch)
+            for line in narrator.lines(time.monotonic()):
+                say(out, line)
+        for line in narrator.lines(time.monotonic()):
+            say(out, line)
+        if not alive:
+            return _conclude(run, job, state, time.monotonic() - began)
+        time.sleep(poll_s)
+
+
+def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
+    """`follow`, ended by Ctrl-C with a word on how to come back; None then. The run goes on without us."""
+    hangup.watch_output()
+    try:
+        return follow(run, job, out, past=past)
+    except KeyboardInterrupt:
+        name = clean(run.name)
+        say(out, "")
+        say(out, f"{name} goes on without this terminal. To come back: loratui attach {name}")
+        say(out, f"To end it: loratui stop {name}")
+        return None
+
+
+def say_conclusion(ended: Followed, out: TextIO) -> None:
+    """The last lines: how it ended, what to do next, and where the LoRA file is."""
+    if ended.state.ending is None:
+        say(out, clean(f"{ended.run.name} ended without a last word: {ended.reason}"))
+    if ended.advice:
+        say(out, clean(ended.advice))
+    if ended.output is not None:
+        say(out, f"LoRA file: {clean(ended.output)}", as_it_is=True)
+
+
+_WORD = re.compile(r" *[^ ]+")
+"""A word with the blanks in front of it; other kinds of spaces hold together what they are in."""
+
+
+def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = None) -> None:
+    """One line, at once. `line` must be clean already.
+
+    On a terminal it is wrapped between words at its width, further lines indented by `hang` cells (default: as the first).
+    `as_it_is` is for paths, commands and tables, which people copy or read by column.
+    """
+    columns = None if as_it_is else _columns(out)
+    lines = [line] if columns is None or cell_len(line) <= columns else _wrapped(line, columns, hang)
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    out.write("".join(part.encode(encoding, "replace").decode(encoding) + "\n" for part in lines))
+    out.flush()
+
+
+def _columns(out: TextIO) -> int | None:
+    """The width of the terminal behind `out`; None where there is none, or one too narrow to wrap for."""
+    try:
+        columns = os.get_terminal_size(out.fileno()).columns
+    except (OSError, ValueError):
+        return None
+    return columns if columns >= 40 else None
+
+
+def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
+    """Words that are longer than a line stay whole. `textwrap` counts letters, of which some are two cells wide."""
+    further = " " * (len(line) - len(line.lstrip()) if hang is None else hang)
+    lines, now = [], ""
+    for word in _WORD.findall(line):
+        if now and cell_len(now + word) > columns:
+            lines.append(now)
+            now = further + word.lstrip(" ")
+        else:
+            now += word
+    return [*lines, now]
+
+
+def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
+    """Where progress goes: stderr where stdout is for a script, else stdout."""
+    return sys.stderr if json_wanted or wait else sys.stdout
+
+
+def _conclude(run: RunDirectory, job: str, state: RunState, elapsed_s: float) -> Followed:
+    seconds = (read_state(run).seconds or elapsed_s) if job == "train" else elapsed_s
+    if state.ending is not None:
+        last = state.ending
+        return Followed(run, state, last.status, last.exit_code, last.reason, last.advice, seconds)
+    summary = summarise(run)
+    code = ExitCode.CRASHED if summary.exit_code is None else summary.exit_code
+    return Followed(run, state, summary.status, int(code), summary.reason, summary.advice, seconds)
+
+
+def _sentence(line: str) -> str:
+    return line[:1].upper() + line[1:]

@@ -1,0 +1,139 @@
+"""The check without a screen: its parts one after the other, a sentence or two each, then the files and the export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.tui.paths import path_from_text
+from loratui.tui.plain.asking import Asker
+from loratui.tui.terminal import ssh_hints
+from loratui.tui.validation import check_images, check_plan, checklist, exporting
+from loratui.tui.validation.check_images import Slot, Subject, Tile
+from loratui.tui.validation.checklist import POINTS, SEEN, Checklist, Point
+from loratui.tui.validation.exporting import Export
+
+if TYPE_CHECKING:
+    from loratui.presets.schema import Settings
+
+Say = Callable[[str], None]
+
+
+def walk(run: RunDirectory, ask: Asker, say: Say) -> None:
+    """Goes through the check of a run. Raises `DiskError`, and `UsageError` for a checklist of a newer loratui."""
+    from loratui.engine.planning.recipe import read_recipe
+
+    _Walk(run, read_recipe(run.effective).settings, ask, say).whole()
+
+
+class _Walk:
+    def __init__(self, run: RunDirectory, settings: Settings, ask: Asker, say: Say) -> None:
+        self._run, self._settings, self._ask, self._say = run, settings, ask, say
+        self._path = run.validation / "checklist.json"
+        self._kept = checklist.read_checklist(self._path)
+        dataset = settings.dataset
+        self._subject = Subject(dataset.trigger, dataset.class_word, settings.validation.likely_strength)
+        self._slots = _slots(run)
+
+    def whole(self) -> None:
+        for at, point in enumerate(POINTS[:-1], 1):
+            self._part(at, point)
+        self._say(f"{len(POINTS)}. {POINTS[-1].title}: {POINTS[-1].why}")
+        self._next_step()
+        files = check_plan.files_of(self._run, self._settings).all
+        if files:
+            self._files(files)
+        self._ask_tick(POINTS[-1], "Is the check done?")
+        self._say(f"{len(self._kept.ticked)} of {len(POINTS)} ticked.")
+
+    def _part(self, at: int, point: Point) -> None:
+        dataset = self._settings.dataset
+        look_at = point.look_at.replace("{trigger}", dataset.trigger).replace("{class}", dataset.class_word)
+        self._say(f"{at}. {point.title}: {look_at}")
+        table = check_images.table(point.id, self._slots, self._subject)
+        made = [tile for tile in table.tiles if tile.slot.made and not tile.training]
+        for tile in made[:8]:
+            self._say(f"   {self._words(tile)}")
+        if len(made) > 8:
+            self._say(f"   and {len(made) - 8} more")
+        if not made:
+            self._say("   There are no images for this yet.")
+        self._ask_tick(point, f"{point.look_for} Looked at, and good?")
+        note = self._ask.text("Note, or nothing", self._kept.notes.get(point.id, ""))
+        if note != self._kept.notes.get(point.id, ""):
+            self._keep(lambda kept: kept.note(point.id, note))
+
+    def _ask_tick(self, point: Point, question: str) -> None:
+        ticked = point.id in self._kept.ticked
+        if self._ask.confirm(question, default=ticked) != ticked:
+            self._keep(lambda kept: kept.toggle(point.id))
+
+    def _words(self, tile: Tile) -> str:
+        slot = tile.slot
+        file = f"{check_images.file_words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
+        like = ""
+        if slot.nearest:
+            like = f"; {check_images.likeness(slot.similarity).word} {slot.nearest}"
+        return f"{self._run.path / slot.path}: {file}, {slot.prompt}, seed {slot.seed}{like}"
+
+    def _next_step(self) -> None:
+        for seen in SEEN:
+            known = seen.id in self._kept.seen
+            if self._ask.confirm(f"Seen: {seen.seen}?", default=known) != known:
+                self._keep(partial(Checklist.toggle_seen, id=seen.id))
+            if seen.id in self._kept.seen:
+                do = checklist.advice(seen, **checklist.numbers(self._settings))
+                self._say(f"   Do: {do}.")
+
+    def _files(self, files: tuple[str, ...]) -> None:
+        names = [f"{check_images.file_words(file)} {'★' * self._kept.mark(file).rating}".rstrip() for file in files]
+        now = files.index(self._kept.chosen) + 1 if self._kept.chosen in files else 0
+        at = self._ask.choose("Which file is the one?", ["None yet", *names], now)
+        chosen = files[at - 1] if at else ""
+        if chosen != self._kept.chosen:
+            self._keep(lambda kept: kept.choose(chosen or kept.chosen))
+        if not chosen:
+            return
+        ratings = ["Not rated", *("★" * stars for stars in range(1, checklist.MOST_STARS + 1))]
+        stars = self._ask.choose("How good is it?", ratings, self._kept.mark(chosen).rating)
+        if stars != self._kept.mark(chosen).rating:
+            self._keep(lambda kept: kept.rate(chosen, stars))
+        if self._ask.confirm("Export it under a name?", default=False):
+            self._export(chosen)
+
+    def _export(self, file: str) -> None:
+        name = self._ask.text("Name, without its ending", Path(file).stem)
+        own = self._run.path / "export"
+        folder = path_from_text(self._ask.path("Folder", str(own))) or own
+        wanted = Export(file, name, folder.absolute())
+        try:
+            exported = exporting.export(self._run, self._settings, wanted)
+        except LoratuiError as error:
+            self._say(f"It was not written: {error}")
+            return
+        self._say(f"Written: {exported.path}, and {', '.join(path.name for path in exported.settings)} beside it.")
+        for place in exported.places:
+            self._say(f"  {place.program}: {place.where.replace('PATH', repr(str(exported.path)))}")
+        self._say(f"On your own computer: {ssh_hints.scp_line(exported.path)}")
+        self._say(exporting.licence_note(self._settings))
+
+    def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
+        self._kept = checklist.update(self._path, change)
+
+
+def _slots(run: RunDirectory) -> list[Slot]:
+    from loratui.engine.runs.events import read_events
+    from loratui.tui.runs.store import RunState
+
+    state, offset = RunState(), 0
+    while True:
+        batch = read_events(run.validation_events, offset)
+        if batch.offset == offset:
+            break
+        offset = batch.offset
+        state.apply_batch(batch)
+    return check_images.merged(check_images.read_listed(run.validation / "grid.json"), state.grid_images)

@@ -1,0 +1,358 @@
+"""The runs on this machine with the one under the highlight in detail, and the ways to a new one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.worker import get_current_worker
+
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
+from loratui.tui.runs.run_glance import inside, numbers, run_texts
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.run_list import RunList
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.summary import RunSummary
+
+_LOOK_AT_BOX_EVERY_S = 4.0
+_AFTER_THE_FIRST_PAINT_S = 0.3
+"""Asking drivers takes the processor from what the person waits for."""
+_RESUMABLE = ("paused", "stopped", "interrupted", "failed")
+
+
+class HomeScreen(LoratuiScreen[None]):
+    """The list of runs; the app looks at them, and hands over what it finds."""
+
+    CONTEXT = "home"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("home")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: tuple[RunSummary, ...] = ()
+        self._looked = False
+        self._marked: set[str] = set()
+        self._drafts = ""
+
+    def heading(self) -> Content:
+        """Program and place."""
+        return Content.assemble(("loratui", "bold $accent"), ("  runs", "$muted"))
+
+    def heading_right(self) -> Content:
+        """Where the runs lie."""
+        return plain(self.loratui.home, "$muted")
+
+    def body(self) -> ComposeResult:
+        """The machine, column titles, the list, the chosen run, and a word for who has no runs yet."""
+        yield Line(id="box")
+        yield Line(id="columns")
+        yield RunList(id="runs")
+        yield Line(_WELCOME, id="welcome")
+        yield Line(id="drafts")
+        with Horizontal(id="chosen"):
+            with Vertical(id="chosen-words"):
+                yield Line(id="chosen-name")
+                yield Line(id="chosen-numbers")
+                yield Line(id="reason")
+            yield ThumbnailView("no sample yet", id="chosen-sample")
+        yield Line(id="trouble")
+
+    def on_mount(self) -> None:
+        """Shows what is known, and has everything looked at."""
+        for id in ("welcome", "drafts", "chosen", "trouble"):
+            self.present(id, False)
+        self.query_one(RunList).focus()
+        if self.loratui.runs:
+            self.runs_listed(RunsListed(self.loratui.runs))
+        self.loratui.look_at_the_runs_again()
+        self._look_at_the_box()
+
+    @work(thread=True, exclusive=True, group="box", description="look at the machine")
+    def _look_at_the_box(self) -> None:
+        worker = get_current_worker()
+        self.rest(worker, _AFTER_THE_FIRST_PAINT_S)
+        from loratui.tui.runs.machine_line import Box
+        from loratui.tui.wizard.drafts import list_drafts
+
+        box, said = Box(), BoxSeen("", 0, "")
+        while not worker.is_cancelled:
+            drafts = list_drafts(self.loratui.home)
+            newest = drafts[0].title if drafts else ""
+            seen = BoxSeen(box.words(self.loratui.home, self.loratui.settings.price_per_hour), len(drafts), newest)
+            if (seen.words, seen.drafts, seen.newest) != (said.words, said.drafts, said.newest):
+                said = seen
+                self.post_message(seen)
+            self.rest(worker, _LOOK_AT_BOX_EVERY_S)
+
+    def on_box_seen(self, message: BoxSeen) -> None:
+        """Shows the machine, and that there are drafts."""
+        self.line("box").say(plain(message.words, "$muted"))
+        self._drafts = message.newest
+        more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
+        self.present("drafts", bool(message.drafts) and not self.loratui.view_only)
+        self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
+
+    def runs_listed(self, message: RunsListed) -> None:
+        """Shows what was found."""
+        if not self.stands:
+            return
+        first = not self._looked
+        self._looked = True
+        self.present("trouble", bool(message.problem))
+        if message.problem:
+            self.line("trouble").say(plain(f"✖ {message.problem}", "$error"))
+            return
+        self._runs = message.runs
+        self._marked &= {run.name for run in message.runs}
+        empty = not message.runs
+        self.present("welcome", empty)
+        for id in ("runs", "columns", "chosen"):
+            self.present(id, not empty)
+        self._show()
+        if not empty and first:
+            self.query_one(RunList).focus()
+        self.refresh_bindings()
+
+    def _show(self) -> None:
+        if not self.stands:
+            return
+        runs = self.query_one(RunList)
+        runs.show(self._runs, time.time(), self._marked)
+        self.line("columns").say(plain(runs.titles, "$muted"))
+        self._explain()
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Shows the chosen run in detail."""
+        self._explain()
+        self.refresh_bindings()
+
+    def on_option_list_option_selected(self, event: RunList.OptionSelected) -> None:
+        """Enter or a click opens the run."""
+        event.stop()
+        self.action_open()
+
+    def available(self, action: str) -> bool:
+        """Keys that need a run are hidden without one."""
+        run = self._chosen()
+        if action in ("open", "delete", "duplicate", "copy"):
+            return run is not None
+        if action == "mark":
+            return len(self._runs) > 1
+        if action == "compare":
+            return len(self._marked) > 1
+        if action == "resume":
+            return run is not None and run.status in _RESUMABLE
+        if action == "validate":
+            return run is not None and bool(run.state.output)
+        return True
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """Folder, command to come back, the LoRA file with a line to fetch it, and the error."""
+        run = self._chosen()
+        return run_texts(run) if run else ()
+
+    def action_open(self) -> None:
+        """To the training of the chosen run, or to its validation if it is done."""
+        run = self._chosen()
+        if run is not None:
+            validating = run.status == "done" or run.job == "validate"
+            self.loratui.open("validation" if validating else "training", run.name)
+
+    def action_validate(self) -> None:
+        """To the check of the chosen run."""
+        run = self._chosen()
+        if run is not None:
+            self.loratui.open("validation", run.name)
+
+    @work(exclusive=True, group="new")
+    async def action_new_run(self) -> None:
+        """To the wizard; where there are drafts it asks which one to go on with."""
+        from loratui.tui.wizard.choose_draft_screen import DraftsScreen
+        from loratui.tui.wizard.drafts import list_drafts
+
+        drafts = list_drafts(self.loratui.home)
+        if not drafts:
+            self.loratui.plan_new()
+            return
+        chosen = await self.app.push_screen_wait(DraftsScreen(drafts))
+        if chosen is None:
+            return
+        if chosen == "":
+            self.loratui.plan_new()
+            return
+        self.loratui.continue_draft(next(draft for draft in drafts if draft.id == chosen))
+
+    def action_demo(self) -> None:
+        """To the plan of the demo."""
+        self.loratui.plan_demo()
+
+    @work(thread=True, exclusive=True, group="resume", description="resume a run")
+    def action_resume(self) -> None:
+        """Goes on with the chosen run from its last checkpoint."""
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.runs.directory import open_run
+        from loratui.engine.runs.launcher import launch
+
+        run = self._chosen()
+        if run is None:
+            return
+        try:
+            launch(open_run(self.loratui.home, run.name))
+        except (LoratuiError, OSError) as error:
+            self.post_message(RunLaunched(run.name, str(error)))
+        else:
+            self.post_message(RunLaunched(run.name))
+
+    def on_run_launched(self, message: RunLaunched) -> None:
+        """To the training, or what went wrong."""
+        if message.problem:
+            self.loratui.tell(message.problem, "error")
+        else:
+            self.loratui.open("training", message.name)
+
+    def action_duplicate(self) -> None:
+        """To the plan of a new run with this run's recipe."""
+        from loratui.engine.planning.recipe import read_to_begin
+        from loratui.presets.schema import SchemaError
+        from loratui.tui.wizard.drafts import saved_from
+
+        run = self._chosen()
+        if run is None:
+            return
+        try:
+            recipe = read_to_begin(Path(run.path) / "recipe.toml")
+        except SchemaError as error:
+            self.loratui.tell(str(error), "error")
+            return
+        self.loratui.continue_draft(saved_from(recipe, "plan"))
+
+    def action_mark(self) -> None:
+        """Marks the chosen run, or takes the mark away."""
+        run = self._chosen()
+        if run is not None:
+            self._marked ^= {run.name}
+            self._show()
+            self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        """The marked runs side by side."""
+        from loratui.tui.runs.compare_screen import CompareScreen
+
+        self.app.switch_screen(CompareScreen([run for run in self._runs if run.name in self._marked]))
+
+    @work(exclusive=True, group="delete")
+    async def action_delete(self) -> None:
+        """Deletes the chosen run after a question that says what is freed."""
+        run = self._chosen()
+        if run is None:
+            return
+        if run.active:
+            self.loratui.tell(f"{run.name} is at work; stop it first (enter, then x).", "warning")
+            return
+        self._add_up(run.name, run.path)
+
+    @work(thread=True, exclusive=True, group="size", description="add up what a run takes")
+    def _add_up(self, name: str, path: str) -> None:
+        from loratui.tui.runs.machine_line import folder_bytes
+
+        worker = get_current_worker()
+        taken = folder_bytes(Path(path), lambda: worker.is_cancelled)
+        if not worker.is_cancelled:
+            self.post_message(RunSized(name, taken))
+
+    @work(exclusive=True, group="delete")
+    async def on_run_sized(self, message: RunSized) -> None:
+        """Now the question can be asked."""
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        details = (
+            f"This frees {text.size(message.bytes)}: its LoRA files, checkpoints, samples, cache and log. Your images stay."
+        )
+        if await self.app.push_screen_wait(ConfirmScreen(f"Delete {message.name}?", details, "delete")):
+            self._delete(message.name)
+
+    @work(thread=True, group="delete files", description="delete a run")
+    def _delete(self, name: str) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.runs.directory import delete_run, open_run
+
+        try:
+            delete_run(open_run(self.loratui.home, name, to_delete=True))
+        except LoratuiError as error:
+            self.post_message(RunDeleted(name, str(error)))
+        else:
+            self.post_message(RunDeleted(name))
+
+    def on_run_deleted(self, message: RunDeleted) -> None:
+        """Says so, and has the runs looked at again."""
+        self.loratui.tell(message.problem or f"{message.name} is deleted.", "error" if message.problem else "information")
+        self.loratui.look_at_the_runs_again()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Lays the columns out anew."""
+        super().on_resize(event)
+        if self._looked and self._runs:
+            self.call_after_refresh(self._show)
+
+    def _chosen(self) -> RunSummary | None:
+        at = self.query_one(RunList).highlighted if self.is_mounted else None
+        return self._runs[at] if at is not None and at < len(self._runs) else None
+
+    def _explain(self) -> None:
+        run = self._chosen()
+        if run is None:
+            return
+        state = run.state
+        about = " · ".join(
+            words
+            for words in (
+                state.preset and f"preset {state.preset}",
+                text.base_name(state.base),
+                text.count(state.images, "image") if state.images else "",
+            )
+            if words
+        )
+        self.line("chosen-name").say(Content.assemble(plain(run.name, "bold"), plain(f"  {about}", "$muted")))
+        self.line("chosen-numbers").say(plain(" · ".join(numbers(run, self.loratui.settings.price_per_hour))))
+        reason = f"{run.reason} {_advice(run)}".strip()
+        self.line("reason").say(plain(reason, "$error" if run.status == "failed" else "$muted"))
+        sample = self.query_one(ThumbnailView)
+        path = inside(run, state.sample)
+        sample.display = path is not None
+        if path is not None:
+            sample.show(path)
+
+
+def _advice(run: RunSummary) -> str:
+    """What to do about a run, by a key where there is one."""
+    if run.status in _RESUMABLE:
+        return "r goes on from its last checkpoint." if run.state.step else "r starts it again; no step was made yet."
+    return "v opens the check: is it any good?" if run.status == "done" else run.advice
+
+
+_WELCOME = Content("\n").join(
+    [
+        plain("No runs yet.", "bold"),
+        Content(""),
+        Content.assemble(
+            ("n", "bold $accent"), "  trains a LoRA on your own images: preset, base, data set, plan, checks, start."
+        ),
+        Content.assemble(
+            ("t", "bold $accent"), "  tries it out: an invented person, a few minutes on any machine, no download."
+        ),
+        Content(""),
+        plain("Runs go on when you leave or the connection drops; loratui brings you back to them.", "$muted"),
+    ]
+)

@@ -1,0 +1,164 @@
+"""What the screens of one run share: following its log in a thread, how it stands, commands, and starting jobs."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from textual import work
+from textual.worker import Worker, get_current_worker
+
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import GONE, RunSummary, summarise
+from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
+from loratui.tui.runs.store import RunState
+from loratui.tui.runs.tail import POLL_S, Tail
+from loratui.tui.screens.base import LoratuiScreen
+
+Job = Literal["train", "validate"]
+
+_STAND_EVERY_S = 2.0
+_MOST_WAITING = 2
+"""Messages that may wait in the screen before the reader pauses: a slow link must not fill the memory."""
+
+
+class RunScreen(LoratuiScreen[None]):
+    """Follows one job of one run. Subclasses give `JOB`, and `events_taken()` to show what is new."""
+
+    JOB: Job
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__()
+        self.run_directory = run
+        self.state = RunState()
+        self.summary: RunSummary | None = None
+        self.caught_up = False
+        """Whether the log was read to its end once."""
+
+    def follow(self) -> None:
+        """Begins to read; called when the screen is mounted."""
+        self._follow()
+
+    @work(thread=True, exclusive=True, group="follow", description="follow the log")
+    def _follow(self) -> None:
+        worker = get_current_worker()
+        tail = Tail(self.run_directory.events_of(self.JOB))
+        stood: RunSummary | None = None
+        look_at = 0.0
+        caught_up = False
+        for batch, keep_every in tail.glance():
+            self.post_message(EventsRead(self.JOB, batch, keep_every=keep_every))
+            self._wait_for_room(worker)
+        while not worker.is_cancelled:
+            before = tail.offset
+            batch = tail.read()
+            if batch.events or batch.skipped or tail.restarted:
+                self.post_message(EventsRead(self.JOB, batch, tail.restarted))
+            at_end = tail.offset == before
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + _STAND_EVERY_S
+                stands = summarise(self.run_directory)
+                if stood is None or _outline(stands) != _outline(stood):
+                    stood = stands
+                    self.post_message(StandingChanged(stands))
+            if at_end and not caught_up:
+                # After how it stands: what that adds to the screen would make the images smaller, and sent twice.
+                caught_up = True
+                self.post_message(LogEndReached(self.JOB))
+            if at_end:
+                self.rest(worker, POLL_S)
+            self._wait_for_room(worker)
+
+    def _wait_for_room(self, worker: Worker[object]) -> None:
+        while self.message_queue_size > _MOST_WAITING and not worker.is_cancelled:
+            self.rest(worker, 0.005)
+
+    def on_events_read(self, message: EventsRead) -> None:
+        """Takes the events in."""
+        if message.restarted:
+            self.state = RunState()
+        self.state.apply_batch(message.batch, message.keep_every)
+        if self.caught_up:
+            self.events_taken()
+
+    def on_log_end_reached(self, message: LogEndReached) -> None:
+        """The past is known; now show it. It stays, and need not be searched for garbage again and again."""
+        del message
+        gc.freeze()
+        self.caught_up = True
+        self.events_taken()
+
+    def on_standing_changed(self, message: StandingChanged) -> None:
+        """How the run stands is shown by the subclass."""
+        self.summary = message.summary
+        self.events_taken()
+
+    def events_taken(self) -> None:
+        """Something is new: the state, or how the run stands."""
+
+    @property
+    def active(self) -> bool:
+        """Whether a process works on the run."""
+        return self.summary is not None and self.summary.active
+
+    @property
+    def gone(self) -> bool:
+        """Whether the run's folder was taken away while one looked."""
+        return self.summary is not None and self.summary.reason == GONE
+
+    @property
+    def only_looks(self) -> bool:
+        """A run that is gone takes nothing: what is written would make a folder that is no run."""
+        return super().only_looks or self.gone
+
+    def launch(self, job: Job) -> None:
+        """Starts a job of the run in the background."""
+        self._launch(job)
+
+    @work(thread=True, exclusive=True, group="launch", description="start a job")
+    def _launch(self, job: Job) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.runs.launcher import launch
+
+        try:
+            launch(self.run_directory, job)
+        except (LoratuiError, OSError) as error:
+            self.post_message(JobLaunched(job, str(error)))
+        else:
+            self.post_message(JobLaunched(job))
+
+    def on_job_launched(self, message: JobLaunched) -> None:
+        """Says what became of it, and looks at the run at once."""
+        if message.problem:
+            self.loratui.tell(message.problem, "error")
+        self.follow_again()
+
+    def follow_again(self) -> None:
+        """Reads the log from its start, in a new state."""
+        self.state = RunState()
+        self.caught_up = False
+        self._follow()
+
+    def farewell(self) -> Iterator[str]:
+        """What to say when the person leaves the app from here."""
+        name = self.run_directory.name
+        if self.active and self.summary is not None:
+            what = "The check's images are being made" if self.summary.job == "validate" else "Training goes on"
+            yield f"{what}; come back with: loratui attach {name}"
+
+    def file(self, relative: str) -> Path | None:
+        """A file of the run that its log names; None if the name leads out of the run."""
+        path = self.run_directory.path / relative
+        inside = not Path(relative).is_absolute() and ".." not in Path(relative).parts
+        return path if relative and inside else None
+
+    def action_back(self) -> None:
+        """To the runs."""
+        self.loratui.open("home")
+
+
+def _outline(summary: RunSummary) -> tuple[object, ...]:
+    return summary.status, summary.job, summary.reason, summary.advice

@@ -1,0 +1,180 @@
+"""A run in training, in words: where it is, its figures, and how it ended. Pure; every text is still to be cleaned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.content import Content
+
+from loratui.engine.runs.clock import zone
+from loratui.engine.runs.summary import GONE, RunSummary
+from loratui.tui import text
+from loratui.tui.runs.store import LEAVING, RunState
+from loratui.tui.widgets.line import plain
+
+NUMBERS: dict[str, str] = {
+    "smoothed": "loss, smoothed",
+    "rate": "rate",
+    "left": "time left",
+    "money": "cost + to come",
+    "lr": "learning rate",
+    "norm": "gradient",
+    "memory": "GPU memory",
+}
+"""Id and title of each figure."""
+
+COMMANDS: dict[str, str] = {
+    "sample": "sample",
+    "checkpoint": "checkpoint",
+    "pause": "pause",
+    "stop": "stop",
+    "stop_after_epoch": "stop after this epoch",
+    "set_samples": "other samples",
+}
+"""Commands as people call them."""
+
+_WORTH_TELLING_S = 2
+"""Shorter waits are not counted."""
+
+ASKED: dict[str, str] = {
+    "sample": "Samples are asked for; they come after this step.",
+    "checkpoint": "A checkpoint is asked for; it comes after this step.",
+    "pause": "Pause is asked for: a checkpoint, then the run ends and can be resumed.",
+    "stop": "Stop is asked for: a checkpoint and the LoRA file, then the run ends.",
+    "stop_after_epoch": "It is asked for; the trainer answers after this step.",
+    "set_samples": "The change is asked for; the trainer answers after this step.",
+}
+
+
+def steps_words(state: RunState, now: float | None = None, width: int = 200) -> Content:
+    """Where the run is, with both kinds of steps under their names; when it ends, if that is known at time `now` and fits."""
+    progress = state.progress
+    if not state.image_step and progress is not None and progress.total:
+        return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
+    if waits := waiting_words(state, now):
+        steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
+        return plain(f"{waits} · {steps}" if state.started else waits)
+    if not state.started:
+        return plain(state.status)
+    image_steps = f"{text.number(state.image_step)} of {text.number(state.image_steps)} image-steps"
+    steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
+    epoch = f"epoch {max(1, state.epoch)} of {state.epochs}"
+    left = state.time_left
+    end = (
+        f" · ends about {text.clock(now + left.seconds)[:5]} {zone(now + left.seconds)}"
+        if now is not None and left and left.sure
+        else ""
+    )
+    words = f"{epoch} · {image_steps} · {steps}"
+    return plain(f"{words}{end}" if len(words) + len(end) <= width else words)
+
+
+def waiting_words(state: RunState, now: float | None) -> str:
+    """What the run waits for before this trainer's first step, and how long by now; empty when steps are made."""
+    if now is None or not state.awaited:
+        return ""
+    waited = int(max(0.0, now - state.waiting_since))
+    return f"{state.awaited} … {text.duration(waited)}" if waited >= _WORTH_TELLING_S else f"{state.awaited} …"
+
+
+def fraction(state: RunState) -> float:
+    """Share that is done, of training or of the phase before it."""
+    if state.finished and state.status == "done":
+        return 1.0
+    if state.progress and state.progress.total and not state.image_step:
+        return state.progress.done / state.progress.total
+    return state.fraction
+
+
+def numbers(state: RunState, *, active: bool, price_per_hour: float) -> dict[str, tuple[str, str]]:
+    """Id -> title and value of each figure; a value that does not apply is empty and not shown."""
+    left = state.time_left if active else None
+    unsure = left is not None and not left.sure
+    values = {
+        "smoothed": text.loss(state.smoothed_loss),
+        "rate": text.rate(state.steps_per_s) if active else "–",
+        "left": text.time_left(left.seconds) if left else "–",
+        "money": _money(state, price_per_hour, left.seconds if left else None) if price_per_hour else "",
+        "lr": text.learning_rate(state.learning_rate),
+        "norm": text.loss(state.grad_norm),
+        "memory": f"{state.memory_gib:.1f} GiB" if state.memory_gib else "",
+    }
+    titles = {**NUMBERS, "left": "left, not sure" if unsure else NUMBERS["left"]}
+    if values["money"] and left is None:
+        titles["money"] = "cost so far"
+    return {name: (titles[name], value) for name, value in values.items()}
+
+
+def _money(state: RunState, price_per_hour: float, left_s: float | None) -> str:
+    so_far = f"{state.pace.worked_s / 3600 * price_per_hour:.2f}"
+    return so_far if left_s is None else f"{so_far} + {left_s / 3600 * price_per_hour:.2f}"
+
+
+def warning_words(state: RunState) -> Content:
+    """The last warning with its remedy, and how many there are."""
+    if not state.warnings:
+        return Content("")
+    last = state.warnings[-1]
+    count = len(state.warnings)
+    more = f" ({count - 1} more: w)" if count > 1 else ""
+    return Content("").join(
+        [plain("! ", "bold $warning"), plain(f"{last.message} {last.remedy}".strip()), plain(more, "$muted")]
+    )
+
+
+def pointed_words(state: RunState, step: int | None) -> str:
+    """The figures of the step that is pointed at; empty if none is."""
+    if step is None:
+        return ""
+    there, rate = state.losses.at(step), state.learning_rates.at(step)
+    if step < 1 or there is None:
+        return "before the first step"
+    shown = f"step {text.number(step)}: loss {text.loss(there.mean)}, smoothed {text.loss(there.smoothed)}"
+    return f"{shown}, lr {text.learning_rate(rate.mean)}" if rate else shown
+
+
+def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], Path | None]) -> Content:
+    """How a run ended that no longer lives, or why it is silent; empty while all is well."""
+    if summary is None or (summary.active and summary.status != "stalled"):
+        return Content("")
+    said = "All steps are made." if summary.status == "done" else f"{summary.reason} {what_to_do(summary)}".strip()
+    sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
+    status = "" if said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
+    parts = [plain(f"{sign} {status}", tone), plain(said)]
+    output = state.newest_output
+    if output and summary.status in ("done", "stopped"):
+        where = file(output.path) or output.path
+        parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
+    if summary.status == "done":
+        parts += [Content("\n"), plain("v", "bold $accent"), plain("  is it any good? The guided check")]
+    return Content("").join(parts)
+
+
+def what_to_do(summary: RunSummary) -> str:
+    """What the person can do about a run that ended, here by a key where that is enough."""
+    if summary.reason == GONE:
+        return ""
+    if summary.status in ("paused", "stopped", "interrupted"):
+        return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; no step was made yet."
+    return summary.advice
+
+
+def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> Content:
+    """How the run stands, for the corner of the screen: sign, word, and what was asked for."""
+    if summary is None:
+        return Content("")
+    words: str = summary.status
+    if summary.status == "running":
+        words = "validating" if summary.job == "validate" else LEAVING.get(state.leaving) or state.status
+    if asked:
+        words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} asked for"
+    elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":
+        words += f", stops after epoch {state.changes.stop_after_epoch}"
+    return plain(f"{text.STATUS_SIGNS[summary.status]} {words}", f"bold {text.STATUS_TONES[summary.status]}")
+
+
+def current_time() -> float:
+    """Seconds since 1970; for what people read only."""
+    return time.time()

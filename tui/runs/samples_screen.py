@@ -1,0 +1,195 @@
+"""The step before the checks: what is drawn while it trains, and what the check asks for afterwards."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+
+from loratui.presets.schema import KEYS, SchemaError
+from loratui.tui.bindings import bindings_for
+from loratui.tui.text import both_ends
+from loratui.tui.validation.check_plan import prompt_problem
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.prompt_fields import PromptFields
+from loratui.tui.wizard.draft import Draft, shown_value
+from loratui.tui.wizard.steps import StepScreen
+
+Prompts = Literal["samples.prompts", "validation.prompts"]
+
+_NUMBERS: dict[Prompts, tuple[tuple[str, str], ...]] = {
+    "samples.prompts": (
+        ("samples.every_image_steps", "Every"),
+        ("samples.steps", "Steps"),
+        ("samples.guidance", "Guidance"),
+        ("samples.seed", "Seed"),
+    ),
+    "validation.prompts": (("validation.strengths", "Strengths"), ("validation.seeds", "Seeds")),
+}
+_TITLES: dict[Prompts, str] = {
+    "samples.prompts": "While it trains: the same prompts and seeds each time, so that you see what changes",
+    "validation.prompts": "Afterwards: the check, each prompt at each strength of the LoRA",
+}
+
+
+class SamplesScreen(StepScreen):
+    """Two lists of prompts with what they become, and the numbers that go with them."""
+
+    CONTEXT = "samples"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("samples")]
+
+    def body(self) -> ComposeResult:
+        """Both parts, one below the other."""
+        with VerticalScroll(id="samples-form", can_focus=False):
+            for part in _TITLES:
+                yield Line(plain(_TITLES[part], "bold"), classes="samples-title")
+                yield PromptFields(part, self._texts(part), id=_id(part))
+                for key, label in _NUMBERS[part]:
+                    numeric = KEYS[key].type in (int, float)
+                    value = self._draft_now.typed.get(key, shown_value(self._draft_now.value(key)))
+                    yield Field(key, label, KEYS[key].help, value, numeric=numeric)
+
+    def on_mount(self) -> None:
+        """Shows what the prompts become."""
+        for field in self.query(Field):
+            self._explain(field)
+        self.query(Field).first().enter()
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Takes it into the draft and shows what it becomes."""
+        event.stop()
+        self._take(event.field)
+
+    def keep(self) -> None:
+        """Everything is in the draft already."""
+
+    def available(self, action: str) -> bool:
+        """Prompts can be added and taken away where there are prompts."""
+        field = self._here()
+        if action in ("add", "drop"):
+            part = _part(field.key) if field else None
+            return part is not None and (action == "add" or len(self._texts(part)) > 1)
+        return True
+
+    def action_next(self) -> None:
+        """On to the checks, if everything can be used."""
+        wrong = next((field for field in self.query(Field) if self._problem(field)), None)
+        if wrong is not None:
+            wrong.enter()
+        else:
+            self.go_on()
+
+    async def action_reset(self) -> None:
+        """The preset's prompts or number."""
+        field = self._here()
+        if field is None:
+            return
+        part = _part(field.key)
+        self.loratui.draft = self.loratui.draft.reset(part or field.key)
+        if part:
+            await self._show_prompts(part, 0)
+        else:
+            field.set(shown_value(self._draft_now.value(field.key)))
+            self._explain(field)
+
+    async def action_add(self) -> None:
+        """An empty prompt below this one."""
+        await self._change_list(+1)
+
+    async def action_drop(self) -> None:
+        """Takes this prompt away."""
+        await self._change_list(-1)
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Other keys may work here."""
+        event.stop()
+        self.refresh_bindings()
+
+    @property
+    def _draft_now(self) -> Draft:
+        return self.loratui.draft
+
+    def _here(self) -> Field | None:
+        return next((field for field in self.query(Field) if field.entered), None)
+
+    def _texts(self, part: Prompts) -> list[str]:
+        """The prompts as they stand, empty ones too."""
+        typed = self._draft_now.typed.get(part)
+        return typed.split("\n") if typed is not None else list(self._draft_now.value(part))
+
+    def _prompts(self, part: Prompts) -> PromptFields:
+        return self.query_one(f"#{_id(part)}", PromptFields)
+
+    def _take(self, field: Field) -> None:
+        part = _part(field.key)
+        if part:
+            self._keep_prompts(part, self._prompts(part).texts)
+        else:
+            try:
+                self.loratui.draft = self._draft_now.with_text(field.key, field.text)
+            except SchemaError:
+                self.loratui.draft = self._draft_now.with_typed(field.key, field.text)
+        self._explain(field)
+
+    def _keep_prompts(self, part: Prompts, texts: list[str]) -> None:
+        filled = tuple(text.strip() for text in texts if text.strip())
+        draft = self._draft_now.with_values({part: filled}) if filled else self._draft_now
+        # Empty prompts are no part of a recipe, but they are there again on coming back.
+        self.loratui.draft = draft if len(filled) == len(texts) else draft.with_typed(part, "\n".join(texts))
+
+    async def _change_list(self, change: Literal[-1, 1]) -> None:
+        field = self._here()
+        part = _part(field.key) if field else None
+        at = self._prompts(part).here if part else None
+        if part is None or at is None:
+            return
+        texts = self._texts(part)
+        if change > 0:
+            texts.insert(at + 1, "")
+        elif len(texts) > 1:
+            del texts[at]
+        self._keep_prompts(part, texts)
+        await self._show_prompts(part, min(at + max(0, change), len(texts) - 1))
+
+    async def _show_prompts(self, part: Prompts, at: int) -> None:
+        """Shows the prompts as they are now, and goes to one of them."""
+        prompts = self._prompts(part)
+        await prompts.change(self._texts(part), at)
+        for field in prompts.fields:
+            self._explain(field)
+        self.refresh_bindings()
+
+    def _problem(self, field: Field) -> str:
+        """What is wrong with a field's text; an unknown placeholder would reach the model as it stands."""
+        if _part(field.key) is None:
+            try:
+                self._draft_now.with_text(field.key, field.text)
+            except SchemaError as error:
+                return str(error)
+            return ""
+        return prompt_problem(field.text)
+
+    def _explain(self, field: Field) -> None:
+        problem = self._problem(field)
+        if problem:
+            field.note(f"✖ {problem}", "$error")
+        elif _part(field.key) is None:
+            field.explain()
+        elif not field.text.strip():
+            field.note("empty: left out; f8 removes it")
+        else:
+            filled = self._draft_now.filled_in(field.text)
+            shown = both_ends(filled)
+            field.note(f"→ {shown}" if filled != field.text.strip() else "→ as it stands: it names neither trigger nor class")
+
+
+def _part(key: str) -> Prompts | None:
+    """The list of prompts that a field belongs to; None for a number."""
+    return next((part for part in _TITLES if key.startswith(f"{part}.")), None)
+
+
+def _id(part: Prompts) -> str:
+    return part.replace(".", "-")

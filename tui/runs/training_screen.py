@@ -1,0 +1,375 @@
+"""A run in training: how far it is, what the loss does, the samples, the machine, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from loratui.engine.runs.directory import RunDirectory
+from loratui.tui.bindings import bindings_for
+from loratui.tui.runs import run_words
+from loratui.tui.runs.gallery import Gallery, Look, gallery
+from loratui.tui.runs.run_screen import RunScreen
+from loratui.tui.terminal import clean, ssh_hints
+from loratui.tui.widgets import braille, gpu_panel
+from loratui.tui.widgets.gpu_panel import GpuPanel
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.log_panel import LogPanel
+from loratui.tui.widgets.log_tail import LogTail
+from loratui.tui.widgets.loss_plot import Extras, LossPlot
+from loratui.tui.widgets.progress import Progress
+from loratui.tui.widgets.samples_panel import SamplesPanel
+
+_SHOWN_EVERY_S = 1.0
+"""Everything at once: what a paint costs, in processor and bytes, hardly depends on how much of the screen is new."""
+_MOST_LEFT_OUT = 3
+"""Paints that are left out one after the other while the line is behind: images must not keep the numbers from their turn."""
+_ROOM_FOR_ALL = 76
+"""Columns for five figures; the learning rate makes room, since the machine's panel has it too."""
+_PANELS = ("plot", "samples", "machine", "log")
+
+
+class TrainingScreen(RunScreen):
+    """What is new once a second, what a key does at once, and nothing at all while nothing changes."""
+
+    CONTEXT = "training"
+    JOB = "train"
+    CSS_PATH = "training_screen.tcss"
+    AUTO_FOCUS = ""  # the field of the log's filter would take the keys
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("training")]
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(run)
+        self._numbers_due = self._plot_due = True
+        self._asked: dict[str, str] = {}
+        """Id of each command that nobody has acknowledged yet -> the command."""
+        self._left_out = 0
+        self._plot_rested = False
+        self._log_scale = False
+        self._table, self._table_of = Gallery(), -1
+        self._look = Look()
+        self._large = ""
+        """The panel that has the screen for itself; empty if none has."""
+
+    def heading(self) -> Content:
+        """Program and run."""
+        return Content.assemble(("loratui", "bold $accent"), "  ", plain(self.run_directory.name, "bold"))
+
+    def body(self) -> ComposeResult:
+        """Progress, numbers, plot and samples, verdict, machine and log."""
+        yield Line("Reading the run …", id="steps")
+        with Horizontal(id="progress-row"):
+            yield Progress(id="progress")
+        with Horizontal(id="numbers"):
+            for name, title in run_words.NUMBERS.items():
+                yield Line(_number(title, "–"), id=f"number-{name}", classes="number")
+        with Horizontal(id="middle"):
+            with Vertical(id="plot-panel", classes="panel") as panel:
+                panel.border_title = Content("loss")
+                yield LossPlot(id="plot")
+            samples = SamplesPanel(self.file, id="samples-panel", classes="panel")
+            samples.border_title = Content("samples")
+            yield samples
+        yield Line(id="alert")
+        yield Line(id="verdict")
+        yield Line(id="machine-line")
+        with Horizontal(id="lower"):
+            machine = GpuPanel(id="machine-panel", classes="panel")
+            machine.border_title = Content("machine")
+            yield machine
+            yield LogPanel(id="log-panel", classes="panel")
+
+    def on_mount(self) -> None:
+        """Starts to read and to show."""
+        for name in ("alert", "verdict"):
+            self.present(name, False)
+        self.set_interval(_SHOWN_EVERY_S, self._show_what_is_new)
+        self.follow()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """How much is told depends on the room, even if nothing new happens. Textual calls the base's handler too."""
+        del event
+        self._numbers_due = True
+        self._show_numbers()
+
+    def events_taken(self) -> None:
+        """Something is new; it is shown when its time comes, the first time at once."""
+        self._numbers_due = self._plot_due = True
+        if self.line("steps").said.startswith("Reading"):
+            self._show_all()
+        self._notice_acknowledgements()
+
+    # ---- keys
+
+    def available(self, action: str) -> bool:
+        """Commands need a run that lives, resuming one that does not."""
+        if action in ("open_image", "scrub", "prompt"):
+            return bool(self.state.samples) or action == "prompt"
+        if self.summary is None:
+            return action not in ("command", "stop", "resume", "validate", "change_samples", "after_epoch")
+        training = self.summary.active and self.summary.job == "train"
+        if action in ("command", "stop", "change_samples", "after_epoch"):
+            return training and not self.state.leaving
+        if action == "resume":
+            return not self.summary.active and self.summary.status != "done"
+        if action == "validate":
+            return bool(self.state.outputs) and not training and not self.gone
+        return True
+
+    def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
+        """Asks the trainer for something."""
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.runs import control
+
+        if command in self._asked.values():
+            self.loratui.tell(f"{run_words.COMMANDS[command]} is asked for already; there is no answer yet.")
+            return
+        try:
+            self._asked[control.send(self.run_directory, command, **(args or {}))] = command
+        except LoratuiError as error:
+            self.loratui.tell(str(error), "error")
+        else:
+            self.loratui.tell(run_words.ASKED[command])
+        self._numbers_due = True
+        self._show_numbers()
+
+    def action_after_epoch(self) -> None:
+        """Asks the trainer to stop after this epoch, or takes that back."""
+        cancel = self.state.changes.stop_after_epoch is not None
+        self.action_command("stop_after_epoch", {"cancel": True} if cancel else None)
+
+    @work(exclusive=True, group="question")
+    async def action_stop(self) -> None:
+        """Asks the person, then the trainer."""
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        details = "It saves a checkpoint and the LoRA file as far as it is. resume goes on from there."
+        if await self.app.push_screen_wait(ConfirmScreen(f"Stop {self.run_directory.name}?", details, "stop")):
+            self.action_command("stop")
+
+    @work(exclusive=True, group="question")
+    async def action_change_samples(self) -> None:
+        """Asks the person for other prompts and another interval, then the trainer."""
+        from loratui.tui.runs.live_samples import LiveSamplesScreen, samples_now
+
+        wanted = await self.app.push_screen_wait(LiveSamplesScreen(samples_now(self.run_directory, self.state)))
+        if wanted:
+            self.action_command("set_samples", wanted)
+
+    def action_resume(self) -> None:
+        """Starts the trainer again."""
+        self.loratui.tell("Starting from the last checkpoint …")
+        self.launch("train")
+
+    def action_validate(self) -> None:
+        """To the check."""
+        self.loratui.open("validation", self.run_directory.name)
+
+    def parts(self) -> Sequence[tuple[Widget, str]]:
+        """The panels, which have no focus: going to one gives it the screen."""
+        return [(self.query_one(f"#{name}-panel"), f"enlarge('{name}')") for name in _PANELS]
+
+    def action_log_scale(self) -> None:
+        """Between a linear and a logarithmic scale of the loss."""
+        self._log_scale = not self._log_scale
+        self._plot_due = True
+        self._show_plot()
+
+    def action_filter(self) -> None:
+        """The field of the log's filter."""
+        if self._large not in ("", "log"):
+            self.action_enlarge("log")
+        self.query_one(LogPanel).ask()
+
+    def action_level(self) -> None:
+        """Everything, warnings, errors."""
+        self.query_one(LogPanel).next_level()
+
+    def action_scrub(self, by: int) -> None:
+        """To the samples of an earlier or a later step; the plot shows the step."""
+        self._turn_to(self._look.moved(self._table, by))
+
+    def action_prompt(self, by: int) -> None:
+        """To another prompt; where the log has the screen, to other lines."""
+        if self._large == "log":
+            self.query_one(LogTail).scroll_by(-by * 5)
+        else:
+            self._turn_to(self._look.turned(self._table, by))
+
+    @work(exclusive=True, group="enlarge")
+    async def action_enlarge(self, name: str) -> None:
+        """Gives the screen to one panel, or back to all of them."""
+        self._large = "" if self._large == name else name
+        for panel in _PANELS:
+            self.set_class(panel == self._large, f"-large-{panel}")
+        await self.query_one(SamplesPanel).set_wall(self._large == "samples")
+        self._numbers_due = self._plot_due = True
+        self._show_all()
+
+    def action_open_image(self) -> None:
+        """The chosen sample as large as the terminal can show it."""
+        from loratui.tui.runs.image_screen import ImageScreen, shown_samples
+
+        sample = self._look.sample(self._table)
+        if sample is not None:
+            self.app.push_screen(ImageScreen(*shown_samples(self.run_directory, self._table, sample)))
+
+    @on(SamplesPanel.Chosen)
+    def _choose(self, message: SamplesPanel.Chosen) -> None:
+        sample = message.sample
+        self._turn_to(Look(sample.step, self._table.prompts.index(sample.prompt)))
+        self.action_open_image()
+
+    def action_back(self) -> None:
+        """From one panel to all of them; from there to the runs."""
+        if self._large:
+            self.action_enlarge(self._large)
+        else:
+            super().action_back()
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The sample, the LoRA file, the run, and why it failed."""
+        return list(self._copyable())
+
+    def _copyable(self) -> Iterator[tuple[str, str]]:
+        sample, output = self._look.sample(self._table), self.state.newest_output
+        for name, found in (("sample", sample), ("LoRA file", output)):
+            path = self.file(found.path) if found is not None else None
+            if path is not None:
+                yield f"path of the {name}", str(path)
+                yield f"scp line for the {name}", ssh_hints.scp_line(path)
+        yield "the run's folder", str(self.run_directory.path)
+        yield "command to come back", f"loratui attach {self.run_directory.name}"
+        if self.summary is not None and self.summary.reason and not self.summary.active:
+            yield "why it ended", f"{self.summary.reason} {self.summary.advice}".strip()
+
+    def farewell(self) -> Iterator[str]:
+        """As for every run; of one that ended, where the file is."""
+        yield from super().farewell()
+        output = self.state.newest_output
+        if not self.active and output is not None and self.file(output.path):
+            yield f"LoRA file: {clean(self.file(output.path))}"
+
+    # ---- what is shown
+
+    def _show_what_is_new(self) -> None:
+        # Added to a line that has not emptied itself, it would only stand before the answer to the next key.
+        if self.loratui.arrival.behind and self._left_out < _MOST_LEFT_OUT:
+            self._left_out += 1
+            return
+        self._left_out = 0
+        if self.active and not self.state.stepped:
+            self._numbers_due = True  # the seconds of a wait go on without news
+        self._show_numbers()
+        # A new point moves one cell of the curve: every other time is often enough for what costs most to compute.
+        self._plot_rested = not self._plot_rested
+        if not self._plot_rested:
+            self._show_plot()
+
+    def _show_all(self) -> None:
+        self._show_numbers()
+        self._show_plot()
+
+    def _show_numbers(self) -> None:
+        if not (self._numbers_due and self.caught_up):
+            return
+        self._numbers_due = False
+        state = self.state
+        self.line("heading-right").say(run_words.standing(self.summary, state, list(self._asked.values())))
+        now = run_words.current_time() if self.active else None
+        self.line("steps").say(run_words.steps_words(state, now, self.size.width - 2))
+        self.query_one(Progress).show(run_words.fraction(state))
+        shown = run_words.numbers(state, active=self.active, price_per_hour=self._price())
+        no_room = self.size.width < _ROOM_FOR_ALL and bool(shown["money"][1])
+        for name, (title, value) in shown.items():
+            number = self.line(f"number-{name}")
+            number.say(_number(title, value))
+            number.set_class(not value or (name == "lr" and no_room), "-empty")
+        self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
+        self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
+        self.line("machine-line").say(gpu_panel.summary(state.machine))
+        self.set_class(not self.line("machine-line").said, "-no-machine")
+        self.query_one(GpuPanel).show_state(state)
+        self.query_one(LogPanel).show(state)
+        self._show_samples()
+        self.refresh_bindings()
+
+    def _show_plot(self) -> None:
+        if not (self._plot_due and self.caught_up):
+            return
+        self._plot_due = False
+        state = self.state
+        pointed = self._look.step
+        marks = {
+            braille.EPOCH: state.epoch_ends,
+            braille.CHECKPOINT: [c.step for c in state.checkpoints if c.reason != "time"],
+            braille.SAMPLE: self._table.steps,
+        }
+        extras = Extras(state.held_out, marks, pointed, self._log_scale)
+        plot = self.query_one(LossPlot)
+        plot.show(state.losses, state.optimizer_steps, extras)
+        panel = self.query_one("#plot-panel")
+        title = "loss, held-out images too" if state.held_out.bins else "loss"
+        subtitle = run_words.pointed_words(state, pointed) or plot.legend
+        if str(panel.border_title) != title:
+            panel.border_title = plain(title)
+        if str(panel.border_subtitle) != subtitle:
+            panel.border_subtitle = plain(subtitle)
+
+    def _show_samples(self) -> None:
+        # The newest event is what tells that there are more: the samples are few and their table is quickly made.
+        written = hash((len(self.state.samples), self.state.newest_sample))
+        if written == self._table_of:
+            return
+        self._table_of = written
+        self._table = gallery(s for s in self.state.samples if self.file(s.path) is not None)
+        panel = self.query_one(SamplesPanel)
+        panel.show(self._table, self._look)
+        if panel.needs_refit():
+            self.run_worker(panel.refit(), group="refit", exclusive=True)
+
+    def _turn_to(self, look: Look) -> None:
+        if look != self._look:
+            self._look = look
+            self.query_one(SamplesPanel).show(self._table, look)
+            self._plot_due = True
+            self._show_plot()
+
+    def _say_or_hide(self, name: str, words: Content) -> None:
+        self.line(name).say(words)
+        self.present(name, bool(words.plain))
+
+    def _price(self) -> float:
+        settings = getattr(self.app, "settings", None)
+        return float(getattr(settings, "price_per_hour", 0.0))
+
+    def _notice_acknowledgements(self) -> None:
+        for identity in [known for known in self._asked if known in self.state.acknowledged]:
+            answer = self.state.acknowledged[identity]
+            command = run_words.COMMANDS[self._asked.pop(identity)]
+            outcome = "done" if answer.ok else "refused"
+            words = (
+                f"{command}: {answer.message}" if answer.message and answer.ok else f"{command}: {outcome}. {answer.message}"
+            )
+            self.loratui.tell(words.strip(), "information" if answer.ok else "warning")
+            self._numbers_due = True
+        if self.summary is not None and not self.summary.active:
+            ended_by = {"paused": ("pause",), "stopped": ("stop", "stop_after_epoch")}.get(self.summary.status, ())
+            for command in self._asked.values():
+                if command in ended_by:
+                    continue  # asked twice, and done
+                self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended before it came to that.", "warning")
+            self._numbers_due = self._numbers_due or bool(self._asked)
+            self._asked.clear()
+
+
+def _number(title: str, value: str) -> Content:
+    """A figure under its title."""
+    return Content("\n").join([plain(title, "$muted"), plain(value, "bold")])

@@ -1,0 +1,205 @@
+"""Textual's driver for terminals that send what is no UTF-8, and whose threads tell of their faults instead of dying with them."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import time
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TextIO, cast
+
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+
+from loratui.engine.cleaning import without_escapes
+from loratui.tui.terminal import clean, hangup
+
+if TYPE_CHECKING:
+    from textual.message import Message
+
+    from loratui.tui.app import LoratuiApp
+
+_LOOK_S = 0.1
+"""How often the thread that reads looks whether it is still wanted, and whether an escape was a key by itself."""
+_READ_BYTES = 4096
+
+_PASTE, _PASTE_END = "\x1b[200~", "\x1b[201~"
+_NO_TEXT = {0: None, 0x1B: None}
+_PASTE_SILENCE_S = 5.0
+"""After so long a silence within a paste its end is taken for lost; until it came no key would be heard again."""
+
+_OLD_MOUSE = re.compile(rb"\x1b\[M[\x20-\xff]{3}", re.DOTALL)
+"""A mouse event in X10's encoding: button, column and row as a byte each, 32 added. From column 96 on it is no UTF-8."""
+_OLD_MOUSE_BEGUN = re.compile(rb"\x1b\[M[\x20-\xff]{0,2}\Z", re.DOTALL)
+
+
+class TypedText:
+    """Turns the bytes that a terminal sends into text: mouse events in bytes go, other bytes that are no UTF-8 become U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decode = getincrementaldecoder("utf-8")("replace").decode
+        self._held = b""
+
+    def take(self, data: bytes) -> str:
+        """The text of what came; half a character or mouse event is kept for the next call."""
+        data = _OLD_MOUSE.sub(b"", self._held + data)
+        begun = _OLD_MOUSE_BEGUN.search(data)
+        self._held = data[begun.start() :] if begun else b""
+        return self._decode(data[: len(data) - len(self._held)])
+
+    def rest(self) -> str:
+        """What was kept and has not been completed while nothing came: some terminals send `ESC [ M` for a key."""
+        held, self._held = self._held, b""
+        return self._decode(held)
+
+
+class Keys:
+    """What a terminal sends as events. A sequence whose numbers mean nothing (a key beyond Unicode, a window of no pixels) is
+    left out: the parser raises over it and could not be used any more.
+
+    Pastes are kept from the parser, which takes what follows an escape in one for keys: text from a web page could press them,
+    and so could the terminal's answer to a question of ours that comes amid a long paste.
+    """
+
+    def __init__(self, left_out: Callable[[str], None]) -> None:
+        self._text = TypedText()
+        self._parser = XTermParser()
+        self._left_out = left_out
+        self._pasted: list[str] | None = None
+        self._recent = ""
+        """The last letters before the next read: a mark may be cut."""
+        self._heard = 0.0
+
+    def take(self, data: bytes) -> Iterable[Message]:
+        """The events of what came, nothing for a look in vain; nothing is kept back longer than an escape takes to be known for
+        a key, and a paste that does not end longer than a poor link is silent."""
+        text = self._text.take(data) if data else self._text.rest()
+        now = time.monotonic()
+        if text:
+            self._heard = now
+        elif self._pasted is not None and now - self._heard > _PASTE_SILENCE_S:
+            self._left_out("The terminal sent a paste without its end; it was taken as far as it came.")
+            yield self._paste(self._pasted)
+        while text:
+            if self._pasted is None:
+                typed, found, text = self._until(_PASTE, text)
+                for character in typed.removesuffix(_PASTE):
+                    yield from self._feed(character)
+                if found:
+                    self._parser, self._pasted = _anew(self._parser), []  # it may have got a part of the mark
+            else:
+                part, found, text = self._until(_PASTE_END, text)
+                self._pasted.append(part)
+                if found:
+                    yield self._paste(self._pasted)
+        yield from self._parser.tick()
+
+    def _feed(self, character: str) -> Iterable[Message]:
+        try:
+            yield from self._parser.feed(character)
+        except (ValueError, ArithmeticError) as error:
+            self._parser = _anew(self._parser)
+            self._left_out(f"A sequence of the terminal was left out: {error}")
+
+    def _until(self, mark: str, text: str) -> tuple[str, bool, str]:
+        """`text` up to the end of `mark`, whether it is there, and the rest; what was read before may hold its beginning."""
+        seen = self._recent + text
+        place = seen.find(mark)
+        if place < 0:
+            self._recent = seen[1 - len(mark) :]
+            return text, False, ""
+        end = place + len(mark) - len(self._recent)
+        self._recent = ""
+        return text[:end], True, text[end:]
+
+    def _paste(self, parts: list[str]) -> events.Paste:
+        self._pasted, self._recent = None, ""
+        return events.Paste(without_escapes("".join(parts).removesuffix(_PASTE_END)).translate(_NO_TEXT))
+
+
+def _anew(parser: XTermParser) -> XTermParser:
+    """A parser at the start of a sequence, which knows what the old one did of the terminal."""
+    fresh = XTermParser()
+    fresh.mouse_pixels, fresh.terminal_size = parser.mouse_pixels, parser.terminal_size
+    fresh.terminal_pixel_size = parser.terminal_pixel_size
+    return fresh
+
+
+class Screen:
+    """The terminal as a file that is written to from a thread. After a fault, which is told once, it takes everything and
+    writes nothing: a thread that died would leave the app waiting for it for ever."""
+
+    def __init__(self, stream: TextIO, failed: Callable[[BaseException], None]) -> None:
+        stream.flush()  # from here on it is passed by
+        self._fd = stream.fileno()
+        self._encoding = stream.encoding
+        self._failed = failed
+        self._broken = False
+
+    def write(self, text: str) -> int:
+        """Writes all of it, however slowly the terminal takes it, also where another program has made it non-blocking."""
+        data = memoryview(text.encode(self._encoding, "replace"))
+        while data and not self._broken:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                select.select([], [self._fd], [])
+            except OSError as error:
+                self._broken = True
+                if not hangup.is_gone(self._fd):
+                    self._failed(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def fileno(self) -> int:
+        """The terminal's descriptor."""
+        return self._fd
+
+
+class TerminalDriver(LinuxDriver):
+    """Reads and writes the terminal of a `LoratuiApp`. Where the terminal is gone, `hangup` ends the process."""
+
+    def __init__(
+        self, app: LoratuiApp, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._failed = app.failed_in_a_thread
+        self._errors = app.errors
+        # Textual only writes, flushes and asks for the descriptor.
+        self._file = Screen(cast(TextIO, sys.__stderr__), self._failed)  # type: ignore[assignment]
+
+    def _run_input_thread(self) -> None:
+        try:
+            self.run_input_thread()
+        except BaseException as error:
+            if not (isinstance(error, OSError) and hangup.is_gone(self.fileno)):
+                self._failed(error)
+
+    def run_input_thread(self) -> None:
+        """Reads until the app ends."""
+        keys = Keys(self._note)
+        while not self.exit_event.is_set():
+            for event in keys.take(self._read()):
+                self.process_message(event)
+
+    def _read(self) -> bytes:
+        if not select.select([self.fileno], [], [], _LOOK_S)[0]:
+            return b""
+        try:
+            data = os.read(self.fileno, _READ_BYTES)
+        except BlockingIOError:  # another program has made the terminal non-blocking, and read what had come
+            return b""
+        if not data:
+            self.exit_event.wait(_LOOK_S)  # at the end of the input there is always something to read
+        return data
+
+    def _note(self, words: str) -> None:
+        words = clean(words, 200)
+        if not self._errors or self._errors[-1] != words:  # a mouse that moves says the same again and again
+            self._errors.append(words)

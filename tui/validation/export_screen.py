@@ -1,0 +1,150 @@
+"""Exports a LoRA file under a name, with the settings beside it, and tells where it goes from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.suggester import SuggestFromList
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import safe_name
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import FileExported
+from loratui.tui.paths import path_from_text
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.terminal import clean, ssh_hints
+from loratui.tui.validation import exporting
+from loratui.tui.validation.check_images import file_words
+from loratui.tui.validation.exporting import DTYPES, LAYOUTS, Export, Exported
+from loratui.tui.widgets.field import Field, PathSuggester
+from loratui.tui.widgets.line import Line, joined, plain
+
+if TYPE_CHECKING:
+    from loratui.tui.validation.validation_screen import ValidationScreen
+
+
+class ExportScreen(LoratuiScreen[None]):
+    """A form of four fields, and below it what became of it."""
+
+    CONTEXT = "validation_export"
+    PANE = "export-words"
+    CSS_PATH = "files_screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_export")]
+
+    def __init__(self, check: ValidationScreen, file: str) -> None:
+        super().__init__()
+        self._check = check
+        self._file = file
+        self._busy = False
+        self._written: Exported | None = None
+
+    def heading(self) -> Content:
+        """Program, run and file."""
+        name = plain(self._check.run_directory.name, "bold")
+        return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {file_words(self._file)}", "$muted"))
+
+    def body(self) -> ComposeResult:
+        """Name, folder, layout, number format; then words."""
+        run, name = self._check.run_directory, Path(self._file).stem
+        layouts = "as it is, or kohya (FLUX in Forge), or peft (diffusers)"
+        formats = "as it is, or fp16, bf16, fp32"
+        with VerticalScroll(id="export-form", can_focus=False):
+            yield Field("name", "Name", "of the new file, without its ending; the recipe gets the same", name)
+            folders = PathSuggester()
+            yield Field("folder", "Folder", "made if it is not there", str(run.path / "export"), suggester=folders)
+            yield Field("layout", "Names in it", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
+            yield Field("dtype", "Numbers", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
+        with VerticalScroll(id="export-words", can_focus=False):
+            yield Line(plain(exporting.licence_note(self._check.settings), "$muted"), id="export-said")
+
+    def on_mount(self) -> None:
+        """At the name."""
+        self.query(Field).first().enter()
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Says under what name the file will be, where not every sign can be in it."""
+        event.stop()
+        typed = event.text.strip()
+        if event.field.key != "name" or not typed or safe_name(typed) == typed:
+            event.field.explain()
+        else:
+            event.field.note(f"will be written as {safe_name(typed)}.safetensors", "$warning")
+
+    def available(self, action: str) -> bool:
+        """One file at a time; what was written is not written again before one goes back to the fields."""
+        return not self._busy and (self._written is None or self.focused is not None) if action == "next" else True
+
+    def action_next(self) -> None:
+        """Writes the file, if every field can be used."""
+        typed = {field.key: field.text.strip() for field in self.query(Field)}
+        wrong = {"layout": LAYOUTS, "dtype": DTYPES}
+        for field in self.query(Field):
+            known = wrong.get(field.key)
+            bad = known is not None and typed[field.key] not in known
+            field.explain(f"There are: {', '.join(known)}." if known and bad else "")
+            if bad:
+                field.enter()
+                return
+        folder = path_from_text(typed["folder"]) or self._check.run_directory.path / "export"
+        if not folder.is_absolute():
+            folder = Path.cwd() / folder
+        self._busy = True
+        self.line("export-said").wait("Writing the file and reading it back")
+        self.refresh_bindings()
+        self._write(Export(self._file, typed["name"], folder, typed["layout"], typed["dtype"]))
+
+    @work(thread=True, exclusive=True, group="export", description="export a LoRA file")
+    def _write(self, wanted: Export) -> None:
+        try:
+            exported = exporting.export(self._check.run_directory, self._check.settings, wanted)
+        except (LoratuiError, OSError) as error:
+            self.post_message(FileExported(None, str(error)))
+        else:
+            self.post_message(FileExported(exported))
+
+    def on_file_exported(self, message: FileExported) -> None:
+        """Says what is there and where it goes, or why it is not."""
+        self._busy = False
+        self._written = message.exported
+        said = self.line("export-said")
+        if message.exported is None:
+            said.say(plain(f"✖ {message.problem}", "$error"))
+        else:
+            said.say(self._words(message.exported))
+            # Out of the fields, so that y copies and is not typed.
+            self.set_focus(None)
+            self.query_one("#export-words").scroll_home(animate=False)
+        self.refresh_bindings()
+
+    def _words(self, exported: Exported) -> Content:
+        lines = [joined(plain("✔ ", "bold $success"), plain(exported.path, "bold"))]
+        lines += [plain(f"  beside it {', '.join(path.name for path in exported.settings)}", "$muted")]
+        lines += [
+            joined(plain(f"  {place.program}: ", "$muted"), plain(place.where.replace("PATH", repr(clean(exported.path)))))
+            for place in exported.places
+        ]
+        lines += [joined(plain("To your own computer: ", "$muted"), plain(ssh_hints.scp_line(exported.path), "bold"))]
+        lines += [plain(exporting.licence_note(self._check.settings), "$warning")]
+        lines += [
+            plain("y copies the scp line or the path, esc goes back to the files, tab to the fields for one more.", "$accent")
+        ]
+        return Content("\n").join(lines)
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """Path and scp lines of what was written."""
+        if self._written is None:
+            return ()
+        path = self._written.path
+        settings = [(f"scp line of {beside.name}", ssh_hints.scp_line(beside)) for beside in self._written.settings]
+        return [("scp line", ssh_hints.scp_line(path)), ("path", str(path)), *settings]
+
+    def action_back(self) -> None:
+        """To the files."""
+        self.dismiss(None)

@@ -1,0 +1,186 @@
+"""The chosen LoRA file under a name of one's own, with the settings beside it, and words on where it goes and whose licence it is under."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loratui.engine import children, durable
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.runs import contents
+from loratui.engine.runs.directory import RunDirectory, safe_name
+from loratui.engine.untrusted import open_regular, parse_json
+from loratui.presets.schema import Settings
+
+_BLOCK = 1 << 20
+LAYOUTS = ("as it is", "kohya", "peft")
+DTYPES = ("as it is", "fp16", "bf16", "fp32")
+
+
+class ExportFailed(LoratuiError):
+    """What the process that writes the file said, with its exit code."""
+
+    def __init__(self, message: str, remedy: str, exit_code: ExitCode) -> None:
+        super().__init__(message, remedy)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What shall be written."""
+
+    file: str
+    """LoRA file, relative to the run."""
+    name: str
+    """Of the new file, without its ending."""
+    folder: Path
+    layout: str = LAYOUTS[0]
+    dtype: str = DTYPES[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A program that opens the file, and where it wants it."""
+
+    program: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    settings: tuple[Path, ...]
+    """The recipe and every value in force, beside it."""
+    places: tuple[Place, ...]
+
+
+def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
+    """Writes the file, and `NAME.recipe.toml` and `NAME.effective.toml` beside it; nothing is ever replaced.
+
+    A file whose layout and number format are right is copied byte by byte, any other written anew by a process of its own.
+    Raises `UsageError`, `DiskError`, and `ExportFailed` with what that process said.
+    """
+    name = safe_name(wanted.name) if wanted.name.strip() else ""
+    if not name:
+        raise UsageError("The file needs a name.", "Type one, such as the trigger and a version.")
+    path = wanted.folder / f"{name}.safetensors"
+    beside = [(run.recipe, wanted.folder / f"{name}.recipe.toml"), (run.effective, wanted.folder / f"{name}.effective.toml")]
+    for target in (path, *(to for _, to in beside)):
+        if os.path.lexists(target):
+            raise UsageError(f"{target} is there already.", "Choose another name or folder.")
+    contents.require_sound(run.path)
+    durable.make_directory(wanted.folder)
+    if wanted.layout == LAYOUTS[0] and wanted.dtype == DTYPES[0]:
+        copy(run.inside(wanted.file), path)
+        places = places_of(settings)
+    else:
+        written = _written_anew(run, wanted, path)
+        places = tuple(Place(program["title"], program["place"]) for program in written["opened_by"])
+    for source, target in beside:
+        copy(source, target)
+    return Exported(path, tuple(target for _, target in beside), places)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file so that `target` is complete or not there, readable by its owner alone; nothing is replaced.
+
+    Raises `UsageError` if something is there, `DiskError` for what the disk refuses.
+    """
+    temporary = durable.temporary_beside(target)
+    try:
+        with open_regular(source, follow=False) as opened:
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
+            try:
+                while block := opened.read(_BLOCK):
+                    durable.write_all(fd, block)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        _appear(temporary, target)
+        durable.sync_directory(target.parent)
+    except FileExistsError as error:
+        raise UsageError(f"{target} is there already.", "Choose another name or folder.") from error
+    except OSError as error:
+        raise durable.disk_error(error, target) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _appear(temporary: Path, target: Path) -> None:
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        # Some network and FAT volumes have no hard links; there the name was looked for just before.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        temporary.rename(target)
+
+
+def places_of(settings: Settings) -> tuple[Place, ...]:
+    """Which programs open a run's files as they are, and where each wants them."""
+    from loratui.engine.formats.metadata import default_layout
+    from loratui.engine.formats.programs import PROGRAMS, readers_of
+
+    names = readers_of(settings, default_layout(settings))
+    return tuple(Place(PROGRAMS[name].title, PROGRAMS[name].place) for name in names)
+
+
+def licence_note(settings: Settings) -> str:
+    """What to mind of the base's licence: a LoRA is used with its base, and some licences reach it."""
+    model = settings.base.model.lower()
+    if model.startswith("embedded:"):
+        return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base that it fits."
+    if settings.base.family == "flux":
+        if "schnell" in model:
+            return "FLUX.1-schnell is under Apache 2.0."
+        return (
+            "FLUX.1-dev is for non-commercial use, and so is a LoRA trained on it. If your base is another FLUX, its page says."
+        )
+    if settings.base.family == "sdxl":
+        return (
+            "SDXL 1.0 is under CreativeML Open RAIL++-M; Pony, Illustrious and other fine-tuned bases have terms of their own."
+        )
+    return "Stable Diffusion 1.5 is under CreativeML OpenRAIL-M; a fine-tuned base may have terms of its own: its page says."
+
+
+def written_by_process(arguments: Sequence[str]) -> dict[str, Any]:
+    """What `engine.training.export` tells of the file it wrote. Raises `ExportFailed`."""
+    done = children.run(children.command("loratui.engine.training.export", *arguments))
+    try:
+        result = parse_json(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise ExportFailed(f"The file was not written: {last}", "", ExitCode.CRASHED) from None
+    if done.returncode:
+        raise ExportFailed(result["error"], result["remedy"], ExitCode(done.returncode))
+    assert isinstance(result, dict)
+    return result
+
+
+def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, Any]:
+    layout = "auto" if wanted.layout == LAYOUTS[0] else wanted.layout
+    dtype = "" if wanted.dtype == DTYPES[0] else wanted.dtype
+    step = _step(run, wanted.file)
+    arguments = [str(run.path), "--format", layout, f"--dtype={dtype}", f"--name={path.stem}", f"--output={path}"]
+    return written_by_process([*arguments, *([] if step is None else ["--step", str(step)])])
+
+
+def _step(run: RunDirectory, file: str) -> int | None:
+    """The optimizer step of a LoRA file; the finished one says it itself. None where it is not known: the last."""
+    from loratui.engine.formats.safetensors_file import read_header
+    from loratui.tui.validation.check_images import step_of
+
+    step = step_of(file)
+    if step is not None:
+        return step
+    try:
+        number = read_header(run.inside(file)).metadata.get("ss_steps", "")
+    except (OSError, ValueError):
+        return None
+    return int(number) if number.isdecimal() else None

@@ -1,0 +1,160 @@
+"""The LoRA files of a run: rating, note, which is the one, and the way to export it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.terminal import ssh_hints
+from loratui.tui.validation import check_plan
+from loratui.tui.validation.check_images import file_words
+from loratui.tui.validation.checklist import Checklist
+from loratui.tui.widgets.check_list import stars
+from loratui.tui.widgets.line import Line, joined, plain
+
+if TYPE_CHECKING:
+    from loratui.tui.validation.validation_screen import ValidationScreen
+
+
+class FilesScreen(LoratuiScreen[None]):
+    """One line a file. What is noted is kept by the check's screen."""
+
+    CONTEXT = "validation_files"
+    CSS_PATH = "files_screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_files")]
+
+    def __init__(self, check: ValidationScreen) -> None:
+        super().__init__()
+        self._check = check
+        self._files = check_plan.files_of(check.run_directory, check.settings).all
+        self._sizes = {file: _size(check, file) for file in self._files}
+
+    def heading(self) -> Content:
+        """Program and run."""
+        name = plain(self._check.run_directory.name, "bold")
+        return joined(plain("loratui", "bold $accent"), "  ", name, plain("  LoRA files", "$muted"))
+
+    def body(self) -> ComposeResult:
+        """What to do here, the files, and what is known of the chosen one."""
+        yield Line("Rate what you saw, then choose the one. The best is often not the last.", id="files-help")
+        yield OptionList(*[Option("") for _ in self._files], id="files", markup=False)
+        yield Line(id="file-about")
+
+    def on_mount(self) -> None:
+        """At the chosen file, else at the last."""
+        files = self.query_one(OptionList)
+        chosen = self._check.kept.chosen
+        files.highlighted = self._files.index(chosen) if chosen in self._files else len(self._files) - 1
+        self._show()
+        files.focus()
+
+    @property
+    def file(self) -> str:
+        """The file under the cursor, relative to the run; empty where there is none."""
+        at = self.query_one(OptionList).highlighted
+        return self._files[at] if at is not None and self._files else ""
+
+    def available(self, action: str) -> bool:
+        """Everything is done to a file; images are made while no process is at work."""
+        if action == "strengths":
+            return bool(self._files) and self._check.available("make_grid")
+        return bool(self._files) or action == "back"
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Tells what is known of the file."""
+        event.stop()
+        self._show_about()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter and double click export."""
+        event.stop()
+        if self.check_action("export", ()):
+            self.action_export()
+
+    def action_rate(self, stars: int) -> None:
+        """Stars for the file."""
+        file = self.file
+        self._keep(lambda kept: kept.rate(file, stars))
+
+    def action_choose(self) -> None:
+        """The one, or none."""
+        file = self.file
+        self._keep(lambda kept: kept.choose(file))
+
+    def action_note(self) -> None:
+        """A note on the file."""
+        from loratui.tui.validation.note_screen import NoteScreen
+
+        file = self.file
+
+        def written(note: str | None) -> None:
+            if note is not None:
+                self._keep(lambda kept: kept.note_file(file, note))
+
+        self.app.push_screen(NoteScreen(f"Note on {file_words(file)}", self._check.kept.mark(file).note), written)
+
+    def action_strengths(self) -> None:
+        """The form for the images of this file's strengths."""
+        file = self.file
+        self.dismiss(None)
+        self._check.action_make_grid(file)
+
+    def action_export(self) -> None:
+        """The file under a name."""
+        from loratui.tui.validation.export_screen import ExportScreen
+
+        self.app.push_screen(ExportScreen(self._check, self.file))
+
+    def action_back(self) -> None:
+        """To the check."""
+        self.dismiss(None)
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The file's path and its scp line."""
+        if not self._files:
+            return ()
+        path = self._check.run_directory.path / self.file
+        return [("path", str(path)), ("scp line", ssh_hints.scp_line(path))]
+
+    def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
+        self._check.keep(change)
+        self._show()
+
+    def _show(self) -> None:
+        files, kept = self.query_one(OptionList), self._check.kept
+        for at, file in enumerate(self._files):
+            mark = kept.mark(file)
+            sign = plain("◆ " if file == kept.chosen else "  ", "bold $success")
+            name = text.columns([file_words(file), stars(mark.rating), text.size(self._sizes[file])], [28, 5, -9])
+            note = plain(f"  {' '.join(mark.note.split())}" if mark.note else "", "$muted")
+            files.replace_option_prompt_at_index(at, joined(sign, plain(name), note))
+        self._show_about()
+
+    def _show_about(self) -> None:
+        if not self._files:
+            self.line("file-about").say("There is no LoRA file yet.")
+            return
+        file, kept = self.file, self._check.kept
+        chosen = "  ◆ the one" if file == kept.chosen else ""
+        path = self._check.run_directory.path / file
+        self.line("file-about").say(
+            Content("\n").join(
+                [joined(plain(file, "bold"), plain(chosen, "bold $success")), plain(path), plain(kept.mark(file).note)]
+            )
+        )
+
+
+def _size(check: ValidationScreen, file: str) -> int:
+    try:
+        return (check.run_directory.path / file).stat().st_size
+    except OSError:
+        return 0

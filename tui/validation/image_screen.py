@@ -1,0 +1,121 @@
+"""An image of the check beside what it is compared with: the base without the LoRA, or the training image it is most like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+
+from loratui.tui.bindings import bindings_for
+from loratui.tui.runs.image_screen import ImageScreen, Shown
+from loratui.tui.validation import check_images
+from loratui.tui.validation.check_images import Slot, Table, Tile
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.thumbnail import ThumbnailView
+
+if TYPE_CHECKING:
+    from loratui.tui.validation.validation_screen import ValidationScreen
+
+Beside = Literal["base", "training", "nothing"]
+_ORDER: tuple[Beside, ...] = ("base", "training", "nothing")
+
+
+class ValidationImage(ImageScreen):
+    """Two images side by side; the arrows go along the table, `c` changes what stands beside."""
+
+    CONTEXT = "validation_image"
+    CSS_PATH = "image_screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_image")]
+
+    def __init__(self, check: ValidationScreen, table: Table, tile: Tile) -> None:
+        self._check = check
+        self._tiles: list[Tile] = []
+        shown: list[Shown] = []
+        for row in table.rows:
+            for column, here in zip(table.columns, row.tiles, strict=True):
+                path = check.tile_path(here) if here is not None else None
+                if here is not None and path is not None:
+                    self._tiles.append(here)
+                    shown.append(Shown(path, row.title, column))
+        super().__init__(f"{check.run_directory.name}, validation", shown, self._tiles.index(tile))
+        self._wanted: Beside = "base" if tile.slot.strength else "training"
+
+    def body(self) -> ComposeResult:
+        """The two images, then words that can be copied."""
+        with Horizontal(id="pair"):
+            with Vertical(classes="half"):
+                yield Line(id="left-title", classes="half-title")
+                yield ThumbnailView("no image", id="image")
+            with Vertical(classes="half", id="right"):
+                yield Line(id="right-title", classes="half-title")
+                yield ThumbnailView("no image", id="beside-image")
+        yield Line(id="image-words")
+        yield Line(id="image-like")
+        yield Line(id="image-path")
+        yield Line(id="image-scp")
+        yield Line(id="image-page")
+
+    @property
+    def tile(self) -> Tile:
+        """What is shown."""
+        return self._tiles[self._at]
+
+    def available(self, action: str) -> bool:
+        """There must be something to compare with."""
+        return len(self._possible()) > 1 if action == "beside" else super().available(action)
+
+    def action_beside(self) -> None:
+        """The next of what can stand beside."""
+        possible = self._possible()
+        now = self._beside_now()
+        self._wanted = possible[(possible.index(now) + 1) % len(possible)]
+        self._show()
+
+    def action_close(self) -> None:
+        """Back, to the image that was shown last."""
+        self._check.looked(self.tile)
+        super().action_close()
+
+    def _show(self) -> None:
+        super()._show()
+        tile, slot = self.tile, self.tile.slot
+        beside = self._beside_now()
+        path, title = self._image_beside(beside)
+        self.line("left-title").say(plain(self._check.tile_title(tile), "bold"))
+        self.query_one("#right").display = path is not None
+        if path is not None:
+            self.line("right-title").say(plain(title, "bold"))
+            self.query_one("#beside-image", ThumbnailView).show(path)
+        self.line("image-words").say(plain(slot.prompt, "bold"), plain(f"  seed {slot.seed}", "$muted"))
+        word, _, meaning = check_images.likeness(slot.similarity)
+        figure = f" ({slot.similarity:.2f} of 1)" if slot.similarity is not None else ""
+        like = self.line("image-like")
+        self.present("image-like", bool(slot.nearest))
+        tone = "bold $warning" if slot.similarity is not None and slot.similarity >= check_images.VERY_LIKE else "bold"
+        like.say(plain(f"{word} {slot.nearest}{figure}: ", tone), plain(meaning))
+        self.refresh_bindings()
+
+    def _possible(self) -> list[Beside]:
+        return [beside for beside in _ORDER if beside == "nothing" or self._image_beside(beside)[0] is not None]
+
+    def _beside_now(self) -> Beside:
+        possible = self._possible()
+        return self._wanted if self._wanted in possible else possible[0]
+
+    def _image_beside(self, beside: Beside) -> tuple[Path | None, str]:
+        tile, slot = self.tile, self.tile.slot
+        if beside == "base":
+            base = None if not slot.strength and not tile.training else self._base_of(slot)
+            return (self._check.file(base.path) if base else None), "the base alone"
+        if beside == "training" and slot.nearest:
+            if tile.training:
+                return self._check.file(slot.path), "the image that is like it"
+            return self._check.training.get(slot.nearest), f"training image {slot.nearest}"
+        return None, ""
+
+    def _base_of(self, slot: Slot) -> Slot | None:
+        same = (s for s in self._check.slots if s.made and not s.strength)
+        return next((s for s in same if (s.prompt, s.seed) == (slot.prompt, slot.seed)), None)

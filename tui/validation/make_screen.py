@@ -1,0 +1,215 @@
+"""What the check shall make: which tables, of which file, with which prompts, strengths and seeds; and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.suggester import SuggestFromList
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, read_wish
+from loratui.presets.schema import SchemaError
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.validation import check_images, check_plan
+from loratui.tui.validation.check_plan import Typed
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, joined, plain
+from loratui.tui.widgets.prompt_fields import PromptFields
+
+if TYPE_CHECKING:
+    from loratui.tui.validation.validation_screen import ValidationScreen
+
+
+class MakeScreen(LoratuiScreen[None]):
+    """A form whose last line counts the images while one types."""
+
+    CONTEXT = "validation_make"
+    CSS_PATH = "files_screen.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_make")]
+
+    def __init__(self, check: ValidationScreen, file: str = "", point: str = "") -> None:
+        """`file` is whose strengths are wanted, relative to the run; `point` the part of the check one comes from."""
+        super().__init__()
+        self._check = check
+        self._files = check_plan.files_of(check.run_directory, check.settings)
+        try:
+            wish = read_wish(check.run_directory.validation / "wish.json")
+        except LoratuiError:
+            wish = GridRequest()  # what cannot be read is written anew
+        typed = check_plan.typed_from(check.settings, wish, self._files)
+        self._grids: tuple[Grid, ...] = ("strengths",) if file else typed.grids
+        self._file = PurePosixPath(file).name if file else typed.file
+        self._prompts = list(typed.prompts)
+        if point == "trigger_alone" and not self._has_trigger_alone():
+            self._prompts.append(check_plan.TRIGGER_ALONE)
+        self._strengths, self._seeds = typed.strengths, typed.seeds
+
+    def heading(self) -> Content:
+        """Program and run."""
+        name = plain(self._check.run_directory.name, "bold")
+        return joined(plain("loratui", "bold $accent"), "  ", name, plain("  make images", "$muted"))
+
+    def body(self) -> ComposeResult:
+        """Tables, file, numbers, prompts, and what it costs."""
+        names = [PurePosixPath(file).name for file in self._files.all]
+        with VerticalScroll(id="make-form", can_focus=False):
+            yield Line(id="make-grids")
+            yield PromptFields("prompt", self._prompts, id="make-prompts")
+            yield Field(
+                "strengths", "Strengths", "of the LoRA; 0 is the base alone, with the same prompt and seed", self._strengths
+            )
+            yield Field("seeds", "Seeds", "images of each prompt and strength, from other noise", self._seeds, numeric=True)
+            about = f"LoRA file of the strengths; tab completes. There are {_listed(names)}"
+            yield Field("file", "File", about, self._file, suggester=SuggestFromList(names))
+        yield Line(id="make-cost")
+
+    def on_mount(self) -> None:
+        """Counts at once."""
+        self._show_grids()
+        self._explain_prompts()
+        self._count()
+        fields = self._fields.fields
+        fields[-1 if fields[-1].text == check_plan.TRIGGER_ALONE else 0].enter()
+
+    def available(self, action: str) -> bool:
+        """A prompt is taken away where there are several; images are made while no process is at work."""
+        here = self._fields.here
+        if action in ("add", "drop"):
+            return here is not None and (action == "add" or len(self._prompts) > 1)
+        return bool(self._check.check_action("make_grid", ())) if action == "next" else True
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Counts anew."""
+        event.stop()
+        self._prompts = self._fields.texts
+        self._explain_prompts()
+        self._count()
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Other keys may work here."""
+        event.stop()
+        self.refresh_bindings()
+
+    def action_with_grid(self, grid: Grid) -> None:
+        """With or without one of the tables."""
+        chosen = set(self._grids) ^ {grid}
+        self._grids = tuple(known for known in GRIDS if known in chosen)
+        self._show_grids()
+        self._count()
+
+    async def action_add(self) -> None:
+        """An empty prompt below this one."""
+        here = self._fields.here
+        if here is not None:
+            self._prompts.insert(here + 1, "")
+            await self._show_prompts(here + 1)
+
+    async def action_drop(self) -> None:
+        """Takes this prompt away."""
+        here = self._fields.here
+        if here is not None and len(self._prompts) > 1:
+            del self._prompts[here]
+            await self._show_prompts(min(here, len(self._prompts) - 1))
+
+    def action_next(self) -> None:
+        """Writes the wish and starts the job."""
+        from loratui.engine.durable import make_directory, write_json
+
+        if not self.check_action("next", ()):
+            return
+        validation = self._check.run_directory.validation
+        try:
+            wish = self._wish()
+            check_plan.planned(wish, self._check.settings, self._files)
+            make_directory(validation)
+            write_json(validation / "wish.json", wish.to_json())
+        except (LoratuiError, SchemaError) as error:
+            self.loratui.tell(str(error), "error")
+            return
+        self.loratui.tell("Making the images; it goes on if you leave.")
+        self._check.launch("validate")
+        self.dismiss(None)
+
+    def action_back(self) -> None:
+        """To the check; what was typed is dropped."""
+        self.dismiss(None)
+
+    def _wish(self) -> GridRequest:
+        texts = {field.key: field.text for field in self.query(Field)}
+        typed = Typed(self._grids, texts["file"], tuple(self._prompts), texts["strengths"], texts["seeds"])
+        return check_plan.wish_of(typed, self._check.settings, self._files)
+
+    def _count(self) -> None:
+        cost = self.line("make-cost")
+        try:
+            cells = check_plan.planned(self._wish(), self._check.settings, self._files)
+        except (LoratuiError, SchemaError) as error:
+            cost.say(plain(f"✖ {error}", "$error"))
+            return
+        missing = check_plan.missing(cells, self._check.slots)
+        seconds = self._check.image_s
+        there = f"{text.count(len(cells), 'place')} in the tables, {text.count(missing, 'image')} to make"
+        if not missing:
+            cost.say(plain(f"{there}: all are there.", "bold"))
+        elif seconds is None:
+            cost.say(plain(there, "bold"), plain(". How long one takes is measured with the first.", "$muted"))
+        else:
+            each = f"{seconds:.1f} s" if seconds < 10 else text.duration(seconds)
+            cost.say(
+                plain(f"{there}, about {text.time_left(missing * seconds)}", "bold"),
+                plain(f" at {each} each, as measured, and loading the base.", "$muted"),
+            )
+
+    def _show_grids(self) -> None:
+        def box(grid: Grid, key: str, words: str) -> Content:
+            on = grid in self._grids
+            tick = plain("[✔] " if on else "[ ] ", "$success" if on else "$muted")
+            return joined(plain(f"{key} ", "bold $accent"), tick, plain(words))
+
+        epochs = text.count(len(self._files.epochs), "epoch")
+        strengths = box("strengths", "f5", "every prompt at every strength")
+        through = box("checkpoints", "f6", f"every prompt through the files of {epochs}")
+        self.line("make-grids").say(Content("\n").join([strengths, through]))
+
+    def _explain_prompts(self) -> None:
+        for field in self._fields.fields:
+            problem = check_plan.prompt_problem(field.text)
+            if problem:
+                field.note(f"✖ {problem}", "$error")
+            elif not field.text.strip():
+                field.note("empty: left out; f8 removes it")
+            else:
+                alone = self._is_alone(field.text)
+                field.note(
+                    f"→ {text.both_ends(check_plan.filled_in(field.text, self._check.settings))}{'  (the trigger alone)' if alone else ''}"
+                )
+
+    @property
+    def _fields(self) -> PromptFields:
+        return self.query_one(PromptFields)
+
+    async def _show_prompts(self, at: int) -> None:
+        """Shows the prompts as they are now, and goes to one of them."""
+        await self._fields.change(self._prompts, at)
+        self._explain_prompts()
+        self._count()
+        self.refresh_bindings()
+
+    def _has_trigger_alone(self) -> bool:
+        return any(self._is_alone(prompt) for prompt in self._prompts)
+
+    def _is_alone(self, prompt: str) -> bool:
+        filled = check_plan.filled_in(prompt, self._check.settings)
+        return check_images.is_trigger_alone(filled, self._check.subject)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} … {names[-1]}"

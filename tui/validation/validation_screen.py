@@ -1,0 +1,485 @@
+"""Is it any good? Seven parts, each with what it is for and the images that answer it, which fill in as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.summary import GONE
+from loratui.presets.schema import SchemaError, Settings
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import EventsRead, GridListed
+from loratui.tui.runs.run_screen import RunScreen
+from loratui.tui.terminal import ssh_hints
+from loratui.tui.validation import check_images, checklist
+from loratui.tui.validation.check_images import Slot, Subject, Tile
+from loratui.tui.validation.check_times import ImageTimes
+from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
+from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
+from loratui.tui.widgets.image_table import ImageTable
+from loratui.tui.widgets.line import Line, joined, plain
+
+_WIDE = 100
+"""From this width on images and parts stand side by side."""
+
+
+class ValidationScreen(RunScreen):
+    """The parts and their images; on a narrow window one at a time."""
+
+    CONTEXT = "validation"
+    CSS_PATH = "validation_screen.tcss"
+    JOB = "validate"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation")]
+
+    def __init__(self, run: RunDirectory) -> None:
+        super().__init__(run)
+        self.settings = read_settings(run)
+        dataset = self.settings.dataset
+        self.subject = Subject(dataset.trigger, dataset.class_word, self.settings.validation.likely_strength)
+        self.kept = checklist.read_checklist(self.checklist_path)
+        self.slots: list[Slot] = []
+        """All images of the check, made or to be made."""
+        self.training: Mapping[str, Path] = {}
+        """Where the training images lie."""
+        self.times = ImageTimes()
+        self._sample_s: float | None = None
+        self._listed: list[Slot] = []
+        self._listed_stamp: tuple[int, int] | None = None
+        self._stopping = False
+
+    @property
+    def checklist_path(self) -> Path:
+        """The file that keeps what the person noted."""
+        return self.run_directory.validation / "checklist.json"
+
+    @property
+    def image_s(self) -> float | None:
+        """Seconds that an image takes: of the check, else of the samples while training; None if neither was measured."""
+        return self.times.image_s or self._sample_s
+
+    def heading(self) -> Content:
+        """Program and run."""
+        return Content.assemble(
+            ("loratui", "bold $accent"), "  ", plain(self.run_directory.name, "bold"), ("  validation", "$muted")
+        )
+
+    def body(self) -> ComposeResult:
+        """How far the images are, then images and parts."""
+        yield Line("Reading the run …", id="grid-status")
+        with Horizontal(id="validation-body"):
+            with Vertical(id="answers"):
+                yield Line(id="question")
+                yield ImageTable(self.tile_path, self._tile_words, id="images")
+                yield SeenList(id="seen")
+                yield Line(id="verdict")
+                yield Line(id="image-line")
+            with VerticalScroll(id="checks", can_focus=False):
+                yield Line(id="ticked")
+                yield CheckList(id="check-list")
+                yield Line(id="point")
+
+    def on_mount(self) -> None:
+        """Begins at the first part that is not ticked."""
+        checks = self.query_one(CheckList)
+        checks.highlighted = next((n for n, p in enumerate(POINTS) if p.id not in self.kept.ticked), 0)
+        self.query_one(SeenList).highlighted = 0
+        self.show_kept()
+        checks.focus()
+        self.follow()
+        self._look()
+
+    # The run
+
+    def on_events_read(self, message: EventsRead) -> None:
+        """Measures the images' times too."""
+        if message.restarted:
+            self.times = ImageTimes()
+        self.times.take(message.batch.events)
+        super().on_events_read(message)
+
+    def follow_again(self) -> None:
+        """Reads the log from its start."""
+        self.times = ImageTimes()
+        super().follow_again()
+
+    def events_taken(self) -> None:
+        """Shows new images and how far it is."""
+        if not self.caught_up:
+            return
+        if not self.active:
+            self._stopping = False
+        self._look()
+        self._merge()
+
+    @work(thread=True, exclusive=True, group="look", description="read the list of images")
+    def _look(self) -> None:
+        path = self.run_directory.validation / "grid.json"
+        try:
+            stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+        except OSError:
+            stamp = (0, 0)
+        if stamp == self._listed_stamp:
+            return
+        first = self._listed_stamp is None
+        training = check_images.training_paths(self.run_directory.dataset) if first else self.training
+        sample_s = _sample_s(self.run_directory) if first else self._sample_s
+        self.post_message(GridListed(stamp, check_images.read_listed(path), training, sample_s))
+
+    def on_grid_listed(self, message: GridListed) -> None:
+        """The layout of the tables is known, or is another."""
+        self._listed_stamp, self._listed = message.stamp, list(message.slots)
+        self.training, self._sample_s = message.training, message.sample_s
+        self._merge()
+
+    def _merge(self) -> None:
+        slots = check_images.merged(self._listed, self.state.grid_images)
+        self.slots = [slot for slot in slots if self.file(slot.path)]
+        self._show_part()
+        self.line("heading-right").say(self._status())
+        self.line("grid-status").say(self._grid_status())
+        self.refresh_bindings()
+
+    # What is shown
+
+    def show_kept(self) -> None:
+        """What the person noted is another."""
+        self.query_one(CheckList).show(self.kept)
+        numbers = checklist.numbers(self.settings)
+        self.query_one(SeenList).show(self.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
+        self.line("ticked").say(plain(f"Checklist, {len(self.kept.ticked)} of {len(POINTS)} ticked", "bold"))
+        self._show_part()
+
+    def _show_part(self, *, anew: bool = False) -> None:
+        point = self.query_one(CheckList).point
+        dataset = self.settings.dataset
+        self.line("point").say(explain(point, dataset.trigger, dataset.class_word, self.kept.notes.get(point.id, "")))
+        at = POINTS.index(point) + 1
+        self.line("question").say(plain(f"{at}/{len(POINTS)} {point.title}  ", "bold $accent"), plain(point.look_for, "bold"))
+        last = point.id == "next"
+        self.query_one("#images").display = not last
+        self.query_one("#seen").display = self.query_one("#verdict").display = last
+        if last:
+            self.line("verdict").say(self._verdict())
+        shown = check_images.table(point.id, self.slots, self.subject)
+        marked = {
+            check_images.file_words(file): self._file_mark(file) for file in {slot.file for slot in self.slots if slot.file}
+        }
+        columns = tuple(f"{column}{marked.get(column, '')}" for column in shown.columns)
+        self.query_one(ImageTable).show(replace(shown, columns=columns), anew=anew)
+        self._show_image_line()
+
+    def _show_image_line(self) -> None:
+        line, table = self.line("image-line"), self.query_one(ImageTable)
+        line.display = table.display
+        tile = table.tile
+        if not table.display:
+            return
+        if tile is None:
+            line.say(plain(self._why_empty() if not table.table.rows else "No image here.", "$muted"))
+        else:
+            line.say(plain(self.tile_title(tile), "bold"), "  ", plain(self.tile_about(tile), "$muted"))
+
+    def tile_title(self, tile: Tile) -> str:
+        """What an image is, in words."""
+        slot = tile.slot
+        if tile.training:
+            return f"training image {slot.nearest}"
+        return "the base alone" if not slot.strength else f"{check_images.file_words(slot.file)}, strength {slot.strength:g}"
+
+    def tile_about(self, tile: Tile) -> str:
+        """The rest that is known of an image."""
+        slot = tile.slot
+        about = f"{slot.prompt}, seed {slot.seed}"
+        if not slot.made:
+            return f"{about}: not made yet"
+        if slot.nearest:
+            return f"{about}; {_like(slot)}"
+        return about
+
+    def tile_path(self, tile: Tile) -> Path | None:
+        """Where an image lies; None where there is none yet."""
+        if tile.training:
+            return self.training.get(tile.slot.nearest)
+        return self.file(tile.slot.path) if tile.slot.made else None
+
+    def _tile_words(self, tile: Tile) -> str:
+        slot = tile.slot
+        if tile.training:
+            return slot.nearest
+        if not slot.made:
+            return "not made yet"
+        short = check_images.likeness(slot.similarity).short
+        return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
+
+    def _file_mark(self, file: str) -> str:
+        rating = self.kept.mark(file).rating
+        return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
+
+    def _verdict(self) -> Content:
+        kept = self.kept
+        open_points = [point.title for point in POINTS[:-1] if point.id not in kept.ticked]
+        lines = [plain(f"Not ticked: {', '.join(open_points)}." if open_points else "All parts are ticked.", "$muted")]
+        if kept.chosen:
+            rating = stars(kept.mark(kept.chosen).rating)
+            lines.append(joined(plain("◆ the one  ", "bold $success"), plain(f"{kept.chosen}  {rating}")))
+            lines.append(plain("f shows the files; there enter exports it.", "$muted"))
+        else:
+            lines.append(plain("No file is chosen yet: f shows them, best first to be rated, then one to be chosen.", "$muted"))
+        return Content("\n").join(lines)
+
+    def _why_empty(self) -> str:
+        if not self._has_file():
+            return "There is no LoRA file yet."
+        point = self.query_one(CheckList).point
+        if point.id == "trigger_alone" and self.slots:
+            return "None of the prompts is the trigger alone. g adds one."
+        return "No images yet for this part. g makes them."
+
+    def _status(self) -> Content:
+        if self.summary is None:
+            return Content("")
+        status = self.summary.status
+        words = {"train": "training", "validate": "making images"}.get(self.summary.job, status)
+        return plain(f"{text.STATUS_SIGNS[status]} {words}", f"bold {text.STATUS_TONES[status]}")
+
+    def _grid_status(self) -> Content:
+        if self.gone:
+            return plain(f"✖ {GONE}", "$error")
+        total = len({slot.path for slot in self.slots})
+        made = len({slot.path for slot in self.slots if slot.made})
+        if self._making:
+            return self._making_status(made, total)
+        if self.state.ending and self.state.ending.status == "failed":
+            ending = self.state.ending
+            return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
+        if not self._has_file():
+            return plain("There is no LoRA file yet: the first one comes after the first epoch.", "$warning")
+        if made < total and not self.active:
+            left = self._seconds_for(total - made)
+            return plain(f"{made} of {text.count(total, 'image')}. r makes the rest{left}; g makes others.")
+        if made:
+            return plain(f"{text.count(made, 'image')}. g makes others.", "$muted")
+        if self.active:
+            return plain("The training is at work; images can be made when it has ended.", "$muted")
+        return Content.assemble("No images yet. ", ("g", "bold $accent"), "  chooses what to make, and makes it.")
+
+    def _making_status(self, made: int, total: int) -> Content:
+        if self._stopping:
+            return plain(f"Stopping: {made} of {text.number(total)} are there; r goes on later.", "$warning")
+        if made == total:
+            # What is new is listed before the first image, but only after the files were read.
+            phase = self.state.phase_text or "The base is being loaded"
+            return plain(f"{phase} … It goes on if you leave; x stops it.")
+        left = self._seconds_for(total - made)
+        return plain(f"Making images: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it.")
+
+    def _seconds_for(self, images: int) -> str:
+        seconds = self.image_s
+        return f", about {text.time_left(images * seconds)}" if seconds and images else ""
+
+    @property
+    def _making(self) -> bool:
+        return self.summary is not None and self.summary.active and self.summary.job == "validate"
+
+    def _has_file(self) -> bool:
+        return any(self.run_directory.output.glob("*.safetensors"))
+
+    # Keys
+
+    def available(self, action: str) -> bool:
+        """Images are made from a file, and by one job at a time."""
+        if not self.is_mounted:
+            return True
+        idle = self.summary is not None and not self.summary.active
+        match action:
+            case "make_grid":
+                return idle and self._has_file()
+            case "go_on":
+                return idle and self._has_file() and any(not slot.made for slot in self.slots)
+            case "stop":
+                return self._making and not self._stopping
+            case "rate":
+                return self._file_here() != ""
+            case "files":
+                return self._has_file()
+        return True
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Shows the part."""
+        event.stop()
+        if isinstance(event.option_list, CheckList):
+            self._show_part(anew=True)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter and click: a part shows its images, something seen is marked."""
+        event.stop()
+        if isinstance(event.option_list, SeenList):
+            if self.check_action("tick", ()):
+                self.action_tick()
+        else:
+            self.action_look()
+
+    def on_image_table_moved(self, message: ImageTable.Moved) -> None:
+        """Tells what the image is."""
+        message.stop()
+        self._show_image_line()
+        self.refresh_bindings()
+
+    def on_image_table_opened(self, message: ImageTable.Opened) -> None:
+        """A double click shows the image large."""
+        message.stop()
+        self.action_look()
+
+    def action_part(self, by: int) -> None:
+        """To the next part or the one before."""
+        checks = self.query_one(CheckList)
+        checks.highlighted = ((checks.highlighted or 0) + by) % len(POINTS)
+        answers = self.query_one("#seen" if checks.point.id == "next" else "#images")
+        if self.focused is not checks:
+            self._show_part(anew=True)
+            answers.focus()
+
+    def action_look(self) -> None:
+        """From the list to the images; from there to one of them, large."""
+        table = self.query_one(ImageTable)
+        if not table.has_focus:
+            self.action_panel()
+            return
+        from loratui.tui.validation.image_screen import ValidationImage
+
+        if table.tile is not None and self.tile_path(table.tile) is not None:
+            self.app.push_screen(ValidationImage(self, table.table, table.tile))
+
+    def looked(self, tile: Tile) -> None:
+        """An image was looked at large: the cursor goes there."""
+        self.query_one(ImageTable).go_to(tile)
+
+    def action_tick(self) -> None:
+        """Ticks the part, or marks what was seen."""
+        seen = self.query_one(SeenList)
+        if seen.has_focus:
+            self.keep(lambda kept: kept.toggle_seen(seen.seen))
+        else:
+            point = self.query_one(CheckList).point.id
+            self.keep(lambda kept: kept.toggle(point))
+
+    def keep(self, change: Callable[[Checklist], Checklist]) -> None:
+        """Makes a change to what the person noted, and keeps it in the run."""
+        try:
+            self.kept = checklist.update(self.checklist_path, change)
+        except LoratuiError as error:
+            self.loratui.tell(str(error), "error")
+        self.show_kept()
+
+    def action_note(self) -> None:
+        """A note on the part."""
+        from loratui.tui.validation.note_screen import NoteScreen
+
+        point = self.query_one(CheckList).point
+
+        def written(note: str | None) -> None:
+            if note is not None:
+                self.keep(lambda kept: kept.note(point.id, note))
+
+        self.app.push_screen(NoteScreen(f"Note on “{point.title}”", self.kept.notes.get(point.id, "")), written)
+
+    def action_rate(self, stars: int) -> None:
+        """Stars for the file of the image under the cursor."""
+        file = self._file_here()
+        self.keep(lambda kept: kept.rate(file, stars))
+        self.loratui.tell(f"{check_images.file_words(file)}: {'★' * stars or 'no stars'}")
+
+    def action_files(self) -> None:
+        """The LoRA files."""
+        from loratui.tui.validation.files_screen import FilesScreen
+
+        self.app.push_screen(FilesScreen(self))
+
+    def action_panel(self) -> None:
+        """The other panel gets the keys, and on a narrow window the place."""
+        checks = self.query_one(CheckList)
+        to_answers = checks.has_focus
+        self.set_class(to_answers, "-answers")
+        (self.query_one("#seen" if checks.point.id == "next" else "#images") if to_answers else checks).focus()
+        self.refresh_bindings()
+
+    def action_make_grid(self, file: str = "") -> None:
+        """Chooses what to make; `file` is whose strengths are wanted, if one is."""
+        from loratui.tui.validation.make_screen import MakeScreen
+
+        self.app.push_screen(MakeScreen(self, file, self.query_one(CheckList).point.id))
+
+    def action_go_on(self) -> None:
+        """Starts the job with the wish that it had."""
+        self.loratui.tell("Making the rest of the images; it goes on if you leave.")
+        self.launch("validate")
+
+    @work(thread=True, group="stop", description="ask the job to stop")
+    def action_stop(self) -> None:
+        """Asks the job to end after the step that it is at."""
+        from loratui.engine.runs import control
+
+        self._stopping = True
+        try:
+            control.send(self.run_directory, "stop")
+        except LoratuiError as error:
+            self._stopping = False
+            self.app.call_from_thread(self.loratui.tell, str(error), "error")
+        self.app.call_from_thread(self._merge)
+
+    def action_training(self) -> None:
+        """To the course of the training."""
+        self.loratui.open("training", self.run_directory.name)
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The image under the cursor and its scp line, and the folder of all of them."""
+        tile = self.query_one(ImageTable).tile
+        path = self.tile_path(tile) if tile is not None else None
+        pairs = [("path of the image", str(path)), ("its scp line", ssh_hints.scp_line(path))] if path is not None else []
+        folder = self.run_directory.validation
+        return [*pairs, ("folder of the images", str(folder)), ("scp line of the folder", ssh_hints.scp_line(folder))]
+
+    def _file_here(self) -> str:
+        table = self.query_one(ImageTable)
+        tile = table.tile if table.display else None
+        return tile.slot.file if tile is not None and not tile.training else ""
+
+
+def _like(slot: Slot) -> str:
+    word = check_images.likeness(slot.similarity).word
+    figure = f" ({slot.similarity:.2f})" if slot.similarity is not None else ""
+    return f"{word} {slot.nearest}{figure}"
+
+
+def _sample_s(run: RunDirectory) -> float | None:
+    """Seconds that a sample took while training, from the end of that log; None if it made none there."""
+    from loratui.engine.runs.events import last_events
+
+    times = ImageTimes()
+    try:
+        times.take(last_events(run.events, 1 << 20))
+    except OSError:
+        return None
+    return times.image_s
+
+
+def read_settings(run: RunDirectory) -> Settings:
+    """The settings of a run; the defaults where they cannot be read."""
+    from loratui.engine.planning.recipe import read_recipe
+
+    try:
+        return read_recipe(run.effective).settings
+    except SchemaError:
+        return Settings()

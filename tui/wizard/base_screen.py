@@ -1,0 +1,298 @@
+"""The second step: the base model. What is found on this machine to choose from, or a path or a name of the hub to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+from textual.worker import get_current_worker
+
+from loratui.tui import text
+from loratui.tui.app_words import in_keys
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
+from loratui.tui.paths import ENDINGS, path_text
+from loratui.tui.widgets.field import Field, PathSuggester
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.wizard.steps import StepScreen
+
+if TYPE_CHECKING:
+    from loratui.engine.formats.base_parts import BaseFiles, Source
+    from loratui.engine.planning.bases import FoundBase
+    from loratui.presets.schema import Base
+
+_TYPING_PAUSE_S = 0.3
+_HELP = "a .safetensors file, a diffusers folder, or owner/name on the hub"
+
+
+class BaseModelScreen(StepScreen):
+    """A field, what is found, and what is known of the one in the field."""
+
+    CONTEXT = "base"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("base")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: Timer | None = None
+        self._choices: tuple[FoundBase, ...] = ()
+        self._fetchable = False
+
+    def body(self) -> ComposeResult:
+        """Field, what is known of it, list."""
+        with Vertical(id="base-form"):
+            value = str(self.loratui.draft.value("base.model"))
+            yield Field("base.model", "Base model", _HELP, value, suggester=PathSuggester(ENDINGS["base.model"]))
+        with VerticalScroll(id="base-about", can_focus=False):
+            yield Line(id="base-text")
+        yield Line(id="base-download")
+        yield Line(id="base-title")
+        found = OptionList(id="base-found", markup=False)
+        found.can_focus = False
+        yield found
+
+    def on_mount(self) -> None:
+        """Looks at the one that is chosen, and for all others."""
+        self.query_one(Field).enter()
+        self._say()
+        self.line("base-title").wait("Looking for base models on this machine")
+        self._search()
+        now = self.loratui.downloading
+        if now is not None:
+            self.download_went(now.repo, now.words)
+
+    @work(thread=True, exclusive=True, group="bases", description="look for base models")
+    def _search(self) -> None:
+        from loratui.engine.planning.bases import discover
+
+        found, cut = discover()
+        if not get_current_worker().is_cancelled:
+            self.post_message(BasesFound(tuple(found), cut))
+
+    def on_bases_found(self, message: BasesFound) -> None:
+        """Lists those of the preset's family; those that cannot be used stand last, with the reason."""
+        family = self.loratui.draft.value("base.family")
+        demo = str(self.loratui.draft.preset_value("base.model")).startswith("embedded:")
+        proposed = [base for base in message.bases if demo or not base.toy]
+        self._choices = tuple(base for base in proposed if base.family in (family, None))
+        others = len(proposed) - len(self._choices)
+        count = len(self._choices)
+        words = f"Here: {text.count(count, 'base')} for this preset" if count else "Here: no base for this preset"
+        words += f", {others} of other families" if others else ""
+        words += ", search cut short" if message.cut else ""
+        how = " · ↓ and enter take one" if self._choices else ""
+        self.line("base-title").say(plain(f"{words}{how}", "$muted"))
+        options = self.query_one(OptionList)
+        options.clear_options()
+        options.add_options([Option(_option(base)) for base in self._choices])
+        options.highlighted = 0 if self._choices else None
+        options.can_focus = bool(self._choices)  # enter would do nothing there
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Looks when the typing pauses."""
+        event.stop()
+        self.keep()
+        self._forget_problem()
+        if self._waiting is not None:
+            self._waiting.stop()
+        self._waiting = self.set_timer(_TYPING_PAUSE_S, self._say)
+
+    def _forget_problem(self) -> None:
+        """What the hub said was about another base, or is overtaken: it may not stand beside one that is here."""
+        if self.loratui.downloading is None:
+            self.line("base-download").say("")
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Takes the chosen one into the field; chosen once more, it goes on."""
+        event.stop()
+        model = self._choices[event.option_index].model
+        field = self.query_one(Field)
+        if field.text.strip() == model:
+            self.action_next()
+            return
+        field.set(model)
+        self.keep()
+        self._say()
+
+    def keep(self) -> None:
+        """What is typed goes into the draft."""
+        self.loratui.draft = self.loratui.draft.with_values({"base.model": path_text(self.query_one(Field).text)})
+
+    def action_next(self) -> None:
+        """On to the images; a base that is not there yet does not keep one from planning."""
+        self.keep()
+        self.go_on()
+
+    def _say(self) -> None:
+        recipe = self.loratui.draft.recipe
+        assert recipe is not None
+        self._look_at(recipe.settings.base)
+
+    @work(thread=True, exclusive=True, group="base", description="look at a base model")
+    def _look_at(self, base: Base) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.planning.bases import find_base
+
+        try:
+            message = BaseLookedAt(base.model, find_base(base))
+        except LoratuiError as error:
+            message = BaseLookedAt(base.model, None, error.message, error.remedy)
+        except OSError as error:
+            message = BaseLookedAt(base.model, None, f"{base.model}: {error.strerror}")
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
+
+    def on_base_looked_at(self, message: BaseLookedAt) -> None:
+        """Says what the base is, or why it cannot be used."""
+        from loratui.engine.formats.base_sources import known_base
+
+        if message.model != self.loratui.draft.value("base.model"):
+            return
+        if message.found is not None:
+            self._forget_problem()
+        self._fetchable = message.found is None and looks_like_hub_id(message.model)
+        self.refresh_bindings()
+        if message.found is None:
+            source = known_base(message.model)
+            lines = list(describe_source(source) if source else _describe_unknown(message, self._fetchable))
+        else:
+            lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
+        self.line("base-text").say(Content("\n").join(lines))
+
+    def available(self, action: str) -> bool:
+        """A download needs the name of a model on the hub that is not here, or one that can be cancelled."""
+        if action == "download":
+            return self.loratui.downloading is not None or self._fetchable
+        return True
+
+    def download_went(self, repo: str, words: str) -> None:
+        """Shows how far it is; at its end looks at the base again."""
+        if words:
+            self.line("base-download").say(plain(f"Fetching {repo}: {words}. f6 cancels.", "$accent"))
+        else:
+            self.line("base-download").say("")
+            self._say()
+            self._search()
+        self.refresh_bindings()
+
+    def action_download(self) -> None:
+        """Asks the hub what there is to fetch, or cancels what is being fetched."""
+        if self.loratui.downloading is not None:
+            self.loratui.downloading.cancel()
+            self.line("base-download").wait("Cancelling")
+            return
+        self.line("base-download").wait("Asking the hub what there is to fetch")
+        self._ask_hub(self.query_one(Field).text.strip())
+
+    @work(thread=True, exclusive=True, group="hub", description="ask the hub what to fetch")
+    def _ask_hub(self, model: str) -> None:
+        from loratui.engine.errors import LoratuiError
+        from loratui.engine.machine import hub
+
+        try:
+            message = OfferMade(model, hub.look_up(model))
+        except LoratuiError as error:
+            message = OfferMade(model, None, error.message, error.remedy)
+        except OSError as error:
+            message = OfferMade(model, None, str(error))
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
+
+    @work(exclusive=True, group="confirm")
+    async def on_offer_made(self, message: OfferMade) -> None:
+        """Says what would be fetched and asks; nothing is fetched without a yes."""
+        from loratui.tui.commands.download import offer_text
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        if message.offer is None:
+            words = f"✖ {message.problem} {in_keys(message.remedy)}".rstrip()
+            self.line("base-download").say(plain(words, "$error"))
+            return
+        self.line("base-download").say("")
+        details = "; ".join(line.strip() for line in offer_text(message.offer))
+        question = f"Fetch {message.offer.repo}, {text.size(message.offer.fetch_bytes)}?"
+        if await self.app.push_screen_wait(ConfirmScreen(question, details, "fetch it")):
+            self.loratui.download(message.offer)
+            self.refresh_bindings()
+
+    @work(exclusive=True, group="token")
+    async def action_token(self) -> None:
+        """Signs in to the hub."""
+        from loratui.tui.wizard.token_screen import TokenScreen
+
+        if await self.app.push_screen_wait(TokenScreen()) and self.available("download"):
+            self.action_download()
+
+    def copyable(self) -> Sequence[tuple[str, str]]:
+        """The chosen base."""
+        model = self.query_one(Field).text.strip()
+        return [("base model", model)] if model else ()
+
+
+def looks_like_hub_id(model: str) -> bool:
+    """Whether a text may be `owner/name` on the hub rather than a path."""
+    from loratui.engine.machine.hub_cache import parse_id
+
+    return parse_id(model) is not None and not model.startswith(("/", ".", "~"))
+
+
+def describe_source(source: Source) -> Iterator[Content]:
+    """A base of a preset that is not here: what it is, under which licence, how large, and how to get it, a line each."""
+    from loratui.engine.machine.hub import endpoint
+
+    page = f"{endpoint()}/{source.repo}"
+    yield plain(f"! {source.repo} is not on this machine yet.", "$warning")
+    yield plain(f"  from      {page}")
+    yield plain(f"  licence   {source.licence}")
+    yield plain(f"  size      about {text.size(source.bytes)}")
+    if source.gated:
+        yield plain("  gate      accept its terms on that page, and sign in here with f7")
+    yield plain("  f6 fetches it, once you have seen the exact size and said yes.", "$accent")
+
+
+def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Content]:
+    yield plain(f"✖ {message.problem}", "$error")
+    if fetchable:
+        yield plain("  If it is on the hub, f6 fetches it, once you have seen its size and said yes.", "$accent")
+    else:
+        yield plain(f"  {in_keys(message.remedy)}")
+
+
+def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
+    """What a base is, a line each; `family` is the preset's."""
+    from loratui.engine.formats.base_parts import FAMILY_TITLES
+
+    if found.family != family:
+        yield plain(f"✖ This is of another family: {found.title}.", "$error")
+        wanted = next((title for name, title in FAMILY_TITLES.items() if name == family), family)
+        yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
+        return
+    size = f", {text.size(found.bytes)}" if found.bytes else ""
+    if found.complete:
+        yield plain(f"✔ {found.title}{size}", "$success")
+    else:
+        yield plain(f"! {found.title}{size}: not complete", "$warning")
+    for missing in found.missing:
+        yield plain(f"  {missing}", "$warning")
+    yield plain(f"  {found.path}", "$muted")
+    elsewhere = [part for part in found.parts.values() if found.path not in (part.path, *part.path.parents)]
+    for part in elsewhere[:4]:
+        yield plain(f"  with {part.path}", "$muted")
+    if found.prediction == "v":
+        yield plain("  It predicts v; loratui trains it so by itself.", "$muted")
+
+
+def _option(base: FoundBase) -> Content:
+    what = f"  {base.title}" + (f", {text.size(base.bytes)}" if base.bytes else "")
+    if base.problem:
+        return Content.assemble(plain(f"✖ {base.model}", "$muted"), plain(f"  {base.reason}", "$error"))
+    if base.missing:
+        return Content.assemble(plain(f"! {base.model}"), plain(f"{what}; missing: {', '.join(base.missing)}", "$warning"))
+    return Content.assemble(plain(f"✔ {base.model}"), plain(what, "$muted"))

@@ -1,0 +1,90 @@
+"""The drafts that were left: go on with one, throw one away, or plan something new."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.engine.errors import LoratuiError
+from loratui.tui import text
+from loratui.tui.screens.confirm import ConfirmScreen
+from loratui.tui.terminal import clean
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.wizard.drafts import SavedDraft, delete_draft
+
+if TYPE_CHECKING:
+    from loratui.tui.app import LoratuiApp
+
+
+class DraftsScreen(ModalScreen[str | None]):
+    """Closes with the id of a draft, "" for something new, or None for neither."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "answer"), Binding("d", "drop"), Binding("n", "new")]
+
+    def __init__(self, drafts: Sequence[SavedDraft]) -> None:
+        super().__init__()
+        self._drafts = list(drafts)
+
+    def compose(self) -> ComposeResult:
+        """The drafts, the newest first, and the way to a new one."""
+        with Vertical(classes="dialog"):
+            yield Line(plain("Go on with a draft?", "bold $accent"))
+            yield OptionList(*self._options(), id="draft-list", markup=False)
+            yield Line(plain("enter goes on · n plans something new · d throws the draft away · esc closes", "$muted"))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Takes the draft, or a new plan in the last line."""
+        event.stop()
+        at = event.option_index
+        self.dismiss(self._drafts[at].id if at < len(self._drafts) else "")
+
+    def action_answer(self) -> None:
+        """Neither."""
+        self.dismiss(None)
+
+    def action_new(self) -> None:
+        """Something new; the drafts stay."""
+        self.dismiss("")
+
+    @work
+    async def action_drop(self) -> None:
+        """Throws the draft under the highlight away, after a question."""
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        if at is None or at >= len(self._drafts):
+            return
+        app = cast("LoratuiApp", self.app)
+        question = f"Throw the draft of {clean(self._drafts[at].title, 60)} away?"
+        if not await app.push_screen_wait(
+            ConfirmScreen(question, "What was typed for it is lost. No run is touched.", "throw it away")
+        ):
+            return
+        try:
+            delete_draft(app.home, self._drafts[at].id)
+        except LoratuiError as error:
+            app.tell(str(error), "error")
+            return
+        del self._drafts[at]
+        options.clear_options()
+        options.add_options(self._options())
+        options.highlighted = min(at, len(self._drafts))
+
+    def _options(self) -> list[Option]:
+        now = time.time()
+        rows = [_words(draft, now) for draft in self._drafts]
+        return [Option(row) for row in [*rows, plain("plan something new")]]
+
+
+def _words(draft: SavedDraft, now: float) -> Content:
+    left = f"  preset {draft.preset}, left at {draft.step or 'the start'}, {text.ago(now - draft.saved)}"
+    return Content.assemble(plain(draft.title[:60]), plain(left, "$muted"))

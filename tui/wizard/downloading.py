@@ -1,0 +1,62 @@
+"""A download that goes on while the person plans: one at a time, told wherever one is, cancelled by key or with the app."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from loratui.engine.errors import LoratuiError
+from loratui.tui.messages import DownloadEnded, DownloadWent
+
+if TYPE_CHECKING:
+    from textual.message_pump import MessagePump
+
+    from loratui.engine.machine.hub import DownloadPlan, Progress
+
+
+class Download:
+    """Fetches one offer in a thread and posts `DownloadWent` and `DownloadEnded` to `owner`."""
+
+    def __init__(self, owner: MessagePump, offer: DownloadPlan) -> None:
+        self.offer = offer
+        self.words = "starting"
+        self._owner = owner
+        self._cancel = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="download", daemon=True)
+
+    @property
+    def repo(self) -> str:
+        """What is fetched."""
+        return self.offer.repo
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Ends it soon; what has arrived stays and is used the next time."""
+        self._cancel.set()
+
+    def finish(self, timeout_s: float = 6.0) -> None:
+        """Ends it and waits, so that no process of it outlives the app."""
+        self._cancel.set()
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        from loratui.engine.machine import hub
+
+        try:
+            hub.check_space(self.offer)
+            folder = hub.download(self.offer, progress=self._went, cancelled=self._cancel.is_set)
+        except (LoratuiError, OSError) as error:
+            self._owner.post_message(DownloadEnded(self.repo, str(error)))
+        else:
+            self._owner.post_message(DownloadEnded(self.repo, cancelled=folder is None))
+
+    def _went(self, progress: Progress) -> None:
+        from loratui.tui.commands.download import progress_text
+
+        words = progress_text(progress)
+        if words != self.words:
+            self.words = words
+            self._owner.post_message(DownloadWent(self.repo, words))

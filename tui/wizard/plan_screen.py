@@ -1,0 +1,247 @@
+"""The third step: how often the images are shown, with the arithmetic written out and every number open to change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.rates import learning_in_words
+from loratui.presets.schema import KEYS, SchemaError
+from loratui.tui import text
+from loratui.tui.app_words import in_keys
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import MachineKnown
+from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.wizard.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
+from loratui.tui.wizard.preflight_rows import SIGNS, TONES
+from loratui.tui.wizard.steps import StepScreen
+
+if TYPE_CHECKING:
+    from loratui.engine.dataset.findings import Finding, Severity
+    from loratui.engine.planning.schedule import Plan
+
+
+class PlanScreen(StepScreen):
+    """Fields at the left, formula and warnings at the right; both follow every key."""
+
+    CONTEXT = "plan"
+    PANE = "plan-result"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("plan")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: MachineKnown | None = None
+        self._problems: dict[str, str] = {}
+        """Key of the field -> what is wrong with what was typed there."""
+
+    def body(self) -> ComposeResult:
+        """Form and arithmetic."""
+        with Horizontal(id="plan-body"):
+            with Vertical(id="plan-form"):
+                for field in PLAN_FIELDS:
+                    yield Field(field.key, field.label, field.help, numeric=True, quiet=True)
+                yield Line(id="plan-help")
+            with VerticalScroll(id="plan-result", can_focus=False):
+                yield Line(id="plan-text")
+
+    def on_mount(self) -> None:
+        """Fills the fields."""
+        self._fill()
+        next(iter(self.query(Field))).enter()
+        for field in self.query(Field):
+            if field.key in self.loratui.draft.typed:
+                self._take(field, self.loratui.draft.typed[field.key])
+        self.look_at_the_machine()
+
+    def on_machine_known(self, message: MachineKnown) -> None:
+        """Now the costs can be told."""
+        self._known = message
+        self._fill()
+
+    def on_field_entered(self, event: Field.Entered) -> None:
+        """Explains the field."""
+        event.stop()
+        self._explain(event.field)
+
+    def on_field_edited(self, event: Field.Edited) -> None:
+        """Takes the number in and counts anew."""
+        event.stop()
+        self._take(event.field, event.text)
+        self._explain(event.field)
+
+    def _take(self, field: Field, text: str) -> None:
+        self._problems.pop(field.key, None)
+        try:
+            self.loratui.draft = self.loratui.draft.with_text(field.key, text)
+        except SchemaError as error:
+            self._problems[field.key] = str(error)
+            self.loratui.draft = self.loratui.draft.with_typed(field.key, text)
+        self._fill(but=field)
+
+    def action_reset(self) -> None:
+        """The preset's number for the field under the cursor."""
+        for field in self.query(Field):
+            if field.entered:
+                self._problems.pop(field.key, None)
+                self.loratui.draft = self.loratui.draft.reset(field.key)
+                self._fill()
+                self._explain(field)
+
+    @work(exclusive=True, group="advanced")
+    async def action_advanced(self) -> None:
+        """Every setting with its reason and range."""
+        from loratui.tui.wizard.advanced_screen import AdvancedScreen
+
+        await self.app.push_screen_wait(AdvancedScreen())
+        self._problems.clear()
+        self._fill()
+
+    def action_next(self) -> None:
+        """On to the prompts, if every number is one."""
+        if self._problems:
+            wrong = next(field for field in self.query(Field) if field.key in self._problems)
+            wrong.enter()
+            return
+        self.go_on()
+
+    def _fill(self, but: Field | None = None) -> None:
+        draft = self.loratui.draft
+        plan, problem = _plan(draft)
+        for field in self.query(Field):
+            planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs} if plan else {}
+            by_rule = _by_rule(draft, field.key)
+            shown = draft.typed.get(field.key, "" if by_rule else shown_value(draft.value(field.key)))
+            field.set(field.text if field is but else shown, f"{planned.get(field.key, '–')}" if by_rule else "")
+            field.mark(_mark(draft, field.key))
+        lines = [plain(f"✖ {problem}", "$error")]
+        if plan:
+            found = self._found(draft, plan)
+            decides, *costs = self._costs(draft, plan) or ("",)
+            lines = [_in_short(found, decides), *_describe(draft, plan, costs), *_findings(found)]
+            if wrong := [field.label for field in self.query(Field) if field.key in self._problems]:
+                lines.insert(0, plain(f"Not counted yet, because it cannot be used: {', '.join(wrong)}.", "$error"))
+        self.line("plan-text").say(Content("\n").join(list(lines)))
+
+    def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
+        """Time, memory and money, where that is known from, file and disk, a line each; none until the machine is known."""
+        from loratui.engine.planning.estimate import estimate
+        from loratui.tui.commands.plan import FITS, gib_range, run_time
+
+        if self._known is None:
+            return ()
+        price = self.loratui.settings.price_per_hour or None
+        known = self._known
+        cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
+        here = cost.here
+        memory = f" · {gib_range(here.vram_gib)} GiB of GPU memory{FITS.get(here.fits, '')}" if here.vram_gib else ""
+        money = f" · costs {text.money_range(*here.money, between='–')}" if here.money else ""
+        file = f"LoRA file {text.size(cost.lora.bytes)} · disk {text.size(cost.disk.run)}"
+        return (f"{run_time(here)} on this machine{memory}{money}", f"({here.source})", file)
+
+    def _found(self, draft: Draft, plan: Plan) -> list[Finding]:
+        """What cannot be trained so, and what a careful trainer would say."""
+        from loratui.engine.planning.preflight import check_plan
+
+        here = self._known.machine.accelerator if self._known else None
+        return [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
+
+    def _explain(self, field: Field) -> None:
+        problem = self._problems.get(field.key)
+        if problem:
+            self.line("plan-help").say(plain(problem, "$error"))
+            return
+        why = self.loratui.draft.why(field.key)
+        reason = Content.assemble("\n", plain(f"Preset: {why}", "$muted")) if why else Content("")
+        limits = range_words(KEYS[field.key])
+        room = Content.assemble("\n", plain(f"It may be {limits}.", "$muted")) if limits else Content("")
+        self.line("plan-help").say(Content.assemble(plain(f"{field.label}: {field.help}."), reason, room))
+
+
+def _plan(draft: Draft) -> tuple[Plan | None, str]:
+    try:
+        plan = draft.plan()
+    except LoratuiError as error:
+        return None, str(error)
+    return plan, "" if plan else "The folder was not read yet; go back one step."
+
+
+def _in_short(found: Sequence[Finding], costs: str) -> Content:
+    """The first line, which is in sight however long the plan is: how much there is to mend, and what it costs."""
+    grave: tuple[Severity, ...] = ("error", "warning")
+    counts = [(severity, sum(one.severity == severity for one in found)) for severity in grave]
+    told = [
+        plain(f"{SIGNS[severity]} {text.count(count, severity)} below", TONES[severity]) for severity, count in counts if count
+    ]
+    if not costs:
+        return Content(" · ").join([*told, plain("looking at this machine …", "$muted")])
+    return Content(" · ").join([*(told or [plain("✔ no warnings about the numbers", "$success")]), plain(costs)])
+
+
+def _findings(found: Sequence[Finding]) -> Iterator[Content]:
+    """What is to mend, with how and why."""
+    yield Content("")
+    for finding in found:
+        yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
+        source = f"  ({finding.why})" if finding.severity == "warning" and finding.why else ""
+        yield Content.assemble(plain(f"  {in_keys(finding.remedy)}"), plain(source, "$muted"))
+
+
+def _without_trigger(draft: Draft) -> Iterator[Finding]:
+    """The finding of the images that matters to the plan as a whole: no word for a being that is to be recognised."""
+    from loratui.engine.dataset.checks import run_checks
+    from loratui.engine.dataset.checks.case import Case
+
+    recipe, scan = draft.named(), draft.scan
+    if scan is None or recipe.settings.dataset.trigger.strip():
+        return
+    for finding in run_checks(Case(scan, recipe.settings, recipe.preset), ("trigger_absent",)).findings:
+        yield dataclasses.replace(finding, remedy=in_keys(finding.remedy))
+
+
+def _mark(draft: Draft, key: str) -> str:
+    assert draft.recipe is not None
+    ruled = _by_rule(draft, key)
+    if key not in draft.recipe.changed:
+        return "by the rule" if ruled else ""
+    before = draft.preset_value(key)
+    return f"◆ {'rule, ' if ruled else ''}preset: {shown_value(before) if before else 'by the rule'}"
+
+
+def _by_rule(draft: Draft, key: str) -> bool:
+    """Whether the preset's rule gives the number."""
+    return key in BY_RULE and draft.value(key) == 0
+
+
+def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Content]:
+    assert draft.recipe is not None
+    base = text.base_name(draft.recipe.settings.base.model) or "no base chosen"
+    yield Content.assemble(plain(f"The plan, preset {draft.recipe.preset}", "bold $accent"), plain(f"  {base}", "$muted"))
+    for line in plan.formula.split("; "):
+        equation, equals, result = line.rpartition(" = ")
+        yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))
+    yield Content("")
+    shown, seen = text.times(plan.exposures_per_image), text.count(plan.effective_batch, "image")
+    yield plain(f"  Each image is shown {shown}. A step on the weights sees {seen}.")
+    if len(plan.concepts) > 1:
+        for concept in plan.concepts:
+            yield plain(f"  {concept.name}: {text.count(concept.images, 'image')} × {concept.repeats}")
+    sizes = ", ".join(f"{b.width} × {b.height} px ({b.images})" for b in plan.buckets[:3])
+    yield plain(f"  Trained at {sizes}{', …' if len(plan.buckets) > 3 else ''}", "$muted")
+    yield plain(f"  {learning_in_words(draft.recipe.settings)}")
+    for line in costs:
+        yield plain(f"  {line}")
+    changed = changes_in_words(draft.recipe)
+    if changed:
+        yield Content("")
+        yield plain("Changed from the preset", "bold")
+        for key, now, before in changed:
+            yield Content.assemble(("  ◆ ", "$accent"), plain(f"{key} {now}"), plain(f"  (preset: {before})", "$muted"))

@@ -1,0 +1,192 @@
+"""The first step: which recipe to begin with, and why its numbers are what they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from loratui.engine.planning.bases import base_path
+from loratui.presets import Found, Preset, find_presets
+from loratui.tui import text
+from loratui.tui.bindings import bindings_for
+from loratui.tui.messages import MachineKnown
+from loratui.tui.widgets.line import Line, plain
+from loratui.tui.wizard.draft import setting_in_words
+from loratui.tui.wizard.steps import StepScreen
+
+if TYPE_CHECKING:
+    from loratui.engine.planning.estimate import Machine
+    from loratui.presets.schema import Settings
+
+_TONE = {True: "$success", False: "$warning"}
+_FAMILIES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX"}
+_KEYS_FIRST = (
+    "schedule.rule",
+    "schedule.exposures",
+    "schedule.steps_per_epoch",
+    "schedule.total_steps",
+    "schedule.repeats",
+    "schedule.epochs",
+    "training.batch_size",
+    "adapter.rank",
+    "adapter.alpha",
+    "adapter.alpha_ratio",
+    "optimizer.name",
+    "optimizer.learning_rate",
+)
+"""What people ask about first."""
+
+
+class PresetScreen(StepScreen):
+    """Presets at the left, the chosen one explained at the right."""
+
+    CONTEXT = "preset"
+    PANE = "preset-about"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preset")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: Found = find_presets()
+        self._machine: Machine | None = None
+
+    def body(self) -> ComposeResult:
+        """List and explanation."""
+        options = [Option(_option(preset)) for preset in self._found.presets]
+        with Horizontal(id="preset-body"):
+            yield OptionList(*options, id="presets", markup=False)
+            with VerticalScroll(id="preset-about", can_focus=False):
+                yield Line(id="preset-text")
+        if self._found.problems:
+            yield Line(plain(f"Left out: {self._found.problems[0]}", "$warning"), id="preset-problems")
+
+    def on_mount(self) -> None:
+        """Chooses what was chosen before, else what most people want first."""
+        names = [preset.name for preset in self._found.presets]
+        recipe = self.loratui.draft.recipe
+        before = recipe.preset if recipe else ""
+        options = self.query_one(OptionList)
+        options.highlighted = names.index(before) if before in names else 0
+        options.focus()
+        self.look_at_the_machine()
+
+    def on_machine_known(self, message: MachineKnown) -> None:
+        """Now it can be told whether a preset fits this GPU."""
+        self._machine = message.machine
+        self._explain()
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Explains the preset under the highlight."""
+        self._explain()
+        self.query_one("#preset-about").scroll_home(animate=False)
+
+    def _explain(self) -> None:
+        at = self.query_one(OptionList).highlighted
+        if at is not None:
+            about = _about(self._found.presets[at], self._machine)
+            self.query_one("#preset-text", Line).say(Content("\n").join(list(about)))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter and click."""
+        event.stop()
+        self.action_next()
+
+    def keep(self) -> None:
+        """The chosen preset goes into the draft."""
+        at = self.query_one(OptionList).highlighted
+        if at is not None:
+            self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
+
+    def action_back(self) -> None:
+        """To the runs. Who has only looked leaves no draft behind."""
+        if self.loratui.draft.recipe is None:
+            self.loratui.open("home")
+        else:
+            super().action_back()
+
+    def action_next(self) -> None:
+        """On to the base model."""
+        self.keep()
+        self.go_on()
+
+
+def _option(preset: Preset) -> Content:
+    marks = "" if preset.shipped else "  (yours)"
+    name = plain(f"  {preset.name}{marks}", "$muted")
+    return Content.assemble(plain(preset.title, "bold" if preset.front else ""), "\n", name)
+
+
+def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
+    settings = preset.settings
+    least, most = settings.dataset.images_wanted
+    best = f", best {settings.dataset.images_ideal}" if settings.dataset.images_ideal else ""
+    yield plain(preset.title, "bold $accent")
+    yield plain(preset.summary)
+    yield Content("")
+    yield _pair("images", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
+    model = text.base_name(settings.base.model) or "your own, given in the next step"
+    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {model}")
+    if settings.base.model:
+        here = base_path(settings.base.model) is not None
+        yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step gets it", _TONE[here])
+    sign, words, tone = memory_words(settings, machine)
+    yield _pair("GPU", f"{sign} {words}".strip(), tone)
+    yield Content("")
+    yield plain("Its values, and who says so", "bold")
+    for key in sorted(preset.reasons, key=_place):
+        reason = preset.reasons[key]
+        value = setting_in_words(settings, key)
+        if len(value) > 60:
+            value = f"{value[:59]}…"
+        yield Content.assemble(
+            plain(f"{_short(key)} {value}", "$primary"),
+            plain(f"  {reason.text} "),
+            plain(f"({reason.source})", "$muted"),
+        )
+    yield Content("")
+    yield from (plain(f"{name}: {meant}", "$muted") for name, meant in preset.sources)
+
+
+def _short(key: str) -> str:
+    section, _, name = key.partition(".")
+    return section if name == "name" else name.replace("_", " ")
+
+
+def _place(key: str) -> tuple[int, str]:
+    return (_KEYS_FIRST.index(key) if key in _KEYS_FIRST else len(_KEYS_FIRST), key)
+
+
+def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
+    """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
+    from loratui.engine.planning.estimate import fits, vram_range
+
+    low, high = vram_range(settings)
+    savings = f" with every saving, {math.ceil(high)} with none" if math.ceil(high) > math.ceil(low) else ""
+    needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"
+    if machine is None:
+        return "", needs, ""
+    if machine.vram_gib is None:
+        if settings.base.model.startswith("embedded:"):
+            return "✔", f"{needs}; it trains on the CPU, too", "$success"
+        return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
+    has = f"{machine.gpu} has {machine.vram_gib:.0f}"
+    match fits(settings, machine.vram_gib):
+        case "no":
+            return "✖", f"{needs}; {has}: too little", "$error"
+        case "with savings":
+            return "✔", f"{needs}; {has}: it fits with savings, slower", "$success"
+        case "without samples":
+            return "!", f"{needs}; {has}: too little for samples while it trains", "$warning"
+        case _:
+            return "✔", f"{needs}; {has}", "$success"
+
+
+def _pair(name: str, value: str, tone: str = "") -> Content:
+    return Content.assemble(plain(name.ljust(10), "$muted"), plain(value, tone))
