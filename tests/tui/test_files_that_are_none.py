@@ -17,13 +17,13 @@ from loratui.engine.planning.validation_grid import read_wish
 from loratui.engine.runs import changes, control, lock
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.logs import log_tail
+from loratui.engine.runs.tail import Tail
 from loratui.engine.untrusted import open_regular, read_small
 from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError
 from loratui.tui import settings
 from loratui.tui.cli import main
 from loratui.tui.dataset.recent import recent_folders
-from loratui.tui.runs.tail import Tail
 from loratui.tui.terminal.thumbnails import ThumbnailError, load
 from loratui.tui.validation.check_images import read_listed, training_paths
 from loratui.tui.validation.checklist import Checklist, read_checklist

@@ -28,9 +28,9 @@ from loratui.engine.planning.lora_size import shape_of, text_encoders_of
 from loratui.engine.runs.directory import list_runs
 from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
 from loratui.engine.runs.summary import judge, summarise_all
+from loratui.engine.runs.tail import Tail
 from loratui.tui.cli import main
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import Tail
 from loratui.tui.wizard.drafts import list_drafts
 
 DEEP = "[" * 100_000

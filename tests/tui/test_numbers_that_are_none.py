@@ -16,6 +16,7 @@ from loratui.engine.errors import DatasetError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import lock
 from loratui.engine.runs.events import decode, encode
+from loratui.engine.runs.series import LossHistory
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.summary import read_state
 from loratui.engine.untrusted import finite
@@ -23,7 +24,6 @@ from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
 from loratui.tui.cli import main
-from loratui.tui.runs.history import LossHistory
 from loratui.tui.validation.check_images import read_listed
 from loratui.tui.validation.checklist import POINTS, read_checklist, update
 from loratui.tui.widgets import braille

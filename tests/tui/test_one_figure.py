@@ -12,6 +12,7 @@ from screen_text import shows
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import RunSummary, StateWriter, summarise
+from loratui.engine.runs.tail import Tail
 from loratui.engine.training.reporting import Reporter
 from loratui.tui import text
 from loratui.tui.app import LoratuiApp
@@ -20,7 +21,6 @@ from loratui.tui.plain.follow import describe_step
 from loratui.tui.runs.comparing import compare
 from loratui.tui.runs.run_glance import numbers
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import Tail
 from loratui.tui.widgets.run_list import TITLES, row
 
 

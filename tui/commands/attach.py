@@ -6,11 +6,11 @@ import argparse
 import sys
 
 from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.tail import Tail
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import describe_step, follow_to_the_end, progress_stream, say
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import Tail
 from loratui.tui.terminal import clean, wants_plain
 
 

@@ -13,10 +13,10 @@ from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
 from loratui.engine.runs.summary import summarise
+from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
-from loratui.tui.runs.tail import POLL_S, Tail
 from loratui.tui.terminal import clean
 
 ENDING = ("pause", "stop")

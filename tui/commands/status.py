@@ -12,11 +12,11 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import RunSummary, summarise
+from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import describe_step, say
 from loratui.tui.runs.store import RunState, damage
-from loratui.tui.runs.tail import POLL_S, Tail
 from loratui.tui.terminal import clean, hangup
 
 FORMAT = 1

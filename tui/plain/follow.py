@@ -17,9 +17,9 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import read_state, summarise
+from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui import text
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import POLL_S, Tail
 from loratui.tui.terminal import clean, hangup
 
 STEP_LINE_S = 2.0

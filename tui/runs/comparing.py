@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loratui.engine.runs.tail import Tail
 from loratui.tui import text
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import Tail
 from loratui.tui.wizard.draft import shown_value
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.runs.run_records import Sample
+from loratui.engine.runs.records import Sample
 
 
 @dataclass(frozen=True)

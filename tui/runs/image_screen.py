@@ -12,11 +12,11 @@ from textual.binding import BindingType
 from textual.content import Content
 
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.records import Sample
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.runs.gallery import Gallery
 from loratui.tui.runs.image_page import ImagePage, PageImage
-from loratui.tui.runs.run_records import Sample
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.widgets.line import Line, joined, plain

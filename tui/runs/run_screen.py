@@ -13,9 +13,9 @@ from textual.worker import Worker, get_current_worker
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import GONE, RunSummary, summarise
+from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import POLL_S, Tail
 from loratui.tui.screens.base import LoratuiScreen
 
 Job = Literal["train", "validate"]

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from loratui.engine.runs.contents import leads_out
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
-from loratui.engine.untrusted import finite
-from loratui.tui import text
-from loratui.tui.runs.history import LossHistory, Series
-from loratui.tui.runs.run_records import (
+from loratui.engine.runs.records import (
     Acknowledgement,
     Checkpoint,
     Ending,
@@ -26,6 +23,9 @@ from loratui.tui.runs.run_records import (
     Sample,
     Warning,
 )
+from loratui.engine.runs.series import LossHistory, Series
+from loratui.engine.untrusted import finite
+from loratui.tui import text
 
 if TYPE_CHECKING:
     from loratui.engine.runs.events import Event, EventBatch

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from loratui.engine.runs.contents import leads_out
+from loratui.engine.runs.records import Image
 from loratui.engine.untrusted import MOST_LIST_BYTES, finite, read_json
-from loratui.tui.runs.run_records import Image
 
 MOST_LISTED = 10_000
 

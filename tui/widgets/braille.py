@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from loratui.tui.runs.history import Bin, Series, merged
+from loratui.engine.runs.series import Bin, Series, merged
 
 RAW, SMOOTHED, HELD_OUT, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 8)
 """What a character shows; where several fall into one, the later wins."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from loratui.engine.runs.records import Machine
+from loratui.engine.runs.series import Series
 from loratui.tui import text
-from loratui.tui.runs.history import Series
-from loratui.tui.runs.run_records import Machine
 from loratui.tui.runs.store import RunState
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.line import plain

@@ -13,8 +13,8 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from loratui.engine.runs.series import LossHistory, Series
 from loratui.tui import text
-from loratui.tui.runs.history import LossHistory, Series
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, Cell, YRange
 

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.visual import Visual
 
+from loratui.engine.runs.records import Sample
 from loratui.tui import text
 from loratui.tui.runs.gallery import Gallery, Look, page
-from loratui.tui.runs.run_records import Sample
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine.runs.records import Sample
 from loratui.tui.runs.gallery import Gallery, Look, gallery, page
-from loratui.tui.runs.run_records import Sample
 
 
 def _sample(step: int, prompt: str, seed: int = 1) -> Sample:

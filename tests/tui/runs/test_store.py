@@ -254,7 +254,7 @@ def _ascending(values: list[float]) -> Iterator[tuple[int, float]]:
 
 @given(st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=400), st.integers(2, 32))
 def test_bins_keep_count_total_and_extremes(losses: list[float], half: int) -> None:
-    from loratui.tui.runs.history import LossHistory
+    from loratui.engine.runs.series import LossHistory
 
     history = LossHistory(capacity=2 * half)
     for step, loss in _ascending(losses):

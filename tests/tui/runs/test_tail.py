@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine.runs import tail as tail_module
 from loratui.engine.runs.events import EventLog
-from loratui.tui.runs import tail as tail_module
+from loratui.engine.runs.tail import Tail
 from loratui.tui.runs.store import RunState
-from loratui.tui.runs.tail import Tail
 
 
 def test_it_reads_only_what_is_new(tmp_path: Path) -> None:

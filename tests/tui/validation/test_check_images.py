@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.tui.runs.run_records import Image
+from loratui.engine.runs.records import Image
 from loratui.tui.validation.check_images import (
     Slot,
     Subject,

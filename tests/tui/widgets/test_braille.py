@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.tui.runs.history import LossHistory
+from loratui.engine.runs.series import LossHistory
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, RAW, SMOOTHED, YRange
 
