@@ -61,7 +61,7 @@ _SCREENS = {
     "base": ("wizard.base_screen", "BaseModelScreen"),
     "dataset": ("dataset.overview_screen", "DatasetScreen"),
     "plan": ("wizard.plan_screen", "PlanScreen"),
-    "samples": ("runs.samples_screen", "SamplesScreen"),
+    "samples": ("wizard.samples_screen", "SamplesScreen"),
     "preflight": ("wizard.preflight_screen", "PreflightScreen"),
     "training": ("runs.training_screen", "TrainingScreen"),
     "validation": ("validation.validation_screen", "ValidationScreen"),
