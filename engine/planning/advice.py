@@ -1,4 +1,4 @@
-"""A warning about a plan, and what every judgement of a plan looks at."""
+"""What every judgement of a plan looks at."""
 
 from __future__ import annotations
 
@@ -6,26 +6,11 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.rules import RULES, ConceptImages
 from loratui.presets import Reason
 from loratui.presets.schema import Schedule, Settings
-
-if TYPE_CHECKING:
-    from loratui.engine.planning.schedule import Plan
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A warning about a plan."""
-
-    code: str
-    message: str
-    """What, and why it matters."""
-    remedy: str
-    source: str
-    """`guide 000` … `guide 004`, `loratui`, or `yours` for a limit of the person's own preset."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from loratui.engine.planning.advice import Advice, Case
+from loratui.engine.planning.advice import Case
+from loratui.engine.planning.plan import Advice
 from loratui.engine.words import count, number, times
 
 MOST_EPOCHS = 3

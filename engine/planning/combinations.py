@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from loratui.engine.dataset.caption_choice import makes_several
+from loratui.engine.planning.plan import Plan
 from loratui.presets.schema import KEYS, Settings, get
-
-if TYPE_CHECKING:
-    from loratui.engine.planning.schedule import Plan
 
 
 @dataclass(frozen=True)

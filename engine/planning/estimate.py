@@ -19,9 +19,9 @@ from loratui.engine.planning.figures import Range as Range
 from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of, text_encoders_of
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
 from loratui.engine.planning.memory_plans import Way
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.precision import FP16_ALONE, HAS_BF16, choose, in_format
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.planning.schedule import Plan
 from loratui.presets.schema import Settings
 
 PNG_BYTES_PER_PX = 1.6

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from loratui.engine.planning import amount_rules, rate_rules
-from loratui.engine.planning.advice import Advice, Case
+from loratui.engine.planning.advice import Case
 from loratui.engine.planning.combinations import clashes, idle
+from loratui.engine.planning.plan import Advice, Plan
+from loratui.engine.planning.recipe import Recipe
 from loratui.engine.words import are, count, number, times
 from loratui.presets import load_preset
 from loratui.presets.schema import Family, SchemaError, Settings
-
-if TYPE_CHECKING:
-    from loratui.engine.planning.recipe import Recipe
-    from loratui.engine.planning.schedule import Plan
 
 NATIVE_PX: Mapping[Family, tuple[int, int]] = {"sd15": (256, 768), "sdxl": (1024, 1536), "flux": (512, 1536)}
 """Resolutions at which a family's bases are at home."""

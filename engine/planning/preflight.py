@@ -22,9 +22,9 @@ from loratui.engine.planning.bases import base_path as base_path  # the doctor t
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance_advice, misfits
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.precision import choose
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.planning.schedule import Plan
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import Settings
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from loratui.engine.planning.advice import Advice, Case
+from loratui.engine.planning.advice import Case
 from loratui.engine.planning.family_rules import ONE_RATE
+from loratui.engine.planning.plan import Advice
 from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words, short
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, Family, get, replace

@@ -14,7 +14,7 @@ from loratui.presets.toml_file import located, read_settings, read_toml
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
-    from loratui.engine.planning.schedule import Plan
+    from loratui.engine.planning.plan import Plan
 
 _TOP_LEVEL = ("format", "preset", "changed")
 

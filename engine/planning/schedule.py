@@ -1,4 +1,4 @@
-"""The plan: repeats, epochs, image-steps and the exact number of optimizer steps, counted as the trainer will make them."""
+"""How a plan is made: repeats, epochs, image-steps and the exact number of optimizer steps, counted as the trainer will make them."""
 
 from __future__ import annotations
 
@@ -7,107 +7,21 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning import judgement
-from loratui.engine.planning.advice import Advice
 from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.loss_weights import mean_loss_weight
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.planning.plan import BucketPlan, ConceptPlan, Plan, formula
 from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
-from loratui.engine.words import count, number
+from loratui.engine.words import count
 from loratui.presets.schema import Schedule
-
-
-@dataclass(frozen=True)
-class ConceptPlan:
-    """One concept's share of an epoch."""
-
-    name: str
-    images: int
-    repeats: int
-    from_folder: bool
-    """Whether its folder's number set the repeats."""
-    rule_repeats: int
-    """What the rule gives where no folder has a number."""
-    balanced_repeats: int
-    """What gives every concept the same time (guide 002)."""
-
-
-@dataclass(frozen=True)
-class BucketPlan:
-    """How many images (regularisation among them) have this training size, px."""
-
-    width: int
-    height: int
-    images: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How much will be trained. `images` and exposures count the subject's images, image-steps count all."""
-
-    images: int
-    repeats: int
-    """Of the largest concept."""
-    epochs: int
-    image_steps: int
-    optimizer_steps: int
-    exposures_per_image: float
-    """Mean number of times that each of the subject's images is shown."""
-    steps_per_epoch: int
-    """Optimizer steps of a full epoch."""
-    image_steps_per_epoch: int
-    image_steps_cap: int
-    """Image-steps after which training ends within an epoch; 0: every epoch in full."""
-    batch_size: int
-    accumulation: int
-    processes: int
-    rule: str
-    formula: str
-    image_band: str
-    """What the recipe says of this number of images."""
-    effective_learning_rate: float
-    """alpha / rank × learning rate."""
-    mean_loss_weight: float
-    """What the weights of the loss do to that rate, over all noise levels."""
-    concepts: tuple[ConceptPlan, ...]
-    buckets: tuple[BucketPlan, ...]
-    regularisation_images: int
-    regularisation_image_steps: int
-    """Image-steps of the run that regularisation adds."""
-    regularisation_optimizer_steps: int
-    """Optimizer steps that it adds: its true cost in time."""
-    regularisation_unused: int
-    """Regularisation images that are never shown, there being more than the subject's image-steps ask for."""
-    prior_weight: float
-    """Factor on the loss of regularisation images."""
-    image_repeats: tuple[int, ...]
-    """Repeats of each image of the scan, in its order; empty for a plan without a folder."""
-    image_exposures: tuple[int, ...]
-    """How often the whole run shows each of them; their sum is `image_steps`."""
-    warnings: tuple[Advice, ...] = ()
-
-    @property
-    def effective_batch(self) -> int:
-        """Images behind one optimizer step."""
-        return self.batch_size * self.accumulation * self.processes
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan with the stable keys of `loratui plan --json`."""
-        values = dataclasses.asdict(self)
-        del values["image_repeats"], values["image_exposures"]
-        shown = self.exposures_per_image
-        values["effective_learning_rate"] = float(f"{self.effective_learning_rate:.6g}")
-        values["mean_loss_weight"] = round(self.mean_loss_weight, 3)
-        values["exposures_per_image"] = int(shown) if shown == int(shown) else round(shown, 3)
-        return values
 
 
 @dataclass(frozen=True)
@@ -318,32 +232,3 @@ def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Am
     for concept, repeats, would_be, even in zip(concepts, amount.repeats, by_rule, balanced, strict=True):
         from_folder = uses_folders and concept.folder_repeats is not None
         yield ConceptPlan(concept.name, concept.images, repeats, from_folder, would_be, even)
-
-
-def formula(plan: Plan) -> str:
-    """The plan's arithmetic as one line: `18 images × 10 repeats = 180 an epoch; × 10 epochs = 1 800 image-steps; …`."""
-    shown = " + ".join(f"{number(c.images)} × {number(c.repeats)}" for c in plan.concepts)
-    if len(plan.concepts) == 1:
-        shown = f"{count(plan.images, 'image')} × {count(plan.repeats, 'repeat')}"
-    if plan.regularisation_images:
-        shown = f"({shown}) × 2 with regularisation"
-    parts = [f"{shown} = {count(plan.image_steps_per_epoch, 'image-step')} an epoch"]
-    total = f"× {count(plan.epochs, 'epoch')}"
-    if plan.image_steps_cap:
-        total += f", ending at {count(plan.image_steps, 'image-step')}"
-    else:
-        total += f" = {count(plan.image_steps, 'image-step')}"
-    parts.append(total)
-    divisor = f"÷ batch {plan.batch_size}"
-    divisor += f" × accumulation {plan.accumulation}" if plan.accumulation > 1 else ""
-    divisor += f" × {plan.processes} processes" if plan.processes > 1 else ""
-    exact = plan.optimizer_steps * plan.effective_batch == plan.image_steps
-    short = "" if exact else ", short last batches counted,"
-    parts.append(f"{divisor}{short} = {count(plan.optimizer_steps, 'optimizer step')}")
-    return "; ".join(parts)
-
-
-def regularisation_cost(plan: Plan) -> str:
-    """The weight of regularisation images, and what they cost."""
-    steps, image_steps = plan.regularisation_optimizer_steps, plan.regularisation_image_steps
-    return f"weight {plan.prior_weight:g}, cost {count(steps, 'optimizer step')} ({count(image_steps, 'image-step')})"

@@ -19,7 +19,7 @@ from loratui.tui.terminal import clean
 if TYPE_CHECKING:
     from loratui.engine.dataset.findings import Finding
     from loratui.engine.dataset.inspect import Inspection
-    from loratui.engine.planning.schedule import Plan
+    from loratui.engine.planning.plan import Plan
     from loratui.presets.schema import Settings
 
 SIGNS = {"error": "error", "warning": "warning", "info": "note"}
@@ -171,7 +171,7 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
             images = text.count(concept.images, "image")
             yield f'concept "{concept.name}": {images} × {text.count(concept.repeats, "repeat")} an epoch{balanced}.'
     if plan and plan.regularisation_images:
-        from loratui.engine.planning.schedule import regularisation_cost
+        from loratui.engine.planning.plan import regularisation_cost
 
         count = text.count(plan.regularisation_images, "regularisation image")
         yield f"{count}: {regularisation_cost(plan)}."

@@ -13,10 +13,11 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning import loss_weights, rates
 from loratui.engine.planning.estimate import Cost, Estimate, Range, estimate
 from loratui.engine.planning.measured import read_all
+from loratui.engine.planning.plan import Plan, regularisation_cost
 from loratui.engine.planning.preflight import Finding, check_plan
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.planning.schedule import Plan, plan_for_counts, regularisation_cost
+from loratui.engine.planning.schedule import plan_for_counts
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text

@@ -13,8 +13,9 @@ from loratui.engine.dataset.ledger import final_lines
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, with_folder_names
-from loratui.engine.planning.schedule import Plan, make_plan
+from loratui.engine.planning.schedule import make_plan
 from loratui.presets.schema import Settings
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import QuickFix, is_mended, mend_for

@@ -11,8 +11,8 @@ from loratui.tui.paths import ENDINGS, path_from_text, path_text
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
+    from loratui.engine.planning.plan import Plan
     from loratui.engine.planning.recipe import Recipe
-    from loratui.engine.planning.schedule import Plan
     from loratui.presets.schema import KeyInfo, Settings
     from loratui.tui.dataset.edits import DatasetEdits
 

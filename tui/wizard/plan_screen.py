@@ -27,7 +27,7 @@ from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.findings import Finding, Severity
-    from loratui.engine.planning.schedule import Plan
+    from loratui.engine.planning.plan import Plan
 
 
 class PlanScreen(StepScreen):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.planning import rates
-from loratui.engine.planning.advice import Advice
+from loratui.engine.planning.plan import Advice
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, parse_sets, read_recipe, read_to_begin
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets, load_preset, schema

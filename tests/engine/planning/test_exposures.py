@@ -12,8 +12,9 @@ from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of
 from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, build_recipe
-from loratui.engine.planning.schedule import Plan, make_plan
+from loratui.engine.planning.schedule import make_plan
 from loratui.engine.training.data import BatchSchedule
 
 SIZES = st.lists(st.tuples(st.integers(20, 500), st.integers(20, 500)), min_size=1, max_size=5)

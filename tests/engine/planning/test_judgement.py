@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.planning.advice import Advice
 from loratui.engine.planning.judgement import image_band
+from loratui.engine.planning.plan import Advice
 from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import plan_for_counts

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of
 from loratui.engine.planning.amount_rules import MOST_EPOCHS, ROUND_NUMBERS
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.preflight import check_settings
 from loratui.engine.planning.recipe import Recipe, build_recipe, parse_sets
-from loratui.engine.planning.schedule import Plan, make_plan, plan_for_counts
+from loratui.engine.planning.schedule import make_plan, plan_for_counts
 from loratui.presets import Preset, list_presets
 
 EVERY = [one for preset in list_presets() if preset.shipped for one in (preset, *preset.variants.values())]

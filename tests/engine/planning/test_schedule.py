@@ -15,8 +15,9 @@ from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of, scan, without
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning.order import OrderEntry, epoch_batches
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, read_recipe
-from loratui.engine.planning.schedule import Plan, make_plan, match_regularisation, plan_for_counts
+from loratui.engine.planning.schedule import make_plan, match_regularisation, plan_for_counts
 
 
 def image(path: Path, size: tuple[int, int] = (128, 128)) -> None:
