@@ -107,21 +107,6 @@ def start(
     )
 
 
-def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Runs a command of `command` to its end and returns what it said. Raises `OSError`."""
-    return subprocess.run(
-        list(arguments),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        env=environment(),
-        umask=UMASK,
-    )
-
-
 def ask(program: str, *arguments: str, timeout_s: float, environ: Mapping[str, str] | None = None) -> bytes:
     """What another program of the machine prints; one that lies in the current folder is not taken.
 

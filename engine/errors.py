@@ -30,10 +30,12 @@ class LoratuiError(ValueError):
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", *, exit_code: ExitCode | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        if exit_code is not None:
+            self.exit_code = exit_code
 
     def __str__(self) -> str:
         return f"{self.message} {self.remedy}".rstrip()

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import children, untrusted
+from loratui.engine import jobs, untrusted
 from loratui.engine.errors import ExitCode, GpuLostError, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import Capability, driver_words, has_kernels, install_words, is_served
@@ -24,11 +23,6 @@ from loratui.engine.machine.hardware import Gpu, Listing
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 FORMAT = 1
-MARK = "torch-facts "
-"""Begins the line on which the child process answers: a library may print lines of its own."""
-PATIENCE_S = 120.0
-"""Torch is loaded from a network volume in a minute."""
-MOST_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,9 @@ def judge(listed: Listing, facts: TorchFacts | None, visible: str | None) -> Acc
     install = install_words(driver, chosen.capability if chosen else None)
     if facts.late:
         here = f" ({chosen.name})" if chosen else ""
-        message = f"torch did not answer within {PATIENCE_S:.0f} s: its disk is very slow, or the GPU{here} hangs."
+        message = (
+            f"torch did not answer within {jobs.JOBS['torch'].answer_s:.0f} s: its disk is very slow, or the GPU{here} hangs."
+        )
         return _refused(message, "Try again. If nvidia-smi hangs too, restart the machine or rent another.", ExitCode.GPU_LOST)
     if facts.broken:
         return _refused(f"torch cannot be loaded: {facts.broken}", install)
@@ -261,7 +257,7 @@ def torch_facts(listed: Listing) -> TorchFacts:
 
 def _kept(key: str) -> TorchFacts | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, IndexError):
-        kept = untrusted.read_json(_cache_file(), MOST_BYTES)
+        kept = untrusted.read_json(_cache_file())
         if kept["format"] == FORMAT and kept["key"] == key:
             return facts_of(kept["facts"])
     return None
@@ -275,27 +271,13 @@ def _asked(key: str) -> TorchFacts:
 
 
 def _ask_torch() -> TorchFacts:
-    """Has a child process load torch: the app never does."""
-    command = children.command("loratui.engine.training.torch_facts")
+    """Has a process of its own load torch: the app never does."""
     try:
-        process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, detached=False)
-    except OSError as error:
-        return TorchFacts(broken=f"Python cannot be started: {error.strerror}")
-    late = threading.Timer(PATIENCE_S, process.kill)
-    late.daemon = True
-    late.start()
-    with process:
-        assert process.stdout is not None
-        said = process.stdout.read(MOST_BYTES)
-        process.kill()  # what it has to say is said, or too much
-    waited = not late.is_alive()
-    late.cancel()
-    with contextlib.suppress(ValueError, KeyError, TypeError, IndexError):
-        lines = said.decode("utf-8", "replace").splitlines()
-        return facts_of(untrusted.parse_json(next((line for line in lines if line.startswith(MARK)), "").removeprefix(MARK)))
-    if waited:
-        return TorchFacts(late=True)
-    return TorchFacts(broken=f"the process that loaded it ended without an answer ({process.returncode})")
+        return facts_of(jobs.run("torch", None))
+    except jobs.JobDied as error:
+        return TorchFacts(late=True) if error.late else TorchFacts(broken=f"the process that loaded it {error.why}")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        return TorchFacts(broken=f"the process that loaded it gave an answer that is none: {error}")
 
 
 def _key(listed: Listing) -> str:

@@ -6,19 +6,16 @@ at any moment. What arrived stays, and the next download goes on from there.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import children
+from loratui.engine import jobs
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
-from loratui.engine.untrusted import Unreadable, parse_json, read_text
+from loratui.engine.untrusted import read_text
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 PATIENCE_S = 60.0
@@ -133,13 +130,9 @@ def download(
     volume is too small.
     """
     check_space(offer)
-    folder: Path | None = None
-    for answer in _run({"command": "download", "offer": asdict(offer), "patience_s": patience_s}, environ, cancelled):
-        if answer["type"] == "progress":
-            progress(Progress(**answer["is"]))
-        elif answer["type"] == "done":
-            folder = Path(answer["is"]["folder"])
-    return folder
+    request = {"command": "download", "offer": asdict(offer), "patience_s": patience_s}
+    done = _ask(request, environ, progress=lambda told: progress(Progress(**told)), cancelled=cancelled)
+    return Path(done["folder"]) if done else None
 
 
 def check_space(offer: DownloadPlan, spare_bytes: int = 200_000_000) -> None:
@@ -186,78 +179,23 @@ def endpoint(environ: Mapping[str, str] | None = None) -> str:
     return (env.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
-def _ask(request: Mapping[str, Any], environ: Mapping[str, str] | None) -> dict[str, Any]:
-    """The one answer to a request."""
-    answer: dict[str, Any] = {}
-    for line in _run(request, environ, lambda: False):
-        if line["type"] == "done":
-            answer = line["is"] or {}
-    return answer
-
-
-def _run(
-    request: Mapping[str, Any], environ: Mapping[str, str] | None, cancelled: Callable[[], bool]
-) -> Iterator[dict[str, Any]]:
-    """The worker's answers, one a line; it speaks at least twice a second while it downloads.
+def _ask(
+    request: Mapping[str, Any],
+    environ: Mapping[str, str] | None,
+    *,
+    progress: Callable[[Any], None] = lambda _: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Any:
+    """The answer to a request; None if it was cancelled.
 
     The request goes through a pipe, since a command line can be read by everybody on the machine.
     """
-    quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_UPDATE_CHECK": "1"}
-    process = children.start(
-        children.command("loratui.engine.machine.hub_worker"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**children.environment(environ), **quiet},
-        detached=False,
-    )
     try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
-            process.stdin.close()
-        ended = False
-        for text in process.stdout:
-            line = _line(text)
-            if line["type"] == "failed":
-                raise _error(line["is"])
-            ended = ended or line["type"] == "done"
-            yield line
-            if cancelled():
-                return
-        if not ended:
-            raise HubError("crashed", "The download ended without a word.", "Try again; what arrived is kept.")
-    finally:
-        _end(process)
-
-
-def _line(text: bytes) -> dict[str, Any]:
-    try:
-        line = parse_json(text)
-    except Unreadable as error:
-        raise HubError("crashed", f"The download's answer {error}.", "Try again; what arrived is kept.") from None
-    if not isinstance(line, dict) or not isinstance(line.get("type"), str) or "is" not in line:
-        raise HubError("crashed", "The download's answer is none.", "Try again; what arrived is kept.")
-    return line
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdout is not None:
-        process.stdout.close()
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    else:
-        process.wait()
-
-
-def _error(failure: Mapping[str, str]) -> LoratuiError:
-    code, message, remedy = failure["code"], failure["message"], failure["remedy"]
-    if code == "disk":
-        return DiskError(message, remedy)
-    return (HubNameError if code in ("name", "not_found") else HubError)(code, message, remedy)
+        return jobs.run("hub", request, progress=progress, cancelled=cancelled, environ=environ)
+    except jobs.JobFailed as error:
+        if error.code == "disk":
+            raise DiskError(error.message, error.remedy) from None
+        kind = HubNameError if error.code in ("name", "not_found") else HubError
+        raise kind(error.code or "crashed", error.message, error.remedy) from None
+    except jobs.JobDied as error:
+        raise HubError("crashed", error.message, "Try again; what arrived is kept.") from None

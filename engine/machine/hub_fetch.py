@@ -21,7 +21,6 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_answers import FILE, commit_of, etag_of, require_name, size_of
 from loratui.engine.machine.hub_cache import parse_id
-from loratui.engine.machine.hub_pipe import say, watch
 from loratui.engine.machine.hub_words import Failure, is_passing, wait_of
 from loratui.engine.untrusted import open_regular
 from loratui.engine.words import count, number
@@ -38,11 +37,36 @@ _MISMATCH = "Try again later; a proxy or mirror may be changing files."
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 
 
-def download(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Fetches an offer's files, several at once; the folder of the snapshot."""
+class Watch:
+    """Sees that something is done: a server that sends a byte now and then resets every time limit of a socket."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def alive(self) -> None:
+        """Something was done."""
+        self._last = time.monotonic()
+
+    def begin(self, silence_s: float, over: Callable[[], None]) -> None:
+        """From now on so many seconds without `alive` are the end: `over` is called, from a thread."""
+        self.alive()
+        threading.Thread(target=self._look, args=(silence_s, over), daemon=True).start()
+
+    def _look(self, silence_s: float, over: Callable[[], None]) -> None:
+        while (left := self._last + silence_s - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+        over()
+
+
+watch = Watch()
+"""That of this process."""
+
+
+def download(request: Mapping[str, Any], progress: Callable[[Any], None]) -> dict[str, Any]:
+    """Fetches an offer's files, several at once; the folder of the snapshot. `progress` is given the fields of `hub.Progress`."""
     offer = checked(request["offer"])
     files = [RemoteFile(**file) for file in offer["files"]]
-    meter = Meter(files)
+    meter = Meter(files, progress)
     stopped = threading.Event()
 
     by_content: dict[str, list[RemoteFile]] = {}
@@ -84,7 +108,8 @@ def checked(offer: Mapping[str, Any]) -> Mapping[str, Any]:
 class Meter:
     """Counts what arrives, for the parent."""
 
-    def __init__(self, files: list[RemoteFile]) -> None:
+    def __init__(self, files: list[RemoteFile], progress: Callable[[Any], None]) -> None:
+        self._progress = progress
         self._lock = threading.Lock()
         contents = {file.etag: file for file in files}.values()
         self._total = sum(file.bytes for file in contents)
@@ -126,7 +151,7 @@ class Meter:
                 "file": self._file,
                 "note": self._note,
             }
-        say("progress", content)
+        self._progress(content)
 
 
 def _fetch(repo: str, commit: str, same: list[RemoteFile], meter: Meter, stopped: threading.Event, patience_s: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import errors as hub
 
+from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.secrecy import hidden
 
 # The hub's library has this name without listing it.
@@ -26,14 +27,14 @@ DISK_ERRORS = frozenset(
 """What a place says in which nothing can be kept."""
 
 
-class Failure(Exception):
+class Failure(LoratuiError):
     """A reason by its stable name, in words, with what to do."""
 
+    exit_code = ExitCode.UNAVAILABLE
+
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
-        super().__init__(message)
+        super().__init__(hidden(message), hidden(remedy))
         self.code = code
-        self.message = hidden(message)
-        self.remedy = hidden(remedy)
 
 
 def status_of(error: BaseException) -> int | None:

@@ -1,4 +1,4 @@
-"""The process that talks to the hub: one request on stdin, answers as JSON lines on stdout."""
+"""The job that talks to the hub."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import errno
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import Any
 from huggingface_hub import HfApi, constants, get_token, hf_hub_url, set_client_factory
 from huggingface_hub.utils._http import default_client_factory  # the only name for the library's own client
 
+from loratui.engine.job_child import Answer, Parent
 from loratui.engine.machine import hub_answers, hub_fetch
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_choice import NotChosen, choose
-from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of
-from loratui.engine.machine.hub_pipe import say, watch
+from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of, watch
 from loratui.engine.machine.hub_words import Failure, explain
-from loratui.engine.untrusted import parse_json
 
 ASKING_S = 20.0
 """How long a question is tried again."""
@@ -30,40 +28,34 @@ _UNLIKE_THE_HUB = (AttributeError, IndexError, KeyError, TypeError, ValueError, 
 """What the library raises for answers of another shape."""
 
 
-def main() -> int:
-    """Answers one request; returns 0, or 1 if it failed."""
-    os.umask(0o077)
-    request = parse_json(sys.stdin.readline())
+def begin(parent: Parent) -> Answer:
+    """Answers requests of `hub`."""
+    set_client_factory(_client)
+    return lambda request: _answer(request, parent)
+
+
+def _answer(request: Mapping[str, Any], parent: Parent) -> Any:
+    """Raises `Failure`, whatever the libraries raise."""
     repo = request.get("repo") or request.get("offer", {}).get("repo", "")
+    fetching = request["command"] == "download"
     try:
         if request["command"] != "logout":
-            set_client_factory(_client)
-            _begin_watch(request)
+            # A question is answered in a few tries, and of a file something comes while the patience lasts.
+            tries_s = 2 * (ASKING_S + hub_fetch.TIMEOUT_S) + hub_answers.MOST_SECONDS
+            failure = explain(TimeoutError(), "", constants.ENDPOINT, token=False, fetching=fetching)
+            watch.begin(tries_s + float(request.get("patience_s", 0)), lambda: parent.give_up(failure))
             _require_token(request.get("token") or _token())
-        say("done", ANSWERS[request["command"]](request))
+        return hub_fetch.download(request, parent.progress) if fetching else ANSWERS[request["command"]](request)
     except Exception as error:  # whatever the libraries raise becomes words
         token = request.get("token") or _token()
-        failure = explain(error, repo, constants.ENDPOINT, token=bool(token), fetching=request["command"] == "download")
-        message = failure.message.replace(token, "…") if token else failure.message
-        say("failed", {"code": failure.code, "message": message, "remedy": failure.remedy})
-        return 1
-    return 0
+        failure = explain(error, repo, constants.ENDPOINT, token=bool(token), fetching=fetching)
+        raise Failure(failure.code, failure.message.replace(token, "…") if token else failure.message, failure.remedy) from None
 
 
 def _client() -> Any:
     client = hub_answers.bounded_client(default_client_factory)
     client.timeout = hub_fetch.TIMEOUT_S  # the library waits without end where it is given no time
     return client
-
-
-def _begin_watch(request: Mapping[str, Any]) -> None:
-    """A question is answered in a few tries, and of a file something comes while the patience lasts."""
-    tries_s = 2 * (ASKING_S + hub_fetch.TIMEOUT_S) + hub_answers.MOST_SECONDS
-    failure = explain(TimeoutError(), "", constants.ENDPOINT, token=False, fetching=request["command"] == "download")
-    watch.begin(
-        tries_s + float(request.get("patience_s", 0)),
-        {"code": failure.code, "message": failure.message, "remedy": failure.remedy},
-    )
 
 
 def _asked(question: Callable[[], Any], patience_s: float) -> Any:
@@ -219,11 +211,7 @@ def _environment_tokens() -> list[str]:
 
 ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "look_up": look_up,
-    "download": hub_fetch.download,
     "account": account,
     "login": login,
     "logout": logout,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -201,15 +201,17 @@ class EventLog:
 
 def encode(type: str, seq: int, ts: float, fields: Mapping[str, Any]) -> bytes:
     """The line of an event, ASCII, with its checksum and newline."""
-    not_finite: list[str] = []
-    body: dict[str, Any] = {"v": FORMAT, "seq": seq, "ts": round(ts, 3), "type": type}
-    for name, value in fields.items():
-        body[name] = _finite(value, name, not_finite)
-    if not_finite:
-        body["not_finite"] = not_finite
+    body = {"v": FORMAT, "seq": seq, "ts": round(ts, 3), "type": type, **finite_fields(fields)}
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False, default=os.fspath)
     checked = text[:-1].encode("ascii")
     return b'%s,"crc":"%08x"}\n' % (checked, zlib.crc32(checked))
+
+
+def finite_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that JSON can hold: None for what is not finite, with its place in `not_finite`."""
+    not_finite: list[str] = []
+    body = {name: _finite(value, name, not_finite) for name, value in fields.items()}
+    return {**body, "not_finite": not_finite} if not_finite else body
 
 
 def decode(line: bytes) -> Event | None:

@@ -6,24 +6,19 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from loratui.engine import children, durable
+from loratui.engine import durable, jobs
 from loratui.engine.dataset.buckets import BucketRule, assign
 from loratui.engine.dataset.ledger import build_ledger
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
-from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.prepare import Prepared
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder, create_run, delete_run, list_runs
-from loratui.engine.runs.events import Event, read_events
-from loratui.engine.runs.logs import log_tail
 
 STEPS = 6
 """Optimizer steps that are made on a GPU; a CPU, which has nothing to warm up but caches, makes half of them."""
@@ -33,9 +28,6 @@ IMAGES = 3
 
 _FOLDER = "probes"
 """In the home folder, beside `runs`: what the trainer keeps for all runs of a home serves the probe and is kept."""
-_LOOK_EVERY_S = 0.1
-_PATIENCE_S = 5.0
-"""How long a trainer that was asked to end may take before it is killed; a step on a slow CPU does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +82,11 @@ def probe(
     cache. Raises `LoratuiError` with the exit code of the trainer, such as `OUT_OF_MEMORY`.
     """
     said = _carry_out(prepared, home, "probe", tell, cancelled)
-    return None if said is None else _probed(said)
+    if said is None:
+        return None
+    names = (field.name for field in dataclasses.fields(Probed) if field.name != "base")
+    done = said["probe_finished"]
+    return Probed(**{name: done[name] for name in names}, base=_base_read(said) if "base_read" in said else None)
 
 
 def read_base(
@@ -150,16 +146,28 @@ def _make(prepared: Prepared, home: Path) -> RunDirectory:
 
 def _carry_out(
     prepared: Prepared, home: Path, job: str, tell: Callable[[str], None], cancelled: Callable[[], bool]
-) -> list[Event] | None:
-    """All that the trainer told; None if it was cancelled. Raises `LoratuiError` if it failed."""
+) -> Mapping[str, Mapping[str, Any]] | None:
+    """The fields of the last event of each type; None if it was cancelled. Raises `LoratuiError` if it failed."""
+
+    def progress(event: Mapping[str, Any]) -> None:
+        words = _words(event)
+        if words:
+            tell(words)
+
     _sweep(home)
     run = _make(prepared, home)
     held = lock.acquire(run.lock, job=job)
     try:
-        code, said = _wait(run, _start(run, held, job), tell, cancelled)
-        if code is not None and code != 0:
-            _fail(run, code, said)
-        return None if code is None else said
+        said: Mapping[str, Mapping[str, Any]] | None = jobs.run(
+            job,
+            {"run": str(run.path), "job": job},
+            progress=progress,
+            cancelled=cancelled,
+            cwd=run.path,
+            compiled=compiled_folder(run),
+            pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
+        )
+        return said
     finally:
         held.release()
         with contextlib.suppress(LoratuiError):
@@ -168,107 +176,18 @@ def _carry_out(
             run.path.parent.rmdir()
 
 
-def _wait(
-    run: RunDirectory, process: subprocess.Popen[bytes], tell: Callable[[str], None], cancelled: Callable[[], bool]
-) -> tuple[int | None, list[Event]]:
-    """How the trainer ended, None if it was cancelled, and all that it told."""
-    offset, asked_at = 0, 0.0
-    said: list[Event] = []
-    while True:
-        ended = process.poll() is not None
-        batch = read_events(run.events, offset)
-        offset = batch.offset
-        for event in batch.events:
-            said.append(event)
-            words = _words(event)
-            if words:
-                tell(words)
-        if ended:
-            return None if asked_at else process.returncode, said
-        if cancelled() and not asked_at:
-            asked_at = time.monotonic()
-            process.terminate()
-        if asked_at and time.monotonic() - asked_at > _PATIENCE_S:
-            process.kill()
-        time.sleep(_LOOK_EVERY_S)
+def _base_read(said: Mapping[str, Mapping[str, Any]]) -> BaseRead:
+    return BaseRead(**{field.name: said["base_read"][field.name] for field in dataclasses.fields(BaseRead)})
 
 
-def _start(run: RunDirectory, held: lock.RunLock, job: str) -> subprocess.Popen[bytes]:
-    output = durable.open_to_write(run.trainer_log, os.O_WRONLY | os.O_APPEND)
-    try:
-        return children.start(
-            children.command("loratui.engine.training", str(run.path), "--job", job),
-            stdout=output,
-            stderr=output,
-            pass_fds=[held.fd],  # the temporary run is not swept away while its trainer lives
-            cwd=run.path,
-            env=children.environment(compiled=compiled_folder(run), PYTHONFAULTHANDLER="1"),
-        )
-    except OSError as error:
-        raise UsageError(f"The trainer could not be started: {error}.", "Check that Python and loratui are intact.") from error
-    finally:
-        os.close(output)
-
-
-def _probed(said: Sequence[Event]) -> Probed:
-    done = _last(said, "probe_finished")
-    names = (field.name for field in dataclasses.fields(Probed) if field.name != "base")
-    return Probed(**{name: done.get(name) for name in names}, base=_base_read(said) if _has(said, "base_read") else None)
-
-
-def _base_read(said: Sequence[Event]) -> BaseRead:
-    event = _last(said, "base_read")
-    return BaseRead(**{field.name: event.get(field.name) for field in dataclasses.fields(BaseRead)})
-
-
-def _has(said: Sequence[Event], type: str) -> bool:
-    return any(event.type == type for event in said)
-
-
-def _last(said: Sequence[Event], type: str) -> Event:
-    """Raises `LoratuiError` where the trainer did not tell it."""
-    found = next((event for event in reversed(said) if event.type == type), None)
-    if found is None:
-        error = LoratuiError("The trainer ended without a result (0).")
-        error.exit_code = ExitCode.CRASHED
-        raise error
-    return found
-
-
-def _fail(run: RunDirectory, code: int, said: Sequence[Event]) -> NoReturn:
-    """Raises what a trainer failed with."""
-    failed = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
-    if failed is not None:
-        code = _exit_code(failed.get("exit_code"))
-        # The log goes with the temporary run, so that its last line is the story.
-        tail = log_tail(run.trainer_log) if code == ExitCode.CRASHED else []
-        error = LoratuiError(str(failed.get("message") or ""), tail[-1] if tail else str(failed.get("remedy") or ""))
-        error.exit_code = code
-        raise error
-    if code < 0:
-        error = LoratuiError(
-            f"The trainer was killed by signal {-code}, most often for lack of main memory.",
-            "Use a machine or container with more RAM, or a smaller base.",
-        )
-        error.exit_code = ExitCode.OUT_OF_MEMORY
-        raise error
-    tail = log_tail(run.trainer_log)
-    error = LoratuiError(f"The trainer ended without a result ({code}).", tail[-1] if tail else "")
-    error.exit_code = ExitCode.CRASHED
-    raise error
-
-
-def _exit_code(value: object) -> ExitCode:
-    return ExitCode(value) if isinstance(value, int) and value in set(ExitCode) else ExitCode.CRASHED
-
-
-def _words(event: Event) -> str:
-    if event.type == "phase_changed":
-        return str(event.get("text") or event.get("phase") or "")
-    if event.type == "progress":
-        return f"{event.get('text')}: {event.get('done')} of {event.get('total')}"
-    if event.type == "step":
-        return f"step {event.get('step')}"
+def _words(event: Mapping[str, Any]) -> str:
+    match event["type"]:
+        case "phase_changed":
+            return str(event.get("text") or event.get("phase") or "")
+        case "progress":
+            return f"{event.get('text')}: {event.get('done')} of {event.get('total')}"
+        case "step":
+            return f"step {event.get('step')}"
     return ""
 
 

@@ -18,6 +18,7 @@ from types import FrameType
 
 from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
@@ -26,15 +27,13 @@ from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
 from loratui.engine.runs.summary import read_state
 
-JOBS = ("train", "validate")
-
 _RESTART_AFTER_S = 1.0
 """A pause that makes a trainer which dies at once cheap, without costing a real restart anything."""
 
 
 def trainer_command(run: RunDirectory, job: str) -> list[str]:
     """How the trainer of a job is started."""
-    return children.command("loratui.engine.training", str(run.path), "--job", job)
+    return children.command(JOBS[job].module, str(run.path), "--job", job)
 
 
 def supervise(
@@ -249,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The process: takes the lock, tells the launcher through `--ready-fd` whether it has it, and supervises."""
     parser = argparse.ArgumentParser(prog="supervisor")
     parser.add_argument("run", type=Path)
-    parser.add_argument("--job", choices=JOBS, default="train")
+    parser.add_argument("--job", choices=SUPERVISED, default="train")
     parser.add_argument("--ready-fd", type=int)
     args = parser.parse_args(argv)
     os.umask(0o077)

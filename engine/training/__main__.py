@@ -1,4 +1,4 @@
-"""The trainer process: `python -m loratui.engine.training RUN --job train|validate|probe|base`, started by the supervisor; the last two by the viewer."""
+"""The trainer process: `python -m loratui.engine.training RUN --job train|validate`, started by the supervisor, and the jobs `probe` and `base`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.job_child import Answer, Parent
+from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import install_words
 from loratui.engine.machine.gpu_faults import fault_in
@@ -20,25 +23,17 @@ from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
 from loratui.engine.secrecy import hidden
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
-from loratui.engine.training.reporting import Reporter
-
-JOBS = ("train", "validate", "probe", "base")
+from loratui.engine.training.reporting import Reporter, Told
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one job to its end and returns its exit code; an error is told in the event log first."""
     parser = argparse.ArgumentParser(prog="python -m loratui.engine.training", description=__doc__)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--job", choices=JOBS, default="train")
+    parser.add_argument("--job", choices=SUPERVISED, default="train")
     args = parser.parse_args(argv)
     os.umask(0o077)
-    faulthandler.enable()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever fetched while training
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that wait by spinning take the cores from whatever else runs here; a step then takes several times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    requests = ControlQueue()
-    requests.install()
+    requests = _ready()
     run = RunDirectory(args.run.resolve())
     try:
         log = EventLog.open(run.events_of(args.job))
@@ -59,6 +54,42 @@ def main(argv: list[str] | None = None) -> int:
             return int(_tell(error, report))
         finally:
             report.close()
+
+
+def begin(parent: Parent) -> Answer:
+    """Carries out `job` in `run` (a folder) and answers with the fields of the last event of each type; all are told on the way."""
+    requests = _ready()
+
+    def answer(request: Any) -> dict[str, Any]:
+        run = RunDirectory(Path(request["run"]).resolve())
+        told = Told(run.events, parent.progress)
+        report = Reporter(told, None)
+        try:
+            report.phase("loading", "Starting")
+            _work(run, request["job"], report, requests)
+        except Interrupted as interrupted:
+            sys.exit(interrupted.exit_code)
+        except Exception as error:
+            traceback.print_exc()
+            code, message, remedy = explain(error)
+            raise LoratuiError(message, "" if code == ExitCode.CRASHED else remedy, exit_code=code) from error
+        finally:
+            report.close()
+        return told.last
+
+    return answer
+
+
+def _ready() -> ControlQueue:
+    """Prepares this process for training, before anything of torch is loaded."""
+    faulthandler.enable()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever fetched while training
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait by spinning take the cores from whatever else runs here; a step then takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    requests = ControlQueue()
+    requests.install()
+    return requests
 
 
 def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue) -> ExitCode:

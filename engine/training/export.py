@@ -1,25 +1,19 @@
-"""Writes a LoRA of a run anew in another layout or number format: `python -m loratui.engine.training.export RUN …`, one JSON object on stdout.
-
-A process of its own, since the app never loads torch.
-"""
+"""Writes a LoRA of a run anew in another layout or number format; as a job, since the app never loads torch."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.durable import make_directory
-from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
 from loratui.engine.formats.programs import PROGRAMS, readers_of
 from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.job_child import Answer, Parent
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import SD15, SDXL, clip_layers, flux_layers, shape_of, text_encoders_of, unet_layers
 from loratui.engine.planning.targets import rank_and_alpha
@@ -218,28 +212,6 @@ def known_layers(settings: Settings) -> Iterator[tuple[Part, str]]:
         yield from ((part, layer.name) for layer in clip_layers(clip))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exports and prints the result, or what went wrong, as one JSON object; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m loratui.engine.training.export")
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--step", type=int)
-    parser.add_argument("--format", choices=["auto", "kohya", "peft", "diffusers"], default="auto")
-    for option, values in (("--dtype", ["", "fp16", "bf16", "fp32"]), ("--name", None), ("--output", None)):
-        parser.add_argument(option, default="", choices=values)
-    args = vars(parser.parse_args(argv))
-    os.umask(0o077)
-    try:
-        result = export(RunDirectory(args.pop("run").resolve()), Wanted(**args))
-        code = int(ExitCode.DONE)
-    except ValueError as error:
-        known = isinstance(error, LoratuiError) or type(error).__name__ == "SchemaError"
-        if not known:
-            raise
-        code = int(getattr(error, "exit_code", ExitCode.USAGE))
-        result = {"error": getattr(error, "message", str(error)), "remedy": getattr(error, "remedy", "")}
-    sys.stdout.write(json.dumps(result) + "\n")
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def begin(_: Parent) -> Answer:
+    """Exports `wanted` (the fields of `Wanted`) of `run` (its folder)."""
+    return lambda request: export(RunDirectory(Path(request["run"]).resolve()), Wanted(**request["wanted"]))

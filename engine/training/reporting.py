@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
-from loratui.engine.runs.events import EventLog, last_events
+from loratui.engine.runs.events import EventLog, finite_fields, last_events
 from loratui.engine.runs.summary import StateWriter
 
 HEARTBEAT_AFTER_S = 5.0
@@ -18,10 +20,35 @@ DISK_LOW_GIB, DISK_WELL_GIB = 1.0, 2.0
 """Below the first the person is told, once until there is as much again as the second."""
 
 
+class Told:
+    """In the place of an event log: the events of a job without one are told to whoever started it."""
+
+    def __init__(self, path: Path, tell: Callable[[Any], None]) -> None:
+        """`path` is that of the log that is not written."""
+        self.path = path
+        self.last: dict[str, Any] = {}
+        """The fields of the last event of each type."""
+        self._tell = tell
+        self._last = time.monotonic()
+
+    def append(self, type: str, *, durable: bool = False, **fields: Any) -> int:
+        """Tells one event; its fields stand beside its `type`."""
+        del durable
+        self.last[type] = finite_fields(fields)
+        self._tell({"type": type, **self.last[type]})
+        self._last = time.monotonic()
+        return 0
+
+    @property
+    def quiet_s(self) -> float:
+        """As that of a log."""
+        return time.monotonic() - self._last
+
+
 class Reporter:
     """The only one in the trainer that writes to the event log."""
 
-    def __init__(self, log: EventLog, state: StateWriter | None) -> None:
+    def __init__(self, log: EventLog | Told, state: StateWriter | None) -> None:
         self.log = log
         self._state = state
         self._counting = threading.Lock()

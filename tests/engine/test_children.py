@@ -17,11 +17,12 @@ from loratui.engine import children
 from loratui.engine.dataset.deep import measure_all
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import LoratuiError
+from loratui.engine.jobs import JobFailed
 from loratui.engine.machine import hub
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.launcher import launch
-from loratui.tui.validation.exporting import ExportFailed, written_by_process
+from loratui.tui.validation.exporting import written_by_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,8 +71,8 @@ def test_the_deep_worker_takes_no_code_from_here(witness: Path, tmp_path: Path) 
 
 
 def test_the_exporter_takes_no_code_from_here(witness: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed):
-        written_by_process([str(tmp_path / "no-run")])
+    with pytest.raises(JobFailed):
+        written_by_job(RunDirectory(tmp_path / "no-run"))
     assert not witness.exists()
 
 
@@ -160,7 +161,9 @@ def test_no_entry_of_a_path_leads_to_the_current_folder(name: str, value: str, k
 def test_assertions_hold_in_a_child_although_the_person_has_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     code = "import sys; print(sys.flags.optimize, sys.flags.safe_path)"
-    assert children.run([sys.executable, "-c", code]).stdout.split() == ["0", "True"]
+    with children.start([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.read().split() == [b"0", b"True"]
 
 
 def test_a_program_of_the_current_folder_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -384,15 +384,13 @@ def event_seeds() -> list[bytes]:
 
 
 def hub_answer(data: bytes, folder: Path) -> None:
-    """The worker's look at a repository, with this for the hub's answer; and the line of a worker."""
+    """The job's look at a repository, with this for the hub's answer."""
     del folder
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import ModelInfo
 
-    from loratui.engine.machine import hub, hub_worker
+    from loratui.engine.machine import hub_worker
 
-    with contextlib.suppress(hub.HubError):
-        hub._line(data)
     real, knocks = HfApi.model_info, hub_worker._knock
     heads = hub_worker._head
     HfApi.model_info = lambda *_, **__: ModelInfo(**json.loads(data))  # type: ignore[assignment,method-assign]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
-from loratui.engine.runs.directory import RunDirectory
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean, ssh_hints
-from loratui.tui.validation.exporting import written_by_process
+from loratui.tui.validation.exporting import written_by_job
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -38,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     JSON: `run path source step format dtype bytes layers norms opened_by[]`, the latter with `title place`.
     """
     chosen = common.chosen_run(args)
-    result = _export(chosen, args)
+    wanted = {"step": args.step, "format": args.format, "dtype": args.dtype, "name": args.file_name, "output": args.output}
+    result = written_by_job(chosen, **wanted)
     if args.json:
         common.print_json(result)
         return 0
@@ -50,8 +49,3 @@ def run(args: argparse.Namespace) -> int:
         say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"), as_it_is=True)
     say(sys.stdout, clean(f"On your own machine: {ssh_hints.scp_line(Path(result['path']))}"), as_it_is=True)
     return 0
-
-
-def _export(chosen: RunDirectory, args: argparse.Namespace) -> dict[str, Any]:
-    options = ["--format", args.format, f"--dtype={args.dtype}", f"--name={args.file_name}", f"--output={args.output}"]
-    return written_by_process([str(chosen.path), *options, *([] if args.step is None else ["--step", str(args.step)])])

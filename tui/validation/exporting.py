@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import children, durable
-from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine import durable, jobs
+from loratui.engine.errors import UsageError
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory, safe_name
-from loratui.engine.untrusted import open_regular, parse_json
+from loratui.engine.untrusted import open_regular
 from loratui.presets.schema import Settings
 
 _BLOCK = 1 << 20
 LAYOUTS = ("as it is", "kohya", "peft")
 DTYPES = ("as it is", "fp16", "bf16", "fp32")
-
-
-class ExportFailed(LoratuiError):
-    """What the process that writes the file said, with its exit code."""
-
-    def __init__(self, message: str, remedy: str, exit_code: ExitCode) -> None:
-        super().__init__(message, remedy)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +55,7 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
     """Writes the file, and `NAME.recipe.toml` and `NAME.effective.toml` beside it; nothing is ever replaced.
 
     A file whose layout and number format are right is copied byte by byte, any other written anew by a process of its own.
-    Raises `UsageError`, `DiskError`, and `ExportFailed` with what that process said.
+    Raises `UsageError`, `DiskError`, and `JobFailed` with what that process said.
     """
     name = safe_name(wanted.name) if wanted.name.strip() else ""
     if not name:
@@ -149,26 +140,19 @@ def licence_note(settings: Settings) -> str:
     return "Stable Diffusion 1.5 is under CreativeML OpenRAIL-M; a fine-tuned base may have terms of its own: its page says."
 
 
-def written_by_process(arguments: Sequence[str]) -> dict[str, Any]:
-    """What `engine.training.export` tells of the file it wrote. Raises `ExportFailed`."""
-    done = children.run(children.command("loratui.engine.training.export", *arguments))
-    try:
-        result = parse_json(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise ExportFailed(f"The file was not written: {last}", "", ExitCode.CRASHED) from None
-    if done.returncode:
-        raise ExportFailed(result["error"], result["remedy"], ExitCode(done.returncode))
-    assert isinstance(result, dict)
-    return result
-
-
 def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, Any]:
     layout = "auto" if wanted.layout == LAYOUTS[0] else wanted.layout
     dtype = "" if wanted.dtype == DTYPES[0] else wanted.dtype
-    step = _step(run, wanted.file)
-    arguments = [str(run.path), "--format", layout, f"--dtype={dtype}", f"--name={path.stem}", f"--output={path}"]
-    return written_by_process([*arguments, *([] if step is None else ["--step", str(step)])])
+    return written_by_job(run, step=_step(run, wanted.file), format=layout, dtype=dtype, name=path.stem, output=str(path))
+
+
+def written_by_job(run: RunDirectory, **wanted: Any) -> dict[str, Any]:
+    """What `engine.training.export` tells of the file that it wrote; `wanted` are the fields of its `Wanted`.
+
+    Raises `JobFailed` with the exit code of what went wrong, and `JobDied`.
+    """
+    written: dict[str, Any] = jobs.run("export", {"run": str(run.path), "wanted": wanted})
+    return written
 
 
 def _step(run: RunDirectory, file: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
+import os
 import sys
 import threading
 import types
@@ -16,13 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine import children
 from loratui.engine.errors import ExitCode
+from loratui.engine.jobs import JOBS
 from loratui.engine.machine import accelerator as accelerators
 from loratui.engine.machine import cuda_builds, hardware
 from loratui.engine.machine.accelerator import Accelerator, TorchDevice, TorchFacts, facts_of, judge, match
 from loratui.engine.machine.cuda_builds import BUILDS, build_for, has_kernels, install_line, is_served, version_of
 from loratui.engine.machine.hardware import Gpu, Listing
 
+SUPPORT = Path(__file__).parents[2] / "support"
 TODAY = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
 CU126 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 
@@ -342,23 +345,20 @@ def test_a_torch_that_cannot_be_loaded_says_why(monkeypatch: pytest.MonkeyPatch)
     assert "torch" in found.broken
 
 
-def child(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """Has Python run `code` where it would run the module that loads torch."""
-    start = subprocess.Popen
-
-    def other(command: list[str], **options: Any) -> Any:
-        return start([sys.executable, "-c", code], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", other)
+def child(monkeypatch: pytest.MonkeyPatch, answer: str, **limits: Any) -> None:
+    """Has `answer` (Python) stand in the place of the job that loads torch."""
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT), prepend=os.pathsep)
+    monkeypatch.setenv("ANSWER", answer)
+    monkeypatch.setitem(JOBS, "torch", dataclasses.replace(JOBS["torch"], module="answers_as_told", **limits))
 
 
 ANSWER = json.dumps(dataclasses.asdict(torch_of(gpu())))
 
 
 def test_a_child_that_answers_is_believed_and_remembered_until_something_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    child(monkeypatch, f"print('noise'); print({accelerators.MARK!r} + {ANSWER!r}, flush=True)")
+    child(monkeypatch, f"answer = json.loads({ANSWER!r})")
     assert accelerators.torch_facts(listed(gpu())) == torch_of(gpu())
-    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("it was asked again"))
+    monkeypatch.setattr(children, "start", lambda *_, **__: pytest.fail("it was asked again"))
     assert accelerators.torch_facts(listed(gpu())) == torch_of(gpu())
     for changed in ({"CUDA_VISIBLE_DEVICES": "0"}, {"LD_LIBRARY_PATH": "/other"}):
         with monkeypatch.context() as patched:
@@ -390,9 +390,9 @@ def test_trouble_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import os; os.abort()", "without an answer"),
-        ("print('x' * 1_000_000)", "without an answer"),
-        (f"print({accelerators.MARK!r} + '{{}}')", "without an answer"),
+        ("os.abort()", "the process that loaded it crashed (signal 6)"),
+        ("answer = 'x' * 2_000_000", "says more at once"),
+        ("answer = {}", "an answer that is none"),
     ],
 )
 def test_a_child_that_gives_no_answer_is_a_torch_that_cannot_be_loaded(
@@ -403,8 +403,7 @@ def test_a_child_that_gives_no_answer_is_a_torch_that_cannot_be_loaded(
 
 
 def test_a_torch_that_hangs_is_not_installed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerators, "PATIENCE_S", 0.4)
-    child(monkeypatch, "import time; time.sleep(60)")
+    child(monkeypatch, "time.sleep(60)", answer_s=0.4)
     found = judge(listed(gpu()), accelerators._ask_torch(), None)
     assert found.code == ExitCode.GPU_LOST
     assert "did not answer" in found.problem

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import random
 import stat
@@ -133,25 +132,14 @@ def test_cancel_ends_at_once_and_keeps_what_arrived(server: Hub) -> None:
     server.slow_s = 0.2
     seen: list[Progress] = []
     assert (
-        hub.download(hub.look_up("owner/name"), progress=seen.append, cancelled=lambda: seen[-1].done_bytes > 100_000) is None
+        hub.download(
+            hub.look_up("owner/name"), progress=seen.append, cancelled=lambda: bool(seen) and seen[-1].done_bytes > 100_000
+        )
+        is None
     )
     server.slow_s = 0
     assert hub.look_up("owner/name").files[4].partial_bytes > 0
     fetched(hub.look_up("owner/name"))
-
-
-def test_the_worker_ends_when_nobody_listens_any_more(server: Hub) -> None:
-    server.slow_s = 0.3
-    request = json.dumps({"command": "download", "offer": dataclasses.asdict(offer_of(server)), "patience_s": 5})
-    command = [sys.executable, "-m", "loratui.engine.machine.hub_worker"]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(request + "\n")
-    worker.stdin.flush()
-    assert json.loads(worker.stdout.readline())["type"] == "progress"
-    worker.stdout.close()
-    assert worker.wait(timeout=20) == 1
 
 
 def test_a_server_without_ranges_is_begun_again(server: Hub) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ import pytest
 from hub_server import COMMIT, TOKEN, Hub, serve
 from hypothesis import given
 from hypothesis import strategies as st
+from limited_hub import last_words
 
 from loratui.engine.machine import hub, hub_cache
 from loratui.engine.machine.hub import HubError, RemoteFile
@@ -46,24 +44,6 @@ def refused(repo: str = "owner/name") -> str:
     return caught.value.message
 
 
-COSTS = """
-import atexit, sys, time
-def told():
-    # ru_maxrss would hold what the process that started this one had before.
-    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
-    print(time.process_time(), int(peak) / 1000, file=sys.stderr)
-atexit.register(told)
-"""
-
-
-def last_words(request: dict[str, Any], limits: str) -> tuple[dict[str, Any], float, float]:
-    """What the worker says last under other limits, seconds of the processor, and MB of memory."""
-    code = f"{COSTS}from loratui.engine.machine import hub_answers as a, hub_fetch as f, hub_worker as w\n{limits}\nw.main()"
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(request), capture_output=True, text=True, timeout=60)
-    seconds, megabytes = map(float, done.stderr.split()[-2:] or ("nan", "nan"))  # one that ends itself tells nothing
-    return json.loads(done.stdout.splitlines()[-1]), seconds, megabytes
-
-
 LOOK = {"command": "look_up", "repo": "owner/name", "files": []}
 
 
@@ -82,10 +62,10 @@ LOOK = {"command": "look_up", "repo": "owner/name", "files": []}
     ],
     ids=["gzip", "deep", "long list", "deep objects", "long text", "digits"],
 )
-def test_a_small_answer_costs_little(server: Hub, body: bytes) -> None:
+def test_a_small_answer_costs_little(server: Hub, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
     server.api_body, server.api_encoding = body, "gzip" if body.startswith(b"\x1f\x8b") else ""
-    said, seconds, megabytes = last_words(LOOK, "")
-    assert (said["type"], said["is"]["code"]) == ("failed", "unavailable"), said
+    said, seconds, megabytes = last_words(monkeypatch, LOOK)
+    assert said["code"] == "unavailable"
     assert seconds < 2.0
     assert megabytes < 300
 
@@ -104,26 +84,28 @@ def test_a_list_of_too_many_files_is_refused(server: Hub) -> None:
 # ---- times
 
 
-def test_an_answer_that_comes_by_the_byte_has_an_end(server: Hub) -> None:
+def test_an_answer_that_comes_by_the_byte_has_an_end(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.api_body, server.api_endless, server.slow_s = b" ", True, 0.05
-    said, _, _ = last_words(LOOK, "a.MOST_SECONDS = 0.5")
-    assert "does not end" in said["is"]["message"]
+    said, _, _ = last_words(monkeypatch, LOOK, **{"hub_answers.MOST_SECONDS": 0.5})
+    assert "does not end" in said["message"]
 
 
-def test_a_file_that_comes_by_the_byte_is_given_up(server: Hub) -> None:
+def test_a_file_that_comes_by_the_byte_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files[NAME] = bytes(3_000_000)
     offer = hub.look_up("owner/name")
     server.slow_s = 0.4  # 64 kB each
     request = {"command": "download", "offer": dataclasses.asdict(offer), "patience_s": 1}
-    said, _, _ = last_words(request, "f.LEAST_BYTES = 500_000; f.SLOW_S = 0.9; f._FIRST_WAIT_S = 0.1")
-    assert (said["type"], said["is"]["code"]) == ("failed", "network")
+    said, _, _ = last_words(
+        monkeypatch, request, **{"hub_fetch.LEAST_BYTES": 500_000, "hub_fetch.SLOW_S": 0.9, "hub_fetch._FIRST_WAIT_S": 0.1}
+    )
+    assert said["code"] == "network"
 
 
-def test_a_worker_that_is_kept_busy_without_end_ends_itself(server: Hub) -> None:
+def test_a_worker_that_is_kept_busy_without_end_ends_itself(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.hangs_at = "/api"
     started = time.monotonic()
-    said, _, _ = last_words(LOOK, "w.ASKING_S = 0.2; f.TIMEOUT_S = 30.0; a.MOST_SECONDS = -59.4")
-    assert (said["type"], said["is"]["code"]) == ("failed", "network")
+    said, _, _ = last_words(monkeypatch, LOOK, **{"hub_worker.ASKING_S": 0.2, "hub_answers.MOST_SECONDS": -59.4})
+    assert said["code"] == "network"
     assert time.monotonic() - started < 20
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, TOKEN, Hub, serve
+from limited_hub import last_words
 
 from loratui.engine.errors import DiskError, LoratuiError
 from loratui.engine.machine import hub, hub_cache
@@ -217,10 +218,8 @@ def test_a_hub_that_never_answers(server: Hub, monkeypatch: pytest.MonkeyPatch, 
     offer = json.loads(json.dumps({"repo": "owner/name", "commit": COMMIT, "files": [vars(f) for f in offer_of(server).files]}))
     server.hangs_at = "/"
     request = {"command": command, "repo": "owner/name", "files": [], "token": TOKEN, "offer": offer, "patience_s": 1}
-    code = "from loratui.engine.machine import hub_fetch as f, hub_worker as w; f.TIMEOUT_S = w.ASKING_S = 1.0; w.main()"
-    done = subprocess.run([sys.executable, "-c", code], input=json.dumps(request), capture_output=True, text=True, timeout=60)
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert (last["type"], last["is"]["code"]) == ("failed", "network")
+    failed, _, _ = last_words(monkeypatch, request, **{"hub_fetch.TIMEOUT_S": 1.0, "hub_worker.ASKING_S": 1.0})
+    assert failed["code"] == "network"
 
 
 def test_no_secret_is_left_behind(server: Hub, tmp_path: Path) -> None:

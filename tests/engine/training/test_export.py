@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from small_runs import MakeRun, train
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training.export import Wanted, export, main
+from loratui.engine.training.export import Wanted, export
 from loratui.tui import cli
 
 
@@ -90,13 +89,6 @@ def test_what_is_not_there_is_named(run: RunDirectory, tmp_path: Path) -> None:
         export(run, Wanted(output=str(taken)))
     with pytest.raises(UsageError, match=r"ends with \.safetensors"):
         export(run, Wanted(output=str(tmp_path / "lora.ckpt")))
-
-
-def test_the_process_speaks_json_and_keeps_exit_codes(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(run.path), "--step", "999"]) == ExitCode.USAGE
-    told = json.loads(capsys.readouterr().out)
-    assert "999" in told["error"]
-    assert told["remedy"]
 
 
 def test_the_command_writes_the_file_and_says_where_it_goes(

@@ -11,10 +11,11 @@ import pytest
 from fake_run import finished_run
 
 from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.jobs import JobFailed
 from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.schema import Settings, replace
 from loratui.tui.validation import exporting
-from loratui.tui.validation.exporting import Export, ExportFailed, copy, export, licence_note, places_of
+from loratui.tui.validation.exporting import Export, copy, export, licence_note, places_of
 from loratui.tui.validation.validation_screen import read_settings
 
 FILE = "output/anafox-000180.safetensors"
@@ -87,25 +88,22 @@ def test_a_volume_without_hard_links_is_written_to_all_the_same(
 def test_another_layout_is_written_by_the_exporting_process(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[list[str]] = []
+    asked: list[dict[str, object]] = []
 
-    def written(arguments: list[str]) -> dict[str, object]:
-        asked.append(arguments)
+    def written(run: RunDirectory, **wanted: object) -> dict[str, object]:
+        asked.append(wanted)
         return {"opened_by": [{"title": "diffusers", "place": "pipe"}]}
 
-    monkeypatch.setattr(exporting, "written_by_process", written)
+    monkeypatch.setattr(exporting, "written_by_job", written)
     done = export(run, Settings(), Export(FILE, "ana", tmp_path, "peft", "bf16"))
     assert [place.program for place in done.places] == ["diffusers"]
-    [arguments] = asked
-    assert arguments[:1] == [str(run.path)]
-    assert {"peft", "--dtype=bf16", f"--output={tmp_path}/ana.safetensors"} <= set(arguments)
-    assert arguments[-2:] == ["--step", "180"]
+    assert asked == [{"step": 180, "format": "peft", "dtype": "bf16", "name": "ana", "output": f"{tmp_path}/ana.safetensors"}]
     assert (tmp_path / "ana.recipe.toml").is_file()
 
 
 @pytest.mark.long
 def test_what_the_process_says_is_told(run: RunDirectory, tmp_path: Path) -> None:
-    with pytest.raises(ExportFailed):
+    with pytest.raises(JobFailed):
         export(run, Settings(), Export(FILE, "ana", tmp_path, "peft"))
     assert not list(tmp_path.glob("ana*"))
 
