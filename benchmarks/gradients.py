@@ -28,9 +28,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from made_bases import new_part
 
+from loratui.engine.families.flux.model import image_ids, keep_gradients_dense
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters import Target, add_adapters
-from loratui.engine.training.families.flux import image_ids, keep_gradients_dense
 from loratui.presets.schema import Adapter
 
 WAYS = ("flash", "math", "default", "checkpointing", "compiled", "default-sliced")

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from made_bases import make_base
 from true_size import PRESETS
 
+from loratui.engine.families.flux.model import keep_gradients_dense
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.families.flux import keep_gradients_dense
 
 WARM_UP, MEASURED = 3, 10
 
@@ -134,7 +134,7 @@ def _inputs(model: Any, family: str, side: int, batch: int, device: torch.device
                 "time_ids": torch.full((batch, 6), 8.0 * side, device=device),
             }
         return inputs
-    from loratui.engine.training.families.flux import image_ids
+    from loratui.engine.families.flux.model import image_ids
 
     return {
         "hidden_states": torch.randn(batch, side * side // 4, 64, **options),

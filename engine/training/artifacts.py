@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from loratui.engine.errors import NotFiniteError
+from loratui.engine.families.model import Family
 from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
@@ -20,7 +21,6 @@ from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoin
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.ema import EMA
-from loratui.engine.training.families.base import Family
 from loratui.engine.training.live_overrides import LiveOverrides
 from loratui.engine.training.lora_file import write_lora_file
 from loratui.engine.training.optimizers import optimizer_state, resolve_name

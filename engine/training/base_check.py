@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.families.model import Family, LatentDistribution, PromptEmbeds, SizeConditioning
+from loratui.engine.families.parts import on_device
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings, judge
 from loratui.engine.runs.probe import BaseRead
 from loratui.engine.training.cache import LatentCache, Texts
 from loratui.engine.training.diffusion_loss import texts_of
-from loratui.engine.training.families.base import Family, LatentDistribution, PromptEmbeds, SizeConditioning
-from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.images import framing_of, load_pixels
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Settings

@@ -17,8 +17,8 @@ from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.durable import write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
+from loratui.engine.families.model import Family, LatentDistribution, PromptEmbeds
 from loratui.engine.formats.safetensors_file import read_checked
-from loratui.engine.training.families.base import Family, LatentDistribution, PromptEmbeds
 from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
 

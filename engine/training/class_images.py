@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.durable import make_directory, write_file
+from loratui.engine.families.model import Family, SamplePlan
 from loratui.engine.training import noise
 from loratui.engine.training.cache import Texts
-from loratui.engine.training.families.base import Family, SamplePlan
 from loratui.engine.training.images import to_png
 from loratui.engine.training.sampler import NEGATIVE
 from loratui.presets.schema import Settings

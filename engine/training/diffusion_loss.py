@@ -10,10 +10,10 @@ from torch import Tensor
 
 from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.families.model import Family, NoisyInput
+from loratui.engine.families.parts import on_device
 from loratui.engine.training import cache, losses, noise
 from loratui.engine.training.cache import LatentCache
-from loratui.engine.training.families.base import Family, NoisyInput
-from loratui.engine.training.families.parts import on_device
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import Settings

@@ -12,7 +12,7 @@ from torch import Tensor
 from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.dataset.decoding import load_rgb
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.training.families.base import SizeConditioning
+from loratui.engine.families.model import SizeConditioning
 
 _MOST_COVER = 8
 """Times its bucket that an image is resized to as a whole before it is cropped."""

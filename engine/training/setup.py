@@ -10,6 +10,9 @@ import torch
 
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import Family, loader
+from loratui.engine.families.parts import is_mixed
 from loratui.engine.formats.layers import PARTS, Part
 from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
@@ -21,10 +24,6 @@ from loratui.engine.planning.targets import denoiser_patterns, text_layers_used,
 from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
-from loratui.engine.training.families import loader
-from loratui.engine.training.families.base import Family
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import is_mixed
 from loratui.engine.training.torch_facts import gather
 from loratui.presets.schema import Settings
 

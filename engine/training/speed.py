@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from loratui.engine.families.model import Family
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.estimate import way_in
 from loratui.engine.planning.figures import FAMILIES
 from loratui.engine.planning.step_time import will_compile
-from loratui.engine.training.families.base import Family
 from loratui.engine.training.reporting import Reporter
 from loratui.presets.schema import Settings
 

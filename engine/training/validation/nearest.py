@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
+from loratui.engine.families.model import Family
 from loratui.engine.training.cache import LatentCache
-from loratui.engine.training.families.base import Family
 
 SIDE = 8
 """An image is compared by the layout of its colours and shapes on a grid of this many fields a side."""

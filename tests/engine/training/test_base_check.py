@@ -10,13 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from loratui.engine.families.model import SizeConditioning, loader
 from loratui.engine.planning.base_readings import BaseReadings, judge
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.training import base_check
 from loratui.engine.training.base_check import Shown, read_base
-from loratui.engine.training.families import loader
-from loratui.engine.training.families.base import SizeConditioning
 from loratui.engine.training.images import to_tensor
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import replace

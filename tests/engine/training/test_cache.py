@@ -19,11 +19,11 @@ from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
 from loratui.engine.errors import NotFiniteError
+from loratui.engine.families.flux import model as flux
+from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats.base_files import identify
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.cache import LatentCache, TextCache
-from loratui.engine.training.families import flux
-from loratui.engine.training.families.sd15 import Sd15, load
 from loratui.presets import schema
 from loratui.presets.schema import Settings
 

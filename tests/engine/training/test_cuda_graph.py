@@ -12,10 +12,10 @@ import torch
 from small_runs import MakeRun, after_loading, every_step, losses, train
 from torch import Tensor
 
+from loratui.engine.families.model import NoisyInput
 from loratui.engine.training import cuda_graph as module
 from loratui.engine.training.cuda_graph import EAGER, CudaGraphStep
 from loratui.engine.training.diffusion_loss import TrainingBatch
-from loratui.engine.training.families.base import NoisyInput
 from loratui.engine.training.trainer import Trainer
 
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 import torch
 
+from loratui.engine.families.sd15.model import Sd15
 from loratui.engine.training import losses, noise
-from loratui.engine.training.families.sd15 import Sd15
 from loratui.presets.schema import Training
 
 

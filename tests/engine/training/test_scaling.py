@@ -147,7 +147,7 @@ def test_nothing_is_scaled_in_other_formats() -> None:
 
 @pytest.mark.usefixtures("fp16")
 def test_a_base_whose_weights_do_not_fit_is_refused(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    from loratui.engine.training.families import loading
+    from loratui.engine.families import loading
 
     load = loading.load_part
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from loratui.engine.families.parts import is_mixed
 from loratui.engine.planning.estimate import way_in
 from loratui.engine.training import speed
-from loratui.engine.training.families.parts import is_mixed
 from loratui.engine.training.speed import Compiling
 from loratui.presets import load_preset
 from loratui.presets.schema import Settings, replace

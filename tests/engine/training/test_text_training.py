@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from small_runs import MakeRun, after_loading, after_step, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode
+from loratui.engine.families.model import Family
 from loratui.engine.runs import control
-from loratui.engine.training.families.base import Family
 from loratui.engine.training.trainer import Trainer
 
 FAMILIES = ("sd15", "sdxl", "flux")

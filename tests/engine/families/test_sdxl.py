@@ -14,10 +14,10 @@ from torch import Tensor
 
 from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.errors import NotFiniteError, UsageError
+from loratui.engine.families.model import PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.sdxl.model import Sdxl, load, time_ids
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.families.base import PromptEmbeds, SamplePlan, SizeConditioning
-from loratui.engine.training.families.sdxl import Sdxl, load, time_ids
 from loratui.engine.training.images import framing_of
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base, Dataset, Settings, Targets
@@ -346,7 +346,7 @@ def full_size_unet() -> torch.nn.Module:
     """SDXL's own UNet without its weights."""
     from diffusers import UNet2DConditionModel
 
-    config = json.loads((Path(__file__).parents[4] / "engine/formats/bundled/sdxl/unet/config.json").read_text())
+    config = json.loads((Path(__file__).parents[3] / "engine/formats/bundled/sdxl/unet/config.json").read_text())
     with torch.device("meta"):
         model = UNet2DConditionModel.from_config(config)
     assert isinstance(model, torch.nn.Module)

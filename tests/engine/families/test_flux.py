@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError
+from loratui.engine.families import flow
+from loratui.engine.families.flux.model import Flux, image_ids, load, pack, unpack
+from loratui.engine.families.model import SamplePlan, SizeConditioning
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.families import flow
-from loratui.engine.training.families.base import SamplePlan, SizeConditioning
-from loratui.engine.training.families.flux import Flux, image_ids, load, pack, unpack
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base, Settings, Targets, Training
 
@@ -379,7 +379,7 @@ def full_size_transformer() -> torch.nn.Module:
     """FLUX.1-dev's own transformer without its weights."""
     from diffusers import FluxTransformer2DModel
 
-    config = json.loads((Path(__file__).parents[4] / "engine/formats/bundled/flux/transformer/config.json").read_text())
+    config = json.loads((Path(__file__).parents[3] / "engine/formats/bundled/flux/transformer/config.json").read_text())
     with torch.device("meta"):
         model = FluxTransformer2DModel.from_config(config)
     assert isinstance(model, torch.nn.Module)

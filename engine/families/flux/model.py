@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families import clip, flow, loading, vae
+from loratui.engine.families.diffusers_model import BaseModel
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import Family, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.parts import finite, on_device
 from loratui.engine.formats.base_parts import BaseFiles, PartName
 from loratui.engine.planning.family_rules import SIDES_PX
-from loratui.engine.training.families import clip, flow, loading, vae
-from loratui.engine.training.families.base import Family, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.model import BaseModel
-from loratui.engine.training.families.parts import finite, on_device
 from loratui.engine.training.losses import Prediction
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings

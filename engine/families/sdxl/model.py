@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from loratui.engine.families import clip, loading
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import Family, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.parts import finite, on_device
+from loratui.engine.families.unet import UNetModel
 from loratui.engine.formats.base_parts import BaseFiles, PartName
-from loratui.engine.training.families import clip, loading
-from loratui.engine.training.families.base import Family, PromptEmbeds, SamplePlan, SizeConditioning
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import finite, on_device
-from loratui.engine.training.families.unet import UNetModel
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 

@@ -17,13 +17,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families import loading
+from loratui.engine.families.flux import model as flux
+from loratui.engine.families.loading import load_part
+from loratui.engine.families.model import SizeConditioning, loader
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.training.families import flux, loader, loading
-from loratui.engine.training.families.base import SizeConditioning
-from loratui.engine.training.families.loading import load_part
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Base, Settings
 

@@ -13,11 +13,10 @@ import original_files
 import pytest
 import torch
 
+from loratui.engine.families.loading import load_part
+from loratui.engine.families.model import SizeConditioning, loader
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.bases import discover, find_base
-from loratui.engine.training.families import loader
-from loratui.engine.training.families.base import SizeConditioning
-from loratui.engine.training.families.loading import load_part
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset, embedded_base
 from loratui.presets.schema import Base, Settings
 

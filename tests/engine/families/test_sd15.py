@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError, UsageError
+from loratui.engine.families.model import SamplePlan, loader
+from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats import kohya
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters import matching_modules
-from loratui.engine.training.families import loader
-from loratui.engine.training.families.base import SamplePlan
-from loratui.engine.training.families.sd15 import Sd15, load
 from loratui.engine.training.losses import min_snr_weight
 from loratui.presets.schema import Base, Settings
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from loratui.engine.families import fingerprints
+from loratui.engine.families.fingerprints import Digests
 from loratui.engine.formats.base_parts import PartFile
-from loratui.engine.training.families import fingerprints
-from loratui.engine.training.families.fingerprints import Digests
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families import loading, vae
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import LatentDistribution
+from loratui.engine.families.parts import Parts, is_mixed
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles, PartName
-from loratui.engine.training.families import loading, vae
-from loratui.engine.training.families.base import LatentDistribution
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import Parts, is_mixed
 from loratui.presets.schema import Family, Settings
 
 TEXT_ENCODERS: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from loratui.engine.training.families.base import NoisyInput, SamplePlan
-from loratui.engine.training.families.parts import on_device
+from loratui.engine.families.model import NoisyInput, SamplePlan
+from loratui.engine.families.parts import on_device
 from loratui.engine.training.noise import generator
 from loratui.presets.schema import Training
 

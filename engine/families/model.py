@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
+from loratui.engine.errors import UsageError
+from loratui.engine.families.fingerprints import Digests
 from loratui.engine.formats.base_parts import BaseFiles
-from loratui.engine.training.families.fingerprints import Digests
 from loratui.engine.training.losses import Prediction
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
@@ -182,3 +184,14 @@ class FamilyLoader(Protocol):
         Raises `UsageError` for a base that is not whole, or that the settings do not fit.
         """
         ...
+
+
+LOADERS = {name: f"loratui.engine.families.{name}.model" for name in ("sd15", "sdxl", "flux")}
+"""Family name -> module with a `load` function (`FamilyLoader`)."""
+
+
+def loader(name: str) -> FamilyLoader:
+    """The function that loads a base of this family. Raises `UsageError` for a family that cannot be trained."""
+    if name not in LOADERS:
+        raise UsageError(f"This version cannot train {name}.", f"It trains: {', '.join(LOADERS)}.")
+    return cast(FamilyLoader, importlib.import_module(LOADERS[name]).load)

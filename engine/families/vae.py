@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loratui.engine.training.families.base import LatentDistribution
-from loratui.engine.training.families.parts import finite
+from loratui.engine.families.model import LatentDistribution
+from loratui.engine.families.parts import finite
 
 
 def scale_and_shift(vae: Any) -> tuple[float, float]:

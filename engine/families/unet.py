@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families import clip, loading, vae
+from loratui.engine.families.ddpm import Diffusion
+from loratui.engine.families.diffusers_model import BaseModel
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.parts import on_device
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles
 from loratui.engine.planning.family_rules import SIDES_PX
-from loratui.engine.training.families import clip, loading, vae
-from loratui.engine.training.families.base import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
-from loratui.engine.training.families.diffusion import Diffusion
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.model import BaseModel
-from loratui.engine.training.families.parts import on_device
 from loratui.presets.schema import Settings
 
 

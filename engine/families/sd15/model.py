@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
+from loratui.engine.families import clip
+from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import Family, PromptEmbeds
+from loratui.engine.families.parts import finite
+from loratui.engine.families.unet import UNetModel
 from loratui.engine.formats.base_parts import BaseFiles, PartName
-from loratui.engine.training.families import clip
-from loratui.engine.training.families.base import Family, PromptEmbeds
-from loratui.engine.training.families.fingerprints import Digests
-from loratui.engine.training.families.parts import finite
-from loratui.engine.training.families.unet import UNetModel
 from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
 

@@ -1,0 +1,1 @@
+"""The base models, a folder for each family: all that differs between them stands here."""

@@ -1,0 +1,1 @@
+"""All that is FLUX.1-dev's own."""

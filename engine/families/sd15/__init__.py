@@ -1,0 +1,1 @@
+"""All that is SD1.5's own."""
