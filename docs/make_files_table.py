@@ -1,4 +1,4 @@
-"""Writes the table of what loads where into README.md: `python docs/make_files_table.py`."""
+"""Writes the table of what loads where into docs/files.md: `python docs/make_files_table.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loratui.engine.formats.metadata import Layout
 from loratui.engine.formats.programs import PROGRAMS, opened_by
 from loratui.presets.schema import Adapter, Family
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parent / "files.md"
 BEGIN, END = "<!-- made by docs/make_files_table.py -->\n", "<!-- until here -->"
 
 ROWS: tuple[tuple[str, Family, Adapter, Layout, bool], ...] = (
@@ -42,10 +42,10 @@ def table() -> str:
 
 
 def replaced(text: str) -> str:
-    """README.md with the table as it should be."""
+    """The page with the table as it should be."""
     before, rest = text.split(BEGIN)
     return before + BEGIN + "\n" + table() + "\n" + END + rest.split(END, 1)[1]
 
 
 if __name__ == "__main__":
-    README.write_text(replaced(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""requirements.lock names what constraints.txt and pyproject.toml name, each file by its hash, and README gives its command."""
+"""requirements.lock names what constraints.txt and pyproject.toml name, each file by its hash, and docs/install.md gives its command."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_the_lock_holds_what_an_install_and_its_build_need_in_the_versions_of_th
             assert pin.specifier == constraint.specifier, f"{constraint}: run docs/make_lock.py"
 
 
-def test_the_readme_installs_by_the_lock_and_fetches_nothing_more() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_on_installing_uses_the_lock_and_fetches_nothing_more() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
     assert (
         ".venv/bin/pip install --require-hashes -r requirements.lock && .venv/bin/pip install --no-deps --no-build-isolation ."
-        in readme
+        in page
     )

@@ -151,7 +151,7 @@ FAULTS: tuple[GpuFault, ...] = (
         f"loratui resume goes on from the last checkpoint. If it comes again: {_ELSEWHERE[0].lower()}{_ELSEWHERE[1:]}",
     ),
 )
-"""In the order in which they are tried. README lists the codes: 2 for what a person must install or set, 33 for a GPU that does not
+"""In the order in which they are tried. docs/scripting.md lists the codes: 2 for what a person must install or set, 33 for a GPU that does not
 work now, 34 for memory."""
 
 

@@ -1,4 +1,4 @@
-"""What the README says of which program opens which file."""
+"""What the documentation says of which program opens which file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _script() -> ModuleType:
     return module
 
 
-def test_the_readme_has_the_table_as_it_is_made() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_on_files_has_the_table_as_it_is_made() -> None:
+    text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     assert _script().replaced(text) == text
 
 

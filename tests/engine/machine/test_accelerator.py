@@ -270,8 +270,8 @@ def test_the_install_line_is_for_the_environment_that_runs_this(monkeypatch: pyt
     assert install_line("550.54.14", (8, 6)).startswith("uv pip install --python '/my box/.venv/bin/python' --reinstall torch")
 
 
-def test_the_readme_has_the_same_table() -> None:
-    rows = (Path(__file__).parents[3] / "README.md").read_text().splitlines()
+def test_the_page_on_installing_has_the_same_table() -> None:
+    rows = (Path(__file__).parents[3] / "docs" / "install.md").read_text().splitlines()
     for build in BUILDS:
         (row,) = (row for row in rows if row.startswith("|") and f"`{build.tag}`" in row)
         assert f"| {'.'.join(f'{part:02d}' for part in build.least_driver)} or newer |" in row

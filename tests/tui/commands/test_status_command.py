@@ -14,14 +14,14 @@ from loratui.engine.runs import control
 from loratui.tui.cli import main
 from loratui.tui.commands import status
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "scripting.md"
 
 
 def test_the_object_has_the_documented_keys(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = finished_run(home)
     assert main(["status", run.name, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    row = next(line for line in README.read_text().splitlines() if line.startswith("| `status` |"))
+    row = next(line for line in PAGE.read_text().splitlines() if line.startswith("| `status` |"))
     documented = {word.split("{")[0].removesuffix("[]") for word in row.split("`")[3].split()}
     assert found.keys() == documented
     assert (found["v"], found["status"], found["active"], found["step"], found["exit_code"]) == (1, "done", False, 900, 0)
