@@ -6,22 +6,19 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine.dataset import captions
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_whole
 from loratui.engine.words import count
 
 KEPT = ".captions-before"
 """Folder of the old captions, one numbered folder for each save; hidden, so that a scan passes over it."""
 
 _NUMBERED = re.compile(r"\d{4,}")
-_NEW = ".new"
-"""In a numbered folder: names of caption files that the save made, one a line, as bytes."""
 _COPY = "Save them into a prepared copy."
 
 
@@ -31,7 +28,7 @@ class Saved:
 
     written: int
     kept: Path
-    """Where the old captions are; `restore` brings them back."""
+    """Where the old captions are."""
 
 
 def is_writable(scan: DatasetScan) -> bool:
@@ -61,30 +58,12 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
             for path, data in targets.items():
                 _replace(path, data)
         except OSError:
-            _bring_back(scan.root, kept)
+            _bring_back(scan.root, kept, targets)
             raise
     except OSError as error:
         where = error.filename or scan.root
         raise DiskError(f"{where}: captions cannot be saved here: {error.strerror}.", _COPY) from error
     return Saved(len(targets), kept)
-
-
-def restore(root: Path) -> Path | None:
-    """Takes back the last save of the folder at `root`: old captions return, new files go.
-
-    Returns the numbered folder that was taken back, None if there was none. Raises `DiskError`.
-    """
-    numbered = _saves(root)
-    if not numbered:
-        return None
-    last = numbered[-1]
-    try:
-        _bring_back(root, last)
-    except OSError as error:
-        raise DiskError(
-            f"{root}: the old captions cannot be brought back: {error.strerror}.", f"They lie in {last}."
-        ) from error
-    return last
 
 
 def caption_path(image: ImageEntry) -> Path:
@@ -104,33 +83,28 @@ def _bytes(text: str) -> bytes:
 
 
 def _keep(root: Path, paths: list[Path]) -> Path:
-    """Copies the caption files that exist into a new numbered folder, and lists those that do not."""
+    """Copies the caption files that exist into a new numbered folder."""
     numbered = _saves(root)
     number = int(numbered[-1].name) + 1 if numbered else 1
     (root / KEPT).mkdir(exist_ok=True, mode=0o700)
     folder = root / KEPT / f"{number:04d}"
     folder.mkdir(mode=0o700)
-    missing = []
     for path in paths:
-        relative = path.relative_to(root)
-        if not os.path.lexists(path):
-            missing.append(os.fsencode(relative))
-            continue
-        copy = folder / relative
-        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copy2(path, copy, follow_symlinks=False)
-    (folder / _NEW).write_bytes(b"\0".join(missing))
+        copy = folder / path.relative_to(root)
+        if os.path.lexists(path):
+            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            shutil.copy2(path, copy, follow_symlinks=False)
     return folder
 
 
-def _bring_back(root: Path, kept: Path) -> None:
-    for name in read_whole(kept / _NEW, MOST_LIST_BYTES).split(b"\0"):
-        made = Path(os.fsdecode(name))
-        if name and not made.is_absolute() and ".." not in made.parts:  # whoever made the folder may have written the list
-            (root / made).unlink(missing_ok=True)
-    for copy in sorted(kept.rglob("*")):
-        if (copy.is_symlink() or copy.is_file()) and copy != kept / _NEW:
-            copy.replace(root / copy.relative_to(kept))
+def _bring_back(root: Path, kept: Path, paths: Iterable[Path]) -> None:
+    """Puts the old captions back; the files at `paths` that were not there before go."""
+    for path in paths:
+        copy = kept / path.relative_to(root)
+        if os.path.lexists(copy):
+            copy.replace(path)
+        else:
+            path.unlink(missing_ok=True)
     shutil.rmtree(kept, ignore_errors=True)
 
 

@@ -258,7 +258,6 @@ NAMES = sorted(
         ),
         *(
             [
-                "held_out_loss",
                 "index",
                 "path",
                 "prompt",

@@ -98,7 +98,6 @@ class RunState:
         self.grad_norm: float | None = None
         self.memory_gib: float | None = None
         self.losses = LossHistory()
-        self.held_out = Series()
         self.rates = Series()
         """Steps a second."""
         self.learning_rates = Series()
@@ -251,7 +250,7 @@ class RunState:
         self.started, self.ending, self.error = True, None, None
         self.pace.restart(event.ts)
         self.losses.smoothing.plan(self.optimizer_steps)
-        for series in (self.losses, self.held_out, self.rates, self.learning_rates):
+        for series in (self.losses, self.rates, self.learning_rates):
             series.drop_after(resumed)
         while self.epoch_ends and self.epoch_ends[-1] > resumed:
             self.epoch_ends.pop()
@@ -316,10 +315,6 @@ class RunState:
     def _epoch_finished(self, event: Event) -> None:
         loss = _number(event, "loss")
         shown = f"mean loss {loss:.4f}" if loss is not None else "no finite loss"
-        held_out = _number(event, "held_out_loss")
-        if held_out is not None:
-            self.held_out.add(_int(event, "step"), held_out)
-            shown += f", {held_out:.4f} on held-out images"
         if _int(event, "step") > 0:
             self.epoch_ends.append(_int(event, "step"))
         self.pace.end_epoch()

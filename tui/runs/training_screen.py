@@ -312,14 +312,11 @@ class TrainingScreen(RunScreen):
             braille.CHECKPOINT: [c.step for c in state.checkpoints if c.reason != "time"],
             braille.SAMPLE: self._table.steps,
         }
-        extras = Extras(state.held_out, marks, pointed, self._log_scale)
+        extras = Extras(marks, pointed, self._log_scale)
         plot = self.query_one(LossPlot)
         plot.show(state.losses, state.optimizer_steps, extras)
         panel = self.query_one("#plot-panel")
-        title = "loss, held-out images too" if state.held_out.bins else "loss"
         subtitle = run_words.pointed_words(state, pointed) or plot.legend
-        if str(panel.border_title) != title:
-            panel.border_title = plain(title)
         if str(panel.border_subtitle) != subtitle:
             panel.border_subtitle = plain(subtitle)
 

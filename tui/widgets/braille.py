@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from loratui.engine.runs.series import Bin, Series, merged
 
-RAW, SMOOTHED, HELD_OUT, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 8)
+RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 7)
 """What a character shows; where several fall into one, the later wins."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -111,10 +110,9 @@ def round_step(least: float) -> float:
     return next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= least * (1 - 1e-9))
 
 
-def draw(shown: Sequence[Bin], rows: int, limits: YRange, held_out: Sequence[Bin] = ()) -> list[list[Cell]]:
+def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
     """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, and the smoothed loss as
-    a line without breaks except where there are no losses. Losses outside the range lie on its edge. The few losses of
-    held-out images are joined by a line of their own."""
+    a line without breaks except where there are no losses. Losses outside the range lie on its edge."""
     width = (len(shown) + 1) // 2
     bits = [[0] * width for _ in range(rows)]
     kinds = [[0] * width for _ in range(rows)]
@@ -140,18 +138,7 @@ def draw(shown: Sequence[Bin], rows: int, limits: YRange, held_out: Sequence[Bin
         before = now if last is None else last
         dots(column, min(now, before), max(now, before), SMOOTHED)
         last = now
-    for column, row in _joined(held_out, rows, limits):
-        dots(column, row, row, HELD_OUT)
     return [[(chr(0x2800 | b), k) if b else BLANK for b, k in zip(*row, strict=True)] for row in zip(bits, kinds, strict=True)]
-
-
-def _joined(shown: Sequence[Bin], rows: int, limits: YRange) -> list[tuple[int, int]]:
-    """(column, row of dots) of straight lines between the columns that have a value."""
-    known = [(column, dot_row(there.mean, rows, limits)) for column, there in enumerate(shown) if there.mean is not None]
-    dots = known[:1]
-    for (left, y), (right, to) in itertools.pairwise(known):
-        dots += [(column, y + round((to - y) * (column - left) / (right - left))) for column in range(left + 1, right + 1)]
-    return dots
 
 
 def place(step: int, width: int, steps: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from loratui.engine.runs.series import LossHistory, Series
+from loratui.engine.runs.series import LossHistory
 from loratui.tui import text
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, Cell, YRange
@@ -26,7 +26,6 @@ _GUTTER = 8
 class Extras:
     """What is drawn beside the loss of the training."""
 
-    held_out: Series = field(default_factory=Series)
     marks: Mapping[int, Iterable[int]] = field(default_factory=dict)
     """Optimizer steps by kind, as `braille.marks` takes them."""
     cursor: int | None = None
@@ -39,7 +38,6 @@ _NOTHING = Extras()
 _COMPONENTS = {
     braille.RAW: "loss-plot--raw",
     braille.SMOOTHED: "loss-plot--smoothed",
-    braille.HELD_OUT: "loss-plot--held-out",
     braille.CURSOR: "loss-plot--cursor",
     braille.SAMPLE: "loss-plot--sample",
     braille.EPOCH: "loss-plot--axis",
@@ -54,7 +52,6 @@ class LossPlot(Widget):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "loss-plot--raw",
         "loss-plot--smoothed",
-        "loss-plot--held-out",
         "loss-plot--cursor",
         "loss-plot--sample",
         "loss-plot--axis",
@@ -64,7 +61,6 @@ class LossPlot(Widget):
         min-height: 4;
         .loss-plot--raw { color: $primary 70%; }
         .loss-plot--smoothed { color: $accent; }
-        .loss-plot--held-out { color: $success; }
         .loss-plot--cursor { color: $foreground 60%; }
         .loss-plot--sample { color: $accent; }
         .loss-plot--axis { color: $muted; }
@@ -122,15 +118,13 @@ class LossPlot(Widget):
         rows, width = self.size.height - 2, self.size.width - _GUTTER
         extras, log_scale = self._extras, self._extras.log_scale
         shown = braille.columns(self._history, width * 2, self._steps)
-        known = extras.held_out.bins and braille.columns(extras.held_out, width * 2, self._steps)
-        held_out = [replace(there, smoothed=there.mean) for there in known]
         before_range = self._range if self._log_scale == log_scale else None
         if log_scale:
-            shown, held_out = braille.logged(shown), braille.logged(held_out)
+            shown = braille.logged(shown)
             limits = braille.log_range(shown, before_range)
         else:
             limits = braille.y_range(shown, before_range)
-        cells = braille.draw(shown, rows, limits, held_out) if limits else [[BLANK] * width for _ in range(rows)]
+        cells = braille.draw(shown, rows, limits) if limits else [[BLANK] * width for _ in range(rows)]
         cells.append(braille.marks(width, self._steps, extras.marks))
         if extras.cursor is not None:
             _point(cells, braille.place(extras.cursor, width, self._steps))
