@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
+from loratui.engine import families
+from loratui.engine.families.common.clip import CLIP_TOKENIZER
 
 INDEX = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline", "flux": "FluxPipeline"}
 PARTS = {
@@ -89,12 +90,12 @@ def make_base(family: str, folder: Path, *, tiny: bool, device: torch.device) ->
         del model
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    shutil.copytree(BUNDLED / family / "scheduler", folder / "scheduler", dirs_exist_ok=True)
+    shutil.copytree(families.family(family).bundled / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     for number in ("tokenizer", "tokenizer_2")[: 1 if family == "sd15" else 2]:
         if (family, number) == ("flux", "tokenizer_2"):
             _letters_for_t5(folder / number)
         else:
-            shutil.copytree(CLIP_TOKENIZER, folder / number, dirs_exist_ok=True)
+            shutil.copytree(CLIP_TOKENIZER.bundled, folder / number, dirs_exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps({"_class_name": INDEX[family]}))
     return folder
 
@@ -104,7 +105,9 @@ def new_part(family: str, part: str, *, tiny: bool, device: torch.device, dtype:
     import diffusers
     import transformers
 
-    values = json.loads((BUNDLED / family / part / "config.json").read_text()) | (TINY[family][part] if tiny else {})
+    values = json.loads((families.family(family).bundled / part / "config.json").read_text()) | (
+        TINY[family][part] if tiny else {}
+    )
     name = PARTS[family][part]
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

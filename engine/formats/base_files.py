@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats import base_refusals, diffusers_folder
 from loratui.engine.formats.base_keys import FoundPart, find_parts
@@ -20,9 +21,7 @@ from loratui.engine.formats.base_parts import (
     PartFile,
     PartName,
 )
-from loratui.engine.formats.base_parts import MissingPart as MissingPart
-from loratui.engine.formats.base_parts import Source as Source
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER, fit, flux_numbers
+from loratui.engine.formats.base_shapes import fit, flux_numbers
 from loratui.engine.formats.base_sources import missing_part
 from loratui.engine.formats.part_fit import TextShape, held_words, misfit, same_kind, text_shapes
 from loratui.engine.formats.pipeline_fit import refuse_disagreement, refuse_other_sizes
@@ -194,7 +193,7 @@ def _from_file(path: Path, tables: Tables, *, folder: Path | None = None, varian
 
 def _blocks(denoiser: FoundPart) -> str:
     """How many blocks a FLUX has that was cut down to fewer, or grew to more; empty for the usual number."""
-    usual = flux_numbers(diffusers_folder.read_json(BUNDLED / "flux" / "transformer" / "config.json"))
+    usual = flux_numbers(families.family("flux").config("transformer"))
     have = (denoiser.width, denoiser.layers, denoiser.single_layers)
     if denoiser.role != "flux" or usual is None or have[0] != usual[0] or have == usual:
         return ""
@@ -304,14 +303,16 @@ def _complete(
     blocks: str = "",
 ) -> BaseFiles:
     """Adds tokenizers and scheduler from the configuration folder or the bundle, and names what is missing."""
+    spec = families.family(family)
     for name in FAMILY_PARTS[family]:
         if name.startswith("tokenizer") and name not in parts:
-            places = [config / name, *([] if (family, name) == ("flux", "tokenizer_2") else [CLIP_TOKENIZER])]
-            found = next((place for place in places if diffusers_folder.is_tokenizer(place)), None)
+            part = spec.part(name)
+            places = (config / name, part.bundled if part else None)
+            found = next((place for place in places if place and diffusers_folder.is_tokenizer(place)), None)
             if found is not None:
                 parts[name] = PartFile(found)
     own = config / "scheduler"
-    parts["scheduler"] = PartFile(own if own.is_dir() else BUNDLED / family / "scheduler")
+    parts["scheduler"] = PartFile(own if own.is_dir() else spec.bundled / "scheduler")
     is_flux = family == "flux"
     denoiser = parts[FAMILY_PARTS[family][0]]
     kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": "transformer" if is_flux else "UNet"}

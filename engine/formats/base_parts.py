@@ -8,25 +8,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
+from loratui.engine.families.spec import PartName as PartName
+from loratui.engine.families.spec import Source
 from loratui.presets.schema import Family
 
 Layout = Literal["diffusers", "single_file", "parts"]
 """A diffusers folder; one checkpoint that holds the denoiser and more; or parts that lie in places of their own."""
 
-PartName = Literal[
-    "unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"
-]  # fmt: skip
-"""Parts by the names that diffusers gives their folders."""
-
-FAMILY_PARTS: Mapping[Family, tuple[PartName, ...]] = {
-    "sd15": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    "sdxl": ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-    "flux": ("transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-}
+FAMILY_PARTS: Mapping[Family, tuple[PartName, ...]] = {spec.name: spec.part_names for spec in families.FAMILIES}
 """What training needs of each family; the first is the denoiser."""
 
-FAMILY_TITLES: Mapping[Family, str] = {"sd15": "SD1.5", "sdxl": "SDXL", "flux": "FLUX.1-dev"}
+FAMILY_TITLES: Mapping[Family, str] = {spec.name: spec.title for spec in families.FAMILIES}
 
 NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
@@ -66,19 +60,6 @@ class PartFile:
     """Of the weights on disk."""
     config_changes: Mapping[str, Any] = field(default_factory=lambda: NO_CHANGES)
     """Values of the bundled configuration that are otherwise in this file, such as `num_layers`."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What can be had from the hub: a file that holds a part, or a whole base."""
-
-    repo: str
-    file: str
-    """Empty for all of the repository that a base needs."""
-    licence: str
-    bytes: int
-    gated: bool = False
-    """Whether its terms must be accepted on its page first."""
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from loratui.engine import families
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
 from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseRefused
-from loratui.engine.formats.base_shapes import BUNDLED
 from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes, title
 from loratui.engine.words import count
 
@@ -135,7 +135,7 @@ def _is_of_use(part: FoundPart) -> bool:
     return any(
         not misfit(part, family, name, shapes.get(name, TextShape()))
         for family in FAMILY_PARTS
-        for shapes in [text_shapes(BUNDLED / family)]
+        for shapes in [text_shapes(families.family(family).bundled)]
         for name in FAMILY_PARTS[family]
     )
 

@@ -9,16 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.formats.base_keys import FoundPart
 from loratui.engine.formats.base_parts import NO_CHANGES, BaseRefused
 from loratui.engine.formats.diffusers_folder import read_json
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Family
-
-BUNDLED = Path(__file__).resolve().parent / "bundled"
-"""Configurations of the true sizes, one folder a family, and CLIP's tokenizer."""
-
-CLIP_TOKENIZER = BUNDLED / "clip" / "tokenizer"
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ def fit(denoiser: FoundPart) -> tuple[Family, Fit]:
         if _own_numbers(folder) == sizes:
             return family, Fit(folder, NO_CHANGES)
     names = ("channels at its beginning", "channels of text", "transformer blocks", "added channels")
-    usual = _own_numbers(BUNDLED / family) or sizes
+    usual = _own_numbers(families.family(family).bundled) or sizes
     others = [f"{n} {name} (not {own})" for n, own, name in zip(sizes, usual, names, strict=True) if n != own]
     fewer = family == "sdxl" and denoiser.layers < usual[2]
     known = "SDXL; it may be a distilled version such as SSD-1B" if fewer else "SDXL" if family == "sdxl" else "SD1.5"
@@ -65,7 +61,7 @@ def _fit_flux(denoiser: FoundPart) -> Fit:
 @functools.cache
 def _folders() -> tuple[Path, ...]:
     """The bundled configurations first, then the embedded bases."""
-    bundled = [BUNDLED / name for name in ("sd15", "sdxl", "flux")]
+    bundled = [spec.bundled for spec in families.FAMILIES]
     return (*bundled, *sorted(p.parent for p in (SHIPPED / "bases").glob("*/model_index.json")))
 
 

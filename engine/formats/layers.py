@@ -10,6 +10,9 @@ Part = Literal["denoiser", "text_encoder", "text_encoder_2"]
 PARTS: tuple[Part, ...] = ("denoiser", "text_encoder", "text_encoder_2")
 
 
+TEXT_PARTS = PARTS[1:]
+
+
 def part_of(name: str) -> Part:
     """The part of a tensor named `<part>.<module path>.<tensor>`. Raises `ValueError` for another name."""
     for part in PARTS:

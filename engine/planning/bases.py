@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine import families
 from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
 from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
 from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.machine import hub_cache
@@ -108,12 +108,14 @@ def _existing(text: str) -> Path | None:
 def tokenizer_base(base: Base) -> Path | None:
     """The folder whose `tokenizer/` counts a base's tokens exactly; None if only an estimate is to be had.
 
-    All of SD1.5 and SDXL have CLIP's tokenizer, which is bundled; a folder may bring another.
+    CLIP's is bundled; a folder may bring another.
     """
+    spec = families.family(base.family)
     path = base_path(base.model)
-    if path is not None and (path / "tokenizer" / "tokenizer.json").is_file():
+    counting = spec.part(spec.text.counted_by)
+    if (path is not None and (path / "tokenizer" / "tokenizer.json").is_file()) or counting is None or counting.bundled is None:
         return path
-    return path if base.family == "flux" else CLIP_TOKENIZER.parent
+    return counting.bundled.parent
 
 
 def find_base(base: Base, roots: Sequence[Path] | None = None, *, memory: Memory | None = None) -> BaseFiles:
@@ -326,7 +328,7 @@ def _found(seen: Seen, model: str, where: str, everything: Walk) -> FoundBase:
 
 
 def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
-    shapes = text_shapes(BUNDLED / seen.family)
+    shapes = text_shapes(families.family(seen.family).bundled) if seen.missing else {}
     for part in seen.missing:
         if part == "tokenizer_2":
             there = any(is_t5_tokenizer(folder) for folder in everything.tokenizers)

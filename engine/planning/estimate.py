@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.dataset.caption_choice import makes_several
+from loratui.engine.families.figures import FamilyFigures
+from loratui.engine.families.figures import Range as Range
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
 from loratui.engine.planning import figures, memory_plans, step_time
 from loratui.engine.planning.bases import base_path
-from loratui.engine.planning.figures import Card, FamilyFigures
-from loratui.engine.planning.figures import Range as Range
-from loratui.engine.planning.lora_size import LoraSize, lora_size, shape_of, text_encoders_of
+from loratui.engine.planning.figures import Card
+from loratui.engine.planning.lora_size import LoraSize, denoiser_config, lora_size, text_encoders_of
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
 from loratui.engine.planning.memory_plans import Way
 from loratui.engine.planning.plan import Plan
@@ -151,7 +153,7 @@ def estimate(
 
 def figures_for(settings: Settings) -> FamilyFigures:
     """The table's row for the recipe's family."""
-    return figures.FAMILIES[settings.base.family]
+    return families.family(settings.base.family).figures
 
 
 def sample_count(settings: Settings, plan: Plan) -> int:
@@ -361,12 +363,11 @@ def _cost(machine: str, time: _Time, gib: Range | None, ram: Range, fits: str, m
 
 def _lora(settings: Settings) -> LoraSize:
     path, family = base_path(settings.base.model), settings.base.family
-    shape = shape_of(path) if path and family != "flux" else None
     return lora_size(
         family,
         settings.adapter,
         precision=settings.output.precision,
-        shape=shape,
+        config=denoiser_config(family, path),
         text_encoders=text_encoders_of(family, path) if settings.training.train_text_encoder else None,
         clip_skip=settings.base.clip_skip,
     )

@@ -1,16 +1,9 @@
-"""The table behind estimates: what cards can do, what families need, and where each figure comes from."""
+"""The table behind estimates: what cards can do, and what is the same for all families."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-
-from loratui.presets.schema import Family
-
-Range = tuple[float, float]
-"""(least, most)."""
 
 
 @dataclass(frozen=True)
@@ -61,120 +54,6 @@ CARDS: tuple[Card, ...] = (
 _OTHER_CARDS = re.compile(r"\b(LAPTOP|MOBILE|MAX Q|MIG|GRID|SUPER)\b|\d\s*D\b|\b\d+[ABCQ]\b")
 """Cards of a known name that are another card, or a slice of one."""
 
-
-@dataclass(frozen=True)
-class ImageMemory:
-    """GiB that training takes beside weights and LoRA, at the family's resolution, in bf16."""
-
-    fixed_gib: float
-    image_gib: float
-    """For each image of a batch."""
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """Seconds of one step on the card of `MEASURED_ON`, at the family's resolution."""
-
-    arithmetic_s: float
-    """An image's share that goes with a card's peak."""
-    traffic_s: float
-    """An image's share that goes with the bandwidth of its memory."""
-    launch_s: float
-    """A batch, where the CPU launches every kernel: the slowest machine that was measured. One with a fast CPU needs a third."""
-
-
-@dataclass(frozen=True)
-class FamilyFigures:
-    """What training one family takes."""
-
-    resolution: int
-    """Side at which the figures per image hold, px."""
-    text_tokens: int
-    """Tokens of text that go through the denoiser with an image's, so that a small image costs more than its area."""
-    weights_gib: float
-    """The frozen denoiser at two bytes a number."""
-    text_encoders_gib: float
-    """In fp32, where they are trained too."""
-    kept: ImageMemory
-    again: ImageMemory
-    """Where activations are computed again in the backward pass (gradient checkpointing): the smallest way there is."""
-    kept_time: StepTime
-    again_time: StepTime
-    compiled_share: float
-    """Share of a step that compiled blocks save."""
-    measured_batches: tuple[int, ...]
-    """At which memory was measured."""
-    ram_gib: Range
-    load_s: Range
-    """Loading and caching before the first step, without downloads."""
-    guidance_passes: int
-    """Passes of the denoiser for each sampling step."""
-    text_bytes: int
-    """Cached text states of one caption."""
-    latent_bytes_per_px: float
-    download_bytes: int
-    """Of the usual base model."""
-
-
-# Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
-FAMILIES: Mapping[Family, FamilyFigures] = MappingProxyType(
-    {
-        "sd15": FamilyFigures(
-            resolution=512,
-            text_tokens=0,
-            weights_gib=1.60,
-            text_encoders_gib=0.46,
-            kept=ImageMemory(0.2, 1.3),
-            again=ImageMemory(0.25, 0.27),
-            kept_time=StepTime(0.006, 0.0177, 0.15),
-            again_time=StepTime(0.009, 0.0266, 0.43),
-            compiled_share=0.08,
-            measured_batches=(2,),
-            ram_gib=(3.2, 4.8),
-            load_s=(15.0, 30.0),
-            guidance_passes=2,
-            text_bytes=77 * 768 * 4,
-            latent_bytes_per_px=2 * 4 * 4 / 64,
-            download_bytes=4_300_000_000,
-        ),
-        "sdxl": FamilyFigures(
-            resolution=1024,
-            text_tokens=0,
-            weights_gib=4.78,
-            text_encoders_gib=3.05,
-            kept=ImageMemory(0.3, 8.3),
-            again=ImageMemory(0.4, 1.05),
-            kept_time=StepTime(0.030, 0.062, 0.50),
-            again_time=StepTime(0.045, 0.093, 1.28),
-            compiled_share=0.16,
-            measured_batches=(1, 2),
-            ram_gib=(6.7, 10.0),
-            load_s=(20.0, 40.0),
-            guidance_passes=2,
-            text_bytes=77 * 2048 * 4,
-            latent_bytes_per_px=2 * 4 * 4 / 64,
-            download_bytes=6_940_000_000,
-        ),
-        "flux": FamilyFigures(
-            resolution=1024,
-            text_tokens=512,
-            weights_gib=22.17,
-            text_encoders_gib=0.46,
-            kept=ImageMemory(0.2, 39.4),
-            again=ImageMemory(0.2, 3.15),
-            kept_time=StepTime(0.30, 0.23, 0.40),
-            again_time=StepTime(0.45, 0.33, 1.21),
-            compiled_share=0.25,
-            measured_batches=(1,),
-            ram_gib=(11.1, 16.0),
-            load_s=(30.0, 80.0),
-            guidance_passes=1,
-            text_bytes=512 * 4096 * 2,
-            latent_bytes_per_px=2 * 16 * 4 / 64,
-            download_bytes=34_000_000_000,
-        ),
-    }
-)
 
 VAE_GIB = 0.32
 """The decoder, which stays loaded once samples were made."""

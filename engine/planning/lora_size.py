@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import json
 import math
 import re
@@ -10,43 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import families
+from loratui.engine.families.spec import Config, Layer
 from loratui.engine.formats import kohya, peft_names
-from loratui.engine.formats.layers import Part
+from loratui.engine.formats.layers import TEXT_PARTS, Part
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
 from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Adapter, Family, Targets
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A Linear (kernel 0) or a convolution of kernel × kernel, by its diffusers name."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: int = 0
-
-
-@dataclass(frozen=True)
-class UNetShape:
-    """What of a UNet2DConditionModel's configuration decides its layers' sizes."""
-
-    channels: tuple[int, ...]
-    layers: int
-    down_depths: tuple[int, ...]
-    """Transformer blocks per attention of each down block; 0: no attention."""
-    up_depths: tuple[int, ...]
-    mid_depth: int
-    cross_dimension: int
-    linear_projection: bool = False
-    added_dimension: int = 0
-    """Input of SDXL's `add_embedding`; 0: none."""
-
-
-SD15 = UNetShape((320, 640, 1280, 1280), 2, (1, 1, 1, 0), (0, 1, 1, 1), 1, 768)
-SDXL = UNetShape((320, 640, 1280), 2, (0, 2, 10), (10, 2, 0), 10, 2048, linear_projection=True, added_dimension=2816)
-
-FLUX_WIDTH, FLUX_DOUBLE, FLUX_SINGLE = 3072, 19, 38
 
 
 @dataclass(frozen=True)
@@ -56,16 +28,6 @@ class ClipShape:
     width: int
     mlp: int
     layers: int
-
-
-CLIP_L, CLIP_G = ClipShape(768, 3072, 12), ClipShape(1280, 5120, 32)
-
-TEXT_ENCODERS: Mapping[Family, Mapping[Part, ClipShape]] = {
-    "sd15": {"text_encoder": CLIP_L},
-    "sdxl": {"text_encoder": CLIP_L, "text_encoder_2": CLIP_G},
-    "flux": {"text_encoder": CLIP_L},
-}
-"""The text encoders that a LoRA may train."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +44,15 @@ def lora_size(
     adapter: Adapter,
     *,
     precision: str = "fp16",
-    shape: UNetShape | None = None,
+    config: Config | None = None,
     text_encoders: Mapping[Part, ClipShape] | None = None,
     clip_skip: int = 1,
 ) -> LoraSize:
     """Modules, parameters and file size of the adapter, in the names that are usual for the family.
 
-    `shape` is the base's own where it differs from the family's; `text_encoders` are those that are trained too.
+    `config` is that of the base's denoiser, the family's usual one if it is None; `text_encoders` are those that are trained too.
     """
-    chosen: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets, shape)]
+    chosen: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets, config)]
     for part, clip in (text_encoders or {}).items():
         used = text_layers_used(family, part, clip.layers, clip_skip)
         patterns = text_patterns(adapter.targets, used)
@@ -102,11 +64,16 @@ def lora_size(
     return LoraSize(len(chosen), parameters, _header_bytes(tensors, width) + width * parameters + 4 * alphas)
 
 
-def targeted(family: Family, targets: Targets, shape: UNetShape | None = None) -> list[Layer]:
+def targeted(family: Family, targets: Targets, config: Config | None = None) -> list[Layer]:
     """The layers of the denoiser that a target set chooses."""
-    layers = flux_layers() if family == "flux" else unet_layers(shape or (SDXL if family == "sdxl" else SD15))
     patterns = denoiser_patterns(family, targets)
-    return [layer for layer in layers if _matches(layer, patterns)]
+    return [layer for layer in denoiser_layers(family, config) if _matches(layer, patterns)]
+
+
+def denoiser_layers(family: Family, config: Config | None = None) -> Iterator[Layer]:
+    """The denoiser's layers, by its configuration or else the family's usual one."""
+    spec = families.family(family)
+    yield from spec.layers(config or spec.config(spec.denoiser.name))
 
 
 def tensor_shapes(layer: Layer, adapter: Adapter) -> dict[str, tuple[int, ...]]:
@@ -161,67 +128,6 @@ def stem_in_file(family: Family, part: Part, layer: Layer, adapter: Adapter) -> 
     return kohya.stem(family, part, layer.name)
 
 
-def unet_layers(shape: UNetShape) -> Iterator[Layer]:
-    """Every Linear and convolution of a UNet2DConditionModel but `conv_in` and `conv_out`, in no special order."""
-    channels, time = shape.channels, 4 * shape.channels[0]
-    yield Layer("time_embedding.linear_1", channels[0], time)
-    yield Layer("time_embedding.linear_2", time, time)
-    if shape.added_dimension:
-        yield Layer("add_embedding.linear_1", shape.added_dimension, time)
-        yield Layer("add_embedding.linear_2", time, time)
-
-    last = len(channels) - 1
-    for at, (out, depth) in enumerate(zip(channels, shape.down_depths, strict=True)):
-        before = channels[max(0, at - 1)]
-        name = f"down_blocks.{at}"
-        for layer in range(shape.layers):
-            yield from _resnet(f"{name}.resnets.{layer}", before if layer == 0 else out, out, time)
-            yield from _transformer(f"{name}.attentions.{layer}", out, depth, shape)
-        if at < last:
-            yield Layer(f"{name}.downsamplers.0.conv", out, out, 3)
-
-    for layer in range(2):
-        yield from _resnet(f"mid_block.resnets.{layer}", channels[-1], channels[-1], time)
-    yield from _transformer("mid_block.attentions.0", channels[-1], shape.mid_depth, shape)
-
-    turned = channels[::-1]
-    for at, (out, depth) in enumerate(zip(turned, shape.up_depths, strict=True)):
-        before, skipped = turned[max(0, at - 1)], turned[min(at + 1, last)]
-        name = f"up_blocks.{at}"
-        for layer in range(shape.layers + 1):
-            skip = skipped if layer == shape.layers else out
-            yield from _resnet(f"{name}.resnets.{layer}", (before if layer == 0 else out) + skip, out, time)
-            yield from _transformer(f"{name}.attentions.{layer}", out, depth, shape)
-        if at < last:
-            yield Layer(f"{name}.upsamplers.0.conv", out, out, 3)
-
-
-def flux_layers() -> Iterator[Layer]:
-    """Every Linear of FLUX.1's transformer."""
-    width, mlp = FLUX_WIDTH, 4 * FLUX_WIDTH
-    for at in range(FLUX_DOUBLE):
-        name = f"transformer_blocks.{at}"
-        for part in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"):
-            yield Layer(f"{name}.attn.{part}", width, width)
-        for part in ("ff", "ff_context"):
-            yield Layer(f"{name}.{part}.net.0.proj", width, mlp)
-            yield Layer(f"{name}.{part}.net.2", mlp, width)
-        for part in ("norm1", "norm1_context"):
-            yield Layer(f"{name}.{part}.linear", width, 6 * width)
-    for at in range(FLUX_SINGLE):
-        name = f"single_transformer_blocks.{at}"
-        for part in ("to_q", "to_k", "to_v"):
-            yield Layer(f"{name}.attn.{part}", width, width)
-        yield Layer(f"{name}.proj_mlp", width, mlp)
-        yield Layer(f"{name}.proj_out", width + mlp, width)
-        yield Layer(f"{name}.norm.linear", width, 3 * width)
-    yield from (Layer("x_embedder", 64, width), Layer("context_embedder", 4096, width))
-    for part, inputs in (("timestep", 256), ("guidance", 256), ("text", 768)):
-        yield Layer(f"time_text_embed.{part}_embedder.linear_1", inputs, width)
-        yield Layer(f"time_text_embed.{part}_embedder.linear_2", width, width)
-    yield from (Layer("norm_out.linear", width, 2 * width), Layer("proj_out", width, 64))
-
-
 def clip_layers(shape: ClipShape) -> Iterator[Layer]:
     """Attention and MLP of a CLIP text encoder, which is what sd-scripts trains of it."""
     width, mlp = shape.width, shape.mlp
@@ -232,81 +138,42 @@ def clip_layers(shape: ClipShape) -> Iterator[Layer]:
         yield from (Layer(f"{name}.mlp.fc1", width, mlp), Layer(f"{name}.mlp.fc2", mlp, width))
 
 
-def shape_of(base: Path) -> UNetShape | None:
-    """The UNet's shape in a diffusers folder; None where there is none to read."""
-    try:
-        config = read_json(base / "unet" / "config.json")
-        return _shape(config)
-    except (OSError, ValueError, KeyError, TypeError):
+def denoiser_config(family: Family, base: Path | None) -> Config | None:
+    """The denoiser's configuration in a diffusers folder; None where there is none from which its layers are told."""
+    if base is None:
         return None
+    spec = families.family(family)
+    try:
+        config: Config = read_json(base / spec.denoiser.name / "config.json")
+        collections.deque(spec.layers(config), maxlen=0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return config
 
 
 def text_encoders_of(family: Family, base: Path | None) -> dict[Part, ClipShape]:
     """The sizes of the text encoders that a LoRA may train: of a diffusers folder where it tells them, else the family's."""
+    spec = families.family(family)
     shapes: dict[Part, ClipShape] = {}
-    for part, usual in TEXT_ENCODERS[family].items():
-        try:
-            config = read_json((base or Path()) / part / "config.json")
-            sizes = (config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"])
-            shapes[part] = ClipShape(*(_count(n, most) for n, most in zip(sizes, (_WIDEST, _WIDEST, 512), strict=True)))
-        except (OSError, ValueError, KeyError, TypeError):
-            shapes[part] = usual
+    for part in TEXT_PARTS:
+        if (encoder := spec.part(part)) is None or not encoder.trainable:
+            continue
+        shapes[part] = _clip_shape(spec.config(part))
+        if base is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                shapes[part] = _clip_shape(read_json(base / part / "config.json"))
     return shapes
 
 
-_MOST_BLOCKS = 16
 _WIDEST = 65_536
 
 
-def _count(value: object, most: int = _WIDEST) -> int:
-    """A size out of a configuration: of a larger one, layers would be counted without end. Raises `ValueError` for what is none."""
-    if type(value) is not int or not 0 <= value <= most:
+def _clip_shape(config: Config) -> ClipShape:
+    """Raises `ValueError`, `KeyError` or `TypeError` for no sizes that a model has: layers would be counted without end."""
+    width, mlp, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    if not all(type(n) is int and 0 <= n <= most for n, most in ((width, _WIDEST), (mlp, _WIDEST), (layers, 512))):
         raise ValueError("no size that a model has")
-    return value
-
-
-def _shape(config: Mapping[str, Any]) -> UNetShape:
-    channels = tuple(_count(n) for n in config["block_out_channels"][:_MOST_BLOCKS])
-    depth = config.get("transformer_layers_per_block", 1)
-    depths = tuple(_count(n, 64) for n in (depth if isinstance(depth, list) else [depth] * len(channels)))
-    down = tuple(d if "CrossAttn" in kind else 0 for d, kind in zip(depths, config["down_block_types"], strict=True))
-    up = tuple(d if "CrossAttn" in kind else 0 for d, kind in zip(depths[::-1], config["up_block_types"], strict=True))
-    has_mid = "CrossAttn" in (config.get("mid_block_type") or "")
-    return UNetShape(
-        channels=channels,
-        layers=_count(config["layers_per_block"], 16),
-        down_depths=down,
-        up_depths=up,
-        mid_depth=depths[-1] if has_mid else 0,
-        cross_dimension=_count(config["cross_attention_dim"]),
-        linear_projection=bool(config.get("use_linear_projection", False)),
-        added_dimension=_count(config.get("projection_class_embeddings_input_dim") or 0),
-    )
-
-
-def _resnet(name: str, inputs: int, outputs: int, time: int) -> Iterator[Layer]:
-    yield Layer(f"{name}.conv1", inputs, outputs, 3)
-    yield Layer(f"{name}.time_emb_proj", time, outputs)
-    yield Layer(f"{name}.conv2", outputs, outputs, 3)
-    if inputs != outputs:
-        yield Layer(f"{name}.conv_shortcut", inputs, outputs, 1)
-
-
-def _transformer(name: str, width: int, depth: int, shape: UNetShape) -> Iterator[Layer]:
-    if depth == 0:
-        return
-    kernel = 0 if shape.linear_projection else 1
-    yield Layer(f"{name}.proj_in", width, width, kernel)
-    for at in range(depth):
-        block = f"{name}.transformer_blocks.{at}"
-        for attention, keys in (("attn1", width), ("attn2", shape.cross_dimension)):
-            yield Layer(f"{block}.{attention}.to_q", width, width)
-            yield Layer(f"{block}.{attention}.to_k", keys, width)
-            yield Layer(f"{block}.{attention}.to_v", keys, width)
-            yield Layer(f"{block}.{attention}.to_out.0", width, width)
-        yield Layer(f"{block}.ff.net.0.proj", width, 8 * width)  # GEGLU: value and gate, 4 × width each
-        yield Layer(f"{block}.ff.net.2", 4 * width, width)
-    yield Layer(f"{name}.proj_out", width, width, kernel)
+    return ClipShape(width, mlp, layers)
 
 
 def _matches(layer: Layer, patterns: tuple[str, ...]) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.planning import figures
-from loratui.engine.planning.figures import FamilyFigures
 from loratui.engine.planning.lora_size import LoraSize
 from loratui.presets.schema import Settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.planning import figures
-from loratui.engine.planning.figures import Card, FamilyFigures, Range
+from loratui.engine.planning.figures import Card
 from loratui.engine.planning.memory_plans import Way, image_share
 from loratui.presets.schema import Settings
 

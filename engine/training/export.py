@@ -15,7 +15,7 @@ from loratui.engine.formats.programs import PROGRAMS, readers_of
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.planning.bases import base_path
-from loratui.engine.planning.lora_size import SD15, SDXL, clip_layers, flux_layers, shape_of, text_encoders_of, unet_layers
+from loratui.engine.planning.lora_size import clip_layers, denoiser_config, denoiser_layers, text_encoders_of
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory, safe_name
@@ -203,11 +203,8 @@ def _from_file(job: Job, path: Path, step: int) -> Source:
 def known_layers(settings: Settings) -> Iterator[tuple[Part, str]]:
     """Every layer that a LoRA of this base can have: those of the family, and those of the base's own shape."""
     family, base = settings.base.family, base_path(settings.base.model)
-    if family == "flux":
-        yield from (("denoiser", layer.name) for layer in flux_layers())
-    else:
-        shapes = [SDXL if family == "sdxl" else SD15, shape_of(base) if base else None]
-        yield from (("denoiser", layer.name) for shape in shapes if shape for layer in unet_layers(shape))
+    for config in (None, denoiser_config(family, base)):
+        yield from (("denoiser", layer.name) for layer in denoiser_layers(family, config))
     for part, clip in text_encoders_of(family, None).items():
         yield from ((part, layer.name) for layer in clip_layers(clip))
 

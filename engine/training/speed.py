@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from loratui.engine import families
 from loratui.engine.families.model import Family
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.estimate import way_in
-from loratui.engine.planning.figures import FAMILIES
 from loratui.engine.planning.step_time import will_compile
 from loratui.engine.training.reporting import Reporter
 from loratui.presets.schema import Settings
@@ -51,7 +51,7 @@ class Compiling:
 
     def __init__(self, settings: Settings, device: torch.device, report: Reporter) -> None:
         self._settings = settings
-        self._known = FAMILIES[settings.base.family]
+        self._known = families.family(settings.base.family).figures
         self._report = report
         self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
         self._seen = 0

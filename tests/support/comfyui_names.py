@@ -6,21 +6,19 @@ from collections.abc import Iterator
 
 from loratui.engine.formats import flux_names, sgm_names
 from loratui.engine.formats.layers import Part
-from loratui.engine.planning.lora_size import SD15, SDXL, TEXT_ENCODERS, clip_layers, flux_layers, unet_layers
+from loratui.engine.planning.lora_size import ClipShape, clip_layers, denoiser_layers, text_encoders_of
 from loratui.presets.schema import Family
 
 
 def every_layer(family: Family) -> list[str]:
     """Every Linear and convolution of the full-size denoiser, by diffusers' name."""
-    if family == "flux":
-        return [layer.name for layer in flux_layers()]
-    shape = SDXL if family == "sdxl" else SD15
-    return ["conv_in", "conv_out", *(layer.name for layer in unet_layers(shape))]
+    ends = [] if family == "flux" else ["conv_in", "conv_out"]
+    return [*ends, *(layer.name for layer in denoiser_layers(family))]
 
 
 def accepted(family: Family) -> set[str]:
     """The beginnings of names, in front of `.lora_A.weight`, `.hada_w1_a` and their like, that it does not drop."""
-    return {*_denoiser(family), *(stem for part, clip in TEXT_ENCODERS[family].items() for stem in _text(part, clip.layers))}
+    return {*_denoiser(family), *(stem for part, clip in text_encoders_of(family, None).items() for stem in _text(part, clip))}
 
 
 def _denoiser(family: Family) -> Iterator[str]:
@@ -39,8 +37,7 @@ def _denoiser(family: Family) -> Iterator[str]:
         yield from (f"lora_unet_{original.replace('.', '_')}", f"diffusion_model.{original}")
 
 
-def _text(part: Part, layers: int) -> Iterator[str]:
-    clip = next(shape for parts in TEXT_ENCODERS.values() for shape in parts.values() if shape.layers == layers)
+def _text(part: Part, clip: ClipShape) -> Iterator[str]:
     for layer in clip_layers(clip):
         path = f"text_model.{layer.name}"
         yield f"{part}.{path}"

@@ -30,7 +30,7 @@ from loratui.engine.formats.part_fit import text_shapes
 from loratui.engine.formats.safetensors_file import read_checked, shards_of
 from loratui.engine.planning.base_search import Memory
 from loratui.engine.planning.bases import is_t5_tokenizer
-from loratui.engine.planning.lora_size import shape_of, targeted, text_encoders_of
+from loratui.engine.planning.lora_size import denoiser_config, targeted, text_encoders_of
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
 from loratui.engine.runs import changes, control, lock
@@ -226,7 +226,8 @@ def json_files(data: bytes, folder: Path) -> None:
     for part in ("unet", "text_encoder", "text_encoder_2"):
         (folder / part).mkdir()
         (folder / part / "config.json").write_bytes(data)
-    shape_of(folder)
+    denoiser_config("sd15", folder)
+    denoiser_config("flux", folder)
     text_encoders_of("sdxl", folder)
     readers: list[Callable[[], object]] = [
         lambda: prepared_copy.read_history(folder),

@@ -24,7 +24,7 @@ from loratui.engine.dataset import archives, decoding, prepared_copy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import UsageError
 from loratui.engine.planning import base_search, bases
-from loratui.engine.planning.lora_size import shape_of, text_encoders_of
+from loratui.engine.planning.lora_size import denoiser_config, text_encoders_of
 from loratui.engine.runs.directory import list_runs
 from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
 from loratui.engine.runs.summary import judge, summarise_all
@@ -124,7 +124,7 @@ def test_sizes_out_of_a_configuration(tmp_path: Path, config: str) -> None:
     for part in ("unet", "text_encoder"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "config.json").write_text(config)
-    assert shape_of(tmp_path) is None
+    assert denoiser_config("sd15", tmp_path) is None
     assert text_encoders_of("sd15", tmp_path) == text_encoders_of("sd15", None)
 
 

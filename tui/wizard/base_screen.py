@@ -25,7 +25,8 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
-    from loratui.engine.formats.base_parts import BaseFiles, Source
+    from loratui.engine.families.spec import Source
+    from loratui.engine.formats.base_parts import BaseFiles
     from loratui.engine.planning.bases import FoundBase
     from loratui.presets.schema import Base
 

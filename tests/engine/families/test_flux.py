@@ -379,7 +379,7 @@ def full_size_transformer() -> torch.nn.Module:
     """FLUX.1-dev's own transformer without its weights."""
     from diffusers import FluxTransformer2DModel
 
-    config = json.loads((Path(__file__).parents[3] / "engine/formats/bundled/flux/transformer/config.json").read_text())
+    config = json.loads((Path(__file__).parents[3] / "engine/families/flux/bundled/transformer/config.json").read_text())
     with torch.device("meta"):
         model = FluxTransformer2DModel.from_config(config)
     assert isinstance(model, torch.nn.Module)

@@ -346,7 +346,7 @@ def full_size_unet() -> torch.nn.Module:
     """SDXL's own UNet without its weights."""
     from diffusers import UNet2DConditionModel
 
-    config = json.loads((Path(__file__).parents[3] / "engine/formats/bundled/sdxl/unet/config.json").read_text())
+    config = json.loads((Path(__file__).parents[3] / "engine/families/sdxl/bundled/unet/config.json").read_text())
     with torch.device("meta"):
         model = UNet2DConditionModel.from_config(config)
     assert isinstance(model, torch.nn.Module)

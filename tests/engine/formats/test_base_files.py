@@ -11,9 +11,10 @@ from pathlib import Path
 import made_models as made
 import pytest
 
+from loratui.engine.families import family
+from loratui.engine.families.common.clip import CLIP_TOKENIZER
 from loratui.engine.formats.base_files import identify, part_file
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
 from loratui.presets import SHIPPED
 
 
@@ -44,7 +45,7 @@ def test_an_sd15_checkpoint(tmp_path: Path) -> None:
         "vae": "first_stage_model.",
         "text_encoder": "cond_stage_model.transformer.",
     }
-    assert base.config == BUNDLED / "sd15"
+    assert base.config == family("sd15").bundled
     assert base.title == "SD1.5 checkpoint, fp16"
 
 
@@ -53,7 +54,7 @@ def test_an_sdxl_checkpoint_whatever_its_name(tmp_path: Path) -> None:
     assert (base.family, base.complete) == ("sdxl", True)
     assert prefixes(base)["text_encoder_2"] == "conditioner.embedders.1.model."
     assert base.parts["text_encoder_2"].names == "original"
-    assert base.parts["tokenizer_2"].path == CLIP_TOKENIZER
+    assert base.parts["tokenizer_2"].path == CLIP_TOKENIZER.bundled
 
 
 def test_v_prediction_is_read_from_keys_and_metadata(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_a_diffusers_folder_with_variants(tmp_path: Path) -> None:
     base = identify(diffusers_folder(tmp_path / "a", prediction_type="v_prediction", rescale_betas_zero_snr=True))
     assert (base.prediction, base.zero_terminal_snr) == ("v", True)
     assert (base.parts["unet"].variant, base.parts["vae"].variant, base.parts["vae"].dtype) == ("fp16", "", "fp32")
-    assert base.parts["tokenizer"].path == CLIP_TOKENIZER  # it has none of its own
+    assert base.parts["tokenizer"].path == CLIP_TOKENIZER.bundled  # it has none of its own
 
 
 def test_diffusers_folders_of_other_kinds(tmp_path: Path) -> None:
@@ -310,12 +311,12 @@ def test_settings_missing_from_a_diffusers_folder_are_named_before_a_start(tmp_p
         assert refusal(folder).code == "base_incomplete"
         assert f"{part}: its config.json is missing" in refusal(folder).message
     with pytest.raises(BaseRefused, match=r"its config\.json is missing"):
-        part_file(tmp_path / "vae" / "vae", "sd15", "vae", BUNDLED / "sd15")
+        part_file(tmp_path / "vae" / "vae", "sd15", "vae", family("sd15").bundled)
     folder = diffusers_folder(tmp_path / "s")
     (folder / "scheduler" / "scheduler_config.json").unlink()
     assert "scheduler: its scheduler_config.json is missing" in refusal(folder).message
     (folder / "scheduler").rmdir()
-    assert identify(folder).parts["scheduler"].path == BUNDLED / "sd15" / "scheduler"
+    assert identify(folder).parts["scheduler"].path == family("sd15").bundled / "scheduler"
 
 
 def test_links_of_a_cache_that_lead_nowhere(tmp_path: Path) -> None:
@@ -343,11 +344,11 @@ def test_a_pointer_of_git_is_no_tokenizer(tmp_path: Path) -> None:
     (folder / "tokenizer").mkdir()
     for content in ("version https://git-lfs.github.com/spec/v1\nsize 3\n", ""):
         (folder / "tokenizer" / "tokenizer.json").write_text(content)
-        assert identify(folder).parts["tokenizer"].path == CLIP_TOKENIZER
+        assert identify(folder).parts["tokenizer"].path == CLIP_TOKENIZER.bundled
 
 
 def test_a_part_is_taken_by_what_it_holds(tmp_path: Path) -> None:
-    config = BUNDLED / "flux"
+    config = family("flux").bundled
     ae = made.write(tmp_path / "t5xxl.safetensors", made.ldm_vae(16))
     assert part_file(ae, "flux", "vae", config).names == "original"
     with pytest.raises(BaseRefused, match=r"not the T5-XXL text encoder that FLUX\.1-dev needs: it holds a VAE of 16 channels"):

@@ -7,7 +7,8 @@ import json
 import pytest
 from tokenizers import Tokenizer
 
-from loratui.engine.formats.base_shapes import BUNDLED, CLIP_TOKENIZER
+from loratui.engine import families
+from loratui.engine.families.common.clip import CLIP_TOKENIZER
 from loratui.engine.formats.part_fit import TextShape, text_shapes
 
 MILLIONS = {
@@ -31,7 +32,7 @@ def test_the_models_have_their_published_sizes(family: str, part: str) -> None:
     import torch
     import transformers
 
-    config = json.loads((BUNDLED / family / part / "config.json").read_text())
+    config = json.loads((families.family(family).bundled / part / "config.json").read_text())
     with torch.device("meta"):
         if part.startswith("text_encoder"):
             kind = getattr(transformers, config["architectures"][0])
@@ -46,15 +47,15 @@ def test_a_pipelines_classes_and_schedules_are_those_of_its_family(family: str) 
     import diffusers
     import transformers
 
-    index = json.loads((BUNDLED / family / "model_index.json").read_text())
+    index = json.loads((families.family(family).bundled / "model_index.json").read_text())
     assert hasattr(diffusers, index["_class_name"])
     for part, value in index.items():
         if isinstance(value, list) and value[0]:
             assert hasattr({"diffusers": diffusers, "transformers": transformers}[value[0]], value[1])
             if not part.startswith("tokenizer"):
-                assert (BUNDLED / family / part).is_dir()
+                assert (families.family(family).bundled / part).is_dir()
     kind = getattr(diffusers, index["scheduler"][1])
-    scheduler = kind.from_pretrained(BUNDLED / family, subfolder="scheduler", local_files_only=True)
+    scheduler = kind.from_pretrained(families.family(family).bundled, subfolder="scheduler", local_files_only=True)
     if family == "flux":
         assert (scheduler.config.base_shift, scheduler.config.max_shift, scheduler.config.use_dynamic_shifting) == (
             0.5,
@@ -68,29 +69,32 @@ def test_a_pipelines_classes_and_schedules_are_those_of_its_family(family: str) 
 
 def test_sizes_of_text_encoders_are_told_from_the_configurations() -> None:
     clip_l, clip_g = TextShape(768, 12, 77, 49408), TextShape(1280, 32, 77, 49408)
-    assert text_shapes(BUNDLED / "sd15") == {"text_encoder": clip_l}
-    assert text_shapes(BUNDLED / "sdxl") == {"text_encoder": clip_l, "text_encoder_2": clip_g}
-    assert text_shapes(BUNDLED / "flux") == {"text_encoder": clip_l, "text_encoder_2": TextShape(4096, 24, 0, 32128)}
+    assert text_shapes(families.family("sd15").bundled) == {"text_encoder": clip_l}
+    assert text_shapes(families.family("sdxl").bundled) == {"text_encoder": clip_l, "text_encoder_2": clip_g}
+    assert text_shapes(families.family("flux").bundled) == {
+        "text_encoder": clip_l,
+        "text_encoder_2": TextShape(4096, 24, 0, 32128),
+    }
 
 
 def test_the_scales_and_shifts_of_the_latents() -> None:
-    values = {f: json.loads((BUNDLED / f / "vae" / "config.json").read_text()) for f in ("sd15", "sdxl", "flux")}
+    values = {f: json.loads((families.family(f).bundled / "vae" / "config.json").read_text()) for f in ("sd15", "sdxl", "flux")}
     assert [values[f]["scaling_factor"] for f in values] == [0.18215, 0.13025, 0.3611]
     assert values["flux"]["shift_factor"] == 0.1159
 
 
 def test_clips_tokenizer_knows_clips_numbers() -> None:
-    tokenizer = Tokenizer.from_file(str(CLIP_TOKENIZER / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(CLIP_TOKENIZER.bundled / "tokenizer.json"))
     assert tokenizer.get_vocab_size() == 49408
     vocabulary = tokenizer.get_vocab()
     assert (vocabulary["<|startoftext|>"], vocabulary["<|endoftext|>"]) == (49406, 49407)
     assert (vocabulary["!"], vocabulary["!</w>"]) == (0, 256)
     assert tokenizer.encode("A  photo of a cat, wow!").ids == [49406, 320, 1125, 539, 320, 2368, 267, 2781, 256, 49407]
-    config = json.loads((CLIP_TOKENIZER / "tokenizer_config.json").read_text())
+    config = json.loads((CLIP_TOKENIZER.bundled / "tokenizer_config.json").read_text())
     assert config["model_max_length"] == 77
     assert config["pad_token"] == "<|endoftext|>"  # not "!", which would make a special token of it
 
 
 def test_the_tokenizers_licence_travels_with_it() -> None:
-    assert "Permission is hereby granted" in (CLIP_TOKENIZER / "LICENSE").read_text()
-    assert "open_clip_torch" in (BUNDLED / "README.md").read_text()
+    assert "Permission is hereby granted" in (CLIP_TOKENIZER.bundled / "LICENSE").read_text()
+    assert "open_clip_torch" in (CLIP_TOKENIZER.bundled.parents[1] / "README.md").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from loratui.engine.formats import kohya, peft_names, sgm_names
 from loratui.engine.formats.flux_names import original
-from loratui.engine.planning.lora_size import SDXL, flux_layers, targeted, unet_layers
+from loratui.engine.planning.lora_size import denoiser_layers, targeted
 
 BLOCK = "attentions.0.transformer_blocks.0.attn1.to_out.0"
 
@@ -41,7 +41,7 @@ def test_a_module_of_sdxl_has_its_sgm_name(module: str, place: str) -> None:
 
 
 def test_every_module_of_sdxl_has_a_name_of_its_own() -> None:
-    modules = [layer.name for layer in unet_layers(SDXL)]
+    modules = [layer.name for layer in denoiser_layers("sdxl")]
     renamed = {sgm_names.sdxl(name) for name in modules}
     assert len(renamed) == len(modules) == 788 + 4
     assert not any(name.startswith(("down_blocks", "up_blocks", "mid_block")) for name in renamed)
@@ -76,7 +76,7 @@ def test_a_module_of_flux_has_its_original_name(module: str, stem: str) -> None:
 
 
 def test_fluxs_modules_fall_into_the_304_fused_ones_of_its_blocks_and_ten_outside() -> None:
-    fused = {original(layer.name).stem for layer in flux_layers()}
+    fused = {original(layer.name).stem for layer in denoiser_layers("flux")}
     assert len(fused) == 304 + 10
     single = original("single_transformer_blocks.0.attn.to_v")
     assert single.members[3] == "single_transformer_blocks.0.proj_mlp"

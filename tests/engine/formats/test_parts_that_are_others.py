@@ -9,9 +9,9 @@ from pathlib import Path
 import made_models as made
 import pytest
 
+from loratui.engine import families
 from loratui.engine.formats.base_files import identify, part_file
 from loratui.engine.formats.base_parts import BaseRefused, PartName
-from loratui.engine.formats.base_shapes import BUNDLED
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import discover, find_base
@@ -59,14 +59,14 @@ def test_a_part_that_is_another_is_told_as_what_it_is(
 ) -> None:
     path = made.write(tmp_path / "part.safetensors", shapes)
     with pytest.raises(BaseRefused) as refused:
-        part_file(path, family, part, BUNDLED / family)
+        part_file(path, family, part, families.family(family).bundled)
     assert words in refused.value.message
     assert refused.value.code == "base_part_wrong"
 
 
 def test_a_whole_t5_is_taken_for_its_encoder(tmp_path: Path) -> None:
     path = made.write(tmp_path / "t5.safetensors", whole_t5())
-    assert part_file(path, "flux", "text_encoder_2", BUNDLED / "flux").path == path
+    assert part_file(path, "flux", "text_encoder_2", families.family("flux").bundled).path == path
 
 
 def test_such_a_part_is_never_taken_by_a_search(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine import families
 from loratui.engine.planning import figures
 from loratui.engine.planning.estimate import Cost, Machine, estimate, fits, sample_count, vram_range, way_in
 from loratui.engine.planning.lora_size import LoraSize, lora_size
@@ -97,7 +98,7 @@ def test_no_way_is_promised_with_less_memory_than_it_took(
     """And none is told to need much more."""
     settings = at_true_size(family, batch)
     size = lora_size(family, settings.adapter)  # type: ignore[arg-type]  # a family
-    found = need(settings, way, size, figures.FAMILIES[family])  # type: ignore[arg-type]  # as above
+    found = need(settings, way, size, families.family(family).figures)  # type: ignore[arg-type]  # as above
     assert training_gib <= found.training <= 1.15 * training_gib
     assert sampling_gib <= found.sampling <= 1.15 * sampling_gib
 
@@ -128,7 +129,7 @@ def test_what_is_said_to_fit_is_what_the_trainer_would_do_there(
     said = fits(settings, memory_gib)
     room = room_gib(memory_gib)
     size = lora_size_of(settings)
-    known = figures.FAMILIES[family]  # type: ignore[index]  # a family
+    known = families.family(family).figures
     taken = need(settings, way_in(settings, room), size, known)
     smallest = min(need(settings, way, size, known).training for way in ways(settings))
     assert (said == "no") == (smallest > room)

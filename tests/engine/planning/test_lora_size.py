@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.planning.lora_size import lora_size, shape_of, targeted, text_encoders_of, unet_layers
+from loratui.engine.planning.lora_size import denoiser_config, denoiser_layers, lora_size, targeted, text_encoders_of
 from loratui.engine.planning.preflight import base_path
 from loratui.presets.schema import Adapter
 
@@ -69,8 +69,8 @@ def test_convolutions_have_their_own_rank() -> None:
 def test_the_embedded_bases_layers_are_enumerated_by_name_and_shape() -> None:
     base = base_path("embedded:sd15")
     assert base is not None
-    shape = shape_of(base)
-    assert shape is not None
+    config = denoiser_config("sd15", base)
+    assert config is not None
     (weights,) = (base / "unet").glob("*.safetensors")
     tensors = {
         name.removesuffix(".weight"): info.shape
@@ -79,6 +79,6 @@ def test_the_embedded_bases_layers_are_enumerated_by_name_and_shape() -> None:
     }
     ours = {
         layer.name: (layer.outputs, layer.inputs, *[layer.kernel] * 2) if layer.kernel else (layer.outputs, layer.inputs)
-        for layer in unet_layers(shape)
+        for layer in denoiser_layers("sd15", config)
     }
     assert ours == {name: shape for name, shape in tensors.items() if name not in ("conv_in", "conv_out")}

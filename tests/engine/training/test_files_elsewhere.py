@@ -17,12 +17,13 @@ from invokeai_files import takes
 from narrow_models import answer, clip, flux, unet_sd15, unet_sdxl
 from torch import nn
 
+from loratui.engine.families.spec import Layer
 from loratui.engine.formats import flux_names, kohya, peft_names, sgm_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import split
 from loratui.engine.formats.metadata import Layout
 from loratui.engine.formats.programs import opened_by
-from loratui.engine.planning.lora_size import TEXT_ENCODERS, Layer, clip_layers, flux_layers, targeted, tensor_shapes
+from loratui.engine.planning.lora_size import clip_layers, denoiser_layers, targeted, tensor_shapes, text_encoders_of
 from loratui.engine.planning.targets import text_layers_used, text_patterns
 from loratui.engine.training.adapters import WeightDelta
 from loratui.engine.training.lora_file import file_tensors, write_lora_file
@@ -88,7 +89,7 @@ def changes_of(family: Family, adapter: Adapter) -> dict[tuple[Part, str], Weigh
     form = {"lora": ("lora_A", "lora_B"), "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")}
     names = form.get(adapter.kind, ("lokr_w1", "lokr_w2"))
     layers: list[tuple[Part, str]] = [("denoiser", layer.name) for layer in targeted(family, adapter.targets)]
-    layers += [(part, layer.name) for part, shape in TEXT_ENCODERS[family].items() for layer in clip_layers(shape)]
+    layers += [(part, layer.name) for part, shape in text_encoders_of(family, None).items() for layer in clip_layers(shape)]
 
     def tensor(name: str, path: str) -> torch.Tensor:
         rows = 2 if path == "norm_out.linear" else 4 if path.endswith("proj_mlp") else 1
@@ -140,7 +141,7 @@ def files() -> Iterator[tuple[Family, Adapter, Layout, bool]]:
 def names_in(family: Family, adapter: Adapter, layout: Layout, text: bool) -> set[str]:
     """The names of a file for a base of full size, whose layers and tensors are those of training."""
     layers: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets)]
-    for part, shape in TEXT_ENCODERS[family].items() if text else ():
+    for part, shape in text_encoders_of(family, None).items() if text else ():
         patterns = text_patterns(adapter.targets, text_layers_used(family, part, shape.layers, 1))
         layers += [(part, layer) for layer in clip_layers(shape) if any(re.fullmatch(p, layer.name) for p in patterns)]
     changes = {
@@ -248,7 +249,7 @@ def test_row_5_diffusers_reads_fused_flux_files_of_true_width_with_full_effect(t
 
     wanted = [
         layer
-        for layer in flux_layers()
+        for layer in denoiser_layers("flux")
         if layer.name.startswith(("transformer_blocks.0.", "single_transformer_blocks.0."))
         and (mlp or not layer.name.endswith("proj_mlp"))
     ]

@@ -1,0 +1,27 @@
+"""CLIP's text encoders and tokenizer as the families name them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loratui.engine.families.spec import PartSpec, Source
+
+CLIP_L = PartSpec(
+    "text_encoder",
+    "text_encoder",
+    "transformers.CLIPTextModel",
+    "CLIP-L text encoder",
+    sources=(Source("comfyanonymous/flux_text_encoders", "clip_l.safetensors", "MIT", 246_144_152),),
+    trainable=True,
+    tokenizer="tokenizer",
+    window=77,
+)
+
+CLIP_TOKENIZER = PartSpec(
+    "tokenizer",
+    "tokenizer",
+    "transformers.CLIPTokenizer",
+    "tokenizer",
+    bundled=Path(__file__).parent / "bundled" / "clip" / "tokenizer",
+)
+"""Of all CLIPs: their vocabularies are the same."""

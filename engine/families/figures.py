@@ -1,0 +1,62 @@
+"""The figures behind estimates of one family: memory, time and sizes, each as it was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Range = tuple[float, float]
+"""(least, most)."""
+
+
+@dataclass(frozen=True)
+class ImageMemory:
+    """GiB that training takes beside weights and LoRA, at the family's resolution, in bf16."""
+
+    fixed_gib: float
+    image_gib: float
+    """For each image of a batch."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one step on the card on which figures were measured (`planning.figures.MEASURED_ON`), at the family's resolution."""
+
+    arithmetic_s: float
+    """An image's share that goes with a card's peak."""
+    traffic_s: float
+    """An image's share that goes with the bandwidth of its memory."""
+    launch_s: float
+    """A batch, where the CPU launches every kernel: the slowest machine that was measured. One with a fast CPU needs a third."""
+
+
+@dataclass(frozen=True)
+class FamilyFigures:
+    """What training one family takes."""
+
+    resolution: int
+    """Side at which the figures per image hold, px."""
+    text_tokens: int
+    """Tokens of text that go through the denoiser with an image's, so that a small image costs more than its area."""
+    weights_gib: float
+    """The frozen denoiser at two bytes a number."""
+    text_encoders_gib: float
+    """In fp32, where they are trained too."""
+    kept: ImageMemory
+    again: ImageMemory
+    """Where activations are computed again in the backward pass (gradient checkpointing): the smallest way there is."""
+    kept_time: StepTime
+    again_time: StepTime
+    compiled_share: float
+    """Share of a step that compiled blocks save."""
+    measured_batches: tuple[int, ...]
+    """At which memory was measured."""
+    ram_gib: Range
+    load_s: Range
+    """Loading and caching before the first step, without downloads."""
+    guidance_passes: int
+    """Passes of the denoiser for each sampling step."""
+    text_bytes: int
+    """Cached text states of one caption."""
+    latent_bytes_per_px: float
+    download_bytes: int
+    """Of the usual base model."""

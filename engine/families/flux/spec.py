@@ -1,0 +1,97 @@
+"""FLUX.1-dev: CLIP's pooled text, T5's states, and a transformer over packed latents that was distilled to take the guidance as an input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
+from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
+from loratui.engine.families.flux.layers import TARGETS, layers_in
+from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+
+_ENCODERS = "comfyanonymous/flux_text_encoders"
+_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+
+FLUX = FamilySpec(
+    name="flux",
+    title="FLUX.1-dev",
+    long_title="FLUX",
+    choice="FLUX.1-dev",
+    model="loratui.engine.families.flux.model",
+    objective="flow",
+    parts=(
+        PartSpec("transformer", "denoiser", "diffusers.FluxTransformer2DModel", "FLUX transformer"),
+        PartSpec(
+            "vae",
+            "vae",
+            "diffusers.AutoencoderKL",
+            "FLUX VAE (ae)",
+            sources=(
+                Source("black-forest-labs/FLUX.1-schnell", "ae.safetensors", "Apache-2.0", 335_304_388, gated=True),
+                Source("black-forest-labs/FLUX.1-dev", "ae.safetensors", _DEV_LICENCE, 335_304_388, gated=True),
+            ),
+        ),
+        replace(CLIP_L, pooled=True),
+        PartSpec(
+            "text_encoder_2",
+            "text_encoder",
+            "transformers.T5EncoderModel",
+            "T5-XXL text encoder",
+            sources=(
+                Source(_ENCODERS, "t5xxl_fp16.safetensors", "Apache-2.0", 9_787_841_024),
+                Source(_ENCODERS, "t5xxl_fp8_e4m3fn.safetensors", "Apache-2.0", 4_893_934_904),
+            ),
+            tokenizer="tokenizer_2",
+            window=512,
+        ),
+        CLIP_TOKENIZER,
+        PartSpec(
+            "tokenizer_2",
+            "tokenizer",
+            "transformers.T5TokenizerFast",
+            "T5 tokenizer",
+            sources=(Source("google-t5/t5-base", "tokenizer.json", "Apache-2.0", 1_389_353),),
+        ),
+        PartSpec("scheduler", "scheduler"),
+    ),
+    vae=VaeSpec(channels=16, patch=2, scaling=0.3611, shift=0.1159),
+    text=TextSpec(counted_by="tokenizer_2", fixed_tokens=512),
+    embedded_guidance=True,
+    highest_guidance=6.0,  # samples get worse above about 5; SD's usual 7 would be a slip
+    fp16=False,
+    native_px=(512, 1536),
+    usual_rates=(2e-5, 4e-4),
+    targets=TARGETS,
+    layers=layers_in,
+    bundled=Path(__file__).parent / "bundled",
+    # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
+    figures=FamilyFigures(
+        resolution=1024,
+        text_tokens=512,
+        weights_gib=22.17,
+        text_encoders_gib=0.46,
+        kept=ImageMemory(0.2, 39.4),
+        again=ImageMemory(0.2, 3.15),
+        kept_time=StepTime(0.30, 0.23, 0.40),
+        again_time=StepTime(0.45, 0.33, 1.21),
+        compiled_share=0.25,
+        measured_batches=(1,),
+        ram_gib=(11.1, 16.0),
+        load_s=(30.0, 80.0),
+        guidance_passes=1,
+        text_bytes=512 * 4096 * 2,
+        latent_bytes_per_px=2 * 16 * 4 / 64,
+        download_bytes=34_000_000_000,
+    ),
+    bases=(
+        Source("black-forest-labs/FLUX.1-dev", "", _DEV_LICENCE, 33_740_000_000, gated=True),
+        Source("ashen0209/Flux-Dev2Pro", "", _DEV_LICENCE, 23_800_000_000),
+    ),
+    default_preset="flux-identity-18img",
+    demo_preset="demo:flux",
+    licence=(
+        "FLUX.1-dev is for non-commercial use, and so is a LoRA trained on it. If your base is another FLUX, its page says."
+    ),
+    licences={"schnell": "FLUX.1-schnell is under Apache 2.0."},
+)

@@ -1,0 +1,73 @@
+"""Stable Diffusion 1.5: one CLIP text encoder, a UNet with cross attention, noise or v prediction on a DDPM schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
+from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
+from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+
+_OPEN_RAIL = "CreativeML Open RAIL-M"
+
+SD15 = FamilySpec(
+    name="sd15",
+    title="SD1.5",
+    long_title="Stable Diffusion 1.5",
+    choice="SD1.5",
+    model="loratui.engine.families.sd15.model",
+    objective="diffusion",
+    parts=(
+        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet"),
+        PartSpec(
+            "vae",
+            "vae",
+            "diffusers.AutoencoderKL",
+            "SD1.5 VAE",
+            sources=(Source("stabilityai/sd-vae-ft-mse", "diffusion_pytorch_model.safetensors", "MIT", 334_643_276),),
+            found_by_shape=False,  # SDXL's has the same tensors
+        ),
+        CLIP_L,
+        CLIP_TOKENIZER,
+        PartSpec("scheduler", "scheduler"),
+    ),
+    vae=VaeSpec(channels=4, scaling=0.18215),
+    text=TextSpec(counted_by="tokenizer", clip_skip=1),
+    native_px=(256, 768),
+    usual_rates=(2e-5, 5e-4),
+    targets=target_sets(linear_projection=False),
+    convolutions=CONVOLUTIONS,
+    layers=layers_in,
+    cross_attention_width=768,
+    bundled=Path(__file__).parent / "bundled",
+    # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
+    figures=FamilyFigures(
+        resolution=512,
+        text_tokens=0,
+        weights_gib=1.60,
+        text_encoders_gib=0.46,
+        kept=ImageMemory(0.2, 1.3),
+        again=ImageMemory(0.25, 0.27),
+        kept_time=StepTime(0.006, 0.0177, 0.15),
+        again_time=StepTime(0.009, 0.0266, 0.43),
+        compiled_share=0.08,
+        measured_batches=(2,),
+        ram_gib=(3.2, 4.8),
+        load_s=(15.0, 30.0),
+        guidance_passes=2,
+        text_bytes=77 * 768 * 4,
+        latent_bytes_per_px=2 * 4 * 4 / 64,
+        download_bytes=4_300_000_000,
+    ),
+    bases=(
+        Source("stable-diffusion-v1-5/stable-diffusion-v1-5", "", _OPEN_RAIL, 4_265_000_000),
+        Source("SG161222/Realistic_Vision_V5.1_noVAE", "", _OPEN_RAIL, 4_265_000_000),
+        Source("Lykon/AnyLoRA", "", _OPEN_RAIL, 4_265_000_000),
+    ),
+    default_preset="sd15-portrait",
+    demo_preset="demo",
+    licence="Stable Diffusion 1.5 is under CreativeML OpenRAIL-M; a fine-tuned base may have terms of its own: its page says.",
+)
+"""Modules of the target sets at full size, in the order diffusers, attention, attention+ff, sd-scripts, all, sd-scripts+conv:
+128, 128, 160, 192, 184, 278."""

@@ -1,0 +1,86 @@
+"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of an image's framing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
+from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
+from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+
+_LICENCE = "CreativeML Open RAIL++-M"
+_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
+
+SDXL = FamilySpec(
+    name="sdxl",
+    title="SDXL",
+    long_title="SDXL",
+    choice="SDXL (Pony too)",
+    model="loratui.engine.families.sdxl.model",
+    objective="diffusion",
+    parts=(
+        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet"),
+        PartSpec(
+            "vae",
+            "vae",
+            "diffusers.AutoencoderKL",
+            "SDXL VAE",
+            sources=(Source("stabilityai/sdxl-vae", "sdxl_vae.safetensors", "MIT", 334_641_164),),
+            found_by_shape=False,  # SD1.5's has the same tensors
+        ),
+        CLIP_L,
+        PartSpec(
+            "text_encoder_2",
+            "text_encoder",
+            "transformers.CLIPTextModelWithProjection",
+            "CLIP-G text encoder",
+            sources=(Source(_BASE, "text_encoder_2/model.fp16.safetensors", _LICENCE, 1_389_382_176),),
+            trainable=True,
+            tokenizer="tokenizer",
+            window=77,
+            pooled=True,
+        ),
+        CLIP_TOKENIZER,
+        replace(CLIP_TOKENIZER, name="tokenizer_2"),
+        PartSpec("scheduler", "scheduler"),
+    ),
+    vae=VaeSpec(channels=4, scaling=0.13025),
+    text=TextSpec(counted_by="tokenizer", clip_skip=2),
+    native_px=(1024, 1536),
+    usual_rates=(2e-5, 5e-4),
+    targets=target_sets(linear_projection=True),
+    convolutions=CONVOLUTIONS,
+    layers=layers_in,
+    cross_attention_width=2048,
+    bundled=Path(__file__).parent / "bundled",
+    # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
+    figures=FamilyFigures(
+        resolution=1024,
+        text_tokens=0,
+        weights_gib=4.78,
+        text_encoders_gib=3.05,
+        kept=ImageMemory(0.3, 8.3),
+        again=ImageMemory(0.4, 1.05),
+        kept_time=StepTime(0.030, 0.062, 0.50),
+        again_time=StepTime(0.045, 0.093, 1.28),
+        compiled_share=0.16,
+        measured_batches=(1, 2),
+        ram_gib=(6.7, 10.0),
+        load_s=(20.0, 40.0),
+        guidance_passes=2,
+        text_bytes=77 * 2048 * 4,
+        latent_bytes_per_px=2 * 4 * 4 / 64,
+        download_bytes=6_940_000_000,
+    ),
+    bases=(
+        Source(_BASE, "", _LICENCE, 13_876_000_000),
+        Source("John6666/pony-realism-v22main-sdxl", "", "Fair AI Public License 1.0-SD", 6_940_000_000),
+    ),
+    default_preset="sdxl-person",
+    demo_preset="demo:sdxl",
+    licence="SDXL 1.0 is under CreativeML Open RAIL++-M; Pony, Illustrious and other fine-tuned bases have terms of their own.",
+)
+"""Modules of the target sets at full size, in the order diffusers, attention, attention+ff, sd-scripts, all, sd-scripts+conv:
+560, 560, 700, 722, 743, 788."""

@@ -1,0 +1,202 @@
+"""What a family of base models is, in words that need no torch: parts, sizes, names in files, licences, figures.
+
+A family states its traits once, in `families/<name>/spec.py`; everything else asks for a trait, never for a name.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from loratui.engine.families.figures import FamilyFigures
+from loratui.engine.untrusted import read_json
+from loratui.presets.schema import Family
+
+Config = Mapping[str, Any]
+"""A configuration as `config.json` has it."""
+
+PartName = Literal[
+    "unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"
+]  # fmt: skip
+"""Parts by the names that diffusers gives their folders."""
+
+Role = Literal["denoiser", "vae", "text_encoder", "tokenizer", "scheduler"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can be had from the hub: a file that holds a part, or a whole base."""
+
+    repo: str
+    file: str
+    """Empty for all of the repository that a base needs."""
+    licence: str
+    bytes: int
+    gated: bool = False
+    """Whether its terms must be accepted on its page first."""
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """A part that training needs."""
+
+    name: PartName
+    role: Role
+    cls: str = ""
+    """Import path of its class, such as `diffusers.AutoencoderKL`; empty for the scheduler."""
+    title: str = ""
+    """For people."""
+    sources: tuple[Source, ...] = ()
+    """Where its file can be had; the first is proposed. Sizes are those of the hub's pages."""
+    found_by_shape: bool = True
+    """Whether its shape alone tells it from parts of other families, so that one lying nearby may be taken."""
+    trainable: bool = False
+    """Text encoders: whether a LoRA may train it too."""
+    tokenizer: PartName | None = None
+    """Text encoders: the part that cuts its captions into tokens."""
+    window: int = 0
+    """Text encoders: tokens that it takes at once, with the marks of beginning and end."""
+    pooled: bool = False
+    """Text encoders: whether its last layer is read, as a pooled vector, whatever clip skip says."""
+    bundled: Path | None = None
+    """Tokenizers: the folder of the one that comes along."""
+
+
+@dataclass(frozen=True)
+class VaeSpec:
+    """How images become latents."""
+
+    channels: int
+    """Of the latents that the VAE makes."""
+    px: int = 8
+    """Pixels to a latent, along one side."""
+    patch: int = 1
+    """Latents to a token of the denoiser, along one side."""
+    normalisation: Literal["scalar", "per_channel", "batch_norm"] = "scalar"
+    """(z − shift)·scaling; (z − mean)/deviation of each channel; or the running statistics of a batch norm behind the patching."""
+    scaling: float = 1.0
+    shift: float = 0.0
+    """The family's usual ones; of use where the normalisation is scalar."""
+    frames: bool = False
+    """Whether latents have an axis of frames, which is 1 for images: (B, C, 1, h, w)."""
+
+    @property
+    def dimensions(self) -> int:
+        """Axes of a batch of latents as the VAE makes them."""
+        return 5 if self.frames else 4
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """How captions are read."""
+
+    counted_by: PartName
+    """The tokenizer whose tokens count."""
+    fixed_tokens: int = 0
+    """Tokens that are read of a caption in any case; 0 where `dataset.caption_tokens` says how many."""
+    clip_skip: int = 0
+    """The least `base.clip_skip` that means something of its own; 0 where the family has no such choice."""
+    equal_lengths: bool = True
+    """Whether the states of all captions are equally long, or repeated until they are; else they come with a mask or as a list."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Linear (kernel 0) or a convolution of kernel × kernel, by its diffusers name."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilySpec:
+    """A family of base models. Facts that a base's own files tell otherwise are the usual ones here."""
+
+    name: Family
+    title: str
+    """For people, short: `SD1.5`."""
+    long_title: str
+    choice: str
+    """What a person is told to choose a model of: `SDXL (Pony too)`."""
+    model: str
+    """The module with torch that loads a base (`ModelLoader`)."""
+    objective: Literal["diffusion", "flow"]
+    """Noise or v on a DDPM schedule; or the velocity of rectified flow."""
+    parts: tuple[PartSpec, ...]
+    """What training needs, the denoiser first."""
+    vae: VaeSpec
+    text: TextSpec
+    embedded_guidance: bool = False
+    """Whether the denoiser takes the guidance scale as an input."""
+    highest_guidance: float = 0.0
+    """`samples.guidance` above which images are spoiled, in families where people slip; 0: nothing is said."""
+    fp16: bool = True
+    """Whether its activations stay within the range of fp16."""
+    native_px: tuple[int, int]
+    """Smallest and largest usual resolution of training images."""
+    usual_rates: tuple[float, float]
+    """Effective learning rates of AdamW in the guides and the common trainers, with some room."""
+    targets: Mapping[str, tuple[str, ...]]
+    """Target set -> patterns of module paths, each of which must find something; matched against the whole path."""
+    convolutions: str = ""
+    """Pattern of what `+conv` adds; empty where the denoiser has none."""
+    layers: Callable[[Config], Iterator[Layer]]
+    """The denoiser's layers on which a LoRA may be put, by its configuration. Raises `ValueError`, `KeyError` or `TypeError`
+    for sizes that no model has."""
+    cross_attention_width: int = 0
+    """Width of the text states that the layers `attn2.to_k` read, by which LoRA files are told apart; 0: there are none."""
+    bundled: Path
+    """A folder in diffusers layout with the usual configuration of every part, for files that bring none."""
+    figures: FamilyFigures
+    bases: tuple[Source, ...]
+    """Bases of this family that presets name. Sizes are about those of what a download takes."""
+    default_preset: str
+    demo_preset: str
+    licence: str
+    """What to mind of the base's licence: a sentence."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Word in a base's name -> what to mind instead."""
+
+    @property
+    def side_px(self) -> int:
+        """What sides of images must be multiples of."""
+        return self.vae.px * self.vae.patch
+
+    @property
+    def denoiser(self) -> PartSpec:
+        """The UNet or transformer."""
+        return self.parts[0]
+
+    @property
+    def text_encoders(self) -> tuple[PartSpec, ...]:
+        """In the order of their names."""
+        return tuple(part for part in self.parts if part.role == "text_encoder")
+
+    @property
+    def trainable_text(self) -> tuple[PartSpec, ...]:
+        """The text encoders that a LoRA may train too."""
+        return tuple(part for part in self.text_encoders if part.trainable)
+
+    @property
+    def part_names(self) -> tuple[PartName, ...]:
+        """Of all parts, the denoiser's first."""
+        return tuple(part.name for part in self.parts)
+
+    def part(self, name: str) -> PartSpec | None:
+        """The part of this name; None where the family has none."""
+        return next((part for part in self.parts if part.name == name), None)
+
+    def config(self, part: str) -> Config:
+        """The usual configuration of a part."""
+        return _config(self.bundled / part / "config.json")
+
+
+@functools.cache
+def _config(path: Path) -> Config:
+    config: Config = read_json(path)
+    return config
