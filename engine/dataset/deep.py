@@ -14,15 +14,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
-from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
-from loratui.engine.untrusted import parse_json
+from loratui.engine.dataset.worker_limits import why_no_answer
+from loratui.engine.jobs import Cancelled, JobDied, JobFailed, Process
 
 MOST_WORKERS = 8
-SECONDS_A_IMAGE = 60.0
-"""An image that takes longer is given up."""
 
 LARGE_PIXELS = 12_000_000
 """Larger images of formats that must be decoded whole all go to one worker, for the memory that they need."""
@@ -74,9 +73,8 @@ def measure_all(
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
     stop = threading.Event()
     count = max(1, min(workers or usable_cores(), MOST_WORKERS, len(images)))
-    chosen = [f"--detector={detector}"] if detector else []
-    arguments = [f"--resolution={resolution}", *chosen]
-    hands = [_Hand(arguments, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
+    options = {"resolution": resolution, "detector": detector}
+    hands = [_Hand(options, (large, small) if not at else (small,), answers, stop) for at in range(count if images else 0)]
     threads = [threading.Thread(target=hand.serve, daemon=True) for hand in hands]
     for thread in threads:
         thread.start()
@@ -129,20 +127,17 @@ class _Hand:
 
     def __init__(
         self,
-        arguments: list[str],
+        options: Mapping[str, Any],
         sources: tuple[queue.SimpleQueue[ImageEntry], ...],
         answers: queue.SimpleQueue[_Answer],
         stop: threading.Event,
     ) -> None:
         self._sources, self._answers, self._stop = sources, answers, stop
-        self._worker = WorkerProcess("loratui.engine.dataset.worker", *arguments, given_up=stop.is_set)
+        self._process = Process("measure", options, cancelled=stop.is_set)
+        self.failure = ""
+        """Why no process could begin; empty if one could."""
         self._sent: deque[ImageEntry] = deque()
         """Images that were asked for and not answered yet, in that order."""
-
-    @property
-    def failure(self) -> str:
-        """Why no process could begin; empty if one could."""
-        return self._worker.failure
 
     def serve(self) -> None:
         """Has images measured until there are none, or until it is to stop; the body of the thread."""
@@ -150,30 +145,30 @@ class _Hand:
             while not self._stop.is_set() and not self.failure and self._next():
                 pass
         finally:
-            self._worker.end()
+            self._process.end()
 
     def _next(self) -> bool:
         """Sends what may be sent, and takes one answer; False if nothing is left to be answered."""
         while len(self._sent) < _AHEAD and (image := self._pending()) is not None:
             self._sent.append(image)
-            if self._worker.runs:
-                self._worker.send(str(image.path))
+            if self._process.runs:
+                self._process.ask(str(image.path))
         if not self._sent:
             return False
-        if not self._worker.runs:
+        if not self._process.runs:
             self._begin()
             return True
         try:
-            answer = parse_json(self._worker.line(SECONDS_A_IMAGE))
-        except WorkerDiedError as error:
-            if self._stop.is_set():
-                return False
+            answer: ImageFacts | str = ImageFacts.from_json(self._process.answer().value)
+        except Cancelled:
+            return False
+        except JobFailed as error:
+            answer = error.message
+        except JobDied as error:
             # Answers come in the order of the requests, so that the first without one is to blame.
-            self._answers.put((self._sent.popleft().relative, str(error)))
-            self._worker.end()
-            return True
-        facts = ImageFacts.from_json(answer["facts"]) if "facts" in answer else answer["error"]
-        self._answers.put((self._sent.popleft().relative, facts))
+            answer = why_no_answer(error)
+            self._process.end()
+        self._answers.put((self._sent.popleft().relative, answer))
         return True
 
     def _pending(self) -> ImageEntry | None:
@@ -184,9 +179,11 @@ class _Hand:
 
     def _begin(self) -> None:
         """Starts a process, and sends it what its forerunner did not answer."""
-        if self._worker.begin():
+        try:
+            self._process.begin()
             for image in self._sent:
-                self._worker.send(str(image.path))
-        else:
-            while self._sent:  # another worker may be luckier
+                self._process.ask(str(image.path))
+        except (Cancelled, JobDied) as error:
+            self.failure = error.why if isinstance(error, JobDied) else ""
+            while self._sent:  # another process may be luckier
                 self._sources[-1].put(self._sent.popleft())

@@ -7,17 +7,12 @@ from __future__ import annotations
 
 import atexit
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from loratui.engine.dataset.decoding import Header, ImageError, Traits, check_decodes, read_header
-from loratui.engine.dataset.worker_process import WorkerDiedError, WorkerProcess
-from loratui.engine.untrusted import parse_json
-
-SECONDS_A_IMAGE = 60.0
-"""Whatever the machine is busy with, an answer that takes longer is not waited for."""
+from loratui.engine.dataset.worker_limits import why_no_answer
+from loratui.engine.jobs import Done, JobDied, JobFailed, Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +55,8 @@ class NoProcessError(ImageError):
 class Display:
     """Reads one image after the other. The process is started when it is first needed, and anew after one that it died of."""
 
-    def __init__(self, module: str = "loratui.engine.dataset.display_worker") -> None:
-        self._worker = WorkerProcess(module)
+    def __init__(self, job: str = "display") -> None:
+        self._process = Process(job)
         self._one_at_a_time = threading.Lock()
         atexit.register(self.end)
 
@@ -70,14 +65,14 @@ class Display:
 
         Blocks until it is there. Raises `ImageError`.
         """
-        answer, rgb = self._asked("show", path, {**asdict(room), "ground": ground})
+        answer, rgb = self._asked("show", path, **asdict(room), ground=ground)
         (width, height), (source_width, source_height) = answer["size"], answer["source"]
         return Shown(width, height, rgb, source_width, source_height)
 
     def header(self, path: Path) -> Header:
         """As `images.read_header`. Raises `ImageError`."""
         try:
-            header = self._asked("header", path, {})[0]["header"]
+            header = self._asked("header", path).value
         except NoProcessError:
             return read_header(path)
         return Header(**{**header, "traits": Traits(**header["traits"])})
@@ -85,29 +80,29 @@ class Display:
     def check(self, path: Path) -> None:
         """As `images.check_decodes`. Raises `ImageError`."""
         try:
-            self._asked("check", path, {})
+            self._asked("check", path)
         except NoProcessError:
             check_decodes(path)
 
     def end(self) -> None:
         """Ends the process."""
-        self._worker.end()
+        self._process.end()
 
-    def _asked(self, what: str, path: Path, more: Mapping[str, object]) -> tuple[Any, bytes]:
-        """The answer, and the bytes that follow it."""
+    def _asked(self, what: str, path: Path, **more: object) -> Done:
         with self._one_at_a_time:
-            if not self._worker.runs and not self._worker.begin():
-                raise NoProcessError(f"cannot be read: no process for it can be started ({self._worker.failure})")
             try:
-                self._worker.send({"what": what, "path": str(path), **more})
-                answer = parse_json(self._worker.line(SECONDS_A_IMAGE))
-                content = self._worker.content(answer.get("bytes", 0), SECONDS_A_IMAGE)
-            except WorkerDiedError as error:
-                self._worker.end()
-                raise ImageError(str(error)) from None
-        if "error" in answer:
-            raise ImageError(answer["error"])
-        return answer, content
+                if not self._process.runs:
+                    self._process.begin()
+            except JobDied as error:
+                raise NoProcessError(f"cannot be read: the process for it {error.why}") from None
+            try:
+                self._process.ask({"what": what, "path": str(path), **more})
+                return self._process.answer()
+            except JobFailed as error:
+                raise ImageError(error.message) from None
+            except JobDied as error:
+                self._process.end()
+                raise ImageError(why_no_answer(error)) from None
 
 
 DISPLAY = Display()

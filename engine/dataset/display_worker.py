@@ -1,17 +1,14 @@
-"""The process of `display`: one JSON request a line, answered by a line of JSON and, where it names a number, so many bytes."""
+"""The job of `display`: asked for an image, it answers with its header, or with its size and the bytes of its pixels."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.dataset import colours, decoding, worker_limits
 from loratui.engine.dataset.display import Room, Shown
-from loratui.engine.untrusted import parse_json
+from loratui.engine.job_child import Answer, Content, Parent
 
 
 def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
@@ -30,41 +27,26 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
         return Shown(*image.size, image.tobytes(), source.width, source.height)
 
 
-def answer(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """What a request asks for, as JSON and the bytes that follow it. Raises `ImageError`."""
-    path = Path(request["path"])
-    match request["what"]:
-        case "header":
-            return {"header": asdict(decoding.read_header(path))}, b""
-        case "check":
-            decoding.check_decodes(path)
-            return {}, b""
-        case _:
-            room = Room(**{key.name: request[key.name] for key in fields(Room)})
-            red, green, blue = request["ground"]
-            shown = decode(path, room, (red, green, blue))
-            size, source = (shown.width, shown.height), (shown.source_width, shown.source_height)
-            return {"size": size, "source": source, "bytes": len(shown.rgb)}, shown.rgb
-
-
-def main() -> int:
-    """Serves until the end of its input."""
+def begin(_: Parent) -> Answer:
+    """Reads the header of an image, decodes it as a check, or decodes it for the screen."""
     decoding.prepare()
     worker_limits.limit_memory()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a decoder prints must not stand between the answers
-    answers.write(b"ready\n")
-    answers.flush()
-    for line in sys.stdin:
-        worker_limits.limit_seconds()
-        try:
-            told, content = answer(parse_json(line))
-        except (decoding.ImageError, MemoryError) as error:
-            told, content = {"error": str(error) or "needs more memory than there is"}, b""
-        answers.write(json.dumps(told).encode("ascii") + b"\n" + content)
-        answers.flush()
-    return 0
+    return answered
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def answered(request: dict[str, Any]) -> Any:
+    """What a request asks for."""
+    path = Path(request["path"])
+    with worker_limits.limited():
+        match request["what"]:
+            case "header":
+                return asdict(decoding.read_header(path))
+            case "check":
+                decoding.check_decodes(path)
+                return None
+            case _:
+                room = Room(**{key.name: request[key.name] for key in fields(Room)})
+                red, green, blue = request["ground"]
+                shown = decode(path, room, (red, green, blue))
+                size, source = (shown.width, shown.height), (shown.source_width, shown.source_height)
+                return Content({"size": size, "source": source}, shown.rgb)

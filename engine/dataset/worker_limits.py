@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import resource
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from loratui.engine.dataset.decoding import ImageError
+from loratui.engine.errors import LoratuiError
+from loratui.engine.jobs import JobDied
+from loratui.engine.limits import IMAGE_CPU_S
 
 MORE_MEMORY = 1_500_000_000
 """Bytes of address space beyond what the process has at its start: the largest image that is read, and room to turn it."""
-SECONDS_A_IMAGE = 30
-"""Of processor time. A photo takes less than one, with a face detector a few."""
 
 _PAGES = Path("/proc/self/statm")
 
@@ -28,8 +34,27 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, hard))
 
 
-def limit_seconds() -> None:
-    """Lets this process compute for `SECONDS_A_IMAGE` from now on; then the system ends it."""
+@contextmanager
+def limited() -> Iterator[None]:
+    """For one image: the system ends this process if it computes for more than `IMAGE_CPU_S` from now on, and what reading it
+    raises becomes words for whoever asked."""
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    end = int(time.process_time()) + SECONDS_A_IMAGE + 1
+    end = int(time.process_time()) + IMAGE_CPU_S + 1
     resource.setrlimit(resource.RLIMIT_CPU, (end if hard == resource.RLIM_INFINITY else min(end, hard), hard))
+    try:
+        yield
+    except MemoryError:
+        raise LoratuiError("needs more memory than there is") from None
+    except (ImageError, OSError) as error:
+        raise LoratuiError(str(error)) from error
+    except Exception as error:  # a decoder that stumbles over an image in a way of its own
+        raise LoratuiError(f"cannot be read: {type(error).__name__}: {error}") from error
+
+
+def why_no_answer(died: JobDied) -> str:
+    """Continues the name of the image that a process died of to a sentence."""
+    if died.late_s:
+        return f"takes more than {died.late_s:.0f} s to decode"
+    if died.signal == signal.SIGXCPU:
+        return f"takes more than {IMAGE_CPU_S} s of processor time to decode"
+    return "makes its decoder crash"

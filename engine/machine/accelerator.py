@@ -275,7 +275,7 @@ def _ask_torch() -> TorchFacts:
     try:
         return facts_of(jobs.run("torch", None))
     except jobs.JobDied as error:
-        return TorchFacts(late=True) if error.late else TorchFacts(broken=f"the process that loaded it {error.why}")
+        return TorchFacts(late=True) if error.late_s else TorchFacts(broken=f"the process that loaded it {error.why}")
     except (ValueError, KeyError, TypeError, IndexError) as error:
         return TorchFacts(broken=f"the process that loaded it gave an answer that is none: {error}")
 

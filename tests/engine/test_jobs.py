@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_a_job_that_dies_or_lies_costs_its_answer_and_says_why(request_: dict[st
     with pytest.raises(JobDied, match=why) as caught:
         run("simulated", request_)
     assert caught.value.signal == request_.get("signal", 0)
-    assert not caught.value.late
+    assert not caught.value.late_s
 
 
 def test_an_answer_has_its_time_and_what_is_printed_meanwhile_fills_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +94,17 @@ def test_an_answer_has_its_time_and_what_is_printed_meanwhile_fills_no_memory(mo
     process.ask({"do": "flood"})
     with pytest.raises(JobDied, match="gave no answer") as caught:
         process.answer()
-    assert caught.value.late
+    assert caught.value.late_s == 0.3
     assert len(process._story) <= jobs._STORY_BYTES
     process.end()
+
+
+def test_only_jobs_that_need_torch_have_it() -> None:
+    rows = [job for name, job in JOBS.items() if name != "simulated"]
+    assert all(job.module.startswith("loratui.engine.training.") == bool(job.needs) for job in rows)
+    free = [job.module for job in rows if not job.needs]
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {free!r}]; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_what_cannot_begin_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from loratui.engine.dataset import display_worker, worker_limits
 from loratui.engine.dataset.display import Room, Shown
+from loratui.engine.job_child import Answer, Parent
 
 _decode = display_worker.decode
 
@@ -18,15 +18,16 @@ def decode(path: Path, room: Room, ground: tuple[int, int, int]) -> Shown:
     if path.name == "crash.png":
         os.kill(os.getpid(), signal.SIGSEGV)
     if path.name == "endless.png":
-        worker_limits.SECONDS_A_IMAGE = 0
-        worker_limits.limit_seconds()
-        while True:
-            pass
+        worker_limits.IMAGE_CPU_S = 0
+        with worker_limits.limited():
+            while True:
+                pass
     if path.name == "flood.png":
         return Shown(1, 1, bytes(4_000_000_000), 1, 1)
     return _decode(path, room, ground)
 
 
-if __name__ == "__main__":
+def begin(parent: Parent) -> Answer:
+    """As the real one."""
     display_worker.decode = decode
-    sys.exit(display_worker.main())
+    return display_worker.begin(parent)

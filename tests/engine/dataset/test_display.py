@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -11,20 +12,26 @@ import pytest
 from made_images import clean_set, drawn
 from small_files import HEIC
 
-from loratui.engine.dataset import display
 from loratui.engine.dataset.decoding import ImageError, read_header
 from loratui.engine.dataset.display import Display, Room
 from loratui.engine.dataset.scan import scan
+from loratui.engine.jobs import JOBS
 
 SUPPORT = Path(__file__).parents[2] / "support"
 ROOM = Room(16, 16)
 GREY = (128, 128, 128)
 
 
+def row(monkeypatch: pytest.MonkeyPatch, module: str) -> str:
+    """A job like that of the display, of another module."""
+    monkeypatch.setitem(JOBS, module, dataclasses.replace(JOBS["display"], module=module))
+    return module
+
+
 @pytest.fixture
 def misbehaving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Display]:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    made = Display("stand_in_display")
+    made = Display(row(monkeypatch, "stand_in_display"))
     yield made
     made.end()
 
@@ -52,20 +59,20 @@ def test_an_answer_that_does_not_come_is_not_waited_for(
 ) -> None:
     drawn(1).save(tmp_path / "good.png")
     misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
-    process = misbehaving._worker._process
+    process = misbehaving._process._process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    monkeypatch.setattr(display, "SECONDS_A_IMAGE", 0.2)
+    monkeypatch.setitem(JOBS, "stand_in_display", dataclasses.replace(JOBS["stand_in_display"], answer_s=0.2))
     with pytest.raises(ImageError, match="takes more than 0 s to decode"):
         misbehaving.shown(tmp_path / "good.png", ROOM, GREY)
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_process_that_cannot_be_started_is_said(tmp_path: Path) -> None:
-    made = Display("loratui.no_such_module")
-    with pytest.raises(ImageError, match=r"no process for it can be started \(.*No module named"):
+def test_a_process_that_cannot_be_started_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Display(row(monkeypatch, "loratui.no_such_module"))
+    with pytest.raises(ImageError, match=r"cannot be read: the process for it .*No module named"):
         made.shown(tmp_path / "a.png", ROOM, GREY)
-    assert not made._worker.runs
+    assert not made._process.runs
 
 
 def test_a_profile_and_transparency_reach_the_screen(tmp_path: Path) -> None:
@@ -105,8 +112,8 @@ def test_headers_and_checks_are_those_of_this_process(tmp_path: Path) -> None:
     made.end()
 
 
-def test_where_no_process_can_be_started_no_image_is_lost(tmp_path: Path) -> None:
-    made = Display("loratui.no_such_module")
+def test_where_no_process_can_be_started_no_image_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Display(row(monkeypatch, "loratui.no_such_module"))
     drawn(1).save(tmp_path / "a.png")
     assert made.header(tmp_path / "a.png") == read_header(tmp_path / "a.png")
     made.check(tmp_path / "a.png")

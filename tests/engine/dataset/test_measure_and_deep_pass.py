@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -23,6 +24,7 @@ from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.measure import Lines, blur_effect, measure_image, noise_level, perceptual_hash
 from loratui.engine.dataset.scan import read_folder
 from loratui.engine.errors import UsageError
+from loratui.engine.jobs import JOBS
 from loratui.presets import load_preset, schema
 
 SUPPORT = Path(__file__).parent.parent.parent / "support"
@@ -221,11 +223,11 @@ def test_a_large_image_goes_to_the_worker_of_the_large_ones(tmp_path: Path, monk
 
 def test_an_image_that_takes_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
-    monkeypatch.setattr(deep, "SECONDS_A_IMAGE", 5.0)
+    monkeypatch.setitem(JOBS, "measure", dataclasses.replace(JOBS["measure"], answer_s=1.0))
     folder = clean_set(tmp_path / "set", 1)
     Image.new("RGB", (128, 128), (1, 2, 3)).save(folder / "00.png")
     result = measure_all(read_folder(folder).images, 128, workers=1, detector="stand_in_detectors:hangs_on_a_colour")
-    assert result.damaged == {"00.png": "takes more than 5 s to decode"}
+    assert result.damaged == {"00.png": "takes more than 1 s to decode"}
 
 
 def test_a_detector_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
