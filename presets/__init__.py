@@ -22,11 +22,11 @@ _VARIANT_TOP_LEVEL = ("title", "summary", "why")
 
 
 SOURCES: dict[str, str] = {
-    "guide 000": "a worked example: a face on FLUX.1-dev from 18 photos, on a Colab A100",
-    "guide 001": "“This is how I create and train LoRAs”, civitai.com/articles/3921",
-    "guide 002": "“Valstrix's crash course guide to LoRA and LyCORIS training”, civitai.com/articles/3522",
-    "guide 003": "“Pony Realism LoRA training and preset”, civitai.com/articles/5545",
-    "guide 004": "a guide to DreamBooth on Stable Diffusion 1.5 with Google Colab",
+    "FLUX guide": "a worked example: a face on FLUX.1-dev from 18 photos, on a Colab A100",
+    "Skullkid": "“This is how I create and train LoRAs” by Skullkid, civitai.com/articles/3921",
+    "Valstrix": "“Crash course guide to LoRA and LyCORIS training” by Valstrix, civitai.com/articles/3522",
+    "ZyloO": "“Pony Realism LoRA training and preset” by ZyloO, civitai.com/articles/5545",
+    "DreamBooth guide": "a guide to DreamBooth on Stable Diffusion 1.5 with Google Colab",
     "loratui": "measured or chosen by loratui",
 }
 """What is meant by the names that stand behind reasons."""
@@ -38,7 +38,7 @@ class Reason:
 
     text: str
     source: str
-    """`guide 000` … `guide 004`, `loratui`, or `yours` for a value of the person's own preset."""
+    """A key of `SOURCES`, or `yours` for a value of the person's own preset."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,7 +192,7 @@ _IMPLIES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sword", "gun", "bow (weapon)", "axe", "spear"), ("weapon",)),
     **dict.fromkeys(("oak", "pine tree", "palm tree"), ("tree",)),
 }
-"""Tags that imply others without ending in them (guide 002); the ending rule finds the rest."""
+"""Tags that imply others without ending in them (Valstrix); the ending rule finds the rest."""
 
 
 @cache

@@ -51,7 +51,7 @@ def total(case: Case) -> Iterator[Advice]:
 
 
 def is_capped(case: Case) -> bool:
-    """Whether guide 004's limit, and not its number for each image, decides the total."""
+    """Whether the preset's limit, and not its number for each image, decides the total."""
     schedule = case.settings.schedule
     if schedule.rule != "per_image_small_sets_more" or schedule.epochs or schedule.image_steps:
         return False

@@ -169,7 +169,7 @@ IDLE: tuple[Idle, ...] = (
         _does_not_shuffle,
         "it holds tags in place while captions are shuffled, which they are not",
         "Set dataset.shuffle_captions=true, or leave keep_tokens at 0.",
-        "guide 002",
+        "Valstrix",
     ),
     Idle(
         ("dataset.caption_variants",),

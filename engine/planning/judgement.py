@@ -19,7 +19,7 @@ NATIVE_PX: Mapping[Family, tuple[int, int]] = {"sd15": (256, 768), "sdxl": (1024
 """Resolutions at which a family's bases are at home."""
 
 MOST_TIMES = 50 / 15
-"""How much more often than the largest concept another may be shown; guide 002 wants about 15 to 50 images of each."""
+"""How much more often than the largest concept another may be shown; Valstrix wants about 15 to 50 images of each."""
 
 _BAND = re.compile(r"(\d+)-(\d*) (.+)")
 
@@ -76,7 +76,7 @@ def _rank(case: Case) -> Iterator[Advice]:
     elif adapter.rank >= 64 and images < 10 and not (case.in_band and own):
         message = f"Rank {adapter.rank} for {count(images, 'image')}: so much room is filled by learning them by heart."
         lower = ", or set adapter.rank=32" if least <= 32 else ""
-        yield Advice("rank_for_images", message, f"Add images{lower}.", "guide 000")
+        yield Advice("rank_for_images", message, f"Add images{lower}.", "FLUX guide")
 
 
 def _batch(case: Case) -> Iterator[Advice]:
@@ -85,10 +85,10 @@ def _batch(case: Case) -> Iterator[Advice]:
         message = (
             f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: images of two concepts in one batch blend."
         )
-        yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "guide 002")
+        yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "Valstrix")
     elif plan.batch_size > 4 and not case.chose("training.batch_size"):
         message = f"Batch {plan.batch_size}: above 4 the LoRA gets general instead of exact."
-        yield Advice("batch_large", message, "Set training.batch_size=4 or less.", "guide 002")
+        yield Advice("batch_large", message, "Set training.batch_size=4 or less.", "Valstrix")
 
 
 def _concepts(case: Case) -> Iterator[Advice]:
@@ -96,7 +96,7 @@ def _concepts(case: Case) -> Iterator[Advice]:
     for concept in concepts:
         if concept.from_folder and concept.repeats != concept.rule_repeats:
             message = f"The folder of {concept.name} sets {count(concept.repeats, 'repeat')}; the preset's rule would give {concept.rule_repeats}."
-            yield Advice("folder_repeats", message, "For the rule's number, add --repeats rule.", "guide 002")
+            yield Advice("folder_repeats", message, "For the rule's number, add --repeats rule.", "Valstrix")
     if len(concepts) < 2:
         return
     shown = {c.name: c.images * c.repeats for c in concepts}
@@ -108,7 +108,7 @@ def _concepts(case: Case) -> Iterator[Advice]:
             f"Balanced repeats are {', '.join(f'{c.balanced_repeats} for {c.name}' for c in concepts)}."
         )
         remedy = "Set schedule.rule=balanced_concepts, with --repeats rule if the folders have numbers."
-        yield Advice("concepts_unbalanced", message, remedy, "guide 002")
+        yield Advice("concepts_unbalanced", message, remedy, "Valstrix")
     largest = max(concepts, key=lambda c: c.images)
     for concept in concepts:
         few = largest.images > MOST_TIMES * concept.images  # else its folder's number is the cause, which is said above
@@ -117,13 +117,13 @@ def _concepts(case: Case) -> Iterator[Advice]:
                 f"{concept.name} has {count(concept.images, 'image')} against {largest.images} of {largest.name}; "
                 f"each is shown {concept.repeats / largest.repeats:.1f} times as often, and may overtrain by itself."
             )
-            yield Advice("concept_overtrains", message, f"Add images of {concept.name}.", "guide 002")
+            yield Advice("concept_overtrains", message, f"Add images of {concept.name}.", "Valstrix")
 
 
 def _mirroring(case: Case) -> Iterator[Advice]:
     if case.settings.dataset.flip and case.settings.dataset.subject in ("person", "character"):
         message = "Mirrored images mix left and right; no face is symmetric, and previews may all look the same."
-        yield Advice("flip_identity", message, "Set dataset.flip=false.", "guide 001")
+        yield Advice("flip_identity", message, "Set dataset.flip=false.", "Skullkid")
 
 
 def _size(case: Case) -> Iterator[Advice]:
@@ -131,10 +131,10 @@ def _size(case: Case) -> Iterator[Advice]:
     low, high = (64, 128) if case.embedded else NATIVE_PX[family]
     if dataset.resolution > high:
         message = f"{dataset.resolution} px is more than the base makes natively ({high} px): slower, and worse."
-        yield Advice("resolution_high", message, f"Set dataset.resolution={high} or less.", "guide 002")
+        yield Advice("resolution_high", message, f"Set dataset.resolution={high} or less.", "Valstrix")
     elif dataset.resolution < low:
         message = f"{dataset.resolution} px is less than the base makes natively ({low} px): details are lost."
-        yield Advice("resolution_low", message, f"Set dataset.resolution={low} or more.", "guide 002")
+        yield Advice("resolution_low", message, f"Set dataset.resolution={low} or more.", "Valstrix")
     if dataset.upscale and dataset.buckets and dataset.bucket_max <= dataset.resolution:
         message = f"No side may exceed {dataset.bucket_max} px, so every shape but the square loses pixels."
         yield Advice("bucket_max_low", message, f"Set dataset.bucket_max={2 * dataset.resolution}.", "loratui")
@@ -160,7 +160,7 @@ def _regularisation(case: Case) -> Iterator[Advice]:
         return
     cost = f"{number(plan.regularisation_optimizer_steps)} of the {count(plan.optimizer_steps, 'optimizer step')} are theirs"
     message = f"{images} double the work of every epoch ({cost}); sets with good captions do without."
-    yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "guide 001")
+    yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "Skullkid")
     if plan.regularisation_unused:
         message = (
             f"{plan.regularisation_unused} of the {images} are never shown: there are more than the subject's image-steps."

@@ -18,7 +18,7 @@ class Advice:
     """What, and why it matters."""
     remedy: str
     source: str
-    """`guide 000` … `guide 004`, `loratui`, or `yours` for a limit of the person's own preset."""
+    """`FLUX guide` … `DreamBooth guide`, `loratui`, or `yours` for a limit of the person's own preset."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ConceptPlan:
     rule_repeats: int
     """What the rule gives where no folder has a number."""
     balanced_repeats: int
-    """What gives every concept the same time (guide 002)."""
+    """What gives every concept the same time (Valstrix)."""
 
 
 @dataclass(frozen=True)

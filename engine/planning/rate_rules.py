@@ -99,14 +99,14 @@ def _adaptive(case: Case) -> Iterator[Advice]:
     title = TITLES[optimizer.name]
     if optimizer.learning_rate != 1.0:
         message = f"{title} finds the learning rate itself; {short(optimizer.learning_rate)} scales what it finds."
-        yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "guide 002")
+        yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "Valstrix")
     # The alpha of LoHa and LoKr is the rank, for the sake of the programs that read them.
     if adapter.effective_alpha != 1.0 and adapter.kind not in LYCORIS:
         message = f"With {title}, alpha {adapter.effective_alpha:g} only distorts the rate that it finds."
-        yield Advice("adaptive_alpha", message, "Set adapter.alpha=1.", "guide 002")
+        yield Advice("adaptive_alpha", message, "Set adapter.alpha=1.", "Valstrix")
     if optimizer.scheduler != "cosine":
         message = f"{title} is used with cosine only; {optimizer.scheduler} upsets the rate that it finds."
-        yield Advice("adaptive_scheduler", message, "Set optimizer.scheduler=cosine.", "guide 002")
+        yield Advice("adaptive_scheduler", message, "Set optimizer.scheduler=cosine.", "Valstrix")
     if optimizer.name == "prodigy" and not 0.1 <= optimizer.d_coef <= 10:
         message = f"optimizer.d_coef {optimizer.d_coef:g} multiplies the rate that Prodigy finds; 0.5 to 2 are usual."
         yield Advice("adaptive_coefficient", message, "Set optimizer.d_coef=1.", "loratui")
@@ -122,7 +122,7 @@ def _of_convolutions(case: Case, high: float) -> Iterator[Advice]:
         message = (
             f"The convolutions learn with alpha {alpha:g} / rank {rank} × the learning rate = {short(rate)}: they burn first."
         )
-        yield Advice("conv_rate_high", message, "Set adapter.conv_alpha=1.", "guide 002")
+        yield Advice("conv_rate_high", message, "Set adapter.conv_alpha=1.", "Valstrix")
 
 
 def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
@@ -136,7 +136,7 @@ def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
         than = f"faster ({short(text_rate)}) than the rest ({short(optimizer.learning_rate)})"
         fast = than if text_rate > optimizer.learning_rate else f"at {short(effective)}, where up to {short(high)} is usual"
         message = f"The text encoder learns {fast}; it overtrains first."
-        yield Advice("text_rate_high", message, f"Set optimizer.text_encoder_learning_rate={tenth}.", "guide 001")
+        yield Advice("text_rate_high", message, f"Set optimizer.text_encoder_learning_rate={tenth}.", "Skullkid")
     elif effective < low / 10:
         message = (
             f"The text encoder's effective learning rate is {short(effective)}: it is trained, and learns next to nothing."

@@ -46,19 +46,19 @@ def repeats_epochs(concepts: Sequence[ConceptImages], schedule: Schedule, effect
 
 
 def per_image(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """So many image-steps for each image, shown 10 times an epoch (guide 000: 10 × 10 = 100)."""
+    """So many image-steps for each image, shown 10 times an epoch (FLUX guide: 10 × 10 = 100)."""
     del effective_batch
     return _split(concepts, schedule, usual_repeats=10)
 
 
 def exposures(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """Each image so many times, shown once an epoch (guide 002: 1 × 100, or 10 × 10)."""
+    """Each image so many times, shown once an epoch (Valstrix: 1 × 100, or 10 × 10)."""
     del effective_batch
     return _split(concepts, schedule, usual_repeats=1)
 
 
 def per_image_small_sets_more(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """So many image-steps an image in all, some more for a small set, less than a limit (guide 004: 100, + 100
+    """So many image-steps an image in all, some more for a small set, less than a limit (DreamBooth guide: 100, + 100
     below 10 images, under 2 000). Above the limit: its largest multiple of the number of images.
     """
     del effective_batch
@@ -74,7 +74,7 @@ def per_image_small_sets_more(concepts: Sequence[ConceptImages], schedule: Sched
 
 def per_epoch_and_total(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
     """At least so many image-steps an epoch, and as many epochs as reach a number of optimizer steps
-    (guide 003: about 900, about 2 500).
+    (ZyloO: about 900, about 2 500).
     """
     by_rule = math.ceil(schedule.image_steps_per_epoch / _images(concepts))
     repeats = _repeats(concepts, schedule, by_rule)
@@ -83,7 +83,7 @@ def per_epoch_and_total(concepts: Sequence[ConceptImages], schedule: Schedule, e
 
 
 def per_epoch(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """About so many image-steps an epoch (guide 001: 400 ÷ images, halves to even), and 6 epochs to start with. More
+    """About so many image-steps an epoch (Skullkid: 400 ÷ images, halves to even), and 6 epochs to start with. More
     images take more steps: as many epochs as show each so many times with these repeats, up to 20 (the guide's 15
     images take 6, its 50 take 20).
     """
@@ -95,7 +95,7 @@ def per_epoch(concepts: Sequence[ConceptImages], schedule: Schedule, effective_b
 
 
 def balanced_concepts(concepts: Sequence[ConceptImages], schedule: Schedule, effective_batch: int) -> Amount:
-    """Equal time for every concept: the largest one's images × repeats is the measure for all (guide 002, part 6)."""
+    """Equal time for every concept: the largest one's images × repeats is the measure for all (Valstrix, part 6)."""
     del effective_batch
     largest = anchor(concepts)
     usual = schedule.repeats or 10

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loratui.engine.planning.judgement import image_band
-from loratui.presets import Preset, find_presets, list_presets, load_preset, schema
+from loratui.presets import SOURCES, Preset, find_presets, list_presets, load_preset, schema
 from loratui.presets.schema import SchemaError, Settings
 
 NAMES = [
@@ -46,7 +46,7 @@ def test_every_value_has_a_reason_and_a_source(preset: Preset) -> None:
     assert preset.title
     assert preset.summary.endswith(".")
     for reason in preset.reasons.values():
-        assert re.fullmatch(r"guide 00[0-4]|loratui", reason.source)
+        assert reason.source in SOURCES
         assert len(reason.text) >= 15
     for key in schema.KEYS.keys() - preset.set_keys:
         assert schema.get(preset.settings, key) == schema.get(Settings(), key)

@@ -62,19 +62,19 @@ CHECKS = (
         "several_faces",
         "warning",
         "faces",
-        "The likenesses of several people mix (guide 000).",
+        "The likenesses of several people mix (FLUX guide).",
         "Crop to one person, or say in the caption who is who.",
         _several,
     ),
     Check(
-        "no_face", "info", "faces", "A likeness needs a face (guide 000).", "Look at it, and leave it out if need be.", _none
+        "no_face", "info", "faces", "A likeness needs a face (FLUX guide).", "Look at it, and leave it out if need be.", _none
     ),
-    Check("small_face", "info", "faces", "So few pixels hold no likeness (guide 000).", "Crop closer to the face.", _small),
+    Check("small_face", "info", "faces", "So few pixels hold no likeness (FLUX guide).", "Crop closer to the face.", _small),
     Check(
         "several_people",
         "info",
         "headers",
-        "The likenesses of several people mix (guide 000).",
+        "The likenesses of several people mix (FLUX guide).",
         "Crop to one person, or make sure that the caption says who is who.",
         _named,
     ),
@@ -82,7 +82,7 @@ CHECKS = (
         "selfies",
         "info",
         "headers",
-        "Some phones store selfies mirrored; with others beside them, left and right get mixed (guide 001).",
+        "Some phones store selfies mirrored; with others beside them, left and right get mixed (Skullkid).",
         "Compare a parting or a mole, and mirror those that are the wrong way round.",
         _selfies,
     ),

@@ -53,7 +53,7 @@ _LOOK = "Look at it, and leave it out if it is not good."
 CHECKS = (
     Check("blurred", "warning", "pixels", "Blur is learnt like anything else (guides 000 and 002).", _LOOK, _blurred),
     Check("noisy", "warning", "pixels", "Noise and disturbing patterns are learnt (guides 000 and 002).", _LOOK, _noisy),
-    Check("dark", "warning", "pixels", "What cannot be seen cannot be learnt (guide 000).", _LOOK, _dark),
-    Check("bright", "warning", "pixels", "What cannot be seen cannot be learnt (guide 000).", _LOOK, _bright),
+    Check("dark", "warning", "pixels", "What cannot be seen cannot be learnt (FLUX guide).", _LOOK, _dark),
+    Check("bright", "warning", "pixels", "What cannot be seen cannot be learnt (FLUX guide).", _LOOK, _bright),
     Check("flat", "warning", "pixels", "An image without contrast holds no subject.", _LOOK, _flat),
 )

@@ -77,7 +77,7 @@ CHECKS = (
         "same_light",
         "info",
         "pixels",
-        "Light that never changes is learnt as part of the subject (guide 000). Clothes and poses are not measured; look at them.",
+        "Light that never changes is learnt as part of the subject (FLUX guide). Clothes and poses are not measured; look at them.",
         "Add images in other light, or name the light in the captions.",
         _light,
     ),

@@ -92,7 +92,7 @@ CHECKS = (
         "transparent",
         "warning",
         "headers",
-        "The model learns the colour that stands behind it, and hidden colours may come through (guide 002).",
+        "The model learns the colour that stands behind it, and hidden colours may come through (Valstrix).",
         "Flatten it on a chosen or varied plain colour, and name that background in the caption.",
         _transparent,
     ),

@@ -11,7 +11,7 @@ from loratui.engine.dataset.checks.case import Case, Check, Hit
 from loratui.engine.dataset.findings import listed, number_of
 
 FEWEST, MOST = 5, 20
-"""Tags of a caption (guide 002)."""
+"""Tags of a caption (Valstrix)."""
 
 _TAG_BASES = frozenset(
     [
@@ -154,7 +154,7 @@ CHECKS = (
         "many_tags",
         "warning",
         "headers",
-        "What is learnt spreads thinly over so many tags: 5 to 20 are right (guide 002).",
+        "What is learnt spreads thinly over so many tags: 5 to 20 are right (Valstrix).",
         "Keep what matters in the image.",
         _many,
     ),
@@ -162,7 +162,7 @@ CHECKS = (
         "few_tags",
         "info",
         "headers",
-        "What no tag names becomes part of the trigger: 5 to 20 are right (guide 002).",
+        "What no tag names becomes part of the trigger: 5 to 20 are right (Valstrix).",
         "Name clothes, place, light and view.",
         _few,
     ),
@@ -170,7 +170,7 @@ CHECKS = (
         "score_tags",
         "warning",
         "headers",
-        "They belong into prompts, never into captions: they would be bound to the subject (guide 003).",
+        "They belong into prompts, never into captions: they would be bound to the subject (ZyloO).",
         "Remove them from all captions.",
         _scores,
     ),
@@ -178,7 +178,7 @@ CHECKS = (
         "implied_tags",
         "info",
         "headers",
-        "What is learnt is spread over both, and both get weaker (guide 002).",
+        "What is learnt is spread over both, and both get weaker (Valstrix).",
         "Keep the more precise one.",
         _implied,
     ),
@@ -195,7 +195,7 @@ CHECKS = (
         "white_background",
         "warning",
         "pixels",
-        "A white background that comes again must be named, or it sticks to the subject (guide 002).",
+        "A white background that comes again must be named, or it sticks to the subject (Valstrix).",
         "Add a tag such as white background to these captions.",
         _white,
     ),

@@ -50,7 +50,7 @@ def test_a_broken_preset_is_said_and_hides_no_other(mine: Path, capsys: pytest.C
 def test_one_preset_with_its_reasons(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = presets(capsys, "show", "pony-realism")
     values = {v["key"]: v for v in table["values"]}
-    assert (values["adapter.rank"]["value"], values["adapter.rank"]["source"]) == (32, "guide 003")
+    assert (values["adapter.rank"]["value"], values["adapter.rank"]["source"]) == (32, "ZyloO")
     assert "clip skip 2" in values["base.clip_skip"]["why"]
     assert table["settings"]["training"]["batch_size"] == 2
     assert cli.main(["presets", "show", "sd15-character:prodigy"]) == 0
@@ -71,5 +71,5 @@ def test_the_guides_are_named(capsys: pytest.CaptureFixture[str]) -> None:
             assert {reason.source for reason in preset.reasons.values()} <= set(SOURCES)
     assert cli.main(["presets", "show", "pony-realism"]) == 0
     printed = capsys.readouterr().out
-    assert "(guide 003)" in printed
-    assert "guide 003: “Pony Realism LoRA training and preset”, civitai.com/articles/5545" in printed
+    assert "(ZyloO)" in printed
+    assert "ZyloO: “Pony Realism LoRA training and preset” by ZyloO, civitai.com/articles/5545" in printed

@@ -63,7 +63,7 @@ def test_another_folder_forgets_what_was_read() -> None:
 
 
 def test_a_reason_names_its_source() -> None:
-    assert demo_draft().why("schedule.repeats").endswith("(guide 000)")
+    assert demo_draft().why("schedule.repeats").endswith("(FLUX guide)")
 
 
 def test_the_next_step_names_what_is_there(tmp_path: Path) -> None:
