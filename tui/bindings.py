@@ -116,7 +116,7 @@ CONTEXTS: dict[str, Context] = {
 
 _SHORT = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
 """Textual's names that people write shorter."""
-_WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
+WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
 _OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
 _IMAGE = ("image", "validation_image")
@@ -182,7 +182,7 @@ KEYS: tuple[Key, ...] = (
     Key("add_prompt", "f7", "f7", "add", "add", "add a prompt below this one", ("samples",)),
     Key("drop_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("samples",)),
     Key("advanced", "a", "a", "advanced", "all settings", "every setting with its reason and range", ("plan",)),
-    Key("back", "escape", "esc", "back", "back", "go back one step", _WIZARD),
+    Key("back", "escape", "esc", "back", "back", "go back one step", WIZARD),
     Key("sample", "s", "s", "command('sample')", "sample", "make the sample images now", ("training",), changes=True),
     Key("checkpoint", "c", "c", "command('checkpoint')", "checkpoint", "save a checkpoint now", ("training",), changes=True),
     Key(
@@ -351,7 +351,7 @@ KEYS: tuple[Key, ...] = (
         "copy",
         "y",
         "y",
-        "app.copy",
+        "copy",
         "copy",
         "copy a path, a command or an error to your own clipboard; it is shown too",
         (
@@ -456,11 +456,11 @@ KEYS: tuple[Key, ...] = (
         "read the folder again: images have come or changed",
         ("dataset",),
     ),
-    Key("copy_line", "y", "y", "app.copy", "copy the line", "copy the line that brings photos here", ("dataset",)),
-    Key("help", "question_mark,f1", "?", "app.help", "help", "this help", _EVERYWHERE),
-    Key("palette", "ctrl+p", "ctrl+p", "app.palette", "", "every command of this screen, found by typing", _EVERYWHERE),
-    Key("jump", "ctrl+o,f4", "ctrl+o", "app.jump", "", "jump to any part of the screen by a letter", _EVERYWHERE),
-    Key("preferences", "f2", "f2", "app.preferences", "", "theme, bell, window title, price of this machine", _EVERYWHERE),
+    Key("copy_line", "y", "y", "copy", "copy the line", "copy the line that brings photos here", ("dataset",)),
+    Key("help", "question_mark,f1", "?", "help", "help", "this help", _EVERYWHERE),
+    Key("palette", "ctrl+p", "ctrl+p", "palette", "", "every command of this screen, found by typing", _EVERYWHERE),
+    Key("jump", "ctrl+o,f4", "ctrl+o", "jump", "", "jump to any part of the screen by a letter", _EVERYWHERE),
+    Key("preferences", "f2", "f2", "preferences", "", "theme, bell, window title, price of this machine", _EVERYWHERE),
     Key(
         "repaint",
         "ctrl+l",
@@ -500,7 +500,7 @@ KEYS: tuple[Key, ...] = (
         "put loratui aside; fg in the shell brings it back",
         _EVERYWHERE,
     ),
-    Key("debug", "f9", "f9", "app.debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
+    Key("debug", "f9", "f9", "debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
     Key("leave", "q", "q", "app.leave", "leave", "leave; runs go on, and loratui comes back to them", _EVERYWHERE),
 )
 

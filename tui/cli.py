@@ -30,6 +30,9 @@ def _command(module: str, help_line: str, *examples: str) -> Command:
     return Command(f"loratui.tui.commands.{module}", help_line, examples)
 
 
+_LONGEST_LINE = 10_000
+"""Letters of a command line that words are offered for."""
+
 COMMANDS: dict[str, Command] = {
     "demo": _command(
         "demo",
@@ -201,7 +204,7 @@ def _run(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
         from loratui.tui.commands.completing import offer
 
-        offer(os.environ.get("COMP_LINE", ""))
+        offer(build_parser(os.environ.get("COMP_LINE", "")[:_LONGEST_LINE].split()))
     args = build_parser(words).parse_args(words)
     if args.version:
         from importlib.metadata import version

@@ -182,9 +182,8 @@ def _read_keys(path: Path, problems: list[str]) -> dict[str, str]:
 
 def _key_names(value: Any) -> str:
     """Textual's names for what a person wrote: `"p"`, `"?"`, `"ctrl+p, f6"` or a list of those."""
-    from textual.keys import _character_to_key
-
     from loratui.presets.schema import SchemaError
+    from loratui.tui.terminal.textual_private import key_name
 
     if isinstance(value, str):
         items = [value] if len(value) == 1 else value.split(",")
@@ -194,7 +193,7 @@ def _key_names(value: Any) -> str:
         raise SchemaError('expected a key in quotes, such as "p" or "ctrl+p, f6"')
     names = []
     for item in (item.strip() or item for item in items):
-        name = _character_to_key(item) if len(item) == 1 else item.lower() if "+" in item else item
+        name = key_name(item) if len(item) == 1 else item.lower() if "+" in item else item
         name = {"esc": "escape", "return": "enter"}.get(name, name)
         if not _KEY_NAME.fullmatch(name):
             raise SchemaError(f"{item!r} is no key; keys are letters, digits, f1 to f12, ctrl+letter, enter, space, tab …")

@@ -15,7 +15,7 @@ from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.summary import StateWriter
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 
 STEPS, EPOCHS = 900, 10
 FINAL = "output/anafox.safetensors"

@@ -22,11 +22,11 @@ from textual.geometry import Size
 
 import loratui.tui
 from loratui.engine.runs import control
-from loratui.tui.app import WIZARD, LoratuiApp
-from loratui.tui.bindings import CONTEXTS, KEYS, action_name, bindings_for, keys_of
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.app import LoratuiApp
+from loratui.tui.bindings import CONTEXTS, KEYS, WIZARD, action_name, bindings_for, keys_of
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.thumbnail import ThumbnailView
+from loratui.tui.wizard.demo import demo_draft
 
 BY_NAME = ("home", *WIZARD, "training", "validation")
 """Screens that the app opens by their name alone; the others stand over one of these and have tests of their own."""
@@ -164,8 +164,9 @@ _WALK = """
 import asyncio, sys
 from pathlib import Path
 from loratui.engine.runs import control
-from loratui.tui.app import WIZARD, LoratuiApp
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.app import LoratuiApp
+from loratui.tui.bindings import WIZARD
+from loratui.tui.wizard.demo import demo_draft
 
 async def walk():
     app = LoratuiApp(Path(sys.argv[1]), "preset", None, demo_draft())
@@ -372,7 +373,7 @@ async def test_what_does_not_fit_beside_the_fields_is_reached_by_a_key(home: Pat
 
 
 async def test_without_a_shell_to_come_back_from_ctrl_z_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loratui.tui.app.has_shell", lambda: False)
+    monkeypatch.setattr("loratui.tui.terminal.terminal_app.has_shell", lambda: False)
     async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "No runs yet")
         await pilot.press("ctrl+z")

@@ -12,6 +12,7 @@ from screen_text import shows
 
 from loratui.tui import cli, crash
 from loratui.tui.app import LoratuiApp
+from loratui.tui.screens.base import LoratuiScreen
 
 
 @pytest.mark.parametrize(
@@ -80,10 +81,10 @@ async def test_a_fault_of_the_app_is_told_and_the_run_goes_on(home: Path, monkey
         trainer.start()
         app = LoratuiApp(home)
 
-        def broken() -> None:
+        def broken(_: LoratuiScreen[None]) -> None:
             raise RuntimeError("a bug [red]\x1b[2J")
 
-        monkeypatch.setattr(app, "action_help", broken)
+        monkeypatch.setattr(LoratuiScreen, "action_help", broken)
         with pytest.raises(RuntimeError, match="a bug"):
             await _press_help(app, run.name)
         trainer.steps(1)

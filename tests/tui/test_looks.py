@@ -14,7 +14,7 @@ from screen_text import screen_lines, shows
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.steps import StepScreen
 
 LOOKS = Path(__file__).parent / "looks"

@@ -8,14 +8,9 @@ from typing import Any
 
 import argcomplete
 
-LONGEST_LINE = 10_000
 
-
-def offer(line: str) -> None:
-    """Answers the shell for the command line so far and ends the process."""
-    from loratui.tui.cli import build_parser
-
-    parser = build_parser(line[:LONGEST_LINE].split())
+def offer(parser: argparse.ArgumentParser) -> None:
+    """Answers the shell with what `parser` takes next, and ends the process."""
     for action in _actions(parser):
         completer = _COMPLETERS.get(action.dest)
         if completer is not None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui.commands import common
 from loratui.tui.terminal import clean, wants_plain
+from loratui.tui.wizard.demo import demo_draft
 
 if TYPE_CHECKING:
     from loratui.tui.plain.follow import Followed
-    from loratui.tui.wizard.draft import Draft
 
 
 _PRESETS = {
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON as `loratui train`.
     """
-    draft = demo_draft(args.family, common.device_change(args))
+    draft = demo_draft(_PRESETS[args.family][0], common.device_change(args))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
         from loratui.tui.terminal.run_app import run_app
@@ -62,18 +60,6 @@ def run(args: argparse.Namespace) -> int:
         for line in what_next(ended, args.family):
             say(out, line)
     return common.conclude(ended, args, out)
-
-
-def demo_draft(family: str = "sd15", changes: Mapping[str, Any] = MappingProxyType({})) -> Draft:
-    """The demo of a family with everything chosen: preset, images, trigger, class word, and what is changed of it."""
-    from loratui.engine.dataset.scan import scan
-    from loratui.engine.planning.recipe import build_recipe
-    from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
-    from loratui.tui.wizard.draft import Draft
-
-    folder = demo_dataset()
-    recipe = build_recipe(_PRESETS[family][0], dataset=folder, trigger=DEMO_TRIGGER, class_word=DEMO_CLASS)
-    return Draft(recipe.with_changes(changes) if changes else recipe, scan(folder))
 
 
 def what_next(ended: Followed, family: str) -> list[str]:

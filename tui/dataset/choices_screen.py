@@ -94,7 +94,7 @@ class DatasetChoices(DatasetWork):
 
     def tell_parts(self) -> None:
         """Screens above this one follow."""
-        for screen in self.loratui.screen_stack:
+        for screen in self.app.screen_stack:
             if isinstance(screen, DatasetPart) and screen.stands:
                 screen.set_changed()
                 screen.refresh_bindings()
@@ -177,19 +177,19 @@ class DatasetChoices(DatasetWork):
         if prepared is None or name not in prepared.names:
             return
         screen = DatasetImageScreen(self, [other for other in names if other in prepared.names], name)
-        self.loratui.push_screen(screen, lambda _: then(screen.name_shown))
+        self.app.push_screen(screen, lambda _: then(screen.name_shown))
 
     def action_captions(self) -> None:
         """All captions at once."""
         from loratui.tui.dataset.captions_screen import CaptionsScreen
 
-        self.loratui.push_screen(CaptionsScreen(self))
+        self.app.push_screen(CaptionsScreen(self))
 
     def action_changes(self) -> None:
         """What will be done."""
         from loratui.tui.dataset.changes_screen import ChangesScreen
 
-        self.loratui.push_screen(ChangesScreen(self, None))
+        self.app.push_screen(ChangesScreen(self, None))
 
     # Carrying out
 
@@ -204,7 +204,7 @@ class DatasetChoices(DatasetWork):
             now = self.prepared
             assert now is not None
             if now.needs_copy and now.copy is None:
-                self.loratui.push_screen(ChangesScreen(self, then))
+                self.app.push_screen(ChangesScreen(self, then))
             else:
                 self.point_to(now)
                 then()
@@ -216,7 +216,7 @@ class DatasetChoices(DatasetWork):
                 go_on()
 
         if prepared.unsaved:
-            self.loratui.push_screen(UnsavedScreen(prepared.unsaved, UNSAVED), answered)
+            self.app.push_screen(UnsavedScreen(prepared.unsaved, UNSAVED), answered)
         else:
             go_on()
 
@@ -233,7 +233,7 @@ class DatasetChoices(DatasetWork):
         prepared = self.prepared
         if prepared is None or not prepared.unsaved:
             return False
-        self.loratui.push_screen(UnsavedScreen(prepared.unsaved, UNSAVED_AT_THE_END, "leave"), answered)
+        self.app.push_screen(UnsavedScreen(prepared.unsaved, UNSAVED_AT_THE_END, "leave"), answered)
         return True
 
     def point_to(self, prepared: DatasetEdits) -> None:

@@ -32,7 +32,6 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.no_images import NoImages
 from loratui.tui.widgets.topic_list import TopicList
 from loratui.tui.wizard.draft import next_step_for_folder
-from loratui.tui.wizard.steps import STEPS
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
@@ -42,11 +41,6 @@ _FIELDS = (
     ("dataset.path", "Folder", "your images, or a zip of them, with captions as .txt"),
     ("dataset.trigger", "Trigger word", "made up, such as anafox; you will use it in prompts"),
     ("dataset.class_word", "Class word", "the general word for it, such as woman, dog or chair"),
-)
-_BASE_FIELD = (
-    "base.model",
-    "Base model",
-    "a .safetensors file or a diffusers folder",
 )
 _TYPING_PAUSE_S = 0.3
 
@@ -91,9 +85,8 @@ class DatasetScreen(DatasetChoices):
     def body(self) -> ComposeResult:
         """The form, how the set stands, and what it holds."""
         draft = self.loratui.draft
-        asks_base = "base" not in [name for name, _ in STEPS]
         with Vertical(id="dataset-form"):
-            for key, label, help in (*_FIELDS, *([_BASE_FIELD] if asks_base else [])):
+            for key, label, help in _FIELDS:
                 suggester = PathSuggester(ENDINGS[key]) if key in ENDINGS else None
                 yield Field(key, label, help, self._kept_text(key, str(draft.value(key))), quiet=True, suggester=suggester)
         yield Line(id="dataset-help")

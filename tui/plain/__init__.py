@@ -74,7 +74,7 @@ class Wizard:
 
     def demo(self) -> int:
         """The demo with everything chosen."""
-        from loratui.tui.commands.demo import demo_draft
+        from loratui.tui.wizard.demo import demo_draft
 
         self._draft = demo_draft()
         return self._plan_and_start()

@@ -196,7 +196,9 @@ class HomeScreen(LoratuiScreen[None]):
 
     def action_demo(self) -> None:
         """To the plan of the demo."""
-        self.loratui.plan_demo()
+        from loratui.tui.wizard.demo import demo_draft
+
+        self.loratui.plan_new(demo_draft(), "plan")
 
     @work(thread=True, exclusive=True, group="resume", description="resume a run")
     def action_resume(self) -> None:

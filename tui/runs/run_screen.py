@@ -38,6 +38,11 @@ class RunScreen(LoratuiScreen[None]):
         self.caught_up = False
         """Whether the log was read to its end once."""
 
+    @property
+    def run_name(self) -> str:
+        """The name of the run."""
+        return self.run_directory.name
+
     def follow(self) -> None:
         """Begins to read; called when the screen is mounted."""
         self._follow()

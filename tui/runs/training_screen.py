@@ -261,7 +261,7 @@ class TrainingScreen(RunScreen):
 
     def _show_what_is_new(self) -> None:
         # Added to a line that has not emptied itself, it would only stand before the answer to the next key.
-        if self.loratui.arrival.behind and self._left_out < _MOST_LEFT_OUT:
+        if self.loratui.output_flow.behind and self._left_out < _MOST_LEFT_OUT:
             self._left_out += 1
             return
         self._left_out = 0

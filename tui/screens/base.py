@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker
 
 from loratui.tui.bindings import changing_actions
+from loratui.tui.services import Services, services_of
+from loratui.tui.terminal.kept_focus import LEAST_HEIGHT, LEAST_WIDTH, is_too_small
 from loratui.tui.widgets.key_bar import KeyBar
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
     from loratui.tui.messages import RunsListed
-
-LEAST_WIDTH, LEAST_HEIGHT = 60, 20
-"""Below this many columns and rows a notice takes the place of the screen."""
 
 _WAKE_S = 0.5
 """How often a thread that rests looks whether it is still wanted."""
 
 T = TypeVar("T")
-
-
-def is_too_small(size: Size) -> bool:
-    """Whether a window has no room for a screen."""
-    return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
 class LoratuiScreen(Screen[T]):
@@ -45,9 +37,14 @@ class LoratuiScreen(Screen[T]):
     """Id of a text that cannot have the focus and may be longer than its place: pgdn and pgup scroll it."""
 
     @property
-    def loratui(self) -> LoratuiApp:
-        """The app, by its own type."""
-        return cast("LoratuiApp", self.app)
+    def run_name(self) -> str:
+        """The run that it is about; empty where it is about none."""
+        return ""
+
+    @property
+    def loratui(self) -> Services:
+        """The app, as far as screens know it."""
+        return services_of(self)
 
     @property
     def stands(self) -> bool:
@@ -116,6 +113,48 @@ class LoratuiScreen(Screen[T]):
         pane = self._pane()
         pane.scroll_relative(y=pages * max(1, pane.size.height - 2), animate=False)
 
+    def action_help(self) -> None:
+        """Help for this screen and the widget that has the focus."""
+        from loratui.tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(self.CONTEXT, self.focused))
+
+    def action_palette(self) -> None:
+        """Every command of the screen, found by typing."""
+        from textual.command import CommandPalette
+
+        from loratui.tui.screens.palette import KeyCommands
+
+        self.app.push_screen(CommandPalette(providers=[KeyCommands], placeholder="What do you want to do?"))
+
+    def action_jump(self) -> None:
+        """Letters on everything that can have the focus."""
+        from loratui.tui.screens.jump import JumpScreen
+
+        self.app.push_screen(JumpScreen(self, self.parts()))
+
+    def action_preferences(self) -> None:
+        """Theme, bell, title, price."""
+        from loratui.tui.screens.preferences import PreferencesScreen
+
+        self.app.push_screen(PreferencesScreen())
+
+    def action_debug(self) -> None:
+        """Versions, terminal and errors for a bug report."""
+        from loratui.tui.screens.debug import DebugScreen
+
+        self.app.push_screen(DebugScreen())
+
+    def action_copy(self) -> None:
+        """What there is to copy."""
+        from loratui.tui.screens.copying import CopyScreen
+
+        items = self.copyable()
+        if items:
+            self.app.push_screen(CopyScreen(items))
+        else:
+            self.loratui.tell("There is nothing to copy here.")
+
     def parts(self) -> Sequence[tuple[Widget, str]]:
         """Parts that cannot have the focus, each with the action that goes to it, for the jump mode."""
         return ()
@@ -128,6 +167,10 @@ class LoratuiScreen(Screen[T]):
     def copyable(self) -> Sequence[tuple[str, str]]:
         """What `y` offers to copy, as pairs of a name and the text."""
         return ()
+
+    def farewell(self) -> Iterator[str]:
+        """What to say when the person leaves the app from here."""
+        yield from ()
 
     def runs_listed(self, message: RunsListed) -> None:
         """All runs were looked at; screens that show them take them from here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,10 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.tui.services import services_of
 from loratui.tui.widgets.line import Line, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 
 class CopyScreen(ModalScreen[None]):
@@ -42,4 +40,4 @@ class CopyScreen(ModalScreen[None]):
         event.stop()
         name, text = self._items[event.option_index]
         self.dismiss()
-        cast("LoratuiApp", self.app).copy(text, name[0].upper() + name[1:])
+        services_of(self).copy(text, name[0].upper() + name[1:])

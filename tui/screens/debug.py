@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -12,11 +12,9 @@ from textual.screen import ModalScreen
 
 from loratui.tui import themes
 from loratui.tui.messages import FactsGathered
+from loratui.tui.services import services_of
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 
 class DebugScreen(ModalScreen[None]):
@@ -46,9 +44,8 @@ class DebugScreen(ModalScreen[None]):
     def _gather(self) -> None:
         from loratui.tui import crash
 
-        app = cast("LoratuiApp", self.app)
-        rows = crash.facts((app.size.width, app.size.height), theme=themes.short(app.theme))
-        self.post_message(FactsGathered(crash.report(rows, app.errors)))
+        rows = crash.facts((self.app.size.width, self.app.size.height), theme=themes.short(self.app.theme))
+        self.post_message(FactsGathered(crash.report(rows, services_of(self).errors)))
 
     def on_facts_gathered(self, message: FactsGathered) -> None:
         """Shows the report line by line, so that no line is cut."""
@@ -61,6 +58,7 @@ class DebugScreen(ModalScreen[None]):
     def action_copy_report(self) -> None:
         """Sends the report to the clipboard."""
         if self._report:
-            app = cast("LoratuiApp", self.app)
-            app.copy_to_clipboard(self._report)
-            app.tell("The report was sent to your clipboard; if it is not there, mark it on this screen with the mouse.")
+            self.app.copy_to_clipboard(self._report)
+            services_of(self).tell(
+                "The report was sent to your clipboard; if it is not there, mark it on this screen with the mouse."
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,11 +14,9 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 
 from loratui.tui.bindings import CONTEXTS, Key
+from loratui.tui.services import services_of
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 _FIELD_BY_FIELD = ("dataset",)
 """Screens on which enter goes down through the fields before it leaves them."""
@@ -48,7 +46,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog wide help"):
             yield Line(plain(about.title, "bold $accent"))
             yield Line(plain(about.help))
-            keys = cast("LoratuiApp", self.app).keys_now(self._explained)
+            keys = services_of(self).keys_now(self._explained)
             title, rows = about_widget(self._focused_below, self._explained, keys)
             if rows:
                 yield Line(plain(title, "bold"))

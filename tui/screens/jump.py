@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -12,7 +13,6 @@ from textual.geometry import Offset
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import Line, plain
 
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
@@ -30,11 +30,12 @@ class JumpScreen(ModalScreen[None]):
     JumpScreen #jump-hint { dock: bottom; height: 1; background: $panel; padding: 0 1; }
     """
 
-    def __init__(self, below: Screen[object]) -> None:
+    def __init__(self, below: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> None:
+        """`parts` cannot have the focus; each comes with the screen's action that goes to it."""
         super().__init__()
         self._seen_at = below.size
         self._below = below
-        self._targets = dict(zip(LETTERS, targets(below), strict=False))
+        self._targets = dict(zip(LETTERS, targets(below, parts), strict=False))
 
     def compose(self) -> ComposeResult:
         """A letter at the upper left corner of each."""
@@ -79,9 +80,8 @@ class Target:
     """The screen's action that goes there; without one it gets the focus."""
 
 
-def targets(screen: Screen[object]) -> list[Target]:
+def targets(screen: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> list[Target]:
     """What is seen and can be gone to, from top to bottom."""
-    parts = screen.parts() if isinstance(screen, LoratuiScreen) else ()
     found = []
     for widget, action in [*((widget, "") for widget in screen.focus_chain), *parts]:
         region = widget.region

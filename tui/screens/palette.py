@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import ClassVar, Protocol, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from loratui.tui.bindings import Key, action_name
-from loratui.tui.screens.base import LoratuiScreen
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
-
+from loratui.tui.services import services_of
 
 _BEFORE_OTHERS = 1000.0
 """Beyond any score of the matcher, which gives some points for each letter."""
+
+
+class HasKeys(Protocol):
+    """A screen with a place in the table of keys."""
+
+    CONTEXT: ClassVar[str]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key works now."""
 
 
 class KeyCommands(Provider):
@@ -40,11 +45,9 @@ class KeyCommands(Provider):
                 yield Hit(score, matcher.highlight(words), partial(self._run, key))
 
     def _now(self) -> Iterator[Key]:
-        screen = self.screen
-        if not isinstance(screen, LoratuiScreen):
-            return
-        for key in cast("LoratuiApp", self.app).keys_now(screen.CONTEXT):
-            if action_name(key) != "palette" and screen.check_action(action_name(key), ()) is True:
+        screen = cast("HasKeys", self.screen)
+        for key in services_of(self.screen).keys_now(screen.CONTEXT):
+            if action_name(key) != "palette" and screen.check_action(action_name(key), ()):
                 yield key
 
     async def _run(self, key: Key) -> None:

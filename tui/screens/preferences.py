@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,11 +14,9 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from loratui.tui import themes
+from loratui.tui.services import services_of
 from loratui.tui.settings import AppSettings, config_folder
 from loratui.tui.widgets.line import Line, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 _BELL, _TITLE = "bell", "title"
 
@@ -30,7 +28,7 @@ class PreferencesScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Themes, switches, price, and where it is kept."""
-        app = cast("LoratuiApp", self.app)
+        app = services_of(self)
         with Vertical(classes="dialog"):
             yield Line(plain("Preferences", "bold $accent"))
             yield OptionList(*self._options(app.settings), id="preferences", markup=False)
@@ -49,7 +47,7 @@ class PreferencesScreen(ModalScreen[None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Takes what was chosen into use."""
         event.stop()
-        app = cast("LoratuiApp", self.app)
+        app = services_of(self)
         before = app.settings
         match event.option_id:
             case "bell":
@@ -70,7 +68,7 @@ class PreferencesScreen(ModalScreen[None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """A price that is a number counts at once."""
         event.stop()
-        app = cast("LoratuiApp", self.app)
+        app = services_of(self)
         try:
             price = float(event.value.replace(",", ".") or 0)
         except ValueError:

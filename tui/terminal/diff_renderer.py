@@ -14,10 +14,10 @@ from rich.cells import cell_len, get_character_cell_size
 from rich.color import Color, ColorSystem
 from rich.console import Console, RenderableType
 from rich.style import Style
-from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
 from loratui.tui.terminal.palette import NUMBERS
+from loratui.tui.terminal.textual_private import ChopsUpdate, CompositorUpdate, LayoutUpdate, colour_system
 
 _NEAR = 3
 """Up to so many cells in between that are right already are written again: moving the cursor costs as much."""
@@ -44,7 +44,7 @@ _PLAIN = Pen()
 _UNKNOWN: Cell = ("\0", _PLAIN)
 
 
-class SentScreen:
+class DiffRenderer:
     """Remembers each cell that was sent. Whoever else writes to the screen has to let it `forget`."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class SentScreen:
 class _OnlyNew(CompositorUpdate):
     """Is worked out when it is written, so that an update that Textual drops is not taken for one that was sent."""
 
-    def __init__(self, sent: SentScreen, update: LayoutUpdate | ChopsUpdate) -> None:
+    def __init__(self, sent: DiffRenderer, update: LayoutUpdate | ChopsUpdate) -> None:
         self._sent, self._update = sent, update
 
     def __rich__(self) -> RenderableType:
@@ -106,7 +106,7 @@ class _OnlyNew(CompositorUpdate):
 
     def render_segments(self, console: Console) -> str:
         """The sequences to write."""
-        return self._sent.difference(self._update, console._color_system or ColorSystem.TRUECOLOR)
+        return self._sent.difference(self._update, colour_system(console))
 
 
 def _size(update: LayoutUpdate | ChopsUpdate) -> tuple[int, int]:

@@ -9,19 +9,17 @@ import sys
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from textual import events
-from textual._xterm_parser import XTermParser
-from textual.drivers.linux_driver import LinuxDriver
 
 from loratui.engine.cleaning import without_escapes
-from loratui.tui.terminal import clean, hangup
+from loratui.tui.terminal import hangup
+from loratui.tui.terminal.textual_private import HookedApp, HookedDriver, XTermParser
 
 if TYPE_CHECKING:
     from textual.message import Message
 
-    from loratui.tui.app import LoratuiApp
 
 _LOOK_S = 0.1
 """How often the thread that reads looks whether it is still wanted, and whether an escape was a key by itself."""
@@ -162,24 +160,21 @@ class Screen:
         return self._fd
 
 
-class TerminalDriver(LinuxDriver):
-    """Reads and writes the terminal of a `LoratuiApp`. Where the terminal is gone, `hangup` ends the process."""
+class TerminalDriver(HookedDriver):
+    """Reads and writes the terminal of an app. Where the terminal is gone, `hangup` ends the process."""
 
     def __init__(
-        self, app: LoratuiApp, *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+        self, app: HookedApp[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._failed = app.failed_in_a_thread
-        self._errors = app.errors
-        # Textual only writes, flushes and asks for the descriptor.
-        self._file = Screen(cast(TextIO, sys.__stderr__), self._failed)  # type: ignore[assignment]
+        self._failed = app.fail_from_thread
+        self._note = app.note
+        self.write_to(Screen(cast(TextIO, sys.__stderr__), self._failed))
 
-    def _run_input_thread(self) -> None:
-        try:
-            self.run_input_thread()
-        except BaseException as error:
-            if not (isinstance(error, OSError) and hangup.is_gone(self.fileno)):
-                self._failed(error)
+    def on_fault(self, error: BaseException) -> None:
+        """A fault of the thread that reads ends the app."""
+        if not (isinstance(error, OSError) and hangup.is_gone(self.fileno)):
+            self._failed(error)
 
     def run_input_thread(self) -> None:
         """Reads until the app ends."""
@@ -198,8 +193,3 @@ class TerminalDriver(LinuxDriver):
         if not data:
             self.exit_event.wait(_LOOK_S)  # at the end of the input there is always something to read
         return data
-
-    def _note(self, words: str) -> None:
-        words = clean(words, 200)
-        if not self._errors or self._errors[-1] != words:  # a mouse that moves says the same again and again
-            self._errors.append(words)

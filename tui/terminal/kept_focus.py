@@ -1,4 +1,4 @@
-"""Keeps which widget has the focus on each screen while the window is too small to show any of them."""
+"""Windows that are too small for any screen: which they are, and which widget has the focus on each screen meanwhile."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
+
+LEAST_WIDTH, LEAST_HEIGHT = 60, 20
+"""Below this many columns and rows a notice takes the place of the screen."""
+
+
+def is_too_small(size: Size) -> bool:
+    """Whether a window has no room for a screen."""
+    return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 
 class KeptFocus:

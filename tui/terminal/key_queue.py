@@ -9,8 +9,9 @@ from typing import Any
 
 from textual import events
 from textual.app import App, ScreenError
-from textual.message_pump import MessagePump
 from textual.widget import Widget
+
+from loratui.tui.terminal.textual_private import has_no_message, is_idle, waits_for_paint
 
 _LOOKS_AT_ONCE, _LOOKS, _LOOK_EVERY_S = 50, 300, 0.002
 """How often a waiting key looks whether all is done: first as soon as others have had their turn, then only in a while.
@@ -20,7 +21,7 @@ keys up. Looks are counted, not seconds: on a loaded machine a screen that opens
 """
 
 
-class KeysInTurn:
+class KeyQueue:
     """Hands each key or pasted text to `handle` only when what the one before has set off is over.
 
     Textual alone looks at all keys of a piece before the first one has reached the widget with the focus. So `7` and enter went on
@@ -99,9 +100,9 @@ class KeysInTurn:
         focus = screen.focused or screen
         return (
             screen.is_mounted
-            and not screen._callbacks  # what shall be done after the next paint: often another focus
-            and all(_is_idle(pump) for pump in focus.ancestors_with_self if pump is not self._app)
-            and (self._app._message_queue.empty() if while_app_handles else _is_idle(self._app))
+            and not waits_for_paint(screen)
+            and all(is_idle(pump) for pump in focus.ancestors_with_self if pump is not self._app)
+            and (has_no_message(self._app) if while_app_handles else is_idle(self._app))
         )
 
     def _focused(self) -> Widget | None:
@@ -109,14 +110,6 @@ class KeysInTurn:
             return self._app.focused
         except ScreenError:
             return None
-
-
-def _is_idle(pump: MessagePump) -> bool:
-    """Whether a widget waits for its next message: neither has it one, nor does it handle one."""
-    queue: Any = pump._message_queue
-    # Textual has no public word for it. Should another version keep its queues otherwise, keys go as Textual alone has them go.
-    waiting = getattr(getattr(queue, "ready_event", None), "_waiters", True)
-    return queue.empty() and bool(waiting)
 
 
 def _is_text_for(field: Widget, event: events.Event) -> bool:

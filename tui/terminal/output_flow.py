@@ -16,7 +16,7 @@ _LONGEST_S = 3.0
 """An answer that takes longer is taken for lost; nobody shall look at a screen that stands still."""
 
 
-class Arrival:
+class OutputFlow:
     """Keeps the account of questions and answers. A terminal that never answers is never asked, nor waited for."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -49,7 +49,7 @@ def run_app(
         return int(ExitCode.CRASHED)
     from loratui.tui.plain import say
 
-    for line in (*(farewell.lines if farewell else ()), *([crash_marker.HINT] if was_killed else [])):
+    for line in (*(farewell or ()), *([crash_marker.HINT] if was_killed else [])):
         say(line)
     return app.return_code or 0
 
@@ -61,7 +61,7 @@ def _threads_tell(app: LoratuiApp) -> Iterator[None]:
 
     def tell(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
-            app.failed_in_a_thread(args.exc_value)
+            app.fail_from_thread(args.exc_value)
 
     threading.excepthook = tell
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from textual.app import App
-
 from loratui.tui.terminal import clean
+from loratui.tui.terminal.textual_private import HookedApp
 
 _KEEP, _GIVE_BACK = "\x1b[22;2t", "\x1b[23;2t"
 """XTWINOPS 22 and 23: the terminal itself keeps the title on a stack."""
@@ -16,18 +15,17 @@ _KEEP, _GIVE_BACK = "\x1b[22;2t", "\x1b[23;2t"
 class WindowTitle:
     """Sets the title by OSC 2, only where it differs from what was said last."""
 
-    def __init__(self, app: App[Any]) -> None:
+    def __init__(self, app: HookedApp[Any]) -> None:
         self._app = app
         self._said = ""
 
     def say(self, title: str) -> None:
         """Shows `title`; an empty one gives the old title back."""
-        driver = self._app._driver
-        if title == self._said or self._app.is_headless or driver is None or os.environ.get("TERM", "").startswith("linux"):
+        if title == self._said or self._app.is_headless or os.environ.get("TERM", "").startswith("linux"):
             return
         if not self._said:
-            driver.write(_KEEP)
-        driver.write(f"\x1b]2;{clean(title, 200)}\x07" if title else _GIVE_BACK)
+            self._app.write_to_terminal(_KEEP)
+        self._app.write_to_terminal(f"\x1b]2;{clean(title, 200)}\x07" if title else _GIVE_BACK)
         self._said = title
 
     @property

@@ -24,7 +24,7 @@ class NoteEditor(TextArea):
         self.cursor_blink = False
 
     # Textual calls the handlers of all classes, this one first.
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         event.text = _cleaned(event.text)
 
 

@@ -47,5 +47,5 @@ class CaptionEditor(TextArea):
         return key in ("left", "right", "up", "down", "enter") or super().check_consume_key(key, character)
 
     # Textual calls the handlers of all classes, this one first.
-    async def _on_paste(self, event: events.Paste) -> None:
+    async def on_paste(self, event: events.Paste) -> None:
         event.text = clean(" ".join(event.text.split()), 100_000)

@@ -26,7 +26,7 @@ class CompletingInput(Input):
     """An input in which tab takes what is offered in grey, and what is pasted becomes one harmless line."""
 
     # Textual calls the handlers of all classes, those of the subclass first; those of Input still follow.
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         # Asked anew rather than taken from the screen: a slow line brings a path and its tab in one piece.
         if event.key == "tab" and self.cursor_at_end and (completed := await self._completed()):
             event.stop()
@@ -44,7 +44,7 @@ class CompletingInput(Input):
         offered = await self.suggester.get_suggestion(self.value) if self.suggester and self.value else None
         return offered if offered and offered != self.value else ""
 
-    def _on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
         # Pasted text may hold anything, escape sequences too, and terminals send line ends as carriage returns.
         event.text = clean(" ".join(event.text.split()))
 
@@ -71,7 +71,7 @@ class FieldInput(CompletingInput):
         """Whether the key is typed here rather than being a key of the screen."""
         return super().check_consume_key(key, character) and self._takes(character)
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
         if event.is_printable and not self._takes(event.character):
             event.prevent_default()
         if event.key == "right" and self.offered and not self.value:

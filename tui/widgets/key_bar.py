@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.app import RenderResult
@@ -13,9 +12,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from loratui.tui.bindings import action_name, written
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
+from loratui.tui.services import services_of
 
 _LAST = ("back", "end_caption", "runs", "help", "leave")
 """These stay when others must go for want of space."""
@@ -65,7 +62,7 @@ class KeyBar(Widget):
 
     def _keys_now(self, screen: Screen[object]) -> Iterator[Shown]:
         focused = screen.focused
-        for key in cast("LoratuiApp", self.app).keys_now(self._names_of):
+        for key in services_of(self).keys_now(self._names_of):
             if not key.label or screen.check_action(action_name(key), ()) is not True:
                 continue
             # A field that takes letters takes the first of a key's names; then another is the one to press.

@@ -19,7 +19,7 @@ from textual.worker import get_current_worker
 
 from loratui.tui.terminal import clean, thumbnails
 from loratui.tui.terminal.canvas import FewColoursSeen, canvas_of
-from loratui.tui.terminal.output_flow import Arrival
+from loratui.tui.terminal.output_flow import OutputFlow
 from loratui.tui.terminal.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.text import cut
 
@@ -91,7 +91,7 @@ class ThumbnailView(Widget):
 
     def _paint(self) -> None:
         """Paints the image: at once, or part by part where the terminal tells that what was sent before has arrived."""
-        line: Arrival | None = getattr(self.app, "arrival", None)
+        line: OutputFlow | None = getattr(self.app, "output_flow", None)
         if self._painting is not None:
             self._painting.stop()
         if line is None or not line.answers:
@@ -99,7 +99,7 @@ class ThumbnailView(Widget):
         else:
             self._paint_on(line, 0)
 
-    def _paint_on(self, line: Arrival, top: int) -> None:
+    def _paint_on(self, line: OutputFlow, top: int) -> None:
         """Paints from line `top` on, as far as there is room on the line."""
         if not line.behind:
             self.refresh(Region(0, top, self.size.width, _PART))

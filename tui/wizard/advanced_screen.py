@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,12 +16,10 @@ from textual.widgets.option_list import Option
 
 from loratui.presets.schema import KEYS, KeyInfo, SchemaError
 from loratui.tui.paths import ENDINGS
+from loratui.tui.services import Services, services_of
 from loratui.tui.widgets.field import CompletingInput, PathSuggester
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import Draft, range_words, setting_in_words, shown_value, value_in_words
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 _ELSEWHERE = ("dataset.path", "dataset.image_bands", "dataset.images_wanted", "dataset.images_ideal")
 """Settings that have a step of their own, or that only describe the preset."""
@@ -66,8 +64,8 @@ class AdvancedScreen(ModalScreen[None]):
         self._options.focus()
 
     @property
-    def _app(self) -> LoratuiApp:
-        return cast("LoratuiApp", self.app)
+    def _app(self) -> Services:
+        return services_of(self)
 
     @property
     def _options(self) -> OptionList:

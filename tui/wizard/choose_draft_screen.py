@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -18,12 +18,10 @@ from textual.widgets.option_list import Option
 from loratui.engine.errors import LoratuiError
 from loratui.tui import text
 from loratui.tui.screens.confirm import ConfirmScreen
+from loratui.tui.services import services_of
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.drafts import SavedDraft, delete_draft
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 
 class DraftsScreen(ModalScreen[str | None]):
@@ -63,16 +61,16 @@ class DraftsScreen(ModalScreen[str | None]):
         at = options.highlighted
         if at is None or at >= len(self._drafts):
             return
-        app = cast("LoratuiApp", self.app)
+        loratui = services_of(self)
         question = f"Throw the draft of {clean(self._drafts[at].title, 60)} away?"
-        if not await app.push_screen_wait(
+        if not await self.app.push_screen_wait(
             ConfirmScreen(question, "What was typed for it is lost. No run is touched.", "throw it away")
         ):
             return
         try:
-            delete_draft(app.home, self._drafts[at].id)
+            delete_draft(loratui.home, self._drafts[at].id)
         except LoratuiError as error:
-            app.tell(str(error), "error")
+            loratui.tell(str(error), "error")
             return
         del self._drafts[at]
         options.clear_options()

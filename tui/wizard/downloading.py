@@ -6,12 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
+from loratui.tui.app_words import in_keys
 from loratui.tui.messages import DownloadEnded, DownloadWent
 
 if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
     from loratui.engine.machine.hub import DownloadPlan, Progress
+    from loratui.tui.terminal.terminal_app import Severity
 
 
 class Download:
@@ -60,3 +62,12 @@ class Download:
         if words != self.words:
             self.words = words
             self._owner.post_message(DownloadWent(self.repo, words))
+
+
+def outcome(ended: DownloadEnded) -> tuple[str, Severity]:
+    """What to tell of the end of a download."""
+    if ended.problem:
+        return f"{ended.repo} was not fetched: {in_keys(ended.problem)}", "error"
+    if ended.cancelled:
+        return f"The download of {ended.repo} is cancelled; what has arrived is kept for the next time.", "information"
+    return f"✔ {ended.repo} is here.", "information"

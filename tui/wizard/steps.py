@@ -5,18 +5,12 @@ from __future__ import annotations
 from textual import events, work
 from textual.content import Content
 
+from loratui.tui.bindings import WIZARD
 from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import plain
 
-STEPS: tuple[tuple[str, str], ...] = (
-    ("preset", "preset"),
-    ("base", "base"),
-    ("dataset", "data set"),
-    ("plan", "plan"),
-    ("samples", "samples"),
-    ("preflight", "preflight"),
-)
+STEPS = tuple(zip(WIZARD, ("preset", "base", "data set", "plan", "samples", "preflight"), strict=True))
 """Screen and title of each step, in order."""
 
 _ROOM_FOR_STEPS, _ROOM_FOR_ALL = 78, 90
@@ -52,14 +46,13 @@ class StepScreen(LoratuiScreen[None]):
 
     def action_back(self) -> None:
         """To the step before, or from the first one to the runs."""
-        at = [name for name, _ in STEPS].index(self.CONTEXT)
+        at = WIZARD.index(self.CONTEXT)
         self.keep()
-        self.loratui.open(STEPS[at - 1][0] if at else "home")
+        self.loratui.open(WIZARD[at - 1] if at else "home")
 
     def go_on(self) -> None:
         """To the step after this one."""
-        at = [name for name, _ in STEPS].index(self.CONTEXT)
-        self.loratui.open(STEPS[at + 1][0])
+        self.loratui.open(WIZARD[WIZARD.index(self.CONTEXT) + 1])
 
     @work(thread=True, exclusive=True, group="machine", description="look at the machine")
     def look_at_the_machine(self) -> None:

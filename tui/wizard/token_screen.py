@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -13,10 +13,8 @@ from textual.widgets import Input
 
 from loratui.tui.app_words import in_token_field
 from loratui.tui.messages import SignedIn
+from loratui.tui.services import services_of
 from loratui.tui.widgets.line import Line, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.app import LoratuiApp
 
 
 class TokenScreen(ModalScreen[bool]):
@@ -66,7 +64,7 @@ class TokenScreen(ModalScreen[bool]):
         if message.problem:
             self.query_one("#token-said", Line).say(plain(f"✖ {in_token_field(message.problem)}", "$error"))
             return
-        cast("LoratuiApp", self.app).tell(f"Signed in to the hub as {message.name}.")
+        services_of(self).tell(f"Signed in to the hub as {message.name}.")
         self.dismiss(True)
 
     def action_leave(self) -> None:

@@ -240,7 +240,7 @@ async def test_leaving_says_how_to_come_back(home: Path) -> None:
             await shows(pilot, "● training")
             await pilot.press("q")
         assert app.return_value is not None
-        assert app.return_value.lines == (f"Training goes on; come back with: loratui attach {run.name}",)
+        assert app.return_value == (f"Training goes on; come back with: loratui attach {run.name}",)
 
 
 async def test_leaving_a_done_run_says_where_the_file_is(home: Path) -> None:
@@ -250,7 +250,7 @@ async def test_leaving_a_done_run_says_where_the_file_is(home: Path) -> None:
         await shows(pilot, "✔ done", "All steps are made")
         await pilot.press("q")
     assert app.return_value is not None
-    assert app.return_value.lines == (f"LoRA file: {run.output / 'anafox.safetensors'}",)
+    assert app.return_value == (f"LoRA file: {run.output / 'anafox.safetensors'}",)
 
 
 async def test_while_nothing_changes_nothing_is_painted(home: Path) -> None:

@@ -13,10 +13,10 @@ from screen_text import hides, screen_text, shows, type_text, waits
 from loratui.engine.runs import control
 from loratui.tui import cli
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
 from loratui.tui.screens.jump import JumpScreen
 from loratui.tui.widgets.field import Field
 from loratui.tui.wizard.advanced_screen import AdvancedScreen
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 
 

@@ -13,7 +13,7 @@ from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.geometry import Region
 from textual.strip import Strip
 
-from loratui.tui.terminal.diff_renderer import SentScreen
+from loratui.tui.terminal.diff_renderer import DiffRenderer
 
 WIDTH, HEIGHT = 30, 6
 TRUE = Console(color_system="truecolor", force_terminal=True, legacy_windows=False)
@@ -51,7 +51,7 @@ def _chops(draw: random.Random) -> ChopsUpdate:
     return ChopsUpdate(lines, [(y, 0, WIDTH) for y in rows], [[cut, WIDTH]] * HEIGHT)
 
 
-def _written(sent: SentScreen, update: LayoutUpdate | ChopsUpdate) -> str:
+def _written(sent: DiffRenderer, update: LayoutUpdate | ChopsUpdate) -> str:
     made = sent.only_new(update)
     assert isinstance(made, CompositorUpdate)
     return made.render_segments(TRUE)
@@ -79,7 +79,7 @@ class _Emulator:
 @pytest.mark.parametrize("seed", range(40))
 def test_the_screen_is_the_same_as_when_everything_is_sent(seed: int) -> None:
     draw = random.Random(seed)
-    sent, ours, whole = SentScreen(), _Emulator(), _Emulator()
+    sent, ours, whole = DiffRenderer(), _Emulator(), _Emulator()
     lines = [_strip(draw) for _ in range(HEIGHT)]
     for number in range(12):
         if number % 4 == 0:
@@ -93,14 +93,14 @@ def test_the_screen_is_the_same_as_when_everything_is_sent(seed: int) -> None:
 
 
 def test_what_is_there_already_is_not_sent_again() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     lines = [_strip(random.Random(1)) for _ in range(HEIGHT)]
     assert _written(sent, _layout(lines))
     assert _written(sent, _layout(lines)) == ""
 
 
 def test_one_other_digit_sends_one_character_and_its_place() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     style = Style.parse("#102030 on #405060")
     _written(sent, _layout([Strip([Segment("step 812 of 900", style)])]))
     again = _written(sent, _layout([Strip([Segment("step 813 of 900", style)])]))
@@ -109,18 +109,18 @@ def test_one_other_digit_sends_one_character_and_its_place() -> None:
 
 def test_colours_are_named_only_where_they_change() -> None:
     update = _layout([Strip([Segment(character, Style.parse("#102030 on #405060")) for character in "abc"])])
-    assert _written(SentScreen(), update).count("38;2;16;32;48") == 1
+    assert _written(DiffRenderer(), update).count("38;2;16;32;48") == 1
 
 
 def test_an_update_that_is_never_written_is_not_taken_for_sent() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     update = _layout([Strip([Segment("words")])])
     sent.only_new(update)
     assert "words" in _written(sent, update)
 
 
 def test_after_forgetting_everything_is_sent() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     update = _layout([Strip([Segment("words")])])
     first = _written(sent, update)
     sent.forget()
@@ -129,19 +129,19 @@ def test_after_forgetting_everything_is_sent() -> None:
 
 def test_a_line_that_is_longer_than_it_says_stays_on_the_screen() -> None:
     line = Strip([Segment("x" * (WIDTH + 9))], 1)
-    assert _written(SentScreen(), _layout([line])).count("x") == WIDTH
+    assert _written(DiffRenderer(), _layout([line])).count("x") == WIDTH
 
 
 def test_in_another_size_everything_is_sent() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     lines = [_strip(random.Random(y)) for y in range(HEIGHT)]
     _written(sent, _layout(lines))
     smaller = LayoutUpdate([[strip] for strip in lines[1:]], Region(0, 0, WIDTH, HEIGHT - 1))
-    assert _written(sent, smaller) == _written(SentScreen(), smaller)
+    assert _written(sent, smaller) == _written(DiffRenderer(), smaller)
 
 
 def test_a_line_with_characters_of_doubtful_width_is_sent_from_its_start() -> None:
-    sent = SentScreen()
+    sent = DiffRenderer()
     _written(sent, _layout([Strip([Segment("漢字 step 1")])]))
     again = _written(sent, _layout([Strip([Segment("漢字 step 2")])]))
     assert again == "\x1b[1;1H漢字 step 2"

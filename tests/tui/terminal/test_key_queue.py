@@ -18,11 +18,11 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.bases import demo_dataset
 from loratui.tui import settings
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
 from loratui.tui.runs.training_screen import TrainingScreen
-from loratui.tui.terminal.key_queue import KeysInTurn
+from loratui.tui.terminal.key_queue import KeyQueue
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.field import Field
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 
 
@@ -294,11 +294,11 @@ def send(pilot: Pilot[object], *keys: str | Paste) -> None:
 def watch_waiting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One number for each time that keys wait from now on."""
     waited: list[int] = []
-    rest = KeysInTurn._rest
+    rest = KeyQueue._rest
 
-    async def watched(self: KeysInTurn) -> None:
+    async def watched(self: KeyQueue) -> None:
         waited.append(len(self._waiting))
         await rest(self)
 
-    monkeypatch.setattr(KeysInTurn, "_rest", watched)
+    monkeypatch.setattr(KeyQueue, "_rest", watched)
     return waited

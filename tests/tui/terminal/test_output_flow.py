@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loratui.tui.terminal.output_flow import Arrival
+from loratui.tui.terminal.output_flow import OutputFlow
 
 
 class _Clock:
@@ -13,39 +13,39 @@ class _Clock:
 
 
 def test_a_terminal_that_never_answers_is_neither_asked_nor_waited_for() -> None:
-    arrival = Arrival()
-    assert not arrival.painted()
-    assert not arrival.behind
+    flow = OutputFlow()
+    assert not flow.painted()
+    assert not flow.behind
 
 
 def test_it_is_behind_until_every_paint_is_answered() -> None:
-    arrival = Arrival()
-    arrival.answered()
-    assert arrival.painted()
-    assert arrival.painted()
-    arrival.answered()
-    assert arrival.behind
-    arrival.answered()
-    assert not arrival.behind
+    flow = OutputFlow()
+    flow.answered()
+    assert flow.painted()
+    assert flow.painted()
+    flow.answered()
+    assert flow.behind
+    flow.answered()
+    assert not flow.behind
 
 
 def test_a_lost_answer_is_waited_for_no_longer_than_some_seconds() -> None:
     clock = _Clock()
-    arrival = Arrival(clock)
-    arrival.answered()
-    arrival.painted()
+    flow = OutputFlow(clock)
+    flow.answered()
+    flow.painted()
     clock.now = 2.9
-    assert arrival.behind
+    assert flow.behind
     clock.now = 3.1
-    assert not arrival.behind
-    arrival.painted()
-    arrival.answered()
-    assert not arrival.behind
+    assert not flow.behind
+    flow.painted()
+    flow.answered()
+    assert not flow.behind
 
 
 def test_an_answer_too_many_counts_for_nothing() -> None:
-    arrival = Arrival()
-    arrival.answered()
-    arrival.answered()
-    arrival.painted()
-    assert arrival.behind
+    flow = OutputFlow()
+    flow.answered()
+    flow.answered()
+    flow.painted()
+    assert flow.behind

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loratui.presets.schema import SchemaError
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, next_step_for_folder, shown_value
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from screen_text import screen_text, shows, type_text, waits
 
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 from loratui.tui.wizard.drafts import DraftSaver, SavedDraft, delete_draft, list_drafts, new_id, saved_from, write_draft
 
@@ -125,7 +125,7 @@ async def test_what_is_typed_is_on_the_disk_and_is_offered_again(home: Path) -> 
         await pilot.press("q")
     app.close()
     assert app.return_value is not None
-    assert "Your draft is kept" in app.return_value.lines[0]
+    assert "Your draft is kept" in app.return_value[0]
     async with LoratuiApp(home, view_only=True).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "view only", "RAM")
         assert "A draft is kept" not in screen_text(pilot.app)

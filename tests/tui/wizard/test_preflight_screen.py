@@ -18,7 +18,7 @@ from loratui.engine.planning.estimate import Cost
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.probe import BaseRead, Probed
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.preflight_rows import base_row, probed_row, step_of
 
 MEASURED = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)

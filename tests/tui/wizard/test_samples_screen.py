@@ -9,7 +9,7 @@ from screen_text import hides, screen_text, shows, type_text, waits
 from textual.pilot import Pilot
 
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 
 

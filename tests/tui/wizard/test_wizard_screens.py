@@ -17,8 +17,8 @@ from loratui.engine.runs.probe import Probed
 from loratui.presets import list_presets, load_preset
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
-from loratui.tui.commands.demo import demo_draft
 from loratui.tui.widgets.field import Field, FieldInput
+from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 from loratui.tui.wizard.preset_screen import memory_words
 
