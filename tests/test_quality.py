@@ -95,9 +95,10 @@ def test_ci_runs_the_commands_of_the_readme() -> None:
     assert " && ".join(lines).replace(" --quiet", "") in readme
 
 
-def test_the_page_of_settings_is_up_to_date() -> None:
-    code = "import sys; sys.path.insert(0, 'docs'); import make_settings; sys.stdout.write(make_settings.page())"
-    assert run("-c", code).stdout == (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["settings", "findings"])
+def test_the_pages_that_are_made_of_tables_are_up_to_date(name: str) -> None:
+    code = f"import sys; sys.path.insert(0, 'docs'); import make_{name}; sys.stdout.write(make_{name}.page())"
+    assert run("-c", code).stdout == (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
 # ---- whatever anybody may have put into a file is read in two rooms alone

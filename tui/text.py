@@ -15,6 +15,7 @@ from loratui.engine.words import LARGEST, power
 from loratui.engine.words import count as count  # views find all words here
 from loratui.engine.words import mean as mean
 from loratui.engine.words import number as number
+from loratui.engine.words import short as short
 from loratui.engine.words import times as times
 
 STATUS_SIGNS: dict[str, str] = {

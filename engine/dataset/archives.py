@@ -18,8 +18,8 @@ from pathlib import Path, PurePosixPath
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
-from loratui.engine.dataset.findings import Finding, counted, listed
 from loratui.engine.errors import DatasetError, DiskError
+from loratui.engine.findings import Finding
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 from loratui.engine.words import count, number
 
@@ -70,17 +70,9 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
         else:
             others.append(name)
     for reason, names in missed.items():
-        one = len(names) == 1
-        message = (
-            f"{names[0]} in the zip {reason}."
-            if one
-            else f"{number(len(names))} entries of the zip ({listed(names)}): each {reason}."
-        )
-        remedy = "Pack the images themselves, as a usual zip, without links or passwords."
-        yield Finding("zip_left_out", "warning", message, "It is not unpacked.", remedy, tuple(names))
+        yield Finding.of("zip_left_out", names, reason=reason)
     if others:
-        message = f"{counted(others, 'other file')} not unpacked: {listed(others)}."
-        yield Finding("zip_ignored", "info", message, "", "", tuple(others))
+        yield Finding.of("zip_ignored", others)
 
 
 def is_archive(path: Path) -> bool:

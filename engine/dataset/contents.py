@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from loratui.engine.dataset import decoding
+from loratui.engine.findings import Finding
 from loratui.presets.schema import Dataset
 
 
@@ -68,15 +69,6 @@ class Concept:
 
 
 @dataclass(frozen=True)
-class Note:
-    """Something in the folder that a person should know; `files` are relative paths."""
-
-    id: str
-    message: str
-    files: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class DatasetScan:
     """What a folder holds."""
 
@@ -85,7 +77,8 @@ class DatasetScan:
     """In the order of their relative paths, regularisation images among them."""
     left_out: tuple[LeftOut, ...]
     concepts: tuple[Concept, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[Finding, ...]
+    """What a person should know, as far as reading the folder tells it."""
 
     @cached_property
     def training(self) -> tuple[ImageEntry, ...]:

@@ -11,10 +11,10 @@ from loratui.engine.dataset.checks import Checked, run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
 from loratui.engine.dataset.facts import ImageFacts
-from loratui.engine.dataset.findings import Finding, counted, worst_first
 from loratui.engine.dataset.ledger import final_caption
 from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
+from loratui.engine.findings import Finding, worst_first
 from loratui.presets import schema
 from loratui.presets.schema import Settings
 
@@ -70,7 +70,7 @@ def inspect_folder(
     inspected = inspect_scan(applied, settings, preset=preset, tokenizer=tokenizer, facts=measured.facts)
     findings = inspected.findings
     if measured.failure:
-        findings = tuple(worst_first((*findings, _not_measured(measured))))
+        findings = tuple(worst_first((*findings, Finding.of("not_measured", measured.unchecked, failure=measured.failure))))
     return replace(inspected, findings=findings, deep=measured)
 
 
@@ -104,9 +104,3 @@ def inspect_scan(
     of_the_zip = archives.findings(archives.left_out_of(found.root))
     findings = tuple(worst_first((*checked.findings, *of_the_zip)))
     return Inspection(case, findings, checked.not_checked, None, guess or by_folder.get("dataset.trigger", ""))
-
-
-def _not_measured(measured: DeepPass) -> Finding:
-    message = f"{counted(measured.unchecked)} not measured, since the worker does not start: {measured.failure}."
-    why = "Nothing is known of their pixels."
-    return Finding("not_measured", "warning", message, why, "Mend the installation (loratui doctor).", measured.unchecked)

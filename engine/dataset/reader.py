@@ -6,15 +6,17 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.dataset import captions, decoding, encodings, file_kinds
-from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, Note, concepts_of
+from loratui.engine.dataset.contents import DatasetScan, ImageEntry, LeftOut, concepts_of
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.errors import DatasetError
+from loratui.engine.findings import Finding
 
 DEEPEST = 3
 """Folders between the root and a concept's folder, as in `project/dataset/img/10_anafox woman`."""
@@ -35,7 +37,7 @@ _MOST_FOREIGN_BYTES = 1 << 24
 
 _CONCEPT = re.compile(r"([1-9]\d{0,2}|0+[1-9]\d{0,1})_(.+)")
 _REGULARISATION = re.compile(
-    r"(?:regs?|regulari[sz]ation)(?:[ _-].*)?|(?:class|prior)[ _-]?(?:images?|images?|photos?)", re.IGNORECASE
+    r"(?:regs?|regulari[sz]ation)(?:[ _-].*)?|(?:class|prior)[ _-]?(?:pictures?|images?|photos?)", re.IGNORECASE
 )
 
 
@@ -58,7 +60,8 @@ class FolderReader:
         """Characters of a path before its part within the root."""
         self._images: list[ImageEntry] = []
         self._left_out: list[LeftOut] = []
-        self._notes: list[Note] = []
+        self._notes: dict[tuple[str, tuple[tuple[str, Any], ...]], dict[str, None]] = {}
+        """Key and figures of a finding -> the files that it names."""
         self._unnumbered: list[Path] = []
         """Folders below the root with images, but neither a number nor a name that says what they are."""
         self._folders = 0
@@ -87,11 +90,13 @@ class FolderReader:
                 self._leave_out(path, UNNUMBERED, image=True)
         if len(wanted) > 1:
             names = tuple(map(self._relative, wanted))
-            self._notes.append(Note("unnumbered", "have no numbers, and each is taken for a concept of its own", names))
+            self._notes["unnumbered", ()] = dict.fromkeys(names)
         self._settle_encodings()
         images = tuple(sorted(self._images, key=lambda image: image.relative))
         left_out = tuple(sorted(self._left_out, key=lambda item: item.relative))
-        return DatasetScan(self.root, images, left_out, concepts_of(images), (*self._notes, *_same_stems(images)))
+        self._notes["same_stem", ()] = dict.fromkeys(_same_stems(images))
+        notes = tuple(Finding.of(key, files, **dict(figures)) for (key, figures), files in self._notes.items() if files)
+        return DatasetScan(self.root, images, left_out, concepts_of(images), notes)
 
     def _look_into(self, folder: Path, depth: int) -> None:
         """Reads a folder below the root if its name says what it is; else looks for such folders in it."""
@@ -227,7 +232,7 @@ class FolderReader:
         caption = self._read_caption(caption_path) if caption_path else captions.Decoded("", "utf-8")
         if len(caption_names) > 1:
             counts, other = (name.removeprefix(path.stem) for name in caption_names[:2])
-            self._note("two_captions", f"has two caption files; the {counts} counts, the {other} does not", path)
+            self._note("two_captions", path, counts=counts, other=other)
         self._images.append(
             ImageEntry(
                 path=path,
@@ -251,11 +256,11 @@ class FolderReader:
             with decoding.open_regular(path) as file:
                 data = file.read(captions.LONGEST_BYTES + 1)
         except (decoding.ImageError, OSError) as error:
-            self._note("caption_unreadable", f"cannot be used as a caption: it {error}", path)
+            self._note("caption_unreadable", path, reason=str(error))
             return captions.Decoded("", "utf-8")
         decoded = captions.decode(data, (_UNSETTLED,))
         if decoded.encoding == captions.NO_TEXT:
-            self._note("caption_unreadable", "cannot be used as a caption: it is no text, by its bytes", path)
+            self._note("caption_unreadable", path, reason="is no text, by its bytes")
             return captions.Decoded("", "utf-8")
         if decoded.encoding == _UNSETTLED:
             if sum(map(len, self._foreign.values())) < _MOST_FOREIGN_BYTES:
@@ -263,9 +268,9 @@ class FolderReader:
             else:
                 decoded = captions.decode(data)
         if not decoded.text:
-            self._note("caption_empty", "is an empty caption", path)
+            self._note("caption_empty", path)
         if decoded.cut:
-            self._note("caption_too_long", f"is longer than {captions.LONGEST_BYTES // 1024} KiB and was cut", path)
+            self._note("caption_too_long", path, kib=captions.LONGEST_BYTES // 1024)
         return decoded
 
     def _settle_encodings(self) -> None:
@@ -284,8 +289,8 @@ class FolderReader:
     def _leave_out(self, path: Path, reason: str, *, image: bool) -> None:
         self._left_out.append(LeftOut(path, self._relative(path), reason, image))
 
-    def _note(self, id: str, message: str, path: Path) -> None:
-        self._notes.append(Note(id, message, (self._relative(path),)))
+    def _note(self, key: str, path: Path, **figures: Any) -> None:
+        self._notes.setdefault((key, tuple(figures.items())), {})[self._relative(path)] = None
 
     def _relative(self, path: Path) -> str:
         return str(path)[self._prefix :] or "."
@@ -342,11 +347,10 @@ def _caption_names(image: str, caption_files: Set[str], by_key: Mapping[str, str
     return found
 
 
-def _same_stems(images: Sequence[ImageEntry]) -> list[Note]:
-    """One note of all images that share a caption file with another."""
+def _same_stems(images: Sequence[ImageEntry]) -> Iterator[str]:
+    """All images that share a caption file with another."""
     sharing: dict[Path, list[str]] = {}
     for image in images:
         if image.caption_path:
             sharing.setdefault(image.caption_path, []).append(image.relative)
-    names = tuple(name for group in sharing.values() if len(group) > 1 for name in group)
-    return [Note("same_stem", "share a caption, since only their endings differ", names)] if names else []
+    return (name for group in sharing.values() if len(group) > 1 for name in group)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loratui.engine.dataset import decoding
 from loratui.engine.dataset.facts import Box, ImageFacts
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import UsageError
+from loratui.engine.findings import Finding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -162,28 +162,17 @@ def proposed(
 def _for_finding(
     finding: Finding, images: Mapping[str, ImageEntry], facts: Mapping[str, ImageFacts], colour: str
 ) -> Iterator[Remedy]:
+    """What the quick fix of its kind comes to for each of its images."""
     files = [name for name in finding.files if name in images]
-    kinds: dict[str, Kind] = {
-        "rotated": "rotate",
-        "wide_bits": "convert",
-        "stored_colours": "convert",
-        "profile": "convert",
-        "animated": "convert",
-        "transparent": "flatten",
-        "huge": "shrink",
-    }
-    if finding.id in kinds:
-        yield from (Remedy(kinds[finding.id], name, colour=colour if kinds[finding.id] == "flatten" else "") for name in files)
-    elif finding.id in ("long_shape", "bars", "empty_border"):
-        for name in files:
-            box = crop_proposal(images[name], facts.get(name))
-            if box is not None:
-                yield Remedy("crop", name, box=box)
-    elif finding.id in ("copies", "near_duplicates", "mirrored_copies"):
-        best = max(files, key=lambda name: _worth(images[name]), default="")
-        yield from (Remedy("leave_out", name) for name in files if name != best)
-    elif finding.id in ("blurred", "noisy", "dark", "bright", "flat", "tiny", "compressed"):
-        yield from (Remedy("leave_out", name) for name in files)
+    match finding.kind.fix:
+        case "rotate" | "convert" | "flatten" | "shrink" | "leave_out" as kind:
+            yield from (Remedy(kind, name, colour=colour if kind == "flatten" else "") for name in files)
+        case "crop":
+            crops = ((name, crop_proposal(images[name], facts.get(name))) for name in files)
+            yield from (Remedy("crop", name, box=box) for name, box in crops if box is not None)
+        case "keep_best":
+            best = max(files, key=lambda name: _worth(images[name]), default="")
+            yield from (Remedy("leave_out", name) for name in files if name != best)
 
 
 def _worth(image: ImageEntry) -> tuple[int, bool, int, bool, int]:

@@ -12,13 +12,13 @@ from loratui.engine.dataset.contents import Concept as Concept  # everybody take
 from loratui.engine.dataset.contents import DatasetScan as DatasetScan
 from loratui.engine.dataset.contents import ImageEntry as ImageEntry
 from loratui.engine.dataset.contents import LeftOut as LeftOut
-from loratui.engine.dataset.contents import Note as Note
 from loratui.engine.dataset.contents import concepts_of as concepts_of
 from loratui.engine.dataset.contents import without as without
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.reader import RESULTS, FolderReader
 from loratui.engine.errors import DatasetError, UsageError
-from loratui.engine.words import count, number
+from loratui.engine.findings import Finding
+from loratui.engine.words import number
 
 
 def scan(path: Path) -> DatasetScan:
@@ -65,10 +65,8 @@ def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
             damaged[image.relative] = fault
     result = without(found, damaged)
     if unchecked:
-        note = Note(
-            "not_decoded", f"{number(unchecked)} of {count(len(found.images), 'image')} were checked by their header only"
-        )
-        result = dataclasses.replace(result, notes=(*(n for n in result.notes if n.id != note.id), note))
+        note = Finding.of("not_decoded", unchecked=unchecked, images=len(found.images))
+        result = dataclasses.replace(result, notes=(*(n for n in result.notes if n.code != note.code), note))
     return result
 
 

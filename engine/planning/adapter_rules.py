@@ -4,109 +4,90 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.findings import Finding
+from loratui.engine.formats.base_parts import FAMILY_TITLES
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_facts import lora_file_facts
 from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
 from loratui.engine.formats.safetensors_file import TensorInfo, read_header
 from loratui.engine.planning.lora_size import targeted
-from loratui.engine.words import count
 from loratui.presets.schema import LYCORIS, Settings
 
 
-@dataclass(frozen=True)
-class Contradiction:
-    """Two settings that exclude each other."""
-
-    message: str
-    remedy: str
-
-
-DORA_FILES = (
-    "DoRA files work in diffusers only: other programs read the magnitudes in another way or not at all, "
-    "so that the image is not the trained one."
-)
-
-
-def contradictions(settings: Settings) -> Iterator[Contradiction]:
+def contradictions(settings: Settings) -> Iterator[Finding]:
     """What must be changed before this adapter can be trained and saved."""
     adapter, family = settings.adapter, settings.base.family
     if family == "flux" and adapter.targets.endswith("+conv"):
-        plain = adapter.targets.removesuffix("+conv")
-        yield Contradiction(f"adapter.targets {adapter.targets}: FLUX has no convolutions.", f"Set adapter.targets to {plain}.")
+        plain = {"adapter.targets": adapter.targets.removesuffix("+conv")}
+        yield Finding.of("adapter_settings.convolutions", targets=adapter.targets, title=FAMILY_TITLES[family], settings=plain)
     if adapter.kind in LYCORIS and adapter.dropout:
-        yield Contradiction(
-            f"adapter.dropout: {adapter.kind} has no inputs of its own that could be dropped.",
-            "Set adapter.dropout to 0; adapter.rank_dropout and adapter.module_dropout work with it.",
-        )
+        yield Finding.of("adapter_settings.dropout", kind=adapter.kind, settings={"adapter.dropout": 0.0})
     if adapter.dora and adapter.kind in LYCORIS:
-        yield Contradiction(f"adapter.dora goes with lora and locon, not with {adapter.kind}.", "Set adapter.dora to false.")
+        yield Finding.of("adapter_settings.dora", kind=adapter.kind, settings={"adapter.dora": False})
     if adapter.dora and (adapter.rank_dropout or adapter.module_dropout):
-        yield Contradiction(
-            "adapter.dora: the magnitudes belong to the whole of a layer, of which nothing can be left out.",
-            "Set adapter.rank_dropout and adapter.module_dropout to 0; adapter.dropout works with it.",
-        )
+        none = {"adapter.rank_dropout": 0.0, "adapter.module_dropout": 0.0}
+        yield Finding.of("adapter_settings.dora_dropout", settings=none)
     if settings.output.format == "kohya" and adapter.dora:
-        yield Contradiction("output.format kohya: DoRA files are for diffusers only.", "Set output.format to auto.")
+        yield Finding.of("adapter_settings.dora_kohya", settings={"output.format": "auto"})
     if settings.output.format == "peft" and adapter.kind in LYCORIS:
-        yield Contradiction(
-            f"output.format peft: {adapter.kind} files have LyCORIS' names, which kohya's format holds.",
-            "Set output.format to auto.",
-        )
+        yield Finding.of("adapter_settings.lycoris_peft", kind=adapter.kind, settings={"output.format": "auto"})
 
 
-def start_refusal(settings: Settings) -> Contradiction | None:
-    """Why the LoRA that training shall go on from cannot be used, as far as its header tells; None if it can, or none is named."""
+def dora_files(settings: Settings) -> Iterator[Finding]:
+    """What a person should know of files with magnitudes."""
+    if settings.adapter.dora:
+        yield Finding.of("dora_files", settings={"adapter.dora": False})
+
+
+def start_refusal(settings: Settings) -> Iterator[Finding]:
+    """Why the LoRA that training is to go on from cannot be used, as far as its header tells; nothing if it can, or none is named."""
     named, family = settings.adapter.start_from, settings.base.family
     if not named:
-        return None
+        return
     path = Path(named)
     if not path.is_absolute():
-        return Contradiction(
-            f"adapter.start_from {named}: the trainer works in another folder.",
-            f"Give the whole path, such as {path.absolute()}.",
-        )
+        yield Finding.of("start_from.relative", path=named, absolute=str(path.absolute()))
+        return
     try:
         facts = lora_file_facts(path)
         tensors = read_header(path).tensors
     except (UsageError, OSError) as error:
-        return Contradiction(f"adapter.start_from: {error}", "Give the path of a .safetensors LoRA.")
-    if not facts.layers:
-        return Contradiction(
-            f"adapter.start_from {named}: this is no LoRA of a kind that is known here.", "Choose another file."
-        )
+        yield Finding.of("start_from.unreadable", error=str(error))
+        return
     made_for = _WIDTHS.get(_text_width(tensors), family)
-    if made_for != family and family != "flux":
-        return Contradiction(
-            f"adapter.start_from {named}: this is a LoRA for {_TITLES[made_for]}.", f"Choose one for {_TITLES[family]}."
-        )
     own = "dora" if settings.adapter.dora else "lora" if settings.adapter.kind == "locon" else settings.adapter.kind
-    if own not in facts.form.split("+"):
-        return Contradiction(
-            f"adapter.start_from {named}: this is a {facts.form}, and a {own} is trained here.",
-            f"Set {_SET_FOR[facts.form]}, or choose another file." if facts.form in _SET_FOR else "Choose another file.",
-        )
+    if not facts.layers:
+        yield Finding.of("start_from.no_lora", path=named)
+    elif made_for != family and family != "flux":
+        yield Finding.of("start_from.other_family", path=named, made_for=_TITLES[made_for], title=_TITLES[family])
+    elif own not in facts.form.split("+"):
+        mend = _SET_FOR.get(facts.form, {})
+        key = "start_from.settable" if mend else "start_from.other_kind"
+        yield Finding.of(key, path=named, form=facts.form, own=own, settings=mend)
+    elif not _is_trained(tensors, settings):
+        yield Finding.of("start_from.other_layers", path=named, layers=facts.layers, title=FAMILY_TITLES[family])
+
+
+def _is_trained(tensors: Mapping[str, TensorInfo], settings: Settings) -> bool:
+    """Whether any layer of a file is one that is trained."""
+    family = settings.base.family
     known: list[tuple[Part, str]] = [("denoiser", layer.name) for layer in targeted(family, settings.adapter.targets)]
     trains_text = settings.training.train_text_encoder and any(map(is_text_layer, tensors))
-    if not sort_keys(tensors, family, known).layers and not trains_text:
-        return Contradiction(
-            f"adapter.start_from {named}: none of its {count(facts.layers, 'layer')} is trained here; it may be for another base.",
-            f"Choose a LoRA for {family}, or another adapter.targets.",
-        )
-    return None
+    return trains_text or bool(sort_keys(tensors, family, known).layers)
 
 
 _WIDTHS: Mapping[int, str] = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
 """Width of the text states that a UNet reads -> family."""
 _TITLES: Mapping[str, str] = {"sd15": "SD1.5", "sd2": "SD2", "sdxl": "SDXL"}
-_SET_FOR: Mapping[str, str] = {
-    "lora": "adapter.kind=lora and adapter.dora=false",
-    "dora": "adapter.kind=lora and adapter.dora=true",
-    "loha": "adapter.kind=loha",
-    "lokr": "adapter.kind=lokr",
+_SET_FOR: Mapping[str, Mapping[str, Any]] = {
+    "lora": {"adapter.kind": "lora", "adapter.dora": False},
+    "dora": {"adapter.kind": "lora", "adapter.dora": True},
+    "loha": {"adapter.kind": "loha"},
+    "lokr": {"adapter.kind": "lokr"},
 }
 _READS_TEXT = re.compile(r".+attn2[._]to_[kv]")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from loratui.engine.findings import Finding
 from loratui.engine.planning.advice import Case
-from loratui.engine.planning.plan import Advice
-from loratui.engine.words import count, number, times
+from loratui.presets.schema import get
 
 MOST_EPOCHS = 3
 """No remedy proposes more than so many times the preset's own epochs; something else is wrong then."""
@@ -18,36 +19,34 @@ ROUND_NUMBERS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 120, 15
 _LIMITS = ("schedule.exposures_wanted", "schedule.image_steps_warn")
 
 
-def exposures(case: Case) -> Iterator[Advice]:
+def exposures(case: Case) -> Iterator[Finding]:
     """Whether each image is shown as often as the recipe wants. What the preset itself makes of a number of images that
     it was made for is right, in whatever batches: the guides' formulas disagree on that, and each preset follows one."""
     least, most = _limits(case)
-    shown = case.plan.exposures_per_image
-    source = case.source("schedule.exposures_wanted")
+    shown, limit_of = case.plan.exposures_per_image, case.source("schedule.exposures_wanted")
     if shown > most:
-        message = f"Each image is shown {times(round(shown))}; beyond {number(round(most))} this recipe tends to learn the photos by heart."
-        yield Advice("too_many_exposures", message, _other_amount(case), source)
+        yield _other_amount(case, "too_many_exposures", shown=round(shown), most=round(most), limit_of=limit_of)
     elif shown < least and not is_capped(case):
-        message = f"Each image is shown {times(shown)}; below {number(round(least))} the likeness may stay weak."
-        yield Advice("too_few_exposures", message, _other_amount(case), source)
+        yield _other_amount(case, "too_few_exposures", shown=shown, least=round(least), limit_of=limit_of)
 
 
-def total(case: Case) -> Iterator[Advice]:
+def total(case: Case) -> Iterator[Finding]:
     """Limits on the image-steps in all."""
     schedule, plan = case.settings.schedule, case.plan
     of_subject = round(plan.exposures_per_image * plan.images)  # regularisation makes a run longer, and not the likeness worse
     if 0 < schedule.image_steps_warn < of_subject and not case.amount_is_own:
-        message = f"{count(of_subject, 'image-step')}: beyond about {number(schedule.image_steps_warn)} the result was seen to get worse."
-        remedy = "Compare the saved epochs, and use the one before it gets worse; or train fewer."
-        yield Advice("too_many_image_steps", message, remedy, case.source("schedule.image_steps_warn"))
+        limit_of = case.source("schedule.image_steps_warn")
+        yield Finding.of("too_many_image_steps", steps=of_subject, most=schedule.image_steps_warn, limit_of=limit_of)
     if is_capped(case) and not case.amount_is_own:
-        asked = schedule.exposures * plan.images
-        message = (
-            f"{count(plan.images, 'image')} × {number(schedule.exposures)} would be {count(asked, 'image-step')}; they stay under "
-            f"{number(schedule.image_steps_below)}, so that each image is shown {times(plan.exposures_per_image)}."
+        yield Finding.of(
+            "capped",
+            images=plan.images,
+            exposures=schedule.exposures,
+            asked=schedule.exposures * plan.images,
+            below=schedule.image_steps_below,
+            shown=plan.exposures_per_image,
+            limit_of=case.source("schedule.image_steps_below"),
         )
-        remedy = "Choose the best images, or another preset for so many."
-        yield Advice("capped", message, remedy, case.source("schedule.image_steps_below"))
 
 
 def is_capped(case: Case) -> bool:
@@ -66,7 +65,7 @@ def _limits(case: Case) -> tuple[float, float]:
     return min(least, own), max(most, own)
 
 
-def _other_amount(case: Case) -> str:
+def _other_amount(case: Case, code: str, **figures: Any) -> Finding:
     """What to do instead: other epochs if some are near at hand, else what led away from the preset, else other images."""
     least, most = _limits(case)
     too_many = case.plan.exposures_per_image > most
@@ -74,29 +73,24 @@ def _other_amount(case: Case) -> str:
     for epochs in (*[own.epochs] * case.known, *sorted(ROUND_NUMBERS, reverse=too_many)):
         shown = case.shown(dataclasses.replace(schedule, epochs=epochs)).exposures
         if epochs <= MOST_EPOCHS * (own.epochs if case.known else case.plan.epochs) and least <= shown <= most:
-            amount = count(epochs, "epoch")
-            earlier = ", or use an earlier saved one" if too_many and epochs < case.plan.epochs else ""
-            return f"Train {amount} (schedule.epochs={epochs}){earlier}."
+            saved = ".saved" if too_many and epochs < case.plan.epochs else ""
+            return Finding.of(f"{code}{saved}", epochs=epochs, settings={"schedule.epochs": epochs}, **figures)
     if not case.known:
-        return (
-            f"Choose schedule.repeats and schedule.epochs that make {number(round(least))} to {number(round(most))} together."
-        )
+        return Finding.of(f"{code}.unknown_preset", low=round(least), high=round(most), **figures)
     if least <= own.exposures <= most:
-        return _back_to_the_preset(case)
+        return _back_to_the_preset(case, code, figures)
     if "schedule.exposures_wanted" in case.changed:
-        return "Look at schedule.exposures_wanted again: the preset is far from it."
+        return Finding.of(f"{code}.own_limits", **figures)
     fewest, largest = case.settings.dataset.images_wanted
-    what = "Add images" if case.plan.images < fewest else "Choose the best images"
-    return f"{what}: this recipe is made for {fewest} to {largest}."
+    kind = "more_images" if case.plan.images < fewest else "fewer_images"
+    return Finding.of(f"{code}.{kind}", fewest=fewest, largest=largest, **figures)
 
 
-def _back_to_the_preset(case: Case) -> str:
+def _back_to_the_preset(case: Case, code: str, figures: Mapping[str, Any]) -> Finding:
     keys = [key for key in sorted(case.changed) if key.startswith("schedule.") and key not in _LIMITS]
-    shown = f"it shows each image {times(round(case.own.exposures))} in {count(case.own.epochs, 'epoch')}"
+    back = {key: get(case.start, key) for key in keys}
+    kind = "preset"
     if any(c.from_folder for c in case.plan.concepts):
-        return f"Add --repeats rule{f', and leave {_listed(keys)} to the preset' if keys else ''}: {shown}."
-    return f"Leave {_listed(keys) or 'the amount'} to the preset: {shown}."
-
-
-def _listed(keys: list[str]) -> str:
-    return " and ".join((", ".join(keys[:-1]), keys[-1])) if len(keys) > 1 else "".join(keys)
+        kind, back = "folders", back | {"schedule.folder_repeats": False}
+    own: dict[str, Any] = {"of_preset": round(case.own.exposures), "epochs": case.own.epochs}
+    return Finding.of(f"{code}.{kind}{'' if keys else '_alone'}", keys=keys, settings=back, **own, **figures)

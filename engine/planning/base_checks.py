@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from loratui.engine.dataset.findings import Finding
+from loratui.engine.findings import Finding
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, MissingPart, size
 from loratui.engine.planning.bases import base_path, find_base
 from loratui.engine.untrusted import read_json
-from loratui.engine.words import count
 from loratui.presets.schema import Base, Family
 
 REFUSED_FORMATS = {
@@ -24,70 +24,59 @@ REFUSED_FORMATS = {
 
 PRESETS_OF: dict[Family, str] = {"sd15": "sd15-portrait", "sdxl": "sdxl-person", "flux": "flux-identity-18img"}
 
-_WHY = "Training starts from a base model."
-
 
 def check_base(base: Base, roots: Sequence[Path] | None = None, *, scale_v_loss: bool = False) -> Iterator[Finding]:
     """Whether the base is there and can be trained on as the recipe says; `roots` are the folders to look for parts in."""
     suffix = Path(base.model).suffix.lower()
     if suffix in REFUSED_FORMATS and base_path(base.model) is None:
-        message = f"{base.model}: a {suffix} file {REFUSED_FORMATS[suffix]}."
-        yield Finding("base_format", "error", message, _WHY, "Get the same model as .safetensors.")
+        problem = f"{base.model}: a {suffix} file {REFUSED_FORMATS[suffix]}."
+        yield Finding.of("base_format", problem=problem, remedy="Get the same model as .safetensors.")
         return
     try:
         found = find_base(base, roots)
     except BaseRefused as error:
-        yield Finding(error.code, "error", error.message, _WHY, error.remedy)
+        yield Finding.of(error.code, problem=error.message, remedy=error.remedy)
         return
     yield from (_missing(found, part) for part in found.missing)
     yield from _family(base, found)
     yield from _prediction(base, found)
     yield from _clip_skip(base, found)
     if scale_v_loss and base.prediction == "auto" and found.prediction == "epsilon":
-        message = f"training.scale_v_loss true has no effect: it is for bases that predict v, and {base.model} predicts noise."
-        yield Finding("no_effect", "warning", message, "", "Set training.scale_v_loss=false.")
+        yield Finding.of("no_effect.v_loss_of_base", base=base.model, settings={"training.scale_v_loss": False})
     yield from _parts_elsewhere(base, found)
 
 
 def _missing(found: BaseFiles, part: MissingPart) -> Finding:
-    message = f"{found.path}: the {part}"
-    why = f"{FAMILY_TITLES[found.family]} does not work without it, and it is neither in the model nor beside it."
-    if part.note:
-        why = f"{FAMILY_TITLES[found.family]} does not work without it, and {part.note}; there is no other beside the model."
     ways = [f"loratui download {source.repo} {source.file}" for source in part.sources[:1]]
     if len(part.sources) > 1:
         other = part.sources[1]
         ways.append(f"or {other.file} of {other.repo} ({size(other.bytes)}, {other.licence})")
     if part.setting:
         ways.append(f"or name a file that you have with --set {part.setting}=FILE")
-    return Finding("base_part_missing", "error", message, why, ", ".join(ways) + ("." if ways else ""))
+    key = "base_part_missing.unfit" if part.note else "base_part_missing"
+    title, way = FAMILY_TITLES[found.family], ", ".join(ways) + ("." if ways else "")
+    return Finding.of(key, path=str(found.path), part=str(part), title=title, note=part.note, ways=way)
 
 
 def _family(base: Base, found: BaseFiles) -> Iterator[Finding]:
     if found.family != base.family:
-        message = f"{base.model}: this is {FAMILY_TITLES[found.family]}, and the recipe is for {FAMILY_TITLES[base.family]}."
-        why = "Rates, steps and layers of the recipe fit its own family only."
-        remedy = f"Choose another base, or a preset for {FAMILY_TITLES[found.family]} such as {PRESETS_OF[found.family]}."
-        yield Finding("base_family", "error", message, why, remedy)
+        titles: dict[str, Any] = {"found": FAMILY_TITLES[found.family], "wanted": FAMILY_TITLES[base.family]}
+        yield Finding.of("base_family", base=base.model, preset=PRESETS_OF[found.family], **titles)
 
 
 def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
     if found.family == "flux":
-        for key, value in (("prediction", base.prediction), ("zero_terminal_snr", base.zero_terminal_snr)):
+        for key, value in (("base.prediction", base.prediction), ("base.zero_terminal_snr", base.zero_terminal_snr)):
             if value not in ("auto", "off"):
-                message = f"base.{key} is {value}, and FLUX has no such choice: it is trained by flow matching."
-                yield Finding("base_prediction", "error", message, "", f"Set base.{key} to auto.")
+                title, mend = FAMILY_TITLES[found.family], {key: "auto"}
+                yield Finding.of("base_prediction.flow", key=key, value=value, title=title, settings=mend)
         return
     prediction = found.prediction if base.prediction == "auto" else base.prediction
     zero = found.zero_terminal_snr if base.zero_terminal_snr == "auto" else base.zero_terminal_snr == "on"
     if zero and prediction == "epsilon":
-        message = f"{base.model}: the schedule ends in pure noise (zero terminal SNR), from which noise cannot be predicted."
-        remedy = "Set base.prediction to v if this is a v-prediction model, else base.zero_terminal_snr to off."
-        yield Finding("base_prediction", "error", message, "Its steps near pure noise would teach nothing or break.", remedy)
+        yield Finding.of("base_prediction.zero_snr", base=base.model)
     elif found.prediction == "v" and prediction == "epsilon":
-        message = f"{base.model}: this is a v-prediction model, and base.prediction says epsilon."
-        remedy = "Set base.prediction to auto."
-        yield Finding("base_prediction", "warning", message, "A LoRA trained so makes grey, flat images.", remedy)
+        yield Finding.of("base_prediction", base=base.model, settings={"base.prediction": "auto"})
 
 
 def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
@@ -98,10 +87,7 @@ def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
         ):  # a base without such a file is told of elsewhere
             layers = int(read_json(found.config / part / "config.json")["num_hidden_layers"])
             if base.clip_skip > layers and found.family != "flux":
-                message = (
-                    f"base.clip_skip {base.clip_skip}: the text encoder of {base.model} has only {count(layers, 'layer')}."
-                )
-                yield Finding("base_clip_skip", "error", message, "", "Leave base.clip_skip out, or set it to 1 or 2.")
+                yield Finding.of("base_clip_skip", base=base.model, clip_skip=base.clip_skip, layers=layers)
                 return
 
 
@@ -116,6 +102,4 @@ def _parts_elsewhere(base: Base, found: BaseFiles) -> Iterator[Finding]:
         and found.layout != "diffusers"
     ]
     if taken:
-        message = f"Parts of the base were found in other places: {'; '.join(taken)}."
-        remedy = "Name others with base.text_encoder, base.text_encoder_2 and base.vae."
-        yield Finding("base_parts_found", "info", message, "", remedy)
+        yield Finding.of("base_parts_found", taken="; ".join(taken))

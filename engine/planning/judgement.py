@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+from loratui.engine.dataset.checks.numbers import of_number
+from loratui.engine.dataset.checks.people import of_mirroring
+from loratui.engine.findings import Finding
 from loratui.engine.planning import amount_rules, rate_rules
 from loratui.engine.planning.advice import Case
 from loratui.engine.planning.combinations import clashes, idle
-from loratui.engine.planning.plan import Advice, Plan
+from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
-from loratui.engine.words import are, count, number, times
 from loratui.presets import load_preset
 from loratui.presets.schema import Family, SchemaError, Settings
 
@@ -21,10 +22,8 @@ NATIVE_PX: Mapping[Family, tuple[int, int]] = {"sd15": (256, 768), "sdxl": (1024
 MOST_TIMES = 50 / 15
 """How much more often than the largest concept another may be shown; Valstrix wants about 15 to 50 images of each."""
 
-_BAND = re.compile(r"(\d+)-(\d*) (.+)")
 
-
-def judge(recipe: Recipe, plan: Plan) -> Iterator[Advice]:
+def judge(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
     """Everything about a plan that deserves a warning."""
     try:
         preset = load_preset(recipe.preset)
@@ -35,140 +34,99 @@ def judge(recipe: Recipe, plan: Plan) -> Iterator[Advice]:
         yield from judgement(case)
 
 
-def image_band(settings: Settings, images: int) -> str:
-    """What the recipe says of this number of images; empty if it has no opinion."""
-    for part in settings.dataset.image_bands.split(";"):
-        match = _BAND.fullmatch(part.strip())
-        if match and int(match[1]) <= images <= (int(match[2]) if match[2] else math.inf):
-            return match[3]
-    return ""
+def _images(case: Case) -> Iterator[Finding]:
+    return of_number(case.plan.images, case.settings.dataset, case.source("dataset.images_wanted"))
 
 
-def _images_are(images: int) -> str:
-    return are(images, "image")
-
-
-def _images(case: Case) -> Iterator[Advice]:
-    images = case.plan.images
-    least, most = case.settings.dataset.images_wanted
-    band = image_band(case.settings, images)
-    meaning = f": {band}" if band else ""
-    source = case.source("dataset.images_wanted")
-    if images < least:
-        message = f"{_images_are(images)} less than the {least} to {most} that this recipe works with{meaning}."
-        yield Advice("too_few_images", message, "Add good, varied images, or expect a stiffer LoRA.", source)
-    elif images > most:
-        message = f"{_images_are(images)} more than the {least} to {most} that this recipe works with{meaning}."
-        yield Advice("too_many_images", message, "Keep the best; quality counts more than number.", source)
-
-
-def _rank(case: Case) -> Iterator[Advice]:
-    adapter, images = case.settings.adapter, case.plan.images
-    least, most = adapter.rank_wanted
-    source = case.source("adapter.rank_wanted")
+def _rank(case: Case) -> Iterator[Finding]:
+    rank, images = case.settings.adapter.rank, case.plan.images
+    least, most = case.settings.adapter.rank_wanted
+    figures: dict[str, Any] = {"rank": rank, "least": least, "most": most, "limit_of": case.source("adapter.rank_wanted")}
     own = case.chose("adapter.rank")
-    if adapter.rank > most and not own:
-        message = f"Rank {adapter.rank} is above the {least} to {most} that suit this recipe: a larger file that learns the photos by heart."
-        yield Advice("rank_high", message, f"Set adapter.rank={most} or less.", source)
-    elif adapter.rank < least and not own:
-        message = f"Rank {adapter.rank} is below the {least} to {most} that suit this recipe: too stiff for fine features."
-        yield Advice("rank_low", message, f"Set adapter.rank={least} or more.", source)
-    elif adapter.rank >= 64 and images < 10 and not (case.in_band and own):
-        message = f"Rank {adapter.rank} for {count(images, 'image')}: so much room is filled by learning them by heart."
-        lower = ", or set adapter.rank=32" if least <= 32 else ""
-        yield Advice("rank_for_images", message, f"Add images{lower}.", "FLUX guide")
+    if rank > most and not own:
+        yield Finding.of("rank_high", settings={"adapter.rank": most}, **figures)
+    elif rank < least and not own:
+        yield Finding.of("rank_low", settings={"adapter.rank": least}, **figures)
+    elif rank >= 64 and images < 10 and not (case.in_band and own):
+        lower, mend = (".lower", {"adapter.rank": 32}) if least <= 32 else ("", {})
+        yield Finding.of(f"rank_for_images{lower}", rank=rank, images=images, settings=mend)
 
 
-def _batch(case: Case) -> Iterator[Advice]:
+def _batch(case: Case) -> Iterator[Finding]:
     plan = case.plan
     if plan.batch_size > 1 and len(plan.concepts) > 1:
-        message = (
-            f"Batch {plan.batch_size} with {count(len(plan.concepts), 'concept')}: images of two concepts in one batch blend."
-        )
-        yield Advice("batch_with_concepts", message, "Set training.batch_size=1.", "Valstrix")
+        mend = {"training.batch_size": 1}
+        yield Finding.of("batch_with_concepts", batch=plan.batch_size, concepts=len(plan.concepts), settings=mend)
     elif plan.batch_size > 4 and not case.chose("training.batch_size"):
-        message = f"Batch {plan.batch_size}: above 4 the LoRA gets general instead of exact."
-        yield Advice("batch_large", message, "Set training.batch_size=4 or less.", "Valstrix")
+        yield Finding.of("batch_large", batch=plan.batch_size, settings={"training.batch_size": 4})
 
 
-def _concepts(case: Case) -> Iterator[Advice]:
+def _concepts(case: Case) -> Iterator[Finding]:
     concepts = case.plan.concepts
-    for concept in concepts:
-        if concept.from_folder and concept.repeats != concept.rule_repeats:
-            message = f"The folder of {concept.name} sets {count(concept.repeats, 'repeat')}; the preset's rule would give {concept.rule_repeats}."
-            yield Advice("folder_repeats", message, "For the rule's number, add --repeats rule.", "Valstrix")
+    for one in concepts:
+        if one.from_folder and one.repeats != one.rule_repeats:
+            yield Finding.of("folder_repeats", concept=one.name, repeats=one.repeats, by_rule=one.rule_repeats)
     if len(concepts) < 2:
         return
     shown = {c.name: c.images * c.repeats for c in concepts}
     longest, shortest = max(shown, key=shown.__getitem__), min(shown, key=shown.__getitem__)
     if shown[longest] > 1.5 * shown[shortest]:
-        message = (
-            f"{longest} is shown {times(shown[longest])} an epoch, {shortest} {times(shown[shortest])}: "
-            "the larger one drowns the other. "
-            f"Balanced repeats are {', '.join(f'{c.balanced_repeats} for {c.name}' for c in concepts)}."
+        yield Finding.of(
+            "concepts_unbalanced",
+            longest=longest,
+            most=shown[longest],
+            shortest=shortest,
+            least=shown[shortest],
+            balanced=", ".join(f"{c.balanced_repeats} for {c.name}" for c in concepts),
+            settings={"schedule.rule": "balanced_concepts"},
         )
-        remedy = "Set schedule.rule=balanced_concepts, with --repeats rule if the folders have numbers."
-        yield Advice("concepts_unbalanced", message, remedy, "Valstrix")
     largest = max(concepts, key=lambda c: c.images)
-    for concept in concepts:
-        few = largest.images > MOST_TIMES * concept.images  # else its folder's number is the cause, which is said above
-        if few and concept.repeats > MOST_TIMES * largest.repeats:
-            message = (
-                f"{concept.name} has {count(concept.images, 'image')} against {largest.images} of {largest.name}; "
-                f"each is shown {concept.repeats / largest.repeats:.1f} times as often, and may overtrain by itself."
+    for one in concepts:
+        few = largest.images > MOST_TIMES * one.images  # else its folder's number is the cause, which is said above
+        if few and one.repeats > MOST_TIMES * largest.repeats:
+            yield Finding.of(
+                "concept_overtrains",
+                concept=one.name,
+                images=one.images,
+                largest=largest.name,
+                largest_images=largest.images,
+                share=one.repeats / largest.repeats,
             )
-            yield Advice("concept_overtrains", message, f"Add images of {concept.name}.", "Valstrix")
 
 
-def _mirroring(case: Case) -> Iterator[Advice]:
-    if case.settings.dataset.flip and case.settings.dataset.subject in ("person", "character"):
-        message = "Mirrored images mix left and right; no face is symmetric, and previews may all look the same."
-        yield Advice("flip_identity", message, "Set dataset.flip=false.", "Skullkid")
+def _mirroring(case: Case) -> Iterator[Finding]:
+    return of_mirroring(case.settings)
 
 
-def _size(case: Case) -> Iterator[Advice]:
+def _size(case: Case) -> Iterator[Finding]:
     dataset, family = case.settings.dataset, case.settings.base.family
     low, high = (64, 128) if case.embedded else NATIVE_PX[family]
-    if dataset.resolution > high:
-        message = f"{dataset.resolution} px is more than the base makes natively ({high} px): slower, and worse."
-        yield Advice("resolution_high", message, f"Set dataset.resolution={high} or less.", "Valstrix")
-    elif dataset.resolution < low:
-        message = f"{dataset.resolution} px is less than the base makes natively ({low} px): details are lost."
-        yield Advice("resolution_low", message, f"Set dataset.resolution={low} or more.", "Valstrix")
+    key, native = ("resolution_high", high) if dataset.resolution > high else ("resolution_low", low)
+    if not low <= dataset.resolution <= high:
+        yield Finding.of(key, resolution=dataset.resolution, native=native, settings={"dataset.resolution": native})
     if dataset.upscale and dataset.buckets and dataset.bucket_max <= dataset.resolution:
-        message = f"No side may exceed {dataset.bucket_max} px, so every shape but the square loses pixels."
-        yield Advice("bucket_max_low", message, f"Set dataset.bucket_max={2 * dataset.resolution}.", "loratui")
+        mend = {"dataset.bucket_max": 2 * dataset.resolution}
+        yield Finding.of("bucket_max_low", bucket_max=dataset.bucket_max, settings=mend)
 
 
-def _combinations(case: Case) -> Iterator[Advice]:
-    for word in (*idle(case.settings, case.plan, case.changed), *clashes(case.settings, case.changed)):
-        yield Advice(word.code, word.message, word.remedy, word.source)
+def _combinations(case: Case) -> Iterator[Finding]:
+    yield from idle(case.settings, case.plan, case.changed)
+    yield from clashes(case.settings, case.changed)
 
 
-def _regularisation(case: Case) -> Iterator[Advice]:
+def _regularisation(case: Case) -> Iterator[Finding]:
     plan = case.plan
-    if not plan.regularisation_images:
-        return
-    images = f"{plan.regularisation_images} regularisation images"
-    if plan.prior_weight == 0:
-        message = (
-            f"{images} with the weight 0 cost {count(plan.regularisation_optimizer_steps, 'optimizer step')} and teach nothing."
-        )
-        yield Advice(
-            "regularisation_weightless", message, "Set training.prior_weight=1, or leave the reg folder out.", "loratui"
-        )
-        return
-    cost = f"{number(plan.regularisation_optimizer_steps)} of the {count(plan.optimizer_steps, 'optimizer step')} are theirs"
-    message = f"{images} double the work of every epoch ({cost}); sets with good captions do without."
-    yield Advice("regularisation_doubles", message, "Leave the reg folder out, unless style or class drift.", "Skullkid")
-    if plan.regularisation_unused:
-        message = (
-            f"{plan.regularisation_unused} of the {images} are never shown: there are more than the subject's image-steps."
-        )
-        yield Advice("regularisation_unused", message, "Remove them, or train more repeats.", "loratui")
+    images, steps = plan.regularisation_images, plan.regularisation_optimizer_steps
+    if images and plan.prior_weight == 0:
+        mend = {"training.prior_weight": 1.0}
+        yield Finding.of("regularisation_weightless", images=images, steps=steps, settings=mend)
+    elif images:
+        yield Finding.of("regularisation_doubles", images=images, steps=steps, of=plan.optimizer_steps)
+        if plan.regularisation_unused:
+            yield Finding.of("regularisation_unused", images=images, unused=plan.regularisation_unused)
 
 
-_JUDGEMENTS: tuple[Callable[[Case], Iterator[Advice]], ...] = (
+_JUDGEMENTS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _images,
     amount_rules.exposures,
     amount_rules.total,

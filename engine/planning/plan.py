@@ -6,19 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from loratui.engine.findings import Finding
 from loratui.engine.words import count, number
-
-
-@dataclass(frozen=True)
-class Advice:
-    """A warning about a plan."""
-
-    code: str
-    message: str
-    """What, and why it matters."""
-    remedy: str
-    source: str
-    """`FLUX guide` … `DreamBooth guide`, `loratui`, or `yours` for a limit of the person's own preset."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,7 @@ class Plan:
     """Repeats of each image of the scan, in its order; empty for a plan without a folder."""
     image_exposures: tuple[int, ...]
     """How often the whole run shows each of them; their sum is `image_steps`."""
-    warnings: tuple[Advice, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     @property
     def effective_batch(self) -> int:
@@ -99,6 +88,9 @@ class Plan:
         """The plan with the stable keys of `loratui plan --json`."""
         values = dataclasses.asdict(self)
         del values["image_repeats"], values["image_exposures"]
+        values["warnings"] = [
+            {"code": w.code, "message": w.message, "remedy": w.remedy, "source": w.source} for w in self.warnings
+        ]
         shown = self.exposures_per_image
         values["effective_learning_rate"] = float(f"{self.effective_learning_rate:.6g}")
         values["mean_loss_weight"] = round(self.mean_loss_weight, 3)

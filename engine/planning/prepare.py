@@ -11,9 +11,10 @@ from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
+from loratui.engine.findings import Finding
 from loratui.engine.planning.estimate import Machine
 from loratui.engine.planning.plan import Plan
-from loratui.engine.planning.preflight import Finding, check, token_counter
+from loratui.engine.planning.preflight import check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
 

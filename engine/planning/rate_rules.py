@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from loratui.engine.findings import Finding
 from loratui.engine.planning.advice import Case
 from loratui.engine.planning.family_rules import ONE_RATE
-from loratui.engine.planning.plan import Advice
-from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words, short
+from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, Family, get, replace
 
@@ -44,28 +44,27 @@ A_CONVOLUTION = "resnets.0.conv1"
 """A layer that has the rank and alpha of convolutions."""
 
 
-def rate(case: Case) -> Iterator[Advice]:
+def rate(case: Case) -> Iterator[Finding]:
     """The rate of the denoiser and of the text encoder, for the optimizer at hand."""
     if case.settings.optimizer.name in ONE_RATE:
         yield from _adaptive(case)
         return
     low, high = usual_rates(case)
-    effective, written = effective_learning_rate(case.settings), scale_in_words(case.settings)
-    title = TITLES[case.settings.optimizer.name]
-    if effective > high:
-        known = (
-            f"The effective learning rate is high ({written} = {short(effective)}; usual with {title} is up to {short(high)})"
+    effective = effective_learning_rate(case.settings)
+    key = "rate_high" if effective > high else "rate_low" if effective < low else ""
+    if key:
+        mended = _mended(case)
+        key += ".adaptive" if key == "rate_high" and case.settings.optimizer.learning_rate >= OF_ADAPTIVE else ""
+        yield Finding.of(
+            key,
+            written=scale_in_words(case.settings),
+            effective=effective,
+            title=TITLES[case.settings.optimizer.name],
+            low=low,
+            high=high,
+            follows=", so that alpha is the rank" if mended.get("adapter.alpha") == 0 else "",
+            settings=mended,
         )
-        meant = ""
-        if case.settings.optimizer.learning_rate >= OF_ADAPTIVE:
-            meant = f"; {title} finds no rate itself, as Prodigy does at 1"
-        yield Advice("rate_high", f"{known}{meant}: colours burn, anatomy breaks.", _remedy(_mended(case)), "loratui")
-    elif effective < low:
-        message = (
-            f"The effective learning rate is low ({written} = {short(effective)}; usual with {title} is {short(low)} and more): "
-            "little will be learnt."
-        )
-        yield Advice("rate_low", message, _remedy(_mended(case)), "loratui")
     yield from _of_convolutions(case, high)
     yield from _of_text(case, low, high)
 
@@ -77,72 +76,62 @@ def usual_rates(case: Case) -> tuple[float, float]:
     return low * least, high * most
 
 
-def alpha_of_lycoris(case: Case) -> Iterator[Advice]:
+def alpha_of_lycoris(case: Case) -> Iterator[Finding]:
     """Whether files of LoHa and LoKr have the same effect everywhere."""
     adapter = case.settings.adapter
     layers = [""] + [A_CONVOLUTION] * adapter.targets.endswith("+conv")
     scales = [alpha / rank for rank, alpha in (rank_and_alpha(adapter, layer) for layer in layers)]
     if adapter.kind not in LYCORIS or all(scale == 1 for scale in scales):
         return
-    wrong = next(scale for scale in scales if scale != 1)
-    message = (
-        f"{adapter.kind} with alpha / rank {wrong:.3g}: some programs apply it twice when they merge such a file, "
-        f"so that the LoRA has {wrong:.3g} times its effect there."
-    )
-    needed = [f"{key}={short(value)}" for key, value in ALPHA_FOLLOWS.items() if get(case.settings, key) != value]
-    needed += ["adapter.rank_stabilised=false"] * adapter.rank_stabilised
-    yield Advice("lycoris_alpha", message, f"Set {' and '.join(needed)}: alpha is the rank then.", "loratui")
+    needed = {key: value for key, value in ALPHA_FOLLOWS.items() if get(case.settings, key) != value}
+    needed |= {"adapter.rank_stabilised": False} if adapter.rank_stabilised else {}
+    yield Finding.of("lycoris_alpha", kind=adapter.kind, scale=next(s for s in scales if s != 1), settings=needed)
 
 
-def _adaptive(case: Case) -> Iterator[Advice]:
+def _adaptive(case: Case) -> Iterator[Finding]:
     optimizer, adapter = case.settings.optimizer, case.settings.adapter
     title = TITLES[optimizer.name]
     if optimizer.learning_rate != 1.0:
-        message = f"{title} finds the learning rate itself; {short(optimizer.learning_rate)} scales what it finds."
-        yield Advice("adaptive_rate", message, "Set optimizer.learning_rate=1.", "Valstrix")
+        yield Finding.of("adaptive_rate", title=title, rate=optimizer.learning_rate, settings={"optimizer.learning_rate": 1.0})
     # The alpha of LoHa and LoKr is the rank, for the sake of the programs that read them.
     if adapter.effective_alpha != 1.0 and adapter.kind not in LYCORIS:
-        message = f"With {title}, alpha {adapter.effective_alpha:g} only distorts the rate that it finds."
-        yield Advice("adaptive_alpha", message, "Set adapter.alpha=1.", "Valstrix")
+        yield Finding.of("adaptive_alpha", title=title, alpha=adapter.effective_alpha, settings={"adapter.alpha": 1.0})
     if optimizer.scheduler != "cosine":
-        message = f"{title} is used with cosine only; {optimizer.scheduler} upsets the rate that it finds."
-        yield Advice("adaptive_scheduler", message, "Set optimizer.scheduler=cosine.", "Valstrix")
+        mend = {"optimizer.scheduler": "cosine"}
+        yield Finding.of("adaptive_scheduler", title=title, scheduler=optimizer.scheduler, settings=mend)
     if optimizer.name == "prodigy" and not 0.1 <= optimizer.d_coef <= 10:
-        message = f"optimizer.d_coef {optimizer.d_coef:g} multiplies the rate that Prodigy finds; 0.5 to 2 are usual."
-        yield Advice("adaptive_coefficient", message, "Set optimizer.d_coef=1.", "loratui")
+        yield Finding.of("adaptive_coefficient", d_coef=optimizer.d_coef, settings={"optimizer.d_coef": 1.0})
 
 
-def _of_convolutions(case: Case, high: float) -> Iterator[Advice]:
+def _of_convolutions(case: Case, high: float) -> Iterator[Finding]:
     adapter = case.settings.adapter
     if not adapter.targets.endswith("+conv"):
         return
     rank, alpha = rank_and_alpha(adapter, A_CONVOLUTION)
     rate = alpha / rank * case.settings.optimizer.learning_rate
     if rate > max(high, effective_learning_rate(case.settings)):
-        message = (
-            f"The convolutions learn with alpha {alpha:g} / rank {rank} × the learning rate = {short(rate)}: they burn first."
-        )
-        yield Advice("conv_rate_high", message, "Set adapter.conv_alpha=1.", "Valstrix")
+        yield Finding.of("conv_rate_high", alpha=alpha, rank=rank, effective=rate, settings={"adapter.conv_alpha": 1.0})
 
 
-def _of_text(case: Case, low: float, high: float) -> Iterator[Advice]:
+def _of_text(case: Case, low: float, high: float) -> Iterator[Finding]:
     optimizer = case.settings.optimizer
     text_rate = optimizer.text_encoder_learning_rate
     if not case.settings.training.train_text_encoder or not text_rate:
         return
-    tenth = short(_mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10)
     effective = lora_scale(case.settings.adapter) * text_rate
-    if text_rate > optimizer.learning_rate or effective > high:
-        than = f"faster ({short(text_rate)}) than the rest ({short(optimizer.learning_rate)})"
-        fast = than if text_rate > optimizer.learning_rate else f"at {short(effective)}, where up to {short(high)} is usual"
-        message = f"The text encoder learns {fast}; it overtrains first."
-        yield Advice("text_rate_high", message, f"Set optimizer.text_encoder_learning_rate={tenth}.", "Skullkid")
-    elif effective < low / 10:
-        message = (
-            f"The text encoder's effective learning rate is {short(effective)}: it is trained, and learns next to nothing."
+    faster = text_rate > optimizer.learning_rate
+    key = "text_rate_high" if faster else "text_rate_high.unusual" if effective > high else ""
+    key = key or ("text_rate_low" if effective < low / 10 else "")
+    if key:
+        tenth = _mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10
+        yield Finding.of(
+            key,
+            text_rate=text_rate,
+            rate=optimizer.learning_rate,
+            effective=effective,
+            high=high,
+            settings={"optimizer.text_encoder_learning_rate": tenth},
         )
-        remedy = f"Set optimizer.text_encoder_learning_rate={tenth}, or training.train_text_encoder=false."
-        yield Advice("text_rate_low", message, remedy, "loratui")
 
 
 def _mended(case: Case) -> dict[str, Any]:
@@ -162,8 +151,3 @@ def _mended(case: Case) -> dict[str, Any]:
         if changes and low <= effective_learning_rate(replace(case.settings, changes)) <= high:
             return {key: value for key, value in changes.items() if value != get(case.settings, key)}
     return {**follows, **usual[0]}
-
-
-def _remedy(changes: Mapping[str, Any]) -> str:
-    follows = ", so that alpha is the rank" if changes.get("adapter.alpha") == 0 else ""
-    return f"Set {' and '.join(f'{key}={short(value)}' for key, value in changes.items())}{follows}."

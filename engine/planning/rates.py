@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from loratui.engine.planning.family_rules import ONE_RATE
+from loratui.engine.words import short
 from loratui.presets.schema import Adapter, Settings
 
 
@@ -16,14 +17,6 @@ def effective_learning_rate(settings: Settings) -> float:
 def lora_scale(adapter: Adapter) -> float:
     """Factor on the LoRA's effect: alpha / rank, or alpha / √rank if rank-stabilised."""
     return adapter.effective_alpha / (math.sqrt(adapter.rank) if adapter.rank_stabilised else adapter.rank)
-
-
-def short(value: float) -> str:
-    """A rate or alpha as people write it: `1e-4`, `2.5e-5`, `0.05`, `16`."""
-    if value == 0 or abs(value) >= 0.01:
-        return f"{value:.3g}"
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def alpha_in_words(adapter: Adapter) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
+from loratui.engine.dataset.checks.numbers import image_band
 from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError
@@ -199,7 +200,7 @@ def _plan(
         processes=processes,
         rule=recipe.settings.schedule.rule,
         formula="",
-        image_band=judgement.image_band(recipe.settings, images),
+        image_band=image_band(recipe.settings.dataset.image_bands, images),
         effective_learning_rate=effective_learning_rate(recipe.settings),
         mean_loss_weight=mean_loss_weight(recipe.settings),
         concepts=tuple(_concept_plans(recipe, concepts, amount, processes)),

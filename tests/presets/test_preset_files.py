@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.engine.planning.judgement import image_band
+from loratui.engine.dataset.checks.numbers import image_band
 from loratui.presets import SOURCES, Preset, find_presets, list_presets, load_preset, schema
 from loratui.presets.schema import SchemaError, Settings
 
@@ -55,7 +55,7 @@ def test_every_value_has_a_reason_and_a_source(preset: Preset) -> None:
 @pytest.mark.parametrize("preset", shipped(), ids=lambda p: p.name)
 def test_bands_cover_every_number_of_images(preset: Preset) -> None:
     if preset.settings.dataset.image_bands:
-        assert all(image_band(preset.settings, n) for n in range(1, 1000))
+        assert all(image_band(preset.settings.dataset.image_bands, n) for n in range(1, 1000))
     least, most = preset.settings.dataset.images_wanted
     ideal = preset.settings.dataset.images_ideal
     assert ideal == 0 or least <= ideal <= most

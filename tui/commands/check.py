@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
+from loratui.engine.findings import counted
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.findings import Finding
     from loratui.engine.dataset.inspect import Inspection
+    from loratui.engine.findings import Finding
     from loratui.engine.planning.plan import Plan
     from loratui.presets.schema import Settings
 
@@ -120,10 +121,8 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def exit_code(findings: tuple[Finding, ...]) -> ExitCode:
     """3 with an error, 1 with a warning, else 0."""
-    severities = {finding.severity for finding in findings}
-    if "error" in severities:
-        return ExitCode.DATASET
-    return ExitCode.WARNINGS if "warning" in severities else ExitCode.DONE
+    of = counted(findings)
+    return ExitCode.DATASET if of["error"] else ExitCode.WARNINGS if of["warning"] else ExitCode.DONE
 
 
 def as_json(found: Inspection, plan: Plan | None, given: Path) -> dict[str, Any]:
@@ -190,12 +189,11 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
 
 
 def _closing(found: Inspection) -> Iterator[str]:
-    warnings = sum(finding.severity == "warning" for finding in found.findings)
-    errors = sum(finding.severity == "error" for finding in found.findings)
-    if errors:
+    of = counted(found.findings)
+    if of["error"]:
         yield "Nothing can be trained on."
     else:
-        yield f"{text.count(warnings, 'warning')}." if warnings else "Nothing is in the way."
+        yield f"{text.count(of['warning'], 'warning')}." if of["warning"] else "Nothing is in the way."
 
 
 class Progress:

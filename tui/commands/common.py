@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from loratui.engine.errors import DatasetError, DiskError, ExitCode, GpuLostError, UsageError
+from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
 from loratui.tui.plain.follow import Followed, say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
+    from loratui.engine.findings import Finding
     from loratui.engine.planning.estimate import Machine
-    from loratui.engine.planning.preflight import Finding
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.probe import BaseRead
@@ -173,16 +173,9 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
 
     Errors of the images have the code of the images (3), whether or not they name a file.
     """
-    from loratui.engine.planning.preflight import DATASET_CHECKS
-
-    if not errors:
-        return
-    first = errors[0]
-    more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
-    of_images = bool(first.files) or first.id in DATASET_CHECKS
-    kinds = {"disk_full": DiskError, "output_not_writable": DiskError, "gpu_lost": GpuLostError}
-    kind = DatasetError if of_images else kinds.get(first.id, UsageError)
-    raise kind(f"{first.message}{more}", first.remedy)
+    if errors:
+        more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
+        raise errors[0].subject.error(f"{errors[0].message}{more}", errors[0].remedy)
 
 
 def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
@@ -195,10 +188,8 @@ def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
 
 def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """`findings[]` and `not_checked[]`, as every command gives them."""
-    from dataclasses import asdict
-
     return {
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [finding.to_json() for finding in findings],
         "not_checked": [{"id": id, "reason": reason} for id, reason in not_checked],
     }
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.errors import UsageError
+from loratui.engine.findings import GRAVE, Finding, counted
 from loratui.engine.planning import loss_weights, rates
 from loratui.engine.planning.estimate import Cost, Estimate, Range, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.plan import Plan, regularisation_cost
-from loratui.engine.planning.preflight import Finding, check_plan
+from loratui.engine.planning.preflight import check_plan
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import plan_for_counts
@@ -137,8 +138,8 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     """The plan for people, line by line."""
     settings = recipe.settings
     yield plan.formula
-    counts = [(severity, sum(one.severity == severity for one in findings)) for severity in ("error", "warning")]
-    if told := " and ".join(text.count(count, severity) for severity, count in counts if count):
+    of = counted(findings)
+    if told := " and ".join(text.count(of[severity], severity) for severity in GRAVE if of[severity]):
         yield f"{told}: told at the end"
     yield ""
     yield f"{'base':<18}{text.base_name(settings.base.model) or 'none chosen'}"
@@ -160,7 +161,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         yield _row("sizes", str(len(plan.buckets)), "  " + ", ".join(f"{b.width}×{b.height}: {b.images}" for b in plan.buckets))
     yield _row("rank", text.number(settings.adapter.rank), f"  alpha {rates.alpha_in_words(settings.adapter)}")
     rate = f"  {rates.rate_in_words(settings)} ({rates.scale_in_words(settings)})"
-    yield _row("learning rate", rates.short(settings.optimizer.learning_rate), rate)
+    yield _row("learning rate", text.short(settings.optimizer.learning_rate), rate)
     if weights := loss_weights.in_words(settings):
         yield _row("", "", f"  ({weights})")
     yield _row("LoRA file", text.size(cost.lora.bytes), f"  ({text.count(cost.lora.modules, 'layer')})")

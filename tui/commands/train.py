@@ -14,7 +14,7 @@ from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
 from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.findings import Finding
+    from loratui.engine.findings import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -66,7 +66,7 @@ def _start_over_warnings(findings: Sequence[Finding], args: argparse.Namespace, 
 
     Raises `UsageError` for a no.
     """
-    warnings = [finding.id for finding in findings if finding.severity == "warning"]
+    warnings = [finding.code for finding in findings if finding.severity == "warning"]
     if not warnings:
         return
     which = f"{text.count(len(warnings), 'warning')}: {', '.join(dict.fromkeys(warnings))}"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign, fit
 from loratui.engine.dataset.facts import WHOLE, Box
-from loratui.engine.dataset.findings import Severity
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import ImageEntry
+from loratui.engine.findings import Severity
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.terminal.thumbnails import Thumbnail
 from loratui.tui.widgets.image_grid import TILE_WIDTH, Label

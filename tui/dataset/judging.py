@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loratui.engine.dataset import caption_choice, tokens
-from loratui.engine.dataset.findings import Finding, Severity
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.ledger import final_lines
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import TokenCounter
 from loratui.engine.errors import LoratuiError
+from loratui.engine.findings import Finding, Severity, graver
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
@@ -23,7 +23,6 @@ from loratui.tui.dataset.quick_fixes import QuickFix, is_mended, mend_for
 EXAMPLES = 3
 DECODE_BUDGET_S = 2.0
 """The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
-_RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +90,7 @@ def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judg
     worst: dict[str, Severity] = {}
     for finding, done in zip(checked.findings, mended, strict=True):
         for name in () if done else finding.files:
-            if name not in worst or _RANK[finding.severity] < _RANK[worst[name]]:
-                worst[name] = finding.severity
+            worst[name] = graver(finding.severity, worst.get(name, "info"))
     return Judgement(
         checked.findings,
         tuple(mend_for(finding, prepared, settings) for finding in checked.findings),

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loratui.engine.dataset import caption_edits, caption_syntax, caption_words, encodings, remedies
-from loratui.engine.dataset.checks.case import Case
-from loratui.engine.dataset.checks.shape import lower_resolution
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Kind, Remedy
+from loratui.engine.findings import Finding
 from loratui.presets.schema import Settings
 from loratui.tui import text
 from loratui.tui.dataset.edits import DatasetEdits
@@ -27,12 +25,17 @@ VERBS: Mapping[Kind, str] = {
 }
 
 
-CHOICES = {
-    "whole": "take all lines for one text again",
-    "line": "take each line for a caption, drawn in turn",
-    "line+wildcards": "draw one line and one part of each {a|b} each time",
+SETTINGS: Mapping[str, str | Mapping[str, str]] = {
+    "dataset.caption_choice": {
+        "whole": "take all lines for one text again",
+        "line": "take each line for a caption, drawn in turn",
+        "line+wildcards": "draw one line and one part of each {a|b} each time",
+    },
+    "dataset.resolution": "train at {0} × {0} px",
+    "dataset.flip": "turn mirroring off",
+    "dataset.trigger": 'take "{}" as the trigger',
 }
-"""Values of `dataset.caption_choice`, as what is done."""
+"""Settings that findings of a data set propose, as what is done."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,12 @@ class QuickFix:
 
 def mend_for(finding: Finding, prepared: DatasetEdits, settings: Settings) -> QuickFix | None:
     """What one key does about `finding`; None where only the person can."""
-    return (
-        _of_images(finding, prepared) or _of_captions(finding, prepared, settings) or _of_settings(finding, prepared, settings)
-    )
+    return _of_images(finding, prepared) or _of_captions(finding, prepared, settings) or _of_settings(finding)
 
 
 def is_mended(finding: Finding, prepared: DatasetEdits) -> bool:
     """Whether everything that can be done about the images of a finding is chosen already."""
-    if finding.id == "left_out" and finding.files and prepared.left_out.issuperset(finding.files):
+    if finding.code == "left_out" and finding.files and prepared.left_out.issuperset(finding.files):
         return True
     wanted = remedies.proposed([finding], prepared.sound, prepared.facts)
     return bool(wanted) and all(prepared.has(r.kind, r.relative) for r in wanted)
@@ -73,16 +74,17 @@ def _of_images(finding: Finding, prepared: DatasetEdits) -> QuickFix | None:
 
 
 def _of_captions(finding: Finding, prepared: DatasetEdits, settings: Settings) -> QuickFix | None:
-    if finding.id == "caption_encoding":
+    fix = finding.kind.fix
+    if fix == "utf8":
         return _as_utf8(finding, prepared)
-    edit = _edits(settings).get(finding.id)
+    edit = _edits(finding, settings).get(fix) if fix else None
     if edit is None:
         return None
     words, change = edit
     now = {name: prepared.caption(name) for name in finding.files if name in prepared.names}
     written = {name: caption for name, caption in now.items() if caption}
     # What is below the line in which an image generator's parameters begin goes too.
-    changed = caption_edits.changes(written, change, whole=finding.id == "caption_parameters")
+    changed = caption_edits.changes(written, change, whole=finding.code == "caption_parameters")
     if not changed:
         return None
     return QuickFix(f"{words} in {text.count(len(changed), 'caption')}", captions=changed)
@@ -98,48 +100,32 @@ def _as_utf8(finding: Finding, prepared: DatasetEdits) -> QuickFix | None:
     return QuickFix(f"save {text.count(len(found), 'caption')} as UTF-8", captions=found) if found else None
 
 
-def _edits(settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
+def _edits(finding: Finding, settings: Settings) -> dict[str, tuple[str, Callable[[str], str]]]:
+    """What each fix of captions does, in words, and as a change of one caption."""
     trigger, class_word = settings.dataset.trigger.strip(), settings.dataset.class_word.strip()
-    first = (f'put "{trigger}" first', lambda caption: caption_edits.trigger_first(caption, trigger))
-    return {
-        "trigger_missing": first,
-        "trigger_not_first": first,
-        "trigger_spelling": (
-            f'spell "{trigger}" the same',
-            lambda caption: caption_edits.trigger_spelled(caption, trigger),
-        ),
-        "class_not_second": (
+    edits: dict[str, tuple[str, Callable[[str], str]]] = {
+        "trigger_first": (f'put "{trigger}" first', lambda caption: caption_edits.trigger_first(caption, trigger)),
+        "trigger_spelled": (f'spell "{trigger}" the same', lambda caption: caption_edits.trigger_spelled(caption, trigger)),
+        "class_second": (
             f'put "{class_word}" behind "{trigger}"',
             lambda caption: caption_edits.with_class(caption, trigger, class_word),
         ),
-        **{id: (f"take out {s.what}", s.strip) for id, s in caption_syntax.SYNTAXES.items() if s.strip is not None},
-        "caption_breaks": ("put commas instead", caption_syntax.without_breaks),
-        "caption_placeholders": ("fill in your words", lambda caption: caption_syntax.filled_in(caption, trigger, class_word)),
-        "caption_mojibake": ("put wrong signs right", encodings.unmixed),
-        "score_tags": ("remove score tags", caption_edits.without_score_tags),
-        "white_background": (
-            'add "white background"',
-            lambda caption: caption_edits.with_suffix(caption, "white background"),
-        ),
+        "commas": ("put commas instead", caption_syntax.without_breaks),
+        "fill_in": ("fill in your words", lambda caption: caption_syntax.filled_in(caption, trigger, class_word)),
+        "right_signs": ("put wrong signs right", encodings.unmixed),
+        "without_scores": ("remove score tags", caption_edits.without_score_tags),
+        "name_white": ('add "white background"', lambda caption: caption_edits.with_suffix(caption, "white background")),
     }
+    syntax = caption_syntax.SYNTAXES.get(finding.code)
+    if syntax and syntax.strip:
+        edits["take_out"] = (f"take out {syntax.what}", syntax.strip)
+    return edits
 
 
-def _of_settings(finding: Finding, prepared: DatasetEdits, settings: Settings) -> QuickFix | None:
-    if finding.id in ("caption_lines", "caption_wildcards"):
-        now = settings.dataset.caption_choice
-        choice = "line+wildcards" if finding.id == "caption_wildcards" else "line" if now == "whole" else "whole"
-        return QuickFix(CHOICES[choice], settings={"dataset.caption_choice": choice}) if choice != now else None
-    if finding.id == "small" and (lower := lower_resolution(Case(prepared.edited, settings))):
-        return QuickFix(f"train at {lower} × {lower} px", settings={"dataset.resolution": lower})
-    if finding.id == "flip_identity":
-        return QuickFix("turn mirroring off", settings={"dataset.flip": False})
-    if finding.id == "trigger_absent" and settings.dataset.trigger:
-        word = settings.dataset.trigger
-        return QuickFix(f'take "{word}" as the trigger', settings={"dataset.trigger": word})
-    if finding.id == "trigger_known":
-        better = trigger_proposals(settings.dataset.trigger)
-        if better:
-            return QuickFix(f'take "{better[0]}" as the trigger', settings={"dataset.trigger": better[0]})
+def _of_settings(finding: Finding) -> QuickFix | None:
+    for key, value in finding.settings.items():
+        words = SETTINGS[key]
+        return QuickFix(words[value] if isinstance(words, Mapping) else words.format(value), settings=finding.settings)
     return None
 
 

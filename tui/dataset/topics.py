@@ -10,7 +10,7 @@ from textual.content import Content
 
 from loratui.engine.dataset.archives import left_out_of
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
-from loratui.engine.dataset.findings import Finding
+from loratui.engine.findings import Finding
 from loratui.presets.schema import Settings
 from loratui.tui import text
 from loratui.tui.dataset.edits import DatasetEdits
@@ -128,7 +128,7 @@ def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
             lines.append(plain(f"  and {text.number(more)} more", "$muted"))
     title = _row(sign, tone, word, finding.message)
     # A finding that is mended becomes another row, so that the highlight goes on to the next one.
-    id = f"{'mended' if done else 'finding'}:{finding.id}:{finding.files[:1]}"
+    id = f"{'mended' if done else 'finding'}:{finding.code}:{finding.files[:1]}"
     return Topic(id, title, Content("\n").join(lines), finding.files, mend)
 
 

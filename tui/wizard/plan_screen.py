@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +12,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
 from loratui.engine.errors import LoratuiError
+from loratui.engine.findings import GRAVE, counted
 from loratui.engine.planning.rates import learning_in_words
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
@@ -26,7 +26,7 @@ from loratui.tui.wizard.preflight_rows import SIGNS, TONES
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.findings import Finding, Severity
+    from loratui.engine.findings import Finding
     from loratui.engine.planning.plan import Plan
 
 
@@ -176,11 +176,9 @@ def _plan(draft: Draft) -> tuple[Plan | None, str]:
 
 def _in_short(found: Sequence[Finding], costs: str) -> Content:
     """The first line, which is in sight however long the plan is: how much there is to mend, and what it costs."""
-    grave: tuple[Severity, ...] = ("error", "warning")
-    counts = [(severity, sum(one.severity == severity for one in found)) for severity in grave]
-    told = [
-        plain(f"{SIGNS[severity]} {text.count(count, severity)} below", TONES[severity]) for severity, count in counts if count
-    ]
+    of = counted(found)
+    grave = [severity for severity in GRAVE if of[severity]]
+    told = [plain(f"{SIGNS[severity]} {text.count(of[severity], severity)} below", TONES[severity]) for severity in grave]
     if not costs:
         return Content(" · ").join([*told, plain("looking at this machine …", "$muted")])
     return Content(" · ").join([*(told or [plain("✔ no warnings about the numbers", "$success")]), plain(costs)])
@@ -203,8 +201,7 @@ def _without_trigger(draft: Draft) -> Iterator[Finding]:
     recipe, scan = draft.named(), draft.scan
     if scan is None or recipe.settings.dataset.trigger.strip():
         return
-    for finding in run_checks(Case(scan, recipe.settings, recipe.preset), ("trigger_absent",)).findings:
-        yield dataclasses.replace(finding, remedy=in_keys(finding.remedy))
+    yield from run_checks(Case(scan, recipe.settings, recipe.preset), ("trigger_absent",)).findings
 
 
 def _mark(draft: Draft, key: str) -> str:

@@ -36,11 +36,10 @@ class Row:
 
 def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
     """Findings with the worst first, then what is in order."""
-    found = {finding.id for finding in prepared.findings}
-    plan_codes = frozenset(warning.code for warning in prepared.plan.warnings)
+    found = {finding.code for finding in prepared.findings}
     for finding in prepared.findings:
         if finding.severity != "info":
-            yield Row(finding.severity, finding.message, finding.remedy or finding.why, step_of(finding.id, plan_codes))
+            yield Row(finding.severity, finding.message, finding.remedy or finding.why, finding.subject.step)
     training = prepared.scan.training
     settings = prepared.recipe.settings
     if not found & {"left_out", "not_decoded"}:
@@ -57,7 +56,7 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
         yield Row("info", changed, "", "plan")
     for finding in prepared.findings:
         if finding.severity == "info":
-            yield Row("info", finding.message, finding.remedy, step_of(finding.id, plan_codes))
+            yield Row("info", finding.message, finding.remedy, finding.subject.step)
     unmeasured = [id for id, reason in prepared.not_checked if "deep pass" in reason]
     if unmeasured:
         remedy = "d in the data set looks at every pixel: blur, light, doubles, borders."
@@ -67,22 +66,6 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
             remedy,
             "dataset",
         )
-
-
-def step_of(finding_id: str, plan_codes: frozenset[str]) -> str:
-    """The screen of the wizard on which a finding can be mended; empty for what lies outside the app."""
-    from loratui.engine.dataset.checks import CHECKS
-
-    if finding_id.startswith("base_"):
-        return "base"
-    if finding_id in ("disk_full", "output_not_writable"):
-        return ""
-    if finding_id == "guidance_high":
-        return "samples"
-    if finding_id not in plan_codes and any(check.id == finding_id for check in CHECKS):
-        return "dataset"
-    # What is left is about numbers and settings, by the plan or by the rules of the adapter.
-    return "plan"
 
 
 def cost_words(cost: Cost, *, measured: bool) -> str:

@@ -19,7 +19,7 @@ from loratui.engine.dataset.checks import (
     trigger,
 )
 from loratui.engine.dataset.checks.case import Case, Check
-from loratui.engine.dataset.findings import Finding, worst_first
+from loratui.engine.findings import Finding, worst_first
 
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS,
@@ -49,14 +49,14 @@ class Checked:
 
     findings: tuple[Finding, ...]
     not_checked: tuple[tuple[str, str], ...]
-    """(id of the check, why it was not made)."""
+    """(code of the check, why it was not made)."""
 
 
 def run_checks(case: Case, only: Collection[str] | None = None) -> Checked:
-    """The findings of every check, or of those whose ids are in `only`, worst first."""
-    wanted = [check for check in CHECKS if only is None or check.id in only]
-    reasons = {check.id: _missing(case, check) for check in wanted}
-    found = [finding for check in wanted if not reasons[check.id] for finding in check.findings(case)]
+    """The findings of every check, or of those whose codes are in `only`, worst first."""
+    wanted = [check for check in CHECKS if only is None or check.code in only]
+    reasons = {check.code: _missing(case, check) for check in wanted}
+    found = [finding for check in wanted if not reasons[check.code] for finding in check.find(case)]
     return Checked(tuple(worst_first(found)), tuple((id, reason) for id, reason in reasons.items() if reason))
 
 

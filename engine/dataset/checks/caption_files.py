@@ -4,67 +4,47 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 
-from loratui.engine import words
 from loratui.engine.dataset import captions, encodings, tokens
-from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.dataset.findings import counted, listed, number_of
+from loratui.engine.dataset.checks.case import Case, Check, noted, some
 from loratui.engine.dataset.ledger import final_caption
+from loratui.engine.findings import Finding
 from loratui.engine.words import number
 
 
-def _missing(case: Case) -> Iterator[Hit]:
-    training = case.scan.training
-    without = [image for image in training if image.caption is None]
-    if not without:
-        return
+def _missing(case: Case) -> Iterator[Finding]:
+    without = [image for image in case.scan.training if image.caption is None]
     several = case.scan.several_concepts
     instead = list(dict.fromkeys(final_caption(image, case.settings, several_concepts=several) for image in without))
-    if len(without) == len(training):
-        which = "No image has a caption"
-    else:
-        which = f"{words.count(len(without), 'image')} {'has' if len(without) == 1 else 'have'} no caption"
-    files = tuple(image.relative for image in without)
-    if all(instead):
-        shown = listed([f'"{text}"' for text in instead], 3)
-        yield Hit(f"{which}: trained on {shown}.", files, "info", "")
-    else:
-        yield Hit(f"{which}: trained on an empty caption.", files)
+    key, shown = ("caption_missing.replaced", [f'"{text}"' for text in instead]) if all(instead) else ("caption_missing", [])
+    return some(key, (image.relative for image in without), images=len(case.scan.training), instead=shown)
 
 
-def _same(case: Case) -> Iterator[Hit]:
+def _same(case: Case) -> Iterator[Finding]:
     counts = Counter(image.caption for image in case.captioned)
     if not counts:
         return
     caption, count = counts.most_common(1)[0]
     if count >= 3 and 2 * count > len(case.captioned):
-        files = tuple(image.relative for image in case.captioned if image.caption == caption)
-        all_of_them = words.count(len(case.captioned), "caption")
-        yield Hit(f'{number(count)} of {all_of_them} are the same: "{str(caption)[:80]}".', files)
+        files = (image.relative for image in case.captioned if image.caption == caption)
+        yield Finding.of("caption_same", files, captions=len(case.captioned), caption=str(caption)[:80])
 
 
-def _too_long(case: Case) -> Iterator[Hit]:
+def _too_long(case: Case) -> Iterator[Finding]:
     window = tokens.window(case.settings)
-    texts = ((image.relative, text) for image in case.captioned for text in case.texts(image))
     over: dict[str, str] = {}
-    for name, text in texts:
-        if name not in over and case.tokenizer.count(text) > window:
-            over[name] = text
-    if not over:
-        return
-    first, caption = next(iter(over.items()))
-    lost = case.tokenizer.lost(caption, window).strip()
-    counted = "" if case.tokenizer.exact else "about "
-    shown = lost if len(lost) <= 80 else lost[:79] + "…"
-    message = (
-        f"{number_of(tuple(over), 'caption')} of more than {counted}{number(window)} tokens: {listed(tuple(over))}. "
-        f'Of {first} this is cut off: "{shown}".'
-    )
-    yield Hit(message, tuple(over), None if case.tokenizer.exact else "info")
+    for image in case.captioned:
+        for text in case.texts(image):
+            if image.relative not in over and case.tokenizer.count(text) > window:
+                over[image.relative] = text
+    if over:
+        first, caption = next(iter(over.items()))
+        lost = case.tokenizer.lost(caption, window).strip()
+        key = "caption_cut" if case.tokenizer.exact else "caption_cut.estimated"
+        yield Finding.of(key, over, window=window, first=first, lost=lost if len(lost) <= 80 else f"{lost[:79]}…")
 
 
-def _encoding(case: Case) -> Iterator[Hit]:
+def _encoding(case: Case) -> Iterator[Finding]:
     """Captions that are no UTF-8, all in one finding, with a line to judge by whether they were read right."""
     foreign = [image for image in case.scan.images if image.caption_path and not image.caption_encoding.startswith("utf-8")]
     if not foreign:
@@ -72,12 +52,14 @@ def _encoding(case: Case) -> Iterator[Hit]:
     counts = Counter(image.caption_encoding for image in foreign).most_common()
     which = counts[0][0] if len(counts) == 1 else ", ".join(f"{number(count)} {name}" for name, count in counts)
     shown = next((image for image in foreign if not (image.caption or "").isascii()), foreign[0])
-    files = tuple(dict.fromkeys(image.caption_file for image in foreign))
-    sure = all(image.caption_encoding in captions.MARKED for image in foreign)
-    message = f"{counted(files, 'caption')} not UTF-8"
-    message += f", but {which} by its mark" if sure else f"; by their bytes probably {which}, and read so"
-    hit = Hit(f'{message}. {shown.caption_file}: "{_excerpt(shown.caption or "")}".', files)
-    yield replace(hit, severity="info", remedy="Save them as UTF-8 for other trainers.") if sure else hit
+    marked = all(image.caption_encoding in captions.MARKED for image in foreign)
+    yield Finding.of(
+        "caption_encoding.marked" if marked else "caption_encoding",
+        dict.fromkeys(image.caption_file for image in foreign),
+        encodings=which,
+        shown=shown.caption_file,
+        excerpt=_excerpt(shown.caption or ""),
+    )
 
 
 def _excerpt(caption: str, most: int = 60) -> str:
@@ -88,95 +70,27 @@ def _excerpt(caption: str, most: int = 60) -> str:
     return ("…" if start else "") + text[start : start + most] + ("…" if len(text) > start + most else "")
 
 
-def _mixed_up(case: Case) -> Iterator[Hit]:
+def _mixed_up(case: Case) -> Iterator[Finding]:
     """Captions that are UTF-8 now, but were read in a wrong encoding before they were saved."""
-    written = [image for image in case.scan.images if image.caption]
-    spoilt = [(image, mended) for image in written if (mended := encodings.unmixed(image.caption or "")) != image.caption]
-    texts = {image.relative: image.caption or "" for image in written} | {image.relative: mended for image, mended in spoilt}
-    lost = tuple(name for name, text in texts.items() if any(sign in text for sign in encodings.LOST))
-    if lost:
-        message = f"{number_of(lost, 'caption')} with signs in place of letters that a wrong encoding lost: {listed(lost)}."
-        yield Hit(message, lost, remedy="Write these words anew, or take the captions from where they are still right.")
-    spoilt = [(image, mended) for image, mended in spoilt if image.relative not in lost]
+    written = {image.relative: image.caption for image in case.scan.images if image.caption}
+    mended = {name: encodings.unmixed(caption) for name, caption in written.items()}
+    lost = [name for name, text in mended.items() if any(sign in text for sign in encodings.LOST)]
+    yield from some("caption_mojibake.lost", lost)
+    spoilt = [name for name, text in mended.items() if text != written[name] and name not in lost]
     if spoilt:
-        first, mended = spoilt[0]
-        files = tuple(image.relative for image, _ in spoilt)
-        example = f'"{_excerpt(first.caption or "", 40)}" in {first.relative} was probably "{_excerpt(mended, 40)}"'
-        yield Hit(f"{number_of(files, 'caption')} with signs that a wrong encoding left: {example}.", files)
+        first = spoilt[0]
+        was, right = _excerpt(written[first], 40), _excerpt(mended[first], 40)
+        yield Finding.of("caption_mojibake", spoilt, first=first, spoilt=was, mended=right)
 
 
 CHECKS = (
-    Check(
-        "caption_missing",
-        "warning",
-        "headers",
-        "A caption tells what in the image is not the subject.",
-        "Name the subject with --trigger and --class.",
-        _missing,
+    Check("caption_missing", "headers", _missing),
+    *(
+        Check(code, "headers", noted(code))
+        for code in ("caption_empty", "caption_unreadable", "two_captions", "caption_too_long")
     ),
-    Check(
-        "caption_empty",
-        "warning",
-        "headers",
-        "It counts as missing.",
-        "Write it, or remove the file.",
-        lambda case: case.noted("caption_empty"),
-    ),
-    Check(
-        "caption_unreadable",
-        "warning",
-        "headers",
-        "It counts as missing.",
-        "Check what it is (file), and who may read it (ls -l).",
-        lambda case: case.noted("caption_unreadable"),
-    ),
-    Check(
-        "two_captions",
-        "warning",
-        "headers",
-        "Only one can be meant.",
-        "Remove one of them.",
-        lambda case: case.noted("two_captions"),
-    ),
-    Check(
-        "caption_encoding",
-        "warning",
-        "headers",
-        "Read in a wrong encoding, words become letters that no base knows; other trainers stop at such files.",
-        "If it reads right, save them as UTF-8 (m in the app's data set, then s). If not, convert them yourself: "
-        "iconv -f ENCODING -t UTF-8.",
-        _encoding,
-    ),
-    Check(
-        "caption_mojibake",
-        "warning",
-        "headers",
-        "They are trained on as the letters that stand there, which no base knows.",
-        "Put them right (m in the app's data set, then s).",
-        _mixed_up,
-    ),
-    Check(
-        "caption_too_long",
-        "warning",
-        "headers",
-        "No text encoder reads so much; this is probably no caption.",
-        "Shorten it.",
-        lambda case: case.noted("caption_too_long"),
-    ),
-    Check(
-        "caption_same",
-        "info",
-        "headers",
-        "What differs between the images cannot be told from the subject then (Valstrix).",
-        "Say in each caption what is special in its image.",
-        _same,
-    ),
-    Check(
-        "caption_cut",
-        "warning",
-        "headers",
-        "The text encoder never sees what is beyond its window (Valstrix, comments).",
-        "Shorten them; what matters comes first.",
-        _too_long,
-    ),
+    Check("caption_encoding", "headers", _encoding),
+    Check("caption_mojibake", "headers", _mixed_up),
+    Check("caption_same", "headers", _same),
+    Check("caption_cut", "headers", _too_long),
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from loratui.engine.dataset import caption_choice, caption_words, captions
 from loratui.engine.dataset.facts import ImageFacts
-from loratui.engine.dataset.findings import Finding, Severity, listed, number_of
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
+from loratui.engine.findings import Finding
 from loratui.presets.schema import Settings
 
 Needs = Literal["headers", "bytes", "pixels", "faces"]
@@ -91,19 +91,6 @@ class Case:
         trigger, text = self.trigger_of(image), self.texts(image)[0]
         return text.replace(trigger, "x") if trigger else text
 
-    def noted(self, id: str) -> Iterator[Hit]:
-        """The notes of the scan of this kind; those that say the same of a file each as one."""
-        alike: dict[str, list[tuple[str, ...]]] = {}
-        for note in self.scan.notes:
-            if note.id == id:
-                alike.setdefault(note.message, []).append(note.files)
-        for message, groups in alike.items():
-            files = tuple(dict.fromkeys(name for group in groups for name in group))
-            named = f"{listed(files)} " if files else ""
-            if min(len(groups), len(files)) > 1:
-                named = f"{number_of(files, 'file')} ({listed(files)}): each "
-            yield Hit(f"{named}{message}.", files)
-
     def measured(self) -> Iterator[tuple[ImageEntry, ImageFacts]]:
         """Training images with what the deep pass measured."""
         for image in self.scan.training:
@@ -113,30 +100,20 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Hit:
-    """What a check found: a sentence and the files; the rest stands in the table."""
-
-    message: str
-    files: tuple[str, ...] = ()
-    severity: Severity | None = None
-    """Other than the check's usual one."""
-    remedy: str | None = None
-
-
-@dataclass(frozen=True)
 class Check:
-    """One row of the table of checks."""
+    """One row of the table of checks: the rule that makes the findings of a code, and what it reads."""
 
-    id: str
-    severity: Severity
+    code: str
     needs: Needs
-    why: str
-    remedy: str
-    find: Callable[[Case], Iterator[Hit]]
+    find: Callable[[Case], Iterator[Finding]]
 
-    def findings(self, case: Case) -> Iterator[Finding]:
-        """Each hit as a finding."""
-        for hit in self.find(case):
-            severity = hit.severity or self.severity
-            remedy = self.remedy if hit.remedy is None else hit.remedy
-            yield Finding(self.id, severity, hit.message, self.why, remedy, hit.files)
+
+def some(key: str, files: Iterable[str], **parameters: Any) -> Iterator[Finding]:
+    """A finding of these files, if there are any."""
+    if names := tuple(files):
+        yield Finding.of(key, names, **parameters)
+
+
+def noted(code: str) -> Callable[[Case], Iterator[Finding]]:
+    """What the scan itself came upon."""
+    return lambda case: (note for note in case.scan.notes if note.code == code)

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 
-from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.words import are
+from loratui.engine.dataset.checks.case import Case, Check
+from loratui.engine.findings import Finding
+from loratui.presets.schema import Dataset
 
 _BAND = re.compile(r"(\d+)-(\d*) (.+)")
 
@@ -21,44 +22,21 @@ def image_band(bands: str, images: int) -> str:
     return ""
 
 
-def _range(case: Case) -> tuple[int, int, int, str]:
-    images = len(case.scan.training)
-    dataset = case.settings.dataset
-    band = image_band(dataset.image_bands, images)
-    return images, *dataset.images_wanted, f": {band}" if band else ""
+def of_number(images: int, dataset: Dataset, limit_of: str = "") -> Iterator[Finding]:
+    """What is to be said of a number of images, whether or not they are there."""
+    least, most = dataset.images_wanted
+    code = "too_few_images" if 0 < images < least else "too_many_images" if images > most else ""
+    if code:
+        band = image_band(dataset.image_bands, images)
+        meaning = f": {band}" if band else ""
+        yield Finding.of(code, images=images, least=least, most=most, band=meaning, limit_of=limit_of)
 
 
-def _images_are(images: int) -> str:
-    return are(images, "image")
-
-
-def _too_few(case: Case) -> Iterator[Hit]:
-    images, least, most, meaning = _range(case)
-    if 0 < images < least:
-        yield Hit(f"{_images_are(images)} less than the {least} to {most} that this recipe works with{meaning}.")
-
-
-def _too_many(case: Case) -> Iterator[Hit]:
-    images, least, most, meaning = _range(case)
-    if images > most:
-        yield Hit(f"{_images_are(images)} more than the {least} to {most} that this recipe works with{meaning}.")
+def _only(code: str, case: Case) -> Iterator[Finding]:
+    return (finding for finding in of_number(len(case.scan.training), case.settings.dataset) if finding.code == code)
 
 
 CHECKS = (
-    Check(
-        "too_few_images",
-        "warning",
-        "headers",
-        "Few images make a stiff LoRA that repeats them (guides 000 and 001).",
-        "Add good, varied images, or expect a stiffer LoRA.",
-        _too_few,
-    ),
-    Check(
-        "too_many_images",
-        "warning",
-        "headers",
-        "Quality counts more than number; weak images dilute the good ones (guides 000, 001 and 003).",
-        "Keep the best.",
-        _too_many,
-    ),
+    Check("too_few_images", "headers", lambda case: _only("too_few_images", case)),
+    Check("too_many_images", "headers", lambda case: _only("too_many_images", case)),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.dataset.findings import listed, number_of
+from loratui.engine.dataset.checks.case import Case, Check, some
+from loratui.engine.dataset.facts import Face
+from loratui.engine.findings import Finding
+from loratui.presets.schema import Settings
 
 SMALL_FACE = 0.01
 """Share of the image's area below which a face is too small to be learnt."""
@@ -18,80 +20,44 @@ _SEVERAL = re.compile(
 )
 
 
-def _several(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image, facts in case.measured() if len(facts.faces or ()) > 1)
-    if files and case.identity:
-        yield Hit(f"{number_of(files)} with more than one face: {listed(files)}.", files)
+def _faces(code: str, holds: Callable[[tuple[Face, ...]], bool], *, person: bool = True) -> Callable[[Case], Iterator[Finding]]:
+    """A check of the faces that were found, where a likeness is taught: of a person, or of a character too."""
+
+    def find(case: Case) -> Iterator[Finding]:
+        wanted = case.settings.dataset.subject == "person" if person else case.identity
+        faces = ((image.relative, facts.faces) for image, facts in case.measured() if wanted)
+        return some(code, (name for name, own in faces if own is not None and holds(own)))
+
+    return find
 
 
-def _none(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image, facts in case.measured() if facts.faces == ())
-    if files and case.settings.dataset.subject == "person":
-        yield Hit(f"{number_of(files)} without a face that was found: {listed(files)}.", files)
+def _small(faces: tuple[Face, ...]) -> bool:
+    return bool(faces) and max(face.box.area for face in faces) < SMALL_FACE
 
 
-def _small(case: Case) -> Iterator[Hit]:
-    files = tuple(
-        image.relative
-        for image, facts in case.measured()
-        if facts.faces and max(face.box.area for face in facts.faces) < SMALL_FACE
-    )
-    if files and case.settings.dataset.subject == "person":
-        yield Hit(f"{number_of(files)} with a very small face: {listed(files)}.", files)
+def _named(case: Case) -> Iterator[Finding]:
+    several = (image.relative for image in case.captioned if any(map(_SEVERAL.search, case.texts(image))))
+    return some("several_people", several if case.identity else ())
 
 
-def _named(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image in case.captioned if any(map(_SEVERAL.search, case.texts(image))))
-    if files and case.identity:
-        yield Hit(f"{number_of(files)} with several people, by their captions: {listed(files)}.", files)
-
-
-def _selfies(case: Case) -> Iterator[Hit]:
+def _selfies(case: Case) -> Iterator[Finding]:
     selfies = tuple(image.relative for image in case.scan.training if image.traits.front_camera)
-    if case.identity and 0 < len(selfies) < len(case.scan.training):
-        yield Hit(f"{number_of(selfies)} by a front camera among others, perhaps mirrored: {listed(selfies)}.", selfies)
+    if case.identity and len(selfies) < len(case.scan.training):
+        yield from some("selfies", selfies)
 
 
-def _flip(case: Case) -> Iterator[Hit]:
-    if case.identity and case.settings.dataset.flip:
-        yield Hit(f"Images are also trained mirrored, although the set teaches a {case.settings.dataset.subject}.")
+def of_mirroring(settings: Settings) -> Iterator[Finding]:
+    """Whether a being that is to be recognised is trained mirrored too."""
+    dataset = settings.dataset
+    if dataset.flip and dataset.subject in ("person", "character"):
+        yield Finding.of("flip_identity", subject=dataset.subject, settings={"dataset.flip": False})
 
 
 CHECKS = (
-    Check(
-        "several_faces",
-        "warning",
-        "faces",
-        "The likenesses of several people mix (FLUX guide).",
-        "Crop to one person, or say in the caption who is who.",
-        _several,
-    ),
-    Check(
-        "no_face", "info", "faces", "A likeness needs a face (FLUX guide).", "Look at it, and leave it out if need be.", _none
-    ),
-    Check("small_face", "info", "faces", "So few pixels hold no likeness (FLUX guide).", "Crop closer to the face.", _small),
-    Check(
-        "several_people",
-        "info",
-        "headers",
-        "The likenesses of several people mix (FLUX guide).",
-        "Crop to one person, or make sure that the caption says who is who.",
-        _named,
-    ),
-    Check(
-        "selfies",
-        "info",
-        "headers",
-        "Some phones store selfies mirrored; with others beside them, left and right get mixed (Skullkid).",
-        "Compare a parting or a mole, and mirror those that are the wrong way round.",
-        _selfies,
-    ),
-    Check(
-        "flip_identity",
-        "warning",
-        "headers",
-        "No face is symmetric: a flipped one is another (guides 001 and 002).",
-        "Turn it off: dataset.flip=false.",
-        _flip,
-    ),
+    Check("several_faces", "faces", _faces("several_faces", lambda faces: len(faces) > 1, person=False)),
+    Check("no_face", "faces", _faces("no_face", lambda faces: not faces)),
+    Check("small_face", "faces", _faces("small_face", _small)),
+    Check("several_people", "headers", _named),
+    Check("selfies", "headers", _selfies),
+    Check("flip_identity", "headers", lambda case: of_mirroring(case.settings)),
 )

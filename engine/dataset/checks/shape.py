@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
-from loratui.engine.dataset.checks.case import Case, Check, Hit
+from loratui.engine.dataset.checks.case import Case, Check, some
 from loratui.engine.dataset.facts import ImageFacts
-from loratui.engine.dataset.findings import counted, listed, number_of
 from loratui.engine.dataset.scan import ImageEntry
-from loratui.engine.words import count, number
+from loratui.engine.findings import Finding
 
 SMALLEST_PX = 256
 """Guide 001: sources of 256 to 2 048 px."""
@@ -45,55 +44,33 @@ def large_enough(case: Case) -> Iterator[ImageEntry]:
     return (image for image in case.scan.training if lack(image, rule) != "tiny")
 
 
-def _lacking(case: Case, what: Lack) -> tuple[list[ImageEntry], str]:
-    """The images that lack this, and a sentence: down to which size, and what becomes of them."""
+def _lacking(case: Case, what: Lack, key: str = "", **parameters: Any) -> Iterator[Finding]:
+    """The images that lack this, down to which size, and what becomes of the smallest."""
     rule = BucketRule.of(case.settings.dataset)
-    found = [image for image in case.scan.training if lack(image, rule) == what]
-    if not found:
-        return [], ""
-    least = min(found, key=lambda image: image.width * image.height)
+    lacking = [image for image in case.scan.training if lack(image, rule) == what]
+    if not lacking:
+        return
+    least = min(lacking, key=lambda image: image.width * image.height)
     bucket = assign(least.width, least.height, rule)
     share = least.width * least.height / rule.resolution**2
-    blown = enlarged(least.width, least.height, bucket)
-    fate = f"enlarged to {bucket}" if blown else f"trained at {bucket}"
-    return found, f"The smallest, {least.width}×{least.height}, is {fate} and has {_percent(share)} of the pixels."
+    percent = f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+    fate = f"{'enlarged to' if enlarged(least.width, least.height, bucket) else 'trained at'} {bucket}"
+    smallest = f"{least.width}×{least.height}"
+    names = (image.relative for image in lacking)
+    yield from some(key or what, names, smallest=smallest, fate=fate, percent=percent, **parameters)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "less than 1 %"
+def _tiny(case: Case) -> Iterator[Finding]:
+    return _lacking(case, "tiny", least_px=min(SMALLEST_PX, case.settings.dataset.resolution))
 
 
-def _tiny(case: Case) -> Iterator[Hit]:
-    found, meaning = _lacking(case, "tiny")
-    if found:
-        least = min(SMALLEST_PX, case.settings.dataset.resolution)
-        files = tuple(image.relative for image in found)
-        yield Hit(f"{counted(files)} less than {least} px along a side: {listed(files)}. {meaning}", files)
+def _small(case: Case) -> Iterator[Finding]:
+    resolution, lower = case.settings.dataset.resolution, _lower_resolution(case)
+    key, mend = ("small.most", {"dataset.resolution": lower}) if lower else ("small", {})
+    return _lacking(case, "small", key, resolution=resolution, images=len(case.scan.training), settings=mend)
 
 
-def _blown_up(case: Case) -> Iterator[Hit]:
-    found, meaning = _lacking(case, "enlarged")
-    if found:
-        files = tuple(image.relative for image in found)
-        yield Hit(f"{counted(files)} smaller than the training size and enlarged: {listed(files)}. {meaning}", files)
-
-
-def _small(case: Case) -> Iterator[Hit]:
-    found, meaning = _lacking(case, "small")
-    if not found:
-        return
-    files = tuple(image.relative for image in found)
-    resolution, total = case.settings.dataset.resolution, len(case.scan.training)
-    lower = lower_resolution(case)
-    remedy = f"Train at dataset.resolution={lower}, or find larger originals." if lower else None
-    yield Hit(
-        f"{number(len(files))} of {count(total, 'image')} {'has' if len(files) == 1 else 'have'} at most half the pixels of {resolution}×{resolution}. {meaning}",
-        files,
-        remedy=remedy,
-    )
-
-
-def lower_resolution(case: Case) -> int | None:
+def _lower_resolution(case: Case) -> int | None:
     """A resolution that fits a set of which at least half is small: that of its middle image; None for other sets."""
     dataset = case.settings.dataset
     rule = BucketRule.of(dataset)
@@ -106,40 +83,32 @@ def lower_resolution(case: Case) -> int | None:
     return fitting if max(SMALLEST_PX, step) <= fitting < dataset.resolution else None
 
 
-def _huge(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in case.scan.training if max(i.width, i.height) > LARGEST_PX)
-    if files:
-        yield Hit(f"{counted(files)} more than {LARGEST_PX} px along a side: {listed(files)}.", files)
+def _huge(case: Case) -> Iterator[Finding]:
+    files = (i.relative for i in case.scan.training if max(i.width, i.height) > LARGEST_PX)
+    return some("huge", files, largest_px=LARGEST_PX)
 
 
-def _long(case: Case) -> Iterator[Hit]:
-    files = tuple(i.relative for i in large_enough(case) if max(i.width, i.height) > LONGEST_SHAPE * min(i.width, i.height))
-    if files:
-        yield Hit(f"{counted(files)} more than twice as long as wide, or the other way round: {listed(files)}.", files)
+def _shape(image: ImageEntry) -> float:
+    return max(image.width, image.height) / min(image.width, image.height)
 
 
-def _cut_square(case: Case) -> Iterator[Hit]:
+def _long(case: Case) -> Iterator[Finding]:
+    return some("long_shape", (image.relative for image in large_enough(case) if _shape(image) > LONGEST_SHAPE))
+
+
+def _cut_square(case: Case) -> Iterator[Finding]:
     """Without buckets every image is cut to a square; this says which lose much, but for those that `long_shape` names."""
-    if case.settings.dataset.buckets:
-        return
-    shapes = ((i.relative, max(i.width, i.height) / min(i.width, i.height)) for i in large_enough(case))
-    files = tuple(name for name, shape in shapes if 4 / 3 < shape <= LONGEST_SHAPE)
-    if files:
-        yield Hit(f"{number_of(files)} will lose more than a quarter to a square crop: {listed(files)}.", files)
+    cut = (image.relative for image in large_enough(case) if 4 / 3 < _shape(image) <= LONGEST_SHAPE)
+    return some("cut_square", () if case.settings.dataset.buckets else cut)
 
 
-def _bars(case: Case) -> Iterator[Hit]:
-    files = tuple(image.relative for image, facts in case.measured() if has_bars(facts))
-    if files:
-        yield Hit(f"{number_of(files)} with bars of one colour at two sides: {listed(files)}.", files)
+def _bars(case: Case) -> Iterator[Finding]:
+    return some("bars", (image.relative for image, facts in case.measured() if has_bars(facts)))
 
 
-def _empty(case: Case) -> Iterator[Hit]:
-    files = tuple(
-        image.relative for image, facts in case.measured() if 1 - facts.content.area > EMPTY_SHARE and not has_bars(facts)
-    )
-    if files:
-        yield Hit(f"{number_of(files)} with much empty border: {listed(files)}.", files)
+def _empty(case: Case) -> Iterator[Finding]:
+    measured = ((image.relative, facts) for image, facts in case.measured() if not has_bars(facts))
+    return some("empty_border", (name for name, facts in measured if 1 - facts.content.area > EMPTY_SHARE))
 
 
 def has_bars(facts: ImageFacts) -> bool:
@@ -148,69 +117,12 @@ def has_bars(facts: ImageFacts) -> bool:
 
 
 CHECKS = (
-    Check(
-        "tiny",
-        "warning",
-        "headers",
-        "So little holds no face (Skullkid).",
-        "Enlarge with a good upscaler, outside of loratui, or leave out.",
-        _tiny,
-    ),
-    Check(
-        "enlarged",
-        "warning",
-        "headers",
-        "Enlarged images teach blur.",
-        "Replace what is too small by something larger, or leave it out.",
-        _blown_up,
-    ),
-    Check(
-        "small",
-        "warning",
-        "headers",
-        "Detail that is not there cannot be learnt, and a LoRA draws what it saw: coarser, and best at that size "
-        "(guides 001 and 002).",
-        "Replace what is too small by something larger, or leave it out.",
-        _small,
-    ),
-    Check(
-        "huge",
-        "info",
-        "headers",
-        "Nothing is gained above the training size; they only take time and memory to read (Skullkid).",
-        f"Shrink to {LARGEST_PX} px in a prepared copy.",
-        _huge,
-    ),
-    Check(
-        "long_shape",
-        "warning",
-        "headers",
-        "Few images share such a shape, and the subject gets small in it (guides 000 and 002).",
-        "Crop around the subject.",
-        _long,
-    ),
-    Check(
-        "cut_square",
-        "warning",
-        "headers",
-        "A head or a hand may be cut off (FLUX guide).",
-        "Turn buckets on (dataset.buckets=true), or crop by hand.",
-        _cut_square,
-    ),
-    Check(
-        "bars",
-        "warning",
-        "pixels",
-        "The model learns the bars as part of the image (Valstrix).",
-        "Crop it off.",
-        _bars,
-    ),
-    Check(
-        "empty_border",
-        "info",
-        "pixels",
-        "Empty space takes pixels from the subject (FLUX guide).",
-        "Crop around the subject.",
-        _empty,
-    ),
+    Check("tiny", "headers", _tiny),
+    Check("enlarged", "headers", lambda case: _lacking(case, "enlarged")),
+    Check("small", "headers", _small),
+    Check("huge", "headers", _huge),
+    Check("long_shape", "headers", _long),
+    Check("cut_square", "headers", _cut_square),
+    Check("bars", "pixels", _bars),
+    Check("empty_border", "pixels", _empty),
 )

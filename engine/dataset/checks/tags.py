@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from loratui.engine.dataset import caption_words
 from loratui.engine.dataset.captions import contains_trigger
-from loratui.engine.dataset.checks.case import Case, Check, Hit
-from loratui.engine.dataset.findings import listed, number_of
+from loratui.engine.dataset.checks.case import Case, Check, some
+from loratui.engine.findings import Finding
 
 FEWEST, MOST = 5, 20
 """Tags of a caption (Valstrix)."""
@@ -47,7 +48,7 @@ def name_words(model: str) -> frozenset[str]:
     return frozenset(word.lower() for word in _NAME_WORDS.findall(name))
 
 
-def _style(case: Case) -> Iterator[Hit]:
+def _style(case: Case) -> Iterator[Finding]:
     """What is known of a base is its name alone, so nothing is claimed of what it was trained on."""
     model = case.settings.base.model or case.preset
     if not model:
@@ -55,63 +56,37 @@ def _style(case: Case) -> Iterator[Hit]:
     named = name_words(model) & _TAG_BASES
     if named and case.style == "words":
         kind = "e621 tags" if named & _E621_BASES else "tags of the image boards"
-        message = (
-            f"The captions are sentences; bases with {listed(sorted(named))} in their name, as {model}, mostly know {kind}."
-        )
-        yield Hit(message, remedy=f"Read on the page of the base what it knows; if it is tags, caption with {kind}.")
+        yield Finding.of("tag_style.sentences", named=sorted(named), model=model, tags=kind)
     elif case.settings.base.model and not named and case.style == "booru":
-        yield Hit(f"The captions are tags of the image boards; nothing in the name of {model} says that it knows them.")
+        yield Finding.of("tag_style", model=model)
 
 
-def _tagged(case: Case) -> Iterator[tuple[str, list[str]]]:
-    """Captions in tags, each with the text of fewest tags."""
-    for image in case.captioned:
-        tags = [
-            caption_words.parts(text) for text in case.texts(image) if caption_words.style_of_one(text) in ("tags", "booru")
+def _with(code: str, holds: Callable[[str], object], **parameters: Any) -> Callable[[Case], Iterator[Finding]]:
+    """A check for images of which this holds for any of their texts."""
+    return lambda case: some(code, (i.relative for i in case.captioned if any(map(holds, case.texts(i)))), **parameters)
+
+
+def _few(case: Case) -> Iterator[Finding]:
+    """Captions in tags are judged by the text of fewest tags."""
+    tagged = {
+        image.relative: [
+            len(caption_words.parts(text))
+            for text in case.texts(image)
+            if caption_words.style_of_one(text) in ("tags", "booru")
         ]
-        if tags:
-            yield image.relative, min(tags, key=len)
+        for image in case.captioned
+    }
+    return some("few_tags", (name for name, counts in tagged.items() if min(counts, default=FEWEST) < FEWEST), fewest=FEWEST)
 
 
-def _with(case: Case, holds: Callable[[str], object]) -> tuple[str, ...]:
-    """Images of which this holds for any of their texts."""
-    return tuple(image.relative for image in case.captioned if any(map(holds, case.texts(image))))
+def _implied(case: Case) -> Iterator[Finding]:
+    pairs = {i.relative: [pair for text in case.texts(i) for pair in caption_words.implied(text)] for i in case.captioned}
+    doubled = {name: own for name, own in pairs.items() if own}
+    shown = [f"{tag} and {other}" for tag, other in dict.fromkeys(pair for own in doubled.values() for pair in own)]
+    return some("implied_tags", doubled, pairs=shown)
 
 
-def _many(case: Case) -> Iterator[Hit]:
-    files = _with(case, lambda text: len(caption_words.parts(text)) > MOST)
-    if files:
-        yield Hit(f"{number_of(files, 'caption')} of more than {MOST} tags: {listed(files)}.", files)
-
-
-def _few(case: Case) -> Iterator[Hit]:
-    files = tuple(name for name, tags in _tagged(case) if len(tags) < FEWEST)
-    if files:
-        yield Hit(f"{number_of(files, 'caption')} of fewer than {FEWEST} tags: {listed(files)}.", files)
-
-
-def _scores(case: Case) -> Iterator[Hit]:
-    files = _with(case, caption_words.SCORE.search)
-    if files:
-        yield Hit(f"{number_of(files, 'caption')} with score, source or rating tags: {listed(files)}.", files)
-
-
-def _implied(case: Case) -> Iterator[Hit]:
-    found = {i.relative: [pair for text in case.texts(i) for pair in caption_words.implied(text)] for i in case.captioned}
-    doubled = {name: pairs for name, pairs in found.items() if pairs}
-    if doubled:
-        pairs = listed([f"{tag} and {other}" for tag, other in dict.fromkeys(p for ps in doubled.values() for p in ps)], 3)
-        files = tuple(doubled)
-        yield Hit(f"{number_of(files, 'caption')} with tags that imply each other ({pairs}): {listed(files)}.", files)
-
-
-def _repeated(case: Case) -> Iterator[Hit]:
-    files = _with(case, caption_words.repeated)
-    if files:
-        yield Hit(f"{number_of(files, 'caption')} with a tag twice: {listed(files)}.", files)
-
-
-def _everywhere(case: Case) -> Iterator[Hit]:
+def _everywhere(case: Case) -> Iterator[Finding]:
     if len(case.captioned) < 6:
         return
     own = {case.trigger.lower(), case.settings.dataset.class_word.strip().lower(), ""}
@@ -124,88 +99,24 @@ def _everywhere(case: Case) -> Iterator[Hit]:
         and not (case.trigger and contains_trigger(tag, case.trigger.lower()))
     ]
     if everywhere:
-        yield Hit(f"In nearly all captions: {listed(everywhere)}.")
+        yield Finding.of("tag_everywhere", tags=everywhere)
 
 
-def _white(case: Case) -> Iterator[Hit]:
+def _white(case: Case) -> Iterator[Finding]:
     """Plain light backgrounds that come again without being named."""
     light = [image for image, facts in case.measured() if facts.background is not None and min(facts.background) >= 225]
-    silent = tuple(i.relative for i in light if i.caption and not all(map(_BACKGROUND.search, case.texts(i))))
-    if len(light) >= 3 and silent:
-        yield Hit(f"{number_of(silent)} on plain white, which the caption does not say: {listed(silent)}.", silent)
-
-
-def _watermarks(case: Case) -> Iterator[Hit]:
-    files = _with(case, _WATERMARK.search)
-    if files:
-        yield Hit(f"{number_of(files)} with a watermark or signature, by their captions: {listed(files)}.", files)
+    silent = (i.relative for i in light if i.caption and not all(map(_BACKGROUND.search, case.texts(i))))
+    return some("white_background", silent if len(light) >= 3 else ())
 
 
 CHECKS = (
-    Check(
-        "tag_style",
-        "info",
-        "headers",
-        "A base understands captions that are written as those that it was trained on (guides 002 and 003).",
-        "Caption with sentences, or choose a base that knows the tags.",
-        _style,
-    ),
-    Check(
-        "many_tags",
-        "warning",
-        "headers",
-        "What is learnt spreads thinly over so many tags: 5 to 20 are right (Valstrix).",
-        "Keep what matters in the image.",
-        _many,
-    ),
-    Check(
-        "few_tags",
-        "info",
-        "headers",
-        "What no tag names becomes part of the trigger: 5 to 20 are right (Valstrix).",
-        "Name clothes, place, light and view.",
-        _few,
-    ),
-    Check(
-        "score_tags",
-        "warning",
-        "headers",
-        "They belong into prompts, never into captions: they would be bound to the subject (ZyloO).",
-        "Remove them from all captions.",
-        _scores,
-    ),
-    Check(
-        "implied_tags",
-        "info",
-        "headers",
-        "What is learnt is spread over both, and both get weaker (Valstrix).",
-        "Keep the more precise one.",
-        _implied,
-    ),
-    Check("repeated_tags", "info", "headers", "It takes room and adds nothing.", "Remove one of them.", _repeated),
-    Check(
-        "tag_everywhere",
-        "info",
-        "headers",
-        "What is in every image becomes part of the subject, or of that word (guides 000 and 002).",
-        "Add images without it, or leave the tag if it belongs to the subject.",
-        _everywhere,
-    ),
-    Check(
-        "white_background",
-        "warning",
-        "pixels",
-        "A white background that comes again must be named, or it sticks to the subject (Valstrix).",
-        "Add a tag such as white background to these captions.",
-        _white,
-    ),
-    Check(
-        "watermark",
-        "warning",
-        "headers",
-        "Watermarks and signatures are learnt soon, since they are always alike (guides 000 and 002). They are only known by "
-        "captions here.",
-        "Crop or paint them out, or leave the images out.",
-        _watermarks,
-    ),
+    Check("tag_style", "headers", _style),
+    Check("many_tags", "headers", _with("many_tags", lambda text: len(caption_words.parts(text)) > MOST, most=MOST)),
+    Check("few_tags", "headers", _few),
+    Check("score_tags", "headers", _with("score_tags", caption_words.SCORE.search)),
+    Check("implied_tags", "headers", _implied),
+    Check("repeated_tags", "headers", _with("repeated_tags", caption_words.repeated)),
+    Check("tag_everywhere", "headers", _everywhere),
+    Check("white_background", "pixels", _white),
+    Check("watermark", "headers", _with("watermark", _WATERMARK.search)),
 )

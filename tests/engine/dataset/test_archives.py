@@ -66,7 +66,7 @@ def test_names_that_lead_out_are_left_out(tmp_path: Path, name: str) -> None:
     assert sorted(p.name for p in (tmp_path / "in" / "out").rglob("*")) == [archives.RECORD, "good.png"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "in"]
     (finding,) = unpacked.findings()
-    assert (finding.id, finding.severity) == ("zip_left_out", "warning")
+    assert (finding.code, finding.severity) == ("zip_left_out", "warning")
 
 
 def test_links_and_devices_are_left_out(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_encrypted_double_hidden_and_foreign_entries(tmp_path: Path) -> None:
     unpacked = unpack(tmp_path / "a.zip", tmp_path / "out")
     assert dict(unpacked.left_out)["a.png"] == "stands twice in the zip"
     assert dict(unpacked.left_out)["e.png"] == "is encrypted"
-    assert [(f.id, f.files) for f in unpacked.findings()][-1] == ("zip_ignored", ("__MACOSX/._a.png", "run.exe"))
+    assert [(f.code, f.files) for f in unpacked.findings()][-1] == ("zip_ignored", ("__MACOSX/._a.png", "run.exe"))
     assert (tmp_path / "out" / "a.png").read_bytes() == png()
 
 

@@ -128,7 +128,7 @@ def test_each_is_one_finding_and_one_key_mends_it(tmp_path: Path) -> None:
     for at in (2, 4, 6):
         path = folder / f"{at:02d}.txt"
         path.write_text(f"{path.read_text().strip()}, (smile:1.{at}) <lora:x:1>\nanafox woman BREAK ((hat)), <lora:y:1>")
-    found = {f.id: f for f in inspect_folder(folder, SETTINGS).findings}
+    found = {f.code: f for f in inspect_folder(folder, SETTINGS).findings}
     ids = {"caption_weights", "caption_lora_tags", "caption_breaks", "caption_lines"}
     assert ids <= found.keys()
     assert all(found[id].files == ("02.png", "04.png", "06.png") for id in ids)
@@ -153,8 +153,8 @@ def test_token_and_trigger_checks_look_at_every_line(tmp_path: Path) -> None:
         "a photo of anafox woman\na photo of anafox woman, " + "in a {very|quite} long street, " * 40
     )
     by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line+wildcards"})
-    assert "trigger_missing" not in {f.id for f in inspect_folder(folder, SETTINGS).findings}
-    found = {f.id: f for f in inspect_folder(folder, by_line).findings}
+    assert "trigger_missing" not in {f.code for f in inspect_folder(folder, SETTINGS).findings}
+    found = {f.code: f for f in inspect_folder(folder, by_line).findings}
     assert found["trigger_missing"].files == ("03.png",)
     assert found["caption_cut"].files == ("04.png",)
     assert "{" not in found["caption_cut"].message
@@ -167,7 +167,7 @@ def test_lines_can_be_joined_and_the_choice_taken_back(tmp_path: Path) -> None:
     join = next(edit for edit in BULK_EDITS if edit.id == "join")
     assert changed_captions(join, ("", ""), SETTINGS, prepared) == {"03.png": "a photo of anafox woman in a park"}
     by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line"})
-    (note,) = (f for f in inspect_folder(folder, by_line).findings if f.id == "caption_lines")
+    (note,) = (f for f in inspect_folder(folder, by_line).findings if f.code == "caption_lines")
     back = mend_for(note, prepared, by_line)
     assert back is not None
     assert back.settings == {"dataset.caption_choice": "whole"}

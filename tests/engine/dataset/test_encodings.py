@@ -11,11 +11,11 @@ from made_images import clean_set
 
 from loratui.engine.dataset import caption_store, encodings
 from loratui.engine.dataset.captions import decode
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.prepared_copy import copy_below
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, scan
+from loratui.engine.findings import Finding
 from loratui.presets import load_preset, schema
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import mend_for
@@ -43,7 +43,7 @@ def written(folder: Path, encoding: str) -> dict[str, str]:
 
 def of_encoding(folder: Path) -> tuple[DatasetScan, Finding]:
     inspected = inspect_folder(folder, SETTINGS)
-    (finding,) = (f for f in inspected.findings if f.id in ("caption_encoding", "caption_mojibake"))
+    (finding,) = (f for f in inspected.findings if f.code in ("caption_encoding", "caption_mojibake"))
     return inspected.scan, finding
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_text_is_no_caption_and_says_nothing_of_the_others(tmp_path: 
     assert "GBK" in finding.message
     assert found.images[0].caption is None
     assert found.images[3].caption == texts["03.png"]
-    [unread] = [f for f in inspect_folder(folder, SETTINGS).findings if f.id == "caption_unreadable"]
+    [unread] = [f for f in inspect_folder(folder, SETTINGS).findings if f.code == "caption_unreadable"]
     assert unread.message.startswith("00.txt cannot be used as a caption: it is no text")
 
 
@@ -107,7 +107,7 @@ def test_what_is_no_text_is_no_caption_and_says_nothing_of_the_others(tmp_path: 
 def test_letters_that_were_lost_are_named(tmp_path: Path, caption: str) -> None:
     folder = clean_set(tmp_path / "set")
     (folder / "00.txt").write_text(caption, "utf-8")
-    [finding] = [f for f in inspect_folder(folder, SETTINGS).findings if f.id == "caption_mojibake"]
+    [finding] = [f for f in inspect_folder(folder, SETTINGS).findings if f.code == "caption_mojibake"]
     assert finding.files == ("00.png",)
     assert "lost" in finding.message
 
@@ -149,7 +149,7 @@ def test_the_remedy_writes_them_as_utf8_and_keeps_the_old_ones(tmp_path: Path, e
     assert {path.with_suffix(".png").name: path.read_text("utf-8").strip() for path in folder.glob("*.txt")} == texts
     assert (saved.kept / "03.txt").read_bytes() == before
     assert chosen.saved_beside(scan(folder)).unsaved == 0
-    assert not [f for f in inspect_folder(folder, SETTINGS).findings if f.id.startswith("caption")]
+    assert not [f for f in inspect_folder(folder, SETTINGS).findings if f.code.startswith("caption")]
 
 
 def test_a_prepared_copy_has_them_as_utf8(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_mojibake_is_one_finding_with_what_it_was_and_a_remedy(tmp_path: Path) -
     for at in (3, 5):
         (folder / f"{at:02d}.txt").write_text("a photo of anafox woman in a cafÃ©, Ã¼ber", "utf-8")
     found, finding = of_encoding(folder)
-    assert (finding.id, finding.severity, finding.files) == ("caption_mojibake", "warning", ("03.png", "05.png"))
+    assert (finding.code, finding.severity, finding.files) == ("caption_mojibake", "warning", ("03.png", "05.png"))
     assert "café, über" in finding.message
     mend = mend_for(finding, DatasetEdits(str(folder), found), SETTINGS)
     assert mend is not None

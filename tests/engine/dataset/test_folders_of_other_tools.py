@@ -61,8 +61,8 @@ def test_kohyas_folder_names_trigger_class_and_caption(tmp_path: Path) -> None:
     found = inspect_folder(tmp_path, load_preset("demo").settings)
     assert (found.guessed_trigger, found.case.settings.dataset.class_word) == ("anafox", "woman")
     assert found.examples() == ("anafox woman",)
-    (missing,) = (finding for finding in found.findings if finding.id == "caption_missing")
-    assert (missing.severity, missing.message) == ("info", 'No image has a caption: trained on "anafox woman".')
+    (missing,) = (finding for finding in found.findings if finding.code == "caption_missing")
+    assert (missing.severity, missing.message) == ("info", '1 of 1 image has no caption: trained on "anafox woman".')
 
 
 def test_a_folder_of_fluxgym(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_concepts_of_onetrainer_without_their_masks(tmp_path: Path) -> None:
     write_image(tmp_path / "person" / "a-masklabel.png")
     found = scan(tmp_path)
     assert [(c.name, c.images) for c in found.concepts] == [("jacket", 1), ("person", 1)]
-    assert [(note.id, note.files) for note in found.notes] == [("unnumbered", ("jacket", "person"))]
+    assert [(note.code, note.files) for note in found.notes] == [("unnumbered", ("jacket", "person"))]
     assert reasons(found) == {"person/a-masklabel.png": file_kinds.MASK}
 
 
@@ -161,7 +161,7 @@ def test_other_files_are_a_note_with_a_reason(tmp_path: Path, name: str) -> None
     found = scan(tmp_path)
     assert list(reasons(found)) == [name.partition("/")[0]]
     assert missed(found) == set()
-    (finding,) = (f for f in run_checks(Case(found, load_preset("demo").settings)).findings if f.id == "ignored")
+    (finding,) = (f for f in run_checks(Case(found, load_preset("demo").settings)).findings if f.code == "ignored")
     assert reasons(found)[name.partition("/")[0]] in finding.message
 
 
@@ -256,6 +256,6 @@ def test_without_its_extra_heic_is_named_by_content_too(tmp_path: Path, monkeypa
 def test_many_files_left_out_for_one_reason_are_one_finding(tmp_path: Path) -> None:
     write_image(tmp_path / "good.png")
     touch(tmp_path, *(f"{at}.CR2" for at in range(30)))
-    (finding,) = (f for f in run_checks(Case(scan(tmp_path), load_preset("demo").settings)).findings if f.id == "left_out")
+    (finding,) = (f for f in run_checks(Case(scan(tmp_path), load_preset("demo").settings)).findings if f.code == "left_out")
     assert len(finding.files) == 30
-    assert finding.message.startswith("30 files are left out (0.CR2, 1.CR2")
+    assert finding.message.startswith("30 files (0.CR2, 1.CR2")

@@ -209,7 +209,7 @@ def test_a_worker_that_cannot_begin_costs_no_image(tmp_path: Path, monkeypatch: 
     assert len(found.scan.training) == 3
     assert found.deep is not None
     assert (found.deep.damaged, len(found.deep.unchecked)) == ({}, 3)
-    (finding,) = (f for f in found.findings if f.id == "not_measured")
+    (finding,) = (f for f in found.findings if f.code == "not_measured")
     assert "numpy is broken" in finding.message
 
 

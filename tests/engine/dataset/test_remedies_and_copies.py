@@ -17,12 +17,12 @@ from PIL import Image
 from loratui.engine.dataset import caption_store, remedies
 from loratui.engine.dataset.archives import unpack_once
 from loratui.engine.dataset.facts import Box
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.prepared_copy import RECORD, copy_below, make_copy, read_history
 from loratui.engine.dataset.remedies import Remedy, added, crop_proposal, described, dropped, proposed
 from loratui.engine.dataset.scan import read_folder, scan
 from loratui.engine.errors import DatasetError, DiskError, UsageError
+from loratui.engine.findings import Finding
 from loratui.presets import load_preset, schema
 
 
@@ -55,7 +55,7 @@ def inspected(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
 def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path, tmp_path: Path) -> None:
     before = fingerprint(spoiled)
     found = inspected(spoiled)
-    ids = {f.id for f in found.findings}
+    ids = {f.code for f in found.findings}
     assert {"rotated", "transparent", "long_shape", "copies"} <= ids
     assert found.deep is not None
     chosen = proposed(found.findings, found.scan, found.deep.facts, colour="blue")
@@ -72,7 +72,7 @@ def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path,
     assert (copied.images, copied.changed, copied.left_out) == (5, 3, ("04.png",))
     assert told[-1] == (5, 5)
     after = inspected(tmp_path / "copy", **{"dataset.images_wanted": (2, 20)})
-    assert {f.id for f in after.findings} & ids <= {"too_few_images"}
+    assert {f.code for f in after.findings} & ids <= {"too_few_images"}
     sizes = {i.relative: (i.width, i.height) for i in after.scan.images}
     assert sizes["00.png"] == (136, 180)
     assert Image.open(tmp_path / "copy" / "01.png").getpixel((5, 5)) == remedies.PLAIN_COLOURS["blue"]
@@ -102,7 +102,7 @@ def test_of_the_same_file_the_likelier_original_is_kept(
     for name in with_caption:
         (tmp_path / name).with_suffix(".txt").write_text("anafox woman")
     found = inspected(tmp_path)
-    findings = [finding for finding in found.findings if finding.id == "copies"]
+    findings = [finding for finding in found.findings if finding.code == "copies"]
     gone = {remedy.relative for remedy in proposed(findings, found.scan)}
     assert set(names) - gone == {kept}
 
@@ -232,7 +232,7 @@ def test_crop_proposals_lie_within_and_have_a_moderate_shape(width: int, height:
 
 
 def test_proposals_name_only_images_that_are_there(spoiled: Path) -> None:
-    assert proposed([Finding("blurred", "warning", "", "", "", ("gone.png",))], scan(spoiled)) == ()
+    assert proposed([Finding.of("blurred", ["gone.png"])], scan(spoiled)) == ()
 
 
 # Captions

@@ -30,7 +30,7 @@ def left_out(found: DatasetScan) -> dict[str, str]:
 
 
 def notes(found: DatasetScan) -> dict[str, tuple[str, ...]]:
-    return {note.id: note.files for note in found.notes}
+    return {note.code: note.files for note in found.notes}
 
 
 def test_a_plain_folder(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_one_thing_of_many_caption_files_is_said_once(tmp_path: Path) -> None:
         write_image(tmp_path / f"x{name}.png", caption="anafox")
         (tmp_path / f"x{name}.caption").write_text("anafox woman")
     settings = load_preset("sd15-portrait").settings
-    findings = {f.id: f for f in run_checks(Case(scan(tmp_path), settings)).findings}
+    findings = {f.code: f for f in run_checks(Case(scan(tmp_path), settings)).findings}
     messages = {id: findings[id].message for id in ("caption_empty", "two_captions", "same_stem")}
     assert messages == {
         "caption_empty": "7 files (a.txt, b.txt, c.txt, d.txt, e.txt …): each is an empty caption.",
@@ -267,7 +267,7 @@ def test_verify_stops_in_time_and_says_so(tmp_path: Path) -> None:
         write_image(tmp_path / f"{name}.png")
     checked = verify(scan(tmp_path), budget_s=-1.0)
     assert len(checked.images) == 3
-    assert "3 of 3" in next(n for n in checked.notes if n.id == "not_decoded").message
+    assert "3 of 3" in next(n for n in checked.notes if n.code == "not_decoded").message
 
 
 def test_verify_refuses_when_nothing_is_left(tmp_path: Path) -> None:

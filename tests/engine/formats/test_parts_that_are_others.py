@@ -93,7 +93,7 @@ def test_a_checkpoint_says_why_its_own_part_is_not_taken(tmp_path: Path) -> None
     assert next(str(missing) for missing in found.missing).startswith(
         "CLIP-L text encoder is missing (the one inside is a Long-CLIP-L text encoder (248 positions, and 77 are needed))"
     )
-    why = next(finding.why for finding in check_base(Base(model=str(path)), []) if finding.id == "base_part_missing")
+    why = next(finding.why for finding in check_base(Base(model=str(path)), []) if finding.code == "base_part_missing")
     assert "Long-CLIP" in why
 
 

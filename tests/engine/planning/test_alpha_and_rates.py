@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine.findings import Finding
 from loratui.engine.planning import rates
-from loratui.engine.planning.plan import Advice
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, parse_sets, read_recipe, read_to_begin
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets, load_preset, schema
@@ -23,7 +23,7 @@ FOLLOWING = [name for name in EVERY if not name.endswith(":prodigy")]
 """The guide gives adaptive optimizers alpha 1, whatever the rank."""
 
 
-def advice(preset: str, *sets: str, images: int = 18) -> dict[str, Advice]:
+def advice(preset: str, *sets: str, images: int = 18) -> dict[str, Finding]:
     return {w.code: w for w in plan_for_counts(build_recipe(preset, sets=sets), images).warnings}
 
 

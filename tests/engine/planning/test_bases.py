@@ -27,7 +27,7 @@ def flux(path: Path) -> Base:
 
 
 def findings(base: Base) -> dict[str, str]:
-    return {f.id: f"{f.severity}: {f.message} {f.remedy}" for f in check_base(base, ())}
+    return {f.code: f"{f.severity}: {f.message} {f.remedy}" for f in check_base(base, ())}
 
 
 def test_flux_is_put_together_from_comfyuis_folders(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_other_programs_folders(tmp_path: Path, model: str, encoder: str, vae: s
 
 def test_what_is_missing_is_named_with_where_to_get_it(tmp_path: Path) -> None:
     base = flux(tmp_path / "models" / "unet" / "a.safetensors")
-    listed = [f for f in check_base(base, ()) if f.id == "base_part_missing"]
+    listed = [f for f in check_base(base, ()) if f.code == "base_part_missing"]
     assert len(listed) == 4
     t5 = next(f for f in listed if "T5-XXL" in f.message)
     assert "9.8 GB, Apache-2.0" in t5.message

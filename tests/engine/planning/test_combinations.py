@@ -90,9 +90,9 @@ def test_what_is_said_of_a_schedule_is_true(key: str, value: str, beside: tuple[
 
 
 def test_every_row_of_the_table_is_tried_and_is_about_settings_that_are() -> None:
-    rows = {key for row in IDLE for key in row.keys}
+    rows = {key for _, keys, _ in IDLE for key in keys}
     assert rows <= KEYS.keys()
-    assert {key for row in CLASHES for key in row.keys} <= KEYS.keys()
+    assert {key for _, keys, _, mend in CLASHES for key in (*keys, *mend)} <= KEYS.keys()
     assert rows - {key for key, *_ in IDLE_CASES} == {"base.clip_skip"}
 
 
@@ -109,7 +109,7 @@ def test_several_settings_of_one_row_share_a_word() -> None:
 def test_what_a_preset_has_and_what_is_back_at_its_default_gets_no_word() -> None:
     for preset in (p.name for p in list_presets() if p.shipped):
         found = words(preset)
-        assert not found.keys() & ({"no_effect"} | {row.code for row in CLASHES}), preset
+        assert not found.keys() & ({"no_effect"} | {code for code, *_ in CLASHES}), preset
     # The preset has a beta2 of its own; its default is no choice that could be lost.
     assert "no_effect" not in words("sd15-character", "optimizer.name=adafactor", "optimizer.beta2=0")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.planning.judgement import image_band
-from loratui.engine.planning.plan import Advice
+from loratui.engine.dataset.checks.numbers import image_band
+from loratui.engine.findings import Finding
 from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import list_presets
 
 
-def advice(preset: str, *sets: str, images: int = 18, concepts: tuple[int, ...] = ()) -> dict[str, Advice]:
+def advice(preset: str, *sets: str, images: int = 18, concepts: tuple[int, ...] = ()) -> dict[str, Finding]:
     return {w.code: w for w in plan_for_counts(build_recipe(preset, sets=sets), images, concepts).warnings}
 
 
@@ -48,7 +48,7 @@ def test_a_preset_used_as_meant_gives_no_warning(preset: str) -> None:
         ("rank_low", "flux-identity-18img", ("rank=4", "alpha=4"), 18, "FLUX guide"),
         ("rank_for_images", "sd15-portrait", (), 9, "FLUX guide"),
         ("batch_large", "sd15-character", ("batch_size=8",), 30, "Valstrix"),
-        ("flip_identity", "sd15-portrait", ("flip=true",), 18, "Skullkid"),
+        ("flip_identity", "sd15-portrait", ("flip=true",), 18, "Skullkid, Valstrix"),
         ("resolution_high", "sd15-portrait", ("resolution=1024",), 18, "Valstrix"),
         ("resolution_low", "sdxl-person", ("resolution=512",), 32, "Valstrix"),
         ("bucket_max_low", "sdxl-person", ("upscale=true", "bucket_max=1024"), 32, "loratui"),
@@ -103,8 +103,8 @@ def test_a_capped_set_is_not_also_told_to_train_more() -> None:
 
 def test_bands_and_effective_rates() -> None:
     portrait = build_recipe("sd15-portrait").settings
-    assert image_band(portrait, 30) == "the range to want"
-    assert image_band(portrait, 100) == image_band(portrait, 10_000) == "wasted effort"
-    assert image_band(build_recipe("demo").settings, 18) == ""
+    assert image_band(portrait.dataset.image_bands, 30) == "the range to want"
+    assert image_band(portrait.dataset.image_bands, 100) == image_band(portrait.dataset.image_bands, 10_000) == "wasted effort"
+    assert image_band(build_recipe("demo").settings.dataset.image_bands, 18) == ""
     person = build_recipe("sdxl-person", sets=("rank_stabilised=true",)).settings
     assert effective_learning_rate(person) == pytest.approx(16 / 32**0.5 * 4e-4)

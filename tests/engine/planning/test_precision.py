@@ -95,12 +95,12 @@ def test_no_card_emulates_and_auto_never_asks_for_what_is_not_there(
 def test_preflight_says_what_is_unusual_and_refuses_what_cannot_be() -> None:
     recipe = build_recipe("sdxl-person", base="/models/sdxl", sets=("training.precision=auto",))
     (said,) = check_machine(recipe, Accelerator(CARDS["T4"]))
-    assert (said.id, said.severity) == ("precision", "info")
+    assert (said.code, said.severity) == ("precision", "info")
     assert "fp16 with a scaled loss" in said.message
     assert not list(check_machine(recipe, Accelerator(CARDS["A5000"])))
     flux = build_recipe("flux-identity-18img", base="/models/flux")
     (refused,) = check_machine(flux, Accelerator(CARDS["V100"]))
-    assert (refused.id, refused.severity) == ("precision", "error")
+    assert (refused.code, refused.severity) == ("precision", "error")
 
 
 def test_the_estimate_counts_the_bytes_of_the_format_that_will_be_used() -> None:

@@ -40,7 +40,7 @@ def findings(
     recipe = build_recipe(preset, dataset=folder, trigger="anafox", class_word="woman", base=base, sets=sets)
     found = scan(folder)
     images = inspect_scan(found, recipe.settings, preset=recipe.preset, tokenizer=token_counter(recipe.settings))
-    return {f.id: f for f in check(recipe, images, make_plan(recipe, found), home, here)}
+    return {f.code: f for f in check(recipe, images, make_plan(recipe, found), home, here)}
 
 
 def test_a_good_set_on_the_tiny_base_gives_no_other_finding(folder: Path, tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_missing_captions_say_what_is_trained_instead(folder: Path, tmp_path: Pa
     (folder / "3.txt").unlink()
     some = findings(folder, tmp_path)["caption_missing"]
     assert (some.severity, some.files) == ("info", ("3.png",))
-    assert some.message == '1 image has no caption: trained on "anafox woman".'
+    assert some.message == '1 of 10 images has no caption: trained on "anafox woman".'
     for path in folder.glob("*.txt"):
         path.unlink()
     every = findings(folder, tmp_path)["caption_missing"]
-    assert every.message == 'No image has a caption: trained on "anafox woman".'
+    assert every.message == '10 of 10 images have no caption: trained on "anafox woman".'
     nothing = findings(folder, tmp_path, "dataset.trigger=", "dataset.class_word=")["caption_missing"]
     assert nothing.severity == "warning"
     assert "--trigger" in nothing.remedy
@@ -242,7 +242,7 @@ def test_prepare_leaves_out_what_does_not_decode_before_it_counts(folder: Path, 
     (folder / "3.jpg").write_bytes((folder / "3.jpg").read_bytes()[:4000])
     prepared = prepare(build_recipe("demo", dataset=folder, trigger="anafox"), tmp_path)
     assert (prepared.plan.images, len(prepared.scan.images), prepared.errors) == (9, 9, ())
-    assert "3.jpg" in {name for f in prepared.findings if f.id == "left_out" for name in f.files}
+    assert "3.jpg" in {name for f in prepared.findings if f.code == "left_out" for name in f.files}
 
 
 def test_prepare_takes_trigger_and_class_from_the_folder(folder: Path, tmp_path: Path) -> None:

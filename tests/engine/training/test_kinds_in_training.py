@@ -80,7 +80,7 @@ def test_the_old_file_is_needed_at_the_start_only(make_run: MakeRun) -> None:
 def test_what_cannot_be_gone_on_from_is_told_before_the_start(tmp_path: Path) -> None:
     def findings(value: str) -> list[str]:
         recipe = build_recipe("demo", trigger="qxz", sets=(f"adapter.start_from={value}",))
-        return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.id == "start_from"]
+        return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.code == "start_from"]
 
     (relative,) = findings("some/lora.safetensors")
     assert "whole path" in relative
@@ -111,7 +111,7 @@ def header_only(path: Path, shapes: dict[str, list[int]]) -> Path:
 
 def start_findings(path: Path, *sets: str) -> list[str]:
     recipe = build_recipe("demo", trigger="qxz", sets=(f"adapter.start_from={path}", *sets))
-    return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.id == "start_from"]
+    return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.code == "start_from"]
 
 
 LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"

@@ -48,7 +48,7 @@ def test_warnings_exit_1_and_errors_3(tmp_path: Path, capsys: pytest.CaptureFixt
     code, table = check(capsys, str(folder), "--preset", "demo", "--trigger", "anafox")
     assert (code, table["with_trigger"]) == (1, 11)
     (finding,) = table["findings"]
-    assert set(finding) == {"id", "severity", "files", "message", "why", "remedy"}
+    assert set(finding) == {"id", "severity", "files", "message", "why", "remedy", "source", "parameters", "settings"}
     assert (finding["id"], finding["files"]) == ("trigger_missing", ["03.png"])
     (tmp_path / "empty").mkdir()
     code, table = check(capsys, str(tmp_path / "empty"))

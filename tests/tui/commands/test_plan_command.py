@@ -89,8 +89,8 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("dataset.bucket_step=9", ("bucket_step 9", "Set it to 8.")),
-        ("samples.width=100", ("samples.width 100", "Set it to 96.")),
+        ("dataset.bucket_step=9", ("bucket_step 9", "Set dataset.bucket_step=8.")),
+        ("samples.width=100", ("samples.width 100", "Set samples.width=96.")),
         ("training.precision=fp16", ("training.precision fp16", "auto")),
         ("optimizer.name=adamw8bit", ("adamw8bit", "no NVIDIA GPU", "auto")),
     ],

@@ -13,10 +13,10 @@ import pytest
 from made_images import clean_set, drawn
 
 from loratui.engine.dataset.checks import CHECKS
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import DatasetError, UsageError
+from loratui.engine.findings import Finding
 from loratui.engine.planning.preflight import token_counter
 from loratui.engine.planning.prepare import Prepared, prepare
 from loratui.engine.planning.recipe import build_recipe
@@ -25,7 +25,7 @@ from loratui.tui.commands import common, train
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.judging import judge
 
-OF_IMAGES = {check.id for check in CHECKS}
+OF_IMAGES = {check.code for check in CHECKS}
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def of_images(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def as_rows(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    return of_images([dict(vars(finding)) for finding in findings])
+    return of_images([finding.to_json() for finding in findings])
 
 
 @pytest.mark.parametrize("preset", ["demo", "sd15-portrait"])
@@ -86,14 +86,14 @@ def test_what_was_measured_is_judged_before_the_start_too(tmp_path: Path) -> Non
 
     facts = {image.relative: measure_image(image.path, 128) for image in found.images}
     prepared = prepare(settings, tmp_path / "home", facts=facts)
-    assert "near_duplicates" in {finding.id for finding in prepared.findings}
+    assert "near_duplicates" in {finding.code for finding in prepared.findings}
     assert "near_duplicates" not in dict(prepared.not_checked)
     assert "near_duplicates" in dict(prepare(settings, tmp_path / "home").not_checked)
 
 
 def test_a_damaged_image_is_known_to_check_without_measuring(faulty: Path) -> None:
     inspected = inspect_scan(scan(faulty), build_recipe("demo").settings)
-    assert "05.png" in {name for f in inspected.findings if f.id == "left_out" for name in f.files}
+    assert "05.png" in {name for f in inspected.findings if f.code == "left_out" for name in f.files}
     assert "05.png" not in {image.relative for image in inspected.scan.images}
 
 
@@ -101,11 +101,7 @@ def args(**said: bool) -> argparse.Namespace:
     return argparse.Namespace(**{"yes": False, "wait": False, "json": False, **said})
 
 
-WARNED = [
-    Finding("copies", "warning", "", "", ""),
-    Finding("tiny", "warning", "", "", ""),
-    Finding("place", "info", "", "", ""),
-]
+WARNED = [Finding.of("copies"), Finding.of("blurred"), Finding.of("place")]
 
 
 @pytest.mark.parametrize("said", [{"yes": True}, {"wait": True}, {"json": True}, {}])
@@ -116,7 +112,7 @@ def test_a_start_without_a_question_says_which_warnings_it_starts_over(
     monkeypatch.setattr(common, "ask", lambda *_, **__: pytest.fail("asked"))
     out = io.StringIO()
     train._start_over_warnings(WARNED, args(**said), out)
-    assert out.getvalue().strip().endswith("Starting over 2 warnings: copies, tiny.")
+    assert out.getvalue().strip().endswith("Starting over 2 warnings: copies, blurred.")
     train._start_over_warnings([WARNED[2]], args(**said), quiet := io.StringIO())
     assert quiet.getvalue() == ""
 
@@ -127,7 +123,7 @@ def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "ask", lambda question, **_: bool(asked.append(question)))
     with pytest.raises(UsageError, match="Not started"):
         train._start_over_warnings(WARNED, args(), io.StringIO())
-    assert asked == ["Start over 2 warnings: copies, tiny?"]
+    assert asked == ["Start over 2 warnings: copies, blurred?"]
 
 
 @pytest.mark.parametrize("words", [(), ("--yes",)])
@@ -135,8 +131,8 @@ def test_errors_of_the_images_refuse_with_3_and_all_are_said(
     faulty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     errors = (
-        Finding("no_pictures", "error", "There is nothing.", "", "Put some."),
-        Finding("left_out", "error", "Another.", "", "Mend it.", ("a.png",)),
+        Finding.of("no_pictures"),
+        Finding.of("base_format", problem="Another.", remedy="Mend it."),
     )
     real = prepare(build_recipe("demo", dataset=faulty, trigger="anafox"), tmp_path / "home")
     spoilt = Prepared(real.recipe, real.scan, real.plan, errors)
@@ -145,5 +141,5 @@ def test_errors_of_the_images_refuse_with_3_and_all_are_said(
     said = "".join(capsys.readouterr())
     assert code == DatasetError.exit_code == 3
     assert "Another." in said
-    assert "There is nothing." in said
+    assert "There is no image to train on" in said
     assert not (tmp_path / "home" / "runs").exists()

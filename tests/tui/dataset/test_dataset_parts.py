@@ -304,10 +304,10 @@ async def test_an_image_left_out_by_hand_is_no_warning(home: Path, photos: Path)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await in_the_tiles(pilot)
         await pilot.press("x")
-        await waits(pilot, lambda: any(f.id == "left_out" for f in screen.judgement.findings) if screen.judgement else False)
+        await waits(pilot, lambda: any(f.code == "left_out" for f in screen.judgement.findings) if screen.judgement else False)
         judged = screen.judgement
         assert judged is not None
-        assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.id == "left_out"] == [
+        assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.code == "left_out"] == [
             True
         ]
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from loratui.engine.dataset.buckets import BucketRule
 from loratui.engine.dataset.caption_choice import texts
-from loratui.engine.dataset.findings import Finding
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
+from loratui.engine.findings import Finding
 from loratui.engine.planning.preflight import token_counter
 from loratui.presets import load_preset, schema
 from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions, why_nothing
@@ -106,7 +106,7 @@ def test_very_many_captions_do_not_swell_a_draft(prepared: DatasetEdits) -> None
 
 
 def found(id: str, *files: str) -> Finding:
-    return Finding(id, "warning", id, "", "", files)
+    return Finding.of(id, files)
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_findings_of_captions_are_mended_by_one_key(prepared: DatasetEdits, id: 
 
 
 def test_findings_of_settings_are_mended_by_one_key(prepared: DatasetEdits) -> None:
-    flip = mend_for(found("flip_identity"), prepared, SETTINGS)
-    assert flip is not None
-    assert flip.settings == {"dataset.flip": False}
-    known = mend_for(found("trigger_known"), prepared, schema.replace(SETTINGS, {"dataset.trigger": "mary"}))
-    assert known is not None
-    assert known.settings["dataset.trigger"] != "mary"
+    for key, value in (("dataset.flip", False), ("dataset.resolution", 512), ("dataset.trigger", "m4ry")):
+        mend = mend_for(Finding.of("small.most", settings={key: value}), prepared, SETTINGS)
+        assert mend is not None
+        assert mend.settings == {key: value}
+    for choice in schema.KEYS["dataset.caption_choice"].choices:
+        assert mend_for(Finding.of("caption_lines", settings={"dataset.caption_choice": choice}), prepared, SETTINGS)
     assert mend_for(found("too_few_images"), prepared, SETTINGS) is None
 
 

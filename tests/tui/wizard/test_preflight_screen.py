@@ -19,7 +19,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.probe import BaseRead, Probed
 from loratui.tui.app import LoratuiApp
 from loratui.tui.wizard.demo import demo_draft
-from loratui.tui.wizard.preflight_rows import base_row, probed_row, step_of
+from loratui.tui.wizard.preflight_rows import base_row, probed_row
 
 MEASURED = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
 
@@ -40,15 +40,6 @@ async def test_what_is_in_order_has_nothing_to_mend(home: Path) -> None:
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         text = await shows(pilot, "Ready", "One real step was not made yet")
         assert "m mend" not in text
-
-
-@pytest.mark.parametrize(
-    ("finding", "step"),
-    [("base_missing", "base"), ("adapter_settings", "plan"), ("few_steps", "plan"), ("guidance_high", "samples"),
-     ("disk_full", ""), ("output_not_writable", ""), ("caption_missing", "dataset")],
-)  # fmt: skip
-def test_every_finding_leads_to_its_step(finding: str, step: str) -> None:
-    assert step_of(finding, frozenset({"few_steps"})) == step
 
 
 async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

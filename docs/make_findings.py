@@ -1,0 +1,62 @@
+"""Writes docs/findings.md from the table of findings: `python docs/make_findings.py`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from loratui.engine.findings import SUBJECTS
+from loratui.engine.findings.kind import Kind
+
+WHERE = {"dataset": "data set", "base": "base", "plan": "plan", "samples": "samples", "": "outside the app"}
+"""Where it is mended: the screens of the wizard."""
+
+
+def shown(template: str) -> str:
+    """A sentence with the names of its figures in italics."""
+    said = re.sub(r"(?<!\{)\{([\w.]+)(?::(\w+)(?: ([\w -]+))?)?[^{}]*\}(?!\})", _place, template)
+    return said.replace("{{", "{").replace("}}", "}").replace("|", "\\|")
+
+
+def _place(match: re.Match[str]) -> str:
+    name, how, noun = match.groups()
+    if how in ("count", "are"):
+        return f"*n* {noun}s{' are' if how == 'are' else ''}"
+    return {"number": "*n*", "has": "have", "each": f"*{noun}*"}.get(how or "", f"*{name}*")
+
+
+def row(key: str, kind: Kind, where: str) -> str:
+    """One finding as a line of the page."""
+    code, _, sentence = key.partition(".")
+    name = f"`{code}`" + (f" ({sentence.replace('_', ' ')})" if sentence else "")
+    meaning = kind.about or " ".join(filter(None, (shown(kind.message), shown(kind.why))))
+    remedy = "named with it" if kind.remedy == "{remedy}" else shown(kind.remedy)
+    severity = "note" if kind.severity == "info" else kind.severity
+    return f"| {name} | {severity} | {where} | {meaning} | {remedy or '–'} | {kind.source} |"
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        "# Findings",
+        "",
+        "What `check`, `plan`, `train` and the app can say of a data set, a plan, a base or a machine. `id` in `--json` is the code;",
+        "where a code has several sentences, they are told apart in brackets. An error refuses the start; a warning does not.",
+        "This page is made from `engine/findings` by `docs/make_findings.py`.",
+    ]
+    for subject in SUBJECTS:
+        lines += [
+            "",
+            f"## {subject.title}",
+            "",
+            f"An error ends the start with exit code {int(subject.error.exit_code)}.",
+            "",
+            "| code | severity | mended in | what it means | remedy | source |",
+            "|---|---|---|---|---|---|",
+            *(row(key, kind, WHERE[subject.step]) for key, kind in subject.kinds.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (Path(__file__).parent / "findings.md").write_text(page(), encoding="utf-8")
