@@ -92,7 +92,10 @@ class BaseReadings:
 
     def to_json(self) -> dict[str, Any]:
         """All of it with plain values."""
-        return {field.name: _rounded(getattr(self, field.name)) for field in dataclasses.fields(self)} | {
+        names = {field.name: field.name for field in dataclasses.fields(self)} | {
+            "images": "pictures"
+        }  # its key from the first
+        return {key: _rounded(getattr(self, name)) for name, key in names.items()} | {
             "of_nothing": _rounded(self.of_nothing),
             "of_linear": _rounded(self.of_linear),
         }

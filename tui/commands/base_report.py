@@ -22,7 +22,7 @@ USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on im
 
 
 def report(model: str, folder: str) -> dict[str, Any]:
-    """The base's readings on a folder's images, or on the demo's drawings: `model family images readings mistaken message remedy`.
+    """The base's readings on a folder's images, or on the demo's drawings: `model family pictures readings mistaken message remedy`.
 
     Raises `UsageError` for a base or folder that cannot be used, and `LoratuiError` where the trainer failed.
     """
@@ -73,7 +73,7 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The report as label and value."""
     read = found["readings"]
     yield "base", f"{found['model']} ({found['family']}), taken to predict {read['prediction']}"
-    yield "shown", f"{found['images']}: {read['images']} of them, {read['draws']} noises a level, {read['seconds']} s"
+    yield "shown", f"{found['pictures']}: {read['pictures']} of them, {read['draws']} noises a level, {read['seconds']} s"
     yield "noise", _row(read["noise"])
     yield "loss", _row(read["loss"])
     yield "of nothing", _row([loss / none if none else 0.0 for loss, none in zip(read["loss"], read["nothing"], strict=True)])

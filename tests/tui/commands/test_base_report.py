@@ -18,7 +18,7 @@ from loratui.tui.cli import main
 READINGS: dict[str, Any] = {
     "family": "sd15", "embedded": True, "prediction": "epsilon", "levels": [0.1, 0.5], "noise": [0.3, 0.9], "loss": [0.04, 0.01],
     "nothing": [1.0, 1.0], "linear": [0.9, 0.2], "other": [0.2, 1.0], "cosine": [0.98, 0.99], "text_gain": 1.04, "latent_mean": 0.07,
-    "latent_std": 1.0, "vae_scale": [0.51, 0.0], "vae_psnr_db": 33.2, "vae_correlation": 0.99, "images": 3, "draws": 3,
+    "latent_std": 1.0, "vae_scale": [0.51, 0.0], "vae_psnr_db": 33.2, "vae_correlation": 0.99, "pictures": 3, "draws": 3,
     "seconds": 1.2, "of_nothing": 0.01, "of_linear": 0.06,
 }  # fmt: skip
 

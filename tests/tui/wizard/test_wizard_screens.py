@@ -186,7 +186,7 @@ async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) ->
 async def test_what_cannot_be_trained_is_told_on_the_plan(home: Path) -> None:
     draft = demo_draft().with_values({"dataset.bucket_step": 9, "training.precision": "fp16"})
     async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(160, 50)) as pilot:
-        text = await shows(pilot, "✖ dataset.bucket_step 9", "Set it to 8.", "✖ training.precision fp16")
+        text = await shows(pilot, "✖ dataset.bucket_step 9", "Set dataset.bucket_step=8.", "✖ training.precision fp16")
         assert "no warnings" not in text
 
 
