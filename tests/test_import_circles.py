@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-TANGLED = ("loratui.tui.app", "loratui.tui.cli", "loratui.tui.dataset.image_screen", "loratui.tui.validation.validation_screen")
+TANGLED = ("loratui.tui.dataset.image_screen", "loratui.tui.validation.validation_screen")
 """A module of each circle that is left in the app."""
 
 

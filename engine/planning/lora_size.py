@@ -16,9 +16,10 @@ from loratui.engine import families
 from loratui.engine.families.spec import Config, Layer
 from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import TEXT_PARTS, Part
+from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
 from loratui.engine.untrusted import read_json
-from loratui.presets.schema import Adapter, Family, Targets
+from loratui.presets.schema import Adapter, Family, Settings, Targets
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,19 @@ def lora_size(
     width = 4 if precision == "fp32" else 2
     alphas = sum(1 for stem, _ in tensors if _has_alpha(stem))
     return LoraSize(len(chosen), parameters, _header_bytes(tensors, width) + width * parameters + 4 * alphas)
+
+
+def size_of(settings: Settings) -> LoraSize:
+    """Size of a recipe's LoRA, by the shape of its base where that is on this machine."""
+    path, family = base_path(settings.base.model), settings.base.family
+    return lora_size(
+        family,
+        settings.adapter,
+        precision=settings.output.precision,
+        config=denoiser_config(family, path),
+        text_encoders=text_encoders_of(family, path) if settings.training.train_text_encoder else None,
+        clip_skip=settings.base.clip_skip,
+    )
 
 
 def targeted(family: Family, targets: Targets, config: Config | None = None) -> list[Layer]:

@@ -33,7 +33,7 @@ class Measurement:
     image_step_s: float
     """Median seconds of training for one image-step, without samples and saving."""
     work: str = ""
-    """`work_of` its settings."""
+    """`work_of` its settings and memory plan."""
     compiled: bool = False
     """Whether the blocks were compiled."""
     peak_vram_gib: float | None = None
@@ -95,13 +95,12 @@ def _measurement(row: object) -> Measurement | None:
     return found if texts and sizes and peaks and (finite(found.image_step_s) or 0) > 0 else None
 
 
-def work_of(settings: Settings) -> str:
-    """What else of the settings decides how much a step takes: adapter, optimizer, number format, and what is kept."""
-    adapter, training, memory = settings.adapter, settings.training, settings.memory
+def work_of(settings: Settings, memory_plan: str) -> str:
+    """What else decides how much a step takes: adapter, optimizer, and the name of the memory plan."""
+    adapter, training = settings.adapter, settings.training
     parts = (
         *(adapter.kind, adapter.rank, adapter.conv_rank, adapter.targets, adapter.dora, adapter.drops),
-        *(training.train_text_encoder, training.precision, bool(training.ema_decay), settings.optimizer.name),
-        *(memory.gradient_checkpointing, memory.compile, memory.cuda_graphs),
+        *(training.train_text_encoder, bool(training.ema_decay), settings.optimizer.name, memory_plan),
     )
     return " ".join(map(str, parts))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,7 @@ from loratui.engine.machine.accelerator import Card
 from loratui.presets.schema import Settings
 
 Format = Literal["fp32", "bf16", "fp16"]
+TORCH_NAMES: Mapping[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 HAS_BF16 = (8, 0)
 """Compute capability from which a card computes in bf16. torch emulates it on older ones, many times slower, and calls it supported."""
@@ -52,11 +53,6 @@ def choose(settings: Settings, card: Card | None) -> Chosen:
     if card.capability >= HAS_BF16:
         return Chosen("fp16", _SCALED) if wanted == "fp16" else Chosen("bf16")
     return _without_bf16(settings, card)
-
-
-def in_format(settings: Settings, format: Format) -> Settings:
-    """The settings with the format that was chosen in place of `auto`, for whoever counts bytes."""
-    return dataclasses.replace(settings, training=dataclasses.replace(settings.training, precision=format))
 
 
 def _without_bf16(settings: Settings, card: Card) -> Chosen:

@@ -21,8 +21,8 @@ from loratui.engine.planning.bases import base_path as base_path  # the doctor t
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
+from loratui.engine.planning.memory_plan import Facts, Refused, decide
 from loratui.engine.planning.plan import Plan
-from loratui.engine.planning.precision import choose
 from loratui.engine.planning.recipe import Recipe
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import Settings
@@ -82,11 +82,11 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         code = "gpu_lost" if here.code == ExitCode.GPU_LOST else "gpu_unusable"
         yield Finding.of(code, problem=here.problem, remedy=here.remedy)
         return
-    chosen = choose(settings, None if by_name else here.card)
-    if chosen.problem:
-        yield Finding.of("precision.refused", problem=chosen.problem, remedy=chosen.remedy)
-    elif chosen.why:
-        yield Finding.of("precision", why=chosen.why)
+    decided = decide(Facts.of(settings, None if by_name else here.card))
+    if isinstance(decided, Refused):
+        yield Finding.of("precision.refused", problem=decided.problem, remedy=decided.remedy)
+    elif decided.why:
+        yield Finding.of("precision", why=decided.why)
     if settings.optimizer.name != "adamw8bit":
         return
     if by_name or here.card is None:

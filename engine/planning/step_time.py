@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.planning import figures
 from loratui.engine.planning.figures import Card
-from loratui.engine.planning.memory_plans import Way, image_share
+from loratui.engine.planning.memory_plan import MemoryPlan, image_share
 from loratui.presets.schema import Settings
 
 MARGIN_MEASURED, MARGIN_SCALED = 0.1, 0.2
@@ -29,22 +29,22 @@ class StepCost:
     compiles: bool
 
 
-def step_cost(settings: Settings, known: FamilyFigures, card: Card, way: Way, optimizer_steps: int) -> StepCost | str:
+def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: MemoryPlan, optimizer_steps: int) -> StepCost | str:
     """What a step takes, or why that cannot be told."""
-    if settings.training.precision not in ("auto", "bf16") or not card.bf16:
+    if plan.precision != "bf16":
         return "there are figures for bf16 alone"
     if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
         return f"no figure for {'DoRA' if settings.adapter.dora else settings.adapter.kind}"
-    time = known.kept_time if way == "kept" else known.again_time
+    time = plan.rung.time(known)
     batch = settings.training.batch_size
     margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED
     image_s = _on(card, time.arithmetic_s, time.traffic_s) * image_share(settings, known)
     gpu_s = max(image_s * batch, RECORDED_FLOOR_S)
     batch_s = gpu_s * (1 - margin), gpu_s * (1 + margin)
-    if not is_recorded(settings, way):
+    if not plan.cuda_graphs:
         batch_s = max(batch_s[0], time.launch_s * FAST_CPU), max(batch_s[1], time.launch_s)
     steps = optimizer_steps * settings.training.accumulation
-    compiles = will_compile(settings, known, sum(batch_s) / 2, steps)
+    compiles = plan.pays_to_compile(known, sum(batch_s) / 2, steps)
     left = 1 - known.compiled_share if compiles else 1.0
     # A third of a step is the pass forward. Samples are launched, never recorded.
     sample_s = _on(card, known.kept_time.arithmetic_s, known.kept_time.traffic_s) / 2.5
@@ -54,23 +54,6 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, way: Way, op
         (max(sample_s * (1 - margin), launch_s * FAST_CPU), max(sample_s * (1 + margin), launch_s)),
         compiles,
     )
-
-
-def is_recorded(settings: Settings, way: Way) -> bool:
-    """Whether a step is replayed as a CUDA graph, so that the CPU has no part in its time."""
-    plain = not (settings.adapter.drops or settings.training.train_text_encoder)
-    return plain and way == "kept" and settings.memory.cuda_graphs == "auto"
-
-
-def will_compile(settings: Settings, known: FamilyFigures, step_s: float, steps_left: int) -> bool:
-    """Whether compiling the blocks is worth its time to a run of so many steps."""
-    match settings.memory.compile:
-        case "on":
-            return True
-        case "off":
-            return False
-        case _:
-            return steps_left * step_s * known.compiled_share > figures.COMPILE_S
 
 
 def _on(card: Card, arithmetic_s: float, traffic_s: float) -> float:

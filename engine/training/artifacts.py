@@ -14,6 +14,7 @@ from loratui.engine.errors import NotFiniteError
 from loratui.engine.families.model import Family
 from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
+from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.events import last_events
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.cache import Texts
@@ -89,7 +90,7 @@ class Artifacts:
             epochs=self._epochs,
             images=self._job.trained_images,
             optimizer=resolve_name(settings.optimizer.name, self._job.device),
-            precision=str(self._job.dtype).removeprefix("torch."),
+            precision=TORCH_NAMES[self._job.memory_plan.precision],
         )
         written = write_lora_file(path, self._adapter.changes(state), facts, settings.output.precision)
         if not written.has_effect:

@@ -12,6 +12,7 @@ from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import Family, NoisyInput
 from loratui.engine.families.parts import on_device
+from loratui.engine.planning.memory_plan import is_repeatable
 from loratui.engine.training import cache, losses, noise
 from loratui.engine.training.cache import LatentCache
 from loratui.engine.training.images import framing_of
@@ -59,20 +60,13 @@ class DiffusionLoss:
         self._seed = job.settings.training.seed
         self._ahead: tuple[tuple[object, ...], TrainingBatch] | None = None
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether a batch, once prepared, holds all that its losses depend on but the trained values: no dropout, and no
-        text encoder at work."""
-        settings = self._job.settings
-        return not (settings.adapter.drops or settings.training.train_text_encoder)
-
     def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
         """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
         return self.of(self.prepare(batch, micro_step, len(batch)))
 
     def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
         """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
-        if self.is_plain:
+        if is_repeatable(self._job.settings):
             asked = (batch, micro_step, window_images, shown)
             self._ahead = asked, self._prepared(*asked)
 

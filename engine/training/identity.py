@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.training.optimizers import resolve_name
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import KEYS, to_table
@@ -26,7 +27,8 @@ def identity_of(job: Job) -> dict[str, Any]:
         "optimizer_used": resolve_name(job.settings.optimizer.name, job.device),
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
-            "number format": str(job.dtype).removeprefix("torch."),
+            "number format": TORCH_NAMES[job.memory_plan.precision],
+            "compile": job.memory_plan.compile,
             "torch": torch.__version__,
             "loratui": version("loratui"),
         },
@@ -68,4 +70,4 @@ def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
 def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
     """In words, what of the machine and programs differs, so that the numbers will too; empty if nothing does."""
     then, now = stored.get("made_with", {}), own["made_with"]
-    return ", ".join(f"{name} {then.get(name)} then and {now[name]} now" for name in now if then.get(name) != now[name])
+    return ", ".join(f"{name} {then[name]} then and {now[name]} now" for name in now if then.get(name, now[name]) != now[name])

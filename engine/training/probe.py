@@ -6,14 +6,13 @@ The job `base` is the same without the steps.
 from __future__ import annotations
 
 import itertools
-import resource
 import statistics
 import time
 
 import torch
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.planning.measured import Measurement, remember, work_of
+from loratui.engine.planning.measured import remember
 from loratui.engine.runs.probe import STEPS
 from loratui.engine.training.cuda_graph import EAGER
 from loratui.engine.training.trainer import Trainer
@@ -45,7 +44,7 @@ class Probe(BaseReading):
         with self.requests.at_once():  # nothing here is worth saving
             self._set_up()
             load_s = time.monotonic() - self.started
-            loading_gib = self._peak_gib() if on_gpu else 0.0
+            loading_gib = torch.cuda.max_memory_reserved() / 2**30 if on_gpu else 0.0
             self.read_the_base()
             self.report.phase("training", "Making one real step")
             seconds = []
@@ -57,34 +56,18 @@ class Probe(BaseReading):
         timed = seconds[SETTLING if on_gpu else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
-        device = self.job.card.name if self.job.card else "cpu"
-        peak_vram_gib = max(loading_gib, self._peak_gib()) if on_gpu else None
-        peak_ram_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        remember(
-            Measurement(
-                gpu=device,
-                model=self.settings.base.model,
-                resolution=self.settings.dataset.resolution,
-                batch_size=self.settings.training.batch_size,
-                image_step_s=image_step_s,
-                work=work_of(self.settings),
-                peak_vram_gib=peak_vram_gib,
-                peak_ram_gib=peak_ram_gib,
-            )
-        )
+        found = self._measured(image_step_s, loading_gib)
+        remember(found)
         self.report.event(
             "probe_finished",
-            device=device,
+            device=found.gpu,
             step_s=step_s,
             image_step_s=image_step_s,
-            peak_vram_gib=peak_vram_gib,
-            peak_ram_gib=peak_ram_gib,
+            peak_vram_gib=found.peak_vram_gib,
+            peak_ram_gib=found.peak_ram_gib,
             load_s=load_s,
         )
         return ExitCode.DONE
-
-    def _peak_gib(self) -> float:
-        return torch.cuda.max_memory_reserved(self.job.device) / 2**30
 
     def _wait_for_the_device(self) -> None:
         """A GPU works behind the program's back; a time is right only when it is done."""

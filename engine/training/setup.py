@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,15 @@ from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
-from loratui.engine.planning.precision import Format, choose, in_format
+from loratui.engine.planning.memory_plan import Facts, MemoryPlan, Refused, decide
+from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.torch_facts import gather
-from loratui.presets.schema import Settings
+from loratui.presets.schema import Settings, replace
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class Job:
     preset: str
     ledger: Ledger
     device: torch.device
-    dtype: torch.dtype
-    """Of the frozen base; the LoRA is fp32."""
+    memory_plan: MemoryPlan
     card: accelerator.Card | None = None
     """The GPU that trains; None on a CPU."""
 
@@ -47,9 +48,10 @@ class Job:
         return filled(template, words(self.settings))
 
     @property
-    def in_force(self) -> Settings:
-        """The settings with the number format that `auto` is on this device."""
-        return in_format(self.settings, next(name for name, dtype in DTYPES.items() if dtype == self.dtype))
+    def dtype(self) -> torch.dtype:
+        """Of the frozen base; the LoRA is fp32."""
+        found: torch.dtype = getattr(torch, TORCH_NAMES[self.memory_plan.precision])
+        return found
 
     @property
     def mixed(self) -> bool:
@@ -80,8 +82,8 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
     card = None if on_cpu else usable_card()
     device = torch.device("cpu" if card is None else "cuda")
     configure_torch(device, settings.memory.threads)
-    dtype = base_dtype(settings, card) if computes else torch.float32
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, dtype, card)
+    memory = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory, card)
 
 
 def usable_card() -> accelerator.Card | None:
@@ -104,15 +106,13 @@ def configure_torch(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.allow_tf32 = True
 
 
-DTYPES: dict[Format, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def base_dtype(settings: Settings, card: accelerator.Card | None) -> torch.dtype:
-    """The format of the frozen base and of the computation. Raises `UsageError` for one that the card does not have."""
-    chosen = choose(settings, card)
-    if chosen.problem:
-        raise UsageError(chosen.problem, chosen.remedy)
-    return DTYPES[chosen.format]
+def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPlan:
+    """The plan for what is free on the card now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
+    free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / 2**30
+    found = decide(Facts.of(settings, card, free_gib))
+    if isinstance(found, Refused):
+        raise UsageError(found.problem, found.remedy)
+    return found
 
 
 def load_base(job: Job) -> Family:

@@ -1,4 +1,4 @@
-"""What a GPU run trades between memory and time: activations kept or made again, and blocks compiled or not."""
+"""Carries a memory plan out: the base is made ready for its rung, and its blocks are compiled once that pays."""
 
 from __future__ import annotations
 
@@ -10,33 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from loratui.engine import families
+from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.families.model import Family
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
-from loratui.engine.planning.estimate import way_in
-from loratui.engine.planning.step_time import will_compile
+from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.reporting import Reporter
-from loratui.presets.schema import Settings
 
 STEPS_TO_LOOK_AT = 8
 """Steps whose median tells how long one takes; the first are longer."""
 
 
-def choose_activations(settings: Settings, family: Family, device: torch.device) -> bool:
-    """Whether activations are made again in the backward pass; `auto` does so where they would not fit into the free memory."""
-    if device.type == "cuda":
-        again = way_in(settings, _usable_gib(device)) == "again"
-    else:
-        again = settings.memory.gradient_checkpointing == "on"
-    if again:
+def apply(plan: MemoryPlan, family: Family) -> None:
+    """Makes a base lie in memory as the plan says, before the LoRA is put on it."""
+    if plan.rung.recomputed:
         family.enable_gradient_checkpointing()
-    return again
-
-
-def _usable_gib(device: torch.device) -> float:
-    """Memory that is free, or that this process holds already."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return (free + torch.cuda.memory_reserved(device)) / 2**30
 
 
 def let_autocast_cast(denoiser: nn.Module) -> None:
@@ -49,13 +36,12 @@ def let_autocast_cast(denoiser: nn.Module) -> None:
 class Compiling:
     """Compiles the blocks of a denoiser that occur many times, once it is clear that the run is long enough to gain from it."""
 
-    def __init__(self, settings: Settings, device: torch.device, report: Reporter) -> None:
-        self._settings = settings
-        self._known = families.family(settings.base.family).figures
+    def __init__(self, plan: MemoryPlan, known: FamilyFigures, report: Reporter) -> None:
+        self._plan, self._known = plan, known
         self._report = report
         self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
         self._seen = 0
-        self.done = settings.memory.compile == "off" or device.type != "cuda"
+        self.done = plan.compile == "off"
         """Whether all is decided."""
         self.compiled = False
         """Whether the blocks are compiled."""
@@ -64,11 +50,11 @@ class Compiling:
         """Whether the blocks should be compiled before the next step."""
         if self.done:
             return False
-        if self._settings.memory.compile == "on":
+        if self._plan.compile == "on":
             return True
         if self._seen < STEPS_TO_LOOK_AT:
             return False
-        self.done = not will_compile(self._settings, self._known, statistics.median(self._step_s), steps_left)
+        self.done = not self._plan.pays_to_compile(self._known, statistics.median(self._step_s), steps_left)
         return not self.done
 
     def note(self, step_s: float) -> None:

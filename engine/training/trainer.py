@@ -18,9 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loratui.engine import families
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.order import OrderEntry
+from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.seen import record_seen
@@ -85,7 +87,7 @@ class Trainer:
         """That of the last step, also while the samples at its end are made: what a person means by "this epoch"."""
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
-        self.compiling = speed.Compiling(settings, job.device, report)
+        self.compiling = speed.Compiling(job.memory_plan, families.family(settings.base.family).figures, report)
         self.scaling = LossScaling(job.device, job.dtype)
 
     # ---- from start to end
@@ -188,7 +190,8 @@ class Trainer:
         self.latents.fill(self.entries, flips, self._caching("images"))
         self.family.free_image_encoder()
         report.phase("loading", f"Loading {settings.base.model}")
-        again = speed.choose_activations(job.in_force, self.family, job.device)
+        print(f"memory plan: {job.memory_plan.name}", flush=True)
+        speed.apply(job.memory_plan, self.family)
         self.adapter = add_adapter(job, self.family)
         if job.mixed:
             speed.let_autocast_cast(self.family.denoiser)
@@ -202,8 +205,7 @@ class Trainer:
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
         self.averaging = EMA(self.packed.tensors, self.optimizer, settings.training.ema_decay)
         self.objective = DiffusionLoss(job, self.family, self.latents, self.texts)
-        recordable = job.device.type == "cuda" and self.objective.is_plain and not again
-        self.recorded = CudaGraphStep(self._add_gradients, report, wanted=recordable and settings.memory.cuda_graphs == "auto")
+        self.recorded = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
 
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
@@ -272,7 +274,8 @@ class Trainer:
             accumulation=settings.training.accumulation,
             resumed_step=self.at.step,
             device=_device_name(job.device),
-            dtype=str(job.dtype).removeprefix("torch."),
+            dtype=TORCH_NAMES[job.memory_plan.precision],
+            memory_plan=job.memory_plan.name,
             loratui=version("loratui"),
             torch=torch.__version__,
             state={
@@ -468,19 +471,21 @@ class Trainer:
         """Keeps what this run took for the estimates of the next one on this machine."""
         if len(self.image_step_s) < FEWEST_STEPS_TO_MEASURE:
             return
+        remember(self._measured(statistics.median(self.image_step_s)))
+
+    def _measured(self, image_step_s: float, loading_gib: float = 0.0) -> Measurement:
+        """The figures of this run; `loading_gib` is the most GPU memory that was held before its peak was counted anew."""
         on_gpu, settings = self.job.device.type == "cuda", self.settings
-        remember(
-            Measurement(
-                gpu=self.job.card.name if self.job.card else "cpu",
-                model=settings.base.model,
-                resolution=settings.dataset.resolution,
-                batch_size=settings.training.batch_size,
-                image_step_s=statistics.median(self.image_step_s),
-                work=work_of(settings),
-                compiled=self.compiling.compiled,
-                peak_vram_gib=torch.cuda.max_memory_reserved() / 2**30 if on_gpu else None,
-                peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-            )
+        return Measurement(
+            gpu=self.job.card.name if self.job.card else "cpu",
+            model=settings.base.model,
+            resolution=settings.dataset.resolution,
+            batch_size=settings.training.batch_size,
+            image_step_s=image_step_s,
+            work=work_of(settings, self.job.memory_plan.name),
+            compiled=self.compiling.compiled,
+            peak_vram_gib=max(loading_gib, torch.cuda.max_memory_reserved() / 2**30) if on_gpu else None,
+            peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         )
 
     def _end_early(self, ending: ExitCode) -> ExitCode:

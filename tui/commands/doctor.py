@@ -77,13 +77,14 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that `--json` prints."""
-    from loratui.engine.planning.precision import choose
+    from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
     from loratui.engine.planning.preflight import base_path
     from loratui.presets import user_folder
     from loratui.presets.schema import Settings
 
     home = loratui_home(usable=False)
     here = common.this_machine().accelerator
+    decided = decide(Facts.of(Settings(), here.card))
     packages = hardware.versions(PACKAGES)
     report: dict[str, Any] = {
         "python": platform.python_version(),
@@ -94,7 +95,7 @@ def examine() -> dict[str, Any]:
         "ram": _rounded(asdict(hardware.ram())),
         "gpus": [{**_rounded(asdict(gpu)), "hidden": gpu.index in here.hidden} for gpu in hardware.gpus()],
         "training_on": _rounded(asdict(here.card)) if here.card else None,
-        "training_in": choose(Settings(), here.card).format,
+        "training_in": decided.precision if isinstance(decided, MemoryPlan) else "",
         "training_problem": here.problem,
         "home": str(home),
         "config": str(user_folder().parent),

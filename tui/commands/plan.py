@@ -190,6 +190,8 @@ def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
     if cost.here.money:
         yield f"this one costs {cost.here.money[0]:.2f} to {cost.here.money[1]:.2f}"
     yield f"this one: {cost.here.source}"
+    if cost.here.memory_plan:
+        yield f"memory plan: {cost.here.memory_plan}"
     if elsewhere:
         yield "scaled: measured on an H200, by arithmetic and bandwidth to the other cards; not measured on them"
 

@@ -165,19 +165,23 @@ def _place(key: str) -> tuple[int, str]:
 
 def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
     """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
-    from loratui.engine.planning.estimate import fits, vram_range
+    from loratui.engine.planning.memory_plan import Facts, Refused, decide, memory_range
 
-    low, high = vram_range(settings)
+    facts = Facts.of(settings, machine.accelerator.card if machine else None)
+    low, high = memory_range(facts)
     savings = f" with every saving, {math.ceil(high)} with none" if math.ceil(high) > math.ceil(low) else ""
     needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"
     if machine is None:
         return "", needs, ""
-    if machine.vram_gib is None:
-        if settings.base.model.startswith("embedded:"):
+    if facts.card is None:
+        if facts.embedded:
             return "✔", f"{needs}; it trains on the CPU, too", "$success"
         return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
-    has = f"{machine.gpu} has {machine.vram_gib:.0f}"
-    match fits(settings, machine.vram_gib):
+    found = decide(facts)
+    if isinstance(found, Refused):
+        return "✖", f"{needs}; {found.problem}", "$error"
+    has = f"{facts.card.name} has {facts.card.total_gib:.0f}"
+    match found.fits:
         case "no":
             return "✖", f"{needs}; {has}: too little", "$error"
         case "with savings":

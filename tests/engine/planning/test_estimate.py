@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine import families
+from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning import figures
-from loratui.engine.planning.estimate import Cost, Machine, estimate, fits, sample_count, vram_range, way_in
-from loratui.engine.planning.lora_size import LoraSize, lora_size
+from loratui.engine.planning.estimate import Cost, Machine, estimate, sample_count
+from loratui.engine.planning.lora_size import lora_size
 from loratui.engine.planning.measured import Measurement, cache_file, read_all, recall, remember, work_of
-from loratui.engine.planning.memory_plans import need, room_gib, ways
+from loratui.engine.planning.memory_plan import LADDER, Facts, Fits, MemoryPlan, decide, memory_range, need, rungs
 from loratui.engine.planning.recipe import Recipe, build_recipe
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import Preset, list_presets
@@ -23,9 +23,26 @@ from loratui.presets.schema import Settings
 H200 = "NVIDIA H200"
 
 
+def card_of(gib: float, name: str = "some card") -> Card:
+    return Card(name, gib, (8, 6))
+
+
+def machine_with(name: str = "") -> Machine:
+    """A machine with a card of this name; one that is not in the table has room for all."""
+    listed = figures.card(name)
+    capability = (7, 5) if listed and not listed.bf16 else (8, 6)
+    return Machine(Accelerator(Card(name, listed.memory_gib if listed else 200.0, capability) if name else None))
+
+
+def fits(settings: Settings, memory_gib: float) -> Fits:
+    found = decide(Facts.of(settings, card_of(memory_gib)))
+    assert isinstance(found, MemoryPlan)
+    return found.fits
+
+
 def cost(preset: str, images: int, machine: str = "", *sets: str, base: str = "", price: float | None = None) -> Cost:
     recipe = build_recipe(preset, base=base, sets=sets)
-    return estimate(recipe, plan_for_counts(recipe, images), Machine(machine), price_per_hour=price).here
+    return estimate(recipe, plan_for_counts(recipe, images), machine_with(machine), price_per_hour=price).here
 
 
 @pytest.fixture(autouse=True)
@@ -83,12 +100,12 @@ def at_true_size(family: str, batch: int, *sets: str) -> Settings:
     [
         # Each a run of `loratui train` on one H200 with AdamW: most memory held in a step (with the VAE's decoder, once
         # samples were made), and most that was allocated while one sample was decoded.
-        ("sd15", 2, "again", 2.78, 3.38),
+        ("sd15", 2, "checkpointing", 2.78, 3.38),
         ("sd15", 2, "kept", 4.83, 3.44),
-        ("sdxl", 1, "again", 7.50, 11.23),
-        ("sdxl", 2, "again", 8.55, 11.24),
+        ("sdxl", 1, "checkpointing", 7.50, 11.23),
+        ("sdxl", 2, "checkpointing", 8.55, 11.24),
         ("sdxl", 2, "kept", 23.11, 11.30),
-        ("flux", 1, "again", 26.78, 28.61),
+        ("flux", 1, "checkpointing", 26.78, 28.61),
         ("flux", 1, "kept", 62.5, 28.6),
     ],
 )
@@ -97,8 +114,8 @@ def test_no_way_is_promised_with_less_memory_than_it_took(
 ) -> None:
     """And none is told to need much more."""
     settings = at_true_size(family, batch)
-    size = lora_size(family, settings.adapter)  # type: ignore[arg-type]  # a family
-    found = need(settings, way, size, families.family(family).figures)  # type: ignore[arg-type]  # as above
+    rung = next(one for one in LADDER if one.name == way)
+    found = need(Facts.of(settings, None), rung, "bf16")
     assert training_gib <= found.training <= 1.15 * training_gib
     assert sampling_gib <= found.sampling <= 1.15 * sampling_gib
 
@@ -123,19 +140,19 @@ CHANGES = (
 def test_what_is_said_to_fit_is_what_the_trainer_would_do_there(
     family: str, memory_gib: float, checkpointing: str, changes: list[tuple[str, ...]]
 ) -> None:
-    """The trainer asks `way_in`; whatever it chooses on a card must fit where the table says so, and nothing smaller exists."""
+    """What the trainer carries out on a card must fit where the table says so, and nothing smaller exists."""
     sets = [one for change in changes for one in change]
     settings = at_true_size(family, 1, f"memory.gradient_checkpointing={checkpointing}", *sets)
-    said = fits(settings, memory_gib)
-    room = room_gib(memory_gib)
-    size = lora_size_of(settings)
-    known = families.family(family).figures
-    taken = need(settings, way_in(settings, room), size, known)
-    smallest = min(need(settings, way, size, known).training for way in ways(settings))
+    facts = Facts.of(settings, card_of(memory_gib))
+    found = decide(facts)
+    assert isinstance(found, MemoryPlan)
+    taken, said, room = need(facts, found.rung, found.precision), found.fits, facts.room_gib
+    assert taken == found.need
+    smallest = min(need(facts, rung, found.precision).training for rung in rungs(settings))
     assert (said == "no") == (smallest > room)
     assert taken.training <= room or said == "no"
     assert taken.most <= room or said in ("no", "without samples")
-    low, high = vram_range(settings)
+    low, high = memory_range(facts)
     assert low >= smallest
     assert high >= low
 
@@ -151,10 +168,6 @@ def test_no_card_is_told_to_hold_more_than_it_has(preset: Preset, batch: int) ->
             if row.fits in ("yes", "with savings"):
                 assert row.vram_gib is not None
                 assert row.vram_gib[1] <= memory[row.machine] * figures.USABLE, (row.machine, sets)
-
-
-def lora_size_of(settings: Settings) -> LoraSize:
-    return estimate(recipe := Recipe(settings), plan_for_counts(recipe, 20)).lora
 
 
 def test_flux_is_promised_to_no_card_of_24_gib_and_less() -> None:
@@ -183,7 +196,7 @@ def test_what_was_measured_on_an_h200_lies_in_the_range(family: str, batch: int,
     settings = at_true_size(family, batch, *sets, "samples.every_image_steps=1000000", "samples.before_training=false")
     recipe = Recipe(settings).with_changes({"schedule.epochs": 100, "schedule.repeats": 100})
     plan = plan_for_counts(recipe, 20)
-    here = estimate(recipe, plan, Machine(H200)).here
+    here = estimate(recipe, plan, machine_with(H200)).here
     assert here.time_s is not None
     assert here.time_s[0] <= step_s * plan.optimizer_steps <= here.time_s[1]
     assert here.time_source == "time measured on an H200"
@@ -196,7 +209,7 @@ def test_one_h100_agrees_with_the_scaling() -> None:
         settings = at_true_size("flux", 1, f"memory.compile={compile}", "samples.every_image_steps=1000000")
         recipe = Recipe(settings).with_changes({"schedule.epochs": 100, "schedule.repeats": 100})
         plan = plan_for_counts(recipe, 20)
-        here = estimate(recipe, plan, Machine("NVIDIA H100 80GB HBM3")).here
+        here = estimate(recipe, plan, machine_with("NVIDIA H100 80GB HBM3")).here
         assert here.time_s is not None
         assert here.time_s[0] <= step_s * plan.optimizer_steps <= here.time_s[1]
         assert "scaled" in here.time_source
@@ -209,10 +222,10 @@ def test_one_h100_agrees_with_the_scaling() -> None:
 )
 def test_a_time_prices_the_run_or_is_not_told(card: figures.Card, preset: Preset, images: int) -> None:
     recipe = build_recipe(preset.name)
-    here = estimate(recipe, plan_for_counts(recipe, images), Machine(card.name, card.memory_gib), price_per_hour=1.0).here
+    here = estimate(recipe, plan_for_counts(recipe, images), machine_with(card.name), price_per_hour=1.0).here
     if here.time_s is None:
         assert here.money is None
-        assert "not known" in here.time_source
+        assert here.fits == "no" or "not known" in here.time_source
     else:
         low, high = here.time_s
         assert high <= 1.7 * low or high <= 300
@@ -230,8 +243,12 @@ def test_a_card_that_is_not_known_has_no_time() -> None:
         assert (unknown.time_s, unknown.money) == (None, None)
         assert "not known before one real step was made" in unknown.source
     assert cost("sd15-portrait", 18).time_s is None  # a CPU
-    assert cost("sd15-portrait", 18, "Tesla T4").time_s is None  # no bf16, in which all figures were measured
-    assert cost("sd15-portrait", 18, "Tesla T4").fits == ""
+    without_bf16 = cost("sd15-portrait", 18, "Tesla T4")  # in which all times were measured
+    assert (without_bf16.time_s, without_bf16.fits, without_bf16.memory_plan) == (
+        None,
+        "yes",
+        "gpu-fp16-kept-graphs-compile-auto",
+    )
 
 
 def test_memory_decides_what_fits() -> None:
@@ -247,7 +264,7 @@ def test_memory_decides_what_fits() -> None:
 
 def test_checkpointing_narrows_the_memory() -> None:
     ranges = {
-        choice: vram_range(build_recipe("sdxl-person", sets=(f"gradient_checkpointing={choice}",)).settings)
+        choice: memory_range(Facts.of(build_recipe("sdxl-person", sets=(f"gradient_checkpointing={choice}",)).settings, None))
         for choice in ("auto", "on", "off")
     }
     assert ranges["auto"] == (ranges["on"][0], ranges["off"][1])
@@ -303,7 +320,7 @@ def test_samples_are_counted() -> None:
 def test_a_measured_run_replaces_the_table() -> None:
     recipe = build_recipe("demo")
     plan = plan_for_counts(recipe, 18)
-    work = work_of(recipe.settings)
+    work = work_of(recipe.settings, "cpu-fp32-kept")
     figures_of_a_run = {"gpu": "cpu", "model": "embedded:sd15", "resolution": 128, "batch_size": 2, "work": work}
     remember(Measurement(**figures_of_a_run, image_step_s=0.05, peak_ram_gib=1.2))  # type: ignore[arg-type]  # as named
     here = estimate(recipe, plan, measurements=read_all()).here
@@ -326,11 +343,17 @@ def test_a_step_that_was_not_compiled_tells_what_a_compiled_one_takes() -> None:
     settings = at_true_size("flux", 1)
     recipe = Recipe(settings).with_changes({"schedule.epochs": 10, "schedule.repeats": 10})
     plan = plan_for_counts(recipe, 20)
-    alike = {"gpu": H200, "model": settings.base.model, "resolution": 1024, "batch_size": 1, "work": work_of(settings)}
+    alike = {
+        "gpu": H200,
+        "model": settings.base.model,
+        "resolution": 1024,
+        "batch_size": 1,
+        "work": work_of(settings, "gpu-bf16-kept-graphs-compile-auto"),
+    }
     times = {}
     for compiled, image_step_s in ((False, 0.53), (True, 0.39)):
         run = Measurement(**alike, image_step_s=image_step_s, compiled=compiled)  # type: ignore[arg-type]  # as named
-        here = estimate(recipe, plan, Machine(H200, 140.4), measurements=[run]).here
+        here = estimate(recipe, plan, machine_with(H200), measurements=[run]).here
         assert here.time_s is not None
         times[compiled] = sum(here.time_s) / 2
     assert times[False] == pytest.approx(times[True], rel=0.12)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning.estimate import Machine, estimate
-from loratui.engine.planning.precision import Format, choose, in_format
+from loratui.engine.planning.precision import Format, choose
 from loratui.engine.planning.preflight import check_machine
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import plan_for_counts
@@ -108,7 +110,7 @@ def test_the_estimate_counts_the_bytes_of_the_format_that_will_be_used() -> None
         recipe = build_recipe(preset, base="/models/base", sets=("memory.gradient_checkpointing=on",))
         used = CARDS[card]
         assert used is not None
-        machine = Machine(used.name, 40.0, 64.0, Accelerator(used))
+        machine = Machine(Accelerator(dataclasses.replace(used, total_gib=40.0)), 64.0)
         return estimate(recipe, plan_for_counts(recipe, 20), machine)
 
     bf16, fp16, fp32 = (here(card).here.vram_gib[0] for card in ("A5000", "T4", "1080"))  # type: ignore[attr-defined]
@@ -119,7 +121,3 @@ def test_the_estimate_counts_the_bytes_of_the_format_that_will_be_used() -> None
     assert "bf16" in refused.source
     table = {cost.machine: cost.fits for cost in here("A5000", "flux-identity-18img").elsewhere}  # type: ignore[attr-defined]
     assert table["T4"] == "no"
-
-
-def test_the_format_takes_the_place_of_auto() -> None:
-    assert in_format(settings(), "fp16").training.precision == "fp16"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeRun, after_loading, every_step, losses, train
+from small_runs import MakeRun, after_loading, after_step, every_step, losses, train
 from torch import Tensor
 
 from loratui.engine.families.model import NoisyInput
@@ -257,10 +257,11 @@ def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: 
 
 @pytest.mark.parametrize("sets", ["adapter.dropout=0.2", "training.train_text_encoder=true"])
 def test_where_something_is_drawn_or_trained_on_the_way_nothing_is_prepared_ahead(make_run: MakeRun, sets: str) -> None:
-    plain: list[bool] = []
+    ahead: list[bool] = []
 
     def look(trainer: Trainer) -> None:
-        after_loading(trainer, lambda: plain.append(trainer.objective.is_plain))
+        every_step(trainer)
+        after_step(trainer, 1, lambda: ahead.append(trainer.objective._ahead is not None))
 
     train(make_run(*SHORT, sets, "schedule.epochs=1"), look)
-    assert plain == [False]
+    assert ahead == [False]

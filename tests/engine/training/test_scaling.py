@@ -10,9 +10,9 @@ import torch
 from small_runs import MakeRun, after_step, events, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
+from loratui.engine.planning import memory_plan
 from loratui.engine.planning.precision import Chosen
 from loratui.engine.runs import control
-from loratui.engine.training import setup
 from loratui.engine.training.scaling import MOST_IN_A_ROW, LossScaling
 from loratui.engine.training.trainer import Trainer
 
@@ -22,7 +22,7 @@ SMALL = ("schedule.image_steps=16", "samples.every_image_steps=1000000", "sample
 @pytest.fixture
 def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     """A CPU computes in fp16 as a T4 would."""
-    monkeypatch.setattr(setup, "choose", lambda settings, card: Chosen("fp16"))
+    monkeypatch.setattr(memory_plan, "choose", lambda settings, card: Chosen("fp16"))
 
 
 def numbers(run: Any, name: str) -> list[float]:
@@ -46,7 +46,7 @@ def test_fp16_learns_what_fp32_learns(make_run: MakeRun, monkeypatch: pytest.Mon
     half, whole = make_run(*SMALL), make_run(*SMALL)
     assert train(half, every_step) == ExitCode.DONE
     with monkeypatch.context() as patched:
-        patched.setattr(setup, "choose", lambda settings, card: Chosen("fp32"))
+        patched.setattr(memory_plan, "choose", lambda settings, card: Chosen("fp32"))
         train(whole, every_step)
     assert numbers(half, "loss") == pytest.approx(numbers(whole, "loss"), rel=2e-3)
     # The norm is that of the gradients divided by the scale; clipping them first would make it 65 536 times as large.

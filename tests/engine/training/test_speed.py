@@ -10,14 +10,21 @@ import pytest
 import torch
 from torch import nn
 
+from loratui.engine import families
 from loratui.engine.families.parts import is_mixed
-from loratui.engine.planning.estimate import way_in
+from loratui.engine.machine.accelerator import Card
+from loratui.engine.planning.memory_plan import CHECKPOINTING, KEPT, Facts, MemoryPlan, decide
 from loratui.engine.training import speed
 from loratui.engine.training.speed import Compiling
 from loratui.presets import load_preset
-from loratui.presets.schema import Settings, replace
+from loratui.presets.schema import Family, Settings, replace
 
-GPU = torch.device("cuda")
+
+def plan_of(settings: Settings, gib: float | None) -> MemoryPlan:
+    """The plan on a card with so much memory; None: on the CPU."""
+    found = decide(Facts.of(settings, Card("some card", gib, (8, 6)) if gib else None))
+    assert isinstance(found, MemoryPlan)
+    return found
 
 
 @dataclass
@@ -58,19 +65,19 @@ class Denoiser(nn.Module):
         return value
 
 
-def compiling(how: str, device: torch.device = GPU, family: str = "flux") -> tuple[Compiling, Told]:
+def compiling(how: str, gib: float | None = 80.0, family: Family = "flux") -> tuple[Compiling, Told]:
     told = Told()
     settings = replace(load_preset("demo").settings, {"memory.compile": how, "base.family": family})
-    return Compiling(settings, device, told), told  # type: ignore[arg-type]
+    return Compiling(plan_of(settings, gib), families.family(family).figures, told), told  # type: ignore[arg-type]
 
 
 def trial_of(denoiser: Denoiser) -> Callable[[], None]:
     return lambda: denoiser(torch.ones(1, 2)).sum().backward()
 
 
-@pytest.mark.parametrize(("how", "device"), [("off", "cuda"), ("on", "cpu"), ("auto", "cpu")])
-def test_nothing_is_compiled_where_it_is_not_wanted_or_of_no_use(how: str, device: str) -> None:
-    own, _ = compiling(how, torch.device(device))
+@pytest.mark.parametrize(("how", "gib"), [("off", 80.0), ("on", None), ("auto", None)])
+def test_nothing_is_compiled_where_it_is_not_wanted_or_of_no_use(how: str, gib: float | None) -> None:
+    own, _ = compiling(how, gib)
     assert not own.is_due(100_000)
 
 
@@ -93,7 +100,7 @@ def test_on_compiles_before_the_first_step_and_once() -> None:
         ("sd15", 0.045, 3000, False),  # compiling takes as long there, and saves less
     ],
 )
-def test_auto_compiles_when_what_is_left_is_long_enough(family: str, step_s: float, steps_left: int, due: bool) -> None:
+def test_auto_compiles_when_what_is_left_is_long_enough(family: Family, step_s: float, steps_left: int, due: bool) -> None:
     own, _ = compiling("auto", family=family)
     assert not own.is_due(steps_left)
     for taken in (30.0, 5.0, 5.0, *[step_s] * 5):  # the first steps are longer and say nothing
@@ -121,22 +128,6 @@ def test_a_lost_gpu_is_no_fault_of_compiling() -> None:
         own.compile(Denoiser(), lost)
 
 
-@pytest.mark.parametrize(
-    ("preset", "sets", "gib", "kept"),
-    [
-        ("flux-identity-18img", {"training.batch_size": 1}, 139.0, True),
-        ("flux-identity-18img", {"training.batch_size": 1}, 47.0, False),
-        ("sdxl-person", {}, 139.0, True),
-        ("sdxl-person", {}, 15.0, False),
-        ("sdxl-person", {"memory.gradient_checkpointing": "off"}, 15.0, True),
-        ("sd15-portrait", {"memory.gradient_checkpointing": "on"}, 139.0, False),
-        ("sd15-portrait", {}, 23.0, True),
-    ],
-)
-def test_activations_are_kept_where_they_fit(preset: str, sets: dict[str, Any], gib: float, kept: bool) -> None:
-    assert (way_in(replace(load_preset(preset).settings, sets), gib) == "kept") == kept
-
-
 class Base:
     """Stands in for a family."""
 
@@ -146,12 +137,25 @@ class Base:
         self.fewer = True
 
 
-@pytest.mark.parametrize(("how", "again"), [("on", True), ("off", False), ("auto", False)])
-def test_a_cpu_keeps_activations_unless_it_is_told_not_to(how: str, again: bool) -> None:
-    base = Base()
-    settings = replace(Settings(), {"memory.gradient_checkpointing": how})
-    assert speed.choose_activations(settings, base, torch.device("cpu")) == again  # type: ignore[arg-type]
-    assert base.fewer == again
+@pytest.mark.parametrize(
+    ("preset", "sets", "gib", "kept"),
+    [
+        ("flux-identity-18img", {"training.batch_size": 1}, 141.0, True),
+        ("flux-identity-18img", {"training.batch_size": 1}, 49.0, False),
+        ("sdxl-person", {}, 141.0, True),
+        ("sdxl-person", {}, 16.0, False),
+        ("sdxl-person", {"memory.gradient_checkpointing": "off"}, 16.0, True),
+        ("sd15-portrait", {"memory.gradient_checkpointing": "on"}, 141.0, False),
+        ("sd15-portrait", {}, 24.0, True),
+        ("demo", {}, None, True),
+        ("demo", {"memory.gradient_checkpointing": "on"}, None, False),
+    ],
+)
+def test_activations_are_kept_where_they_fit(preset: str, sets: dict[str, Any], gib: float | None, kept: bool) -> None:
+    base, plan = Base(), plan_of(replace(load_preset(preset).settings, sets), gib)
+    speed.apply(plan, base)  # type: ignore[arg-type]  # stands in for one
+    assert plan.rung is (KEPT if kept else CHECKPOINTING)
+    assert base.fewer == (not kept)
 
 
 def test_autocast_casts_a_loras_inputs() -> None:

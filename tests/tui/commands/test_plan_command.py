@@ -78,7 +78,18 @@ def test_the_json_has_its_stable_keys(capsys: pytest.CaptureFixture[str]) -> Non
     estimate = table["estimate"]
     assert {"modules", "parameters", "bytes"} == set(estimate["lora"])
     assert {"checkpoints", "outputs", "samples", "cache", "download", "run"} == set(estimate["disk"])
-    keys = {"machine", "time_s", "vram_gib", "ram_gib", "fits", "money", "source", "time_source", "memory_source"}
+    keys = {
+        "machine",
+        "time_s",
+        "vram_gib",
+        "ram_gib",
+        "fits",
+        "memory_plan",
+        "money",
+        "source",
+        "time_source",
+        "memory_source",
+    }
     assert keys == set(estimate["here"])
     assert (estimate["here"]["time_s"], estimate["here"]["money"]) == (None, None)  # no GPU here, and a CPU takes days
     priced = plan(capsys, "--preset", "demo", "--images", "18", "--price", "2")["estimate"]["here"]

@@ -191,7 +191,7 @@ async def test_leaving_ends_the_step_that_is_measured(home: Path, monkeypatch: p
 
 
 def _cost(low: float, high: float) -> Cost:
-    return Cost("card", (low, high), None, (1.0, 2.0), "", None, "", "", "")
+    return Cost("card", (low, high), None, (1.0, 2.0), "", "", None, "", "", "")
 
 
 def test_where_the_time_was_not_known_nothing_is_corrected() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
 from loratui.engine.formats.base_sources import known_base
-from loratui.engine.machine.accelerator import Accelerator
+from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.machine.hub import HubError
 from loratui.engine.planning.estimate import Machine
 from loratui.engine.runs.probe import Probed
@@ -81,7 +81,7 @@ async def test_another_preset_keeps_the_subject(home: Path) -> None:
     ],
 )
 def test_a_preset_says_whether_this_gpu_holds_it(preset: str, vram_gib: float | None, sign: str, words: str) -> None:
-    machine = Machine(gpu="Some card" if vram_gib else "", vram_gib=vram_gib)
+    machine = Machine(Accelerator(Card("Some card", vram_gib, (8, 9)) if vram_gib else None))
     shown = memory_words(load_preset(preset).settings, machine)
     assert shown[0] == sign
     assert words in shown[1]
