@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.runs.directory import RunDirectory
     from loratui.engine.runs.events import EventBatch
+    from loratui.engine.runs.lora_files import LoraFiles
     from loratui.engine.runs.probe import BaseRead
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.validation.check_images import Slot
@@ -260,6 +261,7 @@ class GridListed(Message):
     """Where each training image lies, by its path in the data set."""
     sample_s: float | None
     """Seconds that a sample took while training; None if that is not known."""
+    files: LoraFiles
 
 
 @dataclass

@@ -152,37 +152,3 @@ def image_name(cell: Cell, settings: Settings, file_sum: str) -> str:
         *(samples.steps, samples.guidance, samples.width or side, samples.height or side),
     )
     return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:24] + ".png"
-
-
-@dataclass(frozen=True, slots=True)
-class LoraFiles:
-    """The LoRA files of a run, relative to it."""
-
-    steps: tuple[str, ...]
-    """Those of a step, oldest first: of the ends of epochs, and of pauses and stops in the middle of one."""
-    epochs: tuple[str, ...]
-    """Of those, the ends of epochs."""
-    final: str
-    """The finished one, else the newest; empty if there is none."""
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Every one, the finished one last."""
-        return self.steps if self.final in self.steps or not self.final else (*self.steps, self.final)
-
-
-def lora_files(output: Path, name: str, steps_per_epoch: int) -> LoraFiles:
-    """The files called `name` in a run's output folder. Where `steps_per_epoch` is 0, unknown, all are taken for epochs."""
-    found = {f"output/{path.name}": _step(path.stem) for path in output.glob(f"{name}-*.safetensors")}
-    steps = {file: int(digits) for file, digits in found.items() if digits}
-    oldest_first = sorted(steps, key=lambda file: (steps[file], file))
-    epochs = [file for file in oldest_first if not steps_per_epoch or steps[file] % steps_per_epoch == 0]
-    newest = oldest_first[-1] if oldest_first else ""
-    final = f"output/{name}.safetensors" if (output / f"{name}.safetensors").is_file() else newest
-    return LoraFiles(tuple(oldest_first), tuple(epochs), final)
-
-
-def _step(stem: str) -> str:
-    """The digits behind the last hyphen; empty where there are none."""
-    digits = stem.rpartition("-")[2]
-    return digits if digits.isascii() and digits.isdecimal() and len(digits) < 16 else ""

@@ -144,14 +144,14 @@ class RunDirectory:
         """Folder of the checkpoint after an optimizer step."""
         return self.checkpoints / f"step-{step:06d}"
 
+    def checkpoint_steps(self) -> list[int]:
+        """Optimizer steps that have a checkpoint's folder, lowest first; whether it is complete is not looked at."""
+        steps = {int(found[1]): name for name in _names(self.checkpoints) if (found := re.fullmatch(r"step-(\d{1,12})", name))}
+        return sorted(step for step, name in steps.items() if self.checkpoint(step).name == name)
+
     def last_checkpoint_step(self) -> int:
         """The highest optimizer step with a complete checkpoint, 0 if there is none; the manifest is written last."""
-        steps = [
-            int(found.group(1))
-            for name in _names(self.checkpoints)
-            if (found := re.fullmatch(r"step-(\d{1,12})", name)) and (self.checkpoints / name / "MANIFEST.json").is_file()
-        ]
-        return max(steps, default=0)
+        return max((s for s in self.checkpoint_steps() if (self.checkpoint(s) / "MANIFEST.json").is_file()), default=0)
 
     def created(self) -> float:
         """When the run was made, in seconds since 1970 by that machine's clock; 0 if that cannot be read."""

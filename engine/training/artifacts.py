@@ -16,6 +16,7 @@ from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.events import last_events
+from loratui.engine.runs.lora_files import file_name
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.cache import Texts
 from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
@@ -66,18 +67,14 @@ class Artifacts:
 
     # ---- LoRA files
 
-    def lora_name(self, at: TrainProgress) -> str:
-        """Name of the LoRA file of a step, without its ending."""
-        return f"{self._job.output_name}-{at.step:06d}"
-
     def has_lora(self, at: TrainProgress) -> bool:
         """Whether the LoRA file of this step is there already."""
-        return self._is_there(f"output/{self.lora_name(at)}.safetensors")
+        return self._is_there(f"output/{file_name(self._job.output_name, at.step)}")
 
     def lora(self, at: TrainProgress, *, final: bool = False) -> None:
         """Writes a LoRA file of the state that was last checkpointed. `final`: under the name without a step."""
         settings = self._job.settings
-        path = self._job.run.output / f"{self._job.output_name if final else self.lora_name(at)}.safetensors"
+        path = self._job.run.output / file_name(self._job.output_name, None if final else at.step)
         with self._averaging.swapped_in():
             state = self._adapter.state()
         facts = LoraFacts(

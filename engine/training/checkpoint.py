@@ -141,8 +141,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 def checkpoint_folders(run: RunDirectory) -> list[Path]:
     """Checkpoint folders by step, oldest first; whether they are good is not looked at."""
-    found = [path for path in run.checkpoints.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return [run.checkpoint(step) for step in run.checkpoint_steps()]
 
 
 def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint | None:

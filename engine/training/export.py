@@ -12,15 +12,16 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
 from loratui.engine.formats.programs import PROGRAMS, readers_of
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import clip_layers, denoiser_config, denoiser_layers, text_encoders_of
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.runs.contents import require_sound
-from loratui.engine.runs.directory import RunDirectory, safe_name
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import ENDING, chosen_name, file_name, lora_files
 from loratui.engine.training.adapters.weight_delta import WeightDelta
-from loratui.engine.training.checkpoint import BadCheckpointError, checkpoint_folders, load_checkpoint
+from loratui.engine.training.checkpoint import BadCheckpointError, load_checkpoint
 from loratui.engine.training.lora_file import read_lora, write_lora_file
 from loratui.engine.training.lora_file.layouts import Changes
 from loratui.engine.training.setup import Job, read_job
@@ -32,7 +33,9 @@ class Wanted:
     """What shall be written."""
 
     step: int | None = None
-    """Optimizer step; None: the last that there is."""
+    """Optimizer step; None: that of `file`."""
+    file: str = ""
+    """LoRA file, relative to the run; empty: the last."""
     format: str = "auto"
     """auto, kohya, peft; diffusers is another word for peft."""
     dtype: str = ""
@@ -66,14 +69,15 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     require_sound(run.path)
     job = read_job(run, computes=False)
     settings = job.settings
-    source = find_source(job, wanted.step)
+    source = find_source(job, wanted.step, wanted.file)
     layout: Layout = default_layout(settings) if wanted.format == "auto" else "kohya" if wanted.format == "kohya" else "peft"
     dtype = wanted.dtype or settings.output.precision
-    name = safe_name(wanted.name) if wanted.name else f"{job.output_name}-{source.step:06d}"
+    chosen = chosen_name(wanted.name)
+    name = file_name(chosen) if chosen else file_name(job.output_name, source.step)
     path = target(run, wanted.output, name, layout, dtype)
     facts = LoraFacts(
         settings=settings,
-        title=safe_name(wanted.name) if wanted.name else job.output_name,
+        title=chosen or job.output_name,
         layout=layout,
         prediction=_prediction(job),
         step=source.step,
@@ -100,8 +104,8 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
 
 def _prediction(job: Job) -> str:
     """What the base predicts: as the run's own files say, whose trainer had it loaded."""
-    newest = next((path for _, path in lora_files(job)), None)
-    known = read_header(newest).metadata.get("modelspec.prediction_type") if newest else None
+    newest = lora_files(job.run, job.settings).final
+    known = read_metadata(job.run.path / newest).get("modelspec.prediction_type") if newest else None
     return known or ("v" if job.settings.base.prediction == "v" else "")
 
 
@@ -110,28 +114,29 @@ def target(run: RunDirectory, output: str, name: str, layout: Layout, dtype: str
     if not output:
         folder = run.path / "export" / f"{layout}-{dtype}"
         make_directory(folder)
-        return folder / f"{name}.safetensors"
+        return folder / name
     given = Path(output).expanduser().absolute()
-    path = given / f"{name}.safetensors" if given.is_dir() or not given.suffix else given
-    if path.suffix != ".safetensors":
-        raise UsageError(f"{path}: a LoRA file ends with .safetensors.")
+    path = given / name if given.is_dir() or not given.suffix else given
+    if path.suffix != ENDING:
+        raise UsageError(f"{path}: a LoRA file ends with {ENDING}.")
     if path.exists():
         raise UsageError(f"{path}: there is a file of this name already.", "Choose another --output, or move it away.")
     make_directory(path.parent)
     return path
 
 
-def find_source(job: Job, step: int | None) -> Source:
-    """The checkpoint of a step, or where it is gone the LoRA file of that step; the last of all for None.
+def find_source(job: Job, step: int | None, file: str) -> Source:
+    """The checkpoint of a step, or where it is gone the LoRA file of that step; without a step that of `file`, else the last.
 
     A checkpoint holds all digits; a LoRA file those that it was saved with. Raises `UsageError` if there is neither.
     """
-    files = dict(lora_files(job))
-    folders = {int(folder.name.removeprefix("step-")): folder for folder in checkpoint_folders(job.run)}
-    steps = sorted({*files, *(s for s in folders if s)})
+    found = lora_files(job.run, job.settings)
+    files = {found.step_of[file]: job.run.path / file for file in found.all if file in found.step_of}
+    folders = {step: job.run.checkpoint(step) for step in job.run.checkpoint_steps() if step}
+    steps = sorted({*files, *folders})
     if not steps:
         raise UsageError(f"{job.run.name} has no LoRA yet.", "The first one is written after the first epoch.")
-    chosen = steps[-1] if step is None else step
+    chosen = found.step_of.get(file, steps[-1]) if step is None else step
     if chosen in folders:
         try:
             return _from_checkpoint(job.settings, folders[chosen])
@@ -142,19 +147,6 @@ def find_source(job: Job, step: int | None) -> Source:
         listed = ", ".join(map(str, steps))
         raise UsageError(f"{job.run.name} has neither a checkpoint nor a LoRA file of step {chosen}.", f"There are {listed}.")
     return _from_file(job, files[chosen], chosen)
-
-
-def lora_files(job: Job) -> Iterator[tuple[int, Path]]:
-    """The LoRA files of a run by optimizer step; the finished one by the step in its metadata."""
-    for path in sorted(job.run.output.glob(f"{job.output_name}-*.safetensors")):
-        number = path.stem.removeprefix(f"{job.output_name}-")
-        if number.isdecimal():
-            yield int(number), path
-    final = job.run.output / f"{job.output_name}.safetensors"
-    if final.is_file():
-        number = read_header(final).metadata.get("ss_steps", "")
-        if number.isdecimal():
-            yield int(number), final
 
 
 def _from_checkpoint(settings: Settings, folder: Path) -> Source:
@@ -188,7 +180,7 @@ def _from_file(job: Job, path: Path, step: int) -> Source:
     found = read_lora(path, settings.base.family, list(known_layers(settings)))
     if found.others or not found.changes:
         raise UsageError(f"{path}: it has tensors that are not known here, such as {found.others[:1]}.")
-    metadata = read_header(path).metadata
+    metadata = read_metadata(path)
     epoch = metadata.get("ss_epoch", "0")
     return Source(
         found.changes,

@@ -25,6 +25,7 @@ from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import output_name
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.torch_facts import gather
 from loratui.presets.schema import Settings, replace
@@ -65,10 +66,8 @@ class Job:
 
     @property
     def output_name(self) -> str:
-        """Name of the LoRA file, without its ending."""
-        from loratui.engine.runs.directory import safe_name
-
-        return safe_name(self.settings.output.name or self.settings.dataset.trigger or "lora")
+        """What the LoRA files are called, without step and ending."""
+        return output_name(self.settings)
 
 
 def read_job(run: RunDirectory, *, computes: bool = True) -> Job:

@@ -139,7 +139,7 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
 def _preview(args: argparse.Namespace) -> int:
     from loratui.engine.formats.metadata import LoraFacts, build_metadata, default_layout
     from loratui.engine.planning.recipe import read_recipe
-    from loratui.engine.runs.directory import safe_name
+    from loratui.engine.runs.lora_files import output_name
 
     named = args.target
     args.run_name = named
@@ -148,7 +148,7 @@ def _preview(args: argparse.Namespace) -> int:
     table = build_metadata(
         LoraFacts(
             settings=settings,
-            title=safe_name(settings.output.name or settings.dataset.trigger or "lora"),
+            title=output_name(settings),
             layout=default_layout(settings),
             prediction="v" if settings.base.prediction == "v" else "" if settings.base.family == "flux" else "epsilon",
             step=0,

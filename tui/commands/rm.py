@@ -9,6 +9,7 @@ from pathlib import Path
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, delete_run
+from loratui.engine.runs.lora_files import lora_paths
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _question(chosen: RunDirectory, size: int) -> str:
-    files = len(list(chosen.output.glob("*.safetensors")))
+    files = len(lora_paths(chosen))
     return f"Delete {chosen.name} ({text.size(size)}, {text.count(files, 'LoRA file')})?"
 
 

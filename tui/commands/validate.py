@@ -12,6 +12,7 @@ from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import GRIDS, GridRequest
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.lora_files import lora_paths
 from loratui.presets.schema import Settings, parse_value, replace
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import Followed, follow_to_the_end, progress_stream, say
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
-    if not any(chosen.output.glob("*.safetensors")):
+    if not lora_paths(chosen):
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     make_directory(chosen.validation)
     write_json(chosen.validation / "wish.json", _wish(args, chosen).to_json())

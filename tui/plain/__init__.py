@@ -12,6 +12,7 @@ from loratui.engine.errors import DatasetError, LoratuiError
 from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.lora_files import lora_paths
 from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
@@ -122,7 +123,7 @@ class Wizard:
         options = ["Leave it"]
         if summary.status != "done":
             options.append("Go on from its last checkpoint")
-        if any(run.output.glob("*.safetensors")):
+        if lora_paths(run):
             options += ["Make the images of the check", "Go through the check"]
         match options[self._ask.choose(f"{summary.name} {text.stands(summary.status)}.", options)]:
             case "Go on from its last checkpoint":

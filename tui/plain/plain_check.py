@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import check_images, check_plan, checklist, exporting
+from loratui.tui.validation import check_images, checklist, exporting
 from loratui.tui.validation.check_images import Slot, Subject, Tile
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist, Point
 from loratui.tui.validation.exporting import Export
@@ -36,7 +37,8 @@ class _Walk:
         self._path = run.validation / "checklist.json"
         self._kept = checklist.read_checklist(self._path)
         dataset = settings.dataset
-        self._subject = Subject(dataset.trigger, dataset.class_word, settings.validation.likely_strength)
+        files = lora_files(run, settings)
+        self._subject = Subject(dataset.trigger, dataset.class_word, settings.validation.likely_strength, files)
         self._slots = _slots(run)
 
     def whole(self) -> None:
@@ -44,7 +46,7 @@ class _Walk:
             self._part(at, point)
         self._say(f"{len(POINTS)}. {POINTS[-1].title}: {POINTS[-1].why}")
         self._next_step()
-        files = check_plan.files_of(self._run, self._settings).all
+        files = self._subject.files.all
         if files:
             self._files(files)
         self._ask_tick(POINTS[-1], "Is the check done?")
@@ -74,7 +76,7 @@ class _Walk:
 
     def _words(self, tile: Tile) -> str:
         slot = tile.slot
-        file = f"{check_images.file_words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
+        file = f"{self._subject.files.words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
         like = ""
         if slot.nearest:
             like = f"; {check_images.likeness(slot.similarity).word} {slot.nearest}"
@@ -90,7 +92,7 @@ class _Walk:
                 self._say(f"   Do: {do}.")
 
     def _files(self, files: tuple[str, ...]) -> None:
-        names = [f"{check_images.file_words(file)} {'★' * self._kept.mark(file).rating}".rstrip() for file in files]
+        names = [f"{self._subject.files.words(file)} {'★' * self._kept.mark(file).rating}".rstrip() for file in files]
         now = files.index(self._kept.chosen) + 1 if self._kept.chosen in files else 0
         at = self._ask.choose("Which file is the one?", ["None yet", *names], now)
         chosen = files[at - 1] if at else ""

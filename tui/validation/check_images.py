@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from loratui.engine.runs.contents import leads_out
+from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
 from loratui.engine.untrusted import MOST_LIST_BYTES, finite, read_json
 
@@ -73,6 +74,7 @@ class Subject:
     trigger: str = ""
     class_word: str = ""
     likely_strength: float = 1.0
+    files: LoraFiles = LoraFiles()
 
 
 def read_listed(path: Path) -> list[Slot]:
@@ -144,19 +146,21 @@ def table(point: str, slots: Sequence[Slot], subject: Subject) -> Table:
     strengths = [slot for slot in slots if slot.grid == "strengths"]
     match point:
         case "likeness":
-            return _likeness(_likely(strengths, subject))
+            return _likeness(_likely(strengths, subject), subject.files)
         case "generalises":
             chosen = [slot for slot in _likely(strengths, subject) if not is_trigger_alone(slot.prompt, subject)]
-            rows = [Row(_title(slot, chosen), (Tile(slot), Tile(slot, True) if slot.nearest else None)) for slot in chosen]
+            tiles = [(Tile(slot), Tile(slot, True) if slot.nearest else None) for slot in chosen]
+            rows = [Row(_title(slot, chosen, subject.files), pair) for slot, pair in zip(chosen, tiles, strict=True)]
             return Table(("made", "most like this training image"), tuple(rows))
         case "trigger_alone":
-            return _by_seed([slot for slot in _likely(strengths, subject) if is_trigger_alone(slot.prompt, subject)])
+            alone = [slot for slot in _likely(strengths, subject) if is_trigger_alone(slot.prompt, subject)]
+            return _by_seed(alone, subject.files)
         case "quality":
             return _against_the_base(strengths, subject)
         case "strength":
-            return _by_strength(strengths)
+            return _by_strength(strengths, subject.files)
         case "checkpoints":
-            return _by_file(slots)
+            return _by_file(slots, subject.files)
     return Table()
 
 
@@ -164,18 +168,6 @@ def likely_strength(slots: Iterable[Slot], subject: Subject) -> float | None:
     """The strength of the images that is nearest to the one the LoRA is meant for; None where there are none but the base's."""
     there = {slot.strength for slot in slots if slot.strength}
     return min(there, key=lambda strength: (abs(strength - subject.likely_strength), strength), default=None)
-
-
-def step_of(file: str) -> int | None:
-    """The optimizer step in a LoRA file's name; None for the finished file."""
-    number = PurePosixPath(file).stem.rpartition("-")[2]
-    return int(number) if number.isdecimal() and number.isascii() and len(number) >= 6 else None
-
-
-def file_words(file: str) -> str:
-    """A LoRA file in a word or two: `step 270`, or the name of the finished one."""
-    step = step_of(file)
-    return f"step {step}" if step is not None else PurePosixPath(file).name or "the base"
 
 
 class Likeness(NamedTuple):
@@ -207,12 +199,12 @@ def _likely(slots: Sequence[Slot], subject: Subject) -> list[Slot]:
     return [slot for slot in slots if slot.strength == strength]
 
 
-def _likeness(slots: Sequence[Slot]) -> Table:
+def _likeness(slots: Sequence[Slot], files: LoraFiles) -> Table:
     prompts = _once(slot.prompt for slot in slots)
     rows = []
     for file, seed in _once((slot.file, slot.seed) for slot in slots):
         of = {slot.prompt: slot for slot in slots if (slot.file, slot.seed) == (file, seed)}
-        rows.append(Row(f"seed {seed}  {file_words(file)}", tuple(_tile(of.get(prompt)) for prompt in prompts)))
+        rows.append(Row(f"seed {seed}  {files.words(file)}", tuple(_tile(of.get(prompt)) for prompt in prompts)))
     return Table(tuple(without_common_start(prompts)), tuple(rows))
 
 
@@ -225,24 +217,26 @@ def without_common_start(prompts: Sequence[str]) -> list[str]:
     return [("… " if common and words[common:] else "") + " ".join(words[common:] or words) for words in split]
 
 
-def _by_seed(slots: Sequence[Slot]) -> Table:
+def _by_seed(slots: Sequence[Slot], files: LoraFiles) -> Table:
     seeds = sorted({slot.seed for slot in slots})
     rows = []
     for file, prompt in _once((slot.file, slot.prompt) for slot in slots):
         of = {slot.seed: slot for slot in slots if (slot.file, slot.prompt) == (file, prompt)}
-        rows.append(Row(f"{prompt}  {file_words(file)}", tuple(_tile(of.get(seed)) for seed in seeds)))
+        rows.append(Row(f"{prompt}  {files.words(file)}", tuple(_tile(of.get(seed)) for seed in seeds)))
     return Table(tuple(f"seed {seed}" for seed in seeds), tuple(rows))
 
 
 def _against_the_base(slots: Sequence[Slot], subject: Subject) -> Table:
     base = {(slot.prompt, slot.seed): slot for slot in slots if not slot.strength}
     likely = _likely(slots, subject)
-    rows = [Row(_title(slot, likely), (_tile(base.get((slot.prompt, slot.seed))), Tile(slot))) for slot in likely]
+    rows = [
+        Row(_title(slot, likely, subject.files), (_tile(base.get((slot.prompt, slot.seed))), Tile(slot))) for slot in likely
+    ]
     strength = likely_strength(slots, subject)
     return Table(("the base alone", f"with the LoRA, {strength:g}" if strength else "with the LoRA"), tuple(rows))
 
 
-def _by_strength(slots: Sequence[Slot]) -> Table:
+def _by_strength(slots: Sequence[Slot], files: LoraFiles) -> Table:
     strengths = sorted({slot.strength for slot in slots})
     base = {(slot.prompt, slot.seed): slot for slot in slots if not slot.strength}
     with_lora = [slot for slot in slots if slot.strength] or list(slots)
@@ -251,29 +245,31 @@ def _by_strength(slots: Sequence[Slot]) -> Table:
         of = {slot.strength: slot for slot in slots if (slot.file, slot.prompt, slot.seed) == (file, prompt, seed)}
         if (prompt, seed) in base:
             of[0.0] = base[prompt, seed]
-        title = next(_title(slot, with_lora) for slot in of.values() if slot.strength or len(of) == 1)
+        title = next(_title(slot, with_lora, files) for slot in of.values() if slot.strength or len(of) == 1)
         rows.append(Row(title, tuple(_tile(of.get(strength)) for strength in strengths)))
     return Table(tuple("0, no LoRA" if not s else f"strength {s:g}" for s in strengths), tuple(rows))
 
 
-def _by_file(slots: Sequence[Slot]) -> Table:
+def _by_file(slots: Sequence[Slot], files: LoraFiles) -> Table:
     chosen = [slot for slot in slots if slot.grid == "checkpoints"]
     base = {(slot.prompt, slot.seed): slot for slot in slots if not slot.strength}
-    files = sorted(_once(slot.file for slot in chosen), key=lambda file: (step_of(file) is None, step_of(file) or 0, file))
+    of_columns = sorted(
+        _once(slot.file for slot in chosen), key=lambda file: (file not in files.steps, files.step_of.get(file, 0), file)
+    )
     keys = _once((slot.prompt, slot.seed) for slot in chosen)
     with_base = any(key in base for key in keys)
     rows = []
     for prompt, seed in keys:
         of = {slot.file: slot for slot in chosen if (slot.prompt, slot.seed) == (prompt, seed)}
         first = (_tile(base.get((prompt, seed))),) if with_base else ()
-        rows.append(Row(f"seed {seed}  {prompt}", (*first, *(_tile(of.get(file)) for file in files))))
-    return Table((*(("the base",) if with_base else ()), *map(file_words, files)), tuple(rows))
+        rows.append(Row(f"seed {seed}  {prompt}", (*first, *(_tile(of.get(file)) for file in of_columns))))
+    return Table((*(("the base",) if with_base else ()), *map(files.words, of_columns)), tuple(rows))
 
 
-def _title(slot: Slot, among: Sequence[Slot]) -> str:
+def _title(slot: Slot, among: Sequence[Slot], files: LoraFiles) -> str:
     """Seed and prompt, and the file where there are several."""
     several = len({other.file for other in among}) > 1
-    return f"seed {slot.seed}  {slot.prompt}" + (f"  {file_words(slot.file)}" if several else "")
+    return f"seed {slot.seed}  {slot.prompt}" + (f"  {files.words(slot.file)}" if several else "")
 
 
 def _tile(slot: Slot | None) -> Tile | None:

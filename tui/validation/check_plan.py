@@ -8,24 +8,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from loratui.engine.errors import UsageError
-from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, LoraFiles, cells, filled, lora_files, words
-from loratui.engine.runs.directory import RunDirectory, safe_name
-from loratui.engine.runs.summary import read_state
+from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, cells, filled, words
+from loratui.engine.runs.lora_files import LoraFiles
 from loratui.presets.schema import Settings, nearest, parse_value, replace
 from loratui.tui.validation.check_images import Slot
 
 PLACEHOLDERS = ("trigger", "class", "subject")
 TRIGGER_ALONE = "{trigger} portrait photo"
-
-
-def files_of(run: RunDirectory, settings: Settings) -> LoraFiles:
-    """The LoRA files that are there."""
-    return lora_files(run.output, output_name(settings), read_state(run).steps_per_epoch)
-
-
-def output_name(settings: Settings) -> str:
-    """What the LoRA files of a run are called, as its trainer calls them."""
-    return safe_name(settings.output.name or settings.dataset.trigger or "lora")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ from textual.content import Content
 from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.runs.directory import safe_name
+from loratui.engine.runs.lora_files import chosen_name, file_name
 from loratui.tui.bindings import bindings_for
 from loratui.tui.messages import FileExported
 from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean, ssh_hints
 from loratui.tui.validation import exporting
-from loratui.tui.validation.check_images import file_words
 from loratui.tui.validation.exporting import DTYPES, LAYOUTS, Export, Exported
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
@@ -38,17 +37,18 @@ class ExportScreen(LoratuiScreen[None]):
     CSS_PATH = "files_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_export")]
 
-    def __init__(self, check: ValidationScreen, file: str) -> None:
+    def __init__(self, check: ValidationScreen, file: str, words: str) -> None:
+        """`words` is what `file` is called on the screens."""
         super().__init__()
         self._check = check
-        self._file = file
+        self._file, self._words_of_file = file, words
         self._busy = False
         self._written: Exported | None = None
 
     def heading(self) -> Content:
         """Program, run and file."""
         name = plain(self._check.run_directory.name, "bold")
-        return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {file_words(self._file)}", "$muted"))
+        return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {self._words_of_file}", "$muted"))
 
     def body(self) -> ComposeResult:
         """Name, folder, layout, number format; then words."""
@@ -72,10 +72,11 @@ class ExportScreen(LoratuiScreen[None]):
         """Says under what name the file will be, where not every sign can be in it."""
         event.stop()
         typed = event.text.strip()
-        if event.field.key != "name" or not typed or safe_name(typed) == typed:
+        name = chosen_name(typed)
+        if event.field.key != "name" or name == typed:
             event.field.explain()
         else:
-            event.field.note(f"will be written as {safe_name(typed)}.safetensors", "$warning")
+            event.field.note(f"will be written as {file_name(name)}", "$warning")
 
     def available(self, action: str) -> bool:
         """One file at a time; what was written is not written again before one goes back to the fields."""

@@ -11,7 +11,8 @@ from typing import Any
 from loratui.engine import durable, jobs
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import contents
-from loratui.engine.runs.directory import RunDirectory, safe_name
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import chosen_name, file_name
 from loratui.engine.untrusted import open_regular
 from loratui.presets.schema import Settings
 
@@ -57,10 +58,10 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
     A file whose layout and number format are right is copied byte by byte, any other written anew by a process of its own.
     Raises `UsageError`, `DiskError`, and `JobFailed` with what that process said.
     """
-    name = safe_name(wanted.name) if wanted.name.strip() else ""
+    name = chosen_name(wanted.name)
     if not name:
         raise UsageError("The file needs a name.", "Type one, such as the trigger and a version.")
-    path = wanted.folder / f"{name}.safetensors"
+    path = wanted.folder / file_name(name)
     beside = [(run.recipe, wanted.folder / f"{name}.recipe.toml"), (run.effective, wanted.folder / f"{name}.effective.toml")]
     for target in (path, *(to for _, to in beside)):
         if os.path.lexists(target):
@@ -143,7 +144,7 @@ def licence_note(settings: Settings) -> str:
 def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, Any]:
     layout = "auto" if wanted.layout == LAYOUTS[0] else wanted.layout
     dtype = "" if wanted.dtype == DTYPES[0] else wanted.dtype
-    return written_by_job(run, step=_step(run, wanted.file), format=layout, dtype=dtype, name=path.stem, output=str(path))
+    return written_by_job(run, file=wanted.file, format=layout, dtype=dtype, name=path.stem, output=str(path))
 
 
 def written_by_job(run: RunDirectory, **wanted: Any) -> dict[str, Any]:
@@ -153,18 +154,3 @@ def written_by_job(run: RunDirectory, **wanted: Any) -> dict[str, Any]:
     """
     written: dict[str, Any] = jobs.run("export", {"run": str(run.path), "wanted": wanted})
     return written
-
-
-def _step(run: RunDirectory, file: str) -> int | None:
-    """The optimizer step of a LoRA file; the finished one says it itself. None where it is not known: the last."""
-    from loratui.engine.formats.safetensors_file import read_header
-    from loratui.tui.validation.check_images import step_of
-
-    step = step_of(file)
-    if step is not None:
-        return step
-    try:
-        number = read_header(run.inside(file)).metadata.get("ss_steps", "")
-    except (OSError, ValueError):
-        return None
-    return int(number) if number.isdecimal() else None

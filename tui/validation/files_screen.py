@@ -11,12 +11,11 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.engine.runs.lora_files import lora_files
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import check_plan
-from loratui.tui.validation.check_images import file_words
 from loratui.tui.validation.checklist import Checklist
 from loratui.tui.widgets.check_list import stars
 from loratui.tui.widgets.line import Line, joined, plain
@@ -35,7 +34,8 @@ class FilesScreen(LoratuiScreen[None]):
     def __init__(self, check: ValidationScreen) -> None:
         super().__init__()
         self._check = check
-        self._files = check_plan.files_of(check.run_directory, check.settings).all
+        self._listed = lora_files(check.run_directory, check.settings)
+        self._files = self._listed.all
         self._sizes = {file: _size(check, file) for file in self._files}
 
     def heading(self) -> Content:
@@ -100,7 +100,7 @@ class FilesScreen(LoratuiScreen[None]):
             if note is not None:
                 self._keep(lambda kept: kept.note_file(file, note))
 
-        self.app.push_screen(NoteScreen(f"Note on {file_words(file)}", self._check.kept.mark(file).note), written)
+        self.app.push_screen(NoteScreen(f"Note on {self._listed.words(file)}", self._check.kept.mark(file).note), written)
 
     def action_strengths(self) -> None:
         """The form for the images of this file's strengths."""
@@ -112,7 +112,7 @@ class FilesScreen(LoratuiScreen[None]):
         """The file under a name."""
         from loratui.tui.validation.export_screen import ExportScreen
 
-        self.app.push_screen(ExportScreen(self._check, self.file))
+        self.app.push_screen(ExportScreen(self._check, self.file, self._listed.words(self.file)))
 
     def action_back(self) -> None:
         """To the check."""
@@ -134,7 +134,7 @@ class FilesScreen(LoratuiScreen[None]):
         for at, file in enumerate(self._files):
             mark = kept.mark(file)
             sign = plain("◆ " if file == kept.chosen else "  ", "bold $success")
-            name = text.columns([file_words(file), stars(mark.rating), text.size(self._sizes[file])], [28, 5, -9])
+            name = text.columns([self._listed.words(file), stars(mark.rating), text.size(self._sizes[file])], [28, 5, -9])
             note = plain(f"  {' '.join(mark.note.split())}" if mark.note else "", "$muted")
             files.replace_option_prompt_at_index(at, joined(sign, plain(name), note))
         self._show_about()

@@ -14,6 +14,7 @@ from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, read_wish
+from loratui.engine.runs.lora_files import lora_files
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
@@ -39,7 +40,7 @@ class MakeScreen(LoratuiScreen[None]):
         """`file` is whose strengths are wanted, relative to the run; `point` the part of the check one comes from."""
         super().__init__()
         self._check = check
-        self._files = check_plan.files_of(check.run_directory, check.settings)
+        self._files = lora_files(check.run_directory, check.settings)
         try:
             wish = read_wish(check.run_directory.validation / "wish.json")
         except LoratuiError:

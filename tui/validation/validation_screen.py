@@ -16,6 +16,7 @@ from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.summary import GONE
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui import text
@@ -135,12 +136,14 @@ class ValidationScreen(RunScreen):
         first = self._listed_stamp is None
         training = check_images.training_paths(self.run_directory.dataset) if first else self.training
         sample_s = _sample_s(self.run_directory) if first else self._sample_s
-        self.post_message(GridListed(stamp, check_images.read_listed(path), training, sample_s))
+        files = lora_files(self.run_directory, self.settings)
+        self.post_message(GridListed(stamp, check_images.read_listed(path), training, sample_s, files))
 
     def on_grid_listed(self, message: GridListed) -> None:
         """The layout of the tables is known, or is another."""
         self._listed_stamp, self._listed = message.stamp, list(message.slots)
         self.training, self._sample_s = message.training, message.sample_s
+        self.subject = replace(self.subject, files=message.files)
         self._merge()
 
     def _merge(self) -> None:
@@ -174,7 +177,7 @@ class ValidationScreen(RunScreen):
             self.line("verdict").say(self._verdict())
         shown = check_images.table(point.id, self.slots, self.subject)
         marked = {
-            check_images.file_words(file): self._file_mark(file) for file in {slot.file for slot in self.slots if slot.file}
+            self.subject.files.words(file): self._file_mark(file) for file in {slot.file for slot in self.slots if slot.file}
         }
         columns = tuple(f"{column}{marked.get(column, '')}" for column in shown.columns)
         self.query_one(ImageTable).show(replace(shown, columns=columns), anew=anew)
@@ -196,7 +199,7 @@ class ValidationScreen(RunScreen):
         slot = tile.slot
         if tile.training:
             return f"training image {slot.nearest}"
-        return "the base alone" if not slot.strength else f"{check_images.file_words(slot.file)}, strength {slot.strength:g}"
+        return "the base alone" if not slot.strength else f"{self.subject.files.words(slot.file)}, strength {slot.strength:g}"
 
     def tile_about(self, tile: Tile) -> str:
         """The rest that is known of an image."""
@@ -294,7 +297,7 @@ class ValidationScreen(RunScreen):
         return self.summary is not None and self.summary.active and self.summary.job == "validate"
 
     def _has_file(self) -> bool:
-        return any(self.run_directory.output.glob("*.safetensors"))
+        return bool(lora_paths(self.run_directory))
 
     # Keys
 
@@ -399,7 +402,7 @@ class ValidationScreen(RunScreen):
         """Stars for the file of the image under the cursor."""
         file = self._file_here()
         self.keep(lambda kept: kept.rate(file, stars))
-        self.loratui.tell(f"{check_images.file_words(file)}: {'★' * stars or 'no stars'}")
+        self.loratui.tell(f"{self.subject.files.words(file)}: {'★' * stars or 'no stars'}")
 
     def action_files(self) -> None:
         """The LoRA files."""

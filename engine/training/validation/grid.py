@@ -17,12 +17,11 @@ from loratui.engine.planning.validation_grid import (
     GridRequest,
     cells,
     image_name,
-    lora_files,
     prompt_read,
     read_wish,
     words,
 )
-from loratui.engine.runs.summary import read_state
+from loratui.engine.runs.lora_files import lora_files
 from loratui.engine.training.cache import LatentCache, text_states
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.images import to_tensor
@@ -66,7 +65,7 @@ class _Check:
 
     def _cells(self, wish: GridRequest) -> list[Cell]:
         job = self._job
-        files = lora_files(job.run.output, job.output_name, read_state(job.run).steps_per_epoch)
+        files = lora_files(job.run, job.settings)
         final = wish.file or files.final
         if not final:
             raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace as changed
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,10 +12,8 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning.validation_grid import (
     Cell,
     GridRequest,
-    LoraFiles,
     cells,
     image_name,
-    lora_files,
     prompt_read,
     words,
 )
@@ -111,23 +108,3 @@ def test_a_wish_comes_back_from_its_file(wish: GridRequest) -> None:
 def test_a_damaged_wish_is_refused(table: object) -> None:
     with pytest.raises(UsageError):
         GridRequest.from_json(table)  # type: ignore[arg-type]
-
-
-def test_the_files_of_the_epochs_and_the_finished_one(tmp_path: Path) -> None:
-    assert lora_files(tmp_path, "qxz", 7) == LoraFiles((), (), "")
-    for name in ("qxz-000014", "qxz-000007", "qxz-other", "else-000007"):
-        (tmp_path / f"{name}.safetensors").touch()
-    assert lora_files(tmp_path, "qxz", 7) == LoraFiles(tuple(FILES), tuple(FILES), FILES[-1])
-    (tmp_path / "qxz.safetensors").touch()
-    found = lora_files(tmp_path, "qxz", 7)
-    assert (found.all, found.final) == ((*FILES, FINAL), FINAL)
-
-
-def test_the_file_of_a_pause_is_no_epoch_but_can_be_chosen(tmp_path: Path) -> None:
-    for step in (7, 9, 14, 1_000_005, 15):
-        (tmp_path / f"qxz-{step:06d}.safetensors").touch()
-    found = lora_files(tmp_path, "qxz", 7)
-    assert list(found.epochs) == FILES
-    assert found.steps == tuple(f"output/qxz-{step:06d}.safetensors" for step in (7, 9, 14, 15, 1_000_005))
-    assert found.final == "output/qxz-1000005.safetensors"
-    assert lora_files(tmp_path, "qxz", 0).epochs == found.steps

@@ -54,7 +54,7 @@ def test_the_last_checkpoint_is_written_with_all_its_digits(run: RunDirectory) -
 
 
 def test_a_step_whose_checkpoint_is_gone_is_written_from_its_file(run: RunDirectory) -> None:
-    first = min(int(path.stem.split("-")[1]) for path in run.output.glob("qxz-*.safetensors"))
+    first = run.checkpoint_steps()[0]
     shutil.rmtree(run.checkpoint(first))
     result = export(run, Wanted(step=first, format="diffusers", dtype="fp16", name="my face"))
     assert result["source"].endswith(f"output/qxz-{first:06d}.safetensors")
@@ -66,6 +66,12 @@ def test_a_step_whose_checkpoint_is_gone_is_written_from_its_file(run: RunDirect
     old = next(name for name in source if name.endswith("attn1_to_q.lora_up.weight"))
     assert torch.equal(written[up], (source[old].float() * 2.0).half()), "alpha / rank is 2 and stands in B"
     assert "my" in Path(result["path"]).name
+
+
+def test_a_file_is_written_by_the_step_that_it_tells(run: RunDirectory) -> None:
+    first, last = (step for step in run.checkpoint_steps() if step)
+    assert export(run, Wanted(file=f"output/qxz-{first:06d}.safetensors"))["step"] == first
+    assert export(run, Wanted(file="output/qxz.safetensors", name="a-000003"))["step"] == last
 
 
 def test_a_damaged_checkpoint_is_never_written_out(run: RunDirectory) -> None:

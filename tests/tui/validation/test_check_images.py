@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
+from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
 from loratui.tui.validation.check_images import (
     Slot,
     Subject,
-    file_words,
     is_trigger_alone,
     likely_strength,
     likeness,
     merged,
     read_listed,
-    step_of,
     table,
     training_paths,
     without_common_start,
 )
 from loratui.tui.widgets.image_table import LEAST_WIDTH
 
-SUBJECT = Subject("anafox", "woman", 1.0)
 FINAL = "output/anafox.safetensors"
+STEPS = {f"output/anafox-{step:06d}.safetensors": step for step in (90, 180, 1000)}
+SUBJECT = Subject("anafox", "woman", 1.0, LoraFiles(tuple(STEPS), tuple(STEPS), FINAL, STEPS))
 
 
 def slot(prompt: str, strength: float, seed: int = 7, file: str = FINAL, grid: str = "strengths", **more: object) -> Slot:
@@ -153,13 +153,6 @@ def test_the_list_is_read_in_its_order(tmp_path: Path) -> None:
     rows = [row, row | {"strength": None}, row | {"strength": True}, row | {"path": "q", "strength": 0.5}]
     path.write_text(json.dumps({"format": 2, "images": rows}))
     assert [(s.path, s.strength, s.made) for s in read_listed(path)] == [("p", 1.0, False), ("q", 0.5, False)]
-
-
-def test_files_in_words() -> None:
-    assert step_of("output/anafox-000090.safetensors") == 90
-    assert step_of("output/anafox-2.safetensors") is None
-    assert file_words("output/anafox-000090.safetensors") == "step 90"
-    assert file_words(FINAL) == "anafox.safetensors"
 
 
 def test_prompts_are_told_apart_by_what_differs() -> None:

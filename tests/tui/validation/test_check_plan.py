@@ -9,12 +9,13 @@ import pytest
 from fake_run import PROMPTS, finished_run
 
 from loratui.engine.errors import LoratuiError
-from loratui.engine.planning.validation_grid import GridRequest, LoraFiles
+from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
+from loratui.engine.runs.lora_files import LoraFiles, lora_files
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation.check_images import Slot
-from loratui.tui.validation.check_plan import Typed, files_of, missing, planned, typed_from, wish_of
+from loratui.tui.validation.check_plan import Typed, missing, planned, typed_from, wish_of
 from loratui.tui.validation.check_times import ImageTimes
 from loratui.tui.validation.validation_screen import read_settings
 
@@ -68,7 +69,7 @@ def test_what_cannot_be_made_is_told(changes: dict[str, object], words: str) -> 
 
 def test_the_form_of_a_run_begins_as_its_recipe_says_or_as_it_was_wished_before(run: RunDirectory) -> None:
     settings = read_settings(run)
-    files = files_of(run, settings)
+    files = lora_files(run, settings)
     assert len(files.all) == 11
     typed = typed_from(settings, GridRequest(), files)
     assert (typed.file, typed.strengths, typed.seeds, len(typed.prompts)) == ("anafox.safetensors", "0, 0.5, 1, 1.5", "1", 2)
@@ -83,7 +84,7 @@ def test_the_form_of_a_run_begins_as_its_recipe_says_or_as_it_was_wished_before(
 
 def test_images_that_are_there_are_not_counted(run: RunDirectory) -> None:
     settings = read_settings(run)
-    files = files_of(run, settings)
+    files = lora_files(run, settings)
     cells = planned(wish_of(typed_from(settings, GridRequest(), files), settings, files), settings, files)
     assert len(cells) == 2 * 4 + 2 * 10
     there = [Slot("strengths", PROMPTS[0], 1000, "", 0.0, "p", made=True), Slot("strengths", PROMPTS[1], 1000, "", 0.0, "q")]

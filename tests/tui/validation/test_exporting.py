@@ -97,7 +97,7 @@ def test_another_layout_is_written_by_the_exporting_process(
     monkeypatch.setattr(exporting, "written_by_job", written)
     done = export(run, Settings(), Export(FILE, "ana", tmp_path, "peft", "bf16"))
     assert [place.program for place in done.places] == ["diffusers"]
-    assert asked == [{"step": 180, "format": "peft", "dtype": "bf16", "name": "ana", "output": f"{tmp_path}/ana.safetensors"}]
+    assert asked == [{"file": FILE, "format": "peft", "dtype": "bf16", "name": "ana", "output": f"{tmp_path}/ana.safetensors"}]
     assert (tmp_path / "ana.recipe.toml").is_file()
 
 
