@@ -14,6 +14,7 @@ from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import counted
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.findings import in_full
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from loratui.engine.findings import Finding
     from loratui.engine.planning.plan import Plan
     from loratui.presets.schema import Settings
-
-SIGNS = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -174,10 +173,7 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
 
         count = text.count(plan.regularisation_images, "regularisation image")
         yield f"{count}: {regularisation_cost(plan)}."
-    for finding in found.findings:
-        yield ""
-        yield f"{SIGNS[finding.severity]}: {finding.message}"
-        yield from (f"  {line}" for line in (finding.remedy, finding.why) if line)
+    yield from in_full(found.findings)
     examples = found.examples()
     if examples:
         yield ""

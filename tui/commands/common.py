@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from loratui.engine.errors import ExitCode, UsageError
 from loratui.engine.runs.directory import RunDirectory, create_run, loratui_home, open_run
 from loratui.engine.runs.summary import summarise_all
+from loratui.tui.findings import in_one_line
 from loratui.tui.plain.follow import Followed, say
 from loratui.tui.terminal import clean
 
@@ -180,10 +181,8 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
 
 def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
     """One line for each finding, its remedy behind it."""
-    signs = {"error": "error: ", "warning": "warning: "}
     for finding in findings:
-        line = f"{signs.get(finding.severity, '')}{finding.message} {finding.remedy}".rstrip()
-        say(out, clean(line))
+        say(out, clean(in_one_line(finding)))
 
 
 def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
 from loratui.tui.commands import common
+from loratui.tui.findings import in_full
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 from loratui.tui.wizard.draft import value_in_words
@@ -171,10 +172,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield ""
     yield from _costs(cost, elsewhere=not settings.base.model.startswith("embedded:"))
     yield from _marks(recipe)
-    for finding in findings:
-        yield ""
-        yield f"{finding.severity}: {finding.message}"
-        yield from (f"  {line}" for line in (finding.remedy, finding.why) if line)
+    yield from in_full(findings)
 
 
 def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:

@@ -28,7 +28,8 @@ from loratui.tui.bindings import bindings_for, keys_of
 from loratui.tui.dataset import image_marks
 from loratui.tui.dataset.choices_screen import DatasetPart
 from loratui.tui.dataset.quick_fixes import VERBS
-from loratui.tui.dataset.topics import SIGNS, TONES, WORDS, caption_content, token_words
+from loratui.tui.dataset.topics import caption_content, token_words
+from loratui.tui.findings import SIGNS, TONES, WORDS
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.terminal import clean_lines, ssh_hints
 from loratui.tui.widgets.caption_editor import CaptionEditor

@@ -16,11 +16,9 @@ from loratui.tui import text
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.judging import Judgement, Trained
 from loratui.tui.dataset.quick_fixes import QuickFix
+from loratui.tui.findings import SIGNS, TONES, WORDS
 from loratui.tui.widgets.line import plain
 
-SIGNS = {"error": "✖", "warning": "!", "info": "·"}
-WORDS = {"error": "error", "warning": "warning", "info": "note"}
-TONES = {"error": "$error", "warning": "$warning", "info": "$accent"}
 MOST_NAMES = 12
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loratui.engine.errors import DatasetError, LoratuiError
+from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.rates import learning_in_words
 from loratui.engine.runs.directory import RunDirectory, loratui_home, open_run
 from loratui.engine.runs.launcher import launch
@@ -16,6 +16,7 @@ from loratui.engine.runs.lora_files import lora_paths
 from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
+from loratui.tui.findings import in_one_line
 from loratui.tui.paths import path_from_text, path_text
 from loratui.tui.plain.asking import Asker, asker
 from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
@@ -227,7 +228,7 @@ class Wizard:
             say(line)
         if prepared.errors:
             say("Mend that first, then start again. Nothing was written.")
-            return int(DatasetError.exit_code if prepared.errors[0].files else LoratuiError.exit_code)
+            return int(prepared.errors[0].subject.error.exit_code)
         base = None
         if self._ask.confirm("Make one real step first, to measure memory and speed?"):
             base = self._probe(prepared)
@@ -288,7 +289,7 @@ class Wizard:
         for key, now, before in changes_in_words(self._draft.named()):
             say(f"  Changed: {key} {now} (preset: {before})")
         for finding in check_plan(self._draft.named(), plan, self._machine.accelerator):
-            say(f"{finding.severity.capitalize()}: {finding.message} {finding.remedy}")
+            say(in_one_line(finding))
         planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
         options = ["The plan is right"]
         for field in PLAN_FIELDS:

@@ -18,11 +18,11 @@ from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.bindings import bindings_for
+from loratui.tui.findings import SIGNS, TONES
 from loratui.tui.messages import MachineKnown
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
-from loratui.tui.wizard.preflight_rows import SIGNS, TONES
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 Mark = Literal["error", "warning", "info", "ok"]
 
-SIGNS: dict[Mark, str] = {"error": "✖", "warning": "!", "info": "·", "ok": "✔"}
-TONES: dict[Mark, str] = {"error": "$error", "warning": "$warning", "info": "$muted", "ok": "$success"}
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

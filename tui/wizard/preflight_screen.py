@@ -15,10 +15,11 @@ from textual.widgets.option_list import Option
 
 from loratui.tui import text
 from loratui.tui.bindings import bindings_for
+from loratui.tui.findings import SIGNS, TONES
 from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
-from loratui.tui.wizard.preflight_rows import SIGNS, TONES, Row, base_row, cost_words, probed_row, rows
+from loratui.tui.wizard.preflight_rows import Row, base_row, cost_words, probed_row, rows
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
