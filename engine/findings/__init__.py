@@ -33,14 +33,32 @@ class Subject:
     error: type[LoratuiError] = UsageError
 
 
+def _whole(kinds: Mapping[str, Kind]) -> Mapping[str, Kind]:
+    """The rows with what those behind a dot have from their code's."""
+
+    def row(key: str, kind: Kind) -> Kind:
+        code = kinds.get(key.partition(".")[0], kind)
+        return Kind(
+            kind.severity,
+            kind.message or code.message,
+            kind.why or code.why,
+            kind.remedy or code.remedy,
+            kind.source or code.source or "loratui",
+            kind.about,
+            kind.fix or code.fix,
+        )
+
+    return {key: row(key, kind) for key, kind in kinds.items()}
+
+
 SUBJECTS = (
-    Subject("Data set", {**IMAGES, **CAPTIONS}, "dataset", DatasetError),
-    Subject("Plan", {**JUDGED, **COMBINED, **REFUSED}, "plan"),
-    Subject("Samples", SAMPLES, "samples"),
-    Subject("Base model", BASE, "base"),
-    Subject("Machine", MACHINE, "plan"),
-    Subject("GPU", GPU_LOST, "plan", GpuLostError),
-    Subject("Disk", DISK, "", DiskError),
+    Subject("Data set", _whole({**IMAGES, **CAPTIONS}), "dataset", DatasetError),
+    Subject("Plan", _whole({**JUDGED, **COMBINED, **REFUSED}), "plan"),
+    Subject("Samples", _whole(SAMPLES), "samples"),
+    Subject("Base model", _whole(BASE), "base"),
+    Subject("Machine", _whole(MACHINE), "plan"),
+    Subject("GPU", _whole(GPU_LOST), "plan", GpuLostError),
+    Subject("Disk", _whole(DISK), "", DiskError),
 )
 
 _ROWS = {key: (subject, kind) for subject in SUBJECTS for key, kind in subject.kinds.items()}

@@ -45,9 +45,7 @@ BASE: Mapping[str, Kind] = {
     "base_part_missing": error(
         "{path}: the {part}", "{title} does not work without it, and it is neither in the model nor beside it.", "{ways}"
     ),
-    "base_part_missing.unfit": error(
-        "{path}: the {part}", "{title} does not work without it, and {note}; there is no other beside the model.", "{ways}"
-    ),
+    "base_part_missing.unfit": error(why="{title} does not work without it, and {note}; there is no other beside the model."),
     "base_family": error(
         "{base}: this is {found}, and the recipe is for {wanted}.",
         "Rates, steps and layers of the recipe fit its own family only.",
@@ -61,7 +59,7 @@ BASE: Mapping[str, Kind] = {
         "Its steps near pure noise would teach nothing or break.",
         "Set base.prediction to v if this is a v-prediction model, else base.zero_terminal_snr to off.",
     ),
-    "base_prediction": warning(
+    "base_prediction.epsilon": warning(
         "{base}: this is a v-prediction model, and base.prediction says epsilon.",
         "A LoRA trained so makes grey, flat images.",
         "Set {settings}.",

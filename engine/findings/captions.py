@@ -22,7 +22,7 @@ CAPTIONS: Mapping[str, Kind] = {
         "Give the caption the name of its image, or remove it.",
         source="FLUX guide",
     ),
-    "caption_missing": warning(
+    "caption_missing.empty": warning(
         "{files:number} of {images:count image} {files:has} no caption: trained on an empty caption.",
         "A caption tells what in the image is not the subject.",
         "Name the subject with --trigger and --class.",
@@ -62,7 +62,7 @@ CAPTIONS: Mapping[str, Kind] = {
         "Save them as UTF-8 for other trainers.",
         fix="utf8",
     ),
-    "caption_mojibake": warning(
+    "caption_mojibake.mended": warning(
         '{files:count caption} with signs that a wrong encoding left: "{spoilt}" in {first} was probably "{mended}".',
         "They are trained on as the letters that stand there, which no base knows.",
         "Put them right (m in the app's data set, then s).",
@@ -85,13 +85,8 @@ CAPTIONS: Mapping[str, Kind] = {
         "Shorten them; what matters comes first.",
         source="Valstrix, comments",
     ),
-    "caption_cut.estimated": note(
-        "{files:count caption} of more than about {window:number} tokens: {files:list}. " + _CUT,
-        "The text encoder never sees what is beyond its window.",
-        "Shorten them; what matters comes first.",
-        source="Valstrix, comments",
-    ),
-    "caption_lines": warning(
+    "caption_cut.estimated": note("{files:count caption} of more than about {window:number} tokens: {files:list}. " + _CUT),
+    "caption_lines.whole": warning(
         "{files:count caption} of {lines}, trained as one text: {files:list}.",
         "Some tools take each line for a caption of its own: ai-toolkit and OneTrainer draw one each time, sd-scripts does so "
         "with wildcards and else reads only the first.",
@@ -103,14 +98,12 @@ CAPTIONS: Mapping[str, Kind] = {
     ),
     "caption_lines.too_many": warning(
         "{files:count caption} of more than {most:number} lines, of which the rest is not used: {files:list}.",
-        "Each of so many lines would hardly ever be drawn.",
-        "Keep the best lines.",
+        remedy="Keep the best lines.",
     ),
     "caption_wildcards": warning(_WITH, f"{_LETTERS}, braces and all.", "Set {settings}, which draws one part each time."),
     "caption_wildcards.unread": warning(
         '{files:count caption} with wildcards of a kind that is not read ("{example}" …): {files:list}.',
-        f"{_LETTERS}, braces and all.",
-        "Write them as {{red|blue}}, with each {{ closed.",
+        remedy="Write them as {{red|blue}}, with each {{ closed.",
     ),
     "caption_wildcard_files": warning(
         _WITH,
@@ -159,12 +152,7 @@ CAPTIONS: Mapping[str, Kind] = {
         "Give the made-up word of the captions with --trigger.",
         source="FLUX guide",
     ),
-    "trigger_absent.guessed": warning(
-        _NO_TRIGGER,
-        "The trigger is what calls the subject up later, and names the files.",
-        'All captions hold "{guess}": say --trigger {guess} if that is it.',
-        source="FLUX guide",
-    ),
+    "trigger_absent.guessed": warning(remedy='All captions hold "{guess}": say --trigger {guess} if that is it.'),
     "trigger_missing": warning(
         "{files:number} of {total:count caption} without {triggers}: {files:list}.",
         "Only the trigger calls the subject up later.",
@@ -186,13 +174,7 @@ CAPTIONS: Mapping[str, Kind] = {
         source="FLUX guide, Valstrix",
         fix="trigger_first",
     ),
-    "trigger_not_first.sentence": note(
-        "{triggers} does not come first in {files:count caption}: {files:list}.",
-        "The first words of a caption weigh most.",
-        "Put the trigger first in every caption.",
-        source="FLUX guide, Valstrix",
-        fix="trigger_first",
-    ),
+    "trigger_not_first.sentence": note(),
     "class_not_second": note(
         "{classes} does not follow {triggers} in {files:count caption}: {files:list}.",
         "The class word tells the model what kind of thing the trigger is.",
@@ -205,20 +187,11 @@ CAPTIONS: Mapping[str, Kind] = {
         "It must be the same in every caption and prompt, where signs weight or separate words, and it names the files.",
         "Take one plain word of letters and digits.",
     ),
-    "trigger_form.plain": warning(
-        _TRIGGER_FORM,
-        "It must be the same in every caption and prompt, where signs weight or separate words, and it names the files.",
-        'Take one plain word, such as "{plain}".',
-    ),
+    "trigger_form.plain": warning(remedy='Take one plain word, such as "{plain}".'),
     "trigger_known": warning(
         _TRIGGER_KNOWN, "The old meaning mixes with the new one.", "Take a word that means nothing.", source="Valstrix"
     ),
-    "trigger_known.better": warning(
-        _TRIGGER_KNOWN,
-        "The old meaning mixes with the new one.",
-        "Take a word that means nothing, such as {better:or}.",
-        source="Valstrix",
-    ),
+    "trigger_known.better": warning(remedy="Take a word that means nothing, such as {better:or}."),
     "tag_style": note(
         "The captions are tags of the image boards; nothing in the name of {model} says that it knows them.",
         _TAGS,
@@ -227,9 +200,7 @@ CAPTIONS: Mapping[str, Kind] = {
     ),
     "tag_style.sentences": note(
         "The captions are sentences; bases with {named:list} in their name, as {model}, mostly know {tags}.",
-        _TAGS,
-        "Read on the page of the base what it knows; if it is tags, caption with {tags}.",
-        source="Valstrix, ZyloO",
+        remedy="Read on the page of the base what it knows; if it is tags, caption with {tags}.",
     ),
     "many_tags": warning(
         "{files:count caption} of more than {most} tags: {files:list}.",

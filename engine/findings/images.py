@@ -68,13 +68,7 @@ IMAGES: Mapping[str, Kind] = {
         source="Valstrix",
         fix="flatten",
     ),
-    "transparent.possible": note(
-        "{files:count image} can hold transparent parts: {files:list}.",
-        "The model learns the colour that stands behind it, and hidden colours may come through.",
-        "Flatten it on a chosen or varied plain colour, and name that background in the caption.",
-        source="Valstrix",
-        fix="flatten",
-    ),
+    "transparent.possible": note("{files:count image} can hold transparent parts: {files:list}."),
     "wide_bits": note(
         "{files:are image} of 16 bits or more a channel: {files:list}.",
         "They are scaled to 8 bits as they are read; others clip them to white.",
@@ -125,12 +119,7 @@ IMAGES: Mapping[str, Kind] = {
         _SMALL,
         source="Skullkid, Valstrix",
     ),
-    "small.most": warning(
-        "{files:number} of {images:count image} {files:has} at most half the pixels of {resolution}×{resolution}. " + _SMALLEST,
-        "Detail that is not there cannot be learnt, and a LoRA draws what it saw: coarser, and best at that size.",
-        "Train at {settings}, or find larger originals.",
-        source="Skullkid, Valstrix",
-    ),
+    "small.most": warning(remedy="Train at {settings}, or find larger originals."),
     "huge": note(
         "{files:are image} more than {largest_px} px along a side: {files:list}.",
         "Nothing is gained above the training size; they only take time and memory to read.",

@@ -25,14 +25,14 @@ CaptionFix = Literal[
 
 @dataclass(frozen=True)
 class Kind:
-    """What all findings of one key have in common. `message`, `why` and `remedy` are templates for `loratui.engine.words.filled`."""
+    """What all findings of one key have in common; a key behind a dot has from its code's row what it leaves out. `message`, `why` and `remedy` are templates for `loratui.engine.words.filled`."""
 
     severity: Severity
-    message: str
+    message: str = ""
     why: str = ""
     remedy: str = ""
-    source: str = "loratui"
-    """Where the rule comes from."""
+    source: str = ""
+    """Where the rule comes from: names of `presets.SOURCES`."""
     about: str = ""
     """What it means, where the message comes whole from what was read."""
     fix: ImageFix | CaptionFix | None = None

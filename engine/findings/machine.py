@@ -18,11 +18,9 @@ MACHINE: Mapping[str, Kind] = {
     "optimizer_machine": error(
         "optimizer.name adamw8bit: this machine has no NVIDIA GPU.", _ADAMW8BIT, "Set {settings}, which is adamw here."
     ),
-    "optimizer_machine.on_cpu": error(
-        "optimizer.name adamw8bit: training is on the CPU.", _ADAMW8BIT, "Set {settings}, which is adamw here."
-    ),
+    "optimizer_machine.on_cpu": error("optimizer.name adamw8bit: training is on the CPU."),
     "optimizer_machine.not_installed": error(
-        "optimizer.name adamw8bit: bitsandbytes is not installed.", _ADAMW8BIT, "Install bitsandbytes, or set {settings}."
+        "optimizer.name adamw8bit: bitsandbytes is not installed.", remedy="Install bitsandbytes, or set {settings}."
     ),
 }
 

@@ -8,7 +8,6 @@ from loratui.engine.findings.kind import Kind, error, warning
 
 _HIGH = "The effective learning rate is high ({written} = {effective:rate}; usual with {title} is up to {high:rate})"
 _IDLE = "{idle} no effect: "
-_LEAVE = "Leave it out."
 
 _SHOWS = "it shows each image {of_preset:times} in {epochs:count epoch}"
 _OTHER_AMOUNTS: Mapping[str, str] = {
@@ -39,11 +38,7 @@ JUDGED: Mapping[str, Kind] = {
         remedy="Add images.",
         source="FLUX guide",
     ),
-    "rank_for_images.lower": warning(
-        "Rank {rank} for {images:count image}: so much room is filled by learning them by heart.",
-        remedy="Add images, or set {settings}.",
-        source="FLUX guide",
-    ),
+    "rank_for_images.lower": warning(remedy="Add images, or set {settings}."),
     "batch_with_concepts": warning(
         "Batch {batch} with {concepts:count concept}: images of two concepts in one batch blend.",
         remedy="Set {settings}.",
@@ -121,8 +116,7 @@ JUDGED: Mapping[str, Kind] = {
     ),
     "rate_high": warning(_HIGH + ": colours burn, anatomy breaks.", remedy="Set {settings}{follows}."),
     "rate_high.adaptive": warning(
-        _HIGH + "; {title} finds no rate itself, as Prodigy does at 1: colours burn, anatomy breaks.",
-        remedy="Set {settings}{follows}.",
+        _HIGH + "; {title} finds no rate itself, as Prodigy does at 1: colours burn, anatomy breaks."
     ),
     "rate_low": warning(
         "The effective learning rate is low ({written} = {effective:rate}; usual with {title} is {low:rate} and more): little will be "
@@ -156,9 +150,7 @@ JUDGED: Mapping[str, Kind] = {
         source="Skullkid",
     ),
     "text_rate_high.unusual": warning(
-        "The text encoder learns at {effective:rate}, where up to {high:rate} is usual; it overtrains first.",
-        remedy="Set {settings}.",
-        source="Skullkid",
+        "The text encoder learns at {effective:rate}, where up to {high:rate} is usual; it overtrains first."
     ),
     "text_rate_low": warning(
         "The text encoder's effective learning rate is {effective:rate}: it is trained, and learns next to nothing.",
@@ -173,97 +165,58 @@ JUDGED: Mapping[str, Kind] = {
 """Numbers of a plan."""
 
 COMBINED: Mapping[str, Kind] = {
-    "no_effect.d_coef": warning(
-        _IDLE + "it scales the rate that Prodigy finds, and the optimizer is another.",
-        remedy="Set optimizer.name=prodigy, or leave it out.",
-    ),
-    "no_effect.betas": warning(
-        _IDLE + "Adafactor keeps no moments of that kind.", remedy="Leave it out, or choose another optimizer."
-    ),
-    "no_effect.cycles": warning(
-        _IDLE + "only optimizer.scheduler cosine_with_restarts has cycles.",
-        remedy="Set optimizer.scheduler=cosine_with_restarts, or leave it out.",
-    ),
-    "no_effect.text_rate": warning(
-        _IDLE + "the text encoder is not trained.", remedy="Set training.train_text_encoder=true, or leave it out."
-    ),
-    "no_effect.huber": warning(
-        _IDLE + "it belongs to the Huber loss, and training.loss is another.",
-        remedy="Set training.loss=huber, or leave it out.",
-    ),
-    "no_effect.multires": warning(
-        _IDLE + "the first layer is as fine as the noise itself; only from 2 layers on is one coarser.",
-        remedy="Set 6 to 10, or leave it out.",
-    ),
-    "no_effect.multires_discount": warning(
-        _IDLE + "there are no coarser layers of noise for it to weaken.",
-        remedy="Set training.multires_noise_iterations=6, or leave it out.",
-    ),
-    "no_effect.scale_v_loss": warning(_IDLE + "it is for bases that predict v, and base.prediction is epsilon.", remedy=_LEAVE),
-    "no_effect.v_loss_of_base": warning(
-        "training.scale_v_loss true has no effect: it is for bases that predict v, and {base} predicts noise.",
-        remedy="Set {settings}.",
+    **{
+        f"no_effect.{row}": warning(f"{_IDLE}{why}.", remedy="Set {settings}, or leave it out.")
+        for row, why in (
+            ("d_coef", "it scales the rate that Prodigy finds, and the optimizer is another"),
+            ("cycles", "only optimizer.scheduler cosine_with_restarts has cycles"),
+            ("text_rate", "the text encoder is not trained"),
+            ("huber", "it belongs to the Huber loss, and training.loss is another"),
+            ("multires", "the first layer is as fine as the noise itself; only from 2 layers on is one coarser"),
+            ("multires_discount", "there are no coarser layers of noise for it to weaken"),
+            ("alpha_ratio", "adapter.alpha is set, and follows no rank"),
+            ("lokr", "it belongs to lokr, and adapter.kind is another"),
+            ("caption_variants", "several texts are made of a caption only where its tags are shuffled or wildcards are drawn"),
+            ("bucket_limits", "it bounds the buckets that images are enlarged to, and none is enlarged"),
+            ("upscale", "without buckets every image is scaled to the one square in any case"),
+            ("exposures", "schedule.rule, repeats and epochs decide how often an image is shown"),
+            ("halve_balanced", "it belongs to the rule balanced_concepts"),
+        )
+    },
+    **{
+        f"no_effect.{row}": warning(f"{_IDLE}{why}.", remedy="Leave it out.")
+        for row, why in (
+            ("betas", "Adafactor keeps no moments of that kind"),
+            ("scale_v_loss", "it is for bases that predict v, and base.prediction is epsilon"),
+            ("clip_skip", "SDXL is always given the last text layer but one, which is clip skip 2; 1 means the same"),
+            ("text_encoder_2", "SD1.5 has one text encoder"),
+            ("image_steps_per_epoch", "schedule.rule, repeats and epochs make the amount without it"),
+            ("optimizer_steps_wanted", "schedule.rule or schedule.epochs makes the epochs without it"),
+            ("small_sets", "schedule.rule or schedule.epochs makes the total without it"),
+        )
+    },
+    "no_effect.keep_tokens": warning(
+        _IDLE + "it holds tags in place while captions are shuffled, which they are not.",
+        remedy="Set {settings}, or leave it out.",
+        source="Valstrix",
     ),
     "no_effect.prior_weight": warning(
         _IDLE + "there are no regularisation images.", remedy="Add a reg folder, set dataset.class_images, or leave it out."
+    ),
+    "no_effect.class_prompt": warning(
+        _IDLE + "no images of the class are made.", remedy="Set dataset.class_images, or leave it out."
     ),
     "no_effect.convolutions": warning(
         _IDLE + "adapter.targets has no convolutions.",
         remedy="Choose targets that end in +conv, such as sd-scripts+conv, or leave it out.",
     ),
-    "no_effect.alpha_ratio": warning(
-        _IDLE + "adapter.alpha is set, and follows no rank.", remedy="Set adapter.alpha=0, or leave it out."
-    ),
     "no_effect.locon": warning(
         _IDLE + "LoCon is LoRA on convolutions too, and adapter.targets has none: a plain LoRA is trained.",
-        remedy="Set adapter.targets=sd-scripts+conv, or adapter.kind=lora.",
+        remedy="Set {settings}, or choose targets that end in +conv.",
     ),
-    "no_effect.lokr": warning(
-        _IDLE + "it belongs to lokr, and adapter.kind is another.", remedy="Set adapter.kind=lokr, or leave it out."
-    ),
-    "no_effect.clip_skip": warning(
-        _IDLE + "SDXL is always given the last text layer but one, which is clip skip 2; 1 means the same.", remedy=_LEAVE
-    ),
-    "no_effect.text_encoder_2": warning(_IDLE + "SD1.5 has one text encoder.", remedy=_LEAVE),
-    "no_effect.keep_tokens": warning(
-        _IDLE + "it holds tags in place while captions are shuffled, which they are not.",
-        remedy="Set dataset.shuffle_captions=true, or leave keep_tokens at 0.",
-        source="Valstrix",
-    ),
-    "no_effect.caption_variants": warning(
-        _IDLE + "several texts are made of a caption only where its tags are shuffled or wildcards are drawn.",
-        remedy="Set dataset.shuffle_captions=true or dataset.caption_choice=line+wildcards, or leave it out.",
-    ),
-    "no_effect.class_prompt": warning(
-        _IDLE + "no images of the class are made.", remedy="Set dataset.class_images, or leave it out."
-    ),
-    "no_effect.bucket_limits": warning(
-        _IDLE + "it bounds the buckets that images are enlarged to, and none is enlarged.",
-        remedy="Set dataset.upscale=true with dataset.buckets=true, or leave it out.",
-    ),
-    "no_effect.upscale": warning(
-        _IDLE + "without buckets every image is scaled to the one square in any case.",
-        remedy="Set dataset.buckets=true, or leave it out.",
-    ),
-    "no_effect.exposures": warning(
-        _IDLE + "schedule.rule, repeats and epochs decide how often an image is shown.",
-        remedy="Set schedule.rule=exposures and leave repeats and epochs to it, or leave this out.",
-    ),
-    "no_effect.image_steps_per_epoch": warning(
-        _IDLE
-        + "it makes the amount of the rules per_epoch and per_epoch_and_total, and another rule, or repeats and epochs, make it.",
-        remedy=_LEAVE,
-    ),
-    "no_effect.optimizer_steps_wanted": warning(
-        _IDLE + "it makes the epochs of the rule per_epoch_and_total, and another rule or schedule.epochs makes them.",
-        remedy=_LEAVE,
-    ),
-    "no_effect.small_sets": warning(
-        _IDLE + "it makes the total of the rule per_image_small_sets_more, and another rule or schedule.epochs makes it.",
-        remedy=_LEAVE,
-    ),
-    "no_effect.halve_balanced": warning(
-        _IDLE + "it belongs to the rule balanced_concepts.", remedy="Set schedule.rule=balanced_concepts, or leave it out."
+    "no_effect.v_loss_of_base": warning(
+        "training.scale_v_loss true has no effect: it is for bases that predict v, and {base} predicts noise.",
+        remedy="Set {settings}.",
     ),
     "two_averages": warning(
         "training.ema_decay {training.ema_decay} takes the place of the average that {optimizer.name} keeps itself, and which is the "

@@ -76,7 +76,7 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
     if zero and prediction == "epsilon":
         yield Finding.of("base_prediction.zero_snr", base=base.model)
     elif found.prediction == "v" and prediction == "epsilon":
-        yield Finding.of("base_prediction", base=base.model, settings={"base.prediction": "auto"})
+        yield Finding.of("base_prediction.epsilon", base=base.model, settings={"base.prediction": "auto"})
 
 
 def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:

@@ -50,46 +50,79 @@ def _ignores_image_steps_per_epoch(settings: Settings, _: Plan) -> bool:
     return schedule.rule != "per_epoch_and_total" or schedule.repeats > 0
 
 
-IDLE: tuple[tuple[str, tuple[str, ...], Callable[[Settings, Plan], bool]], ...] = (
-    ("no_effect.d_coef", ("optimizer.d_coef",), lambda s, _: s.optimizer.name != "prodigy"),
-    ("no_effect.betas", ("optimizer.beta1", "optimizer.beta2"), lambda s, _: s.optimizer.name == "adafactor"),
-    ("no_effect.cycles", ("optimizer.cycles",), lambda s, _: s.optimizer.scheduler != "cosine_with_restarts"),
-    ("no_effect.text_rate", ("optimizer.text_encoder_learning_rate",), lambda s, _: not s.training.train_text_encoder),
-    ("no_effect.huber", ("training.huber_c", "training.huber_schedule"), lambda s, _: s.training.loss != "huber"),
-    ("no_effect.multires", ("training.multires_noise_iterations",), _has_no_multires_noise),
-    ("no_effect.multires_discount", ("training.multires_noise_discount",), _has_no_multires_noise),
-    ("no_effect.scale_v_loss", ("training.scale_v_loss",), lambda s, _: s.base.prediction == "epsilon"),
-    ("no_effect.prior_weight", ("training.prior_weight",), _has_no_regularisation),
-    ("no_effect.convolutions", ("adapter.conv_rank", "adapter.conv_alpha"), _has_no_convolutions),
-    ("no_effect.alpha_ratio", ("adapter.alpha_ratio",), lambda s, _: s.adapter.alpha != 0),
-    ("no_effect.locon", ("adapter.kind",), lambda s, plan: s.adapter.kind == "locon" and _has_no_convolutions(s, plan)),
-    ("no_effect.lokr", ("adapter.factor", "adapter.decompose_both"), lambda s, _: s.adapter.kind != "lokr"),
-    ("no_effect.clip_skip", ("base.clip_skip",), lambda s, _: s.base.family == "sdxl" and s.base.clip_skip <= 2),
-    ("no_effect.text_encoder_2", ("base.text_encoder_2",), lambda s, _: s.base.family == "sd15"),
-    ("no_effect.keep_tokens", ("dataset.keep_tokens",), _does_not_shuffle),
-    ("no_effect.caption_variants", ("dataset.caption_variants",), _makes_one_text),
-    ("no_effect.class_prompt", ("dataset.class_prompt",), lambda s, _: s.dataset.class_images == 0),
+IDLE: tuple[tuple[str, tuple[str, ...], Callable[[Settings, Plan], bool], Mapping[str, Any]], ...] = (
+    ("d_coef", ("optimizer.d_coef",), lambda s, _: s.optimizer.name != "prodigy", {"optimizer.name": "prodigy"}),
+    ("betas", ("optimizer.beta1", "optimizer.beta2"), lambda s, _: s.optimizer.name == "adafactor", {}),
     (
-        "no_effect.bucket_limits",
+        "cycles",
+        ("optimizer.cycles",),
+        lambda s, _: s.optimizer.scheduler != "cosine_with_restarts",
+        {"optimizer.scheduler": "cosine_with_restarts"},
+    ),
+    (
+        "text_rate",
+        ("optimizer.text_encoder_learning_rate",),
+        lambda s, _: not s.training.train_text_encoder,
+        {"training.train_text_encoder": True},
+    ),
+    (
+        "huber",
+        ("training.huber_c", "training.huber_schedule"),
+        lambda s, _: s.training.loss != "huber",
+        {"training.loss": "huber"},
+    ),
+    ("multires", ("training.multires_noise_iterations",), _has_no_multires_noise, {"training.multires_noise_iterations": 6}),
+    (
+        "multires_discount",
+        ("training.multires_noise_discount",),
+        _has_no_multires_noise,
+        {"training.multires_noise_iterations": 6},
+    ),
+    ("scale_v_loss", ("training.scale_v_loss",), lambda s, _: s.base.prediction == "epsilon", {}),
+    ("prior_weight", ("training.prior_weight",), _has_no_regularisation, {}),
+    ("convolutions", ("adapter.conv_rank", "adapter.conv_alpha"), _has_no_convolutions, {}),
+    ("alpha_ratio", ("adapter.alpha_ratio",), lambda s, _: s.adapter.alpha != 0, {"adapter.alpha": 0.0}),
+    (
+        "locon",
+        ("adapter.kind",),
+        lambda s, plan: s.adapter.kind == "locon" and _has_no_convolutions(s, plan),
+        {"adapter.kind": "lora"},
+    ),
+    ("lokr", ("adapter.factor", "adapter.decompose_both"), lambda s, _: s.adapter.kind != "lokr", {"adapter.kind": "lokr"}),
+    ("clip_skip", ("base.clip_skip",), lambda s, _: s.base.family == "sdxl" and s.base.clip_skip <= 2, {}),
+    ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: s.base.family == "sd15", {}),
+    ("keep_tokens", ("dataset.keep_tokens",), _does_not_shuffle, {"dataset.shuffle_captions": True}),
+    ("caption_variants", ("dataset.caption_variants",), _makes_one_text, {"dataset.shuffle_captions": True}),
+    ("class_prompt", ("dataset.class_prompt",), lambda s, _: s.dataset.class_images == 0, {}),
+    (
+        "bucket_limits",
         ("dataset.bucket_min", "dataset.bucket_max"),
         lambda s, _: not (s.dataset.buckets and s.dataset.upscale),
+        {"dataset.buckets": True, "dataset.upscale": True},
     ),
-    ("no_effect.upscale", ("dataset.upscale",), lambda s, _: not s.dataset.buckets),
-    ("no_effect.exposures", ("schedule.exposures",), _ignores_exposures),
-    ("no_effect.image_steps_per_epoch", ("schedule.image_steps_per_epoch",), _ignores_image_steps_per_epoch),
+    ("upscale", ("dataset.upscale",), lambda s, _: not s.dataset.buckets, {"dataset.buckets": True}),
     (
-        "no_effect.optimizer_steps_wanted",
+        "exposures",
+        ("schedule.exposures",),
+        _ignores_exposures,
+        {"schedule.rule": "exposures", "schedule.repeats": 0, "schedule.epochs": 0},
+    ),
+    ("image_steps_per_epoch", ("schedule.image_steps_per_epoch",), _ignores_image_steps_per_epoch, {}),
+    (
+        "optimizer_steps_wanted",
         ("schedule.optimizer_steps_wanted",),
         lambda s, _: s.schedule.rule != "per_epoch_and_total" or s.schedule.epochs > 0,
+        {},
     ),
     (
-        "no_effect.small_sets",
+        "small_sets",
         ("schedule.image_steps_extra", "schedule.small_below", "schedule.image_steps_below"),
         lambda s, _: s.schedule.rule != "per_image_small_sets_more" or s.schedule.epochs > 0,
+        {},
     ),
-    ("no_effect.halve_balanced", ("schedule.halve_balanced",), _rule_is_not("balanced_concepts")),
+    ("halve_balanced", ("schedule.halve_balanced",), _rule_is_not("balanced_concepts"), {"schedule.rule": "balanced_concepts"}),
 )
-"""A row for every way in which a setting that somebody changes is read by nothing: finding, settings, and when."""
+"""A row for every way in which a setting that somebody changes is read by nothing: finding, settings, when, and what gives them work."""
 
 
 def _is_schedule_free(settings: Settings) -> bool:
@@ -139,11 +172,11 @@ CLASHES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], bool], Mapping[s
 
 def idle(settings: Settings, plan: Plan, changed: frozenset[str]) -> Iterator[Finding]:
     """Each setting that the person changed and that does nothing; one that is back at its default needs no word."""
-    for key, settable, when in IDLE:
+    for row, settable, when, mend in IDLE:
         keys = [one for one in settable if one in changed and get(settings, one) != KEYS[one].default]
         if keys and when(settings, plan):
             named = " and ".join(f"{one} {typed(get(settings, one))}" for one in keys)
-            yield Finding.of(key, idle=f"{named} {'has' if len(keys) == 1 else 'have'}")
+            yield Finding.of(f"no_effect.{row}", settings=mend, idle=f"{named} {'has' if len(keys) == 1 else 'have'}")
 
 
 def clashes(settings: Settings, changed: frozenset[str]) -> Iterator[Finding]:

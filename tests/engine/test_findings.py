@@ -79,7 +79,7 @@ def test_why_names_its_source() -> None:
         ("guidance_high", "samples", UsageError),
         ("disk_full", "", DiskError),
         ("output_not_writable", "", DiskError),
-        ("caption_missing", "dataset", DatasetError),
+        ("caption_missing.empty", "dataset", DatasetError),
         ("gpu_lost", "plan", GpuLostError),
         ("gpu_unusable", "plan", UsageError),
     ],

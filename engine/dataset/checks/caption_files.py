@@ -16,7 +16,9 @@ def _missing(case: Case) -> Iterator[Finding]:
     without = [image for image in case.scan.training if image.caption is None]
     several = case.scan.several_concepts
     instead = list(dict.fromkeys(final_caption(image, case.settings, several_concepts=several) for image in without))
-    key, shown = ("caption_missing.replaced", [f'"{text}"' for text in instead]) if all(instead) else ("caption_missing", [])
+    key, shown = (
+        ("caption_missing.replaced", [f'"{text}"' for text in instead]) if all(instead) else ("caption_missing.empty", [])
+    )
     return some(key, (image.relative for image in without), images=len(case.scan.training), instead=shown)
 
 
@@ -80,7 +82,7 @@ def _mixed_up(case: Case) -> Iterator[Finding]:
     if spoilt:
         first = spoilt[0]
         was, right = _excerpt(written[first], 40), _excerpt(mended[first], 40)
-        yield Finding.of("caption_mojibake", spoilt, first=first, spoilt=was, mended=right)
+        yield Finding.of("caption_mojibake.mended", spoilt, first=first, spoilt=was, mended=right)
 
 
 CHECKS = (

@@ -31,7 +31,7 @@ def _several(case: Case) -> Iterator[Finding]:
     least, most = min(several.values()), max(several.values())
     if case.settings.dataset.caption_choice == "whole":
         yield Finding.of(
-            "caption_lines", several, lines=_span(least, most, "line"), settings={"dataset.caption_choice": "line"}
+            "caption_lines.whole", several, lines=_span(least, most, "line"), settings={"dataset.caption_choice": "line"}
         )
         return
     back = {"dataset.caption_choice": "whole"}

@@ -90,7 +90,7 @@ def test_what_is_said_of_a_schedule_is_true(key: str, value: str, beside: tuple[
 
 
 def test_every_row_of_the_table_is_tried_and_is_about_settings_that_are() -> None:
-    rows = {key for _, keys, _ in IDLE for key in keys}
+    rows = {key for _, keys, _, mend in IDLE for key in keys}
     assert rows <= KEYS.keys()
     assert {key for _, keys, _, mend in CLASHES for key in (*keys, *mend)} <= KEYS.keys()
     assert rows - {key for key, *_ in IDLE_CASES} == {"base.clip_skip"}

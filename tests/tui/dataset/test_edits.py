@@ -134,7 +134,7 @@ def test_findings_of_settings_are_mended_by_one_key(prepared: DatasetEdits) -> N
         assert mend is not None
         assert mend.settings == {key: value}
     for choice in schema.KEYS["dataset.caption_choice"].choices:
-        assert mend_for(Finding.of("caption_lines", settings={"dataset.caption_choice": choice}), prepared, SETTINGS)
+        assert mend_for(Finding.of("caption_lines.whole", settings={"dataset.caption_choice": choice}), prepared, SETTINGS)
     assert mend_for(found("too_few_images"), prepared, SETTINGS) is None
 
 
