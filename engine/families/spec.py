@@ -9,14 +9,13 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from loratui.engine.families.figures import FamilyFigures
+from loratui.engine.families.network import Config as Config
+from loratui.engine.families.network import Network, Sizes
 from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Family
-
-Config = Mapping[str, Any]
-"""A configuration as `config.json` has it."""
 
 PartName = Literal[
     "unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"
@@ -49,6 +48,8 @@ class PartSpec:
     """Import path of its class, such as `diffusers.AutoencoderKL`; empty for the scheduler."""
     title: str = ""
     """For people."""
+    networks: tuple[Network, ...] = ()
+    """What may stand in its place; none for tokenizers and the scheduler."""
     sources: tuple[Source, ...] = ()
     """Where its file can be had; the first is proposed. Sizes are those of the hub's pages."""
     found_by_shape: bool = True
@@ -61,6 +62,9 @@ class PartSpec:
     """Text encoders: tokens that it takes at once, with the marks of beginning and end."""
     pooled: bool = False
     """Text encoders: whether its last layer is read, as a pooled vector, whatever clip skip says."""
+    is_tokenizer: Callable[[Config], bool] = lambda _: False
+    """Tokenizers: whether the `model` of a `tokenizer.json` that lies nearby is of this kind; it may raise `KeyError`, `TypeError`
+    or `IndexError` for none at all."""
     bundled: Path | None = None
     """Tokenizers: the folder of the one that comes along."""
 
@@ -129,6 +133,16 @@ class FamilySpec:
     """Noise or v on a DDPM schedule; or the velocity of rectified flow."""
     parts: tuple[PartSpec, ...]
     """What training needs, the denoiser first."""
+    claims: Callable[[Sizes], bool] = lambda _: True
+    """Whether a denoiser of these sizes is of this family, where others have the same network."""
+    reads: Callable[[Sizes, Config], Mapping[PartName, int]]
+    """Part -> the width that a denoiser of these sizes was made for, by its sizes and configuration; 0 where they do not tell."""
+    fewer_layers: str = ""
+    """What a denoiser of fewer layers than usual may be."""
+    pipelines: tuple[str, ...]
+    """Classes of diffusers' pipelines of this family that have ordinary weights."""
+    other_pipelines: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Pipelines whose weights may look ordinary -> what they are, id of the refusal."""
     vae: VaeSpec
     text: TextSpec
     embedded_guidance: bool = False

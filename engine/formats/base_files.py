@@ -11,19 +11,12 @@ from typing import Literal
 
 from loratui.engine import families
 from loratui.engine.errors import UsageError
+from loratui.engine.families.spec import FamilySpec, PartName
 from loratui.engine.formats import base_refusals, diffusers_folder
 from loratui.engine.formats.base_keys import FoundPart, find_parts
-from loratui.engine.formats.base_parts import (
-    FAMILY_PARTS,
-    FAMILY_TITLES,
-    BaseFiles,
-    BaseRefused,
-    PartFile,
-    PartName,
-)
-from loratui.engine.formats.base_shapes import fit, flux_numbers
-from loratui.engine.formats.base_sources import missing_part
-from loratui.engine.formats.part_fit import TextShape, held_words, misfit, same_kind, text_shapes
+from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, Layout, MissingPart, PartFile
+from loratui.engine.formats.base_shapes import depth, fit
+from loratui.engine.formats.part_fit import held_words, misfit, same_kind, wanted_sizes
 from loratui.engine.formats.pipeline_fit import refuse_disagreement, refuse_other_sizes
 from loratui.engine.formats.safetensors_file import NotSafetensors, Tables, may_hold_tensors, read_tables, shards_of
 from loratui.presets import SHIPPED
@@ -31,9 +24,6 @@ from loratui.presets.schema import Family
 
 _MOST_INDEXES = 32
 """Looked at in one folder, so that a folder full of them costs no more."""
-
-WEIGHTS: tuple[PartName, ...] = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2")
-"""Parts that have weights."""
 
 
 def identify(path: Path) -> BaseFiles:
@@ -45,7 +35,7 @@ def identify(path: Path) -> BaseFiles:
         raise BaseRefused("base_not_found", f"{path}: there is no such file or folder.", "Check the path.")
     if not path.is_dir():
         return identify_tables(read_file(path))
-    if any((path / name).exists() for name in ("model_index.json", "unet", "transformer")):
+    if any((path / name).exists() for name in ("model_index.json", *(spec.denoiser.name for spec in families.FAMILIES))):
         with _about(path):
             return _pipeline(path)
     with _about(path):
@@ -77,28 +67,30 @@ def identify_tables(tables: Tables) -> BaseFiles:
         return _from_file(tables.path, tables)
 
 
-def part_file(path: Path, family: Family, part: PartName, config: Path) -> PartFile:
+def part_file(path: Path, family: Family, name: PartName, config: Path) -> PartFile:
     """One part of a base from a file or a folder of its own; `config` is the base's configuration folder.
 
     Raises `BaseRefused` if it holds something else.
     """
+    spec = families.family(family)
+    part = next(part for part in spec.parts if part.name == name)
     with _about(path):
         if not path.exists():
-            raise BaseRefused("base_part_not_found", "there is no such file or folder.", f"Check base.{part}.")
+            raise BaseRefused("base_part_not_found", "there is no such file or folder.", f"Check base.{name}.")
         weights = diffusers_folder.read_weights(path) if path.is_dir() else None
         if path.is_dir() and weights is None:
-            raise BaseRefused("base_part_wrong", "this folder holds no .safetensors weights.", f"Check base.{part}.")
+            raise BaseRefused("base_part_wrong", "this folder holds no .safetensors weights.", f"Check base.{name}.")
         tables = weights.tables if weights else read_tables(_index_of(path) or path)
         found = find_parts(tables.tensors)
-        wanted = text_shapes(config).get(part, TextShape())
+        wanted = wanted_sizes(config, spec).get(name, {})
         for one in found:
-            if not misfit(one, family, part, wanted):
+            if not misfit(one, part, wanted):
                 if weights:
-                    refuse_other_sizes(one, part, family, path)
+                    refuse_other_sizes(one, path)
                 return _part(tables, one, folder=path if weights else None, variant=weights.variant if weights else "")
-        held = ", ".join(dict.fromkeys(held_words(one, family, part, wanted) for one in found)) or "nothing that is known"
-        needed = f"the {missing_part(family, part).title} that {FAMILY_TITLES[family]} needs"
-        raise BaseRefused("base_part_wrong", f"this is not {needed}: it holds {held}.", f"Check base.{part}.")
+        held = ", ".join(dict.fromkeys(held_words(one, part, wanted) for one in found)) or "nothing that is known"
+        needed = f"the {part.title} that {spec.title} needs"
+        raise BaseRefused("base_part_wrong", f"this is not {needed}: it holds {held}.", f"Check base.{name}.")
 
 
 def with_parts(base: BaseFiles, parts: Mapping[PartName, PartFile]) -> BaseFiles:
@@ -147,57 +139,45 @@ def _indexes(folder: Path, changed_ns: int) -> tuple[Path, ...]:  # noqa: ARG001
     return tuple(sorted(folder.glob("*.safetensors.index*.json"))[:_MOST_INDEXES])
 
 
-def _judge(tables: Tables) -> tuple[FoundPart, tuple[FoundPart, ...]]:
-    """The denoiser among the tensors, and all parts. Raises `BaseRefused` where it is none of ours."""
+def _judge(tables: Tables) -> tuple[FamilySpec, FoundPart, tuple[FoundPart, ...]]:
+    """The family, its denoiser among the tensors, and all parts. Raises `BaseRefused` where it is none of ours."""
     base_refusals.refuse_adapters(tables.tensors)
     base_refusals.refuse_quantised(tables.tensors)
     found = find_parts(tables.tensors)
-    denoiser = next((part for part in found if part.role in ("unet", "flux")), None)
-    if denoiser is None:
-        raise base_refusals.no_denoiser(tables.tensors, found)
-    base_refusals.refuse_special(denoiser)
+    spec, denoiser = base_refusals.require_denoiser(tables.tensors, found)
     base_refusals.refuse_schedule(tables.tensors)
-    return denoiser, found
+    return spec, denoiser, found
 
 
 def _from_file(path: Path, tables: Tables, *, folder: Path | None = None, variant: str = "") -> BaseFiles:
     """A base from one file; `folder` is set where this is a diffusers folder of the denoiser alone."""
-    denoiser, found = _judge(tables)
-    family, fitted = fit(denoiser)
-    parts: dict[PartName, PartFile] = {}
+    spec, denoiser, found = _judge(tables)
+    fitted = fit(denoiser, spec)
+    own = _part(tables, denoiser, folder=folder, variant=variant)
+    parts: dict[PartName, PartFile] = {spec.denoiser.name: dataclasses.replace(own, config_changes=fitted.changes)}
     notes: dict[PartName, str] = {}
-    shapes = text_shapes(fitted.folder)
-    for part in FAMILY_PARTS[family]:
-        wanted = shapes.get(part, TextShape())
-        own = next((one for one in found if not misfit(one, family, part, wanted)), None)
-        near = next((one for one in found if same_kind(one, family, part)), None)
-        if own is None and near is not None:
-            notes[part] = f"the one inside is {held_words(near, family, part, wanted)}"
-        if own is not None:
-            changes = fitted.changes if own.role in ("unet", "flux") else {}
-            parts[part] = dataclasses.replace(_part(tables, own, folder=folder, variant=variant), config_changes=changes)
+    sizes = wanted_sizes(fitted.folder, spec)
+    for part in spec.parts[1:]:
+        wanted = sizes.get(part.name, {})
+        fitting = next((one for one in found if not misfit(one, part, wanted)), None)
+        near = next((one for one in found if same_kind(one, part)), None)
+        if fitting is not None:
+            parts[part.name] = _part(tables, fitting, folder=folder, variant=variant)
+        elif near is not None:
+            notes[part.name] = f"the one inside is {held_words(near, part, wanted)}"
     stated = tables.metadata.get("modelspec.prediction_type", "").lower()
     is_v = "v_pred" in tables.tensors or stated.startswith("v")
     return _complete(
         path,
-        family,
+        spec,
         "single_file" if len(parts) > 1 else "parts",
         parts,
         fitted.folder,
         prediction="v" if is_v else "epsilon",
         zero_terminal_snr="ztsnr" in tables.tensors,
         notes=notes,
-        blocks=_blocks(denoiser),
+        depth=depth(denoiser, spec),
     )
-
-
-def _blocks(denoiser: FoundPart) -> str:
-    """How many blocks a FLUX has that was cut down to fewer, or grew to more; empty for the usual number."""
-    usual = flux_numbers(families.family("flux").config("transformer"))
-    have = (denoiser.width, denoiser.layers, denoiser.single_layers)
-    if denoiser.role != "flux" or usual is None or have[0] != usual[0] or have == usual:
-        return ""
-    return f"{have[1]} double and {have[2]} single blocks (FLUX.1-dev has {usual[1]} and {usual[2]})"
 
 
 def _pipeline(path: Path) -> BaseFiles:
@@ -205,42 +185,42 @@ def _pipeline(path: Path) -> BaseFiles:
     diffusers_folder.refuse_pipeline(path)
     parts: dict[PartName, PartFile] = {}
     held: dict[PartName, FoundPart] = {}
-    family: Family | None = None
-    for name in WEIGHTS:
+    spec: FamilySpec | None = None
+    for name in families.weight_parts():
         with _about(path / name):
             diffusers_folder.refuse_config(path / name)
             weights = diffusers_folder.read_weights(path / name)
             if weights is None:
                 continue
-            if name in ("unet", "transformer"):
-                denoiser, found = _judge(weights.tables)
-                family = "flux" if denoiser.role == "flux" else "sdxl" if denoiser.added else "sd15"
+            if any(name == one.denoiser.name for one in families.FAMILIES):
+                spec, denoiser, _ = _judge(weights.tables)
+                found: tuple[FoundPart, ...] = (denoiser,)
             else:
                 found = find_parts(weights.tables.tensors)
             one = next((part for part in found if _belongs(part, name)), None)
             if one is None:
                 raise BaseRefused("base_part_wrong", f"this folder holds no weights of a {name}.", "Download the model again.")
             parts[name], held[name] = _part(weights.tables, one, folder=path / name, variant=weights.variant), one
-    if family is None:
+    if spec is None:
         with contextlib.suppress(BaseRefused):
             return _loose_files(path)  # tools that load a checkpoint fetch the settings of its folder beside it
         message = f"{path}: this diffusers folder holds no unet or transformer."
         raise BaseRefused("base_incomplete", message, "Download the model again; what is there already is kept.")
     for name, one in held.items():
-        if name in FAMILY_PARTS[family]:
-            refuse_other_sizes(one, name, family, path / name)
-    refuse_disagreement(held, family, path)
+        if spec.part(name) is not None:
+            refuse_other_sizes(one, path / name)
+    refuse_disagreement(held, spec, path)
     if (path / "scheduler").is_dir():
         diffusers_folder.require_file(path / "scheduler", "scheduler_config.json")
     prediction, zero = diffusers_folder.prediction_of(path)
-    blocks = _blocks(held[FAMILY_PARTS[family][0]])
-    return _complete(path, family, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero, blocks=blocks)
+    blocks = depth(held[spec.denoiser.name], spec)
+    return _complete(path, spec, "diffusers", parts, path, prediction=prediction, zero_terminal_snr=zero, depth=blocks)
 
 
 def _belongs(found: FoundPart, name: str) -> bool:
-    """Whether a part's tensors are what its folder's name says."""
-    roles = {"unet": ("unet",), "transformer": ("flux",), "vae": ("vae",), "text_encoder": ("clip",)}
-    return found.role in roles.get(name, ("clip", "t5"))
+    """Whether a part's tensors are what its folder's name says, in names that can be loaded from there."""
+    own = [part for spec in families.FAMILIES if (part := spec.part(name)) is not None]
+    return any(same_kind(found, part) and (part.role != "text_encoder" or found.names == "diffusers") for part in own)
 
 
 def _loose_files(folder: Path) -> BaseFiles:
@@ -284,52 +264,48 @@ def is_toy(path: Path) -> bool:
     return path.resolve().is_relative_to(SHIPPED.resolve() / "bases")
 
 
-def toy_title(family: Family) -> str:
+def toy_title(spec: FamilySpec) -> str:
     """What a base that comes along is called, so that nobody takes it for the model whose shape it has."""
-    shape = {"sd15": "SD1.5", "sdxl": "SDXL", "flux": "FLUX"}[family]
-    return f"toy for the demo, {shape}'s shape, 128 px"
+    return f"toy for the demo, {spec.title}'s shape, 128 px"
+
+
+_DENOISERS = {"unet": "UNet", "transformer": "transformer"}
 
 
 def _complete(
     path: Path,
-    family: Family,
-    layout: Literal["diffusers", "single_file", "parts"],
+    spec: FamilySpec,
+    layout: Layout,
     parts: dict[PartName, PartFile],
     config: Path,
     *,
     prediction: Literal["epsilon", "v"],
     zero_terminal_snr: bool,
+    depth: str,
     notes: Mapping[PartName, str] | None = None,
-    blocks: str = "",
 ) -> BaseFiles:
     """Adds tokenizers and scheduler from the configuration folder or the bundle, and names what is missing."""
-    spec = families.family(family)
-    for name in FAMILY_PARTS[family]:
-        if name.startswith("tokenizer") and name not in parts:
-            part = spec.part(name)
-            places = (config / name, part.bundled if part else None)
+    for part in spec.parts:
+        if part.role == "tokenizer":
+            places = (config / part.name, part.bundled)
             found = next((place for place in places if place and diffusers_folder.is_tokenizer(place)), None)
             if found is not None:
-                parts[name] = PartFile(found)
+                parts[part.name] = PartFile(found)
     own = config / "scheduler"
     parts["scheduler"] = PartFile(own if own.is_dir() else spec.bundled / "scheduler")
-    is_flux = family == "flux"
-    denoiser = parts[FAMILY_PARTS[family][0]]
-    kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": "transformer" if is_flux else "UNet"}
-    kind = toy_title(family) if is_toy(path) else f"{FAMILY_TITLES[family]} {kinds[layout]}"
+    has_choice = spec.objective == "diffusion"
+    denoiser = parts[spec.denoiser.name]
+    kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": _DENOISERS[spec.denoiser.name]}
+    kind = toy_title(spec) if is_toy(path) else f"{spec.title} {kinds[layout]}"
     words = [kind, f"{'scaled ' if denoiser.fp8 == 'scaled' else ''}{denoiser.dtype}"]
     return BaseFiles(
         path,
-        family,
+        spec.name,
         layout,
         parts,
         config,
-        None if is_flux else prediction,
-        zero_terminal_snr and not is_flux,
-        ", ".join([*words, *filter(None, ["v-prediction" if prediction == "v" and not is_flux else "", blocks])]),
-        tuple(
-            dataclasses.replace(missing_part(family, name), note=(notes or {}).get(name, ""))
-            for name in FAMILY_PARTS[family]
-            if name not in parts
-        ),
+        prediction if has_choice else None,
+        zero_terminal_snr and has_choice,
+        ", ".join([*words, *filter(None, ["v-prediction" if prediction == "v" and has_choice else "", depth])]),
+        tuple(MissingPart.of(part, note=(notes or {}).get(part.name, "")) for part in spec.parts if part.name not in parts),
     )

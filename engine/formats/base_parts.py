@@ -11,8 +11,8 @@ from typing import Any, Literal
 from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.families.spec import PartName as PartName
-from loratui.engine.families.spec import Source
-from loratui.presets.schema import Family
+from loratui.engine.families.spec import PartSpec, Source
+from loratui.presets.schema import KEYS, Family
 
 Layout = Literal["diffusers", "single_file", "parts"]
 """A diffusers folder; one checkpoint that holds the denoiser and more; or parts that lie in places of their own."""
@@ -74,6 +74,12 @@ class MissingPart:
     note: str = ""
     """Why the one that the base brings along is not taken; empty where it brings none."""
 
+    @classmethod
+    def of(cls, part: PartSpec, note: str = "") -> MissingPart:
+        """What is known of a part that is not there."""
+        setting = f"base.{part.name}"
+        return cls(part.name, part.title, setting if setting in KEYS else "", part.sources, note)
+
     def __str__(self) -> str:
         """A sentence: what, how large, from where, under which licence."""
         missing = f"{self.title} is missing" + (f" ({self.note})" if self.note else "")
@@ -105,7 +111,7 @@ class BaseFiles:
     @property
     def denoiser(self) -> PartFile:
         """The UNet or transformer."""
-        return self.parts[FAMILY_PARTS[self.family][0]]
+        return self.parts[families.family(self.family).denoiser.name]
 
     @property
     def complete(self) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 
 from loratui.engine import families
+from loratui.engine.families.network import Refusal
+from loratui.engine.families.spec import FamilySpec
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
-from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseRefused
-from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes, title
+from loratui.engine.formats.base_parts import BaseRefused
+from loratui.engine.formats.base_shapes import family_of
+from loratui.engine.formats.part_fit import misfit, title, wanted_sizes
 from loratui.engine.words import count
 
-OTHER_BASE = "Choose a checkpoint of SD1.5, SDXL (Pony too) or FLUX.1-dev."
 FULL_WEIGHTS = "Choose the same model with fp16, bf16 or fp8 weights in a .safetensors file."
-ORDINARY = "Choose the ordinary text-to-image version of the same model."
 
 ADAPTERS: tuple[tuple[str, str, str], ...] = (
     (
@@ -52,29 +53,11 @@ OTHER_MODELS: tuple[tuple[str, str], ...] = (
     (r"(^|\.)(clip_txt_mapper|effnet_mapper)\.", "a Stable Cascade model"),
     (r"(^|\.)patchify_proj\.", "an LTX video model"),
     (r"(^|\.)transformer_blocks\.0\.(norm1_context|attn\.add_q_proj)\.", "a model of the Stable Diffusion 3 kind"),
-    (r"^(model\.)?layers\.0\.self_attn\.", "a language model"),
 )
 """Pattern of a key, what the model is, for files in which no denoiser of ours was found."""
 
-FLUX_RELATIVES: tuple[tuple[str, str], ...] = (
-    ("distilled_guidance_layer.", "a Chroma model"),
-    ("double_stream_modulation_img.", "a FLUX.2 model"),
-    ("txt_in.individual_token_refiner.", "a Hunyuan video model"),
-)
-"""Beginning of a key that FLUX.1 does not have, what the model is."""
-
-UNET_INPUTS: Mapping[int, tuple[str, str]] = {
-    9: ("base_inpainting", "an inpainting model (it also takes a mask)"),
-    8: ("base_instruct", "an instruct-pix2pix model (it also takes an image)"),
-    7: ("base_upscaler", "an upscaling model"),
-    5: ("base_depth", "a depth-to-image model"),
-}
-FLUX_INPUTS: Mapping[int, tuple[str, str]] = {
-    384: ("base_inpainting", "FLUX.1 Fill (it also takes a mask)"),
-    128: ("base_control", "a FLUX.1 control model (it also takes edges or depth)"),
-    96: ("base_control", "a FLUX.1 variant that also takes an image"),
-}
-"""Channels that a denoiser takes -> id, what it is. FLUX.1 Kontext has the tensors of FLUX.1-dev and cannot be told apart so."""
+LANGUAGE_MODEL = r"^(model\.)?layers\.0\.self_attn\.|^lm_head\.weight$"
+"""Where no text encoder was found, which may have the same keys."""
 
 QUANTISED = (
     r"\.(absmax|nested_absmax|quant_map|quant_state\.\w+|SCB|weight_format|qweight|qzeros|wscales|weight_scale_2"
@@ -107,84 +90,64 @@ def _all_eight(tensors: Tensors) -> bool:
                    if not key.endswith(".comfy_quant"))  # fmt: skip
 
 
-def no_denoiser(tensors: Tensors, parts: tuple[FoundPart, ...]) -> BaseRefused:
+def other_base() -> str:
+    """What to do instead."""
+    return f"Choose a checkpoint of {families.choices()}."
+
+
+def require_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> tuple[FamilySpec, FoundPart]:
+    """The denoiser in a file, and its family. Raises `BaseRefused` where there is none that can be trained."""
+    refusals: list[Refusal] = []
+    for part in parts:
+        if not any(part.network in spec.denoiser.networks for spec in families.FAMILIES):
+            continue
+        own = list(part.network.refusals(part.tensors, part.sizes))
+        spec = family_of(part)
+        if spec is not None and not own:
+            return spec, part
+        refusals += own
+    if refusals:
+        raise BaseRefused(refusals[0].code, refusals[0].message, refusals[0].remedy or other_base())
+    raise _no_denoiser(tensors, parts)
+
+
+def _no_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> BaseRefused:
     """The reason why a file without a denoiser of ours is no base."""
     if not tensors:
-        return BaseRefused("base_unknown", "it holds no tensors at all.", OTHER_BASE)
+        return BaseRefused("base_unknown", "it holds no tensors at all.", other_base())
     text = "\n".join(tensors)
     for pattern, kind in OTHER_MODELS:
         if _key(pattern, text):
-            return BaseRefused("base_other_family", f"this is {kind}, which cannot be trained here.", OTHER_BASE)
+            return BaseRefused("base_other_family", f"this is {kind}, which cannot be trained here.", other_base())
     if parts:
         held = " and ".join(dict.fromkeys(map(title, parts)))
         message = f"this is only {held}, without the UNet or transformer that a base model has."
         remedy = "Give the model itself; such a file goes into its own setting."
         if not any(map(_is_of_use, parts)):
-            message = f"{message[:-1]}; it is a part of none of the three families either."
+            message = f"{message[:-1]}; no family that can be trained here has such a part."
             remedy = "Give the model itself."
         return BaseRefused("base_part_only", message, remedy)
-    if "lm_head.weight" in tensors:  # a whole T5 has one too
-        return BaseRefused("base_other_family", "this is a language model, which cannot be trained here.", OTHER_BASE)
+    if _key(LANGUAGE_MODEL, text):
+        return BaseRefused("base_other_family", "this is a language model, which cannot be trained here.", other_base())
     some = ", ".join(_short(key) for key in list(tensors)[:3])
     message = f"its {count(len(tensors), 'tensor')} are those of no known model (the first are {some})."
-    return BaseRefused("base_unknown", message, OTHER_BASE)
+    return BaseRefused("base_unknown", message, other_base())
 
 
 def _is_of_use(part: FoundPart) -> bool:
     """Whether a part can serve any of the families."""
     return any(
-        not misfit(part, family, name, shapes.get(name, TextShape()))
-        for family in FAMILY_PARTS
-        for shapes in [text_shapes(families.family(family).bundled)]
-        for name in FAMILY_PARTS[family]
+        not misfit(part, own, sizes.get(own.name, {}))
+        for spec in families.FAMILIES
+        for sizes in [wanted_sizes(spec.bundled, spec)]
+        for own in spec.parts
     )
-
-
-def refuse_special(part: FoundPart) -> None:
-    """Raises `BaseRefused` for a denoiser that is not of the ordinary text-to-image kind, or that misses some of itself."""
-    for code, message, remedy in _flux_reasons(part) if part.role == "flux" else _unet_reasons(part):
-        raise BaseRefused(code, message, remedy)
-
-
-def _unet_reasons(unet: FoundPart) -> Iterator[tuple[str, str, str]]:
-    if unet.inputs in UNET_INPUTS:
-        code, kind = UNET_INPUTS[unet.inputs]
-        yield code, f"this is {kind}.", ORDINARY
-    if unet.inputs != 4:
-        yield "base_other_family", f"its UNet takes {unet.inputs} channels; SD1.5 and SDXL take 4.", OTHER_BASE
-    if unet.width == 1024:
-        yield "base_other_family", "this is a Stable Diffusion 2 model, which cannot be trained here.", OTHER_BASE
-    if unet.added and unet.width == 1280:
-        yield "base_refiner", "this is the SDXL refiner, not the base model.", "Choose the SDXL base model."
-    if unet.has("encoder_hid_proj."):
-        yield "base_other_family", "this is a Kolors model, which cannot be trained here.", OTHER_BASE
-    if unet.has("time_embed.cond_proj.") or unet.has("time_embedding.cond_proj."):
-        yield "base_distilled", "this is a distilled model for few steps (LCM), which a LoRA would undo.", ORDINARY
-    if not unet.layers:
-        yield "base_other_family", "its UNet reads no text.", OTHER_BASE
-
-
-def _flux_reasons(flux: FoundPart) -> Iterator[tuple[str, str, str]]:
-    for beginning, kind in FLUX_RELATIVES:
-        if flux.has(beginning):
-            yield "base_other_family", f"this is {kind}, which cannot be trained here.", OTHER_BASE
-    if flux.inputs in FLUX_INPUTS:
-        code, kind = FLUX_INPUTS[flux.inputs]
-        yield code, f"this is {kind}.", "Choose FLUX.1-dev itself."
-    if not flux.layers or not flux.single_layers or not flux.inputs:
-        yield "base_damaged", "it holds only some of FLUX's blocks.", "Get the file again, or give the index of all its shards."
-    if not flux.guided:
-        message = (
-            "this FLUX takes no guidance as an input: it is FLUX.1-schnell, which is distilled to few steps so that a LoRA would "
-            "undo that, or a de-distilled FLUX.1-dev, which needs guidance of another kind. Neither can be trained here."
-        )
-        yield "base_schnell", message, "Choose FLUX.1-dev itself; its LoRAs work on schnell too."
 
 
 def refuse_schedule(tensors: Tensors) -> None:
     """Raises `BaseRefused` for SDXL-shaped models with an EDM schedule (Playground v2.5, CosXL)."""
     if "edm_mean" in tensors or "edm_vpred.sigma_max" in tensors:
-        raise BaseRefused("base_other_schedule", "this model has an EDM schedule, which cannot be trained here.", OTHER_BASE)
+        raise BaseRefused("base_other_schedule", "this model has an EDM schedule, which cannot be trained here.", other_base())
 
 
 def refuse_format(part: FoundPart) -> None:

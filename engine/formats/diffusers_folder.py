@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from loratui.engine import untrusted
+from loratui.engine import families, untrusted
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.safetensors_file import Tables, may_hold_tensors, read_tables, shown
 from loratui.engine.untrusted import read_small
@@ -113,42 +113,19 @@ def class_of(folder: Path) -> str:
     return name if isinstance(name, str) else ""
 
 
-SPECIAL_PIPELINES: Mapping[str, tuple[str, str]] = {
-    "FluxKontextPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
-    "FluxKontextInpaintPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
-    "FluxFillPipeline": ("FLUX.1 Fill, which also takes a mask", "base_inpainting"),
-    "FluxControlPipeline": ("a FLUX.1 control model, which also takes edges or depth", "base_control"),
-    "FluxPriorReduxPipeline": ("FLUX.1 Redux, an image adapter", "base_is_adapter"),
-    "StableDiffusionInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
-    "StableDiffusionXLInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
-    "StableDiffusionInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
-    "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
-    "StableDiffusionUpscalePipeline": ("an upscaling model", "base_upscaler"),
-    "LatentConsistencyModelPipeline": ("a distilled model for few steps (LCM), which a LoRA would undo", "base_distilled"),
-}
-"""Pipelines whose weights may look ordinary -> what they are, id."""
-
-PIPELINES = frozenset(
-    {
-        "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline",
-        "StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline",
-        "FluxPipeline", "FluxImg2ImgPipeline",
-    }
-)  # fmt: skip
-"""Pipelines of the three families."""
-
-
 def refuse_pipeline(folder: Path) -> None:
     """Raises `BaseRefused` for a pipeline of another kind; a folder that names none is judged by its parts alone."""
     name = class_of(folder)
     if not name and not (folder / "model_index.json").exists():
         return
-    if name in SPECIAL_PIPELINES:
-        title, code = SPECIAL_PIPELINES[name]
-        raise BaseRefused(code, f"{folder}: this is {title}.", "Choose the ordinary text-to-image version of the same model.")
-    if name not in PIPELINES:
+    for spec in families.FAMILIES:
+        if name in spec.other_pipelines:
+            title, code = spec.other_pipelines[name]
+            remedy = "Choose the ordinary text-to-image version of the same model."
+            raise BaseRefused(code, f"{folder}: this is {title}.", remedy)
+    if not any(name in spec.pipelines for spec in families.FAMILIES):
         message = f"{folder}: this is a model for {name or 'an unnamed pipeline'}, which cannot be trained here."
-        raise BaseRefused("base_other_family", message, "Choose a model of SD1.5, SDXL (Pony too) or FLUX.1-dev.")
+        raise BaseRefused("base_other_family", message, f"Choose a model of {families.choices()}.")
 
 
 def prediction_of(folder: Path) -> tuple[Literal["epsilon", "v"], bool]:

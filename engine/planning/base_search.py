@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import families, formats
 from loratui.engine.errors import LoratuiError
+from loratui.engine.families.network import Network, Sizes
 from loratui.engine.formats.base_files import files_read, identify, identify_tables, read_file
 from loratui.engine.formats.base_keys import FoundPart, find_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
 from loratui.engine.formats.safetensors_file import may_hold_tensors
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
+from loratui.engine.untrusted import MOST_LIST_BYTES, read_json, read_small
+from loratui.presets import SHIPPED
 
 DEPTH = 7
 """Levels below a root that are looked at."""
@@ -32,7 +37,6 @@ SMALLEST_PICKLE = 100_000_000
 _LONGEST = 1000
 """Letters of a reason."""
 
-_FORMAT = 3
 _PASSED_OVER = frozenset(
     {
         "node_modules", "site-packages", "dist-packages", "__pycache__", "proc", "sys", "dev", "venv", "env", "conda",
@@ -45,19 +49,24 @@ _PASSED_OVER = frozenset(
 class Held:
     """One part inside a file, as far as choosing among files needs it."""
 
-    role: str
-    width: int
-    layers: int
-    positions: int
-    vocabulary: int
+    kind: str
+    """Name of its network."""
+    sizes: Sizes
     dtype: str
     fp8: str
-    can_encode: bool
 
     @classmethod
     def of(cls, part: FoundPart) -> Held:
         """What is to be remembered of a part."""
-        return cls(**{field.name: getattr(part, field.name) for field in fields(cls)})
+        return cls(part.network.name, part.sizes, part.dtype, part.fp8)
+
+    @property
+    def network(self) -> Network:
+        """Raises `KeyError` for a kind that is not known any more."""
+        for network in families.networks():
+            if network.name == self.kind:
+                return network
+        raise KeyError(self.kind)
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,8 @@ def _walk(folder: Path, depth: int, found: Walk, budget: _Budget, memory: Memory
         found.tokenizers.append(folder)
     if "model_index.json" in names:
         found.seen.append(memory.look(folder))
-        found.tokenizers += [folder / n for n in ("tokenizer_2",) if (folder / n / "tokenizer.json").is_file()]
+        names = {part.name for spec in families.FAMILIES for part in spec.parts if part.role == "tokenizer"}
+        found.tokenizers += [folder / n for n in sorted(names) if (folder / n / "tokenizer.json").is_file()]
         return
     for entry in entries:
         if not budget.take(0):
@@ -176,6 +186,17 @@ def _worth_a_look(entry: os.DirEntry[str]) -> bool:
     return may_hold_tensors(Path(entry.path), size)
 
 
+@functools.cache
+def judged_by() -> str:
+    """A digest of the code and configurations that judge what a file is: what other ones judged is looked at again."""
+    digest = hashlib.sha256()
+    rooms = [Path(room.__path__[0]) for room in (formats, families)]
+    sources = [path for room in rooms for kind in ("*.py", "config.json") for path in room.rglob(kind)]
+    for path in sorted([*sources, *(SHIPPED / "bases").glob("*/*/config.json"), Path(__file__)]):
+        digest.update(read_small(path, MOST_LIST_BYTES))
+    return digest.hexdigest()
+
+
 class Memory:
     """What files turned out to be, by path, size and times of change, kept in a file between walks."""
 
@@ -188,7 +209,7 @@ class Memory:
         """The memory in a file; an empty one where it cannot be read."""
         try:
             table = read_json(file, MOST_LIST_BYTES)
-            good = isinstance(table, dict) and table.get("format") == _FORMAT and isinstance(table.get("seen"), dict)
+            good = isinstance(table, dict) and table.get("judged_by") == judged_by() and isinstance(table.get("seen"), dict)
             return cls(table["seen"] if good else {})
         except (OSError, ValueError):
             return cls({})
@@ -200,7 +221,7 @@ class Memory:
             kept = {path: value for path, value in self._table.items() if Path(path).exists()}
             handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bases-")
             with os.fdopen(handle, "w", encoding="utf-8") as out:
-                json.dump({"format": _FORMAT, "seen": {**kept, **self._used}}, out)
+                json.dump({"judged_by": judged_by(), "seen": {**kept, **self._used}}, out)
             Path(name).replace(file)
 
     def look(self, path: Path) -> Seen:
@@ -241,8 +262,8 @@ def _from_json(value: Mapping[str, Any]) -> Seen:
     held = tuple(Held(**one) for one in value["held"])
     seen = Seen(**{**value, "held": held, "missing": tuple(value["missing"])})
     texts = (seen.path, seen.family, seen.layout, seen.title, seen.code, seen.problem, seen.remedy, *seen.missing)
-    texts += tuple(text for one in held for text in (one.role, one.dtype, one.fp8))
-    sizes = (seen.bytes, *(size for one in held for size in (one.width, one.layers, one.positions, one.vocabulary)))
+    texts += tuple(text for one in held for text in (one.network.name, one.dtype, one.fp8))
+    sizes = (seen.bytes, *(size for one in held for size in one.sizes.values()))
     if not all(isinstance(text, str) for text in texts) or not all(type(size) is int for size in sizes):
         raise TypeError("another kind of value")
     return seen

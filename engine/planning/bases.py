@@ -9,9 +9,10 @@ from pathlib import Path
 
 from loratui.engine import families
 from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
+from loratui.engine.families.spec import FamilySpec, PartSpec
 from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
-from loratui.engine.formats.part_fit import TextShape, misfit, text_shapes
+from loratui.engine.formats.part_fit import misfit, wanted_sizes
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.machine import hub_cache
 from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
@@ -221,14 +222,16 @@ def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
 
 def _parts_nearby(found: BaseFiles, roots: Sequence[Path], memory: Memory | None) -> Iterator[tuple[PartName, PartFile]]:
     """The missing parts, from the nearest place that has them. A VAE of SD1.5 and one of SDXL look alike and are not taken."""
-    wanted = [m.part for m in found.missing if found.family == "flux" or m.part != "vae"]
+    spec = families.family(found.family)
+    wanted = [m.part for m in found.missing if _part(spec, m.part).found_by_shape]
     remembered = memory if memory is not None else Memory.load(default_memory())
     for place, depth in _places(found.path, roots):
         if not wanted:
             break
         inside = walk([place], depth=depth, memory=remembered)
         for part in list(wanted):
-            taken = _tokenizer(inside) if part == "tokenizer_2" else _best(inside.seen, found, part)
+            own = _part(spec, part)
+            taken = _tokenizer(inside, own) if own.role == "tokenizer" else _best(inside.seen, found, part)
             if taken is not None:
                 wanted.remove(part)
                 yield part, taken
@@ -253,12 +256,13 @@ def _places(path: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, int]]:
 
 def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | None:
     """The file that holds a part in the widest number format; of equals the first by path."""
-    wanted = text_shapes(found.config).get(part, TextShape())
+    spec = families.family(found.family)
+    wanted = wanted_sizes(found.config, spec).get(part, {})
     ranks = {"fp32": 0, "bf16": 1, "fp16": 1, "fp8_e4m3": 2, "fp8_e5m2": 3}
     fitting = []
     for one in _lenders(seen, found.family):
         for held in one.held:
-            if held.dtype in ranks and not misfit(held, found.family, part, wanted):
+            if held.dtype in ranks and not misfit(held, _part(spec, part), wanted):
                 fitting.append((held.fp8 == "scaled", ranks[held.dtype], bool(one.family), one.path))
     for *_, path in sorted(fitting):
         try:
@@ -273,19 +277,19 @@ def _lenders(seen: Iterable[Seen], family: str) -> Iterator[Seen]:
 
     The CLIP inside an SD1.5 or SDXL checkpoint was trained along with it and is another one.
     """
-    return (one for one in seen if one.family == family or not any(held.role in ("unet", "flux") for held in one.held))
+    denoisers = [network for spec in families.FAMILIES for network in spec.denoiser.networks]
+    return (one for one in seen if one.family == family or not any(held.network in denoisers for held in one.held))
 
 
-def _tokenizer(inside: Walk) -> PartFile | None:
-    """T5's tokenizer: by what it holds, since every tokenizer's file is named alike."""
-    return next((PartFile(folder) for folder in inside.tokenizers if is_t5_tokenizer(folder)), None)
+def _tokenizer(inside: Walk, part: PartSpec) -> PartFile | None:
+    """A tokenizer by what it holds, since every tokenizer's file is named alike."""
+    return next((PartFile(folder) for folder in inside.tokenizers if is_tokenizer_of(part, folder)), None)
 
 
-def is_t5_tokenizer(folder: Path) -> bool:
-    """Whether `tokenizer.json` is T5's: a unigram model whose first entries are pad and end."""
+def is_tokenizer_of(part: PartSpec, folder: Path) -> bool:
+    """Whether a folder's `tokenizer.json` is of the kind that a part needs."""
     try:
-        model = read_json(folder / "tokenizer.json", MOST_TOKENIZER_BYTES)["model"]
-        return model["type"] == "Unigram" and [entry[0] for entry in model["vocab"][:2]] == ["<pad>", "</s>"]
+        return part.is_tokenizer(read_json(folder / "tokenizer.json", MOST_TOKENIZER_BYTES)["model"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
 
@@ -328,18 +332,28 @@ def _found(seen: Seen, model: str, where: str, everything: Walk) -> FoundBase:
 
 
 def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
-    shapes = text_shapes(families.family(seen.family).bundled) if seen.missing else {}
-    for part in seen.missing:
-        if part == "tokenizer_2":
-            there = any(is_t5_tokenizer(folder) for folder in everything.tokenizers)
-        else:
-            there = (seen.family == "flux" or part != "vae") and any(
-                not misfit(held, seen.family, part, shapes.get(part, TextShape()))
+    if not seen.missing:
+        return
+    spec = families.family(seen.family)
+    sizes = wanted_sizes(spec.bundled, spec)
+    for name in seen.missing:
+        part = _part(spec, name)
+        there = (
+            _tokenizer(everything, part) is not None
+            if part.role == "tokenizer"
+            else part.found_by_shape
+            and any(
+                not misfit(held, part, sizes.get(name, {}))
                 for other in _lenders(everything.seen, seen.family)
                 for held in other.held
             )
+        )
         if not there:
-            yield part
+            yield name
+
+
+def _part(spec: FamilySpec, name: str) -> PartSpec:
+    return next(part for part in spec.parts if part.name == name)
 
 
 def _usable_first(base: FoundBase) -> tuple[int, bool, str]:

@@ -20,16 +20,17 @@ from typing import Any
 
 from PIL import Image
 
+from loratui.engine import families
 from loratui.engine.dataset import archives, captions, decoding, ledger, prepared_copy
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.formats.base_files import identify, read_file
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.lora_facts import lora_file_facts
 from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
-from loratui.engine.formats.part_fit import text_shapes
+from loratui.engine.formats.part_fit import wanted_sizes
 from loratui.engine.formats.safetensors_file import read_checked, shards_of
-from loratui.engine.planning.base_search import Memory
-from loratui.engine.planning.bases import is_t5_tokenizer
+from loratui.engine.planning.base_search import Memory, judged_by
+from loratui.engine.planning.bases import is_tokenizer_of
 from loratui.engine.planning.lora_size import denoiser_config, targeted, text_encoders_of
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
@@ -217,7 +218,7 @@ def json_files(data: bytes, folder: Path) -> None:
     for name in ("recent-folders.json", "tokenizer.json", archives.RECORD, prepared_copy.RECORD, "x.json"):
         (folder / name).write_bytes(data)
     recent_folders(folder)
-    is_t5_tokenizer(folder)
+    is_tokenizer_of(families.family("flux").part("tokenizer_2"), folder)
     archives.left_out_of(folder)
     Memory.load(folder / "x.json")
     read_listed(folder / "x.json")
@@ -233,7 +234,7 @@ def json_files(data: bytes, folder: Path) -> None:
         lambda: prepared_copy.read_history(folder),
         lambda: read_wish(folder / "x.json"),
         lambda: ledger.read_table(run.dataset),
-        lambda: text_shapes(folder),
+        lambda: wanted_sizes(folder, families.family("flux")),
     ]
     for reader in readers:
         with contextlib.suppress(UsageError, DatasetError):
@@ -248,7 +249,7 @@ def json_seeds() -> list[bytes]:
         {"v": 1, "supervisor": {"pid": 1, "start": 2, "boot_id": "x", "host": "y"}, "trainer": None, "job": "train", "since": 1.0},
         {"format": 1, "grids": ["strengths"], "images": [{"grid": "strengths", "prompt": "p", "seed": 1, "file": "f", "path": "a.png", "strength": 1}]},
         {"format": 2, "ticked": {"likeness": 1.0}, "notes": {}, "seen": [], "files": {"output/a": {"rating": 3, "note": "x"}}, "chosen": ""},
-        {"format": 3, "seen": {"/x": {"stamp": [1, 2, 3], "is": {"path": "/x", "held": [], "missing": []}}}},
+        {"judged_by": judged_by(), "seen": {"/x": {"stamp": [1, 2, 3], "is": {"path": "/x", "held": [], "missing": []}}}},
         {"block_out_channels": [8, 16], "layers_per_block": 1, "cross_attention_dim": 16, "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
          "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"], "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 2},
         {"model": {"type": "Unigram", "vocab": [["<pad>", 0.0], ["</s>", 0.0]]}},

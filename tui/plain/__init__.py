@@ -345,7 +345,7 @@ def say(line: str) -> None:
 
 def _to_fetch(model: str) -> str:
     """What is known of a base that is not here."""
-    from loratui.engine.formats.base_sources import known_base
+    from loratui.engine.families import known_base
 
     source = known_base(model)
     gate = ", behind a gate" if source and source.gated else ""

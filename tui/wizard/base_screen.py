@@ -152,7 +152,7 @@ class BaseModelScreen(StepScreen):
 
     def on_base_looked_at(self, message: BaseLookedAt) -> None:
         """Says what the base is, or why it cannot be used."""
-        from loratui.engine.formats.base_sources import known_base
+        from loratui.engine.families import known_base
 
         if message.model != self.loratui.draft.value("base.model"):
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loratui.engine.families.common.text_networks import CLIP
 from loratui.engine.families.spec import PartSpec, Source
 
 CLIP_L = PartSpec(
@@ -11,6 +12,7 @@ CLIP_L = PartSpec(
     "text_encoder",
     "transformers.CLIPTextModel",
     "CLIP-L text encoder",
+    networks=(CLIP,),
     sources=(Source("comfyanonymous/flux_text_encoders", "clip_l.safetensors", "MIT", 246_144_152),),
     trainable=True,
     tokenizer="tokenizer",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
+from loratui.engine.families.common.text_networks import T5, is_t5_tokenizer
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.flux.layers import TARGETS, layers_in
+from loratui.engine.families.flux.network import FLUX_TRANSFORMER
 from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
 
 _ENCODERS = "comfyanonymous/flux_text_encoders"
@@ -21,12 +24,15 @@ FLUX = FamilySpec(
     model="loratui.engine.families.flux.model",
     objective="flow",
     parts=(
-        PartSpec("transformer", "denoiser", "diffusers.FluxTransformer2DModel", "FLUX transformer"),
+        PartSpec(
+            "transformer", "denoiser", "diffusers.FluxTransformer2DModel", "FLUX transformer", networks=(FLUX_TRANSFORMER,)
+        ),
         PartSpec(
             "vae",
             "vae",
             "diffusers.AutoencoderKL",
             "FLUX VAE (ae)",
+            networks=(AUTOENCODER_KL,),
             sources=(
                 Source("black-forest-labs/FLUX.1-schnell", "ae.safetensors", "Apache-2.0", 335_304_388, gated=True),
                 Source("black-forest-labs/FLUX.1-dev", "ae.safetensors", _DEV_LICENCE, 335_304_388, gated=True),
@@ -38,6 +44,7 @@ FLUX = FamilySpec(
             "text_encoder",
             "transformers.T5EncoderModel",
             "T5-XXL text encoder",
+            networks=(T5,),
             sources=(
                 Source(_ENCODERS, "t5xxl_fp16.safetensors", "Apache-2.0", 9_787_841_024),
                 Source(_ENCODERS, "t5xxl_fp8_e4m3fn.safetensors", "Apache-2.0", 4_893_934_904),
@@ -52,9 +59,23 @@ FLUX = FamilySpec(
             "transformers.T5TokenizerFast",
             "T5 tokenizer",
             sources=(Source("google-t5/t5-base", "tokenizer.json", "Apache-2.0", 1_389_353),),
+            is_tokenizer=is_t5_tokenizer,
         ),
         PartSpec("scheduler", "scheduler"),
     ),
+    reads=lambda flux, _: {
+        "text_encoder": flux["pooled"],
+        "text_encoder_2": flux["context"],
+        "vae": flux["inputs"] // 4,
+    },
+    pipelines=("FluxPipeline", "FluxImg2ImgPipeline"),
+    other_pipelines={
+        "FluxKontextPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
+        "FluxKontextInpaintPipeline": ("FLUX.1 Kontext, which edits images", "base_instruct"),
+        "FluxFillPipeline": ("FLUX.1 Fill, which also takes a mask", "base_inpainting"),
+        "FluxControlPipeline": ("a FLUX.1 control model, which also takes edges or depth", "base_control"),
+        "FluxPriorReduxPipeline": ("FLUX.1 Redux, an image adapter", "base_is_adapter"),
+    },
     vae=VaeSpec(channels=16, patch=2, scaling=0.3611, shift=0.1159),
     text=TextSpec(counted_by="tokenizer_2", fixed_tokens=512),
     embedded_guidance=True,

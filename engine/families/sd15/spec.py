@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
 
@@ -19,12 +21,13 @@ SD15 = FamilySpec(
     model="loratui.engine.families.sd15.model",
     objective="diffusion",
     parts=(
-        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet"),
+        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet", networks=(UNET,)),
         PartSpec(
             "vae",
             "vae",
             "diffusers.AutoencoderKL",
             "SD1.5 VAE",
+            networks=(AUTOENCODER_KL,),
             sources=(Source("stabilityai/sd-vae-ft-mse", "diffusion_pytorch_model.safetensors", "MIT", 334_643_276),),
             found_by_shape=False,  # SDXL's has the same tensors
         ),
@@ -32,6 +35,15 @@ SD15 = FamilySpec(
         CLIP_TOKENIZER,
         PartSpec("scheduler", "scheduler"),
     ),
+    claims=lambda unet: not unet["added"],
+    reads=lambda unet, _: {"text_encoder": unet["width"], "vae": unet["inputs"]},
+    pipelines=("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline"),
+    other_pipelines={
+        "StableDiffusionInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
+        "StableDiffusionInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
+        "StableDiffusionUpscalePipeline": ("an upscaling model", "base_upscaler"),
+        "LatentConsistencyModelPipeline": ("a distilled model for few steps (LCM), which a LoRA would undo", "base_distilled"),
+    },
     vae=VaeSpec(channels=4, scaling=0.18215),
     text=TextSpec(counted_by="tokenizer", clip_skip=1),
     native_px=(256, 768),

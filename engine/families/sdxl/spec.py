@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
+from loratui.engine.families.common.text_networks import CLIP, OPEN_CLIP
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
-from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+from loratui.engine.families.network import Sizes
+from loratui.engine.families.spec import Config, FamilySpec, PartName, PartSpec, Source, TextSpec, VaeSpec
 
 _LICENCE = "CreativeML Open RAIL++-M"
 _BASE = "stabilityai/stable-diffusion-xl-base-1.0"
+
+
+def _reads(unet: Sizes, config: Config) -> Mapping[PartName, int]:
+    """The UNet takes six sizes beside the pooled state of the second encoder, and the states of both side by side."""
+    sizes = config.get("addition_time_embed_dim", 256)
+    second = unet["added"] - 6 * sizes if type(sizes) is int and 0 < sizes < unet["added"] else 0
+    return {"text_encoder_2": second, "text_encoder": unet["width"] - second if second else 0, "vae": unet["inputs"]}
+
 
 SDXL = FamilySpec(
     name="sdxl",
@@ -21,12 +34,13 @@ SDXL = FamilySpec(
     model="loratui.engine.families.sdxl.model",
     objective="diffusion",
     parts=(
-        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet"),
+        PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet", networks=(UNET,)),
         PartSpec(
             "vae",
             "vae",
             "diffusers.AutoencoderKL",
             "SDXL VAE",
+            networks=(AUTOENCODER_KL,),
             sources=(Source("stabilityai/sdxl-vae", "sdxl_vae.safetensors", "MIT", 334_641_164),),
             found_by_shape=False,  # SD1.5's has the same tensors
         ),
@@ -36,6 +50,7 @@ SDXL = FamilySpec(
             "text_encoder",
             "transformers.CLIPTextModelWithProjection",
             "CLIP-G text encoder",
+            networks=(CLIP, OPEN_CLIP),
             sources=(Source(_BASE, "text_encoder_2/model.fp16.safetensors", _LICENCE, 1_389_382_176),),
             trainable=True,
             tokenizer="tokenizer",
@@ -46,6 +61,14 @@ SDXL = FamilySpec(
         replace(CLIP_TOKENIZER, name="tokenizer_2"),
         PartSpec("scheduler", "scheduler"),
     ),
+    claims=lambda unet: bool(unet["added"]),
+    reads=_reads,
+    fewer_layers="it may be a distilled version such as SSD-1B",
+    pipelines=("StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline"),
+    other_pipelines={
+        "StableDiffusionXLInpaintPipeline": ("an inpainting model, which also takes a mask", "base_inpainting"),
+        "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
+    },
     vae=VaeSpec(channels=4, scaling=0.13025),
     text=TextSpec(counted_by="tokenizer", clip_skip=2),
     native_px=(1024, 1536),

@@ -47,7 +47,7 @@ def row_51_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def parts_in(path: Path) -> dict[PartName, PartFile]:
     """What a file holds, as `identify` would say it of a file of true size."""
     return {
-        ROLES[found.role]: PartFile(
+        ROLES[found.network.name]: PartFile(
             path,
             in_folder=False,
             files=(path,),

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from loratui.engine import families
 from loratui.engine.families.common.clip import CLIP_TOKENIZER
-from loratui.engine.formats.part_fit import TextShape, text_shapes
+from loratui.engine.formats.part_fit import wanted_sizes
 
 MILLIONS = {
     ("sd15", "unet"): 859.5,
@@ -68,12 +68,14 @@ def test_a_pipelines_classes_and_schedules_are_those_of_its_family(family: str) 
 
 
 def test_sizes_of_text_encoders_are_told_from_the_configurations() -> None:
-    clip_l, clip_g = TextShape(768, 12, 77, 49408), TextShape(1280, 32, 77, 49408)
-    assert text_shapes(families.family("sd15").bundled) == {"text_encoder": clip_l}
-    assert text_shapes(families.family("sdxl").bundled) == {"text_encoder": clip_l, "text_encoder_2": clip_g}
-    assert text_shapes(families.family("flux").bundled) == {
-        "text_encoder": clip_l,
-        "text_encoder_2": TextShape(4096, 24, 0, 32128),
+    clip_l = {"width": 768, "layers": 12, "positions": 77, "vocabulary": 49408}
+    clip_g = {**clip_l, "width": 1280, "layers": 32}
+    t5 = {"width": 4096, "layers": 24, "positions": 0, "vocabulary": 32128}
+    told = {spec.name: {**wanted_sizes(spec.bundled, spec)} for spec in families.FAMILIES}
+    assert told == {
+        "sd15": {"vae": {"width": 4}, "text_encoder": clip_l},
+        "sdxl": {"vae": {"width": 4}, "text_encoder": clip_l, "text_encoder_2": clip_g},
+        "flux": {"vae": {"width": 16}, "text_encoder": clip_l, "text_encoder_2": t5},
     }
 
 

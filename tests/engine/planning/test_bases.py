@@ -186,7 +186,9 @@ def test_a_walk_remembers_and_notices_changes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()
     made.write(path, made.sdxl())
     assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
-    for damage in ("{", "[]", '{"format": 2, "seen": 3}', json.dumps({"format": 2, "seen": {str(path): {"stamp": 1}}})):
+    now = base_search.judged_by()
+    damages = [{"judged_by": now, "seen": 3}, {"judged_by": now, "seen": {str(path): {"stamp": 1}}}]
+    for damage in ("{", "[]", *map(json.dumps, damages)):
         memory.write_text(damage)
         assert discover([tmp_path], memory_file=memory)[0][0].family == "sdxl"
     assert oct(memory.stat().st_mode & 0o077) == "0o0"
@@ -202,6 +204,17 @@ def test_a_walk_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(found), cut) == (1, False)
     monkeypatch.setattr(base_search, "MOST_ENTRIES", 2)
     assert discover([tmp_path], memory_file=tmp_path / "y.json") == ([], True)
+
+
+def test_what_other_code_judged_is_judged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.write(tmp_path / "m" / "a.safetensors", made.sd15())
+    memory = tmp_path / "bases.json"
+    monkeypatch.setattr(base_search, "look_at", lambda path: base_search.Seen(str(path), code="base_other_family"))
+    assert discover([tmp_path], memory_file=memory)[0][0].family is None
+    monkeypatch.undo()
+    assert discover([tmp_path], memory_file=memory)[0][0].family is None  # remembered
+    monkeypatch.setattr(base_search, "judged_by", lambda: "a later version")
+    assert discover([tmp_path], memory_file=memory)[0][0].family == "sd15"
 
 
 def test_a_thousand_files_are_looked_through_in_time(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from screen_text import hides, paste, screen_text, shows, type_text
 
-from loratui.engine.formats.base_sources import known_base
+from loratui.engine.families import known_base
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.machine.hub import HubError
 from loratui.engine.planning.estimate import Machine

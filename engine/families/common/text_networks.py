@@ -1,0 +1,108 @@
+"""The text encoders that families share: CLIP as transformers and as OpenCLIP name it, and T5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, count, dimension, told
+
+_WORDS: Mapping[str, str] = {"width": "wide", "positions": "positions", "vocabulary": "tokens", "layers": "layers"}
+_CLIPS = {768: "CLIP-L", 1024: "CLIP-H", 1280: "CLIP-G"}
+_CLIP_POSITIONS = 77
+_T5S = {512: "T5-small", 768: "T5-base", 1024: "T5-large", 2048: "T5-XL", 4096: "T5-XXL"}
+_UMT5_TOKENS = 250_000
+
+
+def text_config_sizes(config: Config) -> Sizes:
+    """Of any text encoder of transformers."""
+    return told(
+        config,
+        width=("hidden_size", "d_model"),
+        layers=("num_hidden_layers", "num_layers"),
+        positions=("max_position_embeddings",),
+        vocabulary=("vocab_size",),
+    )
+
+
+def _is_clip(keys: Iterable[str], prefix: str) -> bool:
+    """Other encoders have the same layers; only CLIP has this table, and `text_model.` belongs to its own keys."""
+    here = any(f"{prefix}{level}embeddings.position_embedding.weight" in keys for level in ("", "text_model."))
+    return here and not prefix.endswith("text_model.")
+
+
+def _clip(tensors: Tensors, names: Names) -> Sizes:
+    del names
+    level = "text_model." if "text_model.embeddings.position_embedding.weight" in tensors else ""
+    return {
+        "width": dimension(tensors, f"{level}embeddings.position_embedding.weight", 1),
+        "positions": dimension(tensors, f"{level}embeddings.position_embedding.weight", 0),
+        "vocabulary": dimension(tensors, f"{level}embeddings.token_embedding.weight", 0),
+        "layers": count(tensors, r"(?:text_model\.)?encoder\.layers\.(\d+)\."),
+    }
+
+
+def _open_clip(tensors: Tensors, names: Names) -> Sizes:
+    del names
+    return {
+        "width": dimension(tensors, "positional_embedding", 1),
+        "positions": dimension(tensors, "positional_embedding", 0),
+        "vocabulary": dimension(tensors, "token_embedding.weight", 0),
+        "layers": count(tensors, r"transformer\.resblocks\.(\d+)\."),
+    }
+
+
+def _t5(tensors: Tensors, names: Names) -> Sizes:
+    del names
+    return {
+        "width": dimension(tensors, "encoder.block.0.layer.0.SelfAttention.q.weight", -1),
+        "vocabulary": dimension(tensors, "shared.weight", 0) or dimension(tensors, "encoder.embed_tokens.weight", 0),
+        "layers": count(tensors, r"encoder\.block\.(\d+)\."),
+    }
+
+
+def _clip_title(sizes: Sizes) -> str:
+    long = "Long-" if sizes["positions"] > _CLIP_POSITIONS else ""
+    name = _CLIPS.get(sizes["width"], "CLIP")
+    return f"a {long}{name} text encoder" + ("" if name != "CLIP" else f" of width {sizes['width']}")
+
+
+def _t5_title(sizes: Sizes) -> str:
+    name = "UMT5" if sizes["vocabulary"] > _UMT5_TOKENS else _T5S.get(sizes["width"], "T5")
+    return f"a {name} text encoder" if name != "T5" else f"a T5 text encoder of width {sizes['width']}"
+
+
+CLIP = Network(
+    name="clip",
+    signs=(
+        ("diffusers", "text_model.encoder.layers.0.self_attn.q_proj.weight"),
+        ("diffusers", "encoder.layers.0.self_attn.q_proj.weight"),
+    ),
+    sizes=_clip,
+    config_sizes=text_config_sizes,
+    words=_WORDS,
+    title=_clip_title,
+    is_at=_is_clip,
+)
+
+OPEN_CLIP = Network(
+    name="open_clip",
+    signs=(("original", "transformer.resblocks.0.attn.in_proj_weight"),),
+    sizes=_open_clip,
+    config_sizes=text_config_sizes,
+    words=_WORDS,
+    title=_clip_title,
+)
+
+T5 = Network(
+    name="t5",
+    signs=(("diffusers", "encoder.block.0.layer.0.SelfAttention.q.weight"),),
+    sizes=_t5,
+    config_sizes=text_config_sizes,
+    words=_WORDS,
+    title=_t5_title,
+)
+
+
+def is_t5_tokenizer(model: Config) -> bool:
+    """T5's is a unigram model whose first entries are pad and end."""
+    return model["type"] == "Unigram" and [entry[0] for entry in model["vocab"][:2]] == ["<pad>", "</s>"]
