@@ -107,6 +107,11 @@ class Finding:
         return self.key.partition(".")[0]
 
     @property
+    def variant(self) -> str:
+        """Which of the code's sentences; empty where there is but one."""
+        return self.key.partition(".")[2]
+
+    @property
     def kind(self) -> Kind:
         """Its row of the table."""
         return _ROWS[self.key][1]

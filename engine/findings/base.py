@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from loratui.engine.findings.kind import Kind, error, note, warning
 
+_OVERRIDE = "To start all the same, set base.check to off."
 _WHY = "Training starts from a base model."
 
 _REFUSALS: Mapping[str, str] = {
@@ -76,5 +77,36 @@ BASE: Mapping[str, Kind] = {
         "{base} is a tiny base for trying loratui: a LoRA trained on it works with it alone, not in ComfyUI or elsewhere.",
         "It draws small portraits and nothing else.",
         "For a LoRA to use, choose another preset, such as sd15-portrait.",
+    ),
+    "base_mistaken.not_finite": error(
+        "The base answers with numbers that are not finite.",
+        remedy=f"Its files are damaged, or made for another number format. Fetch it anew. {_OVERRIDE}",
+    ),
+    "base_mistaken.vae": error(
+        "The VAE does not give an image back: {psnr_db:.0f} dB, where more than 20 are usual.",
+        remedy=f"It is damaged, or another model's: name the base's own with base.vae. {_OVERRIDE}",
+    ),
+    "base_mistaken.vae_scale": error(
+        "The VAE's latents are scaled wrongly ({scale}): they have a spread of {spread:.2f}, not of about 1.",
+        remedy=f"The VAE or its config.json is another model's: name the base's own with base.vae. {_OVERRIDE}",
+    ),
+    "base_mistaken.prediction": error(
+        "The base was taken to predict {told}, but its answers are those of one that predicts {right} (loss {own:.2f} against "
+        "{other:.2f}).",
+        remedy=f"Set {{settings}}. {_OVERRIDE}",
+    ),
+    "base_mistaken.sign": error(
+        "The base answers with the opposite of what it should predict: its sign is turned.",
+        remedy=f"Its weights are another kind of model's, or merged wrongly. Choose another base. {_OVERRIDE}",
+    ),
+    "base_mistaken.nothing": error(
+        "The base cannot tell your images from noise: its loss is {of_nothing:.2f} of that of predicting nothing, and "
+        "{of_linear:.2f} of that of knowing nothing about images.",
+        remedy="Probably its VAE is another model's (base.vae), its files are mixed up or damaged, or base.prediction is wrong. "
+        + _OVERRIDE,
+    ),
+    "base_mistaken.text": error(
+        "The captions make the base worse: without them its loss is {gain:.2f} of that with them.",
+        remedy=f"Probably a text encoder is another model's (base.text_encoder, base.text_encoder_2), or its tokenizer. {_OVERRIDE}",
     ),
 }

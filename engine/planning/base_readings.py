@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
+from loratui.engine.findings import Finding
 from loratui.presets.schema import Family
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -41,10 +42,6 @@ USUAL_SCALE: Mapping[Family, tuple[float, float]] = MappingProxyType(
     {"sd15": (0.18215, 0.0), "sdxl": (0.13025, 0.0), "flux": (0.3611, 0.1159)}
 )
 """Scaling factor and shift of the families' VAEs."""
-
-Mistaken = Literal["not_finite", "vae", "vae_scale", "prediction", "sign", "nothing", "text"]
-
-OVERRIDE = "To start all the same, set base.check to off."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,113 +89,85 @@ class BaseReadings:
 
     def to_json(self) -> dict[str, Any]:
         """All of it with plain values."""
-        names = {field.name: field.name for field in dataclasses.fields(self)} | {
-            "images": "pictures"
-        }  # its key from the first
+        names = {field.name: field.name for field in dataclasses.fields(self)}
+        names["images"] = "pictures"  # its key from the first
         return {key: _rounded(getattr(self, name)) for name, key in names.items()} | {
             "of_nothing": _rounded(self.of_nothing),
             "of_linear": _rounded(self.of_linear),
         }
 
 
-@dataclass(frozen=True)
-class Mistake:
-    """What a base was probably mistaken for."""
-
-    what: Mistaken
-    message: str
-    remedy: str
-
-
-def judge(read: BaseReadings) -> Mistake | None:
+def judge(read: BaseReadings) -> Finding | None:
     """The mistake that explains the readings best; None for a base that is what it was taken for, as far as can be told."""
-    for check in (_not_finite, _vae, _scale, _sign, _prediction, _nothing, _text):
-        found = check(read)
-        if found is not None:
-            return found
-    return None
+    return next((found for rule in MISTAKES for found in rule(read)), None)
 
 
-def _not_finite(read: BaseReadings) -> Mistake | None:
-    numbers = (*read.loss, read.latent_mean, read.latent_std)
-    if all(math.isfinite(number) for number in numbers):
-        return None
-    message = "The base answers with numbers that are not finite."
-    return Mistake(
-        "not_finite", message, f"Its files are damaged, or made for another number format. Fetch it anew. {OVERRIDE}"
-    )
+def _not_finite(read: BaseReadings) -> Iterator[Finding]:
+    if not all(math.isfinite(number) for number in (*read.loss, read.latent_mean, read.latent_std)):
+        yield Finding.of("base_mistaken.not_finite")
 
 
-def _vae(read: BaseReadings) -> Mistake | None:
+def _vae(read: BaseReadings) -> Iterator[Finding]:
     psnr_db, correlation = read.vae_psnr_db, read.vae_correlation
     if psnr_db is None or correlation is None:
-        return None
-    if not any(psnr_db < least and correlation < alike for least, alike in NOT_THE_IMAGE):
-        return None
-    message = f"The VAE does not give an image back: {psnr_db:.0f} dB, where more than 20 are usual."
-    return Mistake("vae", message, f"It is damaged, or another model's: name the base's own with base.vae. {OVERRIDE}")
+        return
+    if any(psnr_db < least and correlation < alike for least, alike in NOT_THE_IMAGE):
+        yield Finding.of("base_mistaken.vae", psnr_db=psnr_db)
 
 
-def _scale(read: BaseReadings) -> Mistake | None:
+def _scale(read: BaseReadings) -> Iterator[Finding]:
     low, high = LATENT_STD
     scaling, shift = read.vae_scale
     usual, usual_shift = USUAL_SCALE[read.family]
     off = abs(scaling / usual - 1) > SCALE_OFF or abs(shift - usual_shift) > SCALE_OFF
     if low <= read.latent_std <= high and (read.embedded or not off):
-        return None
+        return
     told = f"scaling factor {scaling:g}" + (f", shift {shift:g}" if shift or usual_shift else "")
     should = "" if read.embedded else f", where {usual:g}{f' and {usual_shift:g}' if usual_shift else ''} is the family's"
-    message = (
-        f"The VAE's latents are scaled wrongly ({told}{should}): they have a spread of {read.latent_std:.2f}, not of about 1."
-    )
-    return Mistake(
-        "vae_scale", message, f"The VAE or its config.json is another model's: name the base's own with base.vae. {OVERRIDE}"
-    )
+    yield Finding.of("base_mistaken.vae_scale", scale=f"{told}{should}", spread=read.latent_std)
 
 
-def _prediction(read: BaseReadings) -> Mistake | None:
+def _prediction(read: BaseReadings) -> Iterator[Finding]:
     """Near pure noise the two differ most, and there a base that predicts noise is right whatever the images show."""
     if not read.other:
-        return None
+        return
     as_epsilon = (read.loss if read.prediction == "epsilon" else read.other)[-1]
-    other = _mean(read.other)
-    own = read.of_nothing
+    own, other = read.of_nothing, _mean(read.other)
+    right = ""
     if read.prediction == "v" and as_epsilon < NOISE_AT_THE_END:
-        told, right = "v", "epsilon"
+        right = "epsilon"
     elif read.prediction == "epsilon" and as_epsilon > 2 * NOISE_AT_THE_END and other < 0.9 * own and _mean(read.cosine) > 0.25:
-        told, right = "epsilon", "v"
-    else:
-        return None
-    message = f"The base was taken to predict {told}, but its answers are those of one that predicts {right} (loss {own:.2f} against {other:.2f})."
-    return Mistake("prediction", message, f"Set base.prediction to {right}. {OVERRIDE}")
+        right = "v"
+    if right:
+        mend = {"base.prediction": right}
+        yield Finding.of("base_mistaken.prediction", told=read.prediction, right=right, own=own, other=other, settings=mend)
 
 
-def _sign(read: BaseReadings) -> Mistake | None:
-    if _mean(read.cosine) > -0.4:
-        return None
-    message = "The base answers with the opposite of what it should predict: its sign is turned."
-    return Mistake(
-        "sign", message, f"Its weights are another kind of model's, or merged wrongly. Choose another base. {OVERRIDE}"
-    )
+def _sign(read: BaseReadings) -> Iterator[Finding]:
+    if _mean(read.cosine) <= -0.4:
+        yield Finding.of("base_mistaken.sign")
 
 
-def _nothing(read: BaseReadings) -> Mistake | None:
-    if read.of_linear < (MOST_OF_LINEAR_EMBEDDED if read.embedded else MOST_OF_LINEAR):
-        return None
-    message = (
-        f"The base cannot tell your images from noise: its loss is {read.of_nothing:.2f} of that of predicting nothing, and "
-        f"{read.of_linear:.2f} of that of knowing nothing about images."
-    )
-    remedy = "Probably its VAE is another model's (base.vae), its files are mixed up or damaged, or base.prediction is wrong"
-    return Mistake("nothing", message, f"{remedy}. {OVERRIDE}")
+def _nothing(read: BaseReadings) -> Iterator[Finding]:
+    if read.of_linear >= (MOST_OF_LINEAR_EMBEDDED if read.embedded else MOST_OF_LINEAR):
+        yield Finding.of("base_mistaken.nothing", of_nothing=read.of_nothing, of_linear=read.of_linear)
 
 
-def _text(read: BaseReadings) -> Mistake | None:
-    if read.text_gain is None or read.text_gain >= LEAST_TEXT_GAIN:
-        return None
-    message = f"The captions make the base worse: without them its loss is {read.text_gain:.2f} of that with them."
-    remedy = "Probably a text encoder is another model's (base.text_encoder, base.text_encoder_2), or its tokenizer"
-    return Mistake("text", message, f"{remedy}. {OVERRIDE}")
+def _text(read: BaseReadings) -> Iterator[Finding]:
+    if read.text_gain is not None and read.text_gain < LEAST_TEXT_GAIN:
+        yield Finding.of("base_mistaken.text", gain=read.text_gain)
+
+
+MISTAKES: tuple[Callable[[BaseReadings], Iterator[Finding]], ...] = (
+    _not_finite,
+    _vae,
+    _scale,
+    _sign,
+    _prediction,
+    _nothing,
+    _text,
+)
+"""The surest first."""
 
 
 def _ratio(over: Sequence[float], under: Sequence[float]) -> float:

@@ -81,7 +81,7 @@ def look_at_the_base(
     found = judge(read)
     return BaseRead(
         readings=read.to_json(),
-        mistaken=found.what if found else "",
+        mistaken=found.variant if found else "",
         message=found.message if found else "",
         remedy=found.remedy if found else "",
     )

@@ -189,15 +189,15 @@ def test_what_is_broken_is_told(
         found = judge(read(broken, images()))
     assert found is not None
     # Random latents can have any spread.
-    assert found.what == told or (told, found.what) == ("vae", "vae_scale")
+    assert found.variant == told or (told, found.variant) == ("vae", "vae_scale")
 
 
 @pytest.mark.parametrize("images", [drawings, photo_like])
 def test_the_other_prediction_is_told(images: Callable[[], list[tuple[Image.Image, str]]]) -> None:
     found = judge(read(base("sd15", base__prediction="v"), images()))
     assert found is not None
-    assert found.what == "prediction"
-    assert "Set base.prediction to epsilon." in found.remedy
+    assert found.variant == "prediction"
+    assert "Set base.prediction=epsilon." in found.remedy
 
 
 def test_a_text_encoder_that_harms_is_told() -> None:
@@ -206,7 +206,7 @@ def test_a_text_encoder_that_harms_is_told() -> None:
     with changed(own, scrambled(lambda own: own.text_encoders["text_encoder"])) as broken:
         found = judge(read(broken, drawings()))
     assert found is not None
-    assert found.what == "text"
+    assert found.variant == "text"
 
 
 def test_too_little_memory_to_decode_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
