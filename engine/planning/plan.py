@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.findings import Finding
+from loratui.engine.planning.world import World
 from loratui.engine.words import count, number
 
 
@@ -82,7 +83,7 @@ class Plan:
     @property
     def effective_batch(self) -> int:
         """Images behind one optimizer step."""
-        return self.batch_size * self.accumulation * self.processes
+        return self.batch_size * World(size=self.processes).window_batches(self.accumulation)
 
     def to_json(self) -> dict[str, Any]:
         """The plan with the stable keys of `loratui plan --json`."""

@@ -17,6 +17,7 @@ from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.preflight import check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
+from loratui.engine.planning.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def prepare(
     *,
     machine: Machine | None = None,
     decode_budget_s: float = 10.0,
-    processes: int = 1,
+    world: World = ALONE,
     facts: Mapping[str, ImageFacts] | None = None,
 ) -> Prepared:
     """Reads the recipe's folder, decodes its images coarsely within a time limit, and plans and checks the run.
@@ -57,7 +58,7 @@ def prepare(
     recipe = _unpacked(recipe, home)
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
-    plan = make_plan(named, found, processes=processes)
+    plan = make_plan(named, found, world=world)
     images = inspect_scan(
         found,
         recipe.settings,

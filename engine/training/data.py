@@ -57,7 +57,8 @@ class BatchSchedule:
     seed: int
     epochs: int
     batch_size: int
-    accumulation: int
+    window_batches: int
+    """Batches behind one optimizer step (`World.window_batches`)."""
     image_steps: int = 0
     """Total at which the last epoch is cut; 0: all epochs in full."""
 
@@ -101,6 +102,6 @@ class BatchSchedule:
                 return []
         batches = epoch_batches(self.entries, seed=self.seed, epoch=epoch, batch_size=self.batch_size, limit=limit)
         return [
-            tuple(tuple(batch) for batch in batches[at : at + self.accumulation])
-            for at in range(0, len(batches), self.accumulation)
+            tuple(tuple(batch) for batch in batches[at : at + self.window_batches])
+            for at in range(0, len(batches), self.window_batches)
         ]

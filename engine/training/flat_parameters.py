@@ -7,6 +7,7 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup
 
 from loratui.engine.formats.layers import PARTS, Part, part_of
 
@@ -51,6 +52,17 @@ class FlatParameters:
         """Adds one gradient for each tensor, in the order of `tensors`; None is 0."""
         there = [(own, new) for own, new in zip(self._gradients, found, strict=True) if _is_there(new)]
         torch._foreach_add_([own for own, _ in there], [new for _, new in there])
+
+    @torch.no_grad()
+    def add_over(self, group: ProcessGroup | None, *others: Tensor) -> None:
+        """Puts the sum over all processes of `group` in place of the gradients and of `others`: the one exchange of a step.
+
+        Each process has added the gradients of its share, divided by the images of the whole window (`planning.world`).
+        """
+        if group is not None:
+            gradients = [part.grad for part in self.parts.values() if part.grad is not None]
+            for value in (*gradients, *others):
+                group.allreduce([value]).wait()
 
     def clip_gradients(self, limit: float) -> Tensor:
         """Scales the gradients so that their norm is at most `limit`; returns the norm before, () on the device."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed import ProcessGroup
 
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
@@ -24,6 +25,7 @@ from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
 from loratui.engine.planning.validation_grid import filled, words
+from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import output_name
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
@@ -43,6 +45,9 @@ class Job:
     memory_plan: MemoryPlan
     card: accelerator.Card | None = None
     """The GPU that trains; None on a CPU."""
+    world: World = ALONE
+    group: ProcessGroup | None = None
+    """By which the processes of `world` add up what each has computed; None for one alone."""
 
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
@@ -79,10 +84,10 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
     settings = recipe.settings
     on_cpu = settings.memory.device == "cpu" or not computes
     card = None if on_cpu else usable_card()
-    device = torch.device("cpu" if card is None else "cuda")
+    device = torch.device(ALONE.device("cpu" if card is None else "cuda"))
     configure_torch(device, settings.memory.threads)
-    memory = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card)
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory, card)
+    memory_plan = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, card)
 
 
 def usable_card() -> accelerator.Card | None:

@@ -70,7 +70,7 @@ class Trainer:
             seed=settings.training.seed,
             epochs=settings.schedule.epochs,
             batch_size=settings.training.batch_size,
-            accumulation=settings.training.accumulation,
+            window_batches=job.world.window_batches(settings.training.accumulation),
             image_steps=settings.schedule.image_steps,
         )
         windows = list(self.course.windows())
@@ -161,7 +161,7 @@ class Trainer:
         after the checkpoint."""
         last = next((window for window in self.course.windows() if window.after == self.at), None)
         if last is not None and self._lora_is_due(last) and not self.products.has_lora(self.at):
-            self.products.lora(self.at)
+            self._write_lora()
         due = self.settings.samples.before_training if last is None else self._sample_is_due(last)
         if due and not self.products.has_samples(self.at):
             self._sample()
@@ -343,15 +343,19 @@ class Trainer:
         self.adapter.train()
         self.packed.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
-        for number, batch in enumerate(window.batches):
-            if number:  # a long window must not keep a stop waiting; its gradients are made again after the resume
+        for number, batch in self.job.world.share(window.batches):
+            if (
+                number >= self.job.world.size
+            ):  # a long window must not keep a stop waiting; its gradients are made again after the resume
                 self.requests.stop_if_asked()
             # Divided by the images of this window, not by a fixed number: short batches and windows keep their exact mean.
             micro_step, shown = window.before.micro_step + number, window.shown[number]
             summed += self.recorded(self.objective.prepare(batch, micro_step, window.images, shown)).sum()
         if following is not None:
-            first, shown = following.batches[0], following.shown[0]
-            self.objective.look_ahead(first, following.before.micro_step, following.images, shown)
+            for number, batch in itertools.islice(self.job.world.share(following.batches), 1):
+                micro_step, shown = following.before.micro_step + number, following.shown[number]
+                self.objective.look_ahead(batch, micro_step, following.images, shown)
+        self.packed.add_over(self.job.group, summed)
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
         norm, total = torch.stack([self.packed.clip_gradients(limit), summed]).tolist()
@@ -427,7 +431,7 @@ class Trainer:
         )
         self._checkpoint("epoch")
         if self._lora_is_due(window):
-            self.products.lora(self.at)
+            self._write_lora()
 
     def _lora_is_due(self, window: AccumulationWindow) -> bool:
         every = self.settings.output.save_every_epochs
@@ -440,15 +444,22 @@ class Trainer:
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
 
     def _sample(self) -> bool:
+        if not self.job.world.is_writer:
+            return True
         self.recorded.forget()  # the images need its memory
         made = self.products.samples(self.at)
         self.report.phase("training", "")
         return made
 
     def _checkpoint(self, reason: str) -> None:
-        self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss, seconds=self._seconds())
+        if self.job.world.is_writer:
+            self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss, seconds=self._seconds())
+            self._record_seen()
         self.checkpointed_at = time.monotonic()
-        self._record_seen()
+
+    def _write_lora(self, *, final: bool = False) -> None:
+        if self.job.world.is_writer:
+            self.products.lora(self.at, final=final)
 
     def _record_seen(self) -> None:
         """Writes down how often each image was shown; that it cannot be written ends no run."""
@@ -460,12 +471,13 @@ class Trainer:
     # ---- the end
 
     def _finish(self) -> None:
-        self._record_seen()  # a kill may have come between the last checkpoint and this
+        if self.job.world.is_writer:
+            self._record_seen()  # a kill may have come between the last checkpoint and this
+            self._remember()
         self.report.phase("finishing", "Writing the LoRA file")
-        self.products.lora(self.at, final=True)
+        self._write_lora(final=True)
         self.steering.forget_the_end()
         self.requests.acknowledge_ending("The run is done.")
-        self._remember()
 
     def _remember(self) -> None:
         """Keeps what this run took for the estimates of the next one on this machine."""
@@ -492,7 +504,7 @@ class Trainer:
         self.report.phase("saving", "Saving a checkpoint")
         self._checkpoint("stopping")
         if self.at.step and not self.products.has_lora(self.at):
-            self.products.lora(self.at)
+            self._write_lora()
         if self.requests.stopped_as_wished:
             self.steering.forget_the_end()
         self.requests.acknowledge_ending(f"Saved at step {self.at.step}.")

@@ -19,6 +19,7 @@ from loratui.engine.planning.preflight import check_plan
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import plan_for_counts
+from loratui.engine.planning.world import World
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
@@ -56,14 +57,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--price {args.price}: this is no price for an hour.", "Give a number such as 0.79.")
     if args.processes < 1:
         raise UsageError(f"--processes {args.processes}: at least one process trains.")
+    world = World(size=args.processes)
     findings: Sequence[Finding] = ()
     not_checked: Sequence[tuple[str, str]] = ()
     machine = common.this_machine()
     if counts:
-        plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), processes=args.processes)
+        plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), world=world)
         findings = check_plan(recipe, plan, machine.accelerator)
     else:
-        prepared = prepare(recipe, loratui_home(), processes=args.processes, machine=machine)
+        prepared = prepare(recipe, loratui_home(), world=world, machine=machine)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
         not_checked = prepared.not_checked
     if args.save:

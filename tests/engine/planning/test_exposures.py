@@ -73,7 +73,7 @@ def test_counts_are_those_of_the_trainers_course(
         return
     entries, seed = entries_of(recipe, plan, found), recipe.settings.training.seed
     course = BatchSchedule(
-        entries, seed=seed, epochs=plan.epochs, batch_size=batch, accumulation=accumulation, image_steps=plan.image_steps_cap
+        entries, seed=seed, epochs=plan.epochs, batch_size=batch, window_batches=accumulation, image_steps=plan.image_steps_cap
     )
     windows = list(course.windows())
     stop = windows[round(part * (len(windows) - 1))].after

@@ -18,7 +18,7 @@ courses = st.builds(
     seed=st.integers(0, 2**63 - 1),
     epochs=st.integers(1, 4),
     batch_size=st.integers(1, 4),
-    accumulation=st.integers(1, 3),
+    window_batches=st.integers(1, 3),
     image_steps=st.integers(0, 60),
 )
 
@@ -61,7 +61,7 @@ def test_positions_add_up(course: BatchSchedule) -> None:
         assert (window.before.step, window.before.image_step, window.before.micro_step) == (steps, images, batches)
         images, steps, batches = images + window.images, steps + 1, batches + len(window.batches)
         assert (window.after.step, window.after.image_step, window.after.micro_step) == (steps, images, batches)
-        assert 1 <= len(window.batches) <= course.accumulation
+        assert 1 <= len(window.batches) <= course.window_batches
         assert all(1 <= len(batch) <= course.batch_size for batch in window.batches)
         assert window.ends_epoch == (window.after.epoch == window.before.epoch + 1)
 
@@ -75,7 +75,7 @@ def test_a_batch_never_mixes_buckets(course: BatchSchedule) -> None:
 
 
 def test_epochs_are_in_different_orders() -> None:
-    course = BatchSchedule([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, accumulation=1)
+    course = BatchSchedule([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, window_batches=1)
     order = [window.batches[0][0] for window in course.windows()]
     assert order[:20] != order[20:]
     assert sorted(order[:20]) == sorted(order[20:])
