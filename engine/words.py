@@ -117,3 +117,8 @@ def filled(template: str, values: Mapping[str, Any]) -> str:
 
 def _length(value: Any) -> int:
     return value if isinstance(value, int) else len(value)
+
+
+def both_ends(words: str, most: int = 240, end: int = 60) -> str:
+    """A long text without its middle, where most of it would push everything else off the screen."""
+    return words if len(words) <= most else f"{words[: most - end]} … {words[-end:]}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loratui.engine.runs.events import EventBatch
     from loratui.engine.runs.lora_files import LoraFiles
     from loratui.engine.runs.probe import BaseRead
+    from loratui.engine.runs.state import RunState
     from loratui.engine.runs.summary import RunSummary
     from loratui.tui.validation.check_images import Slot
     from loratui.tui.validation.exporting import Exported
@@ -60,6 +61,8 @@ class EventsRead(Message):
     """Whether the log was begun anew, so that what was read before no longer counts."""
     keep_every: int = 1
     """Of the frequent events only each so many-th is in the batch: a glance at a long past."""
+    state: RunState | None = None
+    """The exact state after a glance, which gave an estimate of it."""
 
 
 @dataclass

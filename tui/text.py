@@ -12,7 +12,8 @@ from rich.cells import cell_len, set_cell_size
 from loratui.engine.runs.clock import zone
 from loratui.engine.untrusted import finite
 from loratui.engine.words import LARGEST, power
-from loratui.engine.words import count as count  # views find all words here
+from loratui.engine.words import both_ends as both_ends  # views find all words here
+from loratui.engine.words import count as count
 from loratui.engine.words import mean as mean
 from loratui.engine.words import number as number
 from loratui.engine.words import short as short
@@ -107,11 +108,6 @@ def clock(ts: float) -> str:
 def clock_with_zone(ts: float) -> str:
     """Time of day with its zone: `22:59:08 UTC`."""
     return f"{clock(ts)} {zone(ts)}"
-
-
-def both_ends(words: str, most: int = 240, end: int = 60) -> str:
-    """A long text without its middle, where most of it would push everything else off the screen."""
-    return words if len(words) <= most else f"{words[: most - end]} … {words[-end:]}"
 
 
 def loss(value: float | None) -> str:

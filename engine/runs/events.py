@@ -10,14 +10,16 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from loratui.engine.durable import append_line, disk_error, open_to_write
+from loratui.engine.runs.contents import leads_out
 from loratui.engine.untrusted import finite, open_regular, parse_json
+from loratui.engine.words import both_ends
 
 FORMAT = 1
 """Version of an event line; readers skip lines with a higher one."""
@@ -59,6 +61,9 @@ _CRC_START = b',"crc":"'
 _CRC_LENGTH = len(_CRC_START) + 8 + len(b'"}')
 _SHORTEST_LINE = 32
 _LONGEST_LINE = 1 << 20
+_LONGEST_TEXT = 2000
+_LARGEST_COUNT = (1 << 53) - 1
+"""Beyond it a whole number is no count of anything."""
 _FARTHEST_TS = 1e12
 """No clock is that wrong: the year 33 658."""
 _TAIL = 1 << 16
@@ -87,6 +92,30 @@ class Event:
         """A field, or `default` if the event has none of that name."""
         return self.fields.get(name, default)
 
+    def text(self, name: str) -> str:
+        """A text, of one beyond all sense both ends; empty where the field is no text."""
+        value = self.get(name)
+        return both_ends(value, _LONGEST_TEXT) if isinstance(value, str) else ""
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The texts in a list; empty where the field is no list."""
+        value = self.get(name)
+        return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+    def path(self, name: str) -> str:
+        """A file of the run, relative to it; empty for a name that leads out of it."""
+        relative = self.text(name)
+        return "" if leads_out(relative) else relative
+
+    def number(self, name: str) -> float | None:
+        """A finite number; None where the field is none."""
+        return finite(self.get(name))
+
+    def count(self, name: str) -> int:
+        """A whole number; 0 where the field is none."""
+        number = finite(self.get(name))
+        return int(max(-_LARGEST_COUNT, min(_LARGEST_COUNT, number))) if number is not None else 0
+
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
@@ -109,6 +138,9 @@ class EventLog:
         self._lost = 0
         self._last_write = time.monotonic()
         self._mutex = threading.Lock()
+        self.on_written: Callable[[Event, int], None] | None = None
+        """Called with each event that reached the log, as a reader finds it, and with the byte at which its line begins.
+        One call at a time, in the order of the log."""
 
     @classmethod
     def open(cls, path: Path) -> EventLog:
@@ -183,6 +215,8 @@ class EventLog:
                 raise disk_error(error, self._path) from error
         else:
             self._last_write = time.monotonic()
+            if self.on_written is not None and (event := decode(line)):
+                self.on_written(event, os.lseek(self._fd, 0, os.SEEK_CUR) - len(line))
         return seq
 
     def _end_torn_line(self) -> None:

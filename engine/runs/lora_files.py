@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.runs.directory import RunDirectory, safe_name
-from loratui.engine.runs.summary import read_state
+from loratui.engine.runs.state_file import read_state
 from loratui.presets.schema import Settings
 
 ENDING = ".safetensors"

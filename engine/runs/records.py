@@ -1,11 +1,11 @@
-"""What a run's events say, a type for each kind: values without behaviour."""
+"""What single events of a run say: values without behaviour, read from the fields of an event whatever these hold."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
 
-Level = Literal["info", "good", "warning", "error"]
+from loratui.engine.runs.events import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,12 @@ class Sample:
     prompt: str
     seed: int
 
+    @classmethod
+    def of(cls, event: Event) -> Sample:
+        """From `sample_written`."""
+        step, image_step, index, seed = (event.count(name) for name in ("step", "image_step", "index", "seed"))
+        return cls(step, image_step, index, event.path("path"), event.text("prompt"), seed)
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -29,6 +35,12 @@ class Checkpoint:
     path: str
     bytes: int
     reason: str
+
+    @classmethod
+    def of(cls, event: Event) -> Checkpoint:
+        """From `checkpoint_written`."""
+        step, image_step, size = (event.count(name) for name in ("step", "image_step", "bytes"))
+        return cls(step, image_step, event.path("path"), size, event.text("reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +53,32 @@ class Output:
     bytes: int
     final: bool
 
+    @classmethod
+    def of(cls, event: Event) -> Output:
+        """From `output_written`."""
+        step, epoch, size = (event.count(name) for name in ("step", "epoch", "bytes"))
+        return cls(step, epoch, event.path("path"), size, bool(event.get("final")))
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """An epoch that is over."""
+
+    epoch: int
+    step: int
+    """The optimizer step with which it ended."""
+    loss: float | None
+    """Mean over its images."""
+
+    @classmethod
+    def of(cls, event: Event) -> Epoch:
+        """From `epoch_finished`."""
+        return cls(event.count("epoch"), event.count("step"), event.number("loss"))
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of the check; `path` is relative to the run."""
+    """An image of the validation; `path` is relative to the run."""
 
     path: str
     prompt: str
@@ -58,6 +92,21 @@ class Image:
     """The training image that it is most like, by its path in the data set; empty if that was not measured."""
     similarity: float | None = None
 
+    @classmethod
+    def of(cls, event: Event) -> Image:
+        """From `image_written`."""
+        strength = event.number("strength")
+        return cls(
+            path=event.path("path"),
+            prompt=event.text("prompt"),
+            strength=math.nan if strength is None else strength,
+            seed=event.count("seed"),
+            grid=event.text("grid") or "strengths",
+            file=event.path("file"),
+            nearest=event.text("nearest"),
+            similarity=event.number("similarity"),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Warning:
@@ -66,6 +115,16 @@ class Warning:
     code: str
     message: str
     remedy: str
+
+    @classmethod
+    def of(cls, event: Event) -> Warning:
+        """From `warning`, or from `run_failed_with`, which has no code."""
+        return cls(event.text("code"), event.text("message"), event.text("remedy"))
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do."""
+        return f"{self.message} {self.remedy}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +135,28 @@ class Acknowledgement:
     ok: bool
     message: str
 
+    @classmethod
+    def of(cls, event: Event) -> Acknowledgement:
+        """From `command_acknowledged`."""
+        return cls(event.text("command"), bool(event.get("ok")), event.text("message"))
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """The last word on a run."""
 
     status: str
-    exit_code: int
+    exit_code: int | None
+    """None where the event names none that a process can have."""
     reason: str
     advice: str
-    step: int
 
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line for the person; the text is not yet cleaned for the terminal."""
-
-    ts: float
-    text: str
-    level: Level = "info"
+    @classmethod
+    def of(cls, event: Event) -> Ending:
+        """From `run_finished`."""
+        code = event.get("exit_code")
+        known = code if type(code) is int and 0 <= code < 256 else None
+        return cls(event.text("status"), known, event.text("reason"), event.text("advice"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +181,17 @@ class Machine:
     ram_total_gib: float | None
     disk_free_gib: float | None
 
+    @classmethod
+    def of(cls, event: Event) -> Machine:
+        """From `telemetry`."""
+        return cls(
+            gpu=event.text("gpu"),
+            throttle=event.texts("throttle"),
+            cpus=event.count("cpus"),
+            ts=event.ts,
+            **{name: event.number(name) for name in _MACHINE_NUMBERS},
+        )
+
     @property
     def cpu_share(self) -> float | None:
         """Percent of the machine's CPUs that are at work; in runs of earlier versions what the trainer alone took of them."""
@@ -135,6 +208,14 @@ class InForce:
     every_image_steps: int | None = None
     stop_after_epoch: int | None = None
 
+    @classmethod
+    def of(cls, event: Event) -> InForce:
+        """From `changes_in_force`."""
+        every = event.number("every_image_steps")
+        return cls(
+            event.texts("prompts") or None, None if every is None else int(every), event.count("stop_after_epoch") or None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -144,3 +225,23 @@ class Progress:
     done: int
     total: int
     text: str
+
+    @classmethod
+    def of(cls, event: Event) -> Progress:
+        """From `progress`."""
+        return cls(event.text("phase"), event.count("done"), event.count("total"), event.text("text"))
+
+
+_MACHINE_NUMBERS = (
+    "gpu_percent",
+    "gpu_memory_gib",
+    "gpu_memory_total_gib",
+    "gpu_c",
+    "gpu_w",
+    "gpu_limit_w",
+    "cpu_percent",
+    "machine_cpu_percent",
+    "ram_gib",
+    "ram_total_gib",
+    "disk_free_gib",
+)

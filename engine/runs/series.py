@@ -1,12 +1,10 @@
-"""What a run's steps add up to, in bounded memory: figures by step, and the smoothed course of the loss."""
+"""Curves of a run in bounded memory: figures by optimizer step, of which neighbours merge when there are too many."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from loratui.engine.runs.smoothing import SmoothedLoss
 
 _LARGEST = 1e100
 """Larger figures are taken for this, so that no sum of them is infinite and any range can be drawn."""
@@ -21,7 +19,7 @@ class Bin:
     total: float = 0.0
     count: int = 0
     smoothed: float | None = None
-    """The smoothed value after the last step of the bin."""
+    """The smoothed value after the last step of the bin; None in curves without one."""
 
     @property
     def mean(self) -> float | None:
@@ -65,7 +63,7 @@ class Series:
         place = min((max(1, step) - 1) // self.steps_per_bin, len(self.bins) - 1)
         return next((self.bins[at] for at in range(place, -1, -1) if self.bins[at].count), None)
 
-    def add(self, step: int, value: float | None) -> None:
+    def add(self, step: int, value: float | None, smoothed: float | None = None) -> None:
         """Takes in the value of optimizer step `step` (from 1); None or a number that is not finite leaves a gap."""
         if step < 1:
             return
@@ -73,57 +71,18 @@ class Series:
         while len(self.bins) <= place:
             self.bins.append(Bin())
         if value is not None and math.isfinite(value):
-            self._take(self.bins[place], step, max(-_LARGEST, min(_LARGEST, value)))
+            value = max(-_LARGEST, min(_LARGEST, value))
+            self.bins[place].merge(Bin(value, value, value, 1, smoothed))
         self.last_step = max(self.last_step, step)
 
     def drop_after(self, step: int) -> None:
         """Forgets what came after `step`: a resumed trainer makes those steps again."""
-        if step >= self.last_step:
-            return
-        keep = -(-step // self.steps_per_bin)
-        del self.bins[keep:]
-        self.last_step = step
-
-    def _take(self, there: Bin, step: int, value: float) -> None:
-        del step
-        there.low, there.high = min(there.low, value), max(there.high, value)
-        there.total += value
-        there.count += 1
+        if step < self.last_step:
+            del self.bins[-(-step // self.steps_per_bin) :]
+            self.last_step = step
 
     def _place(self, step: int) -> int:
         while (place := (step - 1) // self.steps_per_bin) >= self.capacity:
-            self._halve()
+            self.steps_per_bin *= 2
+            self.bins = [merged(self.bins[at : at + 2]) for at in range(0, len(self.bins), 2)]
         return place
-
-    def _halve(self) -> None:
-        self.steps_per_bin *= 2
-        merged = self.bins[::2]
-        for at, later in enumerate(self.bins[1::2]):
-            merged[at].merge(later)
-        self.bins = merged
-
-
-class LossHistory(Series):
-    """The loss by step with its smoothed course."""
-
-    def __init__(self, capacity: int = 1024, smoothing_steps: float = 20.0) -> None:
-        super().__init__(capacity)
-        self.smoothing = SmoothedLoss(smoothing_steps)
-
-    @property
-    def smoothed(self) -> float | None:
-        """The smoothed loss now; None before the first finite loss."""
-        return self.smoothing.value
-
-    def drop_after(self, step: int) -> None:
-        """As for every series; the smoothed course goes on from where it was then."""
-        if step >= self.last_step:
-            return
-        super().drop_after(step)
-        before = next((b.smoothed for b in reversed(self.bins) if b.smoothed is not None), None)
-        self.smoothing.go_on_from(step, before)
-
-    def _take(self, there: Bin, step: int, value: float) -> None:
-        self.smoothing.add(step, value)
-        super()._take(there, step, value)
-        there.smoothed = self.smoothed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 _LARGEST = 1e100
 """Larger losses are taken for this, so that no sum of them is infinite."""
 
 
+@dataclass(slots=True)
 class SmoothedLoss:
     """An exponential moving average of the losses of optimizer steps, without the pull towards 0 at its start.
 
@@ -15,32 +17,21 @@ class SmoothedLoss:
     at least ten steps. Steps that were not told decay it as the told ones do.
     """
 
-    def __init__(self, steps: float = 20.0) -> None:
-        self.steps = steps
-        """The time constant, in optimizer steps."""
-        self.last_step = 0
-        self._sum = 0.0
-        self._weight = 0.0
+    last_step: int = 0
+    total: float = 0.0
+    weight: float = 0.0
 
     @property
     def value(self) -> float | None:
         """The smoothed loss now; None before the first finite loss."""
-        return self._sum / self._weight if self._weight > 0 else None
+        return self.total / self.weight if self.weight > 0 else None
 
-    def plan(self, optimizer_steps: int) -> None:
-        """Takes the time constant from the length of the run."""
-        self.steps = max(10.0, optimizer_steps / 50)
-
-    def go_on_from(self, step: int, value: float | None) -> None:
-        """Goes on from what it was after a step."""
-        self.last_step = step
-        self._sum, self._weight = (value, 1.0) if value is not None else (0.0, 0.0)
-
-    def add(self, step: int, loss: float | None) -> None:
-        """Takes in the loss of an optimizer step (from 1); None or a number that is not finite changes nothing but the place."""
+    def add(self, step: int, loss: float | None, optimizer_steps: int) -> None:
+        """Takes in the loss of optimizer step `step` (from 1) of a run of `optimizer_steps`; None or a number that is not
+        finite changes nothing but the place."""
         if loss is not None and math.isfinite(loss):
             loss = max(-_LARGEST, min(_LARGEST, loss))
-            kept = math.exp(-max(1, step - self.last_step) / self.steps)
-            self._sum = self._sum * kept + loss * (1 - kept)
-            self._weight = self._weight * kept + (1 - kept)
+            kept = math.exp(-max(1, step - self.last_step) / max(10.0, optimizer_steps / 50))
+            self.total = self.total * kept + loss * (1 - kept)
+            self.weight = self.weight * kept + (1 - kept)
         self.last_step = max(self.last_step, step)

@@ -22,10 +22,10 @@ from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
-from loratui.engine.runs.events import Event, EventLog, last_events, read_events
+from loratui.engine.runs.events import Event, EventLog, read_events
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
-from loratui.engine.runs.summary import read_state
+from loratui.engine.runs.state_file import read_state
 
 _RESTART_AFTER_S = 1.0
 """A pause that makes a trainer which dies at once cheap, without costing a real restart anything."""
@@ -79,7 +79,7 @@ class _Supervisor:
             exit_code=finish.exit_code,
             reason=finish.reason,
             advice=finish.advice,
-            step=self._last_step(),
+            step=read_state(self._run).step,
         )
         return finish.exit_code
 
@@ -225,12 +225,6 @@ class _Supervisor:
         if self._job == "validate":
             return sum(1 for path in self._run.validation.glob("*.png"))
         return self._run.last_checkpoint_step()
-
-    def _last_step(self) -> int:
-        for event in reversed(last_events(self._run.events_of(self._job))):
-            if isinstance(event.get("step"), int):
-                return int(event.get("step"))
-        return read_state(self._run).step
 
     def _record(self, type: str, **fields: object) -> None:
         """One event; the log is opened for it alone, since the trainer has written meanwhile.

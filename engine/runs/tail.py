@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +23,19 @@ POLL_S = 0.25
 class Tail:
     """Remembers how far a log was read; a log that became shorter is another log and is read from its start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
-        self.offset = 0
+        self.offset = offset
         self.restarted = False
         """Whether the last `read` began again from the start."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the log now; 0 where it cannot be read."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
 
     def read(self) -> EventBatch:
         """The next events; an empty batch at the end of the log. A log that cannot be read now is an empty batch."""
@@ -44,11 +51,8 @@ class Tail:
 
     def glance(self) -> Iterator[tuple[EventBatch, int]]:
         """The past up to the present end of the log, and of its frequent events only each so many-th, which is the number
-        beside each batch. A short log is read in full."""
-        try:
-            size = self.path.stat().st_size
-        except OSError:
-            return
+        beside each batch. A short past is read in full."""
+        size = self.size
         keep_every = max(1, (size - self.offset) // (_STEPS_WANTED * _STEP_BYTES))
         while self.offset < size:
             before = self.offset
@@ -62,10 +66,9 @@ class Tail:
             if self.offset == before:
                 return
 
-    def drain(self, budget_s: float = float("inf")) -> Iterator[EventBatch]:
-        """Batches up to the present end of the log, for at most `budget_s` seconds."""
-        end = time.monotonic() + budget_s
-        while time.monotonic() < end:
+    def drain(self) -> Iterator[EventBatch]:
+        """Batches up to the present end of the log."""
+        while True:
             before = self.offset
             batch = self.read()
             if batch.events or batch.skipped:

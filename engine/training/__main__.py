@@ -20,7 +20,7 @@ from loratui.engine.machine.gpu_faults import fault_in
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.secrecy import hidden
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter, Told
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return int(error.exit_code)
     with log:
-        report = Reporter(log, StateWriter(run) if args.job == "train" else None)
+        state = StateWriter(run, log) if args.job == "train" else None
+        report = Reporter(log)
         try:
             report.phase("loading", "Starting")
             requests.open(Inbox(run, log))
@@ -54,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
             return int(_tell(error, report))
         finally:
             report.close()
+            if state is not None:
+                state.write()
 
 
 def begin(parent: Parent) -> Answer:
@@ -63,7 +66,7 @@ def begin(parent: Parent) -> Answer:
     def answer(request: Any) -> dict[str, Any]:
         run = RunDirectory(Path(request["run"]).resolve())
         told = Told(run.events, parent.progress)
-        report = Reporter(told, None)
+        report = Reporter(told)
         try:
             report.phase("loading", "Starting")
             _work(run, request["job"], report, requests)

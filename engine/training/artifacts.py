@@ -103,7 +103,6 @@ class Artifacts:
             bytes=written.bytes,
             norms={part: round(norm, 6) for part, norm in written.norms.items()},
             final=final,
-            state={"output": relative},
         )
 
     # ---- samples
@@ -145,7 +144,6 @@ class Artifacts:
                 path=relative,
                 prompt=prompt,
                 seed=seed,
-                state={"sample": relative},
             )
         self._sampled_step = at.step
         return True
@@ -192,7 +190,6 @@ class Artifacts:
             bytes=size,
             seconds=round(time.monotonic() - began, 3),
             reason=reason,
-            state={"checkpoint_step": at.step, "step": at.step, "image_step": at.image_step, "seconds": seconds},
         )
         prune(self._job.run, self._job.settings.output.keep_checkpoints)
 

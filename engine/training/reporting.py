@@ -1,4 +1,4 @@
-"""What the trainer tells: events, the state summary, and a sign of life while it is busy."""
+"""What the trainer tells: events, and a sign of life while it is busy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
-from loratui.engine.runs.events import EventLog, finite_fields, last_events
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.events import EventLog, finite_fields
 
 HEARTBEAT_AFTER_S = 5.0
 STEPS_A_SECOND = 10.0
@@ -48,14 +47,8 @@ class Told:
 class Reporter:
     """The only one in the trainer that writes to the event log."""
 
-    def __init__(self, log: EventLog | Told, state: StateWriter | None) -> None:
+    def __init__(self, log: EventLog | Told) -> None:
         self.log = log
-        self._state = state
-        self._counting = threading.Lock()
-        if state is not None:
-            # From when the supervisor started this trainer, which it tells last before this.
-            started = last_events(log.path)
-            state.tick("trainer_started", started[-1].ts if started else time.time())
         self._phase = ""
         self._last_step = self._last_progress = float("-inf")
         self._ended = threading.Event()
@@ -66,24 +59,19 @@ class Reporter:
         threading.Thread(target=self._measure, name="telemetry", daemon=True).start()
 
     def close(self) -> None:
-        """Ends the heartbeat and writes the last state."""
+        """Ends the heartbeat."""
         self._ended.set()
         self._heart.join()
-        if self._state is not None:
-            self._state.write()
 
-    def event(self, type: str, *, durable: bool = False, state: dict[str, Any] | None = None, **fields: Any) -> None:
-        """An event, and the changes of the state summary that follow from it."""
-        seq = self.log.append(type, durable=durable, **fields)
-        self._tick(type)
-        if self._state is not None:
-            self._state.update(seq=seq, **(state or {}))
+    def event(self, type: str, *, durable: bool = False, **fields: Any) -> None:
+        """An event, now."""
+        self.log.append(type, durable=durable, **fields)
 
     def phase(self, phase: str, text: str) -> None:
         """The trainer turns to something else."""
         self._phase = phase
         self._last_progress = float("-inf")
-        self.event("phase_changed", phase=phase, text=text, state={"phase": phase, "text": text})
+        self.event("phase_changed", phase=phase, text=text)
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """How far the phase is; thinned, but its end is always written."""
@@ -92,12 +80,12 @@ class Reporter:
             self._last_progress = now
             self.event("progress", phase=self._phase, done=done, total=total, text=text)
 
-    def step(self, *, always: bool, state: dict[str, Any], **fields: Any) -> None:
+    def step(self, *, always: bool, **fields: Any) -> None:
         """One optimizer step; thinned above ten a second, unless `always`."""
         now = time.monotonic()
         if always or now - self._last_step >= 1 / STEPS_A_SECOND:
             self._last_step = now
-            self.event("step", state=state, **fields)
+            self.event("step", **fields)
 
     def warn(self, code: str, message: str, remedy: str = "") -> None:
         """Something that the person should know."""
@@ -122,7 +110,6 @@ class Reporter:
             if worth_telling(told, reading, now - told_at):
                 told, told_at = reading, now
                 self.log.append("telemetry", **reading.to_fields())
-                self._tick("telemetry")
             free = reading.disk_free_gib
             if free is not None and free < DISK_LOW_GIB and not low:
                 low = True
@@ -135,9 +122,3 @@ class Reporter:
         while not self._ended.wait(1.0):
             if self.log.quiet_s >= HEARTBEAT_AFTER_S:
                 self.log.append("heartbeat", phase=self._phase)
-                self._tick("heartbeat")
-
-    def _tick(self, type: str) -> None:
-        with self._counting:
-            if self._state is not None:
-                self._state.tick(type, time.time())

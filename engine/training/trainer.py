@@ -255,21 +255,18 @@ class Trainer:
     def _announce(self) -> None:
         settings, job = self.settings, self.job
         self.epoch_shown = min(self.at.epoch, self.total.epoch - 1)
-        numbers: dict[str, Any] = {
-            "preset": job.preset,
-            "family": settings.base.family,
-            "base": settings.base.model,
-            "trigger": settings.dataset.trigger,
-            "images": job.trained_images,
-            "epochs": self.total.epoch - 1,
-            "image_steps": self.total.image_step,
-            "optimizer_steps": self.total.step,
-            "steps_per_epoch": self.steps_per_epoch,
-        }
         self.report.event(
             "run_started",
             name=job.run.name,
-            **numbers,
+            preset=job.preset,
+            family=settings.base.family,
+            base=settings.base.model,
+            trigger=settings.dataset.trigger,
+            images=job.trained_images,
+            epochs=self.total.epoch - 1,
+            image_steps=self.total.image_step,
+            optimizer_steps=self.total.step,
+            steps_per_epoch=self.steps_per_epoch,
             batch_size=settings.training.batch_size,
             accumulation=settings.training.accumulation,
             resumed_step=self.at.step,
@@ -278,13 +275,6 @@ class Trainer:
             memory_plan=job.memory_plan.name,
             loratui=version("loratui"),
             torch=torch.__version__,
-            state={
-                **numbers,
-                "step": self.at.step,
-                "image_step": self.at.image_step,
-                "epoch": self.epoch_shown,
-                "checkpoint_step": self.at.step,
-            },
         )
 
     # ---- one step
@@ -328,14 +318,6 @@ class Trainer:
             step_s=round(step_s, 6),
             **memory,
             **scaling,
-            state={
-                "step": window.after.step,
-                "image_step": window.after.image_step,
-                "epoch": at.epoch,
-                "loss": loss,
-                "step_s": step_s,
-                "last_step": self._last_step(),
-            },
         )
 
     def _gradients(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
@@ -360,10 +342,6 @@ class Trainer:
         limit = self.settings.training.max_grad_norm or math.inf
         norm, total = torch.stack([self.packed.clip_gradients(limit), summed]).tolist()
         return total / window.images, norm
-
-    def _last_step(self) -> int:
-        epoch = self.steering.stop_after_epoch
-        return self.total.step if epoch is None else min(self.total.step, epoch * self.steps_per_epoch)
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""
@@ -427,7 +405,6 @@ class Trainer:
             step=self.at.step,
             image_step=self.at.image_step,
             loss=loss,
-            state={"loss": loss},
         )
         self._checkpoint("epoch")
         if self._lora_is_due(window):

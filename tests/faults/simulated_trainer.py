@@ -19,7 +19,7 @@ from loratui.engine.durable import building
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog, read_events
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.state_file import StateWriter
 
 
 def main() -> int:
@@ -31,10 +31,10 @@ def main() -> int:
     plan = json.loads(listed.read_text() if listed.exists() else os.environ["SIMULATED_TRAINER"])
     step = run.last_checkpoint_step()
     with EventLog.open(run.events_of(job)) as log:
-        state = StateWriter(run)
+        state = StateWriter(run, log)
         numbers = {"preset": "demo", "images": 18, "epochs": 2, "image_steps": 80, "optimizer_steps": 40}
         log.append("run_started", name=run.name, resumed_step=step, steps_per_epoch=20, batch_size=2, **numbers)
-        state.update(now=True, step=step, **numbers)
+        state.write()
         inbox = Inbox(run, log)
 
         def checkpoint(at: int, reason: str) -> None:
@@ -47,7 +47,7 @@ def main() -> int:
                 while step < values[0]:
                     step += 1
                     log.append("step", step=step, image_step=2 * step, epoch=1, loss=1 / step, step_s=0.01)
-                state.update(now=True, step=step, image_step=2 * step, loss=1 / step)
+                state.write()
             elif action == "checkpoint":
                 checkpoint(values[0], "time")
             elif action == "image":

@@ -14,7 +14,7 @@ from loratui.engine.planning.recipe import effective_toml
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.events import EventLog
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.state_file import StateWriter
 from loratui.tui.wizard.demo import demo_draft
 
 STEPS, EPOCHS = 900, 10
@@ -44,7 +44,7 @@ class FakeTrainer:
         self.step_s = step_s
         make_directory(run.events_of(job).parent)
         self.log = EventLog.open(run.events_of(job))
-        self.state = StateWriter(run)
+        self.state = StateWriter(run, self.log) if job == "train" else None
         self.lock = lock.acquire(run.lock, job=job)
         self.step = 0
         self._random = random.Random(7)
@@ -60,7 +60,6 @@ class FakeTrainer:
         """The trainer starts and tells its numbers."""
         self.step = resumed_step
         self.log.append("trainer_started", attempt=1, pid=4711)
-        self.state.tick("trainer_started", time.time())
         numbers = {
             "name": self.run.name,
             "preset": "demo",
@@ -81,13 +80,10 @@ class FakeTrainer:
             "torch": "2.13.0",
         }
         self.log.append("run_started", **{**numbers, **changes})
-        shown = {key: numbers[key] for key in ("preset", "family", "base", "trigger", "images", "epochs")}
-        self.state.update(now=True, **shown, optimizer_steps=STEPS, image_steps=2 * STEPS, step_s=self.step_s)
 
     def phase(self, phase: str, text: str = "") -> None:
         """The trainer turns to something else."""
         self.log.append("phase_changed", phase=phase, text=text)
-        self.state.update(phase=phase, text=text)
 
     def steps(self, count: int, *, loss: float | None = None, finite: bool = True) -> None:
         """So many optimizer steps, with a loss that falls and scatters as that of a diffusion model does."""
@@ -107,7 +103,6 @@ class FakeTrainer:
                 grad_norm=0.4 + 0.2 * self._random.random(),
                 step_s=self.step_s,
             )
-            self.state.update(step=self.step, image_step=2 * self.step, epoch=epoch, loss=value if finite else None)
             if self.step % (STEPS // EPOCHS) == 0:
                 self.log.append("epoch_finished", epoch=epoch, step=self.step, image_step=2 * self.step, loss=course)
                 self.output(f"output/anafox-{self.step:06d}.safetensors", epoch)
@@ -120,14 +115,12 @@ class FakeTrainer:
         self.log.append(
             "sample_written", step=self.step, image_step=2 * self.step, index=index, path=relative, prompt=prompt, seed=1000
         )
-        self.state.update(sample=relative)
 
     def output(self, path: str = "output/anafox.safetensors", epoch: int = EPOCHS, *, final: bool = False) -> None:
         """A LoRA file, which is none."""
         file = self.run.path / path
         file.write_bytes(b"not really a LoRA")
         self.log.append("output_written", step=self.step, epoch=epoch, path=path, bytes=3_400_000, final=final)
-        self.state.update(output=path)
 
     def image(
         self,
@@ -154,7 +147,6 @@ class FakeTrainer:
 
     def finish(self, status: str = "done", exit_code: int = 0, reason: str = "All steps are done.", advice: str = "") -> None:
         """The last word."""
-        self.state.update(now=True)
         self.log.append("trainer_ended", attempt=1, exit_code=exit_code, signal=None, reason=reason)
         self.log.append("run_finished", status=status, exit_code=exit_code, reason=reason, advice=advice, step=self.step)
 

@@ -36,14 +36,17 @@ from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.validation_grid import read_wish
 from loratui.engine.runs import changes, control, lock
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import encode, last_events, read_events
-from loratui.engine.runs.summary import judge, read_state
+from loratui.engine.runs.events import Event, encode, read_events
+from loratui.engine.runs.state import RunState
+from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.summary import judge
 from loratui.engine.untrusted import Unreadable, parse_json
 from loratui.presets import read_preset
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
 from loratui.tui.dataset.recent import recent_folders
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
+from loratui.tui.runs.store import RunStore
 from loratui.tui.terminal.thumbnails import ThumbnailError
 from loratui.tui.terminal.thumbnails import load as load_thumbnail
 from loratui.tui.validation.check_images import read_listed, training_paths
@@ -358,16 +361,19 @@ def events(data: bytes, folder: Path) -> None:
         lines = (line.rstrip(b"}") for line in body.split(b"\n"))
         body = b"".join(b'%s,"crc":"%08x"}\n' % (line, zlib.crc32(line)) for line in lines)
     path.write_bytes(body)
-    state, offset = RunState(), 0
+    history, offset = RunStore(), 0
     while True:
         batch = read_events(path, offset)
-        state.apply_batch(batch)
+        history.apply_batch(batch)
         if batch.offset == offset:
             break
         offset = batch.offset
-    assert isinstance(state.status, str)
-    _ = (state.fraction, state.eta_s, state.last_step, state.newest_output, state.smoothed_loss)
-    verdict = judge(last_events(path), held=False, quiet_s=1.0, owner=None, name="x")
+    state = history.state
+    assert figures.phase(state)
+    _ = (state.fraction, state.time_left, state.last_step, history.newest_output, state.loss_smoothed)
+    again = RunState.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False)))
+    again.apply(Event("step", state.seq + 1, 9.0, {"step": 3, "loss": 0.1, "step_s": 0.1}))
+    verdict = judge(state, held=False, quiet_s=1.0, owner=None, name="x")
     assert verdict.exit_code is None or 0 <= verdict.exit_code < 256
 
 

@@ -15,7 +15,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, read_events
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job
@@ -27,7 +27,8 @@ MakeRun = Callable[..., RunDirectory]
 def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None) -> ExitCode:
     """Trains in this process; `change` may alter the trainer before it starts."""
     log = EventLog.open(run.events)
-    report = Reporter(log, StateWriter(run))
+    state = StateWriter(run, log)
+    report = Reporter(log)
     report._last_step = float("-inf")
     requests = ControlQueue()
     requests.open(Inbox(run, log))
@@ -37,6 +38,7 @@ def train(run: RunDirectory, change: Callable[[Trainer], None] = lambda _: None)
         return trainer.run()
     finally:
         report.close()
+        state.write()
         log.close()
 
 

@@ -27,10 +27,12 @@ from loratui.engine.planning import base_search, bases
 from loratui.engine.planning.lora_size import denoiser_config, text_encoders_of
 from loratui.engine.runs.directory import list_runs
 from loratui.engine.runs.events import EVENT_TYPES, MOST_TAIL, Event, EventLog, decode, encode, last_events
+from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import judge, summarise_all
 from loratui.engine.runs.tail import Tail
 from loratui.tui.cli import main
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
+from loratui.tui.runs.store import RunStore
 from loratui.tui.wizard.drafts import list_drafts
 
 DEEP = "[" * 100_000
@@ -319,11 +321,14 @@ EVENTS = st.builds(
 @given(st.lists(EVENTS, max_size=8))
 @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_events_with_anything_in_their_fields(events: list[Event]) -> None:
-    state = RunState()
-    state.apply_all(events)
-    assert state.status
-    _ = (state.fraction, state.time_left, state.eta_s, state.last_step, state.newest_output, state.smoothed_loss)
-    verdict = judge(events, held=False, quiet_s=1.0, owner=None, name="x")
+    store = RunStore()
+    for event in events:
+        store.apply(event)
+    state = store.state
+    assert figures.phase(state)
+    _ = (state.fraction, state.time_left, state.last_step, store.newest_output, state.loss_smoothed)
+    json.dumps(state.to_json(), allow_nan=False)
+    verdict = judge(state, held=False, quiet_s=1.0, owner=None, name="x")
     assert isinstance(verdict.reason + verdict.advice, str)
     assert verdict.exit_code is None or 0 <= verdict.exit_code < 256
 

@@ -16,9 +16,9 @@ from loratui.engine.errors import DatasetError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs import lock
 from loratui.engine.runs.events import decode, encode
-from loratui.engine.runs.series import LossHistory
+from loratui.engine.runs.series import Series
 from loratui.engine.runs.smoothing import SmoothedLoss
-from loratui.engine.runs.summary import read_state
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.untrusted import finite
 from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError, parse_value
@@ -128,9 +128,10 @@ LOSSES = st.lists(st.one_of(st.floats(), st.sampled_from([1.7e308, -1.7e308, -1e
 
 @given(LOSSES, st.booleans(), st.integers(2, 30))
 def test_any_losses_can_be_drawn(losses: list[float], log_scale: bool, rows: int) -> None:
-    history = LossHistory()
+    history, smoothed = Series(), SmoothedLoss()
     for step, loss in enumerate(losses, 1):
-        history.add(step, loss)
+        smoothed.add(step, loss, 1000)
+        history.add(step, loss, smoothed.value)
     shown = braille.columns(history, 40, len(losses))
     if log_scale:
         shown = braille.logged(shown)
@@ -144,7 +145,7 @@ def test_any_losses_can_be_drawn(losses: list[float], log_scale: bool, rows: int
 def test_the_smoothed_loss_is_finite(losses: list[float]) -> None:
     smoothed = SmoothedLoss()
     for step, loss in enumerate(losses, 1):
-        smoothed.add(step, loss)
+        smoothed.add(step, loss, 1000)
     assert smoothed.value is None or math.isfinite(smoothed.value)
 
 

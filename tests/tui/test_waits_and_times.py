@@ -13,12 +13,13 @@ from rich.cells import cell_len
 from loratui.engine.machine import hardware
 from loratui.engine.runs.clock import zone
 from loratui.engine.runs.events import Event
+from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import judge
 from loratui.tui import text
 from loratui.tui.plain.follow import Narrator
 from loratui.tui.runs import run_words
 from loratui.tui.runs.machine_line import Box
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs.store import RunStore
 
 
 def _event(seq: int, type: str, ts: float = 1000.0, **fields: object) -> Event:
@@ -52,11 +53,10 @@ def test_the_dashboard_says_what_it_waits_for_and_how_long() -> None:
 
 
 def test_plain_lines_say_what_they_wait_for_each_half_minute() -> None:
-    state = RunState()
-    narrator = Narrator(state)
-    state.apply_all(
-        [_event(1, "trainer_started", attempt=1, pid=1), _event(2, "phase_changed", phase="loading", text="Loading SDXL")]
-    )
+    store = RunStore()
+    narrator = Narrator(store)
+    store.apply(_event(1, "trainer_started", attempt=1, pid=1))
+    store.apply(_event(2, "phase_changed", phase="loading", text="Loading SDXL"))
     assert len(list(narrator.lines(0.0))) == 2
     assert list(narrator.lines(29.0)) == []
     (line,) = narrator.lines(31.0)
@@ -68,11 +68,12 @@ def test_plain_lines_say_what_they_wait_for_each_half_minute() -> None:
 
 @pytest.mark.parametrize("command", ["pause", "stop"])
 def test_a_run_that_has_agreed_to_end_is_not_called_stalled_while_it_saves(command: str) -> None:
-    events = [_event(1, "trainer_started", attempt=1, pid=1), _event(2, "step", step=1)]
-    assert judge(events, held=True, quiet_s=30, owner=None, name="x").status == "stalled"
-    events.append(_event(3, "command_acknowledged", id="1", command=command, ok=True, message=""))
-    assert judge(events, held=True, quiet_s=30, owner=None, name="x").status == "running"
-    assert judge(events, held=True, quiet_s=600, owner=None, name="x").status == "stalled"
+    state = RunState()
+    state.apply_all([_event(1, "trainer_started", attempt=1, pid=1), _event(2, "step", step=1)])
+    assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "stalled"
+    state.apply(_event(3, "command_acknowledged", id="1", command=command, ok=True, message=""))
+    assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "running"
+    assert judge(state, held=True, quiet_s=600, owner=None, name="x").status == "stalled"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import summarise
-from loratui.engine.runs.tail import Tail
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.plain.follow import describe_step, follow_to_the_end, progress_stream, say
-from loratui.tui.runs.store import RunState
+from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
+from loratui.tui.runs import figures
 from loratui.tui.terminal import clean, wants_plain
 
 
@@ -36,12 +36,10 @@ def run(args: argparse.Namespace) -> int:
     out = progress_stream(args.json, False)
     now = summarise(chosen)
     job = now.job or "train"
-    state = RunState()
-    for batch, keep_every in Tail(chosen.events_of(job)).glance():
-        state.apply_batch(batch, keep_every)
+    state = read_state(chosen, job)
     say(out, clean(f"{chosen.name} {text.stands(now.status)}."))
     if state.step:
-        say(out, clean(describe_step(state, active=now.active)))
+        say(out, clean(", ".join(figures.progress(state, figures.trains(now)))))
     if not now.active and now.reason:
         say(out, clean(now.reason))
     if now.active and sys.stdout.isatty():

@@ -11,6 +11,7 @@ from loratui.engine.runs.summary import RunSummary, summarise_all
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
+from loratui.tui.runs import figures
 from loratui.tui.terminal import clean
 
 
@@ -24,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Lists the runs, the newest first.
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
-    images epochs epoch step optimizer_steps image_step image_steps loss loss_smoothed last_step step_s phase text sample
-    output checkpoint_step seconds worked_s seconds_left seconds_left_sure owner`; `output` and `sample` are relative to `path`.
+    images epochs epoch step optimizer_steps steps_per_epoch image_step image_steps loss epoch_loss loss_smoothed last_step
+    step_s phase text sample output checkpoint_step seconds worked_s seconds_left seconds_left_sure owner`; `output` and `sample` are relative to `path`.
     """
     home = loratui_home()
     summaries = summarise_all(home)
@@ -45,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(summary: RunSummary, now: float) -> tuple[str, ...]:
     state = summary.state
-    steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else "–"
+    steps = figures.steps(state) if state.optimizer_steps else "–"
     made = text.ago(max(0.0, now - summary.created)) if summary.created else "–"
-    status = "validating" if summary.job == "validate" and summary.active else summary.status
     name = clean(summary.name) + (f" (of {clean(summary.owner, 20)})" if summary.owner else "")
-    return name, status, steps, text.loss(state.loss_smoothed), clean(state.preset, 30) or "–", made
+    return name, figures.status(summary), steps, figures.loss(state), clean(state.preset, 30) or "–", made

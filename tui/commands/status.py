@@ -11,12 +11,15 @@ from typing import Any
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.state import RunState
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import RunSummary, summarise
-from loratui.engine.runs.tail import POLL_S, Tail
+from loratui.engine.runs.tail import POLL_S
 from loratui.tui import text
 from loratui.tui.commands import common
-from loratui.tui.plain.follow import describe_step, say
-from loratui.tui.runs.store import RunState, damage
+from loratui.tui.plain.follow import say
+from loratui.tui.runs import figures
+from loratui.tui.runs.log_lines import damage
 from loratui.tui.terminal import clean, hangup
 
 FORMAT = 1
@@ -79,27 +82,22 @@ def _interval(args: argparse.Namespace) -> float:
 
 
 class _Looking:
-    """Reads what is new in the log at each look."""
+    """Looks at a run again and again; what its recipe changed is read once."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.changed, self.changed_words = _changed(run)
-        self.job = ""
-        self.state = RunState()
-        self._tail: Tail | None = None
+        self.summary, self.state = self._read()
 
     def look(self) -> dict[str, Any]:
         """How the run stands now."""
+        self.summary, self.state = self._read()
+        pending = [command.command for command in control.pending(self.run)] if self.summary.active else []
+        return {**status_of(self.summary, self.state, pending, time.time()), "changed": self.changed}
+
+    def _read(self) -> tuple[RunSummary, RunState]:
         summary = summarise(self.run)
-        job = summary.job or "train"
-        if self._tail is None or job != self.job:
-            self.job, self.state, self._tail = job, RunState(), Tail(self.run.events_of(job))
-            for batch, keep_every in self._tail.glance():
-                self.state.apply_batch(batch, keep_every)
-        for batch in self._tail.drain():
-            self.state.apply_batch(batch)
-        pending = [command.command for command in control.pending(self.run)] if summary.active else []
-        return {**status_of(summary, self.state, pending, time.time()), "changed": self.changed}
+        return summary, read_state(self.run, "validate") if summary.job == "validate" else summary.state
 
 
 def status_of(summary: RunSummary, state: RunState, pending: list[str], now: float) -> dict[str, Any]:
@@ -111,7 +109,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; what is unknown is null.
     """
     left = state.time_left if summary.active else None
-    machine, newest, output = state.machine, state.newest_sample, state.newest_output
+    machine = state.machine
     return {
         "v": FORMAT,
         "name": summary.name,
@@ -124,17 +122,17 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
         "exit_code": summary.exit_code,
         "created": summary.created,
         "phase": state.phase,
-        "text": state.phase_text,
+        "text": state.text,
         "progress": {"done": state.progress.done, "total": state.progress.total} if state.progress else None,
         **{name: getattr(state, name) for name in ("preset", "family", "base", "trigger", "device", "epoch", "epochs")},
         **{name: getattr(state, name) for name in ("step", "optimizer_steps", "image_step", "image_steps", "loss")},
-        "loss_smoothed": _rounded(state.smoothed_loss, 6),
+        "loss_smoothed": _rounded(state.loss_smoothed, 6),
         "learning_rate": state.learning_rate,
         "grad_norm": state.grad_norm,
         "steps_per_s": _rounded(state.steps_per_s, 4),
         "seconds_left": round(left.seconds) if left else None,
         "seconds_left_sure": left.sure if left else None,
-        "seconds_worked": round(state.pace.worked_s),
+        "seconds_worked": round(state.worked_s),
         "idle_s": round(max(0.0, now - state.last_ts)) if state.last_ts else None,
         "machine": {n: v for n in machine.__slots__ if (v := getattr(machine, n)) not in (None, "", ())} if machine else None,
         "changes": {
@@ -143,9 +141,9 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
             "stop_after_epoch": state.changes.stop_after_epoch,
         },
         "asked": pending,
-        "sample": newest.path if newest else None,
-        "output": output.path if output else None,
-        "checkpoint_step": state.checkpoints[-1].step if state.checkpoints else None,
+        "sample": state.sample or None,
+        "output": state.output or None,
+        "checkpoint_step": state.checkpoint_step or None,
         "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         "skipped": state.skipped,
     }
@@ -158,35 +156,38 @@ def _tell(found: dict[str, Any], looking: _Looking, *, json_wanted: bool, one_li
     elif json_wanted:
         common.print_json(found)
     elif one_line:
-        say(sys.stdout, clean(_sentence(found, looking.state)))
+        say(sys.stdout, clean(_sentence(found, looking)))
     else:
         for line in _lines(found, looking):
             say(sys.stdout, clean(line), as_it_is=line.startswith(("sample:", "LoRA file:")))
 
 
-def _sentence(found: dict[str, Any], state: RunState) -> str:
-    doing = found["status"]
+def _sentence(found: dict[str, Any], looking: _Looking) -> str:
+    doing, state = found["status"], looking.state
     if found["active"] and state.progress is not None and state.progress.total:
-        return f"{doing}: {state.status}, {state.progress.done} of {state.progress.total}"
-    words = f"{doing}: {describe_step(state, active=found['active'])}" if state.step else f"{doing}: {state.status}"
+        return f"{doing}: {figures.phase(state)}, {state.progress.done} of {state.progress.total}"
+    words = f"{doing}: {_where(looking) or figures.phase(state)}"
     return words if found["active"] else f"{doing}. {found['reason']} {found['advice']}".strip()
+
+
+def _where(looking: _Looking) -> str:
+    state = looking.state
+    return ", ".join(figures.progress(state, figures.trains(looking.summary))) if state.step else ""
 
 
 def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
     state = looking.state
     lines = [f"{found['name']} {text.stands(found['status'])}. {found['reason']} {found['advice']}".strip()]
-    if state.step:
-        lines.append(describe_step(state, active=found["active"]))
+    if where := _where(looking):
+        lines.append(where)
     elif found["active"]:
-        lines.append(state.status)
+        lines.append(figures.phase(state))
     if found["asked"]:
         lines.append(f"asked for: {', '.join(found['asked'])}")
     if state.changes.stop_after_epoch and found["active"]:
         lines.append(f"stops after epoch {state.changes.stop_after_epoch}")
     if state.machine is not None and found["active"]:
-        from loratui.tui.widgets.gpu_panel import summary as machine_line
-
-        lines.append(machine_line(state.machine).plain)
+        lines.append(figures.machine(state.machine))
     if looking.changed_words:
         lines.append(looking.changed_words)
     lines += [f"warning: {w['message']} {w['remedy']}".strip() for w in found["warnings"][-3:]]
@@ -196,7 +197,7 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
         if found[name]:
             lines.append(f"{'LoRA file' if name == 'output' else name}: {found['path']}/{found[name]}")
     if found["seconds_worked"]:
-        lines.append(f"worked for {text.duration(found['seconds_worked'])}")
+        lines.append(f"worked for {figures.worked(state)}")
     return lines
 
 

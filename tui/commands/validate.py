@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
-    images = {image.path: image for image in ended.state.grid_images}
+    images = {image.path: image for image in ended.store.grid_images}
     listed = [
         {
             "path": str(ended.run.path / p.path),

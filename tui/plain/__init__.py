@@ -20,6 +20,7 @@ from loratui.tui.findings import in_one_line
 from loratui.tui.paths import path_from_text, path_text
 from loratui.tui.plain.asking import Asker, asker
 from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
+from loratui.tui.runs import figures
 from loratui.tui.terminal import clean
 from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, next_step_for_folder, shown_value
 
@@ -354,7 +355,6 @@ def _to_fetch(model: str) -> str:
 
 
 def _run_line(run: RunSummary) -> str:
-    state = run.state
-    steps = f", step {text.number(state.step)} of {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
+    steps = f", step {figures.steps(run.state)}" if run.state.optimizer_steps else ""
     made = f", made {text.ago(time.time() - run.created)}" if run.created else ""
-    return f"{run.name}: {run.status}{steps}{made}"
+    return f"{run.name}: {figures.status(run)}{steps}{made}"

@@ -16,10 +16,12 @@ from rich.cells import cell_len
 from loratui.engine.errors import ExitCode
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.summary import read_state, summarise
+from loratui.engine.runs.state_file import read_state
+from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui import text
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
+from loratui.tui.runs.store import RunStore
 from loratui.tui.terminal import clean, hangup
 
 STEP_LINE_S = 2.0
@@ -31,23 +33,24 @@ STEP_LATEST_S = 30.0
 
 
 class Narrator:
-    """Turns what a `RunState` adds up to into lines. Decides only by what it is told, the time included."""
+    """Turns what a `RunStore` takes in into lines. Decides only by what it is told, the time included."""
 
-    def __init__(self, state: RunState) -> None:
-        self._state = state
-        self._told = state.log_count
-        self._told_place, self._told_phase = state.step, "training"
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._told = store.log_count
+        self._told_place, self._told_phase = store.state.step, "training"
         self._told_at = float("-inf")
         self._news_at = float("nan")
         """When something new was told last."""
 
     def lines(self, now: float) -> Iterator[str]:
         """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
-        new = min(self._state.log_count - self._told, len(self._state.log))
-        for line in list(self._state.log)[len(self._state.log) - new :]:
+        log = self._store.log
+        new = min(self._store.log_count - self._told, len(log))
+        for line in list(log)[len(log) - new :]:
             yield f"{text.clock_with_zone(line.ts)}  {clean(_sentence(line.text))}"
             self._told_at = self._news_at = now
-        self._told = self._state.log_count
+        self._told = self._store.log_count
         progress = self._progress(now)
         if progress:
             self._news_at = now
@@ -58,20 +61,20 @@ class Narrator:
 
     def _wait(self, now: float) -> str:
         """What is waited for before the first step, if nothing was said for long."""
-        waited = now - self._news_at
-        if not self._state.awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
+        waited, awaited = now - self._news_at, figures.awaited(self._store.state)
+        if not awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
             return ""
-        return f"still {self._state.awaited}, {text.duration(waited)} by now"
+        return f"still {awaited}, {text.duration(waited)} by now"
 
     def _progress(self, now: float) -> str:
         """A sentence on how far it is, if it is time for one."""
-        state = self._state
+        state = self._store.state
         if state.progress is not None and state.progress.total > 0:
             place, total = state.progress.done, state.progress.total
-            sentence = f"{state.status}: {place} of {total}"
+            sentence = f"{figures.phase(state)}: {place} of {total}"
         else:
             place, total = state.step, state.optimizer_steps
-            sentence = describe_step(state)
+            sentence = ", ".join(figures.progress(state, True))
         told = self._told_place if state.phase == self._told_phase else 0
         quiet_s = now - self._told_at
         due = place - told >= STEP_SHARE * total or quiet_s >= STEP_LATEST_S
@@ -81,32 +84,12 @@ class Narrator:
         return sentence
 
 
-def describe_step(state: RunState, *, active: bool = True) -> str:
-    """Where training is: `step 180 of 1 800 (10 %), epoch 1 of 10, smoothed loss 0.1234, 9.1 steps/s, 3 min left`.
-
-    Of a run that nobody works on (`active` False) no time is left.
-    """
-    parts = [f"step {text.number(state.step)}"]
-    if state.optimizer_steps:
-        parts[0] += f" of {text.number(state.optimizer_steps)} ({100 * state.step // state.optimizer_steps} %)"
-    if state.epochs:
-        parts.append(f"epoch {state.epoch} of {state.epochs}")
-    if state.smoothed_loss is not None:
-        parts.append(f"smoothed loss {text.loss(state.smoothed_loss)}")
-    if state.steps_per_s:
-        parts.append(text.rate(state.steps_per_s))
-    left = state.time_left if active else None
-    if left is not None:
-        parts.append(f"{text.time_left(left.seconds)} left" + ("" if left.sure else ", not sure yet"))
-    return ", ".join(parts)
-
-
 @dataclass(frozen=True)
 class Followed:
     """A run as it was when following it ended."""
 
     run: RunDirectory
-    state: RunState
+    store: RunStore
     status: str
     """As in `RunSummary`."""
     exit_code: int
@@ -119,12 +102,12 @@ class Followed:
     @property
     def output(self) -> Path | None:
         """The LoRA file: the finished one, or else the newest."""
-        newest = self.state.newest_output
-        return self.run.path / newest.path if newest else None
+        newest = self.store.state.output
+        return self.run.path / newest if newest else None
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints. `optimizer_steps` and `image_steps` are those that were made."""
-        state = self.state
+        store, state = self.store, self.store.state
         return {
             "run": self.run.name,
             "path": str(self.run.path),
@@ -133,8 +116,8 @@ class Followed:
             "reason": self.reason,
             "advice": self.advice,
             "output": str(self.output) if self.output else None,
-            "outputs": [str(self.run.path / path) for path in dict.fromkeys(output.path for output in state.outputs)],
-            "samples": [str(self.run.path / path) for path in dict.fromkeys(sample.path for sample in state.samples)],
+            "outputs": [str(self.run.path / path) for path in dict.fromkeys(output.path for output in store.outputs)],
+            "samples": [str(self.run.path / path) for path in dict.fromkeys(sample.path for sample in store.samples)],
             "images": state.images,
             "epochs": state.epochs,
             "epoch": state.epoch,
@@ -143,7 +126,7 @@ class Followed:
             "planned_optimizer_steps": state.optimizer_steps,
             "planned_image_steps": state.image_steps,
             "loss": state.loss,
-            "loss_smoothed": state.smoothed_loss,
+            "loss_smoothed": state.loss_smoothed,
             "seconds": round(self.seconds, 3),
             "warnings": [{"code": w.code, "message": w.message, "remedy": w.remedy} for w in state.warnings],
         }
@@ -162,24 +145,23 @@ def follow(
     What happened before is taken in, and printed only with `past`. KeyboardInterrupt passes through.
     """
     began = time.monotonic()
-    state = RunState()
-    tail = Tail(run.events_of(job))
-    narrator = Narrator(state)
+    store, tail = RunStore(), Tail(run.events_of(job))
     if not past:
         for batch, keep_every in tail.glance():
-            state.apply_batch(batch, keep_every)
-        narrator = Narrator(state)
+            store.apply_batch(batch, keep_every)
+        store.state = read_state(run, job)
+    narrator = Narrator(store)
     while True:
         # First whether it lives, then what it said: all that a dead run said is then seen.
         alive = lock.is_held(run.lock)
         for batch in tail.drain():
-            state.apply_batch(batch)
+            store.apply_batch(batch)
             for line in narrator.lines(time.monotonic()):
                 say(out, line)
         for line in narrator.lines(time.monotonic()):
             say(out, line)
         if not alive:
-            return _conclude(run, job, state, time.monotonic() - began)
+            return _conclude(run, job, store, time.monotonic() - began)
         time.sleep(poll_s)
 
 
@@ -198,7 +180,7 @@ def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = 
 
 def say_conclusion(ended: Followed, out: TextIO) -> None:
     """The last lines: how it ended, what to do next, and where the LoRA file is."""
-    if ended.state.ending is None:
+    if ended.store.state.ending is None:
         say(out, clean(f"{ended.run.name} ended without a last word: {ended.reason}"))
     if ended.advice:
         say(out, clean(ended.advice))
@@ -250,14 +232,12 @@ def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
     return sys.stderr if json_wanted or wait else sys.stdout
 
 
-def _conclude(run: RunDirectory, job: str, state: RunState, elapsed_s: float) -> Followed:
-    seconds = (read_state(run).seconds or elapsed_s) if job == "train" else elapsed_s
-    if state.ending is not None:
-        last = state.ending
-        return Followed(run, state, last.status, last.exit_code, last.reason, last.advice, seconds)
+def _conclude(run: RunDirectory, job: str, store: RunStore, elapsed_s: float) -> Followed:
+    seconds = (store.state.worked_s if job == "train" else 0.0) or elapsed_s
     summary = summarise(run)
-    code = ExitCode.CRASHED if summary.exit_code is None else summary.exit_code
-    return Followed(run, state, summary.status, int(code), summary.reason, summary.advice, seconds)
+    last = store.state.ending or summary
+    code = ExitCode.CRASHED if last.exit_code is None else last.exit_code
+    return Followed(run, store, last.status, int(code), last.reason, last.advice, seconds)
 
 
 def _sentence(line: str) -> str:

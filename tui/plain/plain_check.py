@@ -128,14 +128,10 @@ class _Walk:
 
 
 def _slots(run: RunDirectory) -> list[Slot]:
-    from loratui.engine.runs.events import read_events
-    from loratui.tui.runs.store import RunState
+    from loratui.engine.runs.history import RunHistory
+    from loratui.engine.runs.tail import Tail
 
-    state, offset = RunState(), 0
-    while True:
-        batch = read_events(run.validation_events, offset)
-        if batch.offset == offset:
-            break
-        offset = batch.offset
-        state.apply_batch(batch)
-    return check_images.merged(check_images.read_listed(run.validation / "grid.json"), state.grid_images)
+    history = RunHistory()
+    for batch in Tail(run.validation_events).drain():
+        history.apply_batch(batch)
+    return check_images.merged(check_images.read_listed(run.validation / "grid.json"), history.grid_images)

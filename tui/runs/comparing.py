@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.tail import Tail
 from loratui.tui import text
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
 from loratui.tui.wizard.draft import shown_value
 
 if TYPE_CHECKING:
@@ -21,21 +23,21 @@ _ALWAYS_DIFFERENT = ("output.name",)
 
 def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
     """(what, value of each run): results first, then every setting that is not the same in all of them."""
-    states = [_state(run) for run in runs]
+    states = [run.state for run in runs]
     epochs = [_epochs(run) for run in runs]
     rows: list[tuple[str, tuple[str, ...]]] = [
-        ("status", tuple(_status(run) for run in runs)),
-        ("images", tuple(text.number(run.state.images) for run in runs)),
-        ("optimizer steps", tuple(f"{text.number(r.state.step)} of {text.number(r.state.optimizer_steps)}" for r in runs)),
+        ("status", tuple(figures.signed_status(run) for run in runs)),
+        ("images", tuple(text.number(state.images) for state in states)),
+        ("optimizer steps", tuple(figures.steps(state) for state in states)),
         ("mean loss, last epoch", tuple(_worded(told[-1:]) for told in epochs)),
-        ("loss, smoothed", tuple(text.loss(state.smoothed_loss) for state in states)),
+        ("loss, smoothed", tuple(figures.loss(state) for state in states)),
         ("mean loss, best epoch", tuple(_worded(sorted(told)[:1]) for told in epochs)),
-        ("time", tuple(text.duration(run.state.worked_s or None) for run in runs)),
-        ("LoRA file", tuple(Path(run.state.output).name or "–" for run in runs)),
+        ("time", tuple(figures.worked(state) for state in states)),
+        ("LoRA file", tuple(figures.file(state) for state in states)),
         ("warnings", tuple(str(len(state.warnings)) for state in states)),
     ]
     if price_per_hour:
-        rows.append(("cost", tuple(f"{run.state.worked_s / 3600 * price_per_hour:.2f}" for run in runs)))
+        rows.append(("cost", tuple(figures.cost_so_far(state, price_per_hour) for state in states)))
     return (*rows, *differing([_settings(run) for run in runs]))
 
 
@@ -50,12 +52,6 @@ def differing(settings: Sequence[dict[str, Any] | None]) -> Rows:
     return tuple(rows)
 
 
-def _status(run: RunSummary) -> str:
-    """As the list of runs calls it."""
-    words = "validating" if run.job == "validate" and run.active else run.status
-    return f"{text.STATUS_SIGNS[run.status]} {words}"
-
-
 def _settings(run: RunSummary) -> dict[str, Any] | None:
     from loratui.engine.planning.recipe import read_recipe
     from loratui.presets import schema
@@ -67,22 +63,12 @@ def _settings(run: RunSummary) -> dict[str, Any] | None:
     return {"preset": recipe.preset, **{key: schema.get(recipe.settings, key) for key in schema.KEYS}}
 
 
-def _state(run: RunSummary) -> RunState:
-    state = RunState()
-    for batch in Tail(Path(run.path) / "events.jsonl").drain():
-        state.apply_batch(batch)
-    return state
-
-
 def _epochs(run: RunSummary) -> list[tuple[float, int]]:
     """The mean loss of each epoch that was completed, and the epoch."""
-    found: list[tuple[float, int]] = []
-    for batch in Tail(Path(run.path) / "events.jsonl").drain():
-        for event in batch.events:
-            loss, epoch = event.get("loss"), event.get("epoch")
-            if event.type == "epoch_finished" and isinstance(loss, (int, float)) and isinstance(epoch, int):
-                found.append((float(loss), epoch))
-    return found
+    history = RunHistory()
+    for batch, keep_every in Tail(RunDirectory(Path(run.path)).events).glance():
+        history.apply_batch(batch, keep_every)
+    return [(epoch.loss, epoch.epoch) for epoch in history.epochs if epoch.loss is not None]
 
 
 def _worded(epochs: Sequence[tuple[float, int]]) -> str:

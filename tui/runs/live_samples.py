@@ -15,8 +15,8 @@ from textual.widgets import Input, TextArea
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.changes import ChangeError, Changes, with_samples
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError
-from loratui.tui.runs.store import RunState
 from loratui.tui.validation.check_plan import prompt_problem
 from loratui.tui.widgets.line import Line, plain
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loratui.tui import text
-from loratui.tui.widgets.run_list import seconds_left, trains
+from loratui.tui.runs import figures
 
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
@@ -22,27 +21,10 @@ def inside(run: RunSummary, relative: str) -> Path | None:
 
 def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
     """What the chosen run has done, does and costs, a few words each."""
-    state = run.state
-    words = []
-    if state.optimizer_steps:
-        words.append(
-            f"step {text.number(state.step)} of {text.number(state.optimizer_steps)}, epoch {state.epoch} of {state.epochs}"
-        )
-    if state.loss_smoothed is not None:
-        words.append(f"smoothed loss {text.loss(state.loss_smoothed)}")
-    left = seconds_left(run)
-    if trains(run) and state.step_s:
-        words.append(text.rate(1 / state.step_s))
-    if left is not None:
-        words.append(f"{text.time_left(left)} left{'' if state.seconds_left_sure else ', not sure yet'}")
-    if state.worked_s:
-        words.append(f"worked {text.duration(state.worked_s)}")
-    if price_per_hour and (state.worked_s or left):
-        so_far = f"cost so far {state.worked_s / 3600 * price_per_hour:.2f}"
-        words.append(so_far + (f", {left / 3600 * price_per_hour:.2f} to come" if left else ""))
-    if state.output:
-        words.append(f"LoRA file {Path(state.output).name}")
-    return words
+    state, active = run.state, figures.trains(run)
+    words = list(figures.progress(state, active)) if state.optimizer_steps else []
+    words += figures.costs(state, price_per_hour, active)
+    return [*words, f"LoRA file {figures.file(state)}"] if state.output else words
 
 
 def run_texts(run: RunSummary) -> list[tuple[str, str]]:

@@ -12,10 +12,12 @@ from textual import work
 from textual.worker import Worker, get_current_worker
 
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.state import RunState
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import GONE, RunSummary, summarise
 from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs.store import RunStore
 from loratui.tui.screens.base import LoratuiScreen
 
 Job = Literal["train", "validate"]
@@ -33,7 +35,7 @@ class RunScreen(LoratuiScreen[None]):
     def __init__(self, run: RunDirectory) -> None:
         super().__init__()
         self.run_directory = run
-        self.state = RunState()
+        self.history = RunStore()
         self.summary: RunSummary | None = None
         self.caught_up = False
         """Whether the log was read to its end once."""
@@ -54,9 +56,13 @@ class RunScreen(LoratuiScreen[None]):
         stood: RunSummary | None = None
         look_at = 0.0
         caught_up = False
+        keep_every = 1
         for batch, keep_every in tail.glance():
             self.post_message(EventsRead(self.JOB, batch, keep_every=keep_every))
             self._wait_for_room(worker)
+        if keep_every > 1:
+            state = read_state(self.run_directory, self.JOB)
+            self.post_message(EventsRead(self.JOB, tail.read(), state=state))
         while not worker.is_cancelled:
             before = tail.offset
             batch = tail.read()
@@ -84,8 +90,10 @@ class RunScreen(LoratuiScreen[None]):
     def on_events_read(self, message: EventsRead) -> None:
         """Takes the events in."""
         if message.restarted:
-            self.state = RunState()
-        self.state.apply_batch(message.batch, message.keep_every)
+            self.history = RunStore()
+        if message.state is not None:
+            self.history.state = message.state
+        self.history.apply_batch(message.batch, message.keep_every)
         if self.caught_up:
             self.events_taken()
 
@@ -103,6 +111,11 @@ class RunScreen(LoratuiScreen[None]):
 
     def events_taken(self) -> None:
         """Something is new: the state, or how the run stands."""
+
+    @property
+    def state(self) -> RunState:
+        """The figures of the run."""
+        return self.history.state
 
     @property
     def active(self) -> bool:
@@ -143,7 +156,7 @@ class RunScreen(LoratuiScreen[None]):
 
     def follow_again(self) -> None:
         """Reads the log from its start, in a new state."""
-        self.state = RunState()
+        self.history = RunStore()
         self.caught_up = False
         self._follow()
 

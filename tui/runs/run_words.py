@@ -9,9 +9,11 @@ from pathlib import Path
 from textual.content import Content
 
 from loratui.engine.runs.clock import zone
+from loratui.engine.runs.history import RunHistory
+from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import GONE, RunSummary
 from loratui.tui import text
-from loratui.tui.runs.store import LEAVING, RunState
+from loratui.tui.runs import figures
 from loratui.tui.widgets.line import plain
 
 NUMBERS: dict[str, str] = {
@@ -52,36 +54,33 @@ def steps_words(state: RunState, now: float | None = None, width: int = 200) -> 
     """Where the run is, with both kinds of steps under their names; when it ends, if that is known at time `now` and fits."""
     progress = state.progress
     if not state.image_step and progress is not None and progress.total:
-        return plain(f"{state.status}: {text.number(progress.done)} of {text.number(progress.total)} {progress.text}".rstrip())
+        made = f"{text.number(progress.done)} of {text.number(progress.total)}"
+        return plain(f"{figures.phase(state)}: {made} {progress.text}".rstrip())
+    steps = f"{figures.steps(state)} optimizer steps"
     if waits := waiting_words(state, now):
-        steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
         return plain(f"{waits} · {steps}" if state.started else waits)
     if not state.started:
-        return plain(state.status)
-    image_steps = f"{text.number(state.image_step)} of {text.number(state.image_steps)} image-steps"
-    steps = f"{text.number(state.step)} of {text.number(state.optimizer_steps)} optimizer steps"
-    epoch = f"epoch {max(1, state.epoch)} of {state.epochs}"
+        return plain(figures.phase(state))
+    words = f"{figures.epoch(state)} · {figures.image_steps(state)} image-steps · {steps}"
     left = state.time_left
-    end = (
-        f" · ends about {text.clock(now + left.seconds)[:5]} {zone(now + left.seconds)}"
-        if now is not None and left and left.sure
-        else ""
-    )
-    words = f"{epoch} · {image_steps} · {steps}"
+    end = ""
+    if now is not None and left and left.sure:
+        end = f" · ends about {text.clock(now + left.seconds)[:5]} {zone(now + left.seconds)}"
     return plain(f"{words}{end}" if len(words) + len(end) <= width else words)
 
 
 def waiting_words(state: RunState, now: float | None) -> str:
     """What the run waits for before this trainer's first step, and how long by now; empty when steps are made."""
-    if now is None or not state.awaited:
+    awaited = figures.awaited(state)
+    if now is None or not awaited:
         return ""
     waited = int(max(0.0, now - state.waiting_since))
-    return f"{state.awaited} … {text.duration(waited)}" if waited >= _WORTH_TELLING_S else f"{state.awaited} …"
+    return f"{awaited} … {text.duration(waited)}" if waited >= _WORTH_TELLING_S else f"{awaited} …"
 
 
 def fraction(state: RunState) -> float:
     """Share that is done, of training or of the phase before it."""
-    if state.finished and state.status == "done":
+    if state.ending and state.ending.status == "done":
         return 1.0
     if state.progress and state.progress.total and not state.image_step:
         return state.progress.done / state.progress.total
@@ -90,52 +89,46 @@ def fraction(state: RunState) -> float:
 
 def numbers(state: RunState, *, active: bool, price_per_hour: float) -> dict[str, tuple[str, str]]:
     """Id -> title and value of each figure; a value that does not apply is empty and not shown."""
-    left = state.time_left if active else None
-    unsure = left is not None and not left.sure
+    to_come = figures.cost_to_come(state, price_per_hour, active)
+    so_far = figures.cost_so_far(state, price_per_hour)
     values = {
-        "smoothed": text.loss(state.smoothed_loss),
-        "rate": text.rate(state.steps_per_s) if active else "–",
-        "left": text.time_left(left.seconds) if left else "–",
-        "money": _money(state, price_per_hour, left.seconds if left else None) if price_per_hour else "",
-        "lr": text.learning_rate(state.learning_rate),
-        "norm": text.loss(state.grad_norm),
-        "memory": f"{state.memory_gib:.1f} GiB" if state.memory_gib else "",
+        "smoothed": figures.loss(state),
+        "rate": figures.rate(state, active),
+        "left": figures.time_left(state, active),
+        "money": (f"{so_far} + {to_come}" if to_come else so_far) if price_per_hour else "",
+        "lr": figures.learning_rate(state),
+        "norm": figures.grad_norm(state),
+        "memory": figures.memory(state),
     }
+    unsure = active and not figures.left_is_sure(state)
     titles = {**NUMBERS, "left": "left, not sure" if unsure else NUMBERS["left"]}
-    if values["money"] and left is None:
+    if values["money"] and not to_come:
         titles["money"] = "cost so far"
     return {name: (titles[name], value) for name, value in values.items()}
-
-
-def _money(state: RunState, price_per_hour: float, left_s: float | None) -> str:
-    so_far = f"{state.pace.worked_s / 3600 * price_per_hour:.2f}"
-    return so_far if left_s is None else f"{so_far} + {left_s / 3600 * price_per_hour:.2f}"
 
 
 def warning_words(state: RunState) -> Content:
     """The last warning with its remedy, and how many there are."""
     if not state.warnings:
         return Content("")
-    last = state.warnings[-1]
+    last = next(reversed(state.warnings))
     count = len(state.warnings)
     more = f" ({count - 1} more: w)" if count > 1 else ""
-    return Content("").join(
-        [plain("! ", "bold $warning"), plain(f"{last.message} {last.remedy}".strip()), plain(more, "$muted")]
-    )
+    return Content("").join([plain("! ", "bold $warning"), plain(last.sentence), plain(more, "$muted")])
 
 
-def pointed_words(state: RunState, step: int | None) -> str:
+def pointed_words(history: RunHistory, step: int | None) -> str:
     """The figures of the step that is pointed at; empty if none is."""
     if step is None:
         return ""
-    there, rate = state.losses.at(step), state.learning_rates.at(step)
+    there, rate = history.losses.at(step), history.learning_rates.at(step)
     if step < 1 or there is None:
         return "before the first step"
     shown = f"step {text.number(step)}: loss {text.loss(there.mean)}, smoothed {text.loss(there.smoothed)}"
     return f"{shown}, lr {text.learning_rate(rate.mean)}" if rate else shown
 
 
-def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], Path | None]) -> Content:
+def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str], Path | None]) -> Content:
     """How a run ended that no longer lives, or why it is silent; empty while all is well."""
     if summary is None or (summary.active and summary.status != "stalled"):
         return Content("")
@@ -143,7 +136,7 @@ def verdict(summary: RunSummary | None, state: RunState, file: Callable[[str], P
     sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
     status = "" if said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
     parts = [plain(f"{sign} {status}", tone), plain(said)]
-    output = state.newest_output
+    output = history.newest_output
     if output and summary.status in ("done", "stopped"):
         where = file(output.path) or output.path
         parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
@@ -165,9 +158,9 @@ def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> C
     """How the run stands, for the corner of the screen: sign, word, and what was asked for."""
     if summary is None:
         return Content("")
-    words: str = summary.status
-    if summary.status == "running":
-        words = "validating" if summary.job == "validate" else LEAVING.get(state.leaving) or state.status
+    words = figures.status(summary)
+    if summary.status == "running" and summary.job != "validate":
+        words = figures.phase(state)
     if asked:
         words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} asked for"
     elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":

@@ -14,11 +14,11 @@ from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.bindings import bindings_for
-from loratui.tui.runs import run_words
+from loratui.tui.runs import figures, run_words
 from loratui.tui.runs.gallery import Gallery, Look, gallery
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import clean, ssh_hints
-from loratui.tui.widgets import braille, gpu_panel
+from loratui.tui.widgets import braille
 from loratui.tui.widgets.gpu_panel import GpuPanel
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.log_panel import LogPanel
@@ -111,7 +111,7 @@ class TrainingScreen(RunScreen):
     def available(self, action: str) -> bool:
         """Commands need a run that lives, resuming one that does not."""
         if action in ("open_image", "scrub", "prompt"):
-            return bool(self.state.samples) or action == "prompt"
+            return bool(self.history.samples) or action == "prompt"
         if self.summary is None:
             return action not in ("command", "stop", "resume", "validate", "change_samples", "after_epoch")
         training = self.summary.active and self.summary.job == "train"
@@ -120,7 +120,7 @@ class TrainingScreen(RunScreen):
         if action == "resume":
             return not self.summary.active and self.summary.status != "done"
         if action == "validate":
-            return bool(self.state.outputs) and not training and not self.gone
+            return bool(self.history.outputs) and not training and not self.gone
         return True
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
@@ -239,7 +239,7 @@ class TrainingScreen(RunScreen):
         return list(self._copyable())
 
     def _copyable(self) -> Iterator[tuple[str, str]]:
-        sample, output = self._look.sample(self._table), self.state.newest_output
+        sample, output = self._look.sample(self._table), self.history.newest_output
         for name, found in (("sample", sample), ("LoRA file", output)):
             path = self.file(found.path) if found is not None else None
             if path is not None:
@@ -253,7 +253,7 @@ class TrainingScreen(RunScreen):
     def farewell(self) -> Iterator[str]:
         """As for every run; of one that ended, where the file is."""
         yield from super().farewell()
-        output = self.state.newest_output
+        output = self.history.newest_output
         if not self.active and output is not None and self.file(output.path):
             yield f"LoRA file: {clean(self.file(output.path))}"
 
@@ -293,11 +293,11 @@ class TrainingScreen(RunScreen):
             number.say(_number(title, value))
             number.set_class(not value or (name == "lr" and no_room), "-empty")
         self._say_or_hide("alert", run_words.warning_words(state) if self.active else Content(""))
-        self._say_or_hide("verdict", run_words.verdict(self.summary, state, self.file))
-        self.line("machine-line").say(gpu_panel.summary(state.machine))
+        self._say_or_hide("verdict", run_words.verdict(self.summary, self.history, self.file))
+        self.line("machine-line").say(plain(figures.machine(state.machine), "$muted"))
         self.set_class(not self.line("machine-line").said, "-no-machine")
-        self.query_one(GpuPanel).show_state(state)
-        self.query_one(LogPanel).show(state)
+        self.query_one(GpuPanel).show_history(self.history)
+        self.query_one(LogPanel).show(self.history)
         self._show_samples()
         self.refresh_bindings()
 
@@ -305,28 +305,28 @@ class TrainingScreen(RunScreen):
         if not (self._plot_due and self.caught_up):
             return
         self._plot_due = False
-        state = self.state
+        history = self.history
         pointed = self._look.step
         marks = {
-            braille.EPOCH: state.epoch_ends,
-            braille.CHECKPOINT: [c.step for c in state.checkpoints if c.reason != "time"],
+            braille.EPOCH: [epoch.step for epoch in history.epochs],
+            braille.CHECKPOINT: [c.step for c in history.checkpoints if c.reason != "time"],
             braille.SAMPLE: self._table.steps,
         }
         extras = Extras(marks, pointed, self._log_scale)
         plot = self.query_one(LossPlot)
-        plot.show(state.losses, state.optimizer_steps, extras)
+        plot.show(history.losses, self.state.optimizer_steps, extras)
         panel = self.query_one("#plot-panel")
-        subtitle = run_words.pointed_words(state, pointed) or plot.legend
+        subtitle = run_words.pointed_words(history, pointed) or plot.legend
         if str(panel.border_subtitle) != subtitle:
             panel.border_subtitle = plain(subtitle)
 
     def _show_samples(self) -> None:
         # The newest event is what tells that there are more: the samples are few and their table is quickly made.
-        written = hash((len(self.state.samples), self.state.newest_sample))
+        written = hash((len(self.history.samples), self.state.sample))
         if written == self._table_of:
             return
         self._table_of = written
-        self._table = gallery(s for s in self.state.samples if self.file(s.path) is not None)
+        self._table = gallery(s for s in self.history.samples if self.file(s.path) is not None)
         panel = self.query_one(SamplesPanel)
         panel.show(self._table, self._look)
         if panel.needs_refit():
@@ -348,8 +348,8 @@ class TrainingScreen(RunScreen):
         return float(getattr(settings, "price_per_hour", 0.0))
 
     def _notice_acknowledgements(self) -> None:
-        for identity in [known for known in self._asked if known in self.state.acknowledged]:
-            answer = self.state.acknowledged[identity]
+        for identity in [known for known in self._asked if known in self.history.acknowledged]:
+            answer = self.history.acknowledged[identity]
             command = run_words.COMMANDS[self._asked.pop(identity)]
             outcome = "done" if answer.ok else "refused"
             words = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from loratui.engine.errors import ExitCode
+from loratui.tui.runs import figures
 
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary, Verdict
@@ -64,12 +65,10 @@ def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
     run = next((run for run in active if run.name == shown), active[0] if active else None)
     if run is None:
         return "loratui"
-    state = run.state
     if run.status == "stalled":
         return f"stalled · {run.name} · loratui"
-    if run.job != "train" or not state.image_steps:
-        return f"{run.name} · loratui"
-    return f"{min(100, state.image_step * 100 // state.image_steps)} % · {run.name} · loratui"
+    share = figures.percent(run.state) if run.job == "train" else ""
+    return " · ".join(word for word in (share, run.name, "loratui") if word)
 
 
 def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:

@@ -147,7 +147,7 @@ class ValidationScreen(RunScreen):
         self._merge()
 
     def _merge(self) -> None:
-        slots = check_images.merged(self._listed, self.state.grid_images)
+        slots = check_images.merged(self._listed, self.history.grid_images)
         self.slots = [slot for slot in slots if self.file(slot.path)]
         self._show_part()
         self.line("heading-right").say(self._status())
@@ -264,8 +264,8 @@ class ValidationScreen(RunScreen):
         made = len({slot.path for slot in self.slots if slot.made})
         if self._making:
             return self._making_status(made, total)
-        if self.state.ending and self.state.ending.status == "failed":
-            ending = self.state.ending
+        ending = self.state.ending
+        if ending and ending.status == "failed":
             return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
         if not self._has_file():
             return plain("There is no LoRA file yet: the first one comes after the first epoch.", "$warning")
@@ -283,7 +283,7 @@ class ValidationScreen(RunScreen):
             return plain(f"Stopping: {made} of {text.number(total)} are there; r goes on later.", "$warning")
         if made == total:
             # What is new is listed before the first image, but only after the files were read.
-            phase = self.state.phase_text or "The base is being loaded"
+            phase = self.state.text or "The base is being loaded"
             return plain(f"{phase} … It goes on if you leave; x stops it.")
         left = self._seconds_for(total - made)
         return plain(f"Making images: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it.")

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.records import Machine
 from loratui.engine.runs.series import Series
 from loratui.tui import text
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.rows import Rows
@@ -23,71 +24,52 @@ class GpuPanel(Rows):
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self._state: RunState | None = None
+        self._history: RunHistory | None = None
 
-    def show_state(self, state: RunState) -> None:
+    def show_history(self, history: RunHistory) -> None:
         """Shows what is known now."""
-        self._state = state
-        self.show(list(lines(state, self.content_size.width or 40)))
+        self._history = history
+        self.show(list(lines(history, self.content_size.width or 40)))
 
     def on_resize(self) -> None:
         """The curves are as wide as there is room."""
-        if self._state is not None:
-            self.show_state(self._state)
+        if self._history is not None:
+            self.show_history(self._history)
 
 
-def lines(state: RunState, width: int) -> Iterator[Content]:
+def lines(history: RunHistory, width: int) -> Iterator[Content]:
     """The lines of the panel, for so many columns."""
-    machine = state.machine
+    state, machine = history.state, history.state.machine
     curve = max(0, min(40, width - 24))
     if machine is None:
         yield plain("no figures of the machine yet", "$muted")
     else:
-        yield from _machine(machine, state, curve)
-    if state.rates.bins:
-        yield _row("rate", text.rate(state.steps_per_s), _course(state.rates, curve, state.optimizer_steps))
-    if state.learning_rates.bins:
-        course = _course(state.learning_rates, curve, state.optimizer_steps)
-        yield _row("lr", text.learning_rate(state.learning_rate), course)
+        yield from _machine(machine, history, curve)
+    if history.rates.bins:
+        yield _row("rate", figures.rate(state, True), _course(history.rates, curve, state.optimizer_steps))
+    if history.learning_rates.bins:
+        course = _course(history.learning_rates, curve, state.optimizer_steps)
+        yield _row("lr", figures.learning_rate(state), course)
 
 
-def _machine(machine: Machine, state: RunState, curve: int) -> Iterator[Content]:
-    busy = braille.spark(state.busy, curve, 0, 100)
+def _machine(machine: Machine, history: RunHistory, curve: int) -> Iterator[Content]:
+    busy = braille.spark(history.busy, curve, 0, 100)
     if machine.gpu:
         yield plain(machine.gpu.removeprefix("NVIDIA "), "bold")
-        yield _row("busy", _percent(machine.gpu_percent), busy)
-        yield _row("VRAM", _of(machine.gpu_memory_gib, machine.gpu_memory_total_gib), _bar(machine, curve))
+        yield _row("busy", figures.share(machine.gpu_percent), busy)
+        yield _row("VRAM", figures.of_gib(machine.gpu_memory_gib, machine.gpu_memory_total_gib), _bar(machine, curve))
         yield _heat(machine)
         if machine.throttle:
             yield Content("").join([_label(""), plain(f"slowed: {', '.join(machine.throttle)}", "$warning")])
     elif machine.cpu_share is not None:
         yield _row("CPU", f"{machine.cpu_share:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
-    yield _row("RAM", _of(machine.ram_gib, machine.ram_total_gib), "")
+    yield _row("RAM", figures.of_gib(machine.ram_gib, machine.ram_total_gib), "")
     if machine.disk_free_gib is not None:
         low = machine.disk_free_gib < _DISK_LOW_GIB
         words = (
             f"{machine.disk_free_gib:.1f} GiB free" if machine.disk_free_gib < 10 else f"{machine.disk_free_gib:.0f} GiB free"
         )
         yield _row("disk", f"{words}{', low!' if low else ''}", "", "$error" if low else "")
-
-
-def summary(machine: Machine | None) -> Content:
-    """All figures in one line, for screens without room for more."""
-    if machine is None:
-        return Content("")
-    parts: list[str] = []
-    if machine.gpu:
-        parts += [f"GPU {_percent(machine.gpu_percent)}", f"VRAM {_of(machine.gpu_memory_gib, machine.gpu_memory_total_gib)}"]
-        parts += [f"{machine.gpu_c:.0f} °C"] if machine.gpu_c is not None else []
-        parts += [f"{machine.gpu_w:.0f} W"] if machine.gpu_w is not None else []
-        parts += [f"slowed by {' and '.join(machine.throttle)}"] if machine.throttle else []
-    elif machine.cpu_share is not None:
-        parts.append(f"CPU {machine.cpu_share:.0f} %")
-    if machine.ram_gib is not None:
-        parts.append(f"RAM {machine.ram_gib:.1f} GiB" if machine.gpu else f"RAM {_of(machine.ram_gib, machine.ram_total_gib)}")
-    if machine.disk_free_gib is not None:
-        parts.append(f"disk {machine.disk_free_gib:.0f} GiB free")
-    return plain("  ".join(parts), "$muted")
 
 
 def _heat(machine: Machine) -> Content:
@@ -128,13 +110,3 @@ def _row(label: str, value: str, curve: str, style: str = "") -> Content:
 
 def _label(words: str) -> Content:
     return plain(words.ljust(6), "$muted")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f} %"
-
-
-def _of(used: float | None, total: float | None) -> str:
-    if used is None:
-        return "–"
-    return f"{used:.1f} of {total:.0f} GiB" if total else f"{used:.1f} GiB"

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.widgets import Input
 
 from loratui.engine.runs.clock import zone
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs.store import RunStore
 from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.log_tail import LEVELS, Least, LogTail, matcher
 
@@ -51,9 +51,9 @@ class LogPanel(Vertical):
         """The title."""
         self._say()
 
-    def show(self, state: RunState) -> None:
+    def show(self, store: RunStore) -> None:
         """Takes in what is new."""
-        self.query_one(LogTail).show(state.log, state.log_count)
+        self.query_one(LogTail).show(store.log, store.log_count)
 
     def ask(self) -> None:
         """Opens the field of the filter."""

@@ -11,8 +11,8 @@ from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 
-from loratui.engine.runs.records import Level, LogLine
 from loratui.tui import text
+from loratui.tui.runs.log_lines import Level, LogLine
 from loratui.tui.widgets.line import plain
 
 _TONES: dict[Level, str] = {"info": "", "good": "$success", "warning": "$warning", "error": "$error"}

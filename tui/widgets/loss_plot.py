@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from loratui.engine.runs.series import LossHistory
+from loratui.engine.runs.series import Series
 from loratui.tui import text
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, Cell, YRange
@@ -69,7 +69,7 @@ class LossPlot(Widget):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._history: LossHistory | None = None
+        self._history: Series | None = None
         self._steps = 0
         self._range: YRange | None = None
         self._ticks: dict[int, str] = {}
@@ -79,7 +79,7 @@ class LossPlot(Widget):
         """What the x axis and the size of everything rest on; where it changes, all is painted again."""
         self._extras = Extras()
 
-    def show(self, history: LossHistory, steps: int, extras: Extras = _NOTHING) -> None:
+    def show(self, history: Series, steps: int, extras: Extras = _NOTHING) -> None:
         """Draws a history on an axis of `steps` optimizer steps, or of the steps made if they are more."""
         self._history, self._extras = history, extras
         self._steps = max(steps, history.last_step, 1)

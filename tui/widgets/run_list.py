@@ -10,6 +10,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.tui import text
+from loratui.tui.runs import figures
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import plain
 
@@ -67,34 +68,19 @@ class RunList(OptionList):
 
 def row(run: RunSummary, now: float, marked: bool = False) -> Row:
     """The words of one run."""
-    state = run.state
-    status = f"{text.STATUS_SIGNS[run.status]} {run.status}"
-    if run.job == "validate":
-        status = f"{text.STATUS_SIGNS[run.status]} validating"
-    share = f"{min(100, state.image_step * 100 // state.image_steps)} %" if state.image_steps else ""
-    steps = f"{text.number(state.step)} / {text.number(state.optimizer_steps)}" if state.optimizer_steps else ""
-    left = rate = ""
-    if trains(run) and state.step_s:
-        rate = text.rate(1 / state.step_s)
-        left = text.time_left(seconds_left(run)) if seconds_left(run) is not None else ""
-    loss = text.loss(state.loss_smoothed) if state.loss_smoothed is not None else ""
+    state, active = run.state, figures.trains(run)
     name = f"{'◆ ' if marked else ''}{_shown_name(run)}"
-    return name, status, share, steps, rate, loss, left, text.ago(now - run.created) if run.created else ""
+    steps = figures.steps(state).replace(" of ", " / ") if state.optimizer_steps else ""
+    loss = figures.loss(state) if state.loss_smoothed is not None else ""
+    rate = figures.rate(state, active) if active and state.steps_per_s else ""
+    left = "" if figures.seconds_left(state, active) is None else figures.time_left(state, active)
+    made = text.ago(now - run.created) if run.created else ""
+    return name, figures.signed_status(run), figures.percent(state), steps, rate, loss, left, made
 
 
 def _shown_name(run: RunSummary) -> str:
     """The name, with whose run it is where another account made it."""
     return f"{clean(run.owner, 20)}'s {clean(run.name)}" if run.owner else clean(run.name)
-
-
-def trains(run: RunSummary) -> bool:
-    """Whether steps are being made."""
-    return run.status in ("running", "starting") and run.job == "train"
-
-
-def seconds_left(run: RunSummary) -> float | None:
-    """Seconds to the last step, as the trainer reckons them; None where that is unknown."""
-    return run.state.seconds_left if trains(run) else None
 
 
 def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:

@@ -19,10 +19,10 @@ from loratui.engine.errors import DatasetError, LoratuiError, UsageError
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, create_run, delete_run, open_run
 from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.launcher import launch
-from loratui.engine.runs.summary import read_state
+from loratui.engine.runs.state_file import read_state
 from loratui.tui import cli
-from loratui.tui.runs.store import RunState
 from loratui.tui.validation import exporting
 
 
@@ -257,9 +257,9 @@ def test_a_run_of_a_stranger_names_no_file_outside_for_the_trainer_to_write(run:
 def test_a_name_that_leads_out_of_the_run_is_refused(run: RunDirectory, name: str) -> None:
     with pytest.raises(UsageError, match="outside"):
         run.inside(name)
-    state = RunState()
-    state.apply(Event("output_written", 1, 0.0, {"path": name, "step": 1, "epoch": 1, "bytes": 1}))
-    assert state.outputs[-1].path == ""
+    history = RunHistory()
+    history.apply(Event("output_written", 1, 0.0, {"path": name, "step": 1, "epoch": 1, "bytes": 1}))
+    assert history.outputs[-1].path == ""
 
 
 def test_an_export_copies_no_file_that_a_link_leads_to(run: RunDirectory, outside: Path, tmp_path: Path) -> None:

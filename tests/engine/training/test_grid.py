@@ -30,7 +30,7 @@ from loratui.engine.training.validation.nearest import layout
 
 def do(run: RunDirectory, job: str) -> ExitCode:
     with EventLog.open(run.events_of(job)) as log:
-        report, requests = Reporter(log, None), ControlQueue()
+        report, requests = Reporter(log), ControlQueue()
         requests.open(Inbox(run, log))
         try:
             if job == "train":

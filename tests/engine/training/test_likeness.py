@@ -42,7 +42,7 @@ def demo_run(home: Path, *sets: str, preset: str = "demo") -> RunDirectory:
 def read_grid(run: RunDirectory) -> dict[float, dict[int, list[dict[str, str]]]]:
     """What the reader sees in each image of the grid, by strength and seed."""
     with EventLog.open(run.validation_events) as log:
-        report = Reporter(log, None)
+        report = Reporter(log)
         try:
             assert make_grid(read_job(run), report, ControlQueue()) == ExitCode.DONE
         finally:

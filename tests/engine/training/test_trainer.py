@@ -15,7 +15,7 @@ from small_runs import MakeRun, after_loading, events, every_step, losses, same,
 from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.runs.summary import StateWriter
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
@@ -57,7 +57,7 @@ def test_a_whole_run_leaves_all_that_it_promises(make_run: MakeRun) -> None:
     assert all((run.path / s).is_file() for s in samples)
     assert [path.name for path in sorted(run.checkpoints.iterdir())] == ["step-000007", "step-000014"]
     assert {p.stat().st_mode & 0o077 for p in run.path.rglob("*")} == {0}
-    state = StateWriter(run).state
+    state = read_state(run)
     assert (state.step, state.optimizer_steps, state.output) == (14, 14, "output/qxz.safetensors")
 
 

@@ -23,9 +23,11 @@ from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.eta import TimeLeft
 from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.state import RunState
 from loratui.tui import text
-from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _wrapped, describe_step, follow, say
-from loratui.tui.runs.store import RunState
+from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _wrapped, follow, say
+from loratui.tui.runs import figures
+from loratui.tui.runs.store import RunStore
 
 
 class Story:
@@ -33,12 +35,12 @@ class Story:
 
     def __init__(self, steps: int = 1000) -> None:
         self.seq = itertools.count(1)
-        self.state = RunState()
-        self.narrator = Narrator(self.state)
+        self.store = RunStore()
+        self.narrator = Narrator(self.store)
         self.tell("run_started", images=18, epochs=10, image_steps=2 * steps, optimizer_steps=steps)
 
     def tell(self, type: str, **fields: Any) -> None:
-        self.state.apply(Event(type, next(self.seq), 0.0, fields))
+        self.store.apply(Event(type, next(self.seq), 0.0, fields))
 
     def step(self, number: int, **fields: Any) -> None:
         self.tell("step", step=number, image_step=2 * number, epoch=1, loss=0.25, step_s=0.1, **fields)
@@ -120,15 +122,13 @@ def test_a_burst_of_more_lines_than_are_kept_does_no_harm() -> None:
 
 
 def test_where_training_is_leaves_out_what_is_unknown() -> None:
-    state = RunState()
-    state.step = 7
-    assert describe_step(state) == "step 7"
+    assert list(figures.progress(RunState(step=7), True)) == ["step 7"]
 
 
 @pytest.mark.parametrize(("sure", "said"), [(True, "3 min 20 s left"), (False, "3 min 20 s left, not sure yet")])
 def test_a_time_left_that_is_not_sure_is_said_to_be_none(sure: bool, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunState, "time_left", TimeLeft(200.0, sure))
-    assert describe_step(RunState()).endswith(said)
+    assert list(figures.progress(RunState(), True))[-1] == said
 
 
 @pytest.fixture

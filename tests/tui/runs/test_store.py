@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -13,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.runs.events import EVENT_TYPES, Event, EventBatch
-from loratui.tui.runs.store import RunState
+from loratui.tui.runs import figures
+from loratui.tui.runs.store import RunStore
 
 _NUMBERS = {
     "name": "anafox-1",
@@ -51,160 +51,172 @@ def log() -> Log:
     return Log()
 
 
-def _running(log: Log) -> RunState:
-    state = RunState()
-    state.apply_all([log("trainer_started", attempt=1, pid=7), log("run_started", **_NUMBERS)])
-    return state
+def take(store: RunStore, *events: Event) -> None:
+    for event in events:
+        store.apply(event)
+
+
+def left_s(store: RunStore) -> float | None:
+    left = store.state.time_left
+    return left.seconds if left else None
+
+
+def _running(log: Log) -> RunStore:
+    store = RunStore()
+    take(store, *[log("trainer_started", attempt=1, pid=7), log("run_started", **_NUMBERS)])
+    return store
 
 
 def test_a_new_run_waits_then_tells_its_numbers(log: Log) -> None:
-    state = RunState()
-    assert state.status == "waiting for the trainer"
-    assert state.fraction == 0
-    state = _running(log)
-    assert (state.image_steps, state.optimizer_steps, state.trigger) == (1800, 900, "anafox")
+    store = RunStore()
+    assert figures.phase(store.state) == "waiting for the trainer"
+    assert store.state.fraction == 0
+    store = _running(log)
+    assert (store.state.image_steps, store.state.optimizer_steps, store.state.trigger) == (1800, 900, "anafox")
 
 
 def test_phases_are_told_in_words(log: Log) -> None:
-    state = _running(log)
-    state.apply(log("phase_changed", phase="caching", text="latents"))
-    assert state.status == "preparing the images"
-    state.apply(log("progress", phase="caching", done=3, total=18, text="latents"))
-    assert state.progress is not None
-    assert (state.progress.done, state.progress.total) == (3, 18)
-    state.apply(log.step(1))
-    assert (state.status, state.progress) == ("training", None)
+    store = _running(log)
+    store.apply(log("phase_changed", phase="caching", text="latents"))
+    assert figures.phase(store.state) == "preparing the images"
+    store.apply(log("progress", phase="caching", done=3, total=18, text="latents"))
+    assert store.state.progress is not None
+    assert (store.state.progress.done, store.state.progress.total) == (3, 18)
+    store.apply(log.step(1))
+    assert (figures.phase(store.state), store.state.progress) == ("training", None)
 
 
 def test_a_step_sets_what_is_shown(log: Log) -> None:
-    state = _running(log)
-    state.apply(log.step(90, loss=0.25))
-    assert (state.step, state.image_step, state.loss, state.learning_rate) == (90, 180, 0.25, 1e-3)
-    assert state.fraction == pytest.approx(0.1)
+    store = _running(log)
+    store.apply(log.step(90, loss=0.25))
+    assert (store.state.step, store.state.image_step, store.state.loss, store.state.learning_rate) == (90, 180, 0.25, 1e-3)
+    assert store.state.fraction == pytest.approx(0.1)
 
 
 def test_an_event_seen_twice_counts_once(log: Log) -> None:
-    state = _running(log)
+    store = _running(log)
     sample = log("sample_written", step=1, image_step=2, index=0, path="samples/a.png", prompt="p", seed=1)
-    state.apply_all([sample, sample])
-    assert len(state.samples) == 1
+    take(store, *[sample, sample])
+    assert len(store.samples) == 1
 
 
 def test_rate_and_time_left_do_not_know_pauses(log: Log) -> None:
-    state = _running(log)
-    state.apply_all(log.step(n) for n in range(1, 101))
-    assert state.steps_per_s == pytest.approx(2.0)
-    assert state.eta_s == pytest.approx(400, rel=0.02)
-    state.apply_all(
-        [
+    store = _running(log)
+    take(store, *(log.step(n) for n in range(1, 101)))
+    assert store.state.steps_per_s == pytest.approx(2.0)
+    assert left_s(store) == pytest.approx(400, rel=0.02)
+    take(
+        store,
+        *[
             log("run_finished", status="paused", exit_code=10, reason="Paused.", advice="", step=100),
             log("trainer_started", after_s=86_400, attempt=1, pid=8),
             log("run_started", **{**_NUMBERS, "resumed_step": 100}),
-        ]
+        ],
     )
-    state.apply_all(log.step(n) for n in range(101, 121))
-    assert state.steps_per_s == pytest.approx(2.0)
-    assert state.eta_s == pytest.approx(390, rel=0.02)
+    take(store, *(log.step(n) for n in range(101, 121)))
+    assert store.state.steps_per_s == pytest.approx(2.0)
+    assert left_s(store) == pytest.approx(390, rel=0.02)
 
 
 def test_time_left_counts_samples_at_their_share(log: Log) -> None:
-    state = _running(log)
+    store = _running(log)
     for n in range(1, 201):
-        state.apply(log.step(n))
+        store.apply(log.step(n))
         if n % 50 == 0:
-            state.apply(log("sample_written", after_s=5.0, step=n, image_step=2 * n, index=0, path="a", prompt="p", seed=1))
-    assert state.eta_s == pytest.approx(700 * 0.6, rel=0.08)
+            store.apply(log("sample_written", after_s=5.0, step=n, image_step=2 * n, index=0, path="a", prompt="p", seed=1))
+    assert left_s(store) == pytest.approx(700 * 0.6, rel=0.08)
 
 
 def test_a_suspended_machine_or_a_set_clock_does_not_spoil_the_time_left(log: Log) -> None:
-    state = _running(log)
-    state.apply_all(log.step(n) for n in range(1, 51))
-    state.apply(log.step(51, after_s=50_000))
-    state.apply(log.step(52, after_s=-40_000))
-    state.apply_all(log.step(n) for n in range(53, 101))
-    assert state.eta_s == pytest.approx(400, rel=0.3)
+    store = _running(log)
+    take(store, *(log.step(n) for n in range(1, 51)))
+    store.apply(log.step(51, after_s=50_000))
+    store.apply(log.step(52, after_s=-40_000))
+    take(store, *(log.step(n) for n in range(53, 101)))
+    assert left_s(store) == pytest.approx(400, rel=0.3)
 
 
 def test_a_loss_that_is_not_finite_is_said_once_and_leaves_a_gap(log: Log) -> None:
-    state = _running(log)
-    state.apply_all([log.step(1), log.step(2, loss=None), log.step(3, loss=None)])
-    assert state.loss is None
-    assert [b.mean for b in state.losses.bins] == [pytest.approx(0.1), None, None]
-    assert sum("not a finite number" in line.text for line in state.log) == 1
-    assert state.smoothed_loss == pytest.approx(0.1)
+    store = _running(log)
+    take(store, *[log.step(1), log.step(2, loss=None), log.step(3, loss=None)])
+    assert store.state.loss is None
+    assert [b.mean for b in store.losses.bins] == [pytest.approx(0.1), None, None]
+    assert sum("not a finite number" in line.text for line in store.log) == 1
+    assert store.state.loss_smoothed == pytest.approx(0.1)
 
 
 def test_resuming_forgets_the_steps_that_are_made_again(log: Log) -> None:
-    state = _running(log)
-    state.apply_all(log.step(n, loss=1.0) for n in range(1, 81))
-    state.apply_all([log("trainer_started", attempt=2, pid=9), log("run_started", **{**_NUMBERS, "resumed_step": 60})])
-    assert state.step == 60
-    assert state.losses.last_step == 60
-    assert len(state.losses.bins) == 60
-    assert any("attempt 2" in line.text for line in state.log)
-    state.apply(log.step(61, loss=1.0))
-    assert state.smoothed_loss == pytest.approx(1.0)
+    store = _running(log)
+    take(store, *(log.step(n, loss=1.0) for n in range(1, 81)))
+    take(store, *[log("trainer_started", attempt=2, pid=9), log("run_started", **{**_NUMBERS, "resumed_step": 60})])
+    assert store.state.step == 60
+    assert store.losses.last_step == 60
+    assert len(store.losses.bins) == 60
+    assert any("attempt 2" in line.text for line in store.log)
+    store.apply(log.step(61, loss=1.0))
+    assert store.state.loss_smoothed == pytest.approx(1.0)
 
 
 def test_a_warning_said_again_after_a_restart_is_one_warning(log: Log) -> None:
-    state = _running(log)
+    store = _running(log)
     said = [log("warning", code=code, message=f"about {code}", remedy="") for code in ("slow", "full", "slow")]
-    state.apply_all(said)
-    assert [warning.code for warning in state.warnings] == ["full", "slow"]  # and the newest is the last
-    assert sum("about slow" in line.text for line in state.log) == 2  # the log tells what happened when
+    take(store, *said)
+    assert [warning.code for warning in store.state.warnings] == ["full", "slow"]  # and the newest is the last
+    assert sum("about slow" in line.text for line in store.log) == 2  # the log tells what happened when
 
 
 def test_samples_files_and_the_finished_one(log: Log) -> None:
-    state = _running(log)
-    state.apply_all(
-        [
+    store = _running(log)
+    take(
+        store,
+        *[
             log("sample_written", step=90, image_step=180, index=0, path="samples/step-000090/00.png", prompt="p", seed=1000),
             log("output_written", step=900, epoch=10, path="output/anafox.safetensors", bytes=9, final=True),
             log("output_written", step=900, epoch=10, path="output/anafox-000900.safetensors", bytes=9, final=False),
             log("checkpoint_written", step=900, image_step=1800, path="checkpoints/x", bytes=9, seconds=0.1, reason="epoch"),
-        ]
+        ],
     )
-    assert state.newest_sample is not None
-    assert state.newest_sample.seed == 1000
-    assert state.newest_output is not None
-    assert state.newest_output.path == "output/anafox.safetensors"
-    assert state.checkpoints[-1].reason == "epoch"
+    assert store.samples[-1].seed == 1000
+    assert store.state.sample == "samples/step-000090/00.png"
+    assert store.newest_output is not None
+    assert store.newest_output.path == "output/anafox.safetensors"
+    assert store.checkpoints[-1].reason == "epoch"
 
 
 @pytest.mark.parametrize("status", ["done", "paused", "stopped", "failed"])
 def test_the_last_word_ends_the_run(log: Log, status: str) -> None:
-    state = _running(log)
-    state.apply_all([log.step(1), log("run_finished", status=status, exit_code=1, reason="R.", advice="A.", step=1)])
-    assert (state.status, state.finished, state.eta_s) == (status, True, None)
+    store = _running(log)
+    take(store, *[log.step(1), log("run_finished", status=status, exit_code=1, reason="R.", advice="A.", step=1)])
+    assert (figures.phase(store.state), store.state.ending is not None, left_s(store)) == (status, True, None)
 
 
 def test_a_resumed_run_is_no_longer_finished(log: Log) -> None:
-    state = _running(log)
-    state.apply(log("run_finished", status="paused", exit_code=10, reason="", advice="", step=1))
-    state.apply(log("trainer_started", attempt=1, pid=3))
-    assert not state.finished
+    store = _running(log)
+    store.apply(log("run_finished", status="paused", exit_code=10, reason="", advice="", step=1))
+    store.apply(log("trainer_started", attempt=1, pid=3))
+    assert not store.state.ending is not None
 
 
 def test_acknowledgements_are_found_by_id(log: Log) -> None:
-    state = _running(log)
-    state.apply(log("command_acknowledged", id="ab", command="sample", ok=False, message="not now"))
-    assert state.acknowledged["ab"].message == "not now"
-    assert state.log[-1].level == "warning"
+    store = _running(log)
+    store.apply(log("command_acknowledged", id="ab", command="sample", ok=False, message="not now"))
+    assert store.acknowledged["ab"].message == "not now"
+    assert store.log[-1].level == "warning"
 
 
 def test_lines_that_could_not_be_read_are_counted() -> None:
-    state = RunState()
-    state.apply_batch(EventBatch((), 10, 3))
-    assert state.skipped == 3
+    store = RunStore()
+    store.apply_batch(EventBatch((), 10, 3))
+    assert store.state.skipped == 3
 
 
 def test_memory_is_bounded_over_a_long_run(log: Log) -> None:
-    state = _running(log)
+    store = _running(log)
     for n in range(1, 20_001):
-        state.apply(log.step(n))
-    assert len(state.losses.bins) <= state.losses.capacity
-    assert state.losses.steps_per_bin * len(state.losses.bins) >= 20_000
-    assert len(state.log) <= 500
+        store.apply(log.step(n))
+    assert len(store.losses.bins) <= store.losses.capacity
+    assert store.losses.steps_per_bin * len(store.losses.bins) >= 20_000
+    assert len(store.log) <= 500
 
 
 _JUNK = st.one_of(
@@ -240,81 +252,61 @@ _NAMES = (
     )
 )
 def test_no_event_whatever_its_fields_makes_it_raise(drawn: list[tuple[str, float, dict[str, Any]]]) -> None:
-    state = RunState()
+    store = RunStore()
     for seq, (type, ts, fields) in enumerate(drawn, 1):
-        state.apply(Event(type, seq, ts, fields))
-    assert state.eta_s is None or not math.isinf(state.eta_s)
-    assert 0 <= state.fraction <= 1
-    assert isinstance(state.status, str)
-
-
-def _ascending(values: list[float]) -> Iterator[tuple[int, float]]:
-    return enumerate(values, 1)
-
-
-@given(st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=400), st.integers(2, 32))
-def test_bins_keep_count_total_and_extremes(losses: list[float], half: int) -> None:
-    from loratui.engine.runs.series import LossHistory
-
-    history = LossHistory(capacity=2 * half)
-    for step, loss in _ascending(losses):
-        history.add(step, loss)
-    assert len(history.bins) <= 2 * half
-    assert sum(b.count for b in history.bins) == len(losses)
-    assert sum(b.total for b in history.bins) == pytest.approx(sum(losses))
-    assert min(b.low for b in history.bins) == min(losses)
-    assert max(b.high for b in history.bins) == max(losses)
-    assert history.smoothed is not None
-    assert min(losses) - 1e-9 <= history.smoothed <= max(losses) + 1e-9
+        store.apply(Event(type, seq, ts, fields))
+    assert left_s(store) is None or not math.isinf(left_s(store))
+    assert 0 <= store.state.fraction <= 1
+    assert isinstance(figures.phase(store.state), str)
 
 
 def test_damaged_lines_are_said_in_the_log_and_again_when_there_are_twice_as_many() -> None:
-    state = RunState()
+    store = RunStore()
     for skipped in (0, 1, 0, 1, 1, 1, 1):
-        state.apply_batch(EventBatch((), 0, skipped))
-    assert [line.text for line in state.log] == [
+        store.apply_batch(EventBatch((), 0, skipped))
+    assert [line.text for line in store.log] == [
         "1 damaged line of the log was left out",
         "2 damaged lines of the log were left out",
         "4 damaged lines of the log were left out",
     ]
-    assert {line.level for line in state.log} == {"warning"}
+    assert {line.level for line in store.log} == {"warning"}
 
 
 def test_fifty_thousand_different_warnings_cost_no_more_than_others() -> None:
-    state = RunState()
+    store = RunStore()
     began = time.process_time()
-    state.apply_all(Event("warning", n, 1.0, {"code": "c", "message": f"{n}", "remedy": ""}) for n in range(1, 50_001))
+    take(store, *(Event("warning", n, 1.0, {"code": "c", "message": f"{n}", "remedy": ""}) for n in range(1, 50_001)))
     assert time.process_time() - began < 2.0
-    assert len(state.warnings) == 200
-    assert state.warnings[-1].message == "50000"
+    assert len(store.state.warnings) == 200
+    assert list(store.state.warnings)[-1].message == "50000"
 
 
 def test_a_line_of_the_log_is_never_endless() -> None:
-    state = RunState()
-    state.apply(Event("warning", 1, 1.0, {"code": "c", "message": "x" * 1_000_000, "remedy": ""}))
-    state.apply(Event("phase_changed", 2, 1.0, {"phase": "caching", "text": "y" * 1_000_000}))
-    assert max(len(line.text) for line in state.log) < 2100
-    assert len(state.warnings[0].message) < 2100
+    store = RunStore()
+    store.apply(Event("warning", 1, 1.0, {"code": "c", "message": "x" * 1_000_000, "remedy": ""}))
+    store.apply(Event("phase_changed", 2, 1.0, {"phase": "caching", "text": "y" * 1_000_000}))
+    assert max(len(line.text) for line in store.log) < 2100
+    assert len(next(iter(store.state.warnings)).message) < 2100
 
 
 def test_steps_that_left_the_range_of_fp16_are_counted_and_said(log: Log) -> None:
-    state = RunState()
-    state.apply_all([log("trainer_started", attempt=1, pid=7), log("run_started", **{**_NUMBERS, "dtype": "float16"})])
-    assert "in fp16 with a scaled loss" in state.log[-1].text
+    store = RunStore()
+    take(store, *[log("trainer_started", attempt=1, pid=7), log("run_started", **{**_NUMBERS, "dtype": "float16"})])
+    assert "in fp16 with a scaled loss" in store.log[-1].text
     for step, repeated in ((1, 3), (2, 3), (3, 4)):
         made = log.step(step)
-        state.apply_all([Event(made.type, made.seq, made.ts, {**made.fields, "repeated": repeated})])
-    said = [entry.text for entry in state.log if "left the range of fp16" in entry.text]
+        take(store, *[Event(made.type, made.seq, made.ts, {**made.fields, "repeated": repeated})])
+    said = [entry.text for entry in store.log if "left the range of fp16" in entry.text]
     assert [words.split(":")[0] for words in said] == ["step 1", "step 3"]
     assert "3 attempts" in said[0]
     assert "1 attempt " in said[1]
 
 
 def test_the_load_is_that_of_the_machine_and_of_older_runs_that_of_their_trainer(log: Log) -> None:
-    state = _running(log)
-    state.apply_all([log("telemetry", cpu_percent=100.0, cpus=4)])
-    assert state.machine is not None
-    assert state.machine.cpu_share == 25.0
-    state.apply_all([log("telemetry", cpu_percent=100.0, machine_cpu_percent=90.0, cpus=4)])
-    assert state.machine.cpu_share == 90.0
-    assert list(state.busy)[-2:] == [25.0, 90.0]
+    store = _running(log)
+    take(store, *[log("telemetry", cpu_percent=100.0, cpus=4)])
+    assert store.state.machine is not None
+    assert store.state.machine.cpu_share == 25.0
+    take(store, *[log("telemetry", cpu_percent=100.0, machine_cpu_percent=90.0, cpus=4)])
+    assert store.state.machine.cpu_share == 90.0
+    assert list(store.busy)[-2:] == [25.0, 90.0]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from fake_run import FakeTrainer, finished_run
 
-from loratui.engine.runs.summary import RunSummary, State, Status, Verdict, how_the_check_ended, summarise
+from loratui.engine.runs.state import RunState
+from loratui.engine.runs.summary import RunSummary, Status, Verdict, how_the_check_ended, summarise
 from loratui.tui.runs import watch
 from loratui.tui.runs.watch import LOW_DISK_BYTES, Notice, disk_notice, window_title
 
@@ -21,7 +22,7 @@ RUN = RunSummary(
     advice="",
     exit_code=None,
     created=0.0,
-    state=State(image_step=600, image_steps=1800, step=300, optimizer_steps=900),
+    state=RunState(image_step=600, image_steps=1800, step=300, optimizer_steps=900),
 )
 
 
@@ -54,7 +55,7 @@ def test_a_change_is_told_once(run: RunSummary, severity: str, words: str) -> No
 
 def test_what_was_not_seen_before_is_no_news() -> None:
     assert notices({}, [_as("failed")]) == []
-    assert notices({RUN.name: RUN}, [dataclasses.replace(RUN, state=State(step=400))]) == []
+    assert notices({RUN.name: RUN}, [dataclasses.replace(RUN, state=RunState(step=400))]) == []
     assert notices({RUN.name: _as("starting")}, [RUN]) == []
 
 
@@ -89,7 +90,7 @@ def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
 
 
 def test_the_title_tells_how_far_the_run_is() -> None:
-    other = dataclasses.replace(RUN, name="other", state=State(image_step=1, image_steps=2))
+    other = dataclasses.replace(RUN, name="other", state=RunState(image_step=1, image_steps=2))
     assert window_title([]) == "loratui"
     assert window_title([_as("done")]) == "loratui"
     assert window_title([RUN, other]) == "33 % · anafox-1 · loratui"

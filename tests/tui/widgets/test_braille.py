@@ -6,15 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.runs.series import LossHistory
+from loratui.engine.runs.series import Series
+from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.tui.widgets import braille
 from loratui.tui.widgets.braille import BLANK, RAW, SMOOTHED, YRange
 
 
-def _history(losses: list[float | None], capacity: int = 1024) -> LossHistory:
-    history = LossHistory(capacity)
+def _history(losses: list[float | None], capacity: int = 1024) -> Series:
+    history, smoothed = Series(capacity), SmoothedLoss()
     for step, loss in enumerate(losses, 1):
-        history.add(step, loss)
+        smoothed.add(step, loss, 1000)
+        history.add(step, loss, smoothed.value)
     return history
 
 
@@ -38,9 +40,9 @@ def test_losses_that_are_not_finite_leave_a_gap() -> None:
 
 
 def test_a_rising_line_has_no_holes() -> None:
-    history = LossHistory(smoothing_steps=0.001)
+    history = Series()
     for step in range(1, 41):
-        history.add(step, step / 40)
+        history.add(step, step / 40, step / 40)
     cells = braille.draw(braille.columns(history, 40, 40), 10, YRange(0, 1))
     dots = {
         (row * 4 + y, column * 2 + x)
@@ -57,9 +59,9 @@ def test_a_rising_line_has_no_holes() -> None:
 
 
 def test_the_smoothed_line_keeps_its_character_to_itself() -> None:
-    history = LossHistory(smoothing_steps=100.0)
+    history = Series()
     for step in range(1, 101):
-        history.add(step, 0.5 + 0.01 * (step % 2))
+        history.add(step, 0.5 + 0.01 * (step % 2), 0.505)
     kinds = {kind for row in braille.draw(braille.columns(history, 50, 100), 8, YRange(0, 1)) for _, kind in row}
     assert SMOOTHED in kinds
     assert RAW not in kinds

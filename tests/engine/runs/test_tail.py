@@ -8,8 +8,8 @@ import pytest
 
 from loratui.engine.runs import tail as tail_module
 from loratui.engine.runs.events import EventLog
+from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.tail import Tail
-from loratui.tui.runs.store import RunState
 
 
 def test_it_reads_only_what_is_new(tmp_path: Path) -> None:
@@ -76,15 +76,14 @@ def test_a_long_past_is_glanced_at_and_adds_up_to_the_same(tmp_path: Path) -> No
             if step % 3000 == 0:
                 log.append("epoch_finished", epoch=step // 3000, step=step, image_step=step, loss=0.5)
                 log.append("sample_written", step=step, image_step=step, index=0, path=f"{step}.png", prompt="p", seed=1)
-    glanced = RunState()
+    glanced = RunHistory()
     tail = Tail(path)
     for batch, keep_every in tail.glance():
         assert keep_every > 1
         glanced.apply_batch(batch, keep_every)
     assert tail.offset == path.stat().st_size
-    assert glanced.events < 4000
-    assert (glanced.step, list(glanced.epoch_ends), len(glanced.samples)) == (9000, [3000, 6000, 9000], 3)
-    assert glanced.smoothed_loss == pytest.approx(0.5)
+    assert (glanced.state.step, [epoch.step for epoch in glanced.epochs], len(glanced.samples)) == (9000, [3000, 6000, 9000], 3)
+    assert glanced.state.loss_smoothed == pytest.approx(0.5)
     assert all(b.count for b in glanced.losses.bins)
     assert list(tail.drain()) == []
 

@@ -1,0 +1,114 @@
+"""What a run's log holds beyond its state: curves, epochs, samples, files, images, and what became of commands."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import ClassVar
+
+from loratui.engine.runs.eta import LONGEST_SILENCE_S
+from loratui.engine.runs.events import Event, EventBatch
+from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, Output, Sample
+from loratui.engine.runs.series import Series
+from loratui.engine.runs.state import RunState, step_seconds
+
+_MOST_IMAGES = 10_000
+_MOST_ACKNOWLEDGED = 100
+
+
+class RunHistory:
+    """Takes in the events of a log from its start, in bounded memory. Its `state` takes them in first, each once."""
+
+    def __init__(self) -> None:
+        self.state = RunState()
+        self.seq = 0
+        """The last event that was taken in. The state may be that of a later one (`Tail.glance` passes most of a long log over,
+        `read_state` none of it)."""
+        self.losses = Series()
+        self.rates = Series()
+        """Steps a second."""
+        self.learning_rates = Series()
+        self.busy: deque[float] = deque(maxlen=240)
+        """How busy the GPU was, else the CPUs, percent of what they could, by reading."""
+        self.epochs: deque[Epoch] = deque(maxlen=2000)
+        self.samples: deque[Sample] = deque(maxlen=2000)
+        self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
+        self.outputs: deque[Output] = deque(maxlen=2000)
+        self.grid_images: list[Image] = []
+        self.acknowledged: dict[str, Acknowledgement] = {}
+        """By the id of the command."""
+
+    def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
+        """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
+        for event in batch.events:
+            self.apply(event, LONGEST_SILENCE_S * keep_every)
+        self.state.skipped += batch.skipped
+
+    def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:
+        """Takes in one event and says whether it was new; as `RunState.apply`."""
+        if event.seq <= self.seq:
+            return False
+        self.seq = event.seq
+        self.state.apply(event, longest_silence_s)
+        handler = self._HANDLERS.get(event.type)
+        if handler:
+            handler(self, event)
+        return True
+
+    @property
+    def newest_output(self) -> Output | None:
+        """The LoRA file that the state names."""
+        return next((output for output in reversed(self.outputs) if output.path == self.state.output), None)
+
+    def _run_started(self, event: Event) -> None:
+        resumed = event.count("resumed_step")
+        for series in (self.losses, self.rates, self.learning_rates):
+            series.drop_after(resumed)
+        while self.epochs and self.epochs[-1].step > resumed:
+            self.epochs.pop()
+
+    def _step(self, event: Event) -> None:
+        step, seconds = event.count("step"), step_seconds(event)
+        self.losses.add(step, event.number("loss"), self.state.loss_smoothed)
+        self.learning_rates.add(step, event.number("lr"))
+        self.rates.add(step, 1 / seconds if seconds else None)
+
+    def _epoch_finished(self, event: Event) -> None:
+        self.epochs.append(Epoch.of(event))
+
+    def _sample_written(self, event: Event) -> None:
+        self.samples.append(Sample.of(event))
+
+    def _checkpoint_written(self, event: Event) -> None:
+        self.checkpoints.append(Checkpoint.of(event))
+
+    def _output_written(self, event: Event) -> None:
+        self.outputs.append(Output.of(event))
+
+    def _image_written(self, event: Event) -> None:
+        if len(self.grid_images) < _MOST_IMAGES:
+            self.grid_images.append(Image.of(event))
+
+    def _command_acknowledged(self, event: Event) -> None:
+        self.acknowledged[event.text("id")] = Acknowledgement.of(event)
+        while len(self.acknowledged) > _MOST_ACKNOWLEDGED:
+            del self.acknowledged[next(iter(self.acknowledged))]
+
+    def _telemetry(self, event: Event) -> None:
+        del event
+        machine = self.state.machine
+        busy = None if machine is None else machine.cpu_share if machine.gpu_percent is None else machine.gpu_percent
+        if busy is not None:
+            self.busy.append(min(100.0, max(0.0, busy)))
+
+    _HANDLERS: ClassVar[dict[str, Callable[[RunHistory, Event], None]]] = {
+        "run_started": _run_started,
+        "step": _step,
+        "epoch_finished": _epoch_finished,
+        "sample_written": _sample_written,
+        "checkpoint_written": _checkpoint_written,
+        "output_written": _output_written,
+        "image_written": _image_written,
+        "command_acknowledged": _command_acknowledged,
+        "telemetry": _telemetry,
+    }

@@ -1,0 +1,371 @@
+"""The one reducer of the event log: `RunState.apply` adds up what lists, screens, plain lines and commands say of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
+from loratui.engine.runs.events import Event, EventBatch
+from loratui.engine.runs.records import Ending, InForce, Machine, Progress, Warning
+from loratui.engine.runs.smoothing import SmoothedLoss
+from loratui.engine.runs.snapshot import dumped, filled
+
+LEAVING = ("pause", "stop")
+"""Commands after which a trainer saves and ends."""
+
+_MOST_WARNINGS = 200
+_LONGEST_STEP_S = 1e7
+"""A step that took longer was not measured rightly."""
+_SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
+
+
+@dataclass(slots=True)
+class RunState:
+    """What the events of one log add up to, in bounded size.
+
+    A state does not depend on how the log was cut: all events at once, one by one, or a snapshot (`to_json`, `from_json`) and
+    the events after it give equal states. What grows with the log (curves, samples, files) is in `RunHistory`.
+    """
+
+    name: str = ""
+    preset: str = ""
+    family: str = ""
+    base: str = ""
+    trigger: str = ""
+    device: str = ""
+    images: int = 0
+    epochs: int = 0
+    image_steps: int = 0
+    """Image-steps planned."""
+    optimizer_steps: int = 0
+    """Optimizer steps planned."""
+    steps_per_epoch: int = 0
+    """0 in runs of versions that did not tell."""
+    batch_size: int = 0
+    accumulation: int = 0
+    started: bool = False
+    """Whether a trainer has told its numbers."""
+    attempt: int = 0
+    """Which trainer of this start of the run works."""
+    told: bool = False
+    """Whether the trainer that works now has said anything."""
+    stepped: bool = False
+    """Whether the trainer that works now, or worked last, has made a step."""
+    phase: str = ""
+    text: str = ""
+    """What it does in this phase, in its own words."""
+    waiting_since: float = 0.0
+    """When what it does now was begun, by the writer's clock; 0 where that is unknown."""
+    progress: Progress | None = None
+    epoch: int = 0
+    step: int = 0
+    """Optimizer steps made."""
+    image_step: int = 0
+    loss: float | None = None
+    """Of the last step; None if it was no finite number."""
+    epoch_loss: float | None = None
+    """Mean of the last epoch that is over."""
+    smoothing: SmoothedLoss = field(default_factory=SmoothedLoss)
+    smoothing_saved: SmoothedLoss = field(default_factory=SmoothedLoss)
+    """As it was at the last checkpoint, from which a trainer that is started again goes on."""
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    memory_gib: float | None = None
+    repeated: int = 0
+    """Attempts at steps that left the range of fp16 and were made again."""
+    eta: EtaEstimator = field(default_factory=EtaEstimator)
+    machine: Machine | None = None
+    changes: InForce = field(default_factory=InForce)
+    sample: str = ""
+    """The newest sample, relative to the run."""
+    output: str = ""
+    """The finished LoRA file, else the newest, relative to the run."""
+    final: bool = False
+    """Whether the trainer that was started last has written the finished file."""
+    checkpoint_step: int = 0
+    checkpoint_image_step: int = 0
+    seconds: float = 0.0
+    """Time that trainers of this run had worked when the last checkpoint was written."""
+    leaving: str = ""
+    """`pause` or `stop` once the trainer has agreed to it: it ends as soon as it has saved, and takes no more commands."""
+    warnings: dict[Warning, None] = field(default_factory=dict)
+    """Each once, the newest at the end."""
+    error: Warning | None = None
+    """What the trainer said before it ended with an error."""
+    ending: Ending | None = None
+    """The last word on the run; None while it goes on."""
+    last_ts: float = 0.0
+    """When the last event was written, by the writer's clock; 0 before the first."""
+    skipped: int = 0
+    """Lines of the log that could not be used."""
+    seq: int = 0
+    """The last event that is contained in this."""
+
+    # ---- taking events in
+
+    def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
+        """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
+        for event in batch.events:
+            self.apply(event, LONGEST_SILENCE_S * keep_every)
+        self.skipped += batch.skipped
+
+    def apply_all(self, events: Iterable[Event]) -> None:
+        """Takes in events in order."""
+        for event in events:
+            self.apply(event)
+
+    def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:
+        """Takes in one event and says whether it was new. Never raises for an event that lacks a field; unknown types
+        change nothing."""
+        if event.seq <= self.seq:
+            return False
+        self.seq, self.last_ts = event.seq, event.ts
+        self.told = event.type not in _SUPERVISORS_TYPES
+        if event.type != "trainer_started":  # nobody worked between two trainers
+            self.eta.tick(event.ts, longest_silence_s)
+        handler = _HANDLERS.get(event.type)
+        if handler:
+            handler(self, event)
+        return True
+
+    # ---- what follows
+
+    @property
+    def fraction(self) -> float:
+        """Share of the image-steps that is done, 0 to 1."""
+        return min(1.0, max(0.0, self.image_step / self.image_steps)) if self.image_steps > 0 else 0.0
+
+    @property
+    def loss_smoothed(self) -> float | None:
+        """The smoothed loss; None before the first step."""
+        return self.smoothing.value
+
+    @property
+    def steps_per_s(self) -> float | None:
+        """Optimizer steps a second, of the last steps; pauses and samples do not count. None until a trainer that was
+        started again has made a step."""
+        return self.eta.steps_per_s if self.stepped else None
+
+    @property
+    def worked_s(self) -> float:
+        """Time in which trainers of this run have worked, also for what was lost and made again. What a rented machine costs."""
+        return self.eta.worked_s
+
+    @property
+    def time_left(self) -> TimeLeft | None:
+        """What is left to the last step, with samples and checkpoints; None while it is unknown or the run has ended."""
+        return None if self.ending or not self.optimizer_steps else self.eta.time_left()
+
+    @property
+    def last_step(self) -> int:
+        """The optimizer step with which the run ends: the last of the plan, or of the epoch after which it is to stop."""
+        epoch = self.changes.stop_after_epoch
+        if epoch is None or not self.steps_per_epoch:
+            return self.optimizer_steps
+        return min(self.optimizer_steps, max(self.step, epoch * self.steps_per_epoch))
+
+    # ---- on the disk
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of a run as one flat object, for `--json` and whoever reads `state.json` with `jq`."""
+        left = self.time_left
+        own = {name: getattr(self, name) for name in _FIGURES}
+        return {
+            **own,
+            "step_s": self.eta.step_s,
+            "worked_s": round(self.worked_s, 3),
+            "seconds_left": round(left.seconds, 3) if left else None,
+            "seconds_left_sure": left is not None and left.sure,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """All of the state: its fields, and the figures that follow from them, which `from_json` does not read."""
+        warnings = [dumped(warning) for warning in self.warnings]
+        own = {f.name: dumped(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "warnings"}
+        return {**dumped(self.figures()), **own, "warnings": warnings}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> RunState:
+        """The state in what `to_json` gave. What is missing there or of the wrong kind is as in a new state."""
+        state = cls()
+        filled(state, {name: value for name, value in table.items() if name not in _RECORDS})
+        for name, kind in _RECORDS.items():
+            if isinstance(inner := table.get(name), dict):
+                setattr(state, name, kind(_as_event(inner)))
+        warnings = table.get("warnings")
+        said = warnings[-_MOST_WARNINGS:] if isinstance(warnings, list) else []
+        state.warnings = {Warning.of(_as_event(inner)): None for inner in said if isinstance(inner, dict)}
+        return state
+
+
+_FIGURES = (
+    "preset",
+    "family",
+    "base",
+    "trigger",
+    "images",
+    "epochs",
+    "epoch",
+    "step",
+    "optimizer_steps",
+    "steps_per_epoch",
+    "image_step",
+    "image_steps",
+    "loss",
+    "epoch_loss",
+    "loss_smoothed",
+    "last_step",
+    "phase",
+    "text",
+    "sample",
+    "output",
+    "checkpoint_step",
+    "seconds",
+)
+
+_RECORDS: dict[str, Callable[[Event], Any]] = {
+    "progress": Progress.of,
+    "machine": Machine.of,
+    "changes": InForce.of,
+    "error": Warning.of,
+    "ending": Ending.of,
+}
+
+
+def _as_event(table: Mapping[str, Any]) -> Event:
+    """A record of a snapshot as the event that it was made of, so that both are read by the same rules."""
+    return Event("", 0, Event("", 0, 0.0, table).number("ts") or 0.0, table)
+
+
+def _run_started(state: RunState, event: Event) -> None:
+    for name in ("name", "preset", "family", "base", "trigger", "device"):
+        setattr(state, name, event.text(name))
+    for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
+        setattr(state, name, event.count(name))
+    resumed = event.count("resumed_step")
+    if resumed < state.step:  # what came after the checkpoint is lost and made again
+        at_checkpoint = resumed == state.checkpoint_step
+        share = resumed * state.image_steps // max(1, state.optimizer_steps)
+        state.image_step = (state.checkpoint_image_step if at_checkpoint else 0) or share
+        state.epoch = -(-resumed // state.steps_per_epoch) if state.steps_per_epoch > 0 else 0
+        state.smoothing = dataclasses.replace(state.smoothing_saved if at_checkpoint else state.smoothing, last_step=resumed)
+        if not resumed:
+            state.smoothing = SmoothedLoss()
+    state.step = resumed
+    state.started, state.final, state.ending, state.error = True, False, None, None
+    state.changes = InForce()
+    state.eta.restart(event.ts)
+
+
+def _trainer_started(state: RunState, event: Event) -> None:
+    state.attempt, state.waiting_since = event.count("attempt"), event.ts
+    state.phase, state.text, state.progress = "", "", None
+    state.leaving, state.stepped, state.final, state.ending = "", False, False, None
+    state.eta.restart(event.ts)
+
+
+def _phase_changed(state: RunState, event: Event) -> None:
+    state.phase, state.text, state.progress = event.text("phase"), event.text("text"), None
+    state.waiting_since = event.ts
+
+
+def _progress(state: RunState, event: Event) -> None:
+    state.progress = Progress.of(event)
+    state.phase = state.progress.phase or state.phase
+
+
+def _step(state: RunState, event: Event) -> None:
+    state.step, state.image_step, state.epoch = event.count("step"), event.count("image_step"), event.count("epoch")
+    state.loss, state.learning_rate = event.number("loss"), event.number("lr")
+    state.grad_norm, state.memory_gib = event.number("grad_norm"), event.number("memory_gib")
+    state.repeated = event.count("repeated")
+    state.phase, state.progress, state.stepped = "training", None, True
+    state.smoothing.add(state.step, state.loss, state.optimizer_steps)
+    state.eta.step(state.step, step_seconds(event), state.last_step - state.step)
+
+
+def step_seconds(event: Event) -> float | None:
+    """How long the step of an event took; None where that is unknown or beyond all sense."""
+    seconds = event.number("step_s")
+    return seconds if seconds is not None and 1e-9 < seconds <= _LONGEST_STEP_S else None
+
+
+def _epoch_finished(state: RunState, event: Event) -> None:
+    state.epoch_loss = event.number("loss")
+    state.eta.end_epoch()
+
+
+def _sample_written(state: RunState, event: Event) -> None:
+    state.sample = event.path("path")
+
+
+def _checkpoint_written(state: RunState, event: Event) -> None:
+    step, image_step = event.count("step"), event.count("image_step")
+    state.checkpoint_step, state.checkpoint_image_step = step, image_step
+    if step > state.step:  # of many fast steps not each is told
+        state.step, state.image_step = step, image_step
+    state.smoothing_saved, state.seconds = dataclasses.replace(state.smoothing), round(state.worked_s, 3)
+
+
+def _output_written(state: RunState, event: Event) -> None:
+    final = bool(event.get("final"))
+    if final or not state.final:
+        state.output, state.final = event.path("path"), final
+
+
+def _warning(state: RunState, event: Event) -> None:
+    warning = Warning.of(event)
+    state.warnings.pop(warning, None)  # said again after a restart: one thing to know, not two
+    state.warnings[warning] = None
+    if len(state.warnings) > _MOST_WARNINGS:
+        del state.warnings[next(iter(state.warnings))]
+
+
+def _command_acknowledged(state: RunState, event: Event) -> None:
+    command = event.text("command")
+    if command in LEAVING and event.get("ok") is True:
+        state.leaving = command
+
+
+def _telemetry(state: RunState, event: Event) -> None:
+    state.machine = Machine.of(event)
+
+
+def _changes_in_force(state: RunState, event: Event) -> None:
+    state.changes = InForce.of(event)
+
+
+def _run_failed_with(state: RunState, event: Event) -> None:
+    state.error = Warning.of(event)
+
+
+def _trainer_ended(state: RunState, event: Event) -> None:
+    del event
+    state.phase, state.progress, state.final = "", None, False
+
+
+def _run_finished(state: RunState, event: Event) -> None:
+    state.ending, state.phase, state.progress = Ending.of(event), "", None
+
+
+_HANDLERS: dict[str, Callable[[RunState, Event], None]] = {
+    "run_started": _run_started,
+    "trainer_started": _trainer_started,
+    "phase_changed": _phase_changed,
+    "progress": _progress,
+    "step": _step,
+    "epoch_finished": _epoch_finished,
+    "sample_written": _sample_written,
+    "checkpoint_written": _checkpoint_written,
+    "output_written": _output_written,
+    "warning": _warning,
+    "command_acknowledged": _command_acknowledged,
+    "telemetry": _telemetry,
+    "changes_in_force": _changes_in_force,
+    "run_failed_with": _run_failed_with,
+    "trainer_ended": _trainer_ended,
+    "run_finished": _run_finished,
+}
