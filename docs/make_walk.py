@@ -101,7 +101,6 @@ def play(run: RunDirectory, epochs: int, playing: ExitStack) -> None:
     for busy in (91, 97, 96, 88, 95, 98, 97, 93, 96, 97):
         trainer.log.append("telemetry", **GPU, gpu_percent=busy)
     trainer.steps(STEPS // EPOCHS // 2)
-    trainer.state.update(now=True, seconds=trainer.step * trainer.step_s)
 
 
 def a_training(home: Path, playing: ExitStack) -> LoratuiApp:

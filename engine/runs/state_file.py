@@ -108,4 +108,4 @@ def _figures_alone(body: dict[str, Any], tail: Tail) -> RunState | None:
         state.smoothing = SmoothedLoss(state.step, smoothed, 1.0)
     state.eta.worked_s = finite(body.get("worked_s")) or 0.0
     state.skipped = 0  # the first line is most often a part of one
-    return state if state.seq else None
+    return state if state.seq or not tail.size else None

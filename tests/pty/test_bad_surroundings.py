@@ -199,7 +199,6 @@ def test_the_title_tells_the_progress_and_is_given_back(home: Path) -> None:
     with FakeTrainer(run) as trainer:
         trainer.start()
         trainer.steps(90)
-        trainer.state.write()
         with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
             terminal.shows(run.name)
             title = f"\x1b]2;10 % · {run.name} · loratui\x07".encode()

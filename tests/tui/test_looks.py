@@ -5,7 +5,9 @@ Written anew with `WRITE_LOOKS=1 pytest tests/tui/test_looks.py`; look at the di
 
 from __future__ import annotations
 
+import itertools
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,9 @@ async def test_no_runs(home: Path, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_runs(home: Path, size: tuple[int, int]) -> None:
+async def test_runs(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(time.time(), 0.001)  # how long the trainers have worked is shown
+    monkeypatch.setattr(time, "time", lambda: next(clock))
     finished_run(home)
     failed, running = make_run(home, "clara"), make_run(home, "bella")
     with FakeTrainer(failed) as trainer:
@@ -61,7 +65,6 @@ async def test_runs(home: Path, size: tuple[int, int]) -> None:
     with FakeTrainer(running) as trainer:
         trainer.start()
         trainer.steps(90)
-        trainer.state.update(now=True, seconds=90.0)
         app = LoratuiApp(Path("home"))
         async with app.run_test(notifications=True, size=size) as pilot:
             await shows(pilot, "● running", "RTX 4090", "4.0 steps/s")

@@ -43,7 +43,7 @@ async def test_all_show_the_same_loss(home: Path) -> None:
         assert summary.state == state
         assert f"smoothed loss {smoothed}" in numbers(summary, 0.0)
         assert row(summary, 0.0)[TITLES.index("loss")] == smoothed
-        assert f"smoothed loss {smoothed}" in list(figures.progress(state, True))
+        assert f"smoothed loss {smoothed}" in figures.sentence(state, True)
         assert status_of(summary, state, [], 0.0)["loss_smoothed"] == round(summary.state.loss_smoothed or 0.0, 6)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(80, 24)) as pilot:
             await shows(pilot, "loss, smoothed", smoothed)

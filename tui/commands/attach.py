@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     state = read_state(chosen, job)
     say(out, clean(f"{chosen.name} {text.stands(now.status)}."))
     if state.step:
-        say(out, clean(", ".join(figures.progress(state, figures.trains(now)))))
+        say(out, clean(figures.sentence(state, figures.trains(now))))
     if not now.active and now.reason:
         say(out, clean(now.reason))
     if now.active and sys.stdout.isatty():

@@ -172,7 +172,7 @@ def _sentence(found: dict[str, Any], looking: _Looking) -> str:
 
 def _where(looking: _Looking) -> str:
     state = looking.state
-    return ", ".join(figures.progress(state, figures.trains(looking.summary))) if state.step else ""
+    return figures.sentence(state, figures.trains(looking.summary)) if state.step else ""
 
 
 def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:

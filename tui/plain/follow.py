@@ -74,7 +74,7 @@ class Narrator:
             sentence = f"{figures.phase(state)}: {place} of {total}"
         else:
             place, total = state.step, state.optimizer_steps
-            sentence = ", ".join(figures.progress(state, True))
+            sentence = figures.sentence(state, True)
         told = self._told_place if state.phase == self._told_phase else 0
         quiet_s = now - self._told_at
         due = place - told >= STEP_SHARE * total or quiet_s >= STEP_LATEST_S

@@ -144,11 +144,11 @@ def file(state: RunState) -> str:
 
 
 def progress(state: RunState, active: bool) -> Iterator[str]:
-    """Where training is: `step 270 of 900 (30 %)`, `epoch 3 of 10`, `smoothed loss 0.1234`, `9.1 steps/s`, `3 min left`.
+    """Where training is: `step 270 of 900`, `epoch 3 of 10`, `smoothed loss 0.1234`, `9.1 steps/s`, `3 min left`.
 
     Of a run that makes no steps (`active` False) there is neither rate nor time left.
     """
-    yield f"step {steps(state)}" + (f" ({percent(state)})" if percent(state) else "")
+    yield f"step {steps(state)}"
     if epoch(state):
         yield epoch(state)
     if state.loss_smoothed is not None:
@@ -159,9 +159,16 @@ def progress(state: RunState, active: bool) -> Iterator[str]:
         yield f"{time_left(state, active)} left" + ("" if left_is_sure(state) else ", not sure yet")
 
 
+def sentence(state: RunState, active: bool) -> str:
+    """The same in one sentence, with the share that is made: `step 270 of 900 (30 %), epoch 3 of 10, …`."""
+    first, *others = progress(state, active)
+    share_made = f" ({percent(state)})" if percent(state) else ""
+    return ", ".join([f"{first}{share_made}", *others])
+
+
 def costs(state: RunState, price_per_hour: float, active: bool) -> Iterator[str]:
     """`worked 12 min 04 s` and, where the price of the machine is known, `cost so far 0.31, 0.12 to come`."""
-    if state.worked_s:
+    if state.worked_s >= 1:
         yield f"worked {worked(state)}"
     if price_per_hour and state.worked_s:
         to_come = cost_to_come(state, price_per_hour, active)

@@ -26,7 +26,6 @@ async def test_runs_are_listed_with_status_and_how_far_they_are(home: Path, size
     with FakeTrainer(running) as trainer:
         trainer.start()
         trainer.steps(90)
-        trainer.state.write()
         async with LoratuiApp(home).run_test(notifications=True, size=size) as pilot:
             text = await shows(pilot, done.name, running.name, "✔ done", "● running", "100 %", "10 %")
             assert ("optimizer step" in text) == (size[0] == 120)
@@ -38,13 +37,11 @@ async def test_a_changed_run_changes_its_line_and_the_highlight_stays(home: Path
     with FakeTrainer(running) as trainer:
         trainer.start()
         trainer.steps(90)
-        trainer.state.write()
         async with LoratuiApp(home).run_test(notifications=True, size=(100, 30)) as pilot:
             await shows(pilot, "10 %")
             await pilot.press("down")
             chosen = pilot.app.screen.query_one(RunList).highlighted
             trainer.steps(90)
-            trainer.state.write()
             await shows(pilot, "20 %")
             assert pilot.app.screen.query_one(RunList).highlighted == chosen
 
