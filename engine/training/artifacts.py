@@ -12,9 +12,8 @@ import torch
 
 from loratui.engine.errors import NotFiniteError
 from loratui.engine.families.model import Family
-from loratui.engine.formats.metadata import LoraFacts, default_layout
+from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
-from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
 from loratui.engine.training.adapters import LoraAdapter
@@ -24,12 +23,12 @@ from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.ema import EMA
 from loratui.engine.training.live_overrides import LiveOverrides
-from loratui.engine.training.lora_file import write_lora_file
-from loratui.engine.training.optimizers import optimizer_state, resolve_name
+from loratui.engine.training.optimizers import optimizer_state
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import sample_plan, write_sample
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job
+from loratui.engine.training.shipped import shipped_of, write_shipped
 from loratui.engine.words import count
 
 LOG_SEARCHED_BYTES = 1 << 20
@@ -54,13 +53,11 @@ class Artifacts:
         scaling: LossScaling,
         texts: Texts,
         identity: dict[str, Any],
-        epochs: int,
     ) -> None:
         self._job, self._report, self._requests, self._steering = job, report, requests, steering
         self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
         self._averaging, self._scaling, self._stepped_over = averaging, scaling, list(stepped_over)
-        self._identity = identity
-        self._epochs = epochs
+        self._identity = {**identity, "prediction": family.prediction}
         self._sampled_step: int | None = None
         told = last_events(job.run.events, LOG_SEARCHED_BYTES)
         self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
@@ -75,21 +72,9 @@ class Artifacts:
         """Writes a LoRA file of the state that was last checkpointed. `final`: under the name without a step."""
         settings = self._job.settings
         path = self._job.run.output / file_name(self._job.output_name, None if final else at.step)
-        with self._averaging.swapped_in():
-            state = self._adapter.state()
-        facts = LoraFacts(
-            settings=settings,
-            title=self._job.output_name,
-            layout=default_layout(settings),
-            prediction=self._family.prediction,
-            step=at.step,
-            epoch=at.last_epoch,
-            epochs=self._epochs,
-            images=self._job.trained_images,
-            optimizer=resolve_name(settings.optimizer.name, self._job.device),
-            precision=TORCH_NAMES[self._job.memory_plan.precision],
-        )
-        written = write_lora_file(path, self._adapter.changes(state), facts, settings.output.precision)
+        shipped = shipped_of(self._averaging.shipped(), at, self._identity, settings)
+        layout, dtype = default_layout(settings), settings.output.precision
+        written = write_shipped(path, shipped, self._job, title=self._job.output_name, layout=layout, dtype=dtype)
         if not written.has_effect:
             self._report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
         relative = path.relative_to(self._job.run.path).as_posix()
@@ -172,7 +157,7 @@ class Artifacts:
             Checkpoint(
                 position=at,
                 adapter=adapter,
-                average=self._averaging.state(),
+                shipped=self._averaging.shipped() if self._averaging.differs else {},
                 optimizer=optimizer,
                 optimizer_plain=plain,
                 scaling=self._scaling.state(),

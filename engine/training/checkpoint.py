@@ -21,7 +21,7 @@ from loratui.engine.untrusted import parse_json, read_json, read_whole
 
 FORMAT = 1
 ADAPTER, OPTIMIZER, STATE, MANIFEST = "adapter.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"
-AVERAGE = "average.safetensors"
+SHIPPED = "average.safetensors"
 
 
 class BadCheckpointError(ValueError):
@@ -34,8 +34,8 @@ class Checkpoint:
 
     position: TrainProgress
     adapter: Mapping[str, Tensor]
-    average: Mapping[str, Tensor]
-    """The moving average of the adapter; empty if none is kept."""
+    shipped: Mapping[str, Tensor]
+    """The weights that leave the run, where these are not the trained ones; else empty."""
     optimizer: Mapping[str, Tensor]
     optimizer_plain: str
     """JSON of the optimizer's state that is no tensor."""
@@ -77,8 +77,8 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         OPTIMIZER: save(dict(checkpoint.optimizer), {"format": "pt"}),
         STATE: json.dumps(state, indent=1).encode(),
     }
-    if checkpoint.average:
-        files[AVERAGE] = save(dict(checkpoint.average), {"format": "pt"})
+    if checkpoint.shipped:
+        files[SHIPPED] = save(dict(checkpoint.shipped), {"format": "pt"})
     with building(final) as folder:
         for name, data in files.items():
             failpoint(f"checkpoint.{name}")
@@ -102,7 +102,7 @@ def verify(folder: Path) -> dict[str, bytes]:
         manifest = read_json(folder / MANIFEST, follow=False, unique=True)
         if manifest["format"] > FORMAT:
             raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
-        if set(manifest["files"]) - {AVERAGE} != {ADAPTER, OPTIMIZER, STATE}:
+        if set(manifest["files"]) - {SHIPPED} != {ADAPTER, OPTIMIZER, STATE}:
             raise BadCheckpointError(f"{folder.name} has another set of files than a checkpoint has")
         files = {name: read_whole(folder / name, row["bytes"], follow=False) for name, row in manifest["files"].items()}
         for name, data in files.items():
@@ -124,7 +124,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         checkpoint = Checkpoint(
             position=TrainProgress(**state["position"]),
             adapter=load(files[ADAPTER]),
-            average=load(files[AVERAGE]) if AVERAGE in files else {},
+            shipped=load(files[SHIPPED]) if SHIPPED in files else {},
             optimizer=load(files[OPTIMIZER]),
             optimizer_plain=json.dumps(state["optimizer"]),
             identity=state["identity"],

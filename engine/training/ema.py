@@ -35,13 +35,12 @@ class EMA:
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Within the block the parameters hold the averaged values; afterwards the trained ones, bit for bit."""
-        schedule_free = "train_mode" in self._optimizer.param_groups[0]
-        if not (self._average or schedule_free):
+        if not self.differs:
             yield
             return
         trained = {name: value.detach().clone() for name, value in self._parameters.items()}
         try:
-            if schedule_free:
+            if self._schedule_free:
                 self._optimizer.eval()  # type: ignore[attr-defined]  # such optimizers have it
             with torch.no_grad():
                 for name, average in self._average.items():
@@ -52,15 +51,27 @@ class EMA:
             with torch.no_grad():
                 for name, value in trained.items():
                     self._parameters[name].copy_(value)
-            for group in self._optimizer.param_groups if schedule_free else ():
+            for group in self._optimizer.param_groups if self._schedule_free else ():
                 group["train_mode"] = True
 
-    def state(self) -> dict[str, Tensor]:
-        """A copy of the average on the CPU, by parameter; empty without one of our own."""
-        return {name: value.to("cpu", copy=True) for name, value in self._average.items()}
+    @property
+    def differs(self) -> bool:
+        """Whether other values are shipped than those that are trained."""
+        return bool(self._average) or self._schedule_free
+
+    @property
+    def _schedule_free(self) -> bool:
+        return "train_mode" in self._optimizer.param_groups[0]
+
+    def shipped(self) -> dict[str, Tensor]:
+        """A copy on the CPU, by parameter, of the values that leave the run."""
+        with self.swapped_in():
+            return {name: value.detach().to("cpu", copy=True) for name, value in self._parameters.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes in what `state` gave. Raises `UsageError` if it belongs to other layers."""
+        """Takes in what `shipped` gave, if an average of our own is kept. Raises `UsageError` if it belongs to other layers."""
+        if not self._average:  # a schedule-free optimizer's follows from its own state
+            return
         if tensors.keys() != self._average.keys():
             raise UsageError("The checkpoint's moving average belongs to other layers.", "Start a new run.")
         for name, value in tensors.items():

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loratui.engine.durable import make_directory
 from loratui.engine.errors import UsageError
-from loratui.engine.formats.layers import Part, part_of
-from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
+from loratui.engine.formats.layers import Part
+from loratui.engine.formats.metadata import Layout, default_layout
 from loratui.engine.formats.programs import PROGRAMS, readers_of
 from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import clip_layers, denoiser_config, denoiser_layers, text_encoders_of
-from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import ENDING, chosen_name, file_name, lora_files
-from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.checkpoint import BadCheckpointError, load_checkpoint
-from loratui.engine.training.lora_file import read_lora, write_lora_file
-from loratui.engine.training.lora_file.layouts import Changes
+from loratui.engine.training.lora_file import read_lora
 from loratui.engine.training.setup import Job, read_job
+from loratui.engine.training.shipped import Shipped, shipped_in, write_shipped
 from loratui.presets.schema import Settings
 
 
@@ -46,20 +44,6 @@ class Wanted:
     """File or folder; empty: `export/` of the run."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """The LoRA that is written."""
-
-    changes: Changes
-    step: int
-    epoch: int
-    path: Path
-    """The checkpoint's folder, or the LoRA file."""
-    precision: str
-    """Number format of the base while it was trained on."""
-    optimizer: str
-
-
 def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     """Writes the file and tells what it is; see `tui.commands.export` for the keys.
 
@@ -69,41 +53,31 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     require_sound(run.path)
     job = read_job(run, computes=False)
     settings = job.settings
-    source = find_source(job, wanted.step, wanted.file)
+    shipped, source = find_source(job, wanted.step, wanted.file)
     layout: Layout = default_layout(settings) if wanted.format == "auto" else "kohya" if wanted.format == "kohya" else "peft"
     dtype = wanted.dtype or settings.output.precision
     chosen = chosen_name(wanted.name)
-    name = file_name(chosen) if chosen else file_name(job.output_name, source.step)
+    name = file_name(chosen) if chosen else file_name(job.output_name, shipped.step)
     path = target(run, wanted.output, name, layout, dtype)
-    facts = LoraFacts(
-        settings=settings,
-        title=chosen or job.output_name,
-        layout=layout,
-        prediction=_prediction(job),
-        step=source.step,
-        epoch=source.epoch,
-        epochs=settings.schedule.epochs,
-        images=job.trained_images,
-        optimizer=source.optimizer,
-        precision=source.precision,
-    )
-    written = write_lora_file(path, source.changes, facts, dtype)
+    if not shipped.prediction:
+        shipped = replace(shipped, prediction=_prediction(job))
+    written = write_shipped(path, shipped, job, title=chosen or job.output_name, layout=layout, dtype=dtype)
     return {
         "run": run.name,
         "path": str(path),
-        "source": str(source.path),
-        "step": source.step,
+        "source": str(source),
+        "step": shipped.step,
         "format": layout,
         "dtype": dtype,
         "bytes": written.bytes,
-        "layers": len(source.changes),
+        "layers": len(shipped.changes),
         "norms": dict(written.norms),
         "opened_by": [asdict(PROGRAMS[name]) for name in readers_of(settings, layout)],
     }
 
 
 def _prediction(job: Job) -> str:
-    """What the base predicts: as the run's own files say, whose trainer had it loaded."""
+    """What the base predicts, where a checkpoint does not say so: as the run's own files do, whose trainer had it loaded."""
     newest = lora_files(job.run, job.settings).final
     known = read_metadata(job.run.path / newest).get("modelspec.prediction_type") if newest else None
     return known or ("v" if job.settings.base.prediction == "v" else "")
@@ -125,8 +99,9 @@ def target(run: RunDirectory, output: str, name: str, layout: Layout, dtype: str
     return path
 
 
-def find_source(job: Job, step: int | None, file: str) -> Source:
-    """The checkpoint of a step, or where it is gone the LoRA file of that step; without a step that of `file`, else the last.
+def find_source(job: Job, step: int | None, file: str) -> tuple[Shipped, Path]:
+    """The LoRA of a step, out of its checkpoint or where that is gone its LoRA file, and which of them it was. Without a step
+    it is that of `file`, else the last.
 
     A checkpoint holds all digits; a LoRA file those that it was saved with. Raises `UsageError` if there is neither.
     """
@@ -139,54 +114,30 @@ def find_source(job: Job, step: int | None, file: str) -> Source:
     chosen = found.step_of.get(file, steps[-1]) if step is None else step
     if chosen in folders:
         try:
-            return _from_checkpoint(job.settings, folders[chosen])
+            return shipped_in(load_checkpoint(folders[chosen]), job.settings), folders[chosen]
         except BadCheckpointError as error:
             if chosen not in files:
-                raise UsageError(f"{job.run.name}: {error}.", "Choose another step.") from error
+                raise UsageError(
+                    f"{job.run.name}: {error}.", "Choose another step, or let the run go on to the next: loratui resume RUN."
+                ) from error
     if chosen not in files:
         listed = ", ".join(map(str, steps))
         raise UsageError(f"{job.run.name} has neither a checkpoint nor a LoRA file of step {chosen}.", f"There are {listed}.")
-    return _from_file(job, files[chosen], chosen)
+    return _from_file(job, files[chosen], chosen), files[chosen]
 
 
-def _from_checkpoint(settings: Settings, folder: Path) -> Source:
-    checkpoint = load_checkpoint(folder)
-    tensors = checkpoint.average or checkpoint.adapter
-    grouped: dict[tuple[Part, str], dict[str, Any]] = {}
-    for name, value in tensors.items():
-        try:
-            part = part_of(name)
-        except ValueError as error:
-            raise BadCheckpointError(f"{folder.name} was made by an older loratui") from error
-        path, _, tensor = name.removeprefix(f"{part}.").rpartition(".")
-        grouped.setdefault((part, path), {})[tensor] = value
-    changes = {}
-    for key, values in grouped.items():
-        rank, alpha = rank_and_alpha(settings.adapter, key[1])
-        changes[key] = WeightDelta(values, alpha / rank)
-    identity = checkpoint.identity
-    return Source(
-        changes,
-        checkpoint.position.step,
-        checkpoint.position.last_epoch,
-        folder,
-        str(identity.get("made_with", {}).get("number format", "")),
-        str(identity.get("optimizer_used", settings.optimizer.name)),
-    )
-
-
-def _from_file(job: Job, path: Path, step: int) -> Source:
+def _from_file(job: Job, path: Path, step: int) -> Shipped:
     settings = job.settings
     found = read_lora(path, settings.base.family, list(known_layers(settings)))
     if found.others or not found.changes:
         raise UsageError(f"{path}: it has tensors that are not known here, such as {found.others[:1]}.")
     metadata = read_metadata(path)
     epoch = metadata.get("ss_epoch", "0")
-    return Source(
+    return Shipped(
         found.changes,
         step,
         int(epoch) if epoch.isdecimal() else 0,
-        path,
+        metadata.get("modelspec.prediction_type", ""),
         metadata.get("ss_mixed_precision", ""),
         metadata.get("ss_optimizer", settings.optimizer.name),
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
 from loratui.engine.formats.layers import PARTS, Part, part_of
+from loratui.engine.training.adapters.weight_delta import TENSORS
 
 ALIGNMENT = 256
 """Values at which each tensor begins: 8-bit optimizers scale blocks of this many together, and two tensors shall not share one."""
@@ -82,6 +83,42 @@ def _side_by_side(tensors: Sequence[nn.Parameter]) -> nn.Parameter:
         value.data = packed.data[place].view(value.shape)
         value.grad = packed.grad[place].view(value.shape)
     return packed
+
+
+def taken_apart(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the names and shapes of `like` out of a flat tensor of one part, such as an optimizer's state.
+
+    The order in which the layers lie is written down nowhere, so each is found by its values, which are near those of `like`.
+    Raises `ValueError` where they are not near enough to tell.
+    """
+    layers: dict[str, list[str]] = {}
+    for name in sorted(like, key=lambda name: _ORDER.index(name.rpartition(".")[2])):
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    expected = {path: torch.cat([_padded(like[name]) for name in names]) for path, names in layers.items()}
+    found: dict[str, Tensor] = {}
+    at = 0
+    while expected:
+        fitting = {path: values for path, values in expected.items() if at + len(values) <= len(flat)}
+        apart = sorted((float((flat[at : at + len(v)] - v).norm() / v.norm()), path) for path, v in fitting.items())
+        if not apart or not apart[0][0] < 0.5 * min([1.0, *(distance for distance, _ in apart[1:2])]):
+            raise ValueError("the order of the layers cannot be made out")
+        path = apart[0][1]
+        for name in layers[path]:
+            found[name] = flat[at : at + like[name].numel()].view(like[name].shape)
+            at += len(_padded(like[name]))
+        del expected[path]
+    if at != len(flat):
+        raise ValueError("it holds other layers")
+    return found
+
+
+_ORDER = [name for names in TENSORS.values() for name in names]
+"""A layer's tensors as they follow one another."""
+
+
+def _padded(value: Tensor) -> Tensor:
+    """Its values in a row, with zeros up to the next place where a tensor may begin."""
+    return torch.nn.functional.pad(value.flatten(), (0, -value.numel() % ALIGNMENT))
 
 
 def _is_there(gradient: Tensor | None) -> TypeGuard[Tensor]:

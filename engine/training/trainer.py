@@ -132,7 +132,6 @@ class Trainer:
             scaling=self.scaling,
             texts=self.texts,
             identity=identity,
-            epochs=self.total.epoch - 1,
         )
 
     def _train(self) -> None:
@@ -215,7 +214,7 @@ class Trainer:
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
-        self.averaging.load_state(stored.average)
+        self.averaging.load_state(stored.shipped)
         load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
         self.scaling.load_state(stored.scaling)
         differing = surroundings_differ(stored.identity, identity)

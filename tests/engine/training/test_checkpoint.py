@@ -13,9 +13,9 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.checkpoint import (
     ADAPTER,
-    AVERAGE,
     MANIFEST,
     OPTIMIZER,
+    SHIPPED,
     STATE,
     BadCheckpointError,
     Checkpoint,
@@ -40,7 +40,7 @@ def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(
         position=TrainProgress(2, 3, step, step * 2, step),
         adapter={"a.lora_A": torch.randn(2, 3, generator=torch.Generator().manual_seed(step))},
-        average={},
+        shipped={},
         optimizer={"a.lora_A|exp_avg": torch.ones(2, 3), "a.lora_A|step": torch.tensor(float(step))},
         optimizer_plain='{"state": {}, "groups": [{"lr": 0.1}]}',
         identity={"adapter": {"rank": 2}},
@@ -142,8 +142,8 @@ def test_pruning_keeps_the_newest_and_sweeps_what_a_crash_left(run: RunDirectory
 
 
 def test_an_average_comes_back_and_none_is_none(run: RunDirectory) -> None:
-    averaged = replace(checkpoint(7), average={"a.lora_A": torch.full((2, 3), 0.5)})
-    assert torch.equal(load_checkpoint(save_checkpoint(run, averaged)[0]).average["a.lora_A"], averaged.average["a.lora_A"])
+    averaged = replace(checkpoint(7), shipped={"a.lora_A": torch.full((2, 3), 0.5)})
+    assert torch.equal(load_checkpoint(save_checkpoint(run, averaged)[0]).shipped["a.lora_A"], averaged.shipped["a.lora_A"])
     plain, _ = save_checkpoint(run, checkpoint(8))
-    assert load_checkpoint(plain).average == {}
-    assert not (plain / AVERAGE).exists()
+    assert load_checkpoint(plain).shipped == {}
+    assert not (plain / SHIPPED).exists()
