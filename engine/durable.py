@@ -10,11 +10,14 @@ import secrets
 import shutil
 import signal
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.limits import CHUNK_BYTES
+from loratui.engine.untrusted import open_regular
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -23,6 +26,8 @@ MARKER = ".loratui-run"
 """The file that makes a folder a run: without it nothing is opened and nothing is deleted."""
 
 _TEMPORARY = ".tmp"
+_SHOWN = 40
+"""Letters of a name that its temporary one has: file systems take 255 bytes."""
 _REMOVED = ".removed"
 
 _DISK_TROUBLE: dict[int, tuple[str, str]] = {
@@ -87,10 +92,102 @@ def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise disk_error(error, path) from error
 
 
-def write_json(path: Path, value: Mapping[str, Any], *, durable: bool = True) -> None:
+def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable: bool = True) -> None:
     """`write_file` of `value` as indented JSON with a final newline. Numbers that are not finite are a `ValueError`."""
     text = json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False)
     write_file(path, text.encode("ascii") + b"\n", durable=durable)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """As `write_file`, but never in the place of anything. Raises `FileExistsError`, `DiskError`."""
+    with creating(path) as file:
+        file.write(data)
+
+
+def copy_new(source: Path, target: Path) -> None:
+    """Copies a regular file to where nothing is, whole or not at all. Raises `FileExistsError`, `DiskError`."""
+    with creating(target) as file, open_regular(source, follow=False) as opened_source:
+        shutil.copyfileobj(opened_source, file, CHUNK_BYTES)
+
+
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[BufferedWriter]:
+    """A new file, which has its name and is on the disk when the block ends well, and is gone otherwise.
+
+    Nothing is ever replaced. Raises `FileExistsError`, and `DiskError` for any other `OSError` of the block.
+    """
+    temporary = temporary_beside(path)
+    try:
+        with opened(path.parent) as folder:
+            try:
+                with new_file(temporary) as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                _appear(folder, temporary.name, path.name)
+            finally:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary.name, dir_fd=folder)
+            _sync(folder)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _appear(folder: int, temporary: str, final: str) -> None:
+    try:
+        os.link(temporary, final, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        # Some network and FAT volumes have no hard links; there the name is looked for just before.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(final, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+        os.rename(temporary, final, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def new_file(path: Path) -> BufferedWriter:
+    """A new file to write to, for its owner alone. What is built of such files is put in its place by `building`.
+
+    Raises `OSError`, among them `FileExistsError`.
+    """
+    with opened(path.parent) as folder:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.fdopen(os.open(path.name, flags, FILE_MODE, dir_fd=folder), "wb")
+
+
+def move(source: Path, target: Path) -> None:
+    """Gives a file another name on the same volume, in place of what has it, with both on the disk after. Raises `OSError`."""
+    if not source.is_symlink():
+        with open_regular(source) as file:
+            os.fsync(file.fileno())
+    source.rename(target)
+    sync_directory(target.parent)
+
+
+def keep_as(path: Path, kept: Path) -> None:
+    """Gives a file a second name, so that it stays when another takes its first; a copy where a volume has no such names.
+
+    Raises `FileExistsError`, `DiskError`.
+    """
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        copy_new(path, kept)
+
+
+def remember(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> bool:
+    """Keeps a value that can be had again, in a folder that is made if it is missing; whether the disk took it."""
+    try:
+        make_directory(path.parent)
+        write_json(path, value, durable=False)
+    except LoratuiError:
+        return False
+    return True
 
 
 def open_to_write(path: Path, flags: int) -> int:
@@ -126,7 +223,7 @@ def make_directory(path: Path) -> None:
 
 def temporary_beside(path: Path) -> Path:
     """An unguessable name in the folder of `path`, for building what will be renamed to `path`."""
-    return path.parent / f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}"
+    return path.parent / f".{path.name[:_SHOWN]}.{secrets.token_hex(4)}{_TEMPORARY}"
 
 
 def publish_directory(temporary: Path, final: Path) -> None:
@@ -139,6 +236,8 @@ def publish_directory(temporary: Path, final: Path) -> None:
             failpoint("publish.start")
             for _, _, files, inner in os.fwalk(temporary.name, topdown=False, dir_fd=folder):
                 for name in files:
+                    if stat.S_ISLNK(os.stat(name, dir_fd=inner, follow_symlinks=False).st_mode):
+                        continue
                     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inner)
                     try:
                         os.fsync(fd)

@@ -11,3 +11,6 @@ IMAGE_ANSWER_S = 60.0
 """Whatever the machine is busy with, an answer about one image that takes longer is not waited for."""
 IMAGE_CPU_S = 30
 """Processor time for one image. A photo takes less than one second, with a face detector a few."""
+
+CHUNK_BYTES = 1 << 20
+"""Read, hashed or copied at a time."""

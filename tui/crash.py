@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from loratui.engine import durable
+from loratui.engine.errors import LoratuiError
 from loratui.engine.secrecy import hidden
 from loratui.tui.terminal import clean, clean_lines
 
@@ -82,12 +84,10 @@ def write_crash_report(error: BaseException, home: Path, errors: Iterable[str] =
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (home / "reports", Path(tempfile.gettempdir())):
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:
+            durable.make_directory(folder)
+            durable.write_new(folder / name, data)
+        except (LoratuiError, OSError):
             continue
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
         return folder / name
     return None
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from loratui.engine import durable
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
-from loratui.engine.errors import DatasetError, DiskError
+from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.findings import Finding
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 from loratui.engine.words import count, number
@@ -90,21 +88,14 @@ def unpack(archive: Path, target: Path) -> Unpacked:
     limits are left out; sizes are counted as they are written, whatever the zip says of them. Raises `DatasetError` for a
     zip that is damaged, or so large that no set of images is meant, and `DiskError` if the disk is full.
     """
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    building = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
+    durable.make_directory(target.parent)
     try:
-        left_out = _unpack(archive, building)
-        if left_out:
-            record = _inner(building) / RECORD
-            record.touch(0o600)
-            record.write_text(json.dumps(left_out), encoding="ascii")
-        building.rename(target)
+        with durable.building(target) as building:
+            left_out = _unpack(archive, building)
+            if left_out:
+                durable.write_json(_inner(building) / RECORD, left_out, durable=False)
     except OSError as error:
-        raise DiskError(
-            f"{target}: cannot be written: {error.strerror}.", "Free some space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        raise durable.disk_error(error, target) from error
     return Unpacked(_inner(target), tuple(left_out))
 
 
@@ -211,12 +202,12 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
     limit = min(budget, _limit(path.suffix.lower()))
     written = 0
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except (FileExistsError, NotADirectoryError):
+        durable.make_directory(path.parent)
+        file = durable.new_file(path)
+    except (FileExistsError, UsageError):  # the latter where a file stands in a folder's place
         return 0, "stands twice in the zip"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             for chunk in _chunks(packed, entry, limit + 1):
                 written += len(chunk)
                 if written <= limit:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine import durable
 from loratui.engine.dataset import captions
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, DiskError
@@ -56,13 +56,13 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
         kept = _keep(scan.root, list(targets))
         try:
             for path, data in targets.items():
-                _replace(path, data)
-        except OSError:
+                durable.write_file(path, data)
+        except DiskError:
             _bring_back(scan.root, kept, targets)
             raise
-    except OSError as error:
-        where = error.filename or scan.root
-        raise DiskError(f"{where}: captions cannot be saved here: {error.strerror}.", _COPY) from error
+    except (DiskError, OSError) as error:
+        told = error if isinstance(error, DiskError) else durable.disk_error(error, error.filename or scan.root)
+        raise DiskError(told.message, _COPY) from error
     return Saved(len(targets), kept)
 
 
@@ -83,17 +83,17 @@ def _bytes(text: str) -> bytes:
 
 
 def _keep(root: Path, paths: list[Path]) -> Path:
-    """Copies the caption files that exist into a new numbered folder."""
+    """Gives the caption files that exist a second name in a new numbered folder."""
     numbered = _saves(root)
     number = int(numbered[-1].name) + 1 if numbered else 1
-    (root / KEPT).mkdir(exist_ok=True, mode=0o700)
+    durable.make_directory(root / KEPT)
     folder = root / KEPT / f"{number:04d}"
-    folder.mkdir(mode=0o700)
-    for path in paths:
-        copy = folder / path.relative_to(root)
-        if os.path.lexists(path):
-            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            shutil.copy2(path, copy, follow_symlinks=False)
+    with durable.building(folder) as building:
+        for path in paths:
+            copy = building / path.relative_to(root)
+            if os.path.lexists(path):
+                durable.make_directory(copy.parent)
+                durable.keep_as(path, copy)
     return folder
 
 
@@ -102,23 +102,10 @@ def _bring_back(root: Path, kept: Path, paths: Iterable[Path]) -> None:
     for path in paths:
         copy = kept / path.relative_to(root)
         if os.path.lexists(copy):
-            copy.replace(path)
+            durable.move(copy, path)
         else:
             path.unlink(missing_ok=True)
     shutil.rmtree(kept, ignore_errors=True)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".caption-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _saves(root: Path) -> list[Path]:

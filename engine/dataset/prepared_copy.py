@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import durable
 from loratui.engine.dataset import archives, decoding, remedies
 from loratui.engine.dataset.caption_edits import by_line, with_suffix
 from loratui.engine.dataset.caption_words import whole_words
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
-from loratui.engine.errors import DatasetError, DiskError, UsageError
+from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
 
 RECORD = ".loratui-prepared.json"
@@ -109,25 +108,19 @@ def make_copy(
     gone = {remedy.relative for remedy in chosen if remedy.kind == "leave_out"} & names
     kept = [image for image in scan.images if image.relative not in gone]
     try:
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        building = Path(tempfile.mkdtemp(prefix=".preparing-", dir=target.parent))
-        try:
+        durable.make_directory(target.parent)
+        with durable.building(target) as building:
             rows = []
             for at, image in enumerate(kept):
                 text = (captions or {}).get(image.relative, image.caption or "")
                 rows.append(_copy(image, own.get(image.relative, ()), text, building))
                 if progress:
                     progress(at + 1, len(kept))
-            _write(building / RECORD, json.dumps(_record(scan, chosen, rows, gone), indent=1).encode("ascii"))
-            building.rename(target)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+            durable.write_json(building / RECORD, _record(scan, chosen, rows, gone), durable=False)
     except decoding.ImageError as error:
         raise DatasetError(str(error), "The folder changed while it was copied; start again.") from error
     except OSError as error:
-        raise DiskError(
-            f"{target}: cannot be written: {error.strerror}.", "Free some space or choose another place."
-        ) from error
+        raise durable.disk_error(error, target) from error
     changed = sum(image.relative in own for image in kept)
     return Copied(target, len(kept), changed, tuple(sorted(gone)))
 
@@ -181,7 +174,7 @@ def _modified_ns(image: ImageEntry) -> int:
 def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path) -> dict[str, str]:
     relative = Path(image.relative)
     folder = building / relative.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    durable.make_directory(folder)
     if own:
         path = _free(folder, relative, ".png")
         try:
@@ -190,19 +183,18 @@ def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path)
         except decoding.ImageError as error:
             raise decoding.ImageError(f"{image.relative}: {error}.") from error
         rendered.info.clear()  # neither a profile, which no longer holds, nor comments
-        rendered.save(path, "PNG")
-        path.chmod(0o600)
+        with durable.new_file(path) as file:
+            rendered.save(file, "PNG")
     else:
         path = _free(folder, relative, relative.suffix)
         try:
-            with decoding.open_regular(image.path) as source, path.open("xb") as copy:
-                os.fchmod(copy.fileno(), 0o600)
+            with decoding.open_regular(image.path) as source, durable.new_file(path) as copy:
                 shutil.copyfileobj(source, copy)
         except decoding.ImageError as error:
             raise decoding.ImageError(f"{image.relative}: {error}.") from error
     caption = _caption(text, own)
     if caption:
-        _write(path.with_suffix(".txt"), caption.encode("utf-8") + b"\n")
+        durable.write_file(path.with_suffix(".txt"), caption.encode("utf-8") + b"\n", durable=False)
     return {"image": path.relative_to(building).as_posix(), "source": image.relative}
 
 
@@ -224,9 +216,3 @@ def _free(folder: Path, relative: Path, suffix: str) -> Path:
         stem = f"{relative.stem}-{ending}" if number == 1 else f"{relative.stem}-{ending}-{number}"
         number += 1
     return folder / f"{stem}{suffix}"
-
-
-def _write(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
-from loratui.engine.durable import write_file
-from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.durable import remember
+from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import PartFile
 from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.limits import CHUNK_BYTES
 from loratui.engine.untrusted import open_regular, read_json
 
 FORMAT = 1
 _KEPT = 500
-_BLOCK = 1 << 24
 
 
 class Digests:
@@ -51,10 +50,8 @@ class Digests:
         if self._memory is None:
             return
         newest = dict(list(self._known.items())[-_KEPT:])
-        try:
-            write_file(self._memory, json.dumps({"format": FORMAT, "digests": newest}).encode(), durable=False)
-        except DiskError:
-            self._memory = None  # not being able to remember costs time, no more
+        if not remember(self._memory, {"format": FORMAT, "digests": newest}):
+            self._memory = None
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -84,7 +81,7 @@ def _of_tensors(path: Path, prefix: str) -> str:
             file.seek(start + info.begin)
             left = info.end - info.begin
             while left:
-                block = file.read(min(left, _BLOCK))
+                block = file.read(min(left, CHUNK_BYTES))
                 if not block:
                     raise UsageError(f"{path}: the file became shorter while it was read.", "Load the file anew.")
                 digest.update(block)

@@ -7,14 +7,13 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import jobs, untrusted
+from loratui.engine import durable, jobs, untrusted
 from loratui.engine.errors import ExitCode, GpuLostError, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import Capability, driver_words, has_kernels, install_words, is_served
@@ -266,7 +265,7 @@ def _kept(key: str) -> TorchFacts | None:
 def _asked(key: str) -> TorchFacts:
     facts = _ask_torch()
     if facts.devices and not (facts.problem or facts.broken):  # what is wrong may be mended the next moment
-        _keep(key, facts)
+        durable.remember(_cache_file(), {"format": FORMAT, "key": key, "facts": asdict(facts)})
     return facts
 
 
@@ -303,15 +302,3 @@ def cache_folder() -> Path:
 
 def _cache_file() -> Path:
     return cache_folder() / "torch.json"
-
-
-def _keep(key: str, facts: TorchFacts) -> None:
-    """A cache that cannot be written costs time and nothing else."""
-    text = json.dumps({"format": FORMAT, "key": key, "facts": asdict(facts)})
-    with contextlib.suppress(OSError):
-        folder = cache_folder()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(_cache_file())

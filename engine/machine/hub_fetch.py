@@ -18,6 +18,8 @@ from typing import Any
 from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]  # its own front door
 
+from loratui.engine import durable
+from loratui.engine.limits import CHUNK_BYTES
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_answers import FILE, commit_of, etag_of, require_name, size_of
 from loratui.engine.machine.hub_cache import parse_id
@@ -25,7 +27,6 @@ from loratui.engine.machine.hub_words import Failure, is_passing, wait_of
 from loratui.engine.untrusted import open_regular
 from loratui.engine.words import count, number
 
-CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 30.0
 CONNECTIONS = 4
 """Files that are fetched at once."""
@@ -159,7 +160,7 @@ def _fetch(repo: str, commit: str, same: list[RemoteFile], meter: Meter, stopped
     file = same[0]
     blob = blob_of(repo, file.etag)
     if not file.cached:
-        blob.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_directory(blob.parent)
         with _alone(repo, file, meter, stopped):
             if blob.exists():  # another download has brought it meanwhile
                 meter.add(file.bytes, file.name)
@@ -176,9 +177,8 @@ def place(blob: Path, pointer: Path) -> None:
     there are no links."""
     if pointer.exists():
         return
-    pointer.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pointer.with_name(f".{pointer.name[:100]}.{os.getpid()}.{threading.get_ident()}")
-    temporary.unlink(missing_ok=True)
+    durable.make_directory(pointer.parent)
+    temporary = durable.temporary_beside(pointer)
     try:
         if constants.HF_HUB_DISABLE_SYMLINKS:
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
@@ -211,14 +211,14 @@ def _fetch_bytes(
         partial.unlink()
         message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
         raise Failure("mismatch", message, _MISMATCH)
-    partial.replace(blob)
+    durable.move(partial, blob)
 
 
 @contextlib.contextmanager
 def _alone(repo: str, file: RemoteFile, meter: Meter, stopped: threading.Event) -> Iterator[None]:
     """Waits until no other download writes the same content; the lock ends with its process, however that ends."""
     path = Path(constants.HF_HUB_CACHE) / ".locks" / folder_name(repo) / f"{file.etag}.loratui.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_directory(path.parent)
     with path.open("ab") as lock:
         while not stopped.is_set() and not _locks(lock.fileno()):
             meter.wait(f"another download is fetching {file.name}")
@@ -349,10 +349,8 @@ def patiently(action: Callable[[], Any], patience_s: float, tell: Callable[[str]
 def _point_main(repo: str, commit: str) -> None:
     """Tells other programs which commit `main` was, as the library does."""
     refs = Path(constants.HF_HUB_CACHE) / folder_name(repo) / "refs"
-    refs.mkdir(parents=True, exist_ok=True)
-    temporary = refs / f".main.{os.getpid()}"
-    temporary.write_text(commit, encoding="utf-8")
-    temporary.replace(refs / "main")
+    durable.make_directory(refs)
+    durable.write_file(refs / "main", commit.encode("ascii"))
 
 
 def folder_name(repo: str) -> str:

@@ -63,9 +63,10 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool, fetc
     """The failure that a person should read; `token` says whether one was sent, `fetching` whether files may have arrived."""
     if isinstance(error, Failure):
         return error
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        where = f" to {error.filename}" if error.filename else ""
-        return Failure("disk", f"The download cannot be written{where}: {os.strerror(error.errno)}.",
+    cause = error.__cause__ if isinstance(error, LoratuiError) else error  # a lasting write tells what the system said
+    if isinstance(cause, OSError) and (cause is not error or cause.errno in DISK_ERRORS):
+        where = f" to {cause.filename}" if cause.filename else ""
+        return Failure("disk", f"The download cannot be written{where}: {cause.strerror}.",
                        "Free some space, or set HF_HOME to a folder on another volume; what arrived is kept.")  # fmt: skip
     if isinstance(error, hub.OfflineModeIsEnabled):
         return Failure("offline", "HF_HUB_OFFLINE is set, so nothing is fetched.", "Unset it to download.")

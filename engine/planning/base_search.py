@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import families, formats
+from loratui.engine import durable, families, formats
 from loratui.engine.errors import LoratuiError
 from loratui.engine.families.network import Network, Sizes
 from loratui.engine.formats.base_files import files_read, identify, identify_tables, read_file
@@ -216,13 +214,8 @@ class Memory:
 
     def save(self, file: Path) -> None:
         """Keeps what was used; a disk that refuses costs only time."""
-        with contextlib.suppress(OSError):
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            kept = {path: value for path, value in self._table.items() if Path(path).exists()}
-            handle, name = tempfile.mkstemp(dir=file.parent, prefix=".bases-")
-            with os.fdopen(handle, "w", encoding="utf-8") as out:
-                json.dump({"judged_by": judged_by(), "seen": {**kept, **self._used}}, out)
-            Path(name).replace(file)
+        kept = {path: value for path, value in self._table.items() if Path(path).exists()}
+        durable.remember(file, {"judged_by": judged_by(), "seen": {**kept, **self._used}})
 
     def look(self, path: Path) -> Seen:
         """What `path` is, from the memory where it has not changed."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
-import os
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loratui.engine import durable
 from loratui.engine.machine.accelerator import cache_folder
 from loratui.engine.untrusted import finite, read_json
 from loratui.presets.schema import Settings
@@ -64,14 +61,7 @@ def remember(measurement: Measurement) -> None:
     A cache that cannot be written is no fault of the run, so nothing is raised.
     """
     kept = [*read_all(), measurement][-_KEPT:]
-    text = json.dumps({"format": FORMAT, "runs": [dataclasses.asdict(m) for m in kept]})
-    path = cache_file()
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
+    durable.remember(cache_file(), {"format": FORMAT, "runs": [dataclasses.asdict(m) for m in kept]})
 
 
 def read_all() -> list[Measurement]:

@@ -221,22 +221,17 @@ def _made(folder: Path) -> tuple[int, int] | None:
 
     It is looked at by its handle, so that nobody can put another in its place.
     """
-    name = f".loratui-{secrets.token_hex(6)}"
+    probe = folder / f".loratui-{secrets.token_hex(6)}"
     try:
-        with durable.opened(folder) as handle:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(name, flags, durable.FILE_MODE, dir_fd=handle)
-            try:
-                with contextlib.suppress(OSError):
-                    os.fchmod(fd, durable.FILE_MODE)
-                found = os.fstat(fd)
-                return found.st_uid, stat.S_IMODE(found.st_mode)
-            finally:
-                os.close(fd)
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=handle)
+        with durable.new_file(probe) as file:
+            with contextlib.suppress(OSError):
+                os.fchmod(file.fileno(), durable.FILE_MODE)
+            found = os.fstat(file.fileno())
+            return found.st_uid, stat.S_IMODE(found.st_mode)
     except OSError:
         return None
+    finally:
+        durable.remove(probe)
 
 
 @lru_cache(maxsize=64)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import stat
 import sys
 from pathlib import Path
 
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.lora_facts import LoraFileFacts, lora_file_facts, without_metadata
-from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES
-from loratui.engine.untrusted import read_whole
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
@@ -97,7 +94,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
 
 
 def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
-    from loratui.engine.durable import write_file
+    from loratui.engine import durable
 
     path = facts.path.absolute()
     kept: Path | None = None
@@ -108,11 +105,9 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         kept = path.with_name(f"{path.name}.orig")
         target = path
         try:
-            os.link(path, kept)
+            durable.keep_as(path, kept)
         except FileExistsError:
             raise UsageError(f"{kept}: there is a file of this name already.", "Move it away first.") from None
-        except OSError:  # a file system without hard links
-            write_file(kept, read_whole(path, MOST_LORA_BYTES))
     else:
         beside = path.with_name(f"{path.stem}-stripped.safetensors")
         target = Path(args.output).expanduser().absolute() if args.output else beside
@@ -123,7 +118,7 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         if target.exists():
             raise UsageError(f"{target}: there is a file of this name already.", "Choose another --output.")
     mode = path.stat().st_mode
-    write_file(target, data)
+    durable.write_file(target, data)
     if args.in_place:
         target.chmod(stat.S_IMODE(mode))  # whoever could read it still can
     removed = sorted(key for key in facts.metadata if key != "format")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from loratui.engine.errors import UsageError
+from loratui.engine import durable
+from loratui.engine.errors import DiskError, UsageError
 from loratui.engine.findings import GRAVE, Finding, counted
 from loratui.engine.planning import loss_weights, rates
 from loratui.engine.planning.estimate import Cost, Estimate, Range, estimate
@@ -113,13 +113,11 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     Raises `UsageError` if there is one already, or it cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        durable.write_new(path, recipe.to_toml().encode("utf-8"))
     except FileExistsError:
         raise UsageError(f"{path}: there is a file already.", "Give another name with --save.") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(recipe.to_toml())
+    except DiskError as error:
+        raise UsageError(error.message, "Give another place with --save.") from error
 
 
 def as_json(

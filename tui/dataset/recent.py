@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from loratui.engine.durable import write_file
-from loratui.engine.errors import LoratuiError
+from loratui.engine.durable import remember
 from loratui.engine.untrusted import read_json
 
 FILE = "recent-folders.json"
@@ -26,11 +24,7 @@ def recent_folders(home: Path) -> tuple[str, ...]:
 def remember_folder(home: Path, folder: str) -> None:
     """Puts a folder in front. A home that cannot be written keeps none: the list is a convenience."""
     names = [folder, *(name for name in recent_folders(home) if name != folder)][:MOST]
-    try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_file(home / FILE, json.dumps(names).encode("ascii"), durable=False)
-    except (LoratuiError, OSError):
-        return
+    remember(home / FILE, names)
 
 
 def _exists(name: str) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loratui.engine import durable
+from loratui.engine.errors import LoratuiError
 from loratui.engine.untrusted import read_text
 
 HINT = "loratui was killed in this terminal before; its runs went on. If the terminal looks wrong, type: reset"
@@ -26,9 +28,9 @@ def watched(home: Path, session: int | None = None) -> Iterator[bool]:
     try:
         before = _process_in(mark)
         _forget_gone(mark.parent)
-        mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.write_text(f"{os.getpid()}\n", encoding="ascii")
-    except OSError:
+        durable.make_directory(mark.parent)
+        durable.write_file(mark, f"{os.getpid()}\n".encode("ascii"), durable=False)
+    except (LoratuiError, OSError):
         yield False
         return
     try:

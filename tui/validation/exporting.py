@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,8 @@ from loratui.engine.errors import UsageError
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import chosen_name, file_name
-from loratui.engine.untrusted import open_regular
 from loratui.presets.schema import Settings
 
-_BLOCK = 1 << 20
 LAYOUTS = ("as it is", "kohya", "peft")
 DTYPES = ("as it is", "fp16", "bf16", "fp32")
 
@@ -80,38 +77,11 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copies a file so that `target` is complete or not there, readable by its owner alone; nothing is replaced.
-
-    Raises `UsageError` if something is there, `DiskError` for what the disk refuses.
-    """
-    temporary = durable.temporary_beside(target)
+    """As `durable.copy_new`. Raises `UsageError` if something is there, `DiskError` for what the disk refuses."""
     try:
-        with open_regular(source, follow=False) as opened:
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, durable.FILE_MODE)
-            try:
-                while block := opened.read(_BLOCK):
-                    durable.write_all(fd, block)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        _appear(temporary, target)
-        durable.sync_directory(target.parent)
+        durable.copy_new(source, target)
     except FileExistsError as error:
         raise UsageError(f"{target} is there already.", "Choose another name or folder.") from error
-    except OSError as error:
-        raise durable.disk_error(error, target) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _appear(temporary: Path, target: Path) -> None:
-    try:
-        os.link(temporary, target)
-    except OSError as error:
-        # Some network and FAT volumes have no hard links; there the name was looked for just before.
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        temporary.rename(target)
 
 
 def places_of(settings: Settings) -> tuple[Place, ...]:

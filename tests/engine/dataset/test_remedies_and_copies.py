@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from made_images import clean_set, drawn
 from PIL import Image
 
+from loratui.engine import durable
 from loratui.engine.dataset import caption_store, remedies
 from loratui.engine.dataset.archives import unpack_once
 from loratui.engine.dataset.facts import Box
@@ -261,16 +262,16 @@ def test_each_save_of_captions_keeps_the_old_ones(tmp_path: Path) -> None:
 def test_a_save_that_fails_half_way_brings_everything_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = clean_set(tmp_path / "set", 3)
     before = texts(folder)
-    replace, calls = caption_store._replace, []
+    write, calls = durable.write_file, []
 
     def full(path: Path, data: bytes) -> None:
         calls.append(path)
         if len(calls) == 3:
-            raise OSError(28, "No space left on device", str(path))
-        replace(path, data)
+            raise durable.disk_error(OSError(28, "No space left on device"), path)
+        write(path, data)
 
-    monkeypatch.setattr(caption_store, "_replace", full)
-    with pytest.raises(DiskError, match="No space left"):
+    monkeypatch.setattr(durable, "write_file", full)
+    with pytest.raises(DiskError, match="disk is full"):
         caption_store.save(scan(folder), {f"0{n}.png": "new" for n in range(3)})
     assert texts(folder) == before
 

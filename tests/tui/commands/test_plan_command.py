@@ -155,7 +155,7 @@ def test_a_saved_plan_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: 
     code, error = refusal(capsys, ANAFOX, "--preset", "demo", "--save", file)
     assert (code, "there is a file already" in error) == (2, True)
     code, error = refusal(capsys, ANAFOX, "--preset", "demo", "--save", str(tmp_path / "no" / "r.toml"))
-    assert (code, "cannot be written" in error) == (2, True)
+    assert (code, "the folder is gone" in error) == (2, True)
 
 
 def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 from pathlib import Path
 
 import pytest
 from fake_run import finished_run
 
-from loratui.engine.errors import DiskError, LoratuiError, UsageError
+from loratui.engine.errors import LoratuiError, UsageError
 from loratui.engine.jobs import JobFailed
 from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.schema import Settings, replace
 from loratui.tui.validation import exporting
-from loratui.tui.validation.exporting import Export, copy, export, licence_note, places_of
+from loratui.tui.validation.exporting import Export, export, licence_note, places_of
 from loratui.tui.validation.validation_screen import read_settings
 
 FILE = "output/anafox-000180.safetensors"
@@ -58,31 +56,6 @@ def test_a_file_that_is_gone_is_told_and_leaves_nothing(run: RunDirectory, tmp_p
     with pytest.raises(LoratuiError):
         export(run, Settings(), Export("output/gone.safetensors", "ana", folder))
     assert list(folder.iterdir()) == []
-
-
-def test_a_full_disk_leaves_nothing_half_written(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(fd: int, data: bytes) -> None:
-        os.write(fd, data[:3])
-        raise OSError(errno.ENOSPC, "no space")
-
-    monkeypatch.setattr("loratui.engine.durable.write_all", full)
-    folder = tmp_path / "to"
-    folder.mkdir()
-    with pytest.raises(DiskError):
-        copy(run.path / FILE, folder / "a.safetensors")
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
-def test_a_volume_without_hard_links_is_written_to_all_the_same(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    def refused(*_: object) -> None:
-        raise OSError(number, "no links here")
-
-    monkeypatch.setattr(os, "link", refused)
-    copy(run.path / FILE, tmp_path / "a.safetensors")
-    assert (tmp_path / "a.safetensors").read_bytes() == (run.path / FILE).read_bytes()
 
 
 def test_another_layout_is_written_by_the_exporting_process(

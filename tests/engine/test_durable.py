@@ -98,7 +98,7 @@ def test_a_file_size_limit_is_a_disk_error_and_the_old_file_stays(tmp_path: Path
 import resource, sys
 from pathlib import Path
 from loratui.engine.errors import DiskError
-from loratui.engine.runs import durable
+from loratui.engine import durable
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 try:
     durable.write_file(Path(sys.argv[1]), b"x" * 5000)
@@ -122,7 +122,7 @@ def test_a_folder_that_is_read_only_to_this_user_is_a_disk_error(tmp_path: Path)
 PUBLISH = """
 import sys
 from pathlib import Path
-from loratui.engine.runs import durable
+from loratui.engine import durable
 final = Path(sys.argv[1])
 with durable.building(final) as folder:
     for name in "abc":
@@ -148,7 +148,7 @@ def test_a_published_folder_is_whole_or_absent_wherever_the_process_is_killed(tm
 def test_a_written_file_is_the_old_or_the_new_one_wherever_the_process_is_killed(tmp_path: Path, point: str) -> None:
     path = tmp_path / "state.json"
     path.write_bytes(b"old")
-    code = "import sys; from pathlib import Path; from loratui.engine.runs import durable\n"
+    code = "import sys; from pathlib import Path; from loratui.engine import durable\n"
     code += "durable.write_file(Path(sys.argv[1]), b'new' * 100)"
     assert run_python(code, path, LORATUI_FAILPOINT=f"{point}:1").returncode == -signal.SIGKILL
     assert path.read_bytes() == (b"new" * 100 if point == "write_file.renamed" else b"old")
@@ -179,9 +179,7 @@ def test_a_block_that_fails_publishes_nothing(tmp_path: Path) -> None:
 
 def test_a_removed_tree_is_gone_under_its_name_even_if_killed_half_way(tmp_path: Path) -> None:
     (tmp_path / "run" / "deep").mkdir(parents=True)
-    code = (
-        "import sys; from pathlib import Path; from loratui.engine.runs import durable\ndurable.remove_tree(Path(sys.argv[1]))"
-    )
+    code = "import sys; from pathlib import Path; from loratui.engine import durable\ndurable.remove_tree(Path(sys.argv[1]))"
     assert run_python(code, tmp_path / "run", LORATUI_FAILPOINT="remove.renamed:1").returncode == -signal.SIGKILL
     assert not (tmp_path / "run").exists()
     assert durable.sweep_leftovers(tmp_path, temporary=False) == 1
@@ -252,3 +250,51 @@ def test_removing_lets_the_name_go_before_the_content(tmp_path: Path, order: lis
     first, second = order
     assert first.startswith("rename to .run.")
     assert second == f"sync {tmp_path.name}"
+
+
+# ---- what never takes the place of anything
+
+
+def test_a_new_file_is_whole_or_not_there_and_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 3_000_000)
+    durable.copy_new(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    assert target.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        durable.write_new(target, b"other")
+    assert target.read_bytes() == source.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskError, match="disk is full"):
+        durable.copy_new(source, tmp_path / "third")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
+def test_a_volume_without_hard_links_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    durable.write_new(tmp_path / "a", b"x")
+    durable.keep_as(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(FileExistsError):
+        durable.write_new(tmp_path / "a", b"y")
+    assert [(path.name, path.read_bytes()) for path in sorted(tmp_path.iterdir())] == [("a", b"x"), ("b", b"x")]
+
+
+def test_a_name_of_the_most_letters_is_written(tmp_path: Path) -> None:
+    durable.write_file(tmp_path / ("ä" * 127), b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["ä" * 127]
+
+
+def test_a_memory_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
+    assert durable.remember(tmp_path / "new" / "memory.json", ["a"])
+    (tmp_path / "file").write_text("")
+    assert not durable.remember(tmp_path / "file" / "memory.json", {})
