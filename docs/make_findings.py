@@ -8,7 +8,7 @@ from pathlib import Path
 from loratui.engine.findings import SUBJECTS
 from loratui.engine.findings.kind import Kind
 
-WHERE = {"dataset": "data set", "base": "base", "plan": "plan", "samples": "samples", "": "outside the app"}
+WHERE = {"dataset": "data set", "base": "base", "plan": "plan", "samples": "samples", "": "–"}
 """Where it is mended: the screens of the wizard."""
 
 
@@ -40,17 +40,18 @@ def page() -> str:
     lines = [
         "# Findings",
         "",
-        "What `check`, `plan`, `train` and the app can say of a data set, a plan, a base or a machine. `id` in `--json` is the code;",
+        "What `check`, `plan`, `train`, a run and the app can say of a data set, a plan, a base, a machine or a run. `id` in `--json` is the code;",
         "where a code has several sentences, they are told apart in brackets. An error refuses the start; a warning does not.",
         "This page is made from `engine/findings` by `docs/make_findings.py`.",
     ]
     for subject in SUBJECTS:
+        code = int(subject.error.exit_code)
+        refuses = any(kind.severity == "error" for kind in subject.kinds.values())
         lines += [
             "",
             f"## {subject.title}",
             "",
-            f"An error ends the start with exit code {int(subject.error.exit_code)}.",
-            "",
+            *([f"An error ends the start with exit code {code}.", ""] if refuses else []),
             "| code | severity | mended in | what it means | remedy | source |",
             "|---|---|---|---|---|---|",
             *(row(key, kind, WHERE[subject.step]) for key, kind in subject.kinds.items()),

@@ -19,6 +19,7 @@ from loratui.engine.findings.kind import Kind as Kind
 from loratui.engine.findings.kind import Severity as Severity
 from loratui.engine.findings.machine import DISK, GPU_LOST, MACHINE
 from loratui.engine.findings.plan import COMBINED, JUDGED, REFUSED, SAMPLES
+from loratui.engine.findings.run import RUN
 from loratui.engine.words import filled
 
 
@@ -59,6 +60,7 @@ SUBJECTS = (
     Subject("Machine", _whole(MACHINE), "plan"),
     Subject("GPU", _whole(GPU_LOST), "plan", GpuLostError),
     Subject("Disk", _whole(DISK), "", DiskError),
+    Subject("Run", _whole(RUN), ""),
 )
 
 _ROWS = {key: (subject, kind) for subject in SUBJECTS for key, kind in subject.kinds.items()}

@@ -76,7 +76,7 @@ class Artifacts:
         layout, dtype = default_layout(settings), settings.output.precision
         written = write_shipped(path, shipped, self._job, title=self._job.output_name, layout=layout, dtype=dtype)
         if not written.has_effect:
-            self._report.warn("no_effect", f"{path.name} changes nothing: the LoRA has not moved.", "Raise the learning rate.")
+            self._report.warn("lora_unmoved", file=path.name)
         relative = path.relative_to(self._job.run.path).as_posix()
         self._told.add(relative)
         self._report.event(
@@ -119,7 +119,7 @@ class Artifacts:
             except Exception as error:
                 if is_gpu_lost(error):
                     raise
-                self._report.warn("sample_failed", _why_sample_failed(error), "Training goes on.")
+                self._report.warn("sample_failed", reason=_why_sample_failed(error))
                 return False
             self._report.event(
                 "sample_written",

@@ -88,11 +88,7 @@ class CudaGraphStep:
     def _stop(self, reason: str) -> None:
         self.wanted = False
         self.forget()
-        self._report.warn(
-            "not_recorded",
-            f"The training step could not be recorded: {reason}.",
-            "Training goes on without, somewhat slower.",
-        )
+        self._report.warn("not_recorded", reason=reason)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class LiveOverrides:
         if self.stop_after_epoch is not None:
             kept, words = self._keep(replace(self._changes, stop_after_epoch=None), "")
             if not kept:
-                self._report.warn("end_not_forgotten", words, "After a resume, take back the wish to stop after the epoch.")
+                self._report.warn("end_not_forgotten", problem=words)
 
     def _keep(self, after: Changes, words: str) -> Answer:
         """Puts changes into force; `words` say so, unless the disk has something else to say."""

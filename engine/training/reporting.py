@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.findings import Finding
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
 from loratui.engine.runs.events import EventLog, finite_fields
 
@@ -87,9 +88,10 @@ class Reporter:
             self._last_step = now
             self.event("step", **fields)
 
-    def warn(self, code: str, message: str, remedy: str = "") -> None:
-        """Something that the person should know."""
-        self.event("warning", code=code, message=message, remedy=remedy)
+    def warn(self, key: str, **figures: Any) -> None:
+        """Something that the person should know: a row of the table of findings."""
+        found = Finding.of(key, **figures)
+        self.event("warning", code=found.code, message=found.message, remedy=found.remedy)
 
     def watch(self, uuid: str) -> None:
         """The telemetry is to be that of the GPU with this UUID."""
@@ -113,7 +115,7 @@ class Reporter:
             free = reading.disk_free_gib
             if free is not None and free < DISK_LOW_GIB and not low:
                 low = True
-                self.warn("disk_low", f"Only {free:.1f} GiB are free on the disk of this run.", "Delete what is not needed.")
+                self.warn("disk_low", free_gib=free)
             elif free is not None and free > DISK_WELL_GIB:
                 low = False
         sampler.close()

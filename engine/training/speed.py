@@ -79,9 +79,7 @@ class Compiling:
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            self._report.warn(
-                "compile_failed", f"The base could not be compiled: {reason}", "Training goes on without, somewhat slower."
-            )
+            self._report.warn("compile_failed", reason=reason)
         # A shape that comes later and cannot be compiled is computed without, and ends nothing.
         torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")

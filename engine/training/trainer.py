@@ -52,7 +52,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job, add_adapter, load_base
-from loratui.engine.words import are, count
+from loratui.engine.words import count
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run says nothing of how long a step takes here."""
@@ -105,9 +105,7 @@ class Trainer:
         return ExitCode.DONE
 
     def _set_up(self) -> None:
-        stored = newest_good(
-            self.job.run, lambda what: self.report.warn("bad_checkpoint", f"{what}; an older one is used.", "")
-        )
+        stored = newest_good(self.job.run, lambda what: self.report.warn("bad_checkpoint", problem=what))
         identity = identity_of(self.job)
         if stored is not None:
             check_identity(stored.identity, identity)
@@ -176,12 +174,7 @@ class Trainer:
         self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
         cut = self.texts.cut()
         if cut:
-            longest = max(cut.values())
-            report.warn(
-                "captions_cut",
-                f"{are(len(cut), 'text')} longer than the text encoder reads; up to {count(longest, 'token')} cut.",
-                "Put what matters first, or shorten them.",
-            )
+            report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
         self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
         self._make_class_images()
         report.phase("caching", "Encoding images")
@@ -198,7 +191,7 @@ class Trainer:
             began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
                 print(line, flush=True)
-            report.warn("started_from", f"{settings.adapter.start_from}: {' '.join(began.sentences())}", "")
+            report.warn("started_from", path=settings.adapter.start_from, taken=" ".join(began.sentences()))
         self.packed = FlatParameters(self.adapter.parameters)
         self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
@@ -219,7 +212,7 @@ class Trainer:
         self.scaling.load_state(stored.scaling)
         differing = surroundings_differ(stored.identity, identity)
         if differing:
-            self.report.warn("other_surroundings", f"From here the numbers may differ in their last digits: {differing}.", "")
+            self.report.warn("other_surroundings", differing=differing)
 
     def _check_the_base(self) -> None:
         """Reads a base that no real step before the start has read, and ends a run whose base is not what it was taken for."""
@@ -442,7 +435,7 @@ class Trainer:
         try:
             record_seen(self.job.run, self.settings, self.at.image_step)
         except LoratuiError as error:
-            self.report.warn("ledger_not_written", error.message, error.remedy)
+            self.report.warn("ledger_not_written", problem=error.message, remedy=error.remedy)
 
     # ---- the end
 

@@ -13,6 +13,7 @@ from small_runs import MakeRun, after_loading, after_step, every_step, losses, t
 from torch import Tensor
 
 from loratui.engine.families.model import NoisyInput
+from loratui.engine.findings import Finding
 from loratui.engine.training import cuda_graph as module
 from loratui.engine.training.cuda_graph import EAGER, CudaGraphStep
 from loratui.engine.training.diffusion_loss import TrainingBatch
@@ -25,8 +26,8 @@ class Told:
 
     warnings: list[str] = field(default_factory=list)
 
-    def warn(self, code: str, message: str, remedy: str) -> None:
-        self.warnings.append(f"{code} {message} {remedy}")
+    def warn(self, key: str, **figures: str) -> None:
+        self.warnings.append(Finding.of(key, **figures).message)
 
 
 class SimulatedGraph:

@@ -12,6 +12,7 @@ from torch import nn
 
 from loratui.engine import families
 from loratui.engine.families.parts import is_mixed
+from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning.memory_plan import CHECKPOINTING, KEPT, Facts, MemoryPlan, decide
 from loratui.engine.training import speed
@@ -33,10 +34,9 @@ class Told:
 
     warnings: list[str] = field(default_factory=list)
 
-    def warn(self, code: str, message: str, remedy: str) -> None:
-        self.warnings.append(code)
-        assert message
-        assert remedy
+    def warn(self, key: str, **figures: str) -> None:
+        self.warnings.append(key)
+        assert Finding.of(key, **figures).message
 
     def phase(self, phase: str, text: str) -> None:
         pass
