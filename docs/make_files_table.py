@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loratui.engine.formats.metadata import Layout
+from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.programs import PROGRAMS, opened_by
 from loratui.presets.schema import Adapter, Family
 
 PAGE = Path(__file__).parent / "files.md"
 BEGIN, END = "<!-- made by docs/make_files_table.py -->\n", "<!-- until here -->"
 
-ROWS: tuple[tuple[str, Family, Adapter, Layout, bool], ...] = (
+ROWS: tuple[tuple[str, Family, Adapter, LoraLayout, bool], ...] = (
     ("SD1.5, SDXL and Pony: LoRA, LoCon (as saved)", "sdxl", Adapter(targets="all+conv"), "kohya", True),
     ("SD1.5, SDXL and Pony: LoRA, LoCon, `--format peft`", "sdxl", Adapter(), "peft", True),
     ("SD1.5, SDXL and Pony: LoHa", "sdxl", Adapter(kind="loha"), "kohya", True),

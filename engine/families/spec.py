@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from loratui.engine.families.figures import FamilyFigures
+from loratui.engine.families.lora import LoraSpec
 from loratui.engine.families.network import Config as Config
 from loratui.engine.families.network import Network, Sizes
 from loratui.engine.untrusted import read_json
@@ -58,6 +59,11 @@ class PartSpec:
     """Text encoders: whether a LoRA may train it too."""
     tokenizer: PartName | None = None
     """Text encoders: the part that cuts its captions into tokens."""
+    lora_prefix: str = ""
+    """Trainable text encoders: what stands before a module's name in kohya's layout."""
+    lora_level: str = ""
+    """Trainable text encoders: the level of modules that files have and classes may lack. CLIPTextModel has no `text_model.`
+    since transformers 5.6, and other programs drop tensors without it."""
     window: int = 0
     """Text encoders: tokens that it takes at once, with the marks of beginning and end."""
     pooled: bool = False
@@ -157,6 +163,7 @@ class FamilySpec:
     """Effective learning rates of AdamW in the guides and the common trainers, with some room."""
     targets: Mapping[str, tuple[str, ...]]
     """Target set -> patterns of module paths, each of which must find something; matched against the whole path."""
+    lora: LoraSpec
     convolutions: str = ""
     """Pattern of what `+conv` adds; empty where the denoiser has none."""
     layers: Callable[[Config], Iterator[Layer]]
@@ -200,6 +207,13 @@ class FamilySpec:
     def part_names(self) -> tuple[PartName, ...]:
         """Of all parts, the denoiser's first."""
         return tuple(part.name for part in self.parts)
+
+    def lora_text(self, name: str) -> PartSpec:
+        """The trainable text encoder of this name. Raises `KeyError` where the family has none."""
+        for part in self.trainable_text:
+            if part.name == name:
+                return part
+        raise KeyError(name)
 
     def part(self, name: str) -> PartSpec | None:
         """The part of this name; None where the family has none."""

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loratui.engine.formats import flux_names, sgm_names
+from loratui.engine import families
+from loratui.engine.families.spec import PartSpec
 from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
 
 UNET = "lora_unet_"
-"""Prefix of the denoiser, FLUX's transformer too."""
-
-TEXT_ENCODERS: dict[Family, dict[Part, str]] = {
-    "sd15": {"text_encoder": "lora_te_"},
-    "sdxl": {"text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"},
-    "flux": {"text_encoder": "lora_te1_"},
-}
-"""Prefix of each text encoder that a LoRA may train."""
+"""Prefix of the denoiser, transformers too."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +40,26 @@ class KohyaNames:
 def stem(family: Family, part: Part, module: str) -> str:
     """The beginning of the names of a module given by its diffusers or transformers path.
 
-    SDXL's UNet has the names of the sgm code base; FLUX's transformer those of Black Forest Labs, in which one module
-    may stand for several of diffusers' (see `flux_names`).
+    Where the makers' code fuses several of diffusers' modules, it is that of the whole (`LoraSpec.original`).
     """
-    if part != "denoiser":
-        return TEXT_ENCODERS[family][part] + with_text_model(module).replace(".", "_")
-    if family == "flux":
-        return UNET + flux_names.original(module).stem.replace(".", "_")
-    return UNET + (sgm_names.sdxl(module) if family == "sdxl" else module).replace(".", "_")
+    spec = families.family(family)
+    if part == "denoiser":
+        return UNET + flat(spec.lora.original(module).stem)
+    encoder = spec.lora_text(part)
+    return encoder.lora_prefix + flat(with_level(encoder, module))
 
 
-def with_text_model(module: str) -> str:
-    """A CLIP module's path with the level `text_model`.
+def lycoris_stem(family: Family, part: Part, module: str) -> str:
+    """The same for LoHa and LoKr, whose modules cannot be fused."""
+    prefix = families.family(family).lora.lycoris_prefix
+    return prefix + flat(module) if prefix and part == "denoiser" else stem(family, part, module)
 
-    Other programs look for it and drop tensors without it, but CLIPTextModel has no such level since transformers 5.6.
-    """
-    return module if module.startswith("text_model.") else f"text_model.{module}"
+
+def flat(path: str) -> str:
+    """A path as names have it in which dots stand for something else."""
+    return path.replace(".", "_")
+
+
+def with_level(encoder: PartSpec, module: str) -> str:
+    """A text encoder's module with the level that files have."""
+    return module if module.startswith(encoder.lora_level) else encoder.lora_level + module

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from loratui.engine.formats import flux_names, kohya, sgm_names
+from loratui.engine import families
+from loratui.engine.families.lora import Original
+from loratui.engine.families.spec import FamilySpec, PartSpec
+from loratui.engine.formats import kohya
 from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
@@ -56,8 +59,8 @@ class Place:
 
     part: Part
     path: str
-    """Of a module; of the first member where it is a fused Linear of FLUX."""
-    fused: flux_names.Original | None = None
+    """Of a module; of the first member where it is a Linear that is none of diffusers' as it stands."""
+    fused: Original | None = None
 
 
 @dataclass(frozen=True)
@@ -131,30 +134,27 @@ def _bare(stem: str) -> str:
 
 def _stems(family: Family, part: Part, path: str) -> Iterator[tuple[str, Place]]:
     """Every beginning of a name that stands for a module in some layout, without the levels around it."""
-    place = Place(part, path)
+    spec = families.family(family)
     if part != "denoiser":
-        yield from ((stem, place) for stem in _text_stems(family, part, path))
+        yield from ((stem, Place(part, path)) for stem in _text_stems(spec, spec.lora_text(part), path))
         return
-    flat = path.replace(".", "_")
-    for stem in (path, f"lycoris_{flat}", f"{kohya.UNET}{flat}", f"lora_transformer_{flat}"):
-        yield stem, place
-    if family != "flux":
-        original = (sgm_names.sdxl if family == "sdxl" else sgm_names.sd15)(path)
-        yield original, place
-        yield f"{kohya.UNET}{original.replace('.', '_')}", place
-        return
-    for whole in flux_names.originals(path):
-        fused = Place(part, whole.members[0], whole)
-        yield whole.stem, fused
-        yield f"{kohya.UNET}{whole.stem.replace('.', '_')}", fused
-        yield f"lycoris_{whole.stem.replace('.', '_')}", fused
+    stems = (path, spec.lora.peft_names(path), *(f"{prefix}{kohya.flat(path)}" for prefix in _FLAT))
+    yield from ((stem, Place(part, path)) for stem in stems)
+    for whole in spec.lora.readable(path):
+        place = Place(part, path) if whole.is_one_module else Place(part, whole.members[0], whole)
+        yield whole.stem, place
+        yield from ((f"{prefix}{kohya.flat(whole.stem)}", place) for prefix in _FLAT)
 
 
-def _text_stems(family: Family, part: Part, path: str) -> Iterator[str]:
-    short = path.removeprefix("text_model.")
-    prefixes = {kohya.TEXT_ENCODERS[family][part], "lora_te2_"} if part == "text_encoder_2" else {"lora_te1_", "lora_te_"}
-    yield f"{part}.{short}"
-    if len(kohya.TEXT_ENCODERS[family]) == 1:  # a file of the text encoder alone; of SDXL's two nobody could say which
-        yield f"text_model.{short}"
-    for whole in (short, f"text_model.{short}"):
-        yield from (prefix + whole.replace(".", "_") for prefix in prefixes)
+_FLAT = (kohya.UNET, "lycoris_", "lora_transformer_")
+"""What stands before the flat path of a denoiser's module: kohya's, LyCORIS' and OneTrainer's."""
+
+
+def _text_stems(spec: FamilySpec, encoder: PartSpec, path: str) -> Iterator[str]:
+    short = path.removeprefix(encoder.lora_level)
+    prefixes = {encoder.lora_prefix, *(("lora_te1_", "lora_te_") if encoder == spec.text_encoders[0] else ())}
+    yield f"{encoder.name}.{short}"
+    if len(spec.trainable_text) == 1:  # a file of the text encoder alone; of two nobody could say which
+        yield encoder.lora_level + short
+    for whole in (short, encoder.lora_level + short):
+        yield from (prefix + kohya.flat(whole) for prefix in sorted(prefixes))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from loratui.engine import families
+from loratui.engine.families.lora import LoraLayout
 from loratui.presets.schema import LYCORIS, Adapter, Family, Settings
 
 ALLOWED = frozenset(
@@ -51,30 +51,7 @@ ALLOWED = frozenset(
 )
 """Every key that a file may carry. `ss_dataset_dirs` and `ss_tag_frequency` are left out on purpose: they hold folder names and captions."""
 
-Layout = Literal["kohya", "peft"]
-"""How a file names its tensors: as kohya's scripts (LyCORIS for LoHa and LoKr), or as PEFT and diffusers."""
-
 DORA_HINT = "DoRA: for diffusers only; other programs read the magnitudes in another way or not at all"
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a LoRA file says about the base it is for."""
-
-    architecture: str
-    """modelspec architecture."""
-    base_version: str
-    """`ss_base_model_version`; tools that sort LoRAs by base model read it."""
-    implementation: str
-
-
-FAMILIES: Mapping[Family, FileFacts] = {
-    "sd15": FileFacts("stable-diffusion-v1/lora", "sd_v1", "diffusers"),
-    "sdxl": FileFacts(
-        "stable-diffusion-xl-v1-base/lora", "sdxl_base_v1-0", "https://github.com/Stability-AI/generative-models"
-    ),
-    "flux": FileFacts("flux-1-dev/lora", "flux1", "https://github.com/black-forest-labs/flux"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +60,7 @@ class LoraFacts:
 
     settings: Settings
     title: str
-    layout: Layout
+    layout: LoraLayout
     prediction: str
     """epsilon or v; anything else is not written."""
     step: int
@@ -105,12 +82,12 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
     The hashes are missing: they are of the tensors (see `training.lora_file`).
     """
     settings, adapter = facts.settings, facts.settings.adapter
-    family = FAMILIES[settings.base.family]
+    lora = families.family(settings.base.family).lora
     rate, resolution = settings.optimizer.learning_rate, settings.dataset.resolution
     table = {
         "format": "pt",
         "ss_v2": "False",
-        "ss_base_model_version": family.base_version,
+        "ss_base_model_version": lora.base_version,
         "ss_network_module": network_module(adapter, settings.base.family),
         "ss_network_dim": str(adapter.rank),
         "ss_network_alpha": f"{adapter.effective_alpha:g}",
@@ -133,8 +110,8 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
         "ss_noise_offset": f"{settings.training.noise_offset:g}",
         "ss_min_snr_gamma": f"{settings.training.min_snr_gamma:g}",
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": family.architecture,
-        "modelspec.implementation": family.implementation,
+        "modelspec.architecture": lora.architecture,
+        "modelspec.implementation": lora.implementation,
         "modelspec.title": facts.title,
         "modelspec.resolution": f"{resolution}x{resolution}",
     }
@@ -154,7 +131,7 @@ def network_module(adapter: Adapter, family: Family) -> str:
     """The name of the module of kohya's scripts that reads such a network."""
     if adapter.kind in LYCORIS:
         return "lycoris.kohya"
-    return "networks.lora_flux" if family == "flux" else "networks.lora"
+    return families.family(family).lora.network_module
 
 
 def network_args(adapter: Adapter) -> dict[str, str]:
@@ -171,9 +148,16 @@ def network_args(adapter: Adapter) -> dict[str, str]:
     return args
 
 
-def default_layout(settings: Settings) -> Layout:
-    """The names in which a file opens in most programs: kohya's, but PEFT's for FLUX, and for DoRA, which only diffusers reads."""
+def default_layout(settings: Settings) -> LoraLayout:
+    """The names in which a file opens in most programs: the family's usual ones, but PEFT's for DoRA, which only diffusers reads,
+    and kohya's, which LyCORIS has too, for LoHa and LoKr."""
     if settings.output.format != "auto":
         return settings.output.format
-    is_lycoris = settings.adapter.kind in LYCORIS
-    return "peft" if settings.adapter.dora or (settings.base.family == "flux" and not is_lycoris) else "kohya"
+    return usual_layout(settings.base.family, settings.adapter)
+
+
+def usual_layout(family: Family, adapter: Adapter) -> LoraLayout:
+    """The same where a person has chosen nothing."""
+    if adapter.dora:
+        return "peft"
+    return "kohya" if adapter.kind in LYCORIS else families.family(family).lora.layout

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from loratui.engine.formats.kohya import with_text_model
+from loratui.engine import families
+from loratui.engine.formats.kohya import with_level
 from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
@@ -11,6 +12,7 @@ DOWN, UP, MAGNITUDE = "lora_A.weight", "lora_B.weight", "lora_magnitude_vector"
 
 def stem(family: Family, part: Part, module: str) -> str:
     """The beginning of the names of a module given by its diffusers or transformers path."""
+    spec = families.family(family)
     if part == "denoiser":
-        return f"{'transformer' if family == 'flux' else 'unet'}.{module}"
-    return f"{part}.{with_text_model(module)}"  # ComfyUI drops text encoders without text_model
+        return f"{spec.lora.peft_prefix}.{spec.lora.peft_names(module)}"
+    return f"{part}.{with_level(spec.lora_text(part), module)}"

@@ -16,10 +16,11 @@ from loratui.engine import families
 from loratui.engine.families.spec import Config, Layer
 from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import TEXT_PARTS, Part
+from loratui.engine.formats.metadata import usual_layout
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
 from loratui.engine.untrusted import read_json
-from loratui.presets.schema import Adapter, Family, Settings, Targets
+from loratui.presets.schema import LYCORIS, Adapter, Family, Settings, Targets
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,10 @@ def factors(size: int, wanted: int) -> tuple[int, int]:
 
 
 def stem_in_file(family: Family, part: Part, layer: Layer, adapter: Adapter) -> str:
-    """The beginning of a layer's names in a file of the usual layout (see `formats.metadata.default_layout`)."""
-    if adapter.dora or (family == "flux" and adapter.kind in ("lora", "locon")):
+    """The beginning of a layer's names in a file of the usual layout (see `formats.metadata.usual_layout`)."""
+    if usual_layout(family, adapter) == "peft":
         return peft_names.stem(family, part, layer.name)
-    if family == "flux" and part == "denoiser":
-        return f"lycoris_{layer.name.replace('.', '_')}"
-    return kohya.stem(family, part, layer.name)
+    return (kohya.lycoris_stem if adapter.kind in LYCORIS else kohya.stem)(family, part, layer.name)
 
 
 def clip_layers(shape: ClipShape) -> Iterator[Layer]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from loratui.engine.durable import make_directory
 from loratui.engine.errors import UsageError
+from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.layers import Part
-from loratui.engine.formats.metadata import Layout, default_layout
+from loratui.engine.formats.metadata import default_layout
 from loratui.engine.formats.programs import PROGRAMS, readers_of
 from loratui.engine.formats.safetensors_file import read_metadata
 from loratui.engine.job_child import Answer, Parent
@@ -54,7 +55,9 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
     job = read_job(run, computes=False)
     settings = job.settings
     shipped, source = find_source(job, wanted.step, wanted.file)
-    layout: Layout = default_layout(settings) if wanted.format == "auto" else "kohya" if wanted.format == "kohya" else "peft"
+    layout: LoraLayout = (
+        default_layout(settings) if wanted.format == "auto" else "kohya" if wanted.format == "kohya" else "peft"
+    )
     dtype = wanted.dtype or settings.output.precision
     chosen = chosen_name(wanted.name)
     name = file_name(chosen) if chosen else file_name(job.output_name, shipped.step)
@@ -83,7 +86,7 @@ def _prediction(job: Job) -> str:
     return known or ("v" if job.settings.base.prediction == "v" else "")
 
 
-def target(run: RunDirectory, output: str, name: str, layout: Layout, dtype: str) -> Path:
+def target(run: RunDirectory, output: str, name: str, layout: LoraLayout, dtype: str) -> Path:
     """The file to write. Raises `UsageError` where another file stands that nobody asked to replace."""
     if not output:
         folder = run.path / "export" / f"{layout}-{dtype}"

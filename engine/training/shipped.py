@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.layers import Part, part_of
-from loratui.engine.formats.metadata import Layout, LoraFacts
+from loratui.engine.formats.metadata import LoraFacts
 from loratui.engine.planning.targets import rank_and_alpha
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.checkpoint import BadCheckpointError, Checkpoint
@@ -78,7 +79,7 @@ def shipped_in(checkpoint: Checkpoint, settings: Settings) -> Shipped:
         raise BadCheckpointError(f"{step} was made by an older loratui") from error
 
 
-def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout: Layout, dtype: str) -> Written:
+def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout: LoraLayout, dtype: str) -> Written:
     """Writes the LoRA file, reads it back, and tells how strong it is. Raises as `write_lora_file`."""
     facts = LoraFacts(
         settings=job.settings,

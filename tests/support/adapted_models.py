@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.layers import Part
-from loratui.engine.formats.metadata import Layout, LoraFacts, default_layout
+from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.planning.targets import denoiser_patterns, text_patterns
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.lora_file import Written, write_lora_file
@@ -42,7 +43,7 @@ def settings_of(family: Family, adapter: Adapter) -> Settings:
     return replace(plain, base=replace(plain.base, family=family), adapter=adapter)
 
 
-def facts(settings: Settings, layout: Layout | None = None, **changes: Any) -> LoraFacts:
+def facts(settings: Settings, layout: LoraLayout | None = None, **changes: Any) -> LoraFacts:
     """What a file says of itself."""
     known: dict[str, Any] = {
         "title": "qxz",
@@ -59,7 +60,12 @@ def facts(settings: Settings, layout: Layout | None = None, **changes: Any) -> L
 
 
 def write(
-    path: Path, family: Family, adapter: LoraAdapter, settings: Adapter, precision: str = "fp32", layout: Layout | None = None
+    path: Path,
+    family: Family,
+    adapter: LoraAdapter,
+    settings: Adapter,
+    precision: str = "fp32",
+    layout: LoraLayout | None = None,
 ) -> Written:
     """A file of the adapter as it is."""
     return write_lora_file(path, adapter.changes(adapter.state()), facts(settings_of(family, settings), layout), precision)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from loratui.engine.formats import flux_names, sgm_names
+from loratui.engine.families.common import unet_names
+from loratui.engine.families.flux import names as flux_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.planning.lora_size import ClipShape, clip_layers, denoiser_layers, text_encoders_of
 from loratui.presets.schema import Family
@@ -29,7 +30,7 @@ def _denoiser(family: Family) -> Iterator[str]:
             original = flux_names.original(path).stem
             yield from (f"transformer.{path}", f"lora_transformer_{flat}")
         else:
-            original = (sgm_names.sdxl if family == "sdxl" else sgm_names.sd15)(path)
+            original = (unet_names.sdxl if family == "sdxl" else unet_names.sd15)(path)
             yield f"lora_unet_{flat}"
             # Its table for diffusers' names is of the time when attention had processors with layers of their own.
             old = path.replace(".to_", ".processor.to_")

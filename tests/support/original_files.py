@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from loratui.engine.formats import sgm_names
+from loratui.engine.families.common import unet_names
 
 _RESNET = {"norm1": "in_layers.0", "norm2": "out_layers.0"}
 _VAE_RESNET = {"conv_shortcut": "nin_shortcut"}
@@ -34,7 +34,7 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
 
 def unet(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     """A UNet in LDM's or sgm's names."""
-    path = sgm_names.sdxl if family == "sdxl" else sgm_names.sd15
+    path = unet_names.sdxl if family == "sdxl" else unet_names.sd15
     made = {}
     for key, value in tensors.items():
         module, _, kind = key.rpartition(".")

@@ -15,6 +15,8 @@ CLIP_L = PartSpec(
     networks=(CLIP,),
     sources=(Source("comfyanonymous/flux_text_encoders", "clip_l.safetensors", "MIT", 246_144_152),),
     trainable=True,
+    lora_prefix="lora_te1_",
+    lora_level="text_model.",
     tokenizer="tokenizer",
     window=77,
 )

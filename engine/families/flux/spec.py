@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,25 @@ from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import T5, is_t5_tokenizer
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.flux.layers import TARGETS, layers_in
+from loratui.engine.families.flux.names import original, originals
 from loratui.engine.families.flux.network import FLUX_TRANSFORMER
+from loratui.engine.families.lora import LoraLayout, LoraSpec
 from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+from loratui.presets.schema import LYCORIS, Adapter
 
 _ENCODERS = "comfyanonymous/flux_text_encoders"
 _DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License"
+
+
+def _unread_by(adapter: Adapter, layout: LoraLayout, trains_text: bool) -> Collection[str]:
+    lycoris, everywhere = adapter.kind in LYCORIS, adapter.targets.startswith("all")
+    unread = {"automatic1111"}  # it has no FLUX
+    if lycoris or everywhere or (layout == "peft" and trains_text):
+        unread.add("invokeai")
+    if lycoris or (everywhere and layout == "kohya"):
+        unread.add("diffusers")
+    return unread
+
 
 FLUX = FamilySpec(
     name="flux",
@@ -84,6 +99,18 @@ FLUX = FamilySpec(
     native_px=(512, 1536),
     usual_rates=(2e-5, 4e-4),
     targets=TARGETS,
+    lora=LoraSpec(
+        original=original,
+        readable=originals,
+        peft_prefix="transformer",
+        lycoris_prefix="lycoris_",
+        layout="peft",
+        unread_by=_unread_by,
+        architecture="flux-1-dev/lora",
+        base_version="flux1",
+        implementation="https://github.com/black-forest-labs/flux",
+        network_module="networks.lora_flux",
+    ),
     layers=layers_in,
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.

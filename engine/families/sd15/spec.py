@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sd15, unchanged
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
+from loratui.engine.families.lora import LoraLayout, LoraSpec, Original
 from loratui.engine.families.spec import FamilySpec, PartSpec, Source, TextSpec, VaeSpec
+from loratui.presets.schema import LYCORIS, Adapter
 
 _OPEN_RAIL = "CreativeML Open RAIL-M"
+
+LOKR_WHOLE_FROM = 16
+"""Rank from which both factors of the narrowest layer that reads text (320 by 768) are stored whole."""
+
+
+def _unread_by(adapter: Adapter, layout: LoraLayout, trains_text: bool) -> Collection[str]:
+    del trains_text
+    if layout == "peft":
+        return ALL_BUT_DIFFUSERS
+    if adapter.kind not in LYCORIS:
+        return ()
+    # InvokeAI knows SD1.5 by the width of its text states, which it reads from LoKr's factors only if they are whole.
+    whole = adapter.rank >= LOKR_WHOLE_FROM and adapter.factor == -1
+    return {"diffusers"} if adapter.kind == "loha" or whole else {"diffusers", "invokeai"}
+
 
 SD15 = FamilySpec(
     name="sd15",
@@ -31,7 +51,7 @@ SD15 = FamilySpec(
             sources=(Source("stabilityai/sd-vae-ft-mse", "diffusion_pytorch_model.safetensors", "MIT", 334_643_276),),
             found_by_shape=False,  # SDXL's has the same tensors
         ),
-        CLIP_L,
+        replace(CLIP_L, lora_prefix="lora_te_"),
         CLIP_TOKENIZER,
         PartSpec("scheduler", "scheduler"),
     ),
@@ -49,6 +69,15 @@ SD15 = FamilySpec(
     native_px=(256, 768),
     usual_rates=(2e-5, 5e-4),
     targets=target_sets(linear_projection=False),
+    lora=LoraSpec(
+        original=unchanged,
+        readable=lambda module: (Original(sd15(module), (module,)),),
+        peft_prefix="unet",
+        unread_by=_unread_by,
+        architecture="stable-diffusion-v1/lora",
+        base_version="sd_v1",
+        implementation="diffusers",
+    ),
     convolutions=CONVOLUTIONS,
     layers=layers_in,
     cross_attention_width=768,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,13 @@ from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import CLIP, OPEN_CLIP
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
+from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sdxl
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
+from loratui.engine.families.lora import LoraLayout, LoraSpec, Original
 from loratui.engine.families.network import Sizes
 from loratui.engine.families.spec import Config, FamilySpec, PartName, PartSpec, Source, TextSpec, VaeSpec
+from loratui.presets.schema import LYCORIS, Adapter
 
 _LICENCE = "CreativeML Open RAIL++-M"
 _BASE = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -24,6 +27,15 @@ def _reads(unet: Sizes, config: Config) -> Mapping[PartName, int]:
     sizes = config.get("addition_time_embed_dim", 256)
     second = unet["added"] - 6 * sizes if type(sizes) is int and 0 < sizes < unet["added"] else 0
     return {"text_encoder_2": second, "text_encoder": unet["width"] - second if second else 0, "vae": unet["inputs"]}
+
+
+def _original(module: str) -> Original:
+    return Original(sdxl(module), (module,))
+
+
+def _unread_by(adapter: Adapter, layout: LoraLayout, trains_text: bool) -> Collection[str]:
+    del trains_text
+    return ALL_BUT_DIFFUSERS if layout == "peft" else {"diffusers"} if adapter.kind in LYCORIS else ()
 
 
 SDXL = FamilySpec(
@@ -51,6 +63,8 @@ SDXL = FamilySpec(
             "transformers.CLIPTextModelWithProjection",
             "CLIP-G text encoder",
             networks=(CLIP, OPEN_CLIP),
+            lora_prefix="lora_te2_",
+            lora_level="text_model.",
             sources=(Source(_BASE, "text_encoder_2/model.fp16.safetensors", _LICENCE, 1_389_382_176),),
             trainable=True,
             tokenizer="tokenizer",
@@ -74,6 +88,15 @@ SDXL = FamilySpec(
     native_px=(1024, 1536),
     usual_rates=(2e-5, 5e-4),
     targets=target_sets(linear_projection=True),
+    lora=LoraSpec(
+        original=_original,
+        readable=lambda module: (_original(module),),
+        peft_prefix="unet",
+        unread_by=_unread_by,
+        architecture="stable-diffusion-xl-v1-base/lora",
+        base_version="sdxl_base_v1-0",
+        implementation="https://github.com/Stability-AI/generative-models",
+    ),
     convolutions=CONVOLUTIONS,
     layers=layers_in,
     cross_attention_width=2048,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from loratui.engine.formats.flux_names import Original
+from loratui.engine.families.lora import Original
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from loratui.engine import families
 from loratui.engine.errors import NotFiniteError, UsageError
-from loratui.engine.formats import flux_names, kohya, peft_names
+from loratui.engine.families.lora import LoraLayout, Original
+from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import Part
-from loratui.engine.formats.metadata import Layout
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.lora_file.fuse import fuse
 from loratui.presets.schema import Family
@@ -20,11 +21,8 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 Changes = Mapping[tuple[Part, str], WeightDelta]
 """Part and module path -> the change of that layer."""
 
-LYCORIS = "lycoris_"
-"""Prefix of FLUX modules in LyCORIS' own names; unlike kohya's, they keep diffusers' modules apart."""
 
-
-def file_tensors(family: Family, changes: Changes, layout: Layout, dtype: torch.dtype) -> dict[str, Tensor]:
+def file_tensors(family: Family, changes: Changes, layout: LoraLayout, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of a file, contiguous and without shared memory; alphas are fp32 scalars.
 
     Raises `UsageError` for what the layout cannot hold, and `NotFiniteError` if a value is not finite or too large for `dtype`.
@@ -63,17 +61,17 @@ def _kohya(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
     if any(change.dora for change in changes.values()):
         raise UsageError("A DoRA cannot be written in kohya's names: the programs that read them compute it in another way.",
                          "Choose the format peft.")  # fmt: skip
-    fused: dict[str, tuple[flux_names.Original, dict[str, WeightDelta]]] = {}
+    fused: dict[str, tuple[Original, dict[str, WeightDelta]]] = {}
     for (part, path), change in changes.items():
         if change.form != "lora":
             yield from _lycoris(family, part, path, change)
-        elif family == "flux" and part == "denoiser":
-            original = flux_names.original(path)
+        elif part == "denoiser":
+            original = families.family(family).lora.original(path)
             fused.setdefault(original.stem, (original, {}))[1][path] = change
         else:
             yield from _pair(kohya.stem(family, part, path), change)
     for original, members in fused.values():
-        yield from _pair(kohya.stem("flux", "denoiser", original.members[0]), fuse(original, members))
+        yield from _pair(kohya.UNET + kohya.flat(original.stem), fuse(original, members))
 
 
 def _pair(stem: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
@@ -84,8 +82,7 @@ def _pair(stem: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
 
 
 def _lycoris(family: Family, part: Part, path: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
-    is_flux_module = family == "flux" and part == "denoiser"
-    stem = LYCORIS + path.replace(".", "_") if is_flux_module else kohya.stem(family, part, path)
+    stem = kohya.lycoris_stem(family, part, path)
     whole = {"lokr_w1", "lokr_w2"} <= change.tensors.keys()
     for name, value in change.tensors.items():
         # Readers take scale 1 where both factors are whole, whatever alpha says.

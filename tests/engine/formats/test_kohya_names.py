@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.formats import kohya, peft_names, sgm_names
-from loratui.engine.formats.flux_names import original
+from loratui.engine.families.common import unet_names
+from loratui.engine.families.flux.names import original
+from loratui.engine.formats import kohya, peft_names
 from loratui.engine.planning.lora_size import denoiser_layers, targeted
 
 BLOCK = "attentions.0.transformer_blocks.0.attn1.to_out.0"
@@ -42,14 +43,14 @@ def test_a_module_of_sdxl_has_its_sgm_name(module: str, place: str) -> None:
 
 def test_every_module_of_sdxl_has_a_name_of_its_own() -> None:
     modules = [layer.name for layer in denoiser_layers("sdxl")]
-    renamed = {sgm_names.sdxl(name) for name in modules}
+    renamed = {unet_names.sdxl(name) for name in modules}
     assert len(renamed) == len(modules) == 788 + 4
     assert not any(name.startswith(("down_blocks", "up_blocks", "mid_block")) for name in renamed)
     assert len({kohya.stem("sdxl", "denoiser", layer.name) for layer in targeted("sdxl", "sd-scripts+conv")}) == 788
 
 
 def test_the_first_upsampler_of_sd15_stands_behind_a_resnet_alone() -> None:
-    names = [sgm_names.sd15(f"up_blocks.{block}.upsamplers.0.conv") for block in range(3)]
+    names = [unet_names.sd15(f"up_blocks.{block}.upsamplers.0.conv") for block in range(3)]
     assert names == ["output_blocks.2.1.conv", "output_blocks.5.2.conv", "output_blocks.8.2.conv"]
 
 

@@ -17,11 +17,13 @@ from invokeai_files import takes
 from narrow_models import answer, clip, flux, unet_sd15, unet_sdxl
 from torch import nn
 
+from loratui.engine.families.common import unet_names
+from loratui.engine.families.flux import names as flux_names
+from loratui.engine.families.lora import LoraLayout
 from loratui.engine.families.spec import Layer
-from loratui.engine.formats import flux_names, kohya, peft_names, sgm_names
+from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import split
-from loratui.engine.formats.metadata import Layout
 from loratui.engine.formats.programs import opened_by
 from loratui.engine.planning.lora_size import clip_layers, denoiser_layers, targeted, tensor_shapes, text_encoders_of
 from loratui.engine.planning.targets import text_layers_used, text_patterns
@@ -35,8 +37,8 @@ from loratui.presets.schema import Adapter, Family, Targets
 def stems(family: Family, style: str) -> list[str]:
     """Names of every layer of a full-size denoiser in a style of writing them."""
     original = {
-        "sd15": sgm_names.sd15,
-        "sdxl": sgm_names.sdxl,
+        "sd15": unet_names.sd15,
+        "sdxl": unet_names.sdxl,
         "flux": lambda path: flux_names.original(path).stem,
     }[family]
     paths = every_layer(family)
@@ -124,7 +126,7 @@ def test_peft_names_of_a_unet_are_not_said_to_open_in_comfyui() -> None:
 # ---- InvokeAI
 
 
-def files() -> Iterator[tuple[Family, Adapter, Layout, bool]]:
+def files() -> Iterator[tuple[Family, Adapter, LoraLayout, bool]]:
     """Every sort of file that loratui writes: base, adapter, layout, and whether text encoders are in it."""
     for family, kind, targets, text in itertools.product(
         ("sd15", "sdxl", "flux"), ("lora", "loha", "lokr"), get_args(Targets), (False, True)
@@ -138,7 +140,7 @@ def files() -> Iterator[tuple[Family, Adapter, Layout, bool]]:
     yield "sd15", Adapter(kind="lokr", rank=16, alpha=1.0, targets="attention", factor=4), "kohya", True
 
 
-def names_in(family: Family, adapter: Adapter, layout: Layout, text: bool) -> set[str]:
+def names_in(family: Family, adapter: Adapter, layout: LoraLayout, text: bool) -> set[str]:
     """The names of a file for a base of full size, whose layers and tensors are those of training."""
     layers: list[tuple[Part, Layer]] = [("denoiser", layer) for layer in targeted(family, adapter.targets)]
     for part, shape in text_encoders_of(family, None).items() if text else ():

@@ -13,7 +13,8 @@ from narrow_models import answer, clip, flux
 from safetensors.torch import load_file, save_file
 
 from loratui.engine.errors import UsageError
-from loratui.engine.formats.flux_names import Original, original
+from loratui.engine.families.flux.names import original
+from loratui.engine.families.lora import Original
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.training.adapters import WeightDelta
 from loratui.engine.training.lora_file import read_lora, read_lora_file

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.formats import flux_names, sgm_names
+from loratui.engine.families.common import unet_names
+from loratui.engine.families.flux import names as flux_names
+from loratui.engine.families.lora import Original
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.lora_facts import lora_file_facts
@@ -106,7 +108,7 @@ def file_of(path: Path, made: Mapping[Layer, Pair], stem: Name, ends: str = "lor
 
 
 def original(family: Family, layer: str) -> str:
-    return (sgm_names.sdxl if family == "sdxl" else sgm_names.sd15)(layer)
+    return (unet_names.sdxl if family == "sdxl" else unet_names.sd15)(layer)
 
 
 WRAPPERS = [
@@ -225,9 +227,7 @@ def test_a_text_encoder_alone_is_told_where_there_are_two(tmp_path: Path, fresh:
 # ---- FLUX's fused layers
 
 
-def fused(
-    adapter: Any, wholes: Mapping[str, flux_names.Original], alpha: float | None
-) -> tuple[dict[str, Pair], dict[Layer, Tensor]]:
+def fused(adapter: Any, wholes: Mapping[str, Original], alpha: float | None) -> tuple[dict[str, Pair], dict[Layer, Tensor]]:
     """A dense LoRA for each original Linear, and what it does to each module of diffusers."""
     source = torch.Generator().manual_seed(11)
     shapes = {path: change.tensors for (part, path), change in adapter.changes(adapter.state()).items() if part == "denoiser"}
@@ -244,7 +244,7 @@ def fused(
     return made, wanted
 
 
-def bfl(adapter: Any) -> dict[str, flux_names.Original]:
+def bfl(adapter: Any) -> dict[str, Original]:
     paths = [path for part, path in adapter.changes(adapter.state()) if part == "denoiser"]
     return {whole.stem: whole for whole in map(flux_names.original, paths)}
 
@@ -277,7 +277,7 @@ def test_flux_in_the_names_of_its_makers(tmp_path: Path, fresh: Any, wrapper: st
     assert lora_file_facts(path).layers == len(wholes)
 
 
-def xlabs(doubles: int, singles: int) -> dict[str, flux_names.Original]:
+def xlabs(doubles: int, singles: int) -> dict[str, Original]:
     """The Linears of XLabs' trainer, by hand."""
     made = {}
     for block in range(doubles):
@@ -288,12 +288,12 @@ def xlabs(doubles: int, singles: int) -> dict[str, flux_names.Original]:
             ("proj_lora1", ("to_out.0",)),
             ("proj_lora2", ("to_add_out",)),
         ):
-            made[f"double_blocks.{block}.processor.{name}"] = flux_names.Original("", tuple(at + one for one in members))
+            made[f"double_blocks.{block}.processor.{name}"] = Original("", tuple(at + one for one in members))
     for block in range(singles):
         at = f"single_transformer_blocks.{block}."
         q_k_v = tuple(f"{at}attn.{one}" for one in ("to_q", "to_k", "to_v"))
-        made[f"single_blocks.{block}.processor.qkv_lora"] = flux_names.Original("", q_k_v)
-        made[f"single_blocks.{block}.processor.proj_lora"] = flux_names.Original("", (f"{at}proj_out",))
+        made[f"single_blocks.{block}.processor.qkv_lora"] = Original("", q_k_v)
+        made[f"single_blocks.{block}.processor.proj_lora"] = Original("", (f"{at}proj_out",))
     return made
 
 

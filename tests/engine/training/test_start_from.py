@@ -17,7 +17,7 @@ from narrow_models import answer, clip, flux, unet_sd15, unet_sdxl
 from safetensors.torch import load_file, save_file
 
 from loratui.engine.errors import UsageError
-from loratui.engine.formats import sgm_names
+from loratui.engine.families.common import unet_names
 from loratui.engine.training.adapters import WeightDelta
 from loratui.engine.training.lora_file import init_from
 from loratui.engine.training.lora_file.init_from import fit, reduce_rank
@@ -125,7 +125,7 @@ def _modules() -> dict[str, str]:
 def _sgm(name: str) -> str:
     stem, _, end = name.partition(".")
     path = _modules()[stem.removeprefix("lora_unet_")]
-    return f"lora_unet_{sgm_names.sd15(path).replace('.', '_')}.{end}"
+    return f"lora_unet_{unet_names.sd15(path).replace('.', '_')}.{end}"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from loratui.engine.families.lora import Original
+
 _RESNET: Mapping[str, str] = {
     "conv1": "in_layers.2",
     "conv2": "out_layers.3",
@@ -24,6 +26,15 @@ _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)")
 
 _Place = Callable[[int], int]
 """Up block -> place of its upsampler within the last output block."""
+
+
+ALL_BUT_DIFFUSERS = frozenset({"comfyui", "automatic1111", "forge", "invokeai"})
+"""Programs that do not read a UNet's LoRA in PEFT's layout: ComfyUI drops attention, the others everything."""
+
+
+def unchanged(module: str) -> Original:
+    """A module under its diffusers name."""
+    return Original(module, (module,))
 
 
 def sdxl(module: str) -> str:

@@ -4,22 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Original:
-    """A Linear of the original code."""
-
-    stem: str
-    """Its path, such as `double_blocks.0.img_attn.qkv`."""
-    members: tuple[str, ...]
-    """The diffusers modules whose outputs it has, in the order of its rows."""
-    heights: tuple[int, ...] = (1,)
-    """Rows of each member, in widths of the model; of use only where there are several members."""
-    halves_swapped: bool = False
-    """Its outputs are shift and scale, those of diffusers scale and shift."""
-
+from loratui.engine.families.lora import Original
 
 _DOUBLE: Mapping[str, tuple[str, ...]] = {
     "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
