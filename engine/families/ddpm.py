@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.families.model import NoisyInput, SamplePlan
+from loratui.engine.families.model import NoisyInput, Prediction, SamplePlan
 from loratui.engine.families.parts import on_device
-from loratui.engine.training.losses import Prediction
-from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base
 
 STORED: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
@@ -23,7 +21,7 @@ ZERO_SNR_RESCALE = 0.7
 Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, §3.4."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(2B, C, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompt."""
+"""(2B, C, …, h, w) input and (2B,) timesteps -> prediction; the first half is for the negative prompt."""
 
 
 class Diffusion:
@@ -77,18 +75,19 @@ class Diffusion:
         spread = on_device((1 - kept).sqrt().float().view(shape), latents.device)
         target = noise if self.prediction == "epsilon" else signal * noise - spread * latents
         snr = on_device((kept / (1 - kept)).float(), latents.device)
-        return NoisyInput(signal * latents + spread * noise, on_device(timesteps, latents.device), target, snr=snr)
+        timesteps = on_device(timesteps, latents.device)
+        return NoisyInput(signal * latents + spread * noise, timesteps, target, timesteps.float() / steps, snr)
 
     @torch.no_grad()
     def sample(
         self,
         plan: SamplePlan,
-        shape: tuple[int, int, int, int],
+        shape: tuple[int, ...],
         device: torch.device,
         denoise: Denoise,
         on_step: Callable[[int, int], None],
     ) -> Tensor:
-        """Latents of `shape` (1, C, h, w) by DPM-Solver++ 2M with classifier-free guidance.
+        """Latents of `shape` (1, C, …, h, w) by DPM-Solver++ 2M with classifier-free guidance.
 
         The noise is drawn on the CPU, so that a seed means the same everywhere. Without guidance, `denoise` gets one half only.
         """
@@ -97,12 +96,12 @@ class Diffusion:
         # A scheduler of its own: set_timesteps would shrink the table that training draws from.
         scheduler = DPMSolverMultistepScheduler.from_config(self._config)
         scheduler.set_timesteps(plan.steps)
-        latents = torch.randn(shape, generator=generator(plan.seed, "sample")) * scheduler.init_noise_sigma
+        latents = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)) * scheduler.init_noise_sigma
         latents = latents.to(device)
         copies = 1 if plan.guidance == 1.0 else 2
         for done, timestep in enumerate(scheduler.timesteps, 1):
-            model_input = scheduler.scale_model_input(latents.expand(copies, -1, -1, -1), timestep)
-            prediction = denoise(model_input, timestep.expand(copies).to(device)).float()
+            latent_model_input = scheduler.scale_model_input(latents.expand(copies, *latents.shape[1:]), timestep)
+            prediction = denoise(latent_model_input, timestep.expand(copies).to(device)).float()
             if copies == 2:
                 negative, positive = prediction.chunk(2)
                 prediction = self._guided(negative, positive, plan.guidance)

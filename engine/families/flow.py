@@ -12,14 +12,13 @@ from torch import Tensor
 
 from loratui.engine.families.model import NoisyInput, SamplePlan
 from loratui.engine.families.parts import on_device
-from loratui.engine.training.noise import generator
 from loratui.presets.schema import Training
 
 SMALLEST = 2.0**-25
 """Half of the distance between two numbers that are drawn; 0 itself has no place on the normal distribution."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(1, C, h, w) input and (1,) σ -> prediction."""
+"""(1, C, …, h, w) input and (1,) σ -> prediction."""
 
 
 def shift_of(tokens: int, config: Mapping[str, Any]) -> float:
@@ -50,25 +49,25 @@ def add_noise(latents: Tensor, noise: Tensor, sigmas: Tensor) -> NoisyInput:
     """The input at σ, and the velocity ε − x₀ as the target; σ itself is the timestep, 0 to 1."""
     sigma = on_device(sigmas.float(), latents.device)
     share = sigma.view(-1, *(1 for _ in latents.shape[1:]))
-    return NoisyInput((1 - share) * latents + share * noise, sigma, noise - latents, sigma=sigma)
+    return NoisyInput((1 - share) * latents + share * noise, sigma, noise - latents, sigma)
 
 
 @torch.no_grad()
 def sample(
     plan: SamplePlan,
-    shape: tuple[int, int, int, int],
+    shape: tuple[int, ...],
     config: Mapping[str, Any],
     tokens: int,
     device: torch.device,
     denoise: Denoise,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Latents of `shape` (1, C, h, w) by Euler steps down the base's own schedule, moved as the image's size asks."""
+    """Latents of `shape` (1, C, …, h, w) by Euler steps down the base's own schedule, moved as the image's size asks."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))
     scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / plan.steps, plan.steps), mu=math.log(shift_of(tokens, config)))
-    latents = torch.randn(shape, generator=generator(plan.seed, "sample")).to(device)
+    latents = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)).to(device)
     for done, timestep in enumerate(scheduler.timesteps, 1):
         prediction = denoise(latents, (timestep / 1000).expand(1).to(device)).float()
         latents = scheduler.step(prediction, timestep, latents).prev_sample

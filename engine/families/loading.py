@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
@@ -50,7 +52,7 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
 
     logging.disable_progress_bar()  # the trainer's log is for people
     part = files.parts[name]
-    kind = _kind(files, name)
+    kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
     try:
         model = _from_folder(kind, part, device, dtype) if part.in_folder else _from_file(kind, files, name, device, dtype)
@@ -65,21 +67,18 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
 
 
 def load_tokenizer(files: BaseFiles, name: PartName) -> Any:
-    """CLIP's or T5's tokenizer. Raises `UsageError`."""
-    from transformers import CLIPTokenizer, T5TokenizerFast
-
-    kind = T5TokenizerFast if (files.family, name) == ("flux", "tokenizer_2") else CLIPTokenizer
+    """A tokenizer of the base. Raises `UsageError`."""
     path = files.parts[name].path
     _refuse_json(path)
     try:
-        return kind.from_pretrained(str(path), local_files_only=True)
+        return _class_of(files, name).from_pretrained(str(path), local_files_only=True)
     except Exception as error:  # its library knows no other kind
         raise UsageError(f"{path}: the tokenizer cannot be loaded: {_whole(error)}") from error
 
 
 _LONGEST_REASON = 1500
 _MOST_JSON_BYTES = 1 << 26
-"""Of a tokenizer's file; the largest of the three families has 2.4 MB."""
+"""Of a tokenizer's file; the largest has 2.4 MB."""
 
 
 def _whole(error: BaseException) -> str:
@@ -121,23 +120,12 @@ def _json_of(part: PartFile, name: str) -> dict[str, Any]:
     return value
 
 
-def _kind(files: BaseFiles, name: PartName) -> Any:
-    import diffusers
-    import transformers
-
-    match name:
-        case "unet":
-            return diffusers.UNet2DConditionModel
-        case "transformer":
-            return diffusers.FluxTransformer2DModel
-        case "vae":
-            return diffusers.AutoencoderKL
-        case "text_encoder":
-            return transformers.CLIPTextModel
-        case "text_encoder_2":
-            return transformers.T5EncoderModel if files.family == "flux" else transformers.CLIPTextModelWithProjection
-        case _:
-            raise AssertionError(f"{name} has no weights")
+def _class_of(files: BaseFiles, name: PartName) -> Any:
+    """The class of a part, as the family's spec names it."""
+    part = families.family(files.family).part(name)
+    assert part is not None, f"{name} is no part of {files.family}"
+    library, _, kind = part.cls.rpartition(".")
+    return getattr(importlib.import_module(library), kind)
 
 
 def _from_folder(kind: Any, part: PartFile, device: torch.device, dtype: torch.dtype) -> nn.Module:

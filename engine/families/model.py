@@ -1,26 +1,31 @@
-"""What the trainer, the cache, the sampler and the export ask of a model family, whichever it is."""
+"""What training asks of a base model, whichever its family: the protocol `Model`, and what goes in and out of it.
+
+Tensors have the shape that the VAE gives them: (C, h, w) for an image and (B, C, h, w) for a batch, or with an axis of frames
+behind C. Text tensors have any name, number and length. Only the family's own module knows more.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from loratui.engine.errors import UsageError
+from loratui.engine import families
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.formats.base_parts import BaseFiles
-from loratui.engine.training.losses import Prediction
-from loratui.presets.schema import Family as FamilyName
 from loratui.presets.schema import Settings
+
+Prediction = Literal["epsilon", "v", "flow"]
+"""What a denoiser predicts: the noise, the velocity of Salimans and Ho, or noise − data of flow matching."""
 
 
 @dataclass(frozen=True)
 class LatentDistribution:
-    """The VAE's distribution for one image, already scaled to what the denoiser sees: (C, h, w) each, fp32.
+    """The VAE's distribution for one image, already scaled to what the denoiser sees: (C, …, h, w) each, fp32.
 
     Both are kept, because a cache of one drawn sample would freeze the VAE's noise for the whole run.
     """
@@ -59,25 +64,26 @@ class SizeConditioning:
 class NoisyInput:
     """One batch ready for the denoiser."""
 
-    model_input: Tensor
-    """(B, C, h, w) fp32."""
+    noisy_model_input: Tensor
+    """(B, C, …, h, w) fp32."""
     timesteps: Tensor
     """(B,) in the unit that the denoiser expects."""
     target: Tensor
-    """(B, C, h, w) fp32: what the denoiser should predict."""
+    """(B, C, …, h, w) fp32: what the denoiser should predict."""
+    noise_level: Tensor
+    """(B,) fp32: how far each image is on its way to pure noise, 0 to 1; t/T of a diffusion schedule, σ of flow matching."""
     snr: Tensor | None = None
-    """(B,) signal-to-noise ratio of a diffusion model; None for flow matching."""
-    sigma: Tensor | None = None
-    """(B,) share of noise in the input of a flow-matching model, 0 to 1; None for diffusion."""
+    """(B,) signal-to-noise ratio of a diffusion schedule; None for flow matching."""
 
 
 @dataclass(frozen=True)
 class SamplePlan:
     """One image to make."""
 
-    text: PromptEmbeds
-    negative: PromptEmbeds
+    prompt_embeds: PromptEmbeds
+    negative_prompt_embeds: PromptEmbeds
     seed: int
+    """Of the noise that it is made of, which is drawn on the CPU, so that a seed means the same everywhere."""
     width: int
     height: int
     steps: int
@@ -86,19 +92,14 @@ class SamplePlan:
     """Whether a person asked for this negative prompt; where none did, some bases take zeros and not the empty text."""
 
 
-class Family(Protocol):
+class Model(Protocol):
     """A base model. Each part is loaded when it is first needed, so that no more than what is at work lies in memory.
 
     Methods run without gradients unless they say otherwise.
     """
 
-    name: FamilyName
-    """Which family it is; target sets, names in files and metadata go by it."""
     prediction: Prediction
     device: torch.device
-    latent_channels: int
-    size_step: int
-    """Sides of an image are multiples of this, px."""
 
     @property
     def denoiser(self) -> nn.Module:
@@ -111,7 +112,7 @@ class Family(Protocol):
         ...
 
     def fingerprints(self) -> tuple[str, str]:
-        """SHA-256 of all that makes latents and of all that makes text states, for cache keys. Loads no part."""
+        """What names all that makes latents, and all that makes prompt embeddings, for cache keys. Loads no part."""
         ...
 
     @property
@@ -119,30 +120,30 @@ class Family(Protocol):
         """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
         ...
 
-    def encode_text(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
-        """The text states of each caption, on the device, with gradients where they are enabled.
+    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
+        """The embeddings of each caption, on the device, with gradients where they are enabled.
 
-        What no LoRA can change is taken from `known`, states of the same captions, where these are given.
+        What no LoRA can change is taken from `known`, embeddings of the same captions, where these are given.
         """
         ...
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
-        """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of `size_step`."""
+        """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of the family's `side_px`."""
         ...
 
     def decode_image(self, latents: Tensor) -> Tensor:
-        """The image (3, H, W) uint8 on the CPU of latents (C, h, w), as `encode_image` makes them."""
+        """The image (3, H, W) uint8 on the CPU of latents (C, …, h, w), as `encode_image` makes them."""
         ...
 
-    def latent_scale(self) -> tuple[float, float]:
-        """Scaling factor and shift of the VAE: latents are (z − shift) · scaling."""
+    def latent_scale(self) -> tuple[float, float] | None:
+        """Scaling factor and shift of the VAE: latents are (z − shift) · scaling. None where each channel has its own."""
         ...
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
         """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
         ...
 
-    def free_image_encoder(self) -> None:
+    def free_vae(self) -> None:
         """Forgets what only `encode_image` and `decode_image` need; it is loaded again if it is needed again."""
         ...
 
@@ -151,18 +152,19 @@ class Family(Protocol):
         ...
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
-        """A training input from (B, C, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
+        """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
         ...
 
-    def conditions(self, text: Sequence[PromptEmbeds], framing: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        """What `predict` wants of B captions and images, each with B as its first dimension, on the device.
+    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+        """What `predict` wants of B captions, which may be of unequal length, and B images; each tensor has B as its first
+        dimension and is on the device.
 
-        With gradients where they are enabled and the text states have them.
+        With gradients where they are enabled and the embeddings have them.
         """
         ...
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
-        """The denoiser's prediction (B, C, h, w), with gradients where they are enabled.
+    def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
+        """The denoiser's prediction (B, C, …, h, w), with gradients where they are enabled.
 
         Everything that differs between batches of the same shape is in the tensors given, and they are on the device.
         """
@@ -173,12 +175,12 @@ class Family(Protocol):
         ...
 
 
-class FamilyLoader(Protocol):
-    """Makes the family of a base; its parts are loaded later."""
+class ModelLoader(Protocol):
+    """Makes the model of a base; its parts are loaded later."""
 
     def __call__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
-    ) -> Family:
+    ) -> Model:
         """`dtype` is that of the denoiser; what is only encoded with stays wide enough to lose nothing.
 
         Raises `UsageError` for a base that is not whole, or that the settings do not fit.
@@ -186,12 +188,9 @@ class FamilyLoader(Protocol):
         ...
 
 
-LOADERS = {name: f"loratui.engine.families.{name}.model" for name in ("sd15", "sdxl", "flux")}
-"""Family name -> module with a `load` function (`FamilyLoader`)."""
-
-
-def loader(name: str) -> FamilyLoader:
-    """The function that loads a base of this family. Raises `UsageError` for a family that cannot be trained."""
-    if name not in LOADERS:
-        raise UsageError(f"This version cannot train {name}.", f"It trains: {', '.join(LOADERS)}.")
-    return cast(FamilyLoader, importlib.import_module(LOADERS[name]).load)
+def load_model(
+    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+) -> Model:
+    """The base that the files are, as its family's own module makes it; see `ModelLoader`."""
+    load: ModelLoader = importlib.import_module(families.family(settings.base.family).model).load
+    return load(files, settings, device=device, dtype=dtype, digests=digests)

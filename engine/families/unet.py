@@ -9,29 +9,23 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.families import clip, loading, vae
+from loratui.engine.families import clip, loading
 from loratui.engine.families.ddpm import Diffusion
-from loratui.engine.families.diffusers_model import BaseModel
+from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import on_device
-from loratui.engine.formats.base_parts import FAMILY_PARTS, BaseFiles
-from loratui.engine.planning.family_rules import SIDES_PX
+from loratui.engine.formats.base_parts import BaseFiles
 from loratui.presets.schema import Settings
 
 
-class UNetModel(BaseModel):
+class UNetModel(DiffusersModel):
     """A base with a UNet. Its families differ in what they tell the UNet of a caption and an image."""
-
-    latent_channels = 4
-    size_step = SIDES_PX["sd15"]
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
     ) -> None:
-        # Encoders stay fp32: each image and caption is encoded once, and SDXL's VAE overflows in fp16.
-        wide = {part: torch.float32 for part in FAMILY_PARTS[self.name] if part == "vae" or part.startswith("text_encoder")}
-        super().__init__(files, settings, device=device, dtypes={**wide, "unet": dtype}, digests=digests)
+        super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
         self._diffusion = Diffusion(
             loading.scheduler_config(files),
             settings.base,
@@ -41,7 +35,7 @@ class UNetModel(BaseModel):
         self.prediction = self._diffusion.prediction
 
     def _check_denoiser(self, denoiser: Any) -> None:
-        if denoiser.config.in_channels != self.latent_channels:
+        if denoiser.config.in_channels != self.spec.vae.channels:
             raise UsageError(
                 f"This UNet takes {denoiser.config.in_channels} channels: it is an inpainting model.",
                 "Choose the ordinary text-to-image version of the same base.",
@@ -50,22 +44,22 @@ class UNetModel(BaseModel):
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         return self._diffusion.add_noise(latents, noise, uniform)
 
-    def conditions(
+    def conditioning(
         self,
-        text: Sequence[PromptEmbeds],
-        framing: Sequence[SizeConditioning],  # noqa: ARG002 - SDXL alone is told of it
+        prompt_embeds: Sequence[PromptEmbeds],
+        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - SDXL alone is told of it
     ) -> dict[str, Tensor]:
         """`states` (B, tokens, width)."""
-        return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in text]), self.device)}
+        return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in prompt_embeds]), self.device)}
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
+    def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         unet = self.denoiser
         dtype = next(unet.parameters()).dtype
-        added = {name: value for name, value in conditions.items() if name != "states"}
+        added = {name: value for name, value in conditioning.items() if name != "states"}
         output: Tensor = unet(
-            model_input.to(dtype),
+            noisy_model_input.to(dtype),
             timesteps,
-            conditions["states"].to(dtype),
+            conditioning["states"].to(dtype),
             added_cond_kwargs=added or None,
             return_dict=False,
         )[0]
@@ -73,19 +67,17 @@ class UNetModel(BaseModel):
 
     @torch.no_grad()
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
-        text = [self._negative(plan), plan.text] if plan.guidance != 1.0 else [plan.text]
-        framing = [SizeConditioning.whole(plan.width, plan.height)] * len(text)
-        factor = vae.downscale(self._parts["vae"])
-        shape = (1, self.latent_channels, plan.height // factor, plan.width // factor)
+        text = [self._negative(plan), plan.prompt_embeds] if plan.guidance != 1.0 else [plan.prompt_embeds]
+        sizes = [SizeConditioning.whole(plan.width, plan.height)] * len(text)
+        conditioning = self.conditioning(text, sizes)
 
-        conditions = self.conditions(text, framing)
-
-        def denoise(model_input: Tensor, timesteps: Tensor) -> Tensor:
+        def denoise(latent_model_input: Tensor, timesteps: Tensor) -> Tensor:
             with self._sampling():
-                return self.predict(model_input, timesteps, conditions)
+                return self.predict(latent_model_input, timesteps, conditioning)
 
-        return vae.decode(self._parts["vae"], self._diffusion.sample(plan, shape, self.device, denoise, on_step))
+        shape = self._latent_shape(plan.width, plan.height)
+        return self.decode_image(self._diffusion.sample(plan, shape, self.device, denoise, on_step)[0])
 
     def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         """What guidance leads away from."""
-        return plan.negative
+        return plan.negative_prompt_embeds

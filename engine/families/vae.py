@@ -1,4 +1,4 @@
-"""Images to latents and back, as the VAE of each family scales them."""
+"""Images to latents and back, whichever way a family's VAE is scaled."""
 
 from __future__ import annotations
 
@@ -9,35 +9,72 @@ from torch import Tensor
 
 from loratui.engine.families.model import LatentDistribution
 from loratui.engine.families.parts import finite
+from loratui.engine.families.spec import VaeSpec
 
 
-def scale_and_shift(vae: Any) -> tuple[float, float]:
-    """(scaling factor, shift) of a VAE; latents for the denoiser are (z − shift) · scaling."""
-    return float(vae.config.scaling_factor), float(vae.config.shift_factor or 0.0)
+def shift_and_scale(vae: Any, spec: VaeSpec) -> tuple[float | Tensor, float | Tensor]:
+    """(shift, scale) of a VAE; latents for the denoiser are (z − shift) · scale. Numbers, or (C, 1, 1) of each channel, with one
+    more axis where the latents have frames."""
+    if spec.normalisation == "scalar":
+        return float(vae.config.shift_factor or 0.0), float(vae.config.scaling_factor)
+    axes = (-1, *(1 for _ in range(spec.dimensions - 2)))
+    if spec.normalisation == "per_channel":
+        mean, deviation = (torch.tensor(one) for one in (vae.config.latents_mean, vae.config.latents_std))
+    else:
+        mean, deviation = vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()
+    mean, deviation = (one.to(next(vae.parameters()).device, torch.float32).view(axes) for one in (mean, deviation))
+    return mean, 1 / deviation
 
 
-def downscale(vae: Any) -> int:
-    """Pixels to a latent, along one side."""
-    return int(2 ** (len(vae.config.block_out_channels) - 1))
+def latent_shape(vae: Any, spec: VaeSpec, width: int, height: int) -> tuple[int, ...]:
+    """(1, C, h, w) of an image's latents, with an axis of 1 behind C where the VAE has frames."""
+    patch = _patch(spec)
+    side = _px_to_a_latent(vae, spec) * patch
+    return (1, spec.channels * patch**2, *((1,) if spec.frames else ()), height // side, width // side)
 
 
 @torch.no_grad()
-def encode(vae: Any, pixels: Tensor) -> LatentDistribution:
+def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
     """The distribution of one image (3, H, W) in [−1, 1], computed in fp32: bf16 loses detail, fp16 overflows on SDXL.
 
     Raises `NotFiniteError`.
     """
-    scaling, shift = scale_and_shift(vae)
+    shift, scale = shift_and_scale(vae, spec)
     parameter = next(vae.parameters())
-    distribution = vae.encode(pixels[None].to(parameter.device, parameter.dtype)).latent_dist
-    mean, std = (distribution.mean[0].float() - shift) * scaling, distribution.std[0].float() * scaling
+    image = pixels[None].to(parameter.device, parameter.dtype)
+    distribution = vae.encode(image[:, :, None] if spec.frames else image).latent_dist
+    mean, std = (_patched(one.float(), _patch(spec))[0] for one in (distribution.mean, distribution.std))
+    mean, std = (mean - shift) * scale, std * scale
     return LatentDistribution(finite(mean.cpu(), "latents"), finite(std.cpu(), "latents"))
 
 
 @torch.no_grad()
-def decode(vae: Any, latents: Tensor) -> Tensor:
-    """(3, H, W) uint8 on the CPU from (1, C, h, w) latents of the denoiser."""
-    scaling, shift = scale_and_shift(vae)
-    pixels = vae.decode((latents.float() / scaling + shift).to(next(vae.parameters()).dtype)).sample[0].float()
+def decode(vae: Any, spec: VaeSpec, latents: Tensor) -> Tensor:
+    """(3, H, W) uint8 on the CPU from (1, C, …, h, w) latents of the denoiser."""
+    shift, scale = shift_and_scale(vae, spec)
+    z = _unpatched(latents.float() / scale + shift, _patch(spec))
+    pixels = vae.decode(z.to(next(vae.parameters()).dtype)).sample[0].float()
+    if spec.frames:
+        pixels = pixels[:, 0]
     image: Tensor = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
     return image
+
+
+def _px_to_a_latent(vae: Any, spec: VaeSpec) -> int:
+    """Along one side, as the VAE's own configuration tells: a small base can have fewer levels than its family."""
+    levels = getattr(vae.config, "block_out_channels", None)
+    return 2 ** (len(levels) - 1) if levels else int(getattr(vae, "spatial_compression_ratio", spec.px))
+
+
+def _patch(spec: VaeSpec) -> int:
+    """Latents that are made one before they are normalised, along one side: a batch norm's statistics are those of such patches."""
+    return spec.patch if spec.normalisation == "batch_norm" else 1
+
+
+def _patched(latents: Tensor, patch: int) -> Tensor:
+    """(B, C, h, w) -> (B, C · patch², h/patch, w/patch); channel c at (dy, dx) becomes number patch²·c + patch·dy + dx."""
+    return latents if patch == 1 else torch.nn.functional.pixel_unshuffle(latents, patch)
+
+
+def _unpatched(latents: Tensor, patch: int) -> Tensor:
+    return latents if patch == 1 else torch.nn.functional.pixel_shuffle(latents, patch)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+Part = str
+"""`denoiser`, or the name of a text encoder's part."""
 
-Part = Literal["denoiser", "text_encoder", "text_encoder_2"]
-"""UNet or transformer; CLIP-L; CLIP-G (SDXL)."""
-
-PARTS: tuple[Part, ...] = ("denoiser", "text_encoder", "text_encoder_2")
-
-
-TEXT_PARTS = PARTS[1:]
+DENOISER = "denoiser"
+TEXT_PARTS = ("text_encoder", "text_encoder_2")
 
 
 def part_of(name: str) -> Part:
     """The part of a tensor named `<part>.<module path>.<tensor>`. Raises `ValueError` for another name."""
-    for part in PARTS:
-        if name.startswith(f"{part}."):
-            return part
+    part, dot, _ = name.partition(".")
+    if dot and (part == DENOISER or part.startswith("text_encoder")):
+        return part
     raise ValueError(f"{name}: this name begins with no part of a base")

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.findings import Finding
 from loratui.presets.schema import Family
 
@@ -37,11 +37,6 @@ on textures and 19 dB and 0.5 on a dark image, scrambled ones 9 to 16 dB and at 
 SCALE_OFF = 0.02
 LEAST_TEXT_GAIN = 0.9
 """Loss with an empty caption against that with the own: 1.03 to 1.17 on a base's own kind, 0.98 to 1.02 on other images."""
-
-USUAL_SCALE: Mapping[Family, tuple[float, float]] = MappingProxyType(
-    {"sd15": (0.18215, 0.0), "sdxl": (0.13025, 0.0), "flux": (0.3611, 0.1159)}
-)
-"""Scaling factor and shift of the families' VAEs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +63,8 @@ class BaseReadings:
     """Loss with an empty caption against that with the own; None where all captions are empty or it was not read."""
     latent_mean: float
     latent_std: float
-    vae_scale: tuple[float, float]
+    vae_scale: tuple[float, float] | None
+    """Scaling factor and shift; None where each channel has its own."""
     vae_psnr_db: float | None
     """Of one image, encoded and decoded; None where memory did not suffice."""
     vae_correlation: float | None
@@ -117,14 +113,15 @@ def _vae(read: BaseReadings) -> Iterator[Finding]:
 
 def _scale(read: BaseReadings) -> Iterator[Finding]:
     low, high = LATENT_STD
-    scaling, shift = read.vae_scale
-    usual, usual_shift = USUAL_SCALE[read.family]
-    off = abs(scaling / usual - 1) > SCALE_OFF or abs(shift - usual_shift) > SCALE_OFF
-    if low <= read.latent_std <= high and (read.embedded or not off):
-        return
-    told = f"scaling factor {scaling:g}" + (f", shift {shift:g}" if shift or usual_shift else "")
-    should = "" if read.embedded else f", where {usual:g}{f' and {usual_shift:g}' if usual_shift else ''} is the family's"
-    yield Finding.of("base_mistaken.vae_scale", scale=f"{told}{should}", spread=read.latent_std)
+    off, scale = False, "each channel by numbers of its own"
+    if read.vae_scale is not None:
+        (scaling, shift), usual = read.vae_scale, families.family(read.family).vae
+        off = abs(scaling / usual.scaling - 1) > SCALE_OFF or abs(shift - usual.shift) > SCALE_OFF
+        told = f"scaling factor {scaling:g}" + (f", shift {shift:g}" if shift or usual.shift else "")
+        should = f", where {usual.scaling:g}{f' and {usual.shift:g}' if usual.shift else ''} is the family's"
+        scale = told if read.embedded else told + should
+    if not low <= read.latent_std <= high or (off and not read.embedded):
+        yield Finding.of("base_mistaken.vae_scale", scale=scale, spread=read.latent_std)
 
 
 def _prediction(read: BaseReadings) -> Iterator[Finding]:

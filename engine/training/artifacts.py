@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from loratui.engine.errors import NotFiniteError
-from loratui.engine.families.model import Family
+from loratui.engine.families.model import Model
 from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
@@ -45,7 +45,7 @@ class Artifacts:
         requests: ControlQueue,
         steering: LiveOverrides,
         *,
-        family: Family,
+        model: Model,
         adapter: LoraAdapter,
         optimizer: torch.optim.Optimizer,
         stepped_over: Sequence[str],
@@ -55,9 +55,9 @@ class Artifacts:
         identity: dict[str, Any],
     ) -> None:
         self._job, self._report, self._requests, self._steering = job, report, requests, steering
-        self._family, self._adapter, self._optimizer, self._texts = family, adapter, optimizer, texts
+        self._model, self._adapter, self._optimizer, self._texts = model, adapter, optimizer, texts
         self._averaging, self._scaling, self._stepped_over = averaging, scaling, list(stepped_over)
-        self._identity = {**identity, "prediction": family.prediction}
+        self._identity = {**identity, "prediction": model.prediction}
         self._sampled_step: int | None = None
         told = last_events(job.run.events, LOG_SEARCHED_BYTES)
         self._told = {event.get("path") for event in told if event.type in ("sample_written", "output_written")}
@@ -115,7 +115,7 @@ class Artifacts:
             try:
                 plan = partial(sample_plan, settings, self._texts, prompt, seed)
                 with self._averaging.swapped_in():
-                    write_sample(self._job.run.path / relative, self._family, self._adapter, plan, 1.0, on_step)
+                    write_sample(self._job.run.path / relative, self._model, self._adapter, plan, 1.0, on_step)
             except Exception as error:
                 if is_gpu_lost(error):
                     raise

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.families.model import Family, LatentDistribution, PromptEmbeds, SizeConditioning
+from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds, SizeConditioning
 from loratui.engine.families.parts import on_device
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings, judge
 from loratui.engine.runs.probe import BaseRead
 from loratui.engine.training.cache import LatentCache, Texts
 from loratui.engine.training.diffusion_loss import texts_of
-from loratui.engine.training.images import framing_of, load_pixels
+from loratui.engine.training.images import load_pixels, size_conditioning_of
 from loratui.engine.training.noise import generator
-from loratui.presets.schema import Settings
+from loratui.presets.schema import Family, Settings
 
 SEED = 20_261
 """Of the noise, the same for every base and folder, so that readings can be compared."""
@@ -43,10 +43,10 @@ class Shown:
     pixels: Tensor
     """(3, H, W) in [−1, 1]."""
     latents: LatentDistribution
-    text: PromptEmbeds
+    prompt_embeds: PromptEmbeds
     empty: PromptEmbeds | None
-    """States of the empty caption; None where the image's own is empty."""
-    framing: SizeConditioning
+    """Those of the empty caption; None where the image's own is empty."""
+    size: SizeConditioning
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class _Answer:
 
 
 def look_at_the_base(
-    family: Family,
+    model: Model,
     entries: Sequence[LedgerEntry],
     settings: Settings,
     latents: LatentCache,
@@ -76,8 +76,8 @@ def look_at_the_base(
         caption = texts_of(entry, settings)[0][0]
         pixels, encoded = load_pixels(entry.path, entry.fit, entry.bucket), latents.get(entry)
         text = texts.get(caption) if caption else empty
-        shown.append(Shown(pixels, encoded, text, empty if caption else None, framing_of(entry, False)))
-    read = read_base(family, shown, autocast, embedded=settings.base.model.startswith("embedded:"))
+        shown.append(Shown(pixels, encoded, text, empty if caption else None, size_conditioning_of(entry, False)))
+    read = read_base(model, shown, autocast, family=settings.base.family, embedded=settings.base.model.startswith("embedded:"))
     found = judge(read)
     return BaseRead(
         readings=read.to_json(),
@@ -88,7 +88,9 @@ def look_at_the_base(
 
 
 @torch.no_grad()
-def read_base(family: Family, images: Sequence[Shown], autocast: torch.autocast, *, embedded: bool) -> BaseReadings:
+def read_base(
+    model: Model, images: Sequence[Shown], autocast: torch.autocast, *, family: Family, embedded: bool
+) -> BaseReadings:
     """Reads the base as it is; a LoRA on it must be out of effect. `images` is not empty.
 
     At most `DRAWS` forward passes of one image for each noise level, and where it counts as many without text.
@@ -98,9 +100,9 @@ def read_base(family: Family, images: Sequence[Shown], autocast: torch.autocast,
     for draw in range(DRAWS):
         if draw and time.monotonic() - began > LONGEST_S:
             break
-        answers.append([_answer(family, images[draw % len(images)], at, draw, autocast) for at in range(len(LEVELS))])
-    scale = family.latent_scale()
-    psnr_db, correlation = _given_back(family, images)
+        answers.append([_answer(model, images[draw % len(images)], at, draw, autocast) for at in range(len(LEVELS))])
+    scale = model.latent_scale()
+    psnr_db, correlation = _given_back(model, images)
     latents = torch.cat([one.latents.mean.flatten() for one in images])
     by_level = [[row[at] for row in answers] for at in range(len(LEVELS))]
 
@@ -111,15 +113,15 @@ def read_base(family: Family, images: Sequence[Shown], autocast: torch.autocast,
     lost = sum(one.loss / one.nothing for one in known)
     gain = sum((one.without_text or 0.0) / one.nothing for one in known) / lost if lost else None
     return BaseReadings(
-        family=family.name,
+        family=family,
         embedded=embedded,
-        prediction=family.prediction,
+        prediction=model.prediction,
         levels=LEVELS,
         noise=means("noise"),
         loss=means("loss"),
         nothing=means("nothing"),
         linear=means("linear"),
-        other=() if family.prediction == "flow" else means("other"),
+        other=() if model.prediction == "flow" else means("other"),
         cosine=means("cosine"),
         text_gain=gain,
         latent_mean=float(latents.mean()),
@@ -133,23 +135,23 @@ def read_base(family: Family, images: Sequence[Shown], autocast: torch.autocast,
     )
 
 
-def _answer(family: Family, shown: Shown, at: int, draw: int, autocast: torch.autocast) -> _Answer:
+def _answer(model: Model, shown: Shown, at: int, draw: int, autocast: torch.autocast) -> _Answer:
     level, with_empty = LEVELS[at], at in range(len(LEVELS))[JUDGED]
-    latents = on_device(shown.latents.mean[None], family.device)
-    noise = on_device(torch.randn(latents.shape, generator=generator(SEED, "base", draw)), family.device)
-    noised = family.add_noise(latents, noise, torch.tensor([level]))
+    latents = on_device(shown.latents.mean[None], model.device)
+    noise = on_device(torch.randn(latents.shape, generator=generator(SEED, "base", draw)), model.device)
+    noisy = model.add_noise(latents, noise, torch.tensor([level]))
 
     def predict(text: PromptEmbeds) -> Tensor:
         with autocast:
-            conditions = family.conditions([text], [shown.framing])
-            return family.predict(noised.model_input, noised.timesteps, conditions).float()
+            conditioning = model.conditioning([text], [shown.size])
+            return model.predict(noisy.noisy_model_input, noisy.timesteps, conditioning).float()
 
-    answer, target, given = predict(shown.text), noised.target.float(), noised.model_input.float()
+    answer, target, given = predict(shown.prompt_embeds), noisy.target.float(), noisy.noisy_model_input.float()
     share = float((target * given).mean()) / float(given.square().mean())
-    other = _other(family.prediction, latents, noise, noised.snr)
+    other = _other(model.prediction, latents, noise, noisy.snr)
     length = float(answer.norm() * target.norm())
     return _Answer(
-        noise=float(noised.sigma) if noised.snr is None and noised.sigma is not None else (1 + float(noised.snr or 0)) ** -0.5,
+        noise=float(noisy.noise_level) if noisy.snr is None else (1 + float(noisy.snr)) ** -0.5,
         loss=_square(answer - target),
         nothing=_square(target),
         linear=_square(target - share * given),
@@ -169,7 +171,7 @@ def _other(prediction: str, latents: Tensor, noise: Tensor, snr: Tensor | None) 
     return math.sqrt(kept) * noise - math.sqrt(1 - kept) * latents
 
 
-def _given_back(family: Family, images: Sequence[Shown]) -> tuple[float | None, float | None]:
+def _given_back(model: Model, images: Sequence[Shown]) -> tuple[float | None, float | None]:
     """PSNR in dB and correlation of the image that came back best from encoding and decoding; None where memory does not suffice.
 
     One image tells of most VAEs that they are sound, but noise and fine patterns come back from none: then others are tried.
@@ -178,7 +180,7 @@ def _given_back(family: Family, images: Sequence[Shown]) -> tuple[float | None, 
     found: list[tuple[float, float | None]] = []
     try:
         for shown in images[:DRAWS]:
-            psnr_db, correlation = _compared(family.decode_image(shown.latents.mean).float() / 127.5 - 1, shown.pixels)
+            psnr_db, correlation = _compared(model.decode_image(shown.latents.mean).float() / 127.5 - 1, shown.pixels)
             found.append((psnr_db, correlation))
             if psnr_db >= GIVEN_BACK_DB and correlation is not None:
                 break
@@ -186,7 +188,7 @@ def _given_back(family: Family, images: Sequence[Shown]) -> tuple[float | None, 
         if not is_out_of_memory(error):
             raise
     finally:
-        family.free_image_encoder()
+        model.free_vae()
     return max(found, key=lambda one: (one[1] is not None, one[0]), default=(None, None))
 
 

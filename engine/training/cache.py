@@ -17,7 +17,7 @@ from loratui.engine.dataset.decoding import ImageError
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.durable import write_file
 from loratui.engine.errors import DatasetError, NotFiniteError, UsageError
-from loratui.engine.families.model import Family, LatentDistribution, PromptEmbeds
+from loratui.engine.families.model import LatentDistribution, Model, PromptEmbeds
 from loratui.engine.formats.safetensors_file import read_checked
 from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
@@ -40,10 +40,10 @@ def cache_key(*parts: object) -> str:
 class LatentCache:
     """The latents of a run's images, encoded once."""
 
-    def __init__(self, folder: Path, family: Family, *, on_disk: bool = True) -> None:
+    def __init__(self, folder: Path, model: Model, *, on_disk: bool = True) -> None:
         self._folder = folder
-        self._family = family
-        self._vae, _ = family.fingerprints()
+        self._model = model
+        self._vae, _ = model.fingerprints()
         self._on_disk = on_disk
         self._known: dict[tuple[str, bool], LatentDistribution] = {}
 
@@ -82,7 +82,7 @@ class LatentCache:
             raise DatasetError(f"{entry.path}: changed since the run was planned.", "Put the old file back or start a new run.")
         try:
             # A mirrored image is encoded anew: the VAE of a mirror image is not the mirror image of its latents.
-            latents = self._family.encode_image(pixels.flip(-1) if flip else pixels)
+            latents = self._model.encode_image(pixels.flip(-1) if flip else pixels)
         except NotFiniteError as error:
             raise NotFiniteError(f"{entry.path}: the VAE made numbers that are not finite.", error.remedy) from error
         if self._on_disk:
@@ -93,7 +93,7 @@ class LatentCache:
 class Texts(Protocol):
     """Where the text states of captions and prompts come from."""
 
-    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
+    def fill(self, captions: Iterable[str], progress: Progress) -> None:
         """Makes ready what will be asked for."""
         ...
 
@@ -110,24 +110,24 @@ class Texts(Protocol):
         ...
 
 
-def text_states(folder: Path, family: Family, *, trained: bool) -> Texts:
+def text_states(folder: Path, model: Model, *, trained: bool) -> Texts:
     """From the disk, or made anew each time where the text encoders are `trained`."""
-    return LiveTexts(folder, family) if trained else TextCache(folder, family)
+    return LiveTexts(folder, model) if trained else TextCache(folder, model)
 
 
 class LiveTexts:
     """Text states that are made anew each time, because a text encoder is being trained; what stays frozen is kept."""
 
-    def __init__(self, folder: Path, family: Family) -> None:
-        self._family = family
-        self._frozen = TextCache(folder, family) if family.has_frozen_text else None
+    def __init__(self, folder: Path, model: Model) -> None:
+        self._model = model
+        self._frozen = TextCache(folder, model) if model.has_frozen_text else None
         self._cut: dict[str, int] = {}
 
-    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
+    def fill(self, captions: Iterable[str], progress: Progress) -> None:
         """Keeps what no LoRA changes; of the rest it looks only which captions are cut."""
         wanted = list(dict.fromkeys(captions))
         if self._frozen is not None:
-            self._frozen.fill(wanted, key, progress)
+            self._frozen.fill(wanted, progress)
             self._cut = dict(self._frozen.cut())
             return
         for done, caption in enumerate(wanted, 1):
@@ -142,7 +142,7 @@ class LiveTexts:
     def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         """The states of captions as the encoders make them now, with gradients where they are enabled."""
         known = None if self._frozen is None else self._frozen.batch(captions)
-        return self._family.encode_text(captions, known)
+        return self._model.encode_prompts(captions, known)
 
     def cut(self) -> Mapping[str, int]:
         """Captions that did not fit, with the number of tokens that were cut."""
@@ -152,18 +152,18 @@ class LiveTexts:
 class TextCache:
     """The text states of captions and prompts, encoded once."""
 
-    def __init__(self, folder: Path, family: Family) -> None:
+    def __init__(self, folder: Path, model: Model) -> None:
         self._folder = folder
-        self._family = family
-        _, self._encoder = family.fingerprints()
+        self._model = model
+        _, self._encoder = model.fingerprints()
         self._known: dict[str, PromptEmbeds] = {}
 
-    def fill(self, captions: Iterable[str], key: Sequence[object], progress: Progress) -> None:
-        """Encodes what is not there yet; `key` names the settings that the encoding depends on, such as clip skip."""
+    def fill(self, captions: Iterable[str], progress: Progress) -> None:
+        """Encodes what is not there yet. `progress(done, total)` is called after each text and may raise to stop."""
         wanted = list(dict.fromkeys(captions))
         for done, caption in enumerate(wanted, 1):
             if caption not in self._known:
-                path = self._folder / f"text-{cache_key(self._encoder, *key, caption)}.safetensors"
+                path = self._folder / f"text-{cache_key(self._encoder, caption)}.safetensors"
                 self._known[caption] = self._stored(path) or self._encode(caption, path)
             progress(done, len(wanted))
 
@@ -188,7 +188,7 @@ class TextCache:
 
     def _encode(self, caption: str, path: Path) -> PromptEmbeds:
         with torch.no_grad():  # one at a time: a caption's states must not depend on what else is in a batch
-            (states,) = self._family.encode_text([caption])
+            (states,) = self._model.encode_prompts([caption])
         states = PromptEmbeds({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
         write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
         return states

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.families.model import Family, NoisyInput
+from loratui.engine.families.model import Model, NoisyInput
 from loratui.engine.families.parts import on_device
 from loratui.engine.planning.memory_plan import is_repeatable
 from loratui.engine.training import cache, losses, noise
 from loratui.engine.training.cache import LatentCache
-from loratui.engine.training.images import framing_of
+from loratui.engine.training.images import size_conditioning_of
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import Settings
 
@@ -24,9 +24,9 @@ from loratui.presets.schema import Settings
 class TrainingBatch:
     """A batch of B images as the denoiser takes it: nothing but tensors on the device."""
 
-    noised: NoisyInput
-    conditions: Mapping[str, Tensor]
-    """What the family's `predict` wants besides."""
+    noisy: NoisyInput
+    conditioning: Mapping[str, Tensor]
+    """What the model's `predict` wants besides."""
     weights: Tensor
     """(B,) of each image's loss."""
     window_images: Tensor
@@ -34,27 +34,27 @@ class TrainingBatch:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
-        named = {field.name: getattr(self.noised, field.name) for field in fields(self.noised)}
-        noised = {name: value for name, value in named.items() if value is not None}
-        conditions = {f"{_CONDITION}{name}": value for name, value in self.conditions.items()}
-        return {**noised, **conditions, "weights": self.weights, "window_images": self.window_images}
+        named = {field.name: getattr(self.noisy, field.name) for field in fields(self.noisy)}
+        noisy = {name: value for name, value in named.items() if value is not None}
+        conditioning = {f"{_CONDITIONING}{name}": value for name, value in self.conditioning.items()}
+        return {**noisy, **conditioning, "weights": self.weights, "window_images": self.window_images}
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> TrainingBatch:
         """The same with other tensors, named as in `tensors()`."""
-        noised = {field.name: tensors.get(field.name) for field in fields(self.noised)}
-        conditions = {name: tensors[f"{_CONDITION}{name}"] for name in self.conditions}
+        noisy = {field.name: tensors.get(field.name) for field in fields(self.noisy)}
+        conditioning = {name: tensors[f"{_CONDITIONING}{name}"] for name in self.conditioning}
         # The fields that must not be None are in every `tensors()`.
-        return TrainingBatch(NoisyInput(**noised), conditions, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
+        return TrainingBatch(NoisyInput(**noisy), conditioning, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
 
 
-_CONDITION = "condition."
+_CONDITIONING = "conditioning."
 
 
 class DiffusionLoss:
     """What is minimised. Everything is a pure function of the trained values and the batch's number."""
 
-    def __init__(self, job: Job, family: Family, latents: LatentCache, texts: cache.Texts) -> None:
-        self._job, self._family = job, family
+    def __init__(self, job: Job, model: Model, latents: LatentCache, texts: cache.Texts) -> None:
+        self._job, self._model = job, model
         self._entries = job.ledger.images
         self._latents, self._texts = latents, texts
         self._seed = job.settings.training.seed
@@ -62,7 +62,7 @@ class DiffusionLoss:
 
     def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
         """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
-        return self.of(self.prepare(batch, micro_step, len(batch)))
+        return self.compute(self.prepare(batch, micro_step, len(batch)))
 
     def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
         """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
@@ -81,14 +81,13 @@ class DiffusionLoss:
         ahead, self._ahead = self._ahead, None
         return ahead[1] if ahead is not None and ahead[0] == asked else self._prepared(*asked)
 
-    def of(self, prepared: TrainingBatch) -> Tensor:
+    def compute(self, batch: TrainingBatch) -> Tensor:
         """(B,) weighted losses of a batch."""
-        noised, training = prepared.noised, self._job.settings.training
+        noisy, training = batch.noisy, self._job.settings.training
         with self.autocast():
-            prediction = self._family.predict(noised.model_input, noised.timesteps, prepared.conditions)
-        share = noised.timesteps.float() / 1000 if noised.sigma is None else noised.sigma
-        value = losses.weighted_loss(prediction, noised.target, share, noised.snr, training, self._family.prediction)
-        return value * prepared.weights
+            model_pred = self._model.predict(noisy.noisy_model_input, noisy.timesteps, batch.conditioning)
+        loss = losses.weighted_loss(model_pred, noisy.target, noisy.noise_level, noisy.snr, training, self._model.prediction)
+        return loss * batch.weights
 
     def autocast(self) -> torch.autocast:
         """The number format that a forward pass of the base computes in."""
@@ -102,32 +101,32 @@ class DiffusionLoss:
         entries = [self._entries[i] for i in batch]
         mirrored, unnamed = torch.rand(2, len(batch), generator=noise.generator(self._seed, "data", micro_step)).tolist()
         flips = [settings.dataset.flip and u < 0.5 for u in mirrored]
-        framing = [framing_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
+        sizes = [size_conditioning_of(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
         captions = [
             "" if u < settings.dataset.caption_dropout else self._caption(entry, before)
             for entry, u, before in zip(entries, unnamed, shown or (0,) * len(batch), strict=True)
         ]
-        noised = self._noised(entries, flips, micro_step)
+        noisy = self._noisy_input(entries, flips, micro_step)
         if settings.adapter.drops:
             torch.manual_seed(noise.derived_seed(self._seed, "dropout", micro_step))
         with self.autocast():
-            conditions = self._family.conditions(self._texts.batch(captions), framing)
+            conditioning = self._model.conditioning(self._texts.batch(captions), sizes)
         weights = torch.tensor([training.prior_weight if entry.regularisation else 1.0 for entry in entries])
         images = torch.tensor(float(window_images))
-        return TrainingBatch(noised, conditions, on_device(weights, device), on_device(images, device))
+        return TrainingBatch(noisy, conditioning, on_device(weights, device), on_device(images, device))
 
-    def _noised(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> NoisyInput:
+    def _noisy_input(self, entries: Sequence[LedgerEntry], flips: Sequence[bool], micro_step: int) -> NoisyInput:
         training, device = self._job.settings.training, self._job.device
         chosen = [self._latents.get(entry, flip) for entry, flip in zip(entries, flips, strict=True)]
         mean, std = (torch.stack([getattr(one, part) for one in chosen]) for part in ("mean", "std"))
         drawn = noise.draw(mean.shape, seed=self._seed, micro_step=micro_step, settings=training)
         latents = on_device(mean + std * drawn.latent_noise, device)
         uniform = noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
-        noised = self._family.add_noise(latents, on_device(drawn.noise, device), uniform)
+        noisy = self._model.add_noise(latents, on_device(drawn.noise, device), uniform)
         if training.input_perturbation:
-            perturbed = self._family.add_noise(latents, on_device(drawn.input_noise, device), uniform)
-            noised = replace(noised, model_input=perturbed.model_input)
-        return noised
+            perturbed = self._model.add_noise(latents, on_device(drawn.input_noise, device), uniform)
+            noisy = replace(noisy, noisy_model_input=perturbed.noisy_model_input)
+        return noisy
 
     def _caption(self, entry: LedgerEntry, shown: int) -> str:
         """The caption of an image that was shown so often before: one of the texts that were encoded."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 
-from loratui.engine.formats.layers import PARTS, Part, part_of
+from loratui.engine.formats.layers import Part, part_of
 from loratui.engine.training.adapters.weight_delta import TENSORS
 
 ALIGNMENT = 256
@@ -32,10 +32,8 @@ class FlatParameters:
         """By name, in the shapes that the layers use; each has a view as its gradient."""
         self.parts: dict[Part, nn.Parameter] = {}
         """(n,) of each part that is trained, padding included, with its gradient."""
-        for part in PARTS:
-            own = [value for name, value in self.tensors.items() if part_of(name) == part]
-            if own:
-                self.parts[part] = _side_by_side(own)
+        for part in dict.fromkeys(map(part_of, self.tensors)):
+            self.parts[part] = _side_by_side([value for name, value in self.tensors.items() if part_of(name) == part])
         self._gradients = [value.grad for value in self.tensors.values() if value.grad is not None]
 
     def for_optimizer(self, name: str) -> dict[str, nn.Parameter]:

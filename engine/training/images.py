@@ -35,7 +35,7 @@ def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
     return to_tensor(image)
 
 
-def framing_of(entry: LedgerEntry, flip: bool) -> SizeConditioning:
+def size_conditioning_of(entry: LedgerEntry, flip: bool) -> SizeConditioning:
     """Where a training image comes from; of a mirrored one, where it lies in the mirrored photo."""
     fit, bucket = entry.fit, entry.bucket
     left = fit.resized_w - bucket.width - fit.left if flip else fit.left

@@ -8,10 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from loratui.engine.families.model import Prediction
 from loratui.presets.schema import Training
-
-Prediction = Literal["epsilon", "v", "flow"]
-"""What a denoiser predicts: the noise, the velocity of Salimans and Ho, or noise − data of flow matching."""
 
 LEAST_SIGMA = 1e-2
 """Below it the weight σ⁻² of a nearly clean image would drown all others."""
@@ -20,23 +18,23 @@ LEAST_SIGMA = 1e-2
 def weighted_loss(
     prediction: Tensor,
     target: Tensor,
-    noise_share: Tensor,
+    noise_level: Tensor,
     snr: Tensor | None,
     settings: Training,
     predicts: Prediction,
 ) -> Tensor:
     """(B,) the loss of each image as `settings` has it.
 
-    `noise_share` is (B,) how far each input is on its way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
+    `noise_level` is (B,) how far each input is on its way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
     signal-to-noise ratio, None for flow matching, where the weights made of it do not exist.
     """
-    width = huber_width(settings, noise_share, snr) if settings.loss == "huber" else settings.huber_c
+    width = huber_width(settings, noise_level, snr) if settings.loss == "huber" else settings.huber_c
     value = per_sample_loss(prediction, target, kind=settings.loss, huber_c=width)
     if snr is None:
         assert settings.min_snr_gamma == 0, "refused before the start"
         assert not settings.debiased_estimation
         assert not settings.scale_v_loss
-        return value * flow_weight(noise_share, settings)
+        return value * flow_weight(noise_level, settings)
     if settings.min_snr_gamma:
         value = value * min_snr_weight(snr, settings.min_snr_gamma, predicts)
     if settings.debiased_estimation:
@@ -63,18 +61,18 @@ def per_sample_loss(
     return (2 * width * square / (torch.sqrt(square + width**2) + width)).flatten(1).mean(1)
 
 
-def huber_width(settings: Training, noise_share: Tensor, snr: Tensor | None) -> Tensor:
+def huber_width(settings: Training, noise_level: Tensor, snr: Tensor | None) -> Tensor:
     """(B,) c of the Huber loss at each noise level; c₀ is `huber_c`.
 
     `exponential`: c₀^(t/T). `snr`: (1 − c₀)/(1 + σ)² + c₀ with σ = 1/√SNR. Source: sd-scripts, `get_huber_threshold`.
     """
     narrowest = settings.huber_c
     if settings.huber_schedule == "exponential":
-        return torch.exp(noise_share.float() * math.log(narrowest))
+        return torch.exp(noise_level.float() * math.log(narrowest))
     if settings.huber_schedule == "snr":
         assert snr is not None, "refused before for flow matching"
         return (1 - narrowest) / (1 + snr.rsqrt()).square() + narrowest
-    return torch.full_like(noise_share, narrowest, dtype=torch.float32)
+    return torch.full_like(noise_level, narrowest, dtype=torch.float32)
 
 
 def flow_weight(sigma: Tensor, settings: Training) -> Tensor:

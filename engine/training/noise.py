@@ -6,6 +6,7 @@ Nothing depends on what was drawn before, so a resumed run draws exactly what th
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,16 +30,16 @@ def generator(seed: int, *path: int | str) -> torch.Generator:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one batch draws. B is the batch size, the latents have shape (B, C, h, w)."""
+    """What one batch draws for latents of shape (B, C, …, h, w)."""
 
     noise: Tensor
-    """(B, C, h, w) fp32, N(0, 1), offset and multi-resolution noise included."""
+    """(B, C, …, h, w) fp32, N(0, 1), offset and multi-resolution noise included."""
     uniform: Tensor
     """(B,) fp32 in [0, 1); the family turns it into timesteps or sigmas."""
     latent_noise: Tensor
-    """(B, C, h, w) fp32, N(0, 1); picks one latent out of the VAE's distribution."""
+    """(B, C, …, h, w) fp32, N(0, 1); picks one latent out of the VAE's distribution."""
     input_noise: Tensor
-    """(B, C, h, w) fp32: `noise`, perturbed where the input shall have more of it than the target tells of."""
+    """(B, C, …, h, w) fp32: `noise`, perturbed where the input shall have more of it than the target tells of."""
 
 
 def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training | None = None) -> Draw:
@@ -64,21 +65,21 @@ def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training
 
 
 def multires(noise: Tensor, iterations: int, discount: float, source: torch.Generator) -> Tensor:
-    """`noise` (B, C, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
+    """`noise` (B, C, …, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
 
     Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) anew for each, down to one pixel; each image is scaled back
     to a spread of 1. Source: sd-scripts' `pyramid_noise_like`, after J. Whitaker, "Multi-Resolution Noise for Diffusion
     Model Training", 2023.
     """
-    batch, channels, height, width = noise.shape
+    *leading, height, width = noise.shape
     for layer in range(iterations):
         shrink = (2 + 2 * float(torch.rand((), generator=source))) ** layer
         h, w = max(1, int(height / shrink)), max(1, int(width / shrink))
-        coarse = torch.randn(batch, channels, h, w, generator=source)
-        noise = noise + discount**layer * F.interpolate(coarse, (height, width), mode="bilinear")
+        coarse = torch.randn(leading[0], math.prod(leading[1:]), h, w, generator=source)
+        noise = noise + discount**layer * F.interpolate(coarse, (height, width), mode="bilinear").view(noise.shape)
         if h == 1 or w == 1:
             break
-    return noise / noise.std(dim=(1, 2, 3), keepdim=True)
+    return noise / noise.std(dim=tuple(range(1, noise.dim())), keepdim=True)
 
 
 def high_noise_uniform(uniform: Tensor, bias: float) -> Tensor:

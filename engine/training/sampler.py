@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loratui.engine.durable import make_directory, write_file
-from loratui.engine.families.model import Family, SamplePlan
+from loratui.engine.families.model import Model, SamplePlan
 from loratui.engine.training.adapters import LoraAdapter
 from loratui.engine.training.cache import Texts
 from loratui.engine.training.images import to_png
+from loratui.engine.training.noise import derived_seed
 from loratui.presets.schema import Settings
 
 NEGATIVE = ""
@@ -20,9 +21,9 @@ def sample_plan(settings: Settings, texts: Texts, prompt: str, seed: int) -> Sam
     """One image of `prompt`, with the recipe's sampling settings."""
     samples, side = settings.samples, settings.dataset.resolution
     return SamplePlan(
-        text=texts.get(prompt),
-        negative=texts.get(NEGATIVE),
-        seed=seed,
+        prompt_embeds=texts.get(prompt),
+        negative_prompt_embeds=texts.get(NEGATIVE),
+        seed=derived_seed(seed, "sample"),
         width=samples.width or side,
         height=samples.height or side,
         steps=samples.steps,
@@ -32,7 +33,7 @@ def sample_plan(settings: Settings, texts: Texts, prompt: str, seed: int) -> Sam
 
 def write_sample(
     path: Path,
-    family: Family,
+    model: Model,
     adapter: LoraAdapter,
     plan: Callable[[], SamplePlan],
     strength: float,
@@ -43,7 +44,7 @@ def write_sample(
     `plan` is called with the LoRA at work, since its text states may depend on it.
     """
     with adapter.strength(strength):
-        pixels = family.sample(plan(), on_step)
+        pixels = model.sample(plan(), on_step)
     make_directory(path.parent)
     write_file(path, to_png(pixels))
 

@@ -13,9 +13,9 @@ from torch.distributed import ProcessGroup
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import Family, loader
+from loratui.engine.families.model import Model, load_model
 from loratui.engine.families.parts import is_mixed
-from loratui.engine.formats.layers import PARTS, Part
+from loratui.engine.formats.layers import Part
 from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
@@ -119,7 +119,7 @@ def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPl
     return found
 
 
-def load_base(job: Job) -> Family:
+def load_base(job: Job) -> Model:
     """The base model of a job; its parts come onto the device when they are first needed.
 
     Raises `UsageError` for a base that is gone, not whole, or of another family than the recipe says, and for settings
@@ -129,11 +129,10 @@ def load_base(job: Job) -> Family:
     for misfit in misfits(settings):
         raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
-    load = loader(settings.base.family)
-    return load(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)
+    return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)
 
 
-def add_adapter(job: Job, family: Family) -> LoraAdapter:
+def add_adapter(job: Job, model: Model) -> LoraAdapter:
     """A new LoRA on the base, as the job's settings have it: on the denoiser and, where they are trained, the text encoders.
 
     Raises `UsageError` for settings that exclude each other, and where no layer matches.
@@ -142,12 +141,11 @@ def add_adapter(job: Job, family: Family) -> LoraAdapter:
     adapter, name = settings.adapter, settings.base.family
     for found in contradictions(settings):
         raise UsageError(found.message, found.remedy)
-    targets: dict[Part, Target] = {"denoiser": Target(family.denoiser, denoiser_patterns(name, adapter.targets), adapter)}
+    targets: dict[Part, Target] = {"denoiser": Target(model.denoiser, denoiser_patterns(name, adapter.targets), adapter)}
     if settings.training.train_text_encoder:
-        encoders = family.text_encoders
-        for part in (part for part in PARTS if part in encoders):
-            used = text_layers_used(name, part, _layers_of(encoders[part]), settings.base.clip_skip)
-            targets[part] = Target(encoders[part], text_patterns(adapter.targets, used), adapter)
+        for part, encoder in model.text_encoders.items():
+            used = text_layers_used(name, part, _layers_of(encoder), settings.base.clip_skip)
+            targets[part] = Target(encoder, text_patterns(adapter.targets, used), adapter)
     return add_adapters(targets, seed=settings.training.seed)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from loratui.engine.families.figures import FamilyFigures
-from loratui.engine.families.model import Family
+from loratui.engine.families.model import Model
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.reporting import Reporter
@@ -20,10 +20,10 @@ STEPS_TO_LOOK_AT = 8
 """Steps whose median tells how long one takes; the first are longer."""
 
 
-def apply(plan: MemoryPlan, family: Family) -> None:
+def apply(plan: MemoryPlan, model: Model) -> None:
     """Makes a base lie in memory as the plan says, before the LoRA is put on it."""
     if plan.rung.recomputed:
-        family.enable_gradient_checkpointing()
+        model.enable_gradient_checkpointing()
 
 
 def let_autocast_cast(denoiser: nn.Module) -> None:

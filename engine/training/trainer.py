@@ -122,7 +122,7 @@ class Trainer:
             self.report,
             self.requests,
             self.steering,
-            family=self.family,
+            model=self.model,
             adapter=self.adapter,
             optimizer=self.optimizer,
             stepped_over=list(self.stepped_over),
@@ -144,7 +144,7 @@ class Trainer:
             if self.compiling.is_due(self.total.step - self.at.step):
                 self.recorded.forget()
                 # Mypy cannot infer a lambda with a default.
-                self.compiling.compile(self.family.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
+                self.compiling.compile(self.model.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window, following)
             if window.ends_epoch:
                 self._end_epoch(window)
@@ -165,28 +165,28 @@ class Trainer:
 
     def _load(self, *, anew: bool) -> None:
         job, settings, report = self.job, self.settings, self.report
-        self.family = load_base(job)
-        self.latents = LatentCache(job.run.cache, self.family, on_disk=settings.memory.cache_latents)
+        self.model = load_base(job)
+        self.latents = LatentCache(job.run.cache, self.model, on_disk=settings.memory.cache_latents)
         trains_text = settings.training.train_text_encoder
-        self.texts = text_states(job.run.cache, self.family, trained=trains_text)
+        self.texts = text_states(job.run.cache, self.model, trained=trains_text)
         texts = captions_to_encode(job) + prompts_to_encode(self.steering.prompts)
         report.phase("caching", "Encoding captions")
-        self.texts.fill(texts, (settings.base.clip_skip,), self._caching("captions"))
+        self.texts.fill(texts, self._caching("captions"))
         cut = self.texts.cut()
         if cut:
             report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
-        self.family.free_text_encoders(but=self.family.text_encoders if trains_text else ())
+        self.model.free_text_encoders(but=self.model.text_encoders if trains_text else ())
         self._make_class_images()
         report.phase("caching", "Encoding images")
         flips = (False, True) if settings.dataset.flip else (False,)
         self.latents.fill(self.entries, flips, self._caching("images"))
-        self.family.free_image_encoder()
+        self.model.free_vae()
         report.phase("loading", f"Loading {settings.base.model}")
         print(f"memory plan: {job.memory_plan.name}", flush=True)
-        speed.apply(job.memory_plan, self.family)
-        self.adapter = add_adapter(job, self.family)
+        speed.apply(job.memory_plan, self.model)
+        self.adapter = add_adapter(job, self.model)
         if job.mixed:
-            speed.let_autocast_cast(self.family.denoiser)
+            speed.let_autocast_cast(self.model.denoiser)
         if anew and settings.adapter.start_from:
             began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
@@ -196,14 +196,14 @@ class Trainer:
         self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
         self.averaging = EMA(self.packed.tensors, self.optimizer, settings.training.ema_decay)
-        self.objective = DiffusionLoss(job, self.family, self.latents, self.texts)
+        self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.recorded = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
 
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
         if wanted:
             self.report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
-            class_images.make(wanted, self.settings, self.family, self.texts, self._caching("images of the class"))
+            class_images.make(wanted, self.settings, self.model, self.texts, self._caching("images of the class"))
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
@@ -229,7 +229,7 @@ class Trainer:
         self.report.phase("loading", "Checking the base on your images")
         with self.adapter.strength(0.0):
             found = look_at_the_base(
-                self.family, self.entries, self.settings, self.latents, self.texts, self.objective.autocast()
+                self.model, self.entries, self.settings, self.latents, self.texts, self.diffusion_loss.autocast()
             )
         if self.job.device.type == "cuda":  # what that took is not the training's
             torch.cuda.empty_cache()
@@ -324,11 +324,11 @@ class Trainer:
                 self.requests.stop_if_asked()
             # Divided by the images of this window, not by a fixed number: short batches and windows keep their exact mean.
             micro_step, shown = window.before.micro_step + number, window.shown[number]
-            summed += self.recorded(self.objective.prepare(batch, micro_step, window.images, shown)).sum()
+            summed += self.recorded(self.diffusion_loss.prepare(batch, micro_step, window.images, shown)).sum()
         if following is not None:
             for number, batch in itertools.islice(self.job.world.share(following.batches), 1):
                 micro_step, shown = following.before.micro_step + number, following.shown[number]
-                self.objective.look_ahead(batch, micro_step, following.images, shown)
+                self.diffusion_loss.look_ahead(batch, micro_step, following.images, shown)
         self.packed.add_over(self.job.group, summed)
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
@@ -337,7 +337,7 @@ class Trainer:
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""
-        losses = self.objective.of(batch)
+        losses = self.diffusion_loss.compute(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
         found = torch.autograd.grad(loss, list(self.packed.tensors.values()), allow_unused=True)
         self.packed.add_gradients(found)
@@ -347,7 +347,7 @@ class Trainer:
         """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
         self.adapter.train()
         first, shown = window.batches[0], window.shown[0]
-        self._add_gradients(self.objective.prepare(first, window.before.micro_step, window.images, shown))
+        self._add_gradients(self.diffusion_loss.prepare(first, window.before.micro_step, window.images, shown))
 
     def _not_finite(self, window: AccumulationWindow, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
@@ -383,9 +383,9 @@ class Trainer:
     def _encode_prompts(self, prompts: Sequence[str]) -> None:
         self.recorded.forget()  # the text encoders need its memory
         try:
-            self.texts.fill(prompts_to_encode(prompts), (self.settings.base.clip_skip,), lambda *_: None)
+            self.texts.fill(prompts_to_encode(prompts), lambda *_: None)
         finally:
-            self.family.free_text_encoders()
+            self.model.free_text_encoders()
 
     def _end_epoch(self, window: AccumulationWindow) -> None:
         total, images = self.epoch_loss

@@ -84,10 +84,9 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "direction", _row(read["cosine"])
     if read["text_gain"] is not None:
         yield "text", f"without captions the loss is {read['text_gain']} of that with them"
-    yield (
-        "latents",
-        f"mean {read['latent_mean']}, spread {read['latent_std']}, scaled by {read['vae_scale'][0]:g}, shift {read['vae_scale'][1]:g}",
-    )
+    scale = read["vae_scale"]
+    scaled = f", scaled by {scale[0]:g}, shift {scale[1]:g}" if scale else ""
+    yield "latents", f"mean {read['latent_mean']}, spread {read['latent_std']}{scaled}"
     if read["vae_psnr_db"] is not None:
         yield "VAE", f"gives an image back at {read['vae_psnr_db']:.1f} dB"
     yield (

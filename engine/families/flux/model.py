@@ -9,52 +9,34 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
-from loratui.engine.families import clip, flow, loading, vae
-from loratui.engine.families.diffusers_model import BaseModel
+from loratui.engine.families import clip, flow, loading
+from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import Family, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.flux.spec import FLUX
+from loratui.engine.families.model import ModelLoader, NoisyInput, Prediction, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import finite, on_device
-from loratui.engine.formats.base_parts import BaseFiles, PartName
-from loratui.engine.planning.family_rules import SIDES_PX
-from loratui.engine.training.losses import Prediction
-from loratui.presets.schema import Family as FamilyName
+from loratui.engine.formats.base_parts import BaseFiles
 from loratui.presets.schema import Settings
 
-T5_WINDOW = 512
-"""Tokens that FLUX.1-dev reads of a caption, the end and the padding included; there is no mask."""
 
-
-def load(
-    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
-) -> Family:
-    """A FLUX.1-dev base; nothing is fetched, and no weights are loaded yet."""
-    return Flux(files, settings, device=device, dtype=dtype, digests=digests)
-
-
-class Flux(BaseModel):
+class Flux(DiffusersModel):
     """A FLUX.1-dev base, or one of its shape."""
 
-    name: FamilyName = "flux"
+    spec = FLUX
     prediction: Prediction = "flow"
-    latent_channels = 16
-    size_step = SIDES_PX["flux"]
-    trainable_encoders: tuple[PartName, ...] = ("text_encoder",)
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
     ) -> None:
-        wide = torch.float32
-        dtypes = {"transformer": dtype, "vae": wide, "text_encoder": wide, "text_encoder_2": dtype}
-        # Mypy reads the keys as any text, not as names of parts.
-        super().__init__(files, settings, device=device, dtypes=dtypes, digests=digests)  # type: ignore[arg-type]
+        super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
         self._schedule = loading.scheduler_config(files)
 
     def _check_denoiser(self, denoiser: Any) -> None:
-        if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.latent_channels:
+        if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.spec.vae.channels:
             raise UsageError("This transformer is not FLUX.1-dev's.", "Choose FLUX.1-dev; its LoRAs work on schnell too.")
         keep_gradients_dense(denoiser)
 
-    def encode_text(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
+    def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection.
 
         T5 is never trained, so its states are taken from `known`.
@@ -68,7 +50,7 @@ class Flux(BaseModel):
     def _read_by_t5(self, caption: str) -> PromptEmbeds:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
-        window = min(tokenizer.model_max_length, T5_WINDOW)
+        window = min(tokenizer.model_max_length, self.spec.text.fixed_tokens)
         read = len(tokenizer(caption, verbose=False).input_ids)
         ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
         states = t5(ids.to(self.device)).last_hidden_state[0]
@@ -90,25 +72,27 @@ class Flux(BaseModel):
         shift = flow.shift_of(height * width // 4, self._schedule)
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
 
-    def conditions(
+    def conditioning(
         self,
-        text: Sequence[PromptEmbeds],
-        framing: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX is not told where an image comes from
+        prompt_embeds: Sequence[PromptEmbeds],
+        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX is not told where an image comes from
     ) -> dict[str, Tensor]:
         """`states` (B, 512, 4096) and `pooled` (B, 768)."""
         names = ("states", "pooled")
-        return {name: on_device(torch.stack([one.tensors[name] for one in text]), self.device) for name in names}
+        return {name: on_device(torch.stack([one.tensors[name] for one in prompt_embeds]), self.device) for name in names}
 
-    def predict(self, model_input: Tensor, timesteps: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
-        return self._velocity(model_input, timesteps, conditions, self._settings.training.guidance)
+    def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
+        return self._velocity(noisy_model_input, timesteps, conditioning, self._settings.training.guidance)
 
-    def _velocity(self, model_input: Tensor, sigmas: Tensor, conditions: Mapping[str, Tensor], guidance: float) -> Tensor:
+    def _velocity(
+        self, noisy_model_input: Tensor, sigmas: Tensor, conditioning: Mapping[str, Tensor], guidance: float
+    ) -> Tensor:
         transformer = self.denoiser
         dtype = next(transformer.parameters()).dtype
-        states, pooled = (conditions[name].to(dtype) for name in ("states", "pooled"))
-        height, width = model_input.shape[-2:]
+        states, pooled = (conditioning[name].to(dtype) for name in ("states", "pooled"))
+        height, width = noisy_model_input.shape[-2:]
         output = transformer(
-            hidden_states=pack(model_input).to(dtype),
+            hidden_states=pack(noisy_model_input).to(dtype),
             timestep=sigmas.float(),  # 0 to 1; the transformer multiplies by 1000 itself, and the guidance too
             guidance=torch.full_like(sigmas, guidance, dtype=torch.float32),
             pooled_projections=pooled,
@@ -122,18 +106,15 @@ class Flux(BaseModel):
     @torch.no_grad()
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         """One pass a step: the guidance is an input of the transformer, and there is no negative prompt."""
-        factor = vae.downscale(self._parts["vae"])
-        height, width = plan.height // factor, plan.width // factor
-        shape = (1, self.latent_channels, height, width)
+        shape = self._latent_shape(plan.width, plan.height)
+        conditioning = self.conditioning([plan.prompt_embeds], [])
 
-        conditions = self.conditions([plan.text], [])
-
-        def denoise(model_input: Tensor, sigmas: Tensor) -> Tensor:
+        def denoise(latent_model_input: Tensor, sigmas: Tensor) -> Tensor:
             with self._sampling():
-                return self._velocity(model_input, sigmas, conditions, plan.guidance)
+                return self._velocity(latent_model_input, sigmas, conditioning, plan.guidance)
 
-        latents = flow.sample(plan, shape, self._schedule, height * width // 4, self.device, denoise, on_step)
-        return vae.decode(self._parts["vae"], latents)
+        latents = flow.sample(plan, shape, self._schedule, shape[-2] * shape[-1] // 4, self.device, denoise, on_step)
+        return self.decode_image(latents[0])
 
 
 def pack(latents: Tensor) -> Tensor:
@@ -184,3 +165,6 @@ def _with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> T
     # Torch gives apply no types.
     dense: Tensor = _DenseGradient.apply(output)  # type: ignore[no-untyped-call]
     return dense
+
+
+load: ModelLoader = Flux

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of an image's framing."""
+"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of an image's sizes and crop."""
 
 from __future__ import annotations
 
@@ -10,26 +10,18 @@ from torch import Tensor
 
 from loratui.engine.families import clip, loading
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import Family, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import ModelLoader, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import finite, on_device
+from loratui.engine.families.sdxl.spec import SDXL
 from loratui.engine.families.unet import UNetModel
-from loratui.engine.formats.base_parts import BaseFiles, PartName
-from loratui.presets.schema import Family as FamilyName
+from loratui.engine.formats.base_parts import BaseFiles
 from loratui.presets.schema import Settings
-
-
-def load(
-    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
-) -> Family:
-    """An SDXL base; nothing is fetched, and no weights are loaded yet."""
-    return Sdxl(files, settings, device=device, dtype=dtype, digests=digests)
 
 
 class Sdxl(UNetModel):
     """An SDXL base, or one of its shape."""
 
-    name: FamilyName = "sdxl"
-    trainable_encoders: tuple[PartName, ...] = ("text_encoder", "text_encoder_2")
+    spec = SDXL
 
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
@@ -37,7 +29,7 @@ class Sdxl(UNetModel):
         super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
         self._zeros_for_none = bool(loading.pipeline_config(files).get("force_zeros_for_empty_prompt", True))
 
-    def encode_text(
+    def encode_prompts(
         self,
         captions: Sequence[str],
         known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
@@ -60,22 +52,30 @@ class Sdxl(UNetModel):
             made.append(PromptEmbeds({"states": states, "pooled": finite(pooled, "text")}, tokens.cut))
         return made
 
-    def conditions(self, text: Sequence[PromptEmbeds], framing: Sequence[SizeConditioning]) -> dict[str, Tensor]:
+    def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
         """`states` (B, tokens, 2048), `text_embeds` (B, 1280) and `time_ids` (B, 6)."""
-        pooled = torch.stack([one.tensors["pooled"] for one in text])
-        added = {"text_embeds": pooled, "time_ids": time_ids(framing)}
-        return super().conditions(text, framing) | {name: on_device(value, self.device) for name, value in added.items()}
+        pooled = torch.stack([one.tensors["pooled"] for one in prompt_embeds])
+        added = {"text_embeds": pooled, "time_ids": time_ids(sizes)}
+        return super().conditioning(prompt_embeds, sizes) | {
+            name: on_device(value, self.device) for name, value in added.items()
+        }
 
     def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         if plan.negative_given or not self._zeros_for_none:
-            return plan.negative
-        return replace(plan.negative, tensors={name: torch.zeros_like(value) for name, value in plan.text.tensors.items()})
+            return plan.negative_prompt_embeds
+        return replace(
+            plan.negative_prompt_embeds,
+            tensors={name: torch.zeros_like(value) for name, value in plan.prompt_embeds.tensors.items()},
+        )
 
 
-def time_ids(framing: Sequence[SizeConditioning]) -> Tensor:
+def time_ids(sizes: Sequence[SizeConditioning]) -> Tensor:
     """(B, 6): height and width of the original, top and left of the crop, height and width of the image.
 
     In fp32, since bf16 holds no whole numbers above 256 exactly.
     """
-    rows = [(*reversed(one.original), *reversed(one.crop), *reversed(one.target)) for one in framing]
+    rows = [(*reversed(one.original), *reversed(one.crop), *reversed(one.target)) for one in sizes]
     return torch.tensor(rows, dtype=torch.float32)
+
+
+load: ModelLoader = Sdxl

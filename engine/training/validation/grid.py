@@ -102,24 +102,24 @@ class _Maker:
             requests.stop_if_asked()
 
         report.phase("loading", f"Loading {settings.base.model}")
-        self._family = load_base(job)
+        self._model = load_base(job)
         trains_text = settings.training.train_text_encoder
-        self._texts = text_states(job.run.cache, self._family, trained=trains_text)
+        self._texts = text_states(job.run.cache, self._model, trained=trains_text)
         prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
-        self._texts.fill(prompts, (settings.base.clip_skip,), progress)
-        self._family.free_text_encoders(but=self._family.text_encoders if trains_text else ())
+        self._texts.fill(prompts, progress)
+        self._model.free_text_encoders(but=self._model.text_encoders if trains_text else ())
         report.phase("caching", "Reading the training images")
-        latents = LatentCache(job.run.cache, self._family, on_disk=settings.memory.cache_latents)
+        latents = LatentCache(job.run.cache, self._model, on_disk=settings.memory.cache_latents)
         latents.fill(job.ledger.images, (False,), progress)
-        self._gallery = Gallery(self._family, latents, job.ledger.images)
-        self._adapter = add_adapter(job, self._family)
+        self._gallery = Gallery(self._model, latents, job.ledger.images)
+        self._adapter = add_adapter(job, self._model)
         report.phase("sampling", "Making the images of the check")
 
     def make(self, cell: Cell, path: str, number: int, total: int) -> Nearest | None:
         """Writes the image of a cell, the `number`-th of `total`; returns the training image that it is most like."""
         settings, target = self._job.settings, self._job.run.path / path
         if cell.file and cell.file != self._loaded:
-            read_lora_file(self._job.run.inside(cell.file), self._family.name, self._adapter)
+            read_lora_file(self._job.run.inside(cell.file), self._job.settings.base.family, self._adapter)
             self._loaded = cell.file
 
         def on_step(done: int, of: int) -> None:
@@ -127,7 +127,7 @@ class _Maker:
             self._requests.stop_if_asked()
 
         plan = partial(sample_plan, settings, self._texts, prompt_read(cell, settings), cell.seed)
-        write_sample(target, self._family, self._adapter, plan, cell.strength, on_step)
+        write_sample(target, self._model, self._adapter, plan, cell.strength, on_step)
         with Image.open(target) as image:
             return self._gallery.nearest(to_tensor(image.convert("RGB")))
 

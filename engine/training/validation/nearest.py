@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from loratui.engine.dataset.ledger import LedgerEntry
-from loratui.engine.families.model import Family
+from loratui.engine.families.model import Model
 from loratui.engine.training.cache import LatentCache
 
 SIDE = 8
@@ -30,9 +30,9 @@ class Nearest:
 class Gallery:
     """The training images as their latents' coarse layout."""
 
-    def __init__(self, family: Family, latents: LatentCache, entries: Sequence[LedgerEntry]) -> None:
+    def __init__(self, model: Model, latents: LatentCache, entries: Sequence[LedgerEntry]) -> None:
         """`latents` must hold every entry that is trained on."""
-        self._family = family
+        self._model = model
         self._entries = [entry for entry in entries if entry.repeats and not entry.regularisation]
         # On the denoiser's own scale, where the VAE has taken noise and fine grain away already.
         self._layouts = torch.stack([layout(latents.get(entry).mean) for entry in self._entries]) if self._entries else None
@@ -41,12 +41,12 @@ class Gallery:
         """The training image nearest to (3, H, W) fp32 pixels in [−1, 1]; None without training images."""
         if self._layouts is None:
             return None
-        made = layout(self._family.encode_image(pixels).mean)
+        made = layout(self._model.encode_image(pixels).mean)
         similarity, index = (self._layouts @ made).max(dim=0)
         return Nearest(self._entries[int(index)].relative, float(similarity))
 
 
 def layout(latents: Tensor) -> Tensor:
-    """(C·SIDE·SIDE,) the coarse layout of (C, h, w) latents: averaged over fields, each channel about its mean, of length 1."""
-    fields = F.adaptive_avg_pool2d(latents[None].float(), SIDE)[0]
+    """(C·SIDE·SIDE,) the coarse layout of (C, …, h, w) latents: averaged over fields, each channel about its mean, of length 1."""
+    fields = F.adaptive_avg_pool2d(latents.flatten(0, -3)[None].float(), SIDE)[0]
     return F.normalize((fields - fields.mean(dim=(1, 2), keepdim=True)).flatten(), dim=0)

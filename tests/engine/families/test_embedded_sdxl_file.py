@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from loratui.engine.families.loading import load_part
-from loratui.engine.families.model import SizeConditioning, loader
+from loratui.engine.families.model import SizeConditioning, load_model
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.bases import discover, find_base
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset, embedded_base
@@ -54,12 +54,12 @@ def test_each_part_is_that_of_the_folder_bit_for_bit(checkpoint: Path, name: Any
 def test_texts_latents_predictions_and_images_are_those_of_the_folder(checkpoint: Path) -> None:
     made = []
     for path in (checkpoint, embedded_base("sdxl")):
-        family = loader("sdxl")(identify(path), Settings(base=Base(family="sdxl")), device=CPU, dtype=torch.float32)
-        text = family.encode_text([f"a photo of {DEMO_TRIGGER} {DEMO_CLASS}, smiling"])
+        family = load_model(identify(path), Settings(base=Base(family="sdxl")), device=CPU, dtype=torch.float32)
+        text = family.encode_prompts([f"a photo of {DEMO_TRIGGER} {DEMO_CLASS}, smiling"])
         image = torch.linspace(-1, 1, 3 * 128 * 128).view(3, 128, 128)
         latents = family.encode_image(image)
         noisy = torch.randn(1, 4, 32, 32, generator=torch.Generator().manual_seed(0))
-        guess = family.predict(noisy, torch.tensor([300]), family.conditions(text, [SizeConditioning.whole(128, 128)]))
+        guess = family.predict(noisy, torch.tensor([300]), family.conditioning(text, [SizeConditioning.whole(128, 128)]))
         made.append([*(text[0].tensors[key] for key in sorted(text[0].tensors)), latents.mean, latents.std, guess])
     assert len(made[0]) == len(made[1]) >= 4
     assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))

@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 
 from loratui.engine.families import fingerprints
 from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families.model import load_model
 from loratui.engine.formats.base_parts import PartFile
+from loratui.engine.planning.bases import find_base
+from loratui.engine.planning.recipe import build_recipe
 
 
 @pytest.fixture
@@ -96,3 +99,21 @@ def test_a_damaged_memory_only_costs_time(file: Path, tmp_path: Path, content: s
 
 def test_a_memory_that_cannot_be_written_only_costs_time(file: Path, tmp_path: Path) -> None:
     assert Digests(tmp_path / "missing" / "fingerprints.json").of(part(file, "vae.")) == Digests().of(part(file, "vae."))
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "images", "texts"),
+    [
+        ("sd15", "demo", "69e4117acb75", "25c3facc0916"),
+        ("sdxl", "demo:sdxl", "0a3c479152ba", "dd50160cdad2"),
+        ("flux", "demo:flux", "36c7738bc89d", "5e34f399e083"),
+    ],
+)
+def test_the_caches_of_runs_made_long_ago_are_still_found(name: str, preset: str, images: str, texts: str) -> None:
+    """The names that the first version gave to what the embedded bases make."""
+    settings = build_recipe(preset).settings
+    model = load_model(find_base(settings.base), settings, device=torch.device("cpu"), dtype=torch.float32)
+    found_images, found_texts = model.fingerprints()
+    assert found_images.startswith(images)
+    assert found_texts.startswith(texts)
+    assert found_texts.endswith(f"\n{settings.base.clip_skip}")

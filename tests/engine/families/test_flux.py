@@ -18,12 +18,11 @@ from loratui.engine.families.flux.model import Flux, image_ids, load, pack, unpa
 from loratui.engine.families.model import SamplePlan, SizeConditioning
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.noise import generator
 from loratui.presets.schema import Base, Settings, Targets, Training
 
 CPU = torch.device("cpu")
 BASE = Base(family="flux")
-FRAMING = SizeConditioning.whole(64, 64)
+SIZES = SizeConditioning.whole(64, 64)
 
 
 def loaded(folder: Path, settings: Settings | None = None, dtype: torch.dtype = torch.float32) -> Flux:
@@ -45,10 +44,10 @@ def heard(family: Flux) -> dict[str, Any]:
 
 
 def predicted(family: Flux, sigmas: Tensor, height: int = 8, width: int = 8) -> Tensor:
-    text = family.encode_text(["a fox"]) * len(sigmas)
+    text = family.encode_prompts(["a fox"]) * len(sigmas)
     with torch.no_grad():
         return family.predict(
-            torch.randn(len(sigmas), 16, height, width), sigmas, family.conditions(text, [FRAMING] * len(sigmas))
+            torch.randn(len(sigmas), 16, height, width), sigmas, family.conditioning(text, [SIZES] * len(sigmas))
         )
 
 
@@ -57,18 +56,18 @@ def predicted(family: Flux, sigmas: Tensor, height: int = 8, width: int = 8) -> 
 
 def test_row_12_t5_stands_still_although_it_has_dropout(family: Flux) -> None:
     assert family._parts["text_encoder_2"].config.dropout_rate == 0.1
-    first, second = (family.encode_text(["a fox"])[0].tensors for _ in range(2))
+    first, second = (family.encode_prompts(["a fox"])[0].tensors for _ in range(2))
     assert torch.equal(first["states"], second["states"])
     family._parts["text_encoder_2"].train()
     with pytest.raises(AssertionError):
-        family.encode_text(["a fox"])
+        family.encode_prompts(["a fox"])
 
 
 def test_text_is_what_the_librarys_pipeline_reads(flux_folder: Path, family: Flux) -> None:
     """Padding is read like any token, and there is no mask."""
     caption = "wow! a red fox"
     states, pooled, _ = pipeline_of(family).encode_prompt(caption, None, max_sequence_length=24, device=CPU)
-    own = family.encode_text([caption])[0].tensors
+    own = family.encode_prompts([caption])[0].tensors
     assert own["states"].shape == (24, 32)
     assert torch.allclose(own["states"], states[0], atol=1e-6)
     assert torch.allclose(own["pooled"], pooled[0], atol=1e-6)
@@ -76,13 +75,13 @@ def test_text_is_what_the_librarys_pipeline_reads(flux_folder: Path, family: Flu
 
 def test_row_14_a_long_caption_is_cut_and_counted(family: Flux) -> None:
     long = "a fox in the snow, looking at the moon above the wood"
-    (cut,) = family.encode_text([long])
+    (cut,) = family.encode_prompts([long])
     assert cut.tokens_cut == len(family._tokenizers["tokenizer_2"](long).input_ids) - 24 > 0
     assert cut.tensors["states"].shape == (24, 32)
 
 
 def test_text_states_do_not_depend_on_the_other_captions(family: Flux) -> None:
-    alone, among = family.encode_text(["red fox"])[0], family.encode_text(["blue", "red fox"])[1]
+    alone, among = family.encode_prompts(["red fox"])[0], family.encode_prompts(["blue", "red fox"])[1]
     assert torch.equal(alone.tensors["states"], among.tensors["states"])
     assert torch.equal(alone.tensors["pooled"], among.tensors["pooled"])
 
@@ -91,7 +90,7 @@ def test_t5_is_in_the_format_of_the_transformer_and_the_vae_in_fp32(flux_folder:
     family = loaded(flux_folder, dtype=torch.bfloat16)
     formats = {part: next(family._parts[part].parameters()).dtype for part in ("text_encoder", "text_encoder_2", "vae")}
     assert formats == {"text_encoder": torch.float32, "text_encoder_2": torch.bfloat16, "vae": torch.float32}
-    assert family.encode_text(["a fox"])[0].tensors["states"].dtype == torch.bfloat16
+    assert family.encode_prompts(["a fox"])[0].tensors["states"].dtype == torch.bfloat16
     assert family.fingerprints()[1] != loaded(flux_folder).fingerprints()[1]
     assert predicted(family, torch.tensor([0.5])).dtype == torch.bfloat16
 
@@ -130,12 +129,11 @@ def test_row_24_ids_are_fp32_and_have_no_batch(flux_folder: Path) -> None:
 
 def test_row_31_timesteps_lie_between_0_and_1(family: Flux) -> None:
     seen = heard(family)
-    noised = family.add_noise(torch.randn(3, 16, 8, 8), torch.randn(3, 16, 8, 8), torch.tensor([0.0, 0.5, 0.999]))
-    predicted(family, noised.timesteps)
+    noisy = family.add_noise(torch.randn(3, 16, 8, 8), torch.randn(3, 16, 8, 8), torch.tensor([0.0, 0.5, 0.999]))
+    predicted(family, noisy.timesteps)
     assert seen["timestep"].min() >= 0.0
     assert seen["timestep"].max() <= 1.0
-    assert noised.sigma is not None
-    assert torch.equal(seen["timestep"], noised.sigma)
+    assert torch.equal(seen["timestep"], noisy.noise_level)
 
 
 def test_row_32_guidance_is_1_in_training_and_the_samples_own_in_sampling(flux_folder: Path, family: Flux) -> None:
@@ -174,13 +172,12 @@ def test_latents_that_are_not_finite_are_an_error(family: Flux) -> None:
 def test_the_input_lies_between_image_and_noise_by_the_unrounded_sigma(flux_folder: Path) -> None:
     family = loaded(flux_folder, dtype=torch.bfloat16)
     latents, noise = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
-    noised = family.add_noise(latents, noise, torch.tensor([0.3337, 0.8891]))
-    assert noised.sigma is not None
-    assert noised.sigma.dtype == torch.float32
-    sigma = noised.sigma.view(-1, 1, 1, 1)
-    assert torch.allclose(noised.model_input, (1 - sigma) * latents + sigma * noise)
-    assert torch.equal(noised.target, noise - latents)
-    assert noised.snr is None
+    noisy = family.add_noise(latents, noise, torch.tensor([0.3337, 0.8891]))
+    assert noisy.noise_level.dtype == torch.float32
+    sigma = noisy.noise_level.view(-1, 1, 1, 1)
+    assert torch.allclose(noisy.noisy_model_input, (1 - sigma) * latents + sigma * noise)
+    assert torch.equal(noisy.target, noise - latents)
+    assert noisy.snr is None
 
 
 def test_row_33_euler_steps_along_the_target_lead_back_to_the_image() -> None:
@@ -188,7 +185,7 @@ def test_row_33_euler_steps_along_the_target_lead_back_to_the_image() -> None:
     image = torch.randn(1, 16, 4, 4)
     plan = SamplePlan(None, None, 5, 32, 32, 8, 3.5)  # type: ignore[arg-type]
     config = {"use_dynamic_shifting": True, "shift": 3.0}
-    start = torch.randn((1, 16, 4, 4), generator=generator(5, "sample"))
+    start = torch.randn((1, 16, 4, 4), generator=torch.Generator().manual_seed(5))
     target = flow.add_noise(image, start, torch.tensor([0.5])).target
 
     def sampled(sign: float) -> Tensor:
@@ -229,7 +226,9 @@ def test_the_two_ways_to_write_the_shift_are_one() -> None:
 
 def test_every_bucket_is_shifted_by_its_own_size(family: Flux) -> None:
     uniform = torch.tensor([0.5])
-    small, large = (family.add_noise(torch.zeros(1, 16, n, n), torch.zeros(1, 16, n, n), uniform).sigma for n in (64, 128))
+    small, large = (
+        family.add_noise(torch.zeros(1, 16, n, n), torch.zeros(1, 16, n, n), uniform).noise_level for n in (64, 128)
+    )
     assert small is not None
     assert large is not None
     assert small.item() == pytest.approx(1.8776 / 2.8776, abs=1e-4)
@@ -262,17 +261,17 @@ def pipeline_of(family: Flux) -> Any:
 
 
 def plan(family: Flux, seed: int = 3) -> SamplePlan:
-    (text,) = family.encode_text(["a fox"])
+    (text,) = family.encode_prompts(["a fox"])
     return SamplePlan(text, text, seed, 96, 64, 4, 3.5)
 
 
 def test_sampling_equals_the_librarys_pipeline(family: Flux) -> None:
     made = family.sample(plan(family), lambda *_: None)
-    text = family.encode_text(["a fox"])[0].tensors
+    text = family.encode_prompts(["a fox"])[0].tensors
     image = pipeline_of(family)(
         prompt_embeds=text["states"][None],
         pooled_prompt_embeds=text["pooled"][None],
-        latents=pack(torch.randn((1, 16, 8, 12), generator=generator(3, "sample"))),
+        latents=pack(torch.randn((1, 16, 8, 12), generator=torch.Generator().manual_seed(3))),
         guidance_scale=3.5,
         num_inference_steps=4,
         width=96,
@@ -303,9 +302,9 @@ def test_row_49_seeds_repeat_and_differ(family: Flux) -> None:
 
 def test_row_34_sampling_leaves_the_trained_noise_levels_alone(family: Flux) -> None:
     args = torch.ones(1, 16, 8, 8), torch.zeros(1, 16, 8, 8), torch.tensor([0.3])
-    before = family.add_noise(*args).sigma
+    before = family.add_noise(*args).noise_level
     family.sample(plan(family), lambda *_: None)
-    after = family.add_noise(*args).sigma
+    after = family.add_noise(*args).noise_level
     assert before is not None
     assert after is not None
     assert torch.equal(before, after)
@@ -330,7 +329,7 @@ def test_the_attention_of_single_blocks_gets_its_gradient_densely(family: Flux) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.functional, "scaled_dot_product_attention", spying)
         output = family.predict(
-            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(family.encode_text(["a fox"]), [FRAMING])
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditioning(family.encode_prompts(["a fox"]), [SIZES])
         )
     output.square().sum().backward()
     dense = [gradient.transpose(1, 2).is_contiguous() or gradient.is_contiguous() for gradient in got]
@@ -349,9 +348,9 @@ def test_compiled_blocks_have_the_same_gradients(flux_folder: Path) -> None:
         if compiled:
             family.denoiser.compile_repeated_blocks(backend="aot_eager")  # type: ignore[operator]
         torch.manual_seed(1)
-        text = family.encode_text(["a fox"])
+        text = family.encode_prompts(["a fox"])
         family.predict(
-            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(text, [FRAMING])
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditioning(text, [SIZES])
         ).square().sum().backward()
         made.append(weight.grad)
     assert torch.allclose(made[0], made[1], rtol=1e-4, atol=1e-6)
@@ -366,9 +365,9 @@ def test_gradients_with_fewer_activations_are_the_same(flux_folder: Path) -> Non
         weight = family.denoiser.single_transformer_blocks[0].attn.to_k.weight  # type: ignore[index,union-attr]
         weight.requires_grad_(True)
         torch.manual_seed(1)
-        text = family.encode_text(["a fox"])
+        text = family.encode_prompts(["a fox"])
         family.predict(
-            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditions(text, [FRAMING])
+            torch.randn(1, 16, 8, 8), torch.tensor([0.4]), family.conditioning(text, [SIZES])
         ).square().sum().backward()
         made.append(weight.grad)
     assert torch.equal(*made)

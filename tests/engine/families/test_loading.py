@@ -20,7 +20,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families import loading
 from loratui.engine.families.flux import model as flux
 from loratui.engine.families.loading import load_part
-from loratui.engine.families.model import SizeConditioning, loader
+from loratui.engine.families.model import SizeConditioning, load_model
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
@@ -110,13 +110,13 @@ def test_a_base_in_one_file_predicts_as_its_folder_does(sdxl_folder: Path, tmp_p
     settings = Settings(base=Base(family="sdxl"))
     made = []
     for files in (with_files(sdxl_folder, path), identify(sdxl_folder)):
-        family = loader("sdxl")(files, settings, device=CPU, dtype=torch.float32)
-        text = family.encode_text(["a fox"])
+        family = load_model(files, settings, device=CPU, dtype=torch.float32)
+        text = family.encode_prompts(["a fox"])
         with torch.no_grad():
             torch.manual_seed(0)
             made.append(
                 family.predict(
-                    torch.randn(1, 4, 8, 8), torch.tensor([300]), family.conditions(text, [SizeConditioning.whole(64, 64)])
+                    torch.randn(1, 4, 8, 8), torch.tensor([300]), family.conditioning(text, [SizeConditioning.whole(64, 64)])
                 )
             )
     assert torch.equal(*made)
@@ -194,7 +194,7 @@ def test_flux_in_parts_predicts_as_its_folder_does(flux_folder: Path, tmp_path: 
     states = []
     for files in (with_files(flux_folder, path), identify(flux_folder)):
         family = flux.load(files, Settings(base=Base(family="flux")), device=CPU, dtype=torch.float32)
-        states.append(family.encode_text(["a fox"])[0].tensors["states"])
+        states.append(family.encode_prompts(["a fox"])[0].tensors["states"])
     assert torch.equal(*states)
 
 

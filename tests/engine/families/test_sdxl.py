@@ -18,8 +18,7 @@ from loratui.engine.families.model import PromptEmbeds, SamplePlan, SizeConditio
 from loratui.engine.families.sdxl.model import Sdxl, load, time_ids
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.images import framing_of
-from loratui.engine.training.noise import generator
+from loratui.engine.training.images import size_conditioning_of
 from loratui.presets.schema import Base, Dataset, Settings, Targets
 
 CPU = torch.device("cpu")
@@ -49,13 +48,13 @@ def ids_of(family: Sdxl, caption: str, part: str) -> Tensor:
     asked: list[Tensor] = []
     encoder = family._parts[part]
     hook = encoder.register_forward_pre_hook(lambda _, args: asked.append(args[0]))
-    family.encode_text([caption])
+    family.encode_prompts([caption])
     hook.remove()
     return asked[0]
 
 
 def states(family: Sdxl, caption: str) -> dict[str, Tensor]:
-    return dict(family.encode_text([caption])[0].tensors)
+    return dict(family.encode_prompts([caption])[0].tensors)
 
 
 # ---- text
@@ -68,7 +67,7 @@ def test_row_12_every_encoder_stands_still(family: Sdxl) -> None:
 
 
 def test_row_14_a_long_caption_is_cut_and_counted(family: Sdxl) -> None:
-    (cut,) = family.encode_text(["f" * 100])
+    (cut,) = family.encode_prompts(["f" * 100])
     assert cut.tokens_cut == 25
     assert ids_of(family, "f" * 100, "text_encoder")[0, -1] == family._tokenizers["tokenizer"].eos_token_id
 
@@ -105,7 +104,7 @@ def test_rows_27_and_28_states_are_the_last_layer_but_one_without_the_norm(sdxl_
 def test_clip_skip_beyond_the_encoders_is_refused(sdxl_folder: Path) -> None:
     family = loaded(sdxl_folder, Settings(base=Base(family="sdxl", clip_skip=4)))
     with pytest.raises(UsageError, match="only 3 layers"):
-        family.encode_text(["a fox"])
+        family.encode_prompts(["a fox"])
 
 
 def test_the_pooled_text_is_the_librarys_own(family: Sdxl) -> None:
@@ -121,19 +120,19 @@ def test_windows_of_long_captions_are_each_read_as_a_whole_and_the_first_is_pool
     # A letter at the end of a word has a token of its own; the 76th goes into the second window.
     assert torch.allclose(long["states"][:77], states(family, "f" * 76)["states"][:77], atol=1e-6)
     assert torch.allclose(long["pooled"], states(family, "f" * 76)["pooled"], atol=1e-6)
-    assert family.encode_text(["f" * 300])[0].tokens_cut == 75
+    assert family.encode_prompts(["f" * 300])[0].tokens_cut == 75
 
 
 def test_a_short_caption_means_the_same_beside_a_long_one(sdxl_folder: Path) -> None:
     family = loaded(sdxl_folder, Settings(base=Base(family="sdxl"), dataset=Dataset(caption_tokens=225)))
-    text = family.encode_text(["a fox", "f" * 100, "g" * 160])
+    text = family.encode_prompts(["a fox", "f" * 100, "g" * 160])
     assert [len(one.tensors["states"]) // 77 for one in text] == [1, 2, 3]
     noisy, steps = torch.randn(3, 4, 8, 8), torch.tensor([10, 500, 900])
-    framing = [SizeConditioning.whole(64, 64)] * 3
+    sizes = [SizeConditioning.whole(64, 64)] * 3
     with torch.no_grad():
-        together = family.predict(noisy, steps, family.conditions(text, framing))
+        together = family.predict(noisy, steps, family.conditioning(text, sizes))
         alone = [
-            family.predict(noisy[i : i + 1], steps[i : i + 1], family.conditions(text[i : i + 1], framing[:1]))
+            family.predict(noisy[i : i + 1], steps[i : i + 1], family.conditioning(text[i : i + 1], sizes[:1]))
             for i in range(3)
         ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
@@ -142,37 +141,37 @@ def test_a_short_caption_means_the_same_beside_a_long_one(sdxl_folder: Path) -> 
 def test_text_states_keep_their_gradients(family: Sdxl) -> None:
     family._parts["text_encoder"].requires_grad_(True)
     family._parts["text_encoder_2"].requires_grad_(True)
-    (text,) = family.encode_text(["a fox"])
+    (text,) = family.encode_prompts(["a fox"])
     (text.tensors["states"].square().sum() + text.tensors["pooled"].square().sum()).backward()
     assert family._parts["text_encoder_2"].text_projection.weight.grad is not None
     assert family._parts["text_encoder"].encoder.layers[0].mlp.fc1.weight.grad is not None
 
 
-# ---- framing
+# ---- sizes
 
 
 def test_row_23_time_ids_are_height_before_width() -> None:
-    framing = SizeConditioning(original=(1200, 900), crop=(7, 31), target=(1024, 768))
-    assert time_ids([framing]).tolist() == [[900, 1200, 31, 7, 768, 1024]]
+    sizes = SizeConditioning(original=(1200, 900), crop=(7, 31), target=(1024, 768))
+    assert time_ids([sizes]).tolist() == [[900, 1200, 31, 7, 768, 1024]]
 
 
 def test_row_8_the_crop_of_a_mirrored_image_lies_where_it_lies_in_the_mirrored_photo() -> None:
     entry: Any = SimpleNamespace(width=900, height=600, fit=Fit(768, 512, left=40, top=0), bucket=Bucket(512, 512))
-    assert framing_of(entry, False) == SizeConditioning((900, 600), (40, 0), (512, 512))
-    assert framing_of(entry, True) == SizeConditioning((900, 600), (768 - 512 - 40, 0), (512, 512))
-    assert time_ids([framing_of(entry, True)]).tolist() == [[600, 900, 0, 216, 512, 512]]
+    assert size_conditioning_of(entry, False) == SizeConditioning((900, 600), (40, 0), (512, 512))
+    assert size_conditioning_of(entry, True) == SizeConditioning((900, 600), (768 - 512 - 40, 0), (512, 512))
+    assert time_ids([size_conditioning_of(entry, True)]).tolist() == [[600, 900, 0, 216, 512, 512]]
 
 
 def test_row_24_time_ids_reach_the_unet_in_fp32(sdxl_folder: Path) -> None:
     family = loaded(sdxl_folder, dtype=torch.bfloat16)
     seen: dict[str, Any] = {}
     family.denoiser.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
-    text = family.encode_text(["a fox"])
+    text = family.encode_prompts(["a fox"])
     with torch.no_grad():
         family.predict(
             torch.randn(1, 4, 8, 8),
             torch.tensor([3]),
-            family.conditions(text, [SizeConditioning((1001, 257), (0, 0), (1000, 259))]),
+            family.conditioning(text, [SizeConditioning((1001, 257), (0, 0), (1000, 259))]),
         )
     sent = seen["added_cond_kwargs"]["time_ids"]
     assert sent.dtype == torch.float32
@@ -225,7 +224,7 @@ def test_row_42_a_v_prediction_base_is_trained_as_one(sdxl_folder: Path, tmp_pat
     assert family.prediction == "v"
     latents, noise = torch.randn(1, 4, 4, 4), torch.randn(1, 4, 4, 4)
     last = family.add_noise(latents, noise, torch.tensor([0.9999]))
-    assert torch.allclose(last.model_input, noise)
+    assert torch.allclose(last.noisy_model_input, noise)
     assert torch.allclose(last.target, -latents)
     assert last.snr is not None
     assert last.snr.item() == 0.0
@@ -252,7 +251,7 @@ def pipeline_of(family: Sdxl, folder: Path, **index: object) -> Any:
 
 
 def plan(family: Sdxl, guidance: float, **options: Any) -> SamplePlan:
-    text, negative = family.encode_text(["a fox", ""])
+    text, negative = family.encode_prompts(["a fox", ""])
     return SamplePlan(text, negative, 3, 96, 64, 4, guidance, **options)
 
 
@@ -265,7 +264,7 @@ def test_sampling_equals_the_librarys_pipeline(sdxl_folder: Path, family: Sdxl, 
     """Without a negative prompt the pipeline takes zeros, because this base's index says so."""
     made = family.sample(plan(family, guidance, negative_given=given), lambda *_: None)
     pipeline = pipeline_of(family, sdxl_folder, force_zeros_for_empty_prompt=True)
-    text, negative = family.encode_text(["a fox", ""])
+    text, negative = family.encode_prompts(["a fox", ""])
     negatives = {
         "negative_prompt_embeds": stacked(negative, "states"),
         "negative_pooled_prompt_embeds": stacked(negative, "pooled"),
@@ -273,7 +272,7 @@ def test_sampling_equals_the_librarys_pipeline(sdxl_folder: Path, family: Sdxl, 
     image = pipeline(
         prompt_embeds=stacked(text, "states"),
         pooled_prompt_embeds=stacked(text, "pooled"),
-        latents=torch.randn((1, 4, 8, 12), generator=generator(3, "sample")),
+        latents=torch.randn((1, 4, 8, 12), generator=torch.Generator().manual_seed(3)),
         guidance_scale=guidance,
         num_inference_steps=4,
         width=96,
@@ -289,11 +288,11 @@ def test_sampling_from_pure_noise_equals_the_librarys_pipeline(sdxl_folder: Path
     family = loaded(with_schedule(sdxl_folder, tmp_path / "base", **changes))
     made = family.sample(plan(family, 5.0), lambda *_: None)
     folder = with_schedule(sdxl_folder, tmp_path / "trailing", timestep_spacing="trailing", **changes)
-    text = family.encode_text(["a fox"])[0]
+    text = family.encode_prompts(["a fox"])[0]
     image = pipeline_of(family, folder)(
         prompt_embeds=stacked(text, "states"),
         pooled_prompt_embeds=stacked(text, "pooled"),
-        latents=torch.randn((1, 4, 8, 12), generator=generator(3, "sample")),
+        latents=torch.randn((1, 4, 8, 12), generator=torch.Generator().manual_seed(3)),
         guidance_scale=5.0,
         guidance_rescale=0.7,
         num_inference_steps=4,
@@ -325,7 +324,7 @@ def test_row_34_sampling_leaves_the_training_schedule_alone(family: Sdxl) -> Non
 def test_row_49_seeds_repeat_and_differ(family: Sdxl) -> None:
     first, second = (family.sample(plan(family, 2.0), lambda *_: None) for _ in range(2))
     assert torch.equal(first, second)
-    text, negative = family.encode_text(["a fox", ""])
+    text, negative = family.encode_prompts(["a fox", ""])
     assert not torch.equal(first, family.sample(SamplePlan(text, negative, 4, 96, 64, 4, 2.0), lambda *_: None))
 
 
@@ -333,7 +332,7 @@ def test_parts_come_back_when_they_are_needed_again(family: Sdxl) -> None:
     wanted = plan(family, 5.0)
     before = family.sample(wanted, lambda *_: None)
     family.free_text_encoders()
-    family.free_image_encoder()
+    family.free_vae()
     assert not family._parts.is_loaded("text_encoder_2")
     assert torch.equal(family.sample(wanted, lambda *_: None), before)
 

@@ -33,7 +33,7 @@ def test_row_39_the_lora_alone_is_trained_and_all_of_it(make_family_run: MakeRun
     run = make_family_run("samples.before_training=true", "adapter.targets=sd-scripts")
     assert train(run, made.append) == ExitCode.DONE
     (trainer,) = made
-    trained = dict(trainer.family.denoiser.named_parameters())
+    trained = dict(trainer.model.denoiser.named_parameters())
     untouched = load_base(read_job(run)).denoiser
     for name, value in untouched.named_parameters():
         module, _, tensor = name.rpartition(".")
@@ -83,7 +83,7 @@ def test_images_and_captions_are_encoded_once(make_family_run: MakeRun) -> None:
 
     def look(trainer: Trainer) -> None:
         def held_now() -> None:
-            parts = trainer.family._parts  # type: ignore[attr-defined]
+            parts = trainer.model._parts  # type: ignore[attr-defined]
             held.extend(name for name in ("vae", "text_encoder", "text_encoder_2") if parts.is_loaded(name))
 
         after_step(trainer, 1, held_now)
@@ -102,7 +102,7 @@ def test_a_recipe_for_another_family_is_refused(make_run: MakeRun, flux_folder: 
         .replace('family = "sd15"', 'family = "flux"')
         .replace("min_snr_gamma = 5.0", "min_snr_gamma = 0.0")
     )
-    with pytest.raises(UsageError, match=r"not flux|min_snr"):
+    with pytest.raises(UsageError, match="not FLUX"):
         load_base(read_job(run))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loratui.engine.families.model import SizeConditioning, loader
+from loratui.engine.families.model import SizeConditioning, load_model
 from loratui.engine.planning.base_readings import BaseReadings, judge
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import build_recipe
@@ -31,8 +31,8 @@ def fewer_noises(monkeypatch: pytest.MonkeyPatch) -> None:
 def base(family: str, **changes: Any) -> Any:
     settings = build_recipe(PRESETS[family]).settings
     settings = replace(settings, {key.replace("__", "."): value for key, value in changes.items()})
-    own: Any = loader(settings.base.family)(find_base(settings.base), settings, device=torch.device("cpu"), dtype=torch.float32)
-    own.free_image_encoder = lambda: None  # it is asked again
+    own: Any = load_model(find_base(settings.base), settings, device=torch.device("cpu"), dtype=torch.float32)
+    own.free_vae = lambda: None  # it is asked again
     return own
 
 
@@ -63,14 +63,14 @@ def one_colour() -> list[tuple[Image.Image, str]]:
 
 @torch.no_grad()
 def read(own: Any, images: list[tuple[Image.Image, str]]) -> BaseReadings:
-    (empty,) = own.encode_text([""])
+    (empty,) = own.encode_prompts([""])
     shown = []
     for image, caption in images:
         pixels = to_tensor(image)
-        (text,) = own.encode_text([caption])
+        (text,) = own.encode_prompts([caption])
         latents = own.encode_image(pixels)
         shown.append(Shown(pixels, latents, text, empty if caption else None, SizeConditioning.whole(128, 128)))
-    return read_base(own, shown, torch.autocast("cpu", enabled=False), embedded=True)
+    return read_base(own, shown, torch.autocast("cpu", enabled=False), family=own.spec.name, embedded=True)
 
 
 @pytest.mark.parametrize("images", [drawings, photo_like, one_colour])
@@ -139,9 +139,9 @@ def scaled(own: Any) -> Callable[[], None]:
 def foreign(own: Any) -> Callable[[], None]:
     """A VAE whose latents mean something else, encoded and decoded by itself as well as before: its channels in another order."""
     encode, decode = own.encode_image, own.decode_image
-    order = torch.roll(torch.arange(own.latent_channels), 1)
+    order = torch.roll(torch.arange(own.spec.vae.channels), 1)
     back = torch.argsort(order)
-    signs = torch.tensor([(-1.0) ** n for n in range(own.latent_channels)]).view(-1, 1, 1)
+    signs = torch.tensor([(-1.0) ** n for n in range(own.spec.vae.channels)]).view(-1, 1, 1)
 
     def encode_image(pixels: Any) -> Any:
         latents = encode(pixels)

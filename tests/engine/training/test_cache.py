@@ -20,12 +20,13 @@ from torch import Tensor
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
 from loratui.engine.errors import NotFiniteError
 from loratui.engine.families.flux import model as flux
+from loratui.engine.families.model import Model
 from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats.base_files import identify
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.presets import schema
-from loratui.presets.schema import Settings
+from loratui.presets.schema import Base, Settings
 
 
 @pytest.fixture
@@ -40,10 +41,10 @@ def latents(folder: Path, family: Sd15, entry: LedgerEntry, flips: Sequence[bool
     return cache
 
 
-def texts(folder: Path, family: Sd15, caption: str, skip: int = 1) -> TextCache:
+def texts(folder: Path, family: Model, caption: str) -> TextCache:
     folder.mkdir(exist_ok=True)
     cache = TextCache(folder, family)
-    cache.fill([caption], (skip,), lambda *_: None)
+    cache.fill([caption], lambda *_: None)
     return cache
 
 
@@ -137,12 +138,13 @@ def test_text_states_are_encoded_once_and_anew_for_all_that_changes_them(
 ) -> None:
     folder = tmp_path / "cache"
     texts(folder, family, "a fox")
-    family.encode_text = None  # type: ignore[method-assign,assignment]
+    family.encode_prompts = None  # type: ignore[method-assign,assignment]
     texts(folder, family, "a fox")
     same = other(base_folder, tmp_path / "same")
     texts(folder, same, "a fox")
     texts(folder, same, "a dog")
-    texts(folder, same, "a fox", skip=2)
+    skipping = load(identify(base_folder), Settings(base=Base(clip_skip=2)), device=torch.device("cpu"), dtype=torch.float32)
+    texts(folder, skipping, "a fox")
     texts(folder, other(base_folder, tmp_path / "encoder", "text_encoder/model.safetensors", first_value_moved), "a fox")
     texts(folder, other(base_folder, tmp_path / "tokenizer", "tokenizer/tokenizer.json", rename_a_token), "a fox")
     assert len(list(folder.iterdir())) == 5

@@ -25,7 +25,7 @@ def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, imag
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            prepared, batch = trainer.objective._prepared, trainer.texts.batch
+            prepared, batch = trainer.diffusion_loss._prepared, trainer.texts.batch
 
             def counting(*asked: Any) -> Any:
                 def counted(captions: Any) -> Any:
@@ -38,7 +38,7 @@ def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, imag
                 finally:
                     trainer.texts.batch = batch  # type: ignore[method-assign]
 
-            trainer.objective._prepared = counting  # type: ignore[method-assign]
+            trainer.diffusion_loss._prepared = counting  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 

@@ -83,18 +83,19 @@ def recordable(compute: Callable[[TrainingBatch], Tensor]) -> Callable[[Training
 
 def batch(images: int, value: float, side: int = 2) -> TrainingBatch:
     shape = (images, 4, side, side)
-    noised = NoisyInput(torch.full(shape, value), torch.zeros(images), torch.zeros(shape), snr=torch.ones(images))
-    return TrainingBatch(noised, {"states": torch.full((images, 3), value)}, torch.ones(images), torch.tensor(float(images)))
+    blank = torch.zeros(images)
+    noisy = NoisyInput(torch.full(shape, value), blank, torch.zeros(shape), blank)
+    return TrainingBatch(noisy, {"states": torch.full((images, 3), value)}, torch.ones(images), torch.tensor(float(images)))
 
 
 def double(prepared: TrainingBatch) -> Tensor:
-    return 2 * prepared.conditions["states"][:, 0]
+    return 2 * prepared.conditioning["states"][:, 0]
 
 
 def test_a_batch_and_its_tensors_are_the_same() -> None:
     one = batch(2, 3.0)
     again = one.with_tensors(one.tensors())
-    assert again.noised.sigma is None
+    assert again.noisy.snr is None
     assert {n: t.tolist() for n, t in again.tensors().items()} == {n: t.tolist() for n, t in one.tensors().items()}
 
 
@@ -236,19 +237,19 @@ def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: 
         every_step(trainer)
 
         def look() -> None:
-            prepare = trainer.objective.prepare
+            prepare = trainer.diffusion_loss.prepare
 
             def prepared(*asked: Any) -> TrainingBatch:
-                used.append(trainer.objective._ahead is not None)
+                used.append(trainer.diffusion_loss._ahead is not None)
                 return prepare(*asked)
 
-            trainer.objective.prepare = prepared  # type: ignore[method-assign]
+            trainer.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
     def never(trainer: Trainer) -> None:
         every_step(trainer)
-        after_loading(trainer, lambda: setattr(trainer.objective, "look_ahead", lambda *_: None))
+        after_loading(trainer, lambda: setattr(trainer.diffusion_loss, "look_ahead", lambda *_: None))
 
     train(ahead, count)
     train(then, never)
@@ -262,7 +263,7 @@ def test_where_something_is_drawn_or_trained_on_the_way_nothing_is_prepared_ahea
 
     def look(trainer: Trainer) -> None:
         every_step(trainer)
-        after_step(trainer, 1, lambda: ahead.append(trainer.objective._ahead is not None))
+        after_step(trainer, 1, lambda: ahead.append(trainer.diffusion_loss._ahead is not None))
 
     train(make_run(*SHORT, sets, "schedule.epochs=1"), look)
     assert ahead == [False]

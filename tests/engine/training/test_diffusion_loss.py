@@ -25,10 +25,10 @@ def prepared(make_run: MakeRun, *sets: str) -> tuple[Trainer, TrainingBatch, Ten
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            batch = trainer.objective.prepare(BATCH, NUMBER, len(BATCH))
+            batch = trainer.diffusion_loss.prepare(BATCH, NUMBER, len(BATCH))
             with torch.no_grad():
-                guess = trainer.family.predict(batch.noised.model_input, batch.noised.timesteps, batch.conditions)
-                found.append((trainer, batch, guess, trainer.objective.of(batch)))
+                guess = trainer.model.predict(batch.noisy.noisy_model_input, batch.noisy.timesteps, batch.conditioning)
+                found.append((trainer, batch, guess, trainer.diffusion_loss.compute(batch)))
 
         after_loading(trainer, look)
 
@@ -55,11 +55,11 @@ def test_input_and_target_are_of_the_noise_that_the_recipe_wants(make_run: MakeR
     drawn = noise.draw(mean.shape, seed=training.seed, micro_step=NUMBER, settings=training)
     uniform = noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
     clean = mean + std * drawn.latent_noise
-    expected = trainer.family.add_noise(clean, drawn.noise, uniform)
-    assert torch.equal(batch.noised.target, expected.target)
-    assert torch.equal(batch.noised.timesteps, expected.timesteps)
-    perturbed = trainer.family.add_noise(clean, drawn.input_noise, uniform)
-    assert torch.equal(batch.noised.model_input, perturbed.model_input)
+    expected = trainer.model.add_noise(clean, drawn.noise, uniform)
+    assert torch.equal(batch.noisy.target, expected.target)
+    assert torch.equal(batch.noisy.timesteps, expected.timesteps)
+    perturbed = trainer.model.add_noise(clean, drawn.input_noise, uniform)
+    assert torch.equal(batch.noisy.noisy_model_input, perturbed.noisy_model_input)
     plain = noise.draw(mean.shape, seed=training.seed, micro_step=NUMBER)
     changed = (drawn.noise, drawn.input_noise, uniform)
     unchanged = (plain.noise, plain.input_noise, plain.uniform)
@@ -80,12 +80,12 @@ def test_row_15_the_loss_is_weighted_for_what_the_base_predicts(
     make_run: MakeRun, sets: tuple[str, ...], prediction: Any
 ) -> None:
     trainer, batch, guess, found = prepared(make_run, f"base.prediction={prediction}", *sets)
-    share = batch.noised.timesteps / 1000
+    share = batch.noisy.timesteps / 1000
 
     def weighted(predicts: Any) -> Tensor:
-        return losses.weighted_loss(guess, batch.noised.target, share, batch.noised.snr, trainer.settings.training, predicts)
+        return losses.weighted_loss(guess, batch.noisy.target, share, batch.noisy.snr, trainer.settings.training, predicts)
 
-    assert trainer.family.prediction == prediction
+    assert trainer.model.prediction == prediction
     assert torch.equal(found, weighted(prediction))
     if sets and "huber" not in sets[0]:
         assert not torch.allclose(found, weighted("v" if prediction == "epsilon" else "epsilon"))
@@ -107,7 +107,7 @@ def test_row_37_shuffled_captions_keep_their_first_tags_and_come_in_several_orde
 
             trainer.texts.batch = read  # type: ignore[method-assign]
             for number in range(40):
-                trainer.objective.prepare((0, 1), number, 2, (number, number))
+                trainer.diffusion_loss.prepare((0, 1), number, 2, (number, number))
             trainer.texts.batch = batch  # type: ignore[method-assign]
 
         after_loading(trainer, look)
@@ -127,20 +127,20 @@ def test_row_37_shuffled_captions_keep_their_first_tags_and_come_in_several_orde
 def test_row_8_what_is_told_of_an_image_is_mirrored_with_it(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[bool] = []
     shown: list[bool] = []
-    framing_of = diffusion_loss.framing_of
+    size_conditioning_of = diffusion_loss.size_conditioning_of
 
     def framed(entry: Any, flip: bool) -> Any:
         told.append(flip)
-        return framing_of(entry, flip)
+        return size_conditioning_of(entry, flip)
 
-    monkeypatch.setattr(diffusion_loss, "framing_of", framed)
+    monkeypatch.setattr(diffusion_loss, "size_conditioning_of", framed)
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
             get = trainer.latents.get
             trainer.latents.get = lambda entry, flip=False: shown.append(flip) or get(entry, flip)  # type: ignore
             for number in range(20):
-                trainer.objective.prepare(BATCH, number, len(BATCH))
+                trainer.diffusion_loss.prepare(BATCH, number, len(BATCH))
 
         after_loading(trainer, look)
 

@@ -110,7 +110,7 @@ def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run:
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            sample, lora = trainer.family.sample, trainer.products.lora
+            sample, lora = trainer.model.sample, trainer.products.lora
 
             def sampled(plan: Any, on_step: Any) -> torch.Tensor:
                 at_work.append(trainer.adapter.state())
@@ -122,7 +122,7 @@ def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run:
                 with trainer.averaging.swapped_in():
                     averaged.append(trainer.adapter.state())
 
-            trainer.family.sample = sampled  # type: ignore[method-assign]
+            trainer.model.sample = sampled  # type: ignore[method-assign]
             trainer.products.lora = written  # type: ignore[method-assign]
 
         set_up = trainer._set_up

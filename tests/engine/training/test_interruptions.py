@@ -267,7 +267,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
 
     def stop_within(trainer: Trainer) -> None:
         def look() -> None:
-            prepare = trainer.objective.prepare
+            prepare = trainer.diffusion_loss.prepare
 
             def prepared(batch: tuple[int, ...], micro_step: int, *other: Any) -> TrainingBatch:
                 batches.append(micro_step)
@@ -275,7 +275,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
                     control.send(run, "stop")
                 return prepare(batch, micro_step, *other)
 
-            trainer.objective.prepare = prepared  # type: ignore[method-assign]
+            trainer.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -458,7 +458,7 @@ def test_a_gpu_that_is_lost_in_a_sample_is_not_taken_for_a_failed_sample(make_ru
         def sample(*_: Any) -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-        after_loading(trainer, lambda: setattr(trainer.family, "sample", sample))
+        after_loading(trainer, lambda: setattr(trainer.model, "sample", sample))
 
     with pytest.raises(RuntimeError, match="illegal memory access") as error:
         train(run, lose)

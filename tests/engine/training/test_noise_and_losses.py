@@ -15,10 +15,10 @@ from loratui.presets.schema import Training
 def at(family: Sd15, t: int) -> torch.Tensor:
     """SNR of one timestep as the family gives it."""
     one = torch.ones(1, 4, 2, 2)
-    noised = family.add_noise(one, one, torch.tensor([(t + 0.5) / 1000]))
-    assert noised.timesteps.item() == t
-    assert noised.snr is not None
-    return noised.snr
+    noisy = family.add_noise(one, one, torch.tensor([(t + 0.5) / 1000]))
+    assert noisy.timesteps.item() == t
+    assert noisy.snr is not None
+    return noisy.snr
 
 
 @pytest.mark.parametrize(("t", "snr"), [(0, 1175.44), (100, 8.4539), (500, 0.38185), (999, 0.00468191)])
@@ -49,9 +49,9 @@ def test_noising_equals_the_librarys(base_folder, family: Sd15) -> None:
 
     reference = DDPMScheduler.from_pretrained(base_folder, subfolder="scheduler")
     latents, eps, t = torch.randn(5, 4, 8, 8), torch.randn(5, 4, 8, 8), torch.tensor([0, 1, 400, 998, 999])
-    noised = family.add_noise(latents, eps, (t + 0.5) / 1000)
-    assert torch.allclose(noised.model_input, reference.add_noise(latents, eps, t), atol=1e-6)
-    assert noised.target is eps
+    noisy = family.add_noise(latents, eps, (t + 0.5) / 1000)
+    assert torch.allclose(noisy.noisy_model_input, reference.add_noise(latents, eps, t), atol=1e-6)
+    assert noisy.target is eps
     family._diffusion.prediction = "v"
     assert torch.allclose(
         family.add_noise(latents, eps, (t + 0.5) / 1000).target, reference.get_velocity(latents, eps, t), atol=1e-6

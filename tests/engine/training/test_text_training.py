@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from small_runs import MakeRun, after_loading, after_step, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.families.model import Family
+from loratui.engine.families.model import Model
 from loratui.engine.runs import control
 from loratui.engine.training.trainer import Trainer
 
@@ -59,12 +59,14 @@ def test_samples_are_made_with_the_text_as_it_was_learnt(make_text_run: MakeRun)
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            family: Family = trainer.family
+            family: Model = trainer.model
             sample = family.sample
 
             def sampled(plan: Any, on_step: Any) -> torch.Tensor:
-                seen.append(plan.text.tensors["pooled" if "pooled" in plan.text.tensors else "states"].clone())
-                assert not any(value.requires_grad for value in plan.text.tensors.values())
+                seen.append(
+                    plan.prompt_embeds.tensors["pooled" if "pooled" in plan.prompt_embeds.tensors else "states"].clone()
+                )
+                assert not any(value.requires_grad for value in plan.prompt_embeds.tensors.values())
                 return sample(plan, on_step)
 
             family.sample = sampled  # type: ignore[method-assign]

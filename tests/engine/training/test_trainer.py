@@ -71,8 +71,8 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
         def loaded(**options: bool) -> None:
             load(**options)
             own = {id(p) for p in trainer.adapter.parameters.values()}
-            seen["frozen"] = {n: p.clone() for n, p in trainer.family.denoiser.named_parameters() if id(p) not in own}
-            seen["model"] = trainer.family.denoiser
+            seen["frozen"] = {n: p.clone() for n, p in trainer.model.denoiser.named_parameters() if id(p) not in own}
+            seen["model"] = trainer.model.denoiser
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -155,7 +155,8 @@ def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches
 
         def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
             losses = [
-                trainer.objective.losses(batch, window.before.micro_step + micro) for micro, batch in enumerate(window.batches)
+                trainer.diffusion_loss.losses(batch, window.before.micro_step + micro)
+                for micro, batch in enumerate(window.batches)
             ]
             tensors = trainer.adapter.parameters
             found = torch.autograd.grad(torch.cat(losses).sum() / window.images, list(tensors.values()))
@@ -185,9 +186,9 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
             def loaded(**options: bool) -> None:
                 load(**options)
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
-                trainer.objective._entries = entries
+                trainer.diffusion_loss._entries = entries
                 with torch.no_grad():
-                    values[weight] = trainer.objective.losses((0, 1), 0)
+                    values[weight] = trainer.diffusion_loss.losses((0, 1), 0)
 
             trainer._load = loaded  # type: ignore[method-assign]
 
@@ -204,17 +205,17 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
 
         def loaded(**options: bool) -> None:
             load(**options)
-            add_noise = trainer.family.add_noise
+            add_noise = trainer.model.add_noise
 
             def seen(latents, noise, uniform):  # type: ignore[no-untyped-def]
                 inputs.append(latents)
                 return add_noise(latents, noise, uniform)
 
-            trainer.family.add_noise = seen  # type: ignore[method-assign]
+            trainer.model.add_noise = seen  # type: ignore[method-assign]
             with torch.no_grad():
-                trainer.objective.losses((0,), 0)
-                trainer.objective.losses((0,), 1)
-                trainer.objective.losses((0,), 0)
+                trainer.diffusion_loss.losses((0,), 0)
+                trainer.diffusion_loss.losses((0,), 1)
+                trainer.diffusion_loss.losses((0,), 0)
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -249,13 +250,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
 
     def poison(trainer: Trainer) -> None:
         def spoil() -> None:
-            prepare = trainer.objective._prepared
+            prepare = trainer.diffusion_loss._prepared
 
             def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> TrainingBatch:
                 found = prepare(batch, micro_step, *others)
                 return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
 
-            trainer.objective._prepared = poisoned  # type: ignore[method-assign]
+            trainer.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]
 
         after_loading(trainer, spoil)
 
@@ -296,7 +297,7 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
             def sample(plan, on_step):  # type: ignore[no-untyped-def]
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-            trainer.family.sample = sample  # type: ignore[method-assign]
+            trainer.model.sample = sample  # type: ignore[method-assign]
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -391,18 +392,18 @@ def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            conditions = trainer.family.conditions
+            conditioning = trainer.model.conditioning
             caption_of = {id(states): caption for caption, states in trainer.texts._known.items()}
 
             def conditioned(text, framing):  # type: ignore[no-untyped-def]
                 seen.extend(caption_of[id(one)] for one in text)
-                return conditions(text, framing)
+                return conditioning(text, framing)
 
-            trainer.family.conditions = conditioned  # type: ignore[method-assign]
+            trainer.model.conditioning = conditioned  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
-                    trainer.objective.losses(batch, 0)
-            trainer.family.conditions = conditions  # type: ignore[method-assign]
+                    trainer.diffusion_loss.losses(batch, 0)
+            trainer.model.conditioning = conditioning  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -423,7 +424,7 @@ def test_half_of_the_images_are_mirrored_and_which_is_drawn_anew(make_run: MakeR
             trainer.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
             with torch.no_grad():
                 for micro_step in range(40):
-                    trainer.objective.losses((0, 1), micro_step)
+                    trainer.diffusion_loss.losses((0, 1), micro_step)
 
         after_loading(trainer, look)
 
@@ -445,7 +446,7 @@ def test_fewer_kept_activations_change_no_bit(make_run: MakeRun) -> None:
                 def seen(*_: object) -> None:
                     passes[setting] += 1
 
-                trainer.family.denoiser.get_submodule("up_blocks.0.resnets.0").register_forward_pre_hook(seen)
+                trainer.model.denoiser.get_submodule("up_blocks.0.resnets.0").register_forward_pre_hook(seen)
 
             after_loading(trainer, count)
 
@@ -464,7 +465,7 @@ def test_a_base_in_bf16_trains_on_a_cpu_too(make_run: MakeRun) -> None:
     def spy(trainer: Trainer) -> None:
         def look() -> None:
             own = {id(p) for p in trainer.adapter.parameters.values()}
-            formats.update((p.dtype, id(p) in own) for p in trainer.family.denoiser.parameters())
+            formats.update((p.dtype, id(p) in own) for p in trainer.model.denoiser.parameters())
 
         after_loading(trainer, look)
 
