@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, Unpack
 
-from loratui.engine import children
+from loratui.engine import children, words
 from loratui.engine.cleaning import clean
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.limits import IMAGE_ANSWER_S, LIST_FILE_BYTES, SMALL_FILE_BYTES
@@ -278,7 +278,7 @@ class Process:
         while (at := self._heard.find(b"\n", self._searched)) < 0:
             self._searched = len(self._heard)
             if self._searched > self.job.line_bytes:
-                raise JobDied(self.job.title, f"says more at once than the {self.job.line_bytes} bytes that are read")
+                raise JobDied(self.job.title, f"sends a line longer than {words.count(self.job.line_bytes, 'byte')}")
             self._move()
         line = bytes(self._heard[:at])
         del self._heard[: at + 1]
@@ -293,7 +293,7 @@ class Process:
 
     def _content(self, count: object) -> bytes:
         if not isinstance(count, int) or not 0 <= count <= self.job.content_bytes:
-            raise JobDied(self.job.title, f"gave an answer of {count} bytes, more than are read")
+            raise JobDied(self.job.title, f"announces an answer larger than {words.count(self.job.content_bytes, 'byte')}")
         while len(self._heard) < count:
             self._move()
         content = bytes(self._heard[:count])
