@@ -107,7 +107,7 @@ async def large_photos(place: Path) -> None:
         screen = app.screen
         assert isinstance(screen, DatasetScreen)
         async with Lag() as lag:
-            await until(lambda: screen.judgement is not None)
+            await until(lambda: screen.model.judgement is not None)
             grid = screen.query_one(ImageGrid)
             took = await until(lambda: len(grid.shown_images) >= 12 or (grid.shown_images and not grid._decoding))
         print(f"12 photos of 12 MP as tiles in {took:.1f} s: lag {lag.said()} (goal 50)", flush=True)
@@ -128,21 +128,21 @@ async def many_images(place: Path, count: int) -> None:
         screen = app.screen
         assert isinstance(screen, DatasetScreen)
         async with Lag() as lag:
-            read = await until(lambda: screen.prepared is not None)
+            read = await until(lambda: screen.model.edits is not None)
         print(f"read {count} images in {read:.1f} s: lag {lag.said()}", flush=True)
         grid = screen.query_one(ImageGrid)
         grid.focus()
         await pilot.pause()
-        took = await press_while(pilot, lambda: screen.judgement is None)
+        took = await press_while(pilot, lambda: screen.model.judgement is None)
         print(f"while it is checked: {said(took)}", flush=True)
         screen.measure()
         began = time.perf_counter()
         async with Lag() as lag:
-            took = await press_while(pilot, lambda: screen.measuring is not None and time.perf_counter() - began < 60)
-        assert screen.prepared is not None
-        measured = len(screen.prepared.facts)
+            took = await press_while(pilot, lambda: screen.model.measuring is not None and time.perf_counter() - began < 60)
+        assert screen.model.edits is not None
+        measured = len(screen.model.edits.facts)
         print(f"deep check, {measured} in {time.perf_counter() - began:.0f} s: {said(took)}; lag {lag.said()}", flush=True)
-        screen.stop_measuring()
+        screen.model.stop_measuring()
 
 
 def main() -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loratui.tui import themes
-from loratui.tui.bindings import CONTEXTS, keys_of
+from loratui.tui.bindings import CONTEXTS
+from loratui.tui.keymap import keys_of
 
 HEAD = """# The app
 

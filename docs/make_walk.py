@@ -31,8 +31,8 @@ from textual.pilot import Pilot
 from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.bases import demo_dataset
 from loratui.tui.app import LoratuiApp
+from loratui.tui.dataset.topic_list import TopicList
 from loratui.tui.widgets.image_grid import ImageGrid
-from loratui.tui.widgets.topic_list import TopicList
 from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
 

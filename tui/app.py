@@ -16,7 +16,8 @@ from textual.worker import get_current_worker
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory, open_run
 from loratui.tui import settings, themes
-from loratui.tui.bindings import WIZARD, Key, bindings_anywhere, keys_of
+from loratui.tui.bindings import WIZARD, Key
+from loratui.tui.keymap import bindings_anywhere
 from loratui.tui.messages import DownloadEnded, DownloadWent, DraftOpened, RunsListed
 from loratui.tui.runs import watch
 from loratui.tui.runs.run_watch import RunWatch
@@ -56,7 +57,7 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
         self.view_only = view_only
         loaded = settings.load()
         self.settings = loaded.settings
-        self._key_table = loaded.keys
+        self.key_table: tuple[Key, ...] = loaded.keys
         self.set_keymap(dict(loaded.keymap))
         self._told_at_start = loaded.problems
         self.downloading: Download | None = None
@@ -215,10 +216,6 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
             settings.save(changed)
         except LoratuiError as error:
             self.tell(f"Not kept for next time: {error}", "warning")
-
-    def keys_now(self, context: str) -> tuple[Key, ...]:
-        """The keys of a screen, with the person's own; where one only looks, those that change nothing."""
-        return tuple(key for key in keys_of(context, self._key_table) if not (self.view_only and key.changes))
 
     # The end
 

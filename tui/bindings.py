@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from textual.binding import Binding
+_WRITTEN = {
+    "escape": "esc",
+    "pagedown": "pgdn",
+    "pageup": "pgup",
+    "slash": "/",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+"""Textual's names that people write otherwise."""
+
+
+def written(name: str) -> str:
+    """Textual's name of a key as people write it: `escape` is `esc`, `question_mark` is `?`."""
+    from textual.keys import key_to_character
+
+    if name in _WRITTEN:
+        return _WRITTEN[name]
+    character = key_to_character(name)
+    return character if character and character.isprintable() and character != " " else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,19 +35,28 @@ class Key:
     id: str
     keys: str
     """Textual's names, separated by commas; the first is the one that is shown."""
-    shown: str
-    """How the key is written for people."""
-    action: str
     label: str
     """Word or two for the key bar; empty to leave it out there."""
     help: str
-    contexts: tuple[str, ...]
+    action: str = ""
+    """Textual's action; empty where it is called as the key's id."""
+    sign: str = ""
+    """How the key is written for people, where that is not how the first of its names is written."""
+    when: str = ""
+    """When it works: a property of the screen, or of its model, that is true then; empty for always."""
     changes: bool = False
     """Whether it starts, commands or deletes something; such keys do nothing in a view-only app."""
     anywhere: bool = False
     """Whether it works in fields, questions and the help too. It cannot be a letter, which is typed there."""
     first: bool = False
     """Whether the screen takes it before the widget that has the focus."""
+    contexts: tuple[str, ...] = ()
+    """The screens on which it works."""
+
+    @property
+    def shown(self) -> str:
+        """How the key is written for people."""
+        return self.sign or written(self.keys.split(",")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,471 +142,249 @@ CONTEXTS: dict[str, Context] = {
     ),
 }
 
-_SHORT = {"escape": "esc", "pagedown": "pgdn", "pageup": "pgup"}
-"""Textual's names that people write shorter."""
 WIZARD = ("preset", "base", "dataset", "plan", "samples", "preflight")
 _OVER_DATASET = ("dataset_image", "dataset_captions", "dataset_changes")
 _OVER_VALIDATION = ("validation_make", "validation_files", "validation_export")
 _IMAGE = ("image", "validation_image")
 _EVERYWHERE = tuple(CONTEXTS)
 
+
+def _on(contexts: tuple[str, ...], *keys: Key) -> tuple[Key, ...]:
+    """The keys of some screens, in the order in which they are shown."""
+    return tuple(dataclasses.replace(key, action=key.action or key.id, contexts=contexts) for key in keys)
+
+
+# fmt: off
 KEYS: tuple[Key, ...] = (
-    Key("open", "enter", "enter", "open", "open", "open the run: its training, or its validation if it is done", ("home",)),
-    Key("new", "n", "n", "new_run", "new run", "plan a new run, or go on with a draft", ("home",), changes=True),
-    Key("resume_selected", "r", "r", "resume", "resume", "go on from the run's last checkpoint", ("home",), changes=True),
-    Key("mark", "space", "space", "mark", "mark", "mark the run, to compare it with others", ("home",)),
-    Key("compare", "c", "c", "compare", "compare", "the marked runs side by side", ("home",)),
-    Key("validate_selected", "v", "v", "validate", "validate", "open the guided check of the run", ("home",)),
-    Key("delete", "d", "d", "delete", "delete", "delete the run; asks first and says what is freed", ("home",), changes=True),
-    Key("duplicate", "u", "u", "duplicate", "use again", "plan a new run with this run's recipe", ("home",), changes=True),
-    Key(
-        "demo",
-        "t",
-        "t",
-        "demo",
-        "try the demo",
-        "plan the demo: an invented person, a few minutes, no download",
-        ("home",),
-        changes=True,
+    *_on(("home",),
+        Key("open", "enter", "open", "open the run: its training, or its validation if it is done", when="run"),
+        Key("new", "n", "new run", "plan a new run, or go on with a draft", action="new_run", changes=True),
+        Key("resume_selected", "r", "resume", action="resume", when="resumable", changes=True,
+            help="go on from the run's last checkpoint"),
+        Key("mark", "space", "mark", "mark the run, to compare it with others", when="several_runs"),
+        Key("compare", "c", "compare", "the marked runs side by side", when="several_marked"),
+        Key("validate_selected", "v", "validate", "open the guided check of the run", action="validate", when="has_lora"),
+        Key("delete", "d", "delete", "delete the run; asks first and says what is freed", when="run", changes=True),
+        Key("duplicate", "u", "use again", "plan a new run with this run's recipe", when="run", changes=True),
+        Key("demo", "t", "try the demo", "plan the demo: an invented person, a few minutes, no download", changes=True),
     ),
-    Key("next", "enter", "enter", "next", "next", "go on to the next step", ("preset", "base", "dataset", "plan", "samples")),
-    Key(
-        "download",
-        "f6",
-        "f6",
-        "download",
-        "download",
-        "fetch the base from the hub, after a question; again to cancel",
-        ("base",),
+    *_on(("preset", "base", "dataset", "plan", "samples"),
+        Key("next", "enter", "next", "go on to the next step", when="enter_goes_on"),
     ),
-    Key("token", "f7", "f7", "token", "token", "sign in to the hub, for bases whose terms must be accepted", ("base",)),
-    Key(
-        "last_check",
-        "enter",
-        "enter",
-        "next",
-        "one real step",
-        "make the last check: one real step, which measures memory and speed on this machine; then it asks",
-        ("preflight",),
-        changes=True,
+    *_on(("base",),
+        Key("download", "f6", "download", when="can_download",
+            help="fetch the base from the hub, after a question; again to cancel"),
+        Key("token", "f7", "token", "sign in to the hub, for bases whose terms must be accepted"),
     ),
-    Key("start", "enter", "enter", "start", "start training", "start the run in the background", ("preflight",), changes=True),
-    Key(
-        "start_unmeasured",
-        "s",
-        "s",
-        "start_unmeasured",
-        "start without it",
-        "start the run without the real step",
-        ("preflight",),
-        changes=True,
+    *_on(("preflight",),
+        Key("last_check", "enter", "one real step", action="next", when="unmeasured", changes=True,
+            help="make the last check: one real step, which measures memory and speed on this machine; then it asks"),
+        Key("start", "enter", "start training", "start the run in the background", when="can_start", changes=True),
+        Key("start_unmeasured", "s", "start without it", when="unmeasured", changes=True,
+            help="start the run without the real step"),
+        Key("probe_again", "p", "measure again", "make another real step", when="measured", changes=True),
+        Key("cancel_probe", "p", "cancel the step", "end the real step that is being made", when="probing"),
+        Key("check_again", "r", "check again", "run the checks again", when="at_rest"),
+        Key("mend", "m", "mend", "go to where the chosen error or warning can be mended", when="step_here"),
     ),
-    Key("probe_again", "p", "p", "probe_again", "measure again", "make another real step", ("preflight",), changes=True),
-    Key("cancel_probe", "p", "p", "cancel_probe", "cancel the step", "end the real step that is being made", ("preflight",)),
-    Key("check_again", "r", "r", "check_again", "check again", "run the checks again", ("preflight",)),
-    Key("mend", "m", "m", "mend", "mend", "go to where the chosen error or warning can be mended", ("preflight",)),
-    Key("reset", "r", "r", "reset", "reset", "put the value of this field back to the preset's", ("plan",)),
-    Key("reset_text", "f6", "f6", "reset", "reset", "put this field back to the preset's", ("samples",)),
-    Key("add_prompt", "f7", "f7", "add", "add", "add a prompt below this one", ("samples",)),
-    Key("drop_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("samples",)),
-    Key("advanced", "a", "a", "advanced", "all settings", "every setting with its reason and range", ("plan",)),
-    Key("back", "escape", "esc", "back", "back", "go back one step", WIZARD),
-    Key("sample", "s", "s", "command('sample')", "sample", "make the sample images now", ("training",), changes=True),
-    Key("checkpoint", "c", "c", "command('checkpoint')", "checkpoint", "save a checkpoint now", ("training",), changes=True),
-    Key(
-        "pause",
-        "p",
-        "p",
-        "command('pause')",
-        "pause",
-        "save a checkpoint, free the GPU and end, to be resumed",
-        ("training",),
-        changes=True,
+    *_on(("plan",),
+        Key("reset", "r", "reset", "put the value of this field back to the preset's"),
     ),
-    Key("resume", "r", "r", "resume", "resume", "go on from the last checkpoint", ("training",), changes=True),
-    Key("stop", "x", "x", "stop", "stop", "save and end the run, after a question", ("training",), changes=True),
-    Key("validate", "v", "v", "validate", "validate", "open the guided check", ("training",)),
-    Key("earlier", "left", "←→", "scrub(-1)", "samples", "earlier samples; the plot points at their step", ("training",)),
-    Key("image", "o,enter", "o", "open_image", "image", "the sample as large as the terminal can show it", ("training",)),
-    Key(
-        "after_epoch",
-        "e",
-        "e",
-        "after_epoch",
-        "after epoch",
-        "stop when this epoch is complete; again to take that back",
-        ("training",),
-        changes=True,
+    *_on(("samples",),
+        Key("reset_text", "f6", "reset", "put this field back to the preset's", action="reset"),
+        Key("add_prompt", "f7", "add", "add a prompt below this one", action="add", when="in_prompt"),
+        Key("drop_prompt", "f8", "remove", "remove this prompt", action="drop", when="can_drop"),
     ),
-    Key(
-        "live_samples",
-        "i",
-        "i",
-        "change_samples",
-        "prompts",
-        "other sample prompts, another interval",
-        ("training",),
-        changes=True,
+    *_on(("plan",),
+        Key("advanced", "a", "all settings", "every setting with its reason and range"),
     ),
-    Key(
-        "filter", "slash", "/", "filter", "filter", "lines of the log with some words, or /a regular expression/", ("training",)
+    *_on(WIZARD,
+        Key("back", "escape", "back", "go back one step"),
     ),
-    Key("large_plot", "1", "1", "enlarge('plot')", "loss", "the loss alone; again for everything", ("training",)),
-    Key(
-        "large_samples", "2", "2", "enlarge('samples')", "samples", "prompts against steps; again for everything", ("training",)
+    *_on(("training",),
+        Key("sample", "s", "sample", action="command('sample')", when="can_command", changes=True,
+            help="make the sample images now"),
+        Key("checkpoint", "c", "checkpoint", action="command('checkpoint')", when="can_command", changes=True,
+            help="save a checkpoint now"),
+        Key("pause", "p", "pause", action="command('pause')", when="can_command", changes=True,
+            help="save a checkpoint, free the GPU and end, to be resumed"),
+        Key("resume", "r", "resume", "go on from the last checkpoint", when="resumable", changes=True),
+        Key("stop", "x", "stop", "save and end the run, after a question", when="can_command", changes=True),
+        Key("validate", "v", "validate", "open the guided check", when="can_validate"),
+        Key("earlier", "left", "samples", action="scrub(-1)", sign="←→", when="has_samples",
+            help="earlier samples; the plot points at their step"),
+        Key("image", "o,enter", "image", action="open_image", when="has_samples",
+            help="the sample as large as the terminal can show it"),
+        Key("after_epoch", "e", "after epoch", when="can_command", changes=True,
+            help="stop when this epoch is complete; again to take that back"),
+        Key("live_samples", "i", "prompts", action="change_samples", when="can_command", changes=True,
+            help="other sample prompts, another interval"),
+        Key("filter", "slash", "filter", "lines of the log with some words, or /a regular expression/"),
+        Key("large_plot", "1", "loss", "the loss alone; again for everything", action="enlarge('plot')"),
+        Key("large_samples", "2", "samples", "prompts against steps; again for everything", action="enlarge('samples')"),
+        Key("large_machine", "3", "machine", "the machine alone; again for everything", action="enlarge('machine')"),
+        Key("large_log", "4", "log", "the log alone; again for everything", action="enlarge('log')"),
+        Key("later", "right", "", action="scrub(1)", when="has_samples",
+            help="later samples; beyond the last it follows the newest"),
+        Key("prompt_before", "up", "", "the prompt before; older lines where the log is alone", action="prompt(-1)"),
+        Key("next_prompt", "down", "", "the next prompt; newer lines where the log is alone", action="prompt(1)"),
+        Key("level", "w", "", "the log: everything, warnings and errors, errors alone"),
+        Key("log_scale", "l", "", "the loss on a logarithmic scale, and back"),
     ),
-    Key("large_machine", "3", "3", "enlarge('machine')", "machine", "the machine alone; again for everything", ("training",)),
-    Key("large_log", "4", "4", "enlarge('log')", "log", "the log alone; again for everything", ("training",)),
-    Key("later", "right", "→", "scrub(1)", "", "later samples; beyond the last it follows the newest", ("training",)),
-    Key("prompt_before", "up", "↑", "prompt(-1)", "", "the prompt before; older lines where the log is alone", ("training",)),
-    Key("next_prompt", "down", "↓", "prompt(1)", "", "the next prompt; newer lines where the log is alone", ("training",)),
-    Key("level", "w", "w", "level", "", "the log: everything, warnings and errors, errors alone", ("training",)),
-    Key("log_scale", "l", "l", "log_scale", "", "the loss on a logarithmic scale, and back", ("training",)),
-    Key("along_back", "left", "←→", "along(-1)", "row", "the image before in its row, such as an earlier step", _IMAGE),
-    Key("along", "right", "→", "along(1)", "", "the next image in its row, such as a later step", _IMAGE),
-    Key(
-        "across_back",
-        "up",
-        "↑↓",
-        "across(-1)",
-        "column",
-        "the image before in its column, such as another prompt",
-        _IMAGE,
+    *_on(_IMAGE,
+        Key("along_back", "left", "row", action="along(-1)", sign="←→", when="several_images",
+            help="the image before in its row, such as an earlier step"),
+        Key("along", "right", "", "the next image in its row, such as a later step", action="along(1)", when="several_images"),
+        Key("across_back", "up", "column", action="across(-1)", sign="↑↓", when="several_images",
+            help="the image before in its column, such as another prompt"),
+        Key("across", "down", "", "the next image in its column", action="across(1)", when="several_images"),
     ),
-    Key("across", "down", "↓", "across(1)", "", "the next image in its column", _IMAGE),
-    Key(
-        "beside",
-        "c",
-        "c",
-        "beside",
-        "compare with",
-        "beside it: the base, the nearest training image, nothing",
-        ("validation_image",),
+    *_on(("validation_image",),
+        Key("beside", "c", "compare with", "beside it: the base, the nearest training image, nothing", when="several_beside"),
     ),
-    Key(
-        "pixels",
-        "f",
-        "f",
-        "pixels",
-        "real pixels",
-        "in real pixels, if the terminal has them (kitty, iTerm2, sixel)",
-        _IMAGE,
+    *_on(_IMAGE,
+        Key("pixels", "f", "real pixels", "in real pixels, if the terminal has them (kitty, iTerm2, sixel)", when="image_here"),
+        Key("page", "b", "browser", "a page for your browser, reached through ssh; again to end it", when="image_here"),
+        Key("close_image", "escape,o", "back", "back to where you came from", action="close"),
     ),
-    Key("page", "b", "b", "page", "browser", "a page for your browser, reached through ssh; again to end it", _IMAGE),
-    Key("close_image", "escape,o", "esc", "close", "back", "back to where you came from", _IMAGE),
-    Key("next_part", "n", "n", "part(1)", "next", "the next part of the check", ("validation",)),
-    Key("part_before", "p", "p", "part(-1)", "", "the part before", ("validation",)),
-    Key("look", "enter", "enter", "look", "look", "to the images of this part; on an image, show it large", ("validation",)),
-    Key(
-        "tick",
-        "space",
-        "space",
-        "tick",
-        "tick",
-        "tick this part as looked at and good, or take the tick away; under “next step”: mark what you saw",
-        ("validation",),
-        changes=True,
+    *_on(("validation",),
+        Key("next_part", "n", "next", "the next part of the check", action="part(1)"),
+        Key("part_before", "p", "", "the part before", action="part(-1)"),
+        Key("look", "enter", "look", "to the images of this part; on an image, show it large"),
+        Key("tick", "space", "tick", changes=True,
+            help="tick this part as looked at and good, or take the tick away; under “next step”: mark what you saw"),
+        Key("make_grid", "g", "make", when="can_make", changes=True,
+            help="choose prompts, strengths, seeds and files, see what they cost, and make the images"),
+        Key("go_on_grid", "r", "go on", "make the images that are missing", action="go_on", when="can_go_on", changes=True),
+        Key("stop_grid", "x", "stop", action="stop", when="can_stop", changes=True,
+            help="end the making of images; it goes on later"),
     ),
-    Key(
-        "make_grid",
-        "g",
-        "g",
-        "make_grid",
-        "make",
-        "choose prompts, strengths, seeds and files, see what they cost, and make the images",
-        ("validation",),
-        changes=True,
+    *_on(("validation", "validation_files"),
+        Key("note", "e", "note", "write a note", when="can_note", changes=True),
     ),
-    Key("go_on_grid", "r", "r", "go_on", "go on", "make the images that are missing", ("validation",), changes=True),
-    Key("stop_grid", "x", "x", "stop", "stop", "end the making of images; it goes on later", ("validation",), changes=True),
-    Key("note", "e", "e", "note", "note", "write a note", ("validation", "validation_files"), changes=True),
-    Key("files", "f", "f", "files", "files", "the LoRA files: rate them, choose one, export it", ("validation",)),
-    Key("panel", "tab,shift+tab", "tab", "panel", "switch", "change between the images and the list", ("validation",)),
-    *(
-        Key(
-            f"rate_{stars}",
-            str(stars),
-            "1-5" if stars == 1 else str(stars),
-            f"rate({stars})",
-            "rate" if stars == 1 else "",
-            f"give the file {stars} of 5 stars" if stars else "take the stars away",
-            ("validation", "validation_files"),
-            changes=True,
-        )
-        for stars in (1, 2, 3, 4, 5, 0)
+    *_on(("validation",),
+        Key("files", "f", "files", "the LoRA files: rate them, choose one, export it", when="has_file"),
+        Key("panel", "tab,shift+tab", "switch", "change between the images and the list"),
     ),
-    Key("choose_file", "space", "space", "choose", "the one", "choose the file, or none", ("validation_files",), changes=True),
-    Key("export", "enter", "enter", "export", "export", "write the file under a name", ("validation_files",), changes=True),
-    Key(
-        "strengths_of",
-        "s",
-        "s",
-        "strengths",
-        "its strengths",
-        "make the images of this file's strengths",
-        ("validation_files",),
-        changes=True,
+    *_on(("validation", "validation_files"),
+        Key("rate_1", "1", "rate", "give the file 1 of 5 stars", action="rate(1)", sign="1-5", when="file_here", changes=True),
+        Key("rate_2", "2", "", "give the file 2 of 5 stars", action="rate(2)", when="file_here", changes=True),
+        Key("rate_3", "3", "", "give the file 3 of 5 stars", action="rate(3)", when="file_here", changes=True),
+        Key("rate_4", "4", "", "give the file 4 of 5 stars", action="rate(4)", when="file_here", changes=True),
+        Key("rate_5", "5", "", "give the file 5 of 5 stars", action="rate(5)", when="file_here", changes=True),
+        Key("rate_0", "0", "", "take the stars away", action="rate(0)", when="file_here", changes=True),
     ),
-    Key(
-        "write_file", "enter", "enter", "next", "write", "write the file and its settings", ("validation_export",), changes=True
+    *_on(("validation_files",),
+        Key("choose_file", "space", "the one", "choose the file, or none", action="choose", when="file_here", changes=True),
+        Key("export", "enter", "export", "write the file under a name", when="file_here", changes=True),
+        Key("strengths_of", "s", "its strengths", action="strengths", when="can_make_strengths", changes=True,
+            help="make the images of this file's strengths"),
     ),
-    Key("make_now", "enter", "enter", "next", "make them", "make the images", ("validation_make",), changes=True),
-    Key(
-        "strengths_grid",
-        "f5",
-        "f5",
-        "with_grid('strengths')",
-        "strengths",
-        "with or without prompts × strengths",
-        ("validation_make",),
+    *_on(("validation_export",),
+        Key("write_file", "enter", "write", "write the file and its settings", action="next", when="can_write", changes=True),
     ),
-    Key(
-        "epochs_grid",
-        "f6",
-        "f6",
-        "with_grid('checkpoints')",
-        "epochs",
-        "with or without prompts × epochs",
-        ("validation_make",),
+    *_on(("validation_make",),
+        Key("make_now", "enter", "make them", "make the images", action="next", when="can_make", changes=True),
+        Key("strengths_grid", "f5", "strengths", "with or without prompts × strengths", action="with_grid('strengths')"),
+        Key("epochs_grid", "f6", "epochs", "with or without prompts × epochs", action="with_grid('checkpoints')"),
+        Key("add_check_prompt", "f7", "add", "add a prompt below this one", action="add", when="in_prompt"),
+        Key("drop_check_prompt", "f8", "remove", "remove this prompt", action="drop", when="can_drop"),
     ),
-    Key("add_check_prompt", "f7", "f7", "add", "add", "add a prompt below this one", ("validation_make",)),
-    Key("drop_check_prompt", "f8", "f8", "drop", "remove", "remove this prompt", ("validation_make",)),
-    Key("close_check_part", "escape", "esc", "back", "back", "back to the check", _OVER_VALIDATION),
-    Key("training", "t", "t", "training", "training", "back to the course of the training", ("validation",)),
-    Key("runs", "escape", "esc", "back", "runs", "back to the list of runs", ("training", "validation")),
-    Key("compared", "escape", "esc", "back", "runs", "back to the list of runs", ("compare",)),
-    Key(
-        "copy",
-        "y",
-        "y",
-        "copy",
-        "copy",
-        "copy a path, a command or an error to your own clipboard; it is shown too",
-        (
-            "home",
-            "compare",
-            "training",
-            "validation",
-            "preflight",
-            "dataset_image",
-            *_IMAGE,
-            "validation_files",
-            "validation_export",
-        ),
+    *_on(_OVER_VALIDATION,
+        Key("close_check_part", "escape", "back", "back to the check", action="back"),
     ),
-    Key("open_image", "enter", "enter", "open_image", "open", "on an image: open it large, with its caption", ("dataset",)),
-    Key("show_files", "enter", "enter", "show_files", "images", "on a finding: only its images", ("dataset",)),
-    Key("mend_finding", "m", "m", "mend", "mend", "choose the remedy of this finding", ("dataset",)),
-    Key("close_part", "escape", "esc", "back", "back", "back to the data set", _OVER_DATASET),
-    Key("edit_caption", "e,enter", "e", "edit", "caption", "write in the caption; esc ends it", ("dataset_image",)),
-    Key(
-        "end_caption",
-        "escape",
-        "esc",
-        "end_editing",
-        "done",
-        "end the writing; the caption is not saved yet",
-        ("dataset_image",),
+    *_on(("validation",),
+        Key("training", "t", "training", "back to the course of the training"),
     ),
-    Key(
-        "save_captions",
-        "s",
-        "s",
-        "save_captions",
-        "save captions",
-        "write the edited captions to their files; the old ones are kept",
-        ("dataset", *_OVER_DATASET),
-        changes=True,
+    *_on(("training", "validation"),
+        Key("runs", "escape", "runs", "back to the list of runs", action="back"),
     ),
-    Key(
-        "next_image",
-        "right,pagedown",
-        "→",
-        "step(1)",
-        "next",
-        "the next image; while writing, pgdn",
-        ("dataset_image",),
+    *_on(("compare",),
+        Key("compared", "escape", "runs", "back to the list of runs", action="back"),
     ),
-    Key(
-        "image_before",
-        "left,pageup",
-        "←",
-        "step(-1)",
-        "before",
-        "the one before; while writing, pgup",
-        ("dataset_image",),
+    *_on(("home", "compare", "training", "validation", "preflight", "dataset_image",
+          "image", "validation_image", "validation_files", "validation_export"),
+        Key("copy", "y", "copy", "copy a path, a command or an error to your own clipboard; it is shown too", when="can_copy"),
     ),
-    Key("apply_edit", "enter", "enter", "next", "make this change", "make the change that is shown", ("dataset_captions",)),
-    Key(
-        "carry_out",
-        "enter",
-        "enter",
-        "carry_out",
-        "carry out",
-        "make the copy with these changes",
-        ("dataset_changes",),
-        changes=True,
+    *_on(("dataset",),
+        Key("open_image", "enter", "open", "on an image: open it large, with its caption", when="image_here"),
+        Key("show_files", "enter", "images", "on a finding: only its images", when="finding_has_images"),
+        Key("mend_finding", "m", "mend", "choose the remedy of this finding", action="mend", when="fix_here"),
     ),
-    Key("drop_change", "x", "x", "drop", "not this one", "take one change back", ("dataset_changes",)),
-    Key(
-        "leave_out",
-        "x",
-        "x",
-        "leave_out",
-        "leave out",
-        "leave the image out, or take it in again",
-        ("dataset", "dataset_image"),
+    *_on(_OVER_DATASET,
+        Key("close_part", "escape", "back", "back to the data set", action="back", when="not_writing"),
     ),
-    Key("go_on", "n", "n", "go_on", "next", "go on to the next step", ("dataset",)),
-    Key("switch_pane", "tab,shift+tab", "tab", "switch_pane", "switch", "between form, findings and images", ("dataset",)),
-    Key("captions", "c", "c", "captions", "captions", "change all captions at once, with a preview", ("dataset",)),
-    Key("deep", "d", "d", "deep", "deep check", "look at every pixel: blur, light, doubles, borders, faces", ("dataset",)),
-    Key("faces", "f", "f", "faces", "faces", "look for faces too; gets the detector once (230 KB)", ("dataset",)),
-    Key("deep_stop", "d", "d", "stop_deep", "stop check", "end the deep check; what it found stays", ("dataset",)),
-    Key("changes", "w", "w", "changes", "what changes", "list everything that will be done", ("dataset",)),
-    Key("undo", "u", "u", "undo", "undo", "take the last change back", ("dataset", *_OVER_DATASET)),
-    Key("redo", "r", "r", "redo", "redo", "do it again after all", ("dataset", *_OVER_DATASET)),
-    Key("about_down", "down", "↓", "scroll_about(2)", "", "scroll what is said of the image", ("dataset_image",)),
-    Key("about_up", "up", "↑", "scroll_about(-2)", "", "and back up", ("dataset_image",)),
-    Key("turn", "o", "o", "remedy('rotate')", "", "turn it upright as its EXIF note says", ("dataset_image",)),
-    Key("convert", "v", "v", "remedy('convert')", "", "convert it to plain sRGB", ("dataset_image",)),
-    Key("flatten", "f", "f", "remedy('flatten')", "", "lay it on a plain background", ("dataset_image",)),
-    Key("mirror", "i", "i", "remedy('mirror')", "", "mirror it left to right", ("dataset_image",)),
-    Key("crop", "k", "k", "remedy('crop')", "", "crop it around the subject", ("dataset_image",)),
-    Key("shrink", "z", "z", "remedy('shrink')", "", "shrink it to 3000 px", ("dataset_image",)),
-    Key("pixels_of_photo", "p", "p", "pixels", "real pixels", "in real pixels, if the terminal has them", ("dataset_image",)),
-    Key(
-        "read_again",
-        "f5",
-        "f5",
-        "read_again",
-        "read again",
-        "read the folder again: images have come or changed",
-        ("dataset",),
+    *_on(("dataset_image",),
+        Key("edit_caption", "e,enter", "caption", "write in the caption; esc ends it", action="edit", when="not_writing"),
+        Key("end_caption", "escape", "done", action="end_editing", when="writing",
+            help="end the writing; the caption is not saved yet"),
     ),
-    Key("copy_line", "y", "y", "copy", "copy the line", "copy the line that brings photos here", ("dataset",)),
-    Key("help", "question_mark,f1", "?", "help", "help", "this help", _EVERYWHERE),
-    Key("palette", "ctrl+p", "ctrl+p", "palette", "", "every command of this screen, found by typing", _EVERYWHERE),
-    Key("jump", "ctrl+o,f4", "ctrl+o", "jump", "", "jump to any part of the screen by a letter", _EVERYWHERE),
-    Key("preferences", "f2", "f2", "preferences", "", "theme, bell, window title, price of this machine", _EVERYWHERE),
-    Key(
-        "repaint",
-        "ctrl+l",
-        "ctrl+l",
-        "app.repaint",
-        "",
-        "draw the whole screen again, when something else has written on it",
-        _EVERYWHERE,
-        anywhere=True,
+    *_on(("dataset", "dataset_image", "dataset_captions", "dataset_changes"),
+        Key("save_captions", "s", "save captions", when="model.can_save", changes=True,
+            help="write the edited captions to their files; the old ones are kept"),
     ),
-    Key(
-        "scroll_pane",
-        "pagedown",
-        "pgdn",
-        "scroll_pane(1)",
-        "more",
-        "the rest of the text that does not fit",
-        ("preset", "plan", "validation_export"),
-        first=True,
+    *_on(("dataset_image",),
+        Key("next_image", "right,pagedown", "next", "the next image; while writing, pgdn", action="step(1)"),
+        Key("image_before", "left,pageup", "before", "the one before; while writing, pgup", action="step(-1)"),
     ),
-    Key(
-        "scroll_pane_back",
-        "pageup",
-        "pgup",
-        "scroll_pane(-1)",
-        "",
-        "back up in that text",
-        ("preset", "plan", "validation_export"),
-        first=True,
+    *_on(("dataset_captions",),
+        Key("apply_edit", "enter", "make this change", "make the change that is shown", action="next", when="can_apply"),
     ),
-    Key(
-        "suspend",
-        "ctrl+z",
-        "ctrl+z",
-        "app.suspend_process",
-        "",
-        "put loratui aside; fg in the shell brings it back",
-        _EVERYWHERE,
+    *_on(("dataset_changes",),
+        Key("carry_out", "enter", "carry out", "make the copy with these changes", when="can_carry_out", changes=True),
+        Key("drop_change", "x", "not this one", "take one change back", action="drop", when="change_here"),
     ),
-    Key("debug", "f9", "f9", "debug", "", "versions, terminal and last errors, to paste into a bug report", _EVERYWHERE),
-    Key("leave", "q", "q", "app.leave", "leave", "leave; runs go on, and loratui comes back to them", _EVERYWHERE),
+    *_on(("dataset", "dataset_image"),
+        Key("leave_out", "x", "leave out", "leave the image out, or take it in again", when="image_here"),
+    ),
+    *_on(("dataset",),
+        Key("go_on", "n", "next", "go on to the next step", when="past_form"),
+        Key("switch_pane", "tab,shift+tab", "switch", "between form, findings and images"),
+        Key("captions", "c", "captions", "change all captions at once, with a preview", when="model.ready"),
+        Key("deep", "d", "deep check", "look at every pixel: blur, light, doubles, borders, faces", when="model.can_measure"),
+        Key("faces", "f", "faces", "look for faces too; gets the detector once (230 KB)", when="model.can_look_for_faces"),
+        Key("deep_stop", "d", "stop check", action="stop_deep", when="model.can_stop_measuring",
+            help="end the deep check; what it found stays"),
+        Key("changes", "w", "what changes", "list everything that will be done", when="model.has_changes"),
+    ),
+    *_on(("dataset", "dataset_image", "dataset_captions", "dataset_changes"),
+        Key("undo", "u", "undo", "take the last change back", when="model.can_undo"),
+        Key("redo", "r", "redo", "do it again after all", when="model.can_redo"),
+    ),
+    *_on(("dataset_image",),
+        Key("about_down", "down", "", "scroll what is said of the image", action="scroll_about(2)"),
+        Key("about_up", "up", "", "and back up", action="scroll_about(-2)"),
+        Key("turn", "o", "", "turn it upright as its EXIF note says", action="remedy('rotate')"),
+        Key("convert", "v", "", "convert it to plain sRGB", action="remedy('convert')"),
+        Key("flatten", "f", "", "lay it on a plain background", action="remedy('flatten')"),
+        Key("mirror", "i", "", "mirror it left to right", action="remedy('mirror')"),
+        Key("crop", "k", "", "crop it around the subject", action="remedy('crop')"),
+        Key("shrink", "z", "", "shrink it to 3000 px", action="remedy('shrink')"),
+        Key("pixels_of_photo", "p", "real pixels", "in real pixels, if the terminal has them", action="pixels"),
+    ),
+    *_on(("dataset",),
+        Key("read_again", "f5", "read again", "read the folder again: images have come or changed", when="folder_typed"),
+        Key("copy_line", "y", "copy the line", "copy the line that brings photos here", action="copy", when="can_copy"),
+    ),
+    *_on(_EVERYWHERE,
+        Key("help", "question_mark,f1", "help", "this help"),
+        Key("palette", "ctrl+p", "", "every command of this screen, found by typing"),
+        Key("jump", "ctrl+o,f4", "", "jump to any part of the screen by a letter"),
+        Key("preferences", "f2", "", "theme, bell, window title, price of this machine"),
+        Key("repaint", "ctrl+l", "", action="app.repaint", anywhere=True,
+            help="draw the whole screen again, when something else has written on it"),
+    ),
+    *_on(("preset", "plan", "validation_export"),
+        Key("scroll_pane", "pagedown", "more", action="scroll_pane(1)", when="pane_overflows", first=True,
+            help="the rest of the text that does not fit"),
+        Key("scroll_pane_back", "pageup", "", action="scroll_pane(-1)", when="pane_overflows", first=True,
+            help="back up in that text"),
+    ),
+    *_on(_EVERYWHERE,
+        Key("suspend", "ctrl+z", "", "put loratui aside; fg in the shell brings it back", action="app.suspend_process"),
+        Key("debug", "f9", "", "versions, terminal and last errors, to paste into a bug report"),
+        Key("leave", "q", "leave", "leave; runs go on, and loratui comes back to them", action="app.leave"),
+    ),
 )
-
-
-def keys_of(context: str, table: Iterable[Key] = KEYS) -> tuple[Key, ...]:
-    """The keys that work on a screen, in the order in which they are shown."""
-    return tuple(key for key in table if context in key.contexts)
-
-
-def action_name(key: Key) -> str:
-    """The action without its target and its parameters, as `check_action` is asked for it."""
-    return key.action.rpartition(".")[2].partition("(")[0]
-
-
-def bindings_for(context: str) -> list[Binding]:
-    """Textual's bindings for a screen."""
-    return [
-        Binding(
-            key.keys,
-            key.action,
-            key.label,
-            show=bool(key.label),
-            key_display=key.shown,
-            priority=key.first,
-            tooltip=key.help,
-            id=key.id,
-        )
-        for key in keys_of(context)
-    ]
-
-
-def bindings_anywhere() -> list[Binding]:
-    """Textual's bindings for the app itself, which come before those of whatever has the focus."""
-    return [Binding(key.keys, key.action, show=False, priority=True, id=key.id) for key in KEYS if key.anywhere]
-
-
-def changing_actions(context: str, table: Iterable[Key] = KEYS) -> frozenset[str]:
-    """Names of the actions of a screen that start, command or delete something."""
-    return frozenset(action_name(key) for key in keys_of(context, table) if key.changes)
-
-
-def written(name: str) -> str:
-    """Textual's name of a key as people write it: `escape` is `esc`, `question_mark` is `?`."""
-    from textual.keys import key_to_character
-
-    if name in _SHORT:
-        return _SHORT[name]
-    character = key_to_character(name)
-    return character if character and character.isprintable() and character != " " else name
-
-
-def remapped(wanted: Mapping[str, str], table: tuple[Key, ...] = KEYS) -> tuple[tuple[Key, ...], dict[str, str]]:
-    """The table with other keys for some ids, and id -> what is wrong for each that could not be taken.
-
-    `wanted` maps an id to Textual's names of keys, separated by commas. A key that another action of the same screen
-    has keeps its old one; ids that are unknown are the caller's to refuse.
-    """
-    new = tuple(_with_keys(key, wanted[key.id]) if key.id in wanted else key for key in table)
-    typed = {key.id: name for key in new if key.anywhere for name in key.keys.split(",") if len(written(name)) == 1}
-    problems = {id: f"{written(name)} is typed in fields, where {id} works too" for id, name in typed.items()}
-    new = tuple(old if key.id in typed else key for key, old in zip(new, table, strict=True))
-    while clash := _first_clash(new, wanted.keys() - problems.keys()):
-        ours, other, name = clash
-        problems[ours.id] = f"{written(name)} is the key of {other.id} ({other.help}) on the same screen"
-        back = next(key for key in table if key.id == ours.id)
-        new = tuple(back if key.id == ours.id else key for key in new)
-    return new, problems
-
-
-def _with_keys(key: Key, names: str) -> Key:
-    return dataclasses.replace(key, keys=names, shown=written(names.split(",")[0]))
-
-
-def _first_clash(table: tuple[Key, ...], ids: Iterable[str]) -> tuple[Key, Key, str] | None:
-    """A key whose id is in `ids`, the key of the same screen that it takes, and the name of what both want."""
-    for ours in (key for key in table if key.id in set(ids)):
-        for other in table:
-            both = set(ours.keys.split(",")) & set(other.keys.split(","))
-            if other.id != ours.id and both and set(ours.contexts) & set(other.contexts):
-                return ours, other, min(both)
-    return None
+# fmt: on
+"""All of them; on each screen in the order in which they are shown."""

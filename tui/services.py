@@ -29,6 +29,8 @@ class Services(Protocol):
     view_only: bool
     """Whether nothing may be started, commanded or deleted from here."""
     settings: AppSettings
+    key_table: tuple[Key, ...]
+    """All keys, with the person's own."""
     draft: Draft
     """The run that is being planned; a change is kept on disk."""
     downloading: Download | None
@@ -70,9 +72,6 @@ class Services(Protocol):
 
     def change_settings(self, changed: AppSettings) -> None:
         """Takes other settings into use and keeps them."""
-
-    def keys_now(self, context: str) -> tuple[Key, ...]:
-        """The keys of a screen, with the person's own; where one only looks, those that change nothing."""
 
 
 def services_of(node: DOMNode) -> Services:

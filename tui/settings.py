@@ -13,7 +13,8 @@ from typing import Any
 from loratui.engine.untrusted import finite
 from loratui.engine.words import count, number
 from loratui.tui import themes
-from loratui.tui.bindings import KEYS, Key, remapped, written
+from loratui.tui.bindings import KEYS, Key, written
+from loratui.tui.keymap import remapped
 
 FORMAT = 1
 _LARGEST = 1 << 15

@@ -23,7 +23,9 @@ from textual.geometry import Size
 import loratui.tui
 from loratui.engine.runs import control
 from loratui.tui.app import LoratuiApp
-from loratui.tui.bindings import CONTEXTS, KEYS, WIZARD, action_name, bindings_for, keys_of
+from loratui.tui.bindings import CONTEXTS, KEYS, WIZARD
+from loratui.tui.dataset.model import DatasetModel
+from loratui.tui.keymap import action_name, bindings_for, keys_of
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.thumbnail import ThumbnailView
 from loratui.tui.wizard.demo import demo_draft
@@ -67,11 +69,24 @@ def test_no_key_is_one_that_terminals_take_for_themselves() -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
-    # What these do depends on where the focus is or what is going on; the screens say so by `available`.
-    shared = {"dataset": {"enter", "d"}, "preflight": {"p", "enter"}, "dataset_image": {"escape"}}.get(context, set())
-    names = [name for key in keys_of(context) for name in key.keys.split(",") if name not in shared]
-    assert len(names) == len(set(names))
+    # Two may share a name where each says when it works.
+    for key in keys_of(context):
+        for other in keys_of(context):
+            if key.id != other.id and set(key.keys.split(",")) & set(other.keys.split(",")):
+                assert key.when
+                assert other.when != key.when
     assert len(bindings_for(context)) == len(keys_of(context))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_every_condition_is_a_property_of_the_screen_or_its_model(context: str) -> None:
+    screen = _screen_classes()[context]
+    for key in keys_of(context):
+        owner, _, name = key.when.rpartition(".")
+        if key.when:
+            assert isinstance(getattr({"": screen, "model": DatasetModel}[owner], name), property), key.id
+        # Textual asks by the action's name alone.
+        assert all(key.when == other.when for other in keys_of(context) if action_name(other) == action_name(key)), key.id
 
 
 @pytest.mark.parametrize("context", BY_NAME)

@@ -12,7 +12,8 @@ from screen_text import shows
 
 from loratui.tui import settings, themes
 from loratui.tui.app import LoratuiApp
-from loratui.tui.bindings import KEYS, keys_of, remapped, written
+from loratui.tui.bindings import KEYS, written
+from loratui.tui.keymap import keys_of, remapped
 
 
 @pytest.fixture
@@ -82,8 +83,8 @@ def test_two_keys_may_change_places(config: Path) -> None:
     (config / "keys.toml").write_text("pause = 's'\nsample = 'p'\nhelp = ['?', 'f1', 'H']\n")
     loaded = settings.load()
     assert loaded.problems == ()
-    shown = {key.id: key.shown for key in keys_of("training", loaded.keys)}
-    assert (shown["pause"], shown["sample"], shown["help"]) == ("s", "p", "?")
+    now = {key.id: key.shown for key in keys_of("training", loaded.keys)}
+    assert (now["pause"], now["sample"], now["help"]) == ("s", "p", "?")
     assert loaded.keymap == {"pause": "s", "sample": "p", "help": "question_mark,f1,H"}
 
 

@@ -18,16 +18,16 @@ from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
 from loratui.tui.dataset.bulk_edits import BULK_EDITS, BulkEdit, changed_captions, tag_table, why_nothing
-from loratui.tui.dataset.choices_screen import DatasetPart
+from loratui.tui.dataset.model import DatasetModel
+from loratui.tui.dataset.part import DatasetPart
+from loratui.tui.keymap import bindings_for
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
-    from loratui.tui.dataset.choices_screen import DatasetChoices
     from loratui.tui.dataset.edits import DatasetEdits
 
 _MOST_TAGS = 500
@@ -41,7 +41,7 @@ class WorkedOut(Message):
 
     edit: BulkEdit
     typed: tuple[str, str]
-    prepared: DatasetEdits
+    edits: DatasetEdits
     would: Mapping[str, str]
     why: str
     """Why nothing would change; empty if something would."""
@@ -65,8 +65,8 @@ class CaptionsScreen(DatasetPart):
     CaptionsScreen #bulk-scroll { height: 1fr; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, owner: DatasetChoices) -> None:
-        super().__init__(owner)
+    def __init__(self, model: DatasetModel) -> None:
+        super().__init__(model)
         self._would: Mapping[str, str] = {}
         """What the change that is shown would make of captions."""
         self._would_of: tuple[BulkEdit, tuple[str, str]] | None = None
@@ -112,13 +112,13 @@ class CaptionsScreen(DatasetPart):
         first, second = self.query(Field)
         return first.text, second.text
 
-    def set_changed(self) -> None:
+    def edits_changed(self) -> None:
         """The captions are others."""
         self._fill_tags()
         self._preview()
 
     def _fill_tags(self) -> None:
-        counted = tag_table(self.prepared)[:_MOST_TAGS]
+        counted = tag_table(self.edits)[:_MOST_TAGS]
         self._tag_names = [tag for tag, _ in counted]
         tags = self.query_one("#tags", OptionList)
         at = tags.highlighted
@@ -137,25 +137,25 @@ class CaptionsScreen(DatasetPart):
 
     def _preview(self) -> None:
         self._would_of = None
-        self._work_out(self._edit, self._typed, self.loratui.draft.named().settings, self.prepared)
+        self._work_out(self._edit, self._typed, self.loratui.draft.named().settings, self.edits)
 
     @work(thread=True, exclusive=True, group="preview", description="work out a change of all captions")
-    def _work_out(self, edit: BulkEdit, typed: tuple[str, str], settings: Settings, prepared: DatasetEdits) -> None:
-        would = changed_captions(edit, typed, settings, prepared)
-        why = "" if would else why_nothing(edit, typed, settings, prepared)
+    def _work_out(self, edit: BulkEdit, typed: tuple[str, str], settings: Settings, edits: DatasetEdits) -> None:
+        would = changed_captions(edit, typed, settings, edits)
+        why = "" if would else why_nothing(edit, typed, settings, edits)
         if not get_current_worker().is_cancelled:
-            self.post_message(WorkedOut(edit, typed, prepared, would, why))
+            self.post_message(WorkedOut(edit, typed, edits, would, why))
 
     def on_worked_out(self, message: WorkedOut) -> None:
         """Shows what would change, unless something else is asked by now; then makes it, if that was asked."""
         message.stop()
         asked = (message.edit, message.typed)
         # The deep check makes new preparations all the time; only captions and images matter here.
-        same_captions = message.prepared.chosen is self.prepared.chosen and message.prepared.scan is self.prepared.scan
+        same_captions = message.edits.chosen is self.edits.chosen and message.edits.scan is self.edits.scan
         if asked != (self._edit, self._typed) or not same_captions:
             return
         self._would, self._would_of = message.would, asked
-        total = len(self.prepared.captions())
+        total = len(self.edits.captions())
         if self._would:
             words = plain(f"{len(self._would)} of {text.count(total, 'caption')} would change:", "bold")
         else:
@@ -169,21 +169,18 @@ class CaptionsScreen(DatasetPart):
     def _samples(self) -> Iterator[Content]:
         for name in list(self._would)[:_SAMPLES]:
             yield plain(name, "$muted")
-            yield from difference(self.prepared.caption(name), self._would[name])
+            yield from difference(self.edits.caption(name), self._would[name])
         if len(self._would) > _SAMPLES:
             yield plain(f"and {text.number(len(self._would) - _SAMPLES)} more", "$muted")
 
     # Keys
 
-    def available(self, action: str) -> bool:
-        """A change that changes nothing cannot be made."""
-        if action == "next":
-            if not self.is_mounted:
-                return False
-            # What was just typed is not worked out yet: over a slow link enter comes in one bunch with it.
-            unknown = self._would_of != (self._edit, self._typed)
-            return unknown or bool(self._would) or self._next_field() is not None
-        return super().available(action)
+    @property
+    def can_apply(self) -> bool:
+        """Whether the change that is shown would change something, or needs a text first."""
+        # What was just typed is not worked out yet: over a slow link enter comes in one bunch with it.
+        unknown = self._would_of != (self._edit, self._typed)
+        return unknown or bool(self._would) or self._next_field() is not None
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Shows the change."""
@@ -242,7 +239,7 @@ class CaptionsScreen(DatasetPart):
         if not self._would:
             return
         count = text.count(len(self._would), "caption")
-        self.owner.choose(self.prepared.with_captions(f"{self._edit.title} in {count}", self._would))
+        self.model.choose(self.edits.with_captions(f"{self._edit.title} in {count}", self._would))
         self.loratui.tell(f"{count} changed here. s saves them to their files; u takes it back.")
         self.query_one("#bulk-edits", OptionList).focus()
 

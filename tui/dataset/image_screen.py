@@ -24,12 +24,13 @@ from loratui.engine.dataset.facts import WHOLE, ImageFacts
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for, keys_of
 from loratui.tui.dataset import image_marks
-from loratui.tui.dataset.choices_screen import DatasetPart
+from loratui.tui.dataset.model import DatasetModel
+from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.dataset.quick_fixes import VERBS
 from loratui.tui.dataset.topics import caption_content, token_words
 from loratui.tui.findings import SIGNS, TONES, WORDS
+from loratui.tui.keymap import bindings_for, keys_of
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.terminal import clean_lines, ssh_hints
 from loratui.tui.widgets.caption_editor import CaptionEditor
@@ -38,7 +39,6 @@ from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
-    from loratui.tui.dataset.choices_screen import DatasetChoices
     from loratui.tui.dataset.judging import Trained
 
 _TYPING_PAUSE_S = 0.15
@@ -71,8 +71,8 @@ class DatasetImageScreen(DatasetPart, LargeImage):
     DatasetImageScreen #image-about { height: 1fr; border-top: solid $border-blurred; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, owner: DatasetChoices, names: Sequence[str], name: str) -> None:
-        super().__init__(owner)
+    def __init__(self, model: DatasetModel, names: Sequence[str], name: str) -> None:
+        super().__init__(model)
         self._names = list(names)
         self.name_shown = name
         """Relative path of the image that is shown."""
@@ -96,22 +96,22 @@ class DatasetImageScreen(DatasetPart, LargeImage):
 
     def on_mount(self) -> None:
         """Fills everything in."""
-        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
+        self.query_one(CaptionEditor).set(self.edits.caption(self.name_shown))
         self._show()
 
     # What is shown
 
-    def set_changed(self) -> None:
+    def edits_changed(self) -> None:
         """Undo, a finding or a measure: show it."""
         self._show()
 
     @property
     def _image(self) -> ImageEntry:
-        return self.prepared.names[self.name_shown]
+        return self.edits.names[self.name_shown]
 
     @property
     def _settings(self) -> Settings:
-        return self.loratui.draft.named().settings
+        return self.model.settings
 
     @property
     def image_path(self) -> Path | None:
@@ -124,17 +124,17 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         return self.name_shown
 
     def _show(self) -> None:
-        prepared, image = self.prepared, self._image
+        edits, image = self.edits, self._image
         at = self._names.index(self.name_shown) + 1
         self.line("heading-right").say(plain(f"{at} of {len(self._names)}  {self.name_shown}"))
         view = self.query_one(ImageView)
         view.show(image.path)
         view.mark(self._marks())
         editor = self.query_one(CaptionEditor)
-        caption = prepared.caption(self.name_shown)
+        caption = edits.caption(self.name_shown)
         if not editor.has_focus:
             editor.set(caption)
-        unsaved = self.name_shown in prepared.chosen.captions
+        unsaved = self.name_shown in edits.chosen.captions
         there = "not saved yet" if unsaved else "as in its file"
         state = there if caption or unsaved else "none: trained on trigger and class word"
         self.line("image-caption-title").say(
@@ -144,31 +144,31 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self._count(self._image_now())
 
     def _image_now(self) -> ImageEntry:
-        return dataclasses.replace(self._image, caption=self.prepared.caption(self.name_shown) or None)
+        return dataclasses.replace(self._image, caption=self.edits.caption(self.name_shown) or None)
 
     def _marks(self) -> image_marks.Marks:
         rule = BucketRule.of(self._settings.dataset)
-        return image_marks.Marks.of(self._image, self.prepared.remedies_of(self.name_shown), rule)
+        return image_marks.Marks.of(self._image, self.edits.remedies_of(self.name_shown), rule)
 
     def _about(self, image: ImageEntry) -> Iterator[Content]:
-        prepared = self.prepared
-        reason = prepared.reason_left_out(image.relative)
+        edits = self.edits
+        reason = edits.reason_left_out(image.relative)
         if reason:
             yield plain(f"– not trained on: {reason}", "bold $warning")
-        facts = prepared.facts.get(image.relative)
+        facts = edits.facts.get(image.relative)
         yield plain("What can be done; the same key takes it back:", "$muted")
         keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
         for kind, words in self._offers(image, facts):
-            chosen = prepared.has(kind, image.relative)
+            chosen = edits.has(kind, image.relative)
             key = keys["leave_out"] if kind == "leave_out" else keys[f"remedy('{kind}')"]
             yield Content.assemble(
                 plain("[✔] " if chosen else "[ ] ", "$success" if chosen else "$muted"),
                 plain(f"{key}  ", "bold $accent"),
                 plain(words),
             )
-        yield from (plain(line) for line in _details(image, prepared.remedies_of(image.relative), self._settings))
+        yield from (plain(line) for line in _details(image, edits.remedies_of(image.relative), self._settings))
         yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
-        findings = self.owner.judgement.of(image.relative) if self.owner.judgement else ()
+        findings = self.model.judgement.of(image.relative) if self.model.judgement else ()
         for finding, done in findings:
             word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
             tone = "$success" if done else TONES[finding.severity]
@@ -178,7 +178,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
 
     def _offers(self, image: ImageEntry, facts: ImageFacts | None) -> Iterator[tuple[Kind, str]]:
         """What makes sense for this image, with words."""
-        own = {remedy.kind: remedy for remedy in self.prepared.remedies_of(image.relative)}
+        own = {remedy.kind: remedy for remedy in self.edits.remedies_of(image.relative)}
         for kind in remedies.ORDER:
             remedy = own.get(kind) or offered(kind, image, facts)
             if remedy is not None:
@@ -193,7 +193,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         from loratui.tui.dataset.judging import as_trained, several_concepts
 
         settings = self._settings
-        several = several_concepts(self.prepared)
+        several = several_concepts(self.edits)
         trained = as_trained(image, settings, token_counter(settings), several_concepts=several)
         if not get_current_worker().is_cancelled:
             self.post_message(TokensCounted(trained))
@@ -214,18 +214,27 @@ class DatasetImageScreen(DatasetPart, LargeImage):
 
     # Keys
 
-    def available(self, action: str) -> bool:
-        """While writing, letters are letters."""
-        if action in ("edit", "back", "end_editing"):
-            # The flag of the editor follows later than the focus itself.
-            return isinstance(self.focused, CaptionEditor) == (action == "end_editing")
-        return super().available(action)
+    @property
+    def writing(self) -> bool:
+        """Whether letters go into the caption."""
+        # The flag of the editor follows later than the focus itself.
+        return isinstance(self.focused, CaptionEditor)
+
+    @property
+    def not_writing(self) -> bool:
+        """Whether letters are keys."""
+        return not self.writing
+
+    @property
+    def image_here(self) -> bool:
+        """There is always an image."""
+        return True
 
     def action_step(self, by: int) -> None:
         """Another image."""
         self._keep_caption()
         self.name_shown = self._names[(self._names.index(self.name_shown) + by) % len(self._names)]
-        self.query_one(CaptionEditor).set(self.prepared.caption(self.name_shown))
+        self.query_one(CaptionEditor).set(self.edits.caption(self.name_shown))
         self.query_one("#image-about").scroll_home(animate=False)
         self._show()
 
@@ -249,19 +258,19 @@ class DatasetImageScreen(DatasetPart, LargeImage):
 
     def action_leave_out(self) -> None:
         """Leaves the image out, or takes it in again."""
-        self.owner.toggle_left_out(self.name_shown)
+        self.model.toggle_left_out(self.name_shown)
 
     def action_remedy(self, kind: Kind) -> None:
         """Chooses a remedy for this image, or takes it back."""
-        prepared, image = self.prepared, self._image
-        if prepared.has(kind, image.relative):
-            self.owner.choose(prepared.without_remedy(f"not: {VERBS[kind].format(image.relative)}", kind, image.relative))
+        edits, image = self.edits, self._image
+        if edits.has(kind, image.relative):
+            self.model.choose(edits.without_remedy(f"not: {VERBS[kind].format(image.relative)}", kind, image.relative))
             return
-        remedy = offered(kind, image, prepared.facts.get(image.relative))
+        remedy = offered(kind, image, edits.facts.get(image.relative))
         if remedy is None:
             self.loratui.tell(f"There is no need to {VERBS[kind].format('this image')}.")
             return
-        self.owner.choose(prepared.with_remedies(VERBS[kind].format(image.relative), [remedy]))
+        self.model.choose(edits.with_remedies(VERBS[kind].format(image.relative), [remedy]))
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         """Takes the caption in when the typing pauses."""
@@ -276,9 +285,9 @@ class DatasetImageScreen(DatasetPart, LargeImage):
             self._typing = None
         editor = self.query_one(CaptionEditor)
         # An invisible character that is not shown must not count as an edit.
-        if editor.text == clean_lines(self.prepared.caption(self.name_shown), 100_000, 100_000):
+        if editor.text == clean_lines(self.edits.caption(self.name_shown), 100_000, 100_000):
             return
-        self.owner.choose(self.prepared.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
+        self.model.choose(self.edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
 
 
 def _drawn_words(texts: int) -> str:

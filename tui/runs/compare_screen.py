@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import ComparisonMade
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean

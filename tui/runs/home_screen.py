@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.worker import get_current_worker
 
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
 from loratui.tui.runs.run_glance import inside, numbers, run_texts
 from loratui.tui.screens.base import LoratuiScreen
@@ -143,36 +143,52 @@ class HomeScreen(LoratuiScreen[None]):
         event.stop()
         self.action_open()
 
-    def available(self, action: str) -> bool:
-        """Keys that need a run are hidden without one."""
-        run = self._chosen()
-        if action in ("open", "delete", "duplicate", "copy"):
-            return run is not None
-        if action == "mark":
-            return len(self._runs) > 1
-        if action == "compare":
-            return len(self._marked) > 1
-        if action == "resume":
-            return run is not None and run.status in _RESUMABLE
-        if action == "validate":
-            return run is not None and bool(run.state.output)
-        return True
+    @property
+    def run(self) -> RunSummary | None:
+        """The run under the highlight."""
+        at = self.query_one(RunList).highlighted
+        return self._runs[at] if at is not None and at < len(self._runs) else None
+
+    @property
+    def can_copy(self) -> bool:
+        """Whether there is a run."""
+        return self.run is not None
+
+    @property
+    def several_runs(self) -> bool:
+        """Whether there is something to compare with."""
+        return len(self._runs) > 1
+
+    @property
+    def several_marked(self) -> bool:
+        """Whether there is something to compare."""
+        return len(self._marked) > 1
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the run can go on from a checkpoint."""
+        return self.run is not None and self.run.status in _RESUMABLE
+
+    @property
+    def has_lora(self) -> bool:
+        """Whether the run has written a LoRA file."""
+        return self.run is not None and bool(self.run.state.output)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """Folder, command to come back, the LoRA file with a line to fetch it, and the error."""
-        run = self._chosen()
+        run = self.run
         return run_texts(run) if run else ()
 
     def action_open(self) -> None:
         """To the training of the chosen run, or to its validation if it is done."""
-        run = self._chosen()
+        run = self.run
         if run is not None:
             validating = run.status == "done" or run.job == "validate"
             self.loratui.open("validation" if validating else "training", run.name)
 
     def action_validate(self) -> None:
         """To the check of the chosen run."""
-        run = self._chosen()
+        run = self.run
         if run is not None:
             self.loratui.open("validation", run.name)
 
@@ -207,7 +223,7 @@ class HomeScreen(LoratuiScreen[None]):
         from loratui.engine.runs.directory import open_run
         from loratui.engine.runs.launcher import launch
 
-        run = self._chosen()
+        run = self.run
         if run is None:
             return
         try:
@@ -230,7 +246,7 @@ class HomeScreen(LoratuiScreen[None]):
         from loratui.presets.schema import SchemaError
         from loratui.tui.wizard.drafts import saved_from
 
-        run = self._chosen()
+        run = self.run
         if run is None:
             return
         try:
@@ -242,7 +258,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     def action_mark(self) -> None:
         """Marks the chosen run, or takes the mark away."""
-        run = self._chosen()
+        run = self.run
         if run is not None:
             self._marked ^= {run.name}
             self._show()
@@ -257,7 +273,7 @@ class HomeScreen(LoratuiScreen[None]):
     @work(exclusive=True, group="delete")
     async def action_delete(self) -> None:
         """Deletes the chosen run after a question that says what is freed."""
-        run = self._chosen()
+        run = self.run
         if run is None:
             return
         if run.active:
@@ -308,12 +324,8 @@ class HomeScreen(LoratuiScreen[None]):
         if self._looked and self._runs:
             self.call_after_refresh(self._show)
 
-    def _chosen(self) -> RunSummary | None:
-        at = self.query_one(RunList).highlighted if self.is_mounted else None
-        return self._runs[at] if at is not None and at < len(self._runs) else None
-
     def _explain(self) -> None:
-        run = self._chosen()
+        run = self.run
         if run is None:
             return
         state = run.state

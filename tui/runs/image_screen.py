@@ -14,7 +14,7 @@ from textual.content import Content
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.records import Sample
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.gallery import Gallery
 from loratui.tui.runs.image_page import ImagePage, PageImage
 from loratui.tui.screens.large_image import LargeImage
@@ -71,9 +71,15 @@ class ImageScreen(LargeImage):
         """Nothing listens any more."""
         self._close_page()
 
-    def available(self, action: str) -> bool:
-        """Moving needs more than one image."""
-        return len(self._images) > 1 if action in ("along", "across") else bool(self._images) or action == "close"
+    @property
+    def several_images(self) -> bool:
+        """Whether there is another image to go to."""
+        return len(self._images) > 1
+
+    @property
+    def image_here(self) -> bool:
+        """Whether there is an image."""
+        return bool(self._images)
 
     def action_along(self, by: int) -> None:
         """To the next image of the row."""

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.runs import figures, run_words
 from loratui.tui.runs.gallery import Gallery, Look, gallery
 from loratui.tui.runs.run_screen import RunScreen
@@ -108,20 +108,30 @@ class TrainingScreen(RunScreen):
 
     # ---- keys
 
-    def available(self, action: str) -> bool:
-        """Commands need a run that lives, resuming one that does not."""
-        if action in ("open_image", "scrub", "prompt"):
-            return bool(self.history.samples) or action == "prompt"
-        if self.summary is None:
-            return action not in ("command", "stop", "resume", "validate", "change_samples", "after_epoch")
-        training = self.summary.active and self.summary.job == "train"
-        if action in ("command", "stop", "change_samples", "after_epoch"):
-            return training and not self.state.leaving
-        if action == "resume":
-            return not self.summary.active and self.summary.status != "done"
-        if action == "validate":
-            return bool(self.history.outputs) and not training and not self.gone
-        return True
+    @property
+    def has_samples(self) -> bool:
+        """Whether there is a sample."""
+        return bool(self.history.samples)
+
+    @property
+    def can_command(self) -> bool:
+        """Whether the trainer listens."""
+        return self._trains and not self.state.leaving
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the run has ended before it was done."""
+        return self.summary is not None and not self.summary.active and self.summary.status != "done"
+
+    @property
+    def can_validate(self) -> bool:
+        """Whether there is a LoRA file to look at."""
+        return self.summary is not None and bool(self.history.outputs) and not self._trains and not self.gone
+
+    @property
+    def _trains(self) -> bool:
+        """Whether the trainer works on the run."""
+        return self.summary is not None and self.summary.active and self.summary.job == "train"
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
         """Asks the trainer for something."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
@@ -14,7 +16,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker
 
-from loratui.tui.bindings import changing_actions
+from loratui.tui.bindings import Key
+from loratui.tui.keymap import action_name, keys_of
 from loratui.tui.services import Services, services_of
 from loratui.tui.terminal.kept_focus import LEAST_HEIGHT, LEAST_WIDTH, is_too_small
 from loratui.tui.widgets.key_bar import KeyBar
@@ -66,7 +69,7 @@ class LoratuiScreen(Screen[T]):
                 yield Line(plain("view only", "bold $warning"), id="heading-view-only")
             yield Line(self.heading_right(), id="heading-right")
         yield from self.body()
-        yield KeyBar(self.CONTEXT)
+        yield KeyBar()
         yield Line(id="too-small")
 
     def heading(self) -> Content:
@@ -81,24 +84,40 @@ class LoratuiScreen(Screen[T]):
         """The widgets between heading and keys."""
         raise NotImplementedError
 
-    def available(self, action: str) -> bool:
-        """Whether a key's action can be carried out now; keys that cannot are not shown."""
-        del action
-        return True
+    # Keys
 
     @property
     def only_looks(self) -> bool:
         """Whether nothing may be changed from here."""
         return self.loratui.view_only
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Textual's question for `available`; where one only looks, nothing can be started, commanded or deleted."""
-        del parameters
-        if action == "scroll_pane":
-            return self._pane().max_scroll_y > 0
-        if self.only_looks and action in changing_actions(self.CONTEXT):
+    @property
+    def can_copy(self) -> bool:
+        """Whether `y` has something to offer."""
+        return True
+
+    @property
+    def pane_overflows(self) -> bool:
+        """Whether there is something to scroll."""
+        return self._pane().max_scroll_y > 0
+
+    @property
+    def keys_here(self) -> tuple[Key, ...]:
+        """The keys of this screen, with the person's own; where one only looks, those that change nothing."""
+        only_looks = self.only_looks
+        return tuple(key for key in keys_of(self.CONTEXT, self.loratui.key_table) if not (key.changes and only_looks))
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key of this screen does something here and now; keys that do not are not shown."""
+        if key.changes and self.only_looks:
             return False
-        return self.available(action)
+        return not key.when or (self.stands and bool(attrgetter(key.when)(self)))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Textual's question whether a key works."""
+        del parameters
+        key = _keys_by_action(self.CONTEXT).get(action)
+        return key is None or self.holds(key)
 
     def on_mount(self) -> None:
         """Shows the key that scrolls while there is something to scroll."""
@@ -117,7 +136,7 @@ class LoratuiScreen(Screen[T]):
         """Help for this screen and the widget that has the focus."""
         from loratui.tui.screens.help import HelpScreen
 
-        self.app.push_screen(HelpScreen(self.CONTEXT, self.focused))
+        self.app.push_screen(HelpScreen(self.CONTEXT, self, self.focused))
 
     def action_palette(self) -> None:
         """Every command of the screen, found by typing."""
@@ -195,3 +214,8 @@ class LoratuiScreen(Screen[T]):
             size = f"{event.size.width}×{event.size.height}"
             wanted = f"loratui needs {LEAST_WIDTH}×{LEAST_HEIGHT}: make the window larger, or use loratui --plain."
             self.line("too-small").say(f"This terminal is {size}. {wanted}")
+
+
+@cache
+def _keys_by_action(context: str) -> dict[str, Key]:
+    return {action_name(key): key for key in keys_of(context)}

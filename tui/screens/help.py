@@ -14,7 +14,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 
 from loratui.tui.bindings import CONTEXTS, Key
-from loratui.tui.services import services_of
+from loratui.tui.keymap import HasKeys
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
@@ -35,9 +35,11 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1,enter", "dismiss")]
 
-    def __init__(self, context: str, focused: Widget | None = None) -> None:
+    def __init__(self, context: str, screen: HasKeys, focused: Widget | None = None) -> None:
         super().__init__()
         self._explained = context
+        self._keys = [(key, screen.holds(key)) for key in screen.keys_here]
+        """Each with whether it works now."""
         self._focused_below = focused
 
     def compose(self) -> ComposeResult:
@@ -46,13 +48,14 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog wide help"):
             yield Line(plain(about.title, "bold $accent"))
             yield Line(plain(about.help))
-            keys = services_of(self).keys_now(self._explained)
-            title, rows = about_widget(self._focused_below, self._explained, keys)
+            title, rows = about_widget(self._focused_below, self._explained, [key for key, _ in self._keys])
             if rows:
                 yield Line(plain(title, "bold"))
                 yield Line(_table(rows), classes="table")
                 yield Line(plain("Keys of this screen", "bold"))
-            yield Line(_table((key.shown, key.help) for key in keys), classes="table")
+            yield Line(_table((key.shown, key.help, holds) for key, holds in self._keys), classes="table")
+            if not all(holds for _, holds in self._keys):
+                yield Line(plain("Keys in grey do nothing at the moment.", "$muted"))
             yield Line(_table(_WORDS), classes="table")
             yield Line(
                 plain("Other keys for any of these: keys.toml, see the manual. Everything can be clicked, too.", "$muted")
@@ -78,7 +81,15 @@ def about_widget(widget: Widget | None, context: str, keys: Iterable[Key]) -> tu
     return "", []
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> Content:
-    pairs = list(rows)
-    width = max(len(left) for left, _ in pairs)
-    return Content("\n").join([Content.assemble(plain(left.ljust(width + 2), "bold"), plain(right)) for left, right in pairs])
+def _table(rows: Iterable[tuple[str, str] | tuple[str, str, bool]]) -> Content:
+    """Two columns; where a row's third value is no, in grey."""
+    table = [(left, right, all(holds)) for left, right, *holds in rows]
+    width = max(len(left) for left, _, _ in table)
+    return Content("\n").join(
+        [
+            Content.assemble(
+                plain(left.ljust(width + 2), "bold" if holds else "$muted"), plain(right, "" if holds else "$muted")
+            )
+            for left, right, holds in table
+        ]
+    )

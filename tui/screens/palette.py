@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Protocol, cast
+from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from loratui.tui.bindings import Key, action_name
-from loratui.tui.services import services_of
+from loratui.tui.bindings import Key
+from loratui.tui.keymap import HasKeys
 
 _BEFORE_OTHERS = 1000.0
 """Beyond any score of the matcher, which gives some points for each letter."""
-
-
-class HasKeys(Protocol):
-    """A screen with a place in the table of keys."""
-
-    CONTEXT: ClassVar[str]
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Whether a key works now."""
 
 
 class KeyCommands(Provider):
@@ -46,9 +37,7 @@ class KeyCommands(Provider):
 
     def _now(self) -> Iterator[Key]:
         screen = cast("HasKeys", self.screen)
-        for key in services_of(self.screen).keys_now(screen.CONTEXT):
-            if action_name(key) != "palette" and screen.check_action(action_name(key), ()):
-                yield key
+        return (key for key in screen.keys_here if key.id != "palette" and screen.holds(key))
 
     async def _run(self, key: Key) -> None:
         await self.app.run_action(key.action, self.screen)

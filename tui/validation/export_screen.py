@@ -15,7 +15,7 @@ from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.lora_files import chosen_name, file_name
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import FileExported
 from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
@@ -78,9 +78,10 @@ class ExportScreen(LoratuiScreen[None]):
         else:
             event.field.note(f"will be written as {file_name(name)}", "$warning")
 
-    def available(self, action: str) -> bool:
+    @property
+    def can_write(self) -> bool:
         """One file at a time; what was written is not written again before one goes back to the fields."""
-        return not self._busy and (self._written is None or self.focused is not None) if action == "next" else True
+        return not self._busy and (self._written is None or self.focused is not None)
 
     def action_next(self) -> None:
         """Writes the file, if every field can be used."""

@@ -13,7 +13,7 @@ from textual.widgets.option_list import Option
 
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation.checklist import Checklist
@@ -63,11 +63,20 @@ class FilesScreen(LoratuiScreen[None]):
         at = self.query_one(OptionList).highlighted
         return self._files[at] if at is not None and self._files else ""
 
-    def available(self, action: str) -> bool:
-        """Everything is done to a file; images are made while no process is at work."""
-        if action == "strengths":
-            return bool(self._files) and self._check.available("make_grid")
-        return bool(self._files) or action == "back"
+    @property
+    def file_here(self) -> bool:
+        """Whether there is a file."""
+        return bool(self._files)
+
+    @property
+    def can_note(self) -> bool:
+        """Whether there is a file to note something on."""
+        return self.file_here
+
+    @property
+    def can_make_strengths(self) -> bool:
+        """Whether there is a file, and images can be made of it."""
+        return self.file_here and self._check.can_make
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Tells what is known of the file."""

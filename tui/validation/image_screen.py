@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.image_screen import ImageScreen, Shown
 from loratui.tui.validation import check_images
 from loratui.tui.validation.check_images import Slot, Table, Tile
@@ -63,9 +63,10 @@ class ValidationImage(ImageScreen):
         """What is shown."""
         return self._tiles[self._at]
 
-    def available(self, action: str) -> bool:
-        """There must be something to compare with."""
-        return len(self._possible()) > 1 if action == "beside" else super().available(action)
+    @property
+    def several_beside(self) -> bool:
+        """Whether there is something else to compare with."""
+        return len(self._possible()) > 1
 
     def action_beside(self) -> None:
         """The next of what can stand beside."""

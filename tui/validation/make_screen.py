@@ -17,7 +17,7 @@ from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, re
 from loratui.engine.runs.lora_files import lora_files
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.validation import check_images, check_plan
 from loratui.tui.validation.check_plan import Typed
@@ -80,12 +80,20 @@ class MakeScreen(LoratuiScreen[None]):
         fields = self._fields.fields
         fields[-1 if fields[-1].text == check_plan.TRIGGER_ALONE else 0].enter()
 
-    def available(self, action: str) -> bool:
-        """A prompt is taken away where there are several; images are made while no process is at work."""
-        here = self._fields.here
-        if action in ("add", "drop"):
-            return here is not None and (action == "add" or len(self._prompts) > 1)
-        return bool(self._check.check_action("make_grid", ())) if action == "next" else True
+    @property
+    def in_prompt(self) -> bool:
+        """Whether the person is in a prompt."""
+        return self._fields.here is not None
+
+    @property
+    def can_drop(self) -> bool:
+        """Whether there are more prompts."""
+        return self.in_prompt and len(self._prompts) > 1
+
+    @property
+    def can_make(self) -> bool:
+        """Whether images can be made at all."""
+        return self._check.can_make
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Counts anew."""

@@ -20,7 +20,7 @@ from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.summary import GONE
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import EventsRead, GridListed
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
@@ -243,7 +243,7 @@ class ValidationScreen(RunScreen):
         return Content("\n").join(lines)
 
     def _why_empty(self) -> str:
-        if not self._has_file():
+        if not self.has_file:
             return "There is no LoRA file yet."
         point = self.query_one(CheckList).point
         if point.id == "trigger_alone" and self.slots:
@@ -267,7 +267,7 @@ class ValidationScreen(RunScreen):
         ending = self.state.ending
         if ending and ending.status == "failed":
             return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
-        if not self._has_file():
+        if not self.has_file:
             return plain("There is no LoRA file yet: the first one comes after the first epoch.", "$warning")
         if made < total and not self.active:
             left = self._seconds_for(total - made)
@@ -296,28 +296,37 @@ class ValidationScreen(RunScreen):
     def _making(self) -> bool:
         return self.summary is not None and self.summary.active and self.summary.job == "validate"
 
-    def _has_file(self) -> bool:
-        return bool(lora_paths(self.run_directory))
-
     # Keys
 
-    def available(self, action: str) -> bool:
+    @property
+    def has_file(self) -> bool:
+        """Whether the run has written a LoRA file."""
+        return bool(lora_paths(self.run_directory))
+
+    @property
+    def can_make(self) -> bool:
         """Images are made from a file, and by one job at a time."""
-        if not self.is_mounted:
-            return True
-        idle = self.summary is not None and not self.summary.active
-        match action:
-            case "make_grid":
-                return idle and self._has_file()
-            case "go_on":
-                return idle and self._has_file() and any(not slot.made for slot in self.slots)
-            case "stop":
-                return self._making and not self._stopping
-            case "rate":
-                return self._file_here() != ""
-            case "files":
-                return self._has_file()
+        return self.summary is not None and not self.summary.active and self.has_file
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there are images still to be made."""
+        return self.can_make and any(not slot.made for slot in self.slots)
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether images are being made."""
+        return self._making and not self._stopping
+
+    @property
+    def can_note(self) -> bool:
+        """There is always a part to note something on."""
         return True
+
+    @property
+    def file_here(self) -> bool:
+        """Whether the image under the cursor was made with a file."""
+        return self._file_here() != ""
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Shows the part."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from textual import events
 from textual.app import RenderResult
@@ -11,8 +12,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
 
-from loratui.tui.bindings import action_name, written
-from loratui.tui.services import services_of
+from loratui.tui.bindings import written
+from loratui.tui.keymap import HasKeys
 
 _LAST = ("back", "end_caption", "runs", "help", "leave")
 """These stay when others must go for want of space."""
@@ -42,9 +43,8 @@ class KeyBar(Widget):
     KeyBar { dock: bottom; height: 1; background: $panel; color: $muted; padding: 0 1; }
     """
 
-    def __init__(self, context: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._names_of = context
         self._shown: tuple[Shown, ...] = ()
 
     def on_mount(self) -> None:
@@ -55,15 +55,14 @@ class KeyBar(Widget):
     def _changed(self, screen: Screen[object]) -> None:
         if screen is not self.screen or not self.is_attached:
             return
-        shown = tuple(self._keys_now(screen))
-        if shown != self._shown:
-            self._shown = shown
+        now = tuple(self._keys_now(cast("HasKeys", screen), screen.focused))
+        if now != self._shown:
+            self._shown = now
             self.refresh()
 
-    def _keys_now(self, screen: Screen[object]) -> Iterator[Shown]:
-        focused = screen.focused
-        for key in services_of(self).keys_now(self._names_of):
-            if not key.label or screen.check_action(action_name(key), ()) is not True:
+    def _keys_now(self, screen: HasKeys, focused: Widget | None) -> Iterator[Shown]:
+        for key in screen.keys_here:
+            if not key.label or not screen.holds(key):
                 continue
             # A field that takes letters takes the first of a key's names; then another is the one to press.
             names = [n for n in key.keys.split(",") if focused is None or not focused.check_consume_key(n, _character(n))]

@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
 from loratui.tui.paths import ENDINGS, path_text
 from loratui.tui.widgets.field import Field, PathSuggester
@@ -167,11 +167,10 @@ class BaseModelScreen(StepScreen):
             lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
         self.line("base-text").say(Content("\n").join(lines))
 
-    def available(self, action: str) -> bool:
-        """A download needs the name of a model on the hub that is not here, or one that can be cancelled."""
-        if action == "download":
-            return self.loratui.downloading is not None or self._fetchable
-        return True
+    @property
+    def can_download(self) -> bool:
+        """Whether the hub may have the base that is named, or a download can be cancelled."""
+        return self.loratui.downloading is not None or self._fetchable
 
     def download_went(self, repo: str, words: str) -> None:
         """Shows how far it is; at its end looks at the base again."""
@@ -228,7 +227,7 @@ class BaseModelScreen(StepScreen):
         """Signs in to the hub."""
         from loratui.tui.wizard.token_screen import TokenScreen
 
-        if await self.app.push_screen_wait(TokenScreen()) and self.available("download"):
+        if await self.app.push_screen_wait(TokenScreen()) and self.can_download:
             self.action_download()
 
     def copyable(self) -> Sequence[tuple[str, str]]:

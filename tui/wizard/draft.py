@@ -68,7 +68,7 @@ class Draft:
     """Of the recipe's folder; None until it was read."""
     typed: Mapping[str, str] = field(default_factory=dict)
     """Dotted key -> text of fields whose text is no usable value, so that it is there again on coming back."""
-    preparation: DatasetEdits | None = None
+    edits: DatasetEdits | None = None
     """The folder of images with what was chosen for it, as the data-set step left it."""
     others: Mapping[str, Recipe] = field(default_factory=dict)
     """Preset -> recipe, of presets that were chosen before, with what was changed in them."""
@@ -108,12 +108,12 @@ class Draft:
         """The folder as it was read."""
         return dataclasses.replace(self, scan=scan)
 
-    def with_preparation(self, prepared: DatasetEdits) -> Draft:
+    def with_edits(self, edits: DatasetEdits) -> Draft:
         """What is chosen for the images. The choices are kept as text too, so that a draft on disk has them."""
         typed = {key: text for key, text in self.typed.items() if key != CHOICES}
-        if prepared.chosen.remedies or prepared.chosen.captions:
-            typed[CHOICES] = prepared.to_json()
-        return dataclasses.replace(self, preparation=prepared, typed=typed)
+        if edits.chosen.remedies or edits.chosen.captions:
+            typed[CHOICES] = edits.to_json()
+        return dataclasses.replace(self, edits=edits, typed=typed)
 
     def with_text(self, key: str, text: str) -> Draft:
         """A value as typed; empty puts repeats and epochs back to the rule and others to the preset's value.

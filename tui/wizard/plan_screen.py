@@ -17,8 +17,8 @@ from loratui.engine.planning.rates import learning_in_words
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
-from loratui.tui.bindings import bindings_for
 from loratui.tui.findings import SIGNS, TONES
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import MachineKnown
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain

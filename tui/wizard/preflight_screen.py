@@ -14,8 +14,8 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
 from loratui.tui.findings import SIGNS, TONES
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
@@ -79,8 +79,8 @@ class PreflightScreen(StepScreen):
         self._prepared = None
         self.line("preflight-verdict").wait("Checking images, captions, base model, GPU and disk")
         self.refresh_bindings()
-        preparation = self.loratui.draft.preparation
-        self._check(self.loratui.draft.named(), preparation.trained_facts if preparation else {})
+        edits = self.loratui.draft.edits
+        self._check(self.loratui.draft.named(), edits.trained_facts if edits else {})
 
     @work(thread=True, exclusive=True, group="check", description="check before the start")
     def _check(self, recipe: Recipe, facts: Mapping[str, ImageFacts]) -> None:
@@ -119,25 +119,41 @@ class PreflightScreen(StepScreen):
             self._rows = [*rows(message.prepared, self.loratui.home), *self._others_at_work()]
         self._show()
 
-    def available(self, action: str) -> bool:
-        """Nothing starts before the checks are through without an error, or while a step is measured."""
-        ready = self._prepared is not None and not self._prepared.errors and not self._starting
-        refused = self._base_row is not None and self._base_row.mark == "error"
-        measured = self._probed is not _NOT_PROBED
-        if action in ("next", "start_unmeasured"):
-            return ready and not self._probing and not measured
-        if action == "probe_again":
-            return ready and not self._probing and measured
-        if action == "start":
-            return ready and not self._probing and measured and not refused
-        if action == "cancel_probe":
-            return self._probing
-        if action == "check_again":
-            return not (self._starting or self._probing)
-        if action == "mend":
-            row = self._chosen()
-            return row is not None and bool(row.step)
-        return True
+    @property
+    def at_rest(self) -> bool:
+        """Whether neither the run is being started nor a real step made."""
+        return not (self._starting or self._probing)
+
+    @property
+    def probing(self) -> bool:
+        """Whether a real step is being made."""
+        return self._probing
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether the run may start, and nothing was measured yet."""
+        return self._ready and self._probed is _NOT_PROBED
+
+    @property
+    def measured(self) -> bool:
+        """Whether the run may start, and a real step was made."""
+        return self._ready and self._probed is not _NOT_PROBED
+
+    @property
+    def can_start(self) -> bool:
+        """Whether nothing is left to check, and the base is not refused."""
+        return self.measured and not (self._base_row is not None and self._base_row.mark == "error")
+
+    @property
+    def step_here(self) -> bool:
+        """Whether there is a step on which the finding under the highlight can be mended."""
+        row = self._chosen()
+        return row is not None and bool(row.step)
+
+    @property
+    def _ready(self) -> bool:
+        """Whether the checks are through without an error, and nothing is under way."""
+        return self._prepared is not None and not self._prepared.errors and self.at_rest
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The checks as text."""
@@ -266,7 +282,7 @@ class PreflightScreen(StepScreen):
         return [*self._rows, self._probed, *([self._base_row] if self._base_row else [])]
 
     def _chosen(self) -> Row | None:
-        at = self.query_one(OptionList).highlighted if self.is_mounted else None
+        at = self.query_one(OptionList).highlighted
         found = self._all_rows()
         return found[at] if at is not None and at < len(found) else None
 

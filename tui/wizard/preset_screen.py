@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from loratui.engine.planning.bases import base_path
 from loratui.presets import Found, Preset, find_presets
 from loratui.tui import text
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import MachineKnown
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import setting_in_words

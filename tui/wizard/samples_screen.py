@@ -9,7 +9,7 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 
 from loratui.presets.schema import KEYS, SchemaError
-from loratui.tui.bindings import bindings_for
+from loratui.tui.keymap import bindings_for
 from loratui.tui.text import both_ends
 from loratui.tui.validation.check_plan import prompt_problem
 from loratui.tui.widgets.field import Field
@@ -66,13 +66,20 @@ class SamplesScreen(StepScreen):
     def keep(self) -> None:
         """Everything is in the draft already."""
 
-    def available(self, action: str) -> bool:
-        """Prompts can be added and taken away where there are prompts."""
+    @property
+    def in_prompt(self) -> bool:
+        """Whether the person is in a list of prompts."""
+        return self._list_here is not None
+
+    @property
+    def can_drop(self) -> bool:
+        """Whether that list has more than one."""
+        return self._list_here is not None and len(self._texts(self._list_here)) > 1
+
+    @property
+    def _list_here(self) -> Prompts | None:
         field = self._here()
-        if action in ("add", "drop"):
-            part = _part(field.key) if field else None
-            return part is not None and (action == "add" or len(self._texts(part)) > 1)
-        return True
+        return _part(field.key) if field else None
 
     def action_next(self) -> None:
         """On to the checks, if everything can be used."""

@@ -44,6 +44,11 @@ class StepScreen(LoratuiScreen[None]):
         self.line("heading-left").say(self.heading())
         self.line("heading-right").say(self.heading_right())
 
+    @property
+    def enter_goes_on(self) -> bool:
+        """Whether enter goes to the next step."""
+        return True
+
     def action_back(self) -> None:
         """To the step before, or from the first one to the runs."""
         at = WIZARD.index(self.CONTEXT)

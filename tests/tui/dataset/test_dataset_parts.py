@@ -12,9 +12,9 @@ from textual.pilot import Pilot
 
 from loratui.engine.dataset import caption_store
 from loratui.tui.app import LoratuiApp
-from loratui.tui.dataset.choices_screen import DatasetPart
 from loratui.tui.dataset.image_screen import DatasetImageScreen
 from loratui.tui.dataset.overview_screen import DatasetScreen
+from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.widgets.caption_editor import CaptionEditor
 from loratui.tui.widgets.image_grid import ImageGrid
 from loratui.tui.wizard.draft import Draft
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 async def in_the_tiles(pilot: Pilot[Any]) -> DatasetScreen:
     screen = pilot.app.screen
     assert isinstance(screen, DatasetScreen)
-    await waits(pilot, lambda: screen.judgement is not None)
+    await waits(pilot, lambda: screen.model.judgement is not None)
     screen.query_one(ImageGrid).focus()
     await pilot.pause()
     return screen
@@ -101,22 +101,22 @@ async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Pa
         assert [path.read_bytes() for path in kept] == [before]
         await pilot.press("u")
         await shows(pilot, "not saved yet")
-        assert screen.prepared is not None
-        assert screen.prepared.caption("00.png") == before.decode()
+        assert screen.model.edits is not None
+        assert screen.model.edits.caption("00.png") == before.decode()
 
 
 async def test_edited_captions_are_among_what_will_be_done(home: Path, photos: Path) -> None:
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("captions", {"00.png": "anafox woman, new", "03.png": ""}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("captions", {"00.png": "anafox woman, new", "03.png": ""}))
         await pilot.press("w")
         text = await shows(pilot, "00.png  caption: anafox woman, new", "03.png  no caption any more", "2 edited captions")
         assert "s writes them to the caption files at once" in " ".join(text.split())
         assert "enter carry out" not in text
         await pilot.press("x")
         await shows(pilot, "1 edited caption,")
-        assert set(screen.prepared.chosen.captions) == {"03.png"}
+        assert set(screen.model.edits.chosen.captions) == {"03.png"}
 
 
 async def test_what_is_beyond_the_window_is_marked_as_cut_off(home: Path, photos: Path) -> None:
@@ -134,8 +134,8 @@ async def test_pasted_escape_sequences_and_line_ends_do_not_get_in(home: Path, p
         await paste(pilot, " one\n\x1b[31mtwo\u202e three\r\n")
         await pilot.press("escape")
         await shows(pilot, "not saved yet")
-        assert screen.prepared is not None
-        typed = screen.prepared.caption("00.png")
+        assert screen.model.edits is not None
+        typed = screen.model.edits.caption("00.png")
         assert "\x1b" not in typed
         assert "\n" not in typed
         assert "\u202e" not in typed
@@ -148,8 +148,8 @@ async def test_looking_at_a_caption_with_invisible_characters_is_no_edit(home: P
         screen = await in_the_tiles(pilot)
         await pilot.press("enter", "e", "escape", "right", "left", "escape")
         await waits(pilot, lambda: pilot.app.screen is screen)
-        assert screen.prepared is not None
-        assert not screen.prepared.unsaved
+        assert screen.model.edits is not None
+        assert not screen.model.edits.unsaved
 
 
 async def test_the_editor_never_shows_another_images_caption(home: Path, photos: Path) -> None:
@@ -177,11 +177,11 @@ async def test_all_captions_change_at_once_after_a_preview(home: Path, photos: P
         assert "and 4 more" in text
         await pilot.press("enter")
         await shows(pilot, "8 captions changed here")
-        assert screen.prepared is not None
-        assert screen.prepared.unsaved == 8
+        assert screen.model.edits is not None
+        assert screen.model.edits.unsaved == 8
         assert {path.name: path.read_bytes() for path in photos.glob("*.txt")} == before
         await pilot.press("u")
-        await waits(pilot, lambda: screen.prepared is not None and screen.prepared.unsaved == 0)
+        await waits(pilot, lambda: screen.model.edits is not None and screen.model.edits.unsaved == 0)
         await pilot.press("r", "s")
         await shows(pilot, "8 captions saved in")
         assert "laughing" in (photos / "01.txt").read_text()
@@ -194,8 +194,8 @@ async def test_a_tag_of_the_table_is_removed_everywhere(home: Path, photos: Path
         await shows(pilot, "of 12 captions would change:", "A tag is what stands between two commas")
         await pilot.press("enter")
         await shows(pilot, "captions changed here")
-        assert screen.prepared is not None
-        assert not any("smiling" in caption for caption in screen.prepared.captions().values())
+        assert screen.model.edits is not None
+        assert not any("smiling" in caption for caption in screen.model.edits.captions().values())
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ async def test_words_are_added_in_front_and_at_the_end(home: Path, photos: Path,
         await type_text(pilot, typed)
         await shows(pilot, "12 of 12 captions")
         await pilot.press("enter")
-        await waits(pilot, lambda: screen.prepared is not None and screen.prepared.unsaved == 12)
-        assert screen.prepared is not None
-        assert expected in screen.prepared.caption("00.png")
+        await waits(pilot, lambda: screen.model.edits is not None and screen.model.edits.unsaved == 12)
+        assert screen.model.edits is not None
+        assert expected in screen.model.edits.caption("00.png")
 
 
 async def test_going_on_asks_what_becomes_of_unsaved_captions(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await in_the_tiles(pilot)
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("n")
         await shows(pilot, "1 caption not saved", "save them and go on", "go on without saving", "stay here")
         await pilot.press("escape")
@@ -241,8 +241,8 @@ async def test_captions_of_a_folder_that_cannot_be_written_go_into_a_copy(
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("s")
         await waits(
             pilot, lambda: any("cannot be written, so 1 caption saved in a copy" in n.message for n in app._notifications)
@@ -264,8 +264,8 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("s")
         await waits(pilot, lambda: any("cannot be saved here: No space left" in n.message for n in app._notifications))
         await shows(pilot, "✎ 1 unsaved")
@@ -277,19 +277,19 @@ async def test_a_change_is_worked_out_while_the_deep_check_goes_on(home: Path, p
         await pilot.press("d", "c", "down", "down", "down", "down", "enter")
         await type_text(pilot, "portrait")
         await pilot.press("enter")
-        await waits(pilot, lambda: screen.prepared is not None and screen.prepared.unsaved == 12)
-        await waits(pilot, lambda: screen.measuring is None, timeout_s=60)
-        assert screen.prepared is not None
-        assert len(screen.prepared.facts) == 12
-        assert screen.prepared.unsaved == 12
+        await waits(pilot, lambda: screen.model.edits is not None and screen.model.edits.unsaved == 12)
+        await waits(pilot, lambda: screen.model.measuring is None, timeout_s=60)
+        assert screen.model.edits is not None
+        assert len(screen.model.edits.facts) == 12
+        assert screen.model.edits.unsaved == 12
 
 
 async def test_leaving_asks_about_unsaved_captions_from_every_screen_over_the_set(home: Path, photos: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await in_the_tiles(pilot)
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, new"}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("enter")
         await shows(pilot, "1 of 12  00.png")
         await pilot.press("q")
@@ -304,8 +304,11 @@ async def test_an_image_left_out_by_hand_is_no_warning(home: Path, photos: Path)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await in_the_tiles(pilot)
         await pilot.press("x")
-        await waits(pilot, lambda: any(f.code == "left_out" for f in screen.judgement.findings) if screen.judgement else False)
-        judged = screen.judgement
+        await waits(
+            pilot,
+            lambda: any(f.code == "left_out" for f in screen.model.judgement.findings) if screen.model.judgement else False,
+        )
+        judged = screen.model.judgement
         assert judged is not None
         assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.code == "left_out"] == [
             True
@@ -321,5 +324,5 @@ async def test_what_a_thread_tells_a_screen_that_is_being_taken_away_is_let_go(h
         assert isinstance(part, DatasetPart)
         part._pruning = True  # as in the moment when the app ends
         await part.remove_children()
-        screen.tell_parts()
+        screen.model.changed()
         part._pruning = False

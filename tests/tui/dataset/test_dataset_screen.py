@@ -19,9 +19,9 @@ from loratui.engine.dataset import yunet
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.changes_screen import ChangesScreen
 from loratui.tui.dataset.overview_screen import DatasetScreen
+from loratui.tui.dataset.topic_list import TopicList
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.image_grid import ImageGrid
-from loratui.tui.widgets.topic_list import TopicList
 from loratui.tui.wizard.draft import Draft
 
 
@@ -42,7 +42,7 @@ def step(pilot: Pilot[Any]) -> DatasetScreen:
 
 
 async def checked(pilot: Pilot[Any]) -> DatasetScreen:
-    await waits(pilot, lambda: step(pilot).judgement is not None)
+    await waits(pilot, lambda: step(pilot).model.judgement is not None)
     await pilot.pause()
     return step(pilot)
 
@@ -91,8 +91,8 @@ async def test_a_remedy_is_one_key_and_so_is_taking_it_back(home: Path, photos: 
         await hides(pilot, "◆ 1 change")
         await pilot.press("r")
         await shows(pilot, "Done again", "◆ 1 change")
-        assert screen.prepared is not None
-        assert [(r.kind, r.relative) for r in screen.prepared.chosen.remedies] == [("rotate", "turned.jpg")]
+        assert screen.model.edits is not None
+        assert [(r.kind, r.relative) for r in screen.model.edits.chosen.remedies] == [("rotate", "turned.jpg")]
     assert prints(photos) == before
 
 
@@ -136,8 +136,8 @@ async def test_one_change_can_be_taken_out_of_the_list(home: Path, photos: Path)
         await shows(pilot, "1 change, made on a copy")
         await pilot.press("escape")
         await waits(pilot, lambda: pilot.app.screen is screen)
-        assert screen.prepared is not None
-        assert len(screen.prepared.chosen.remedies) == 1
+        assert screen.model.edits is not None
+        assert len(screen.model.edits.chosen.remedies) == 1
 
 
 async def test_the_tiles_say_how_each_image_stands(home: Path, photos: Path) -> None:
@@ -174,11 +174,12 @@ async def test_the_deep_check_runs_beside_and_can_be_ended(home: Path, photos: P
         await pilot.press("tab", "d")
         await shows(pilot, "deep check", "d stop check")
         await pilot.press("tab", "right")
-        await waits(pilot, lambda: screen.measuring is None, timeout_s=60)
-        assert screen.prepared is not None
-        assert len(screen.prepared.facts) + len(screen.prepared.damaged) == len(screen.prepared.scan.images)
+        await waits(pilot, lambda: screen.model.measuring is None, timeout_s=60)
+        assert screen.model.edits is not None
+        assert len(screen.model.edits.facts) + len(screen.model.edits.damaged) == len(screen.model.edits.scan.images)
         await waits(
-            pilot, lambda: screen.judgement is not None and not any("deep" in r for _, r in screen.judgement.not_checked)
+            pilot,
+            lambda: screen.model.judgement is not None and not any("deep" in r for _, r in screen.model.judgement.not_checked),
         )
         assert "d deep check" not in screen_text(pilot.app)
 
@@ -195,10 +196,10 @@ async def test_faces_are_looked_for_once_the_detector_is_here(
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
         await pilot.press("tab", "d")
-        await waits(pilot, lambda: screen.all_measured and screen.measuring is None, timeout_s=60)
-        assert not screen.faces_known
+        await waits(pilot, lambda: screen.model.all_measured and screen.model.measuring is None, timeout_s=60)
+        assert not screen.model.faces_known
         await pilot.press("f")
-        await waits(pilot, lambda: screen.faces_known, timeout_s=60)
+        await waits(pilot, lambda: screen.model.faces_known, timeout_s=60)
 
 
 async def test_why_faces_cannot_be_looked_for_is_told(home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,9 +215,9 @@ async def test_the_deep_check_ends_when_it_is_told_to(home: Path, tmp_path: Path
     async with LoratuiApp(home, "dataset", draft=draft_of(folder)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
         await pilot.press("tab", "d", "d")
-        await waits(pilot, lambda: screen.measuring is None, timeout_s=20)
-        assert screen.prepared is not None
-        assert len(screen.prepared.facts) < 40
+        await waits(pilot, lambda: screen.model.measuring is None, timeout_s=20)
+        assert screen.model.edits is not None
+        assert len(screen.model.edits.facts) < 40
         await shows(pilot, "d deep check")
 
 
@@ -267,10 +268,10 @@ async def test_images_that_came_meanwhile_are_read_by_key_and_choices_stay(home:
         screen.query_one(ImageGrid).focus()
         await pilot.press("x")
         await shows(pilot, "◆ 1 change")
-        before = screen.prepared
+        before = screen.model.edits
         drawn(300).save(later / "zz-new.png")
         await pilot.press("f5")
-        await waits(pilot, lambda: screen.prepared is not before and "zz-new.png" in screen.query_one(ImageGrid).names)
+        await waits(pilot, lambda: screen.model.edits is not before and "zz-new.png" in screen.query_one(ImageGrid).names)
         await shows(pilot, "◆ 1 change")
 
 
@@ -422,8 +423,8 @@ async def test_what_was_chosen_survives_going_back_and_forth_and_a_dropped_link(
         screen = await checked(pilot)
         await on_topic(pilot, "turned by a note")
         await pilot.press("m")
-        assert screen.prepared is not None
-        screen.choose(screen.prepared.with_captions("a caption", {"00.png": "anafox woman, typed"}))
+        assert screen.model.edits is not None
+        screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, typed"}))
         await pilot.press("escape")
         await shows(pilot, "not saved yet")
         app.open("dataset")

@@ -1,0 +1,54 @@
+"""What is to become of captions that are not saved."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+
+from loratui.tui import text
+from loratui.tui.widgets.line import Line, joined, plain
+
+UNSAVED = "Training reads the caption files. What is not saved will not be trained on; it stays here for later."
+UNSAVED_AT_THE_END = (
+    "They are not in the caption files yet. Without saving they are kept with the draft, on this machine alone."
+)
+
+
+class UnsavedScreen(ModalScreen[str | None]):
+    """Asks what is to become of captions that are not saved: `save`, `keep`, or None to stay."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("s", "answer('save')"),
+        Binding("k", "answer('keep')"),
+        Binding("escape,n,q", "stay"),
+    ]
+    DEFAULT_CSS = """
+    UnsavedScreen { align: center middle; background: $background 60%; }
+    """
+
+    def __init__(self, count: int, details: str, then: str = "go on") -> None:
+        super().__init__()
+        self._count = count
+        self._details = details
+        self._then = then
+
+    def compose(self) -> ComposeResult:
+        """Question and keys."""
+        keys = (("s", f"save them and {self._then}"), ("k", f"{self._then} without saving"), ("esc", "stay here"))
+        with Vertical(classes="dialog"):
+            yield Line(plain(f"{text.count(self._count, 'caption')} not saved", "bold"))
+            yield Line(plain(self._details, "$muted"))
+            for key, words in keys:
+                yield Line(joined(plain(key, "bold $accent"), f"  {words}"), classes="answers")
+
+    def action_answer(self, answer: str) -> None:
+        """Closes with the answer."""
+        self.dismiss(answer)
+
+    def action_stay(self) -> None:
+        """Closes without one."""
+        self.dismiss(None)
