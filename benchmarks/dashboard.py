@@ -25,7 +25,8 @@ from fake_run import PROMPTS, FakeTrainer, make_run
 from pty_terminal import Terminal
 
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import encode
+from loratui.engine.runs.events import EventLog, encode
+from loratui.engine.runs.state_file import StateWriter
 
 LORATUI = str(Path(sys.executable).parent / "loratui")
 BYTES_PER_S, LATENCY_S = 16 * 1024, 0.15
@@ -111,6 +112,10 @@ def long_log(home: Path, events: int = EVENTS) -> RunDirectory:
             seq += 1
         with run.events.open("ab") as file:
             file.write(b"".join(lines))
+    with EventLog.open(run.events) as log:  # the state file, as a trainer keeps it
+        writer = StateWriter(run, log)
+        log.append("heartbeat", phase="training")
+        writer.write()
     return run
 
 

@@ -26,6 +26,13 @@ class Bin:
         """Mean of the finite values; None in a gap."""
         return self.total / self.count if self.count else None
 
+    def take(self, value: float, smoothed: float | None) -> None:
+        """Takes in one more step."""
+        self.low, self.high = min(self.low, value), max(self.high, value)
+        self.total += value
+        self.count += 1
+        self.smoothed = smoothed
+
     def merge(self, later: Bin) -> None:
         """Takes in the bin that follows this one."""
         self.low = min(self.low, later.low)
@@ -71,8 +78,7 @@ class Series:
         while len(self.bins) <= place:
             self.bins.append(Bin())
         if value is not None and math.isfinite(value):
-            value = max(-_LARGEST, min(_LARGEST, value))
-            self.bins[place].merge(Bin(value, value, value, 1, smoothed))
+            self.bins[place].take(max(-_LARGEST, min(_LARGEST, value)), smoothed)
         self.last_step = max(self.last_step, step)
 
     def drop_after(self, step: int) -> None:
@@ -84,5 +90,8 @@ class Series:
     def _place(self, step: int) -> int:
         while (place := (step - 1) // self.steps_per_bin) >= self.capacity:
             self.steps_per_bin *= 2
-            self.bins = [merged(self.bins[at : at + 2]) for at in range(0, len(self.bins), 2)]
+            kept = self.bins[::2]
+            for at, later in enumerate(self.bins[1::2]):
+                kept[at].merge(later)
+            self.bins = kept
         return place
