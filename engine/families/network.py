@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from loratui.engine.findings import Finding
+
 Config = Mapping[str, Any]
 """A configuration as `config.json` has it."""
 
@@ -27,18 +29,7 @@ class Shaped(Protocol):
 Tensors = Mapping[str, Shaped]
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why a network cannot be trained here."""
-
-    code: str
-    """Stable name of the reason."""
-    message: str
-    remedy: str = ""
-    """Empty: to choose a base of a family that can."""
-
-
-def _none(tensors: Tensors, sizes: Sizes) -> Iterator[Refusal]:
+def _none(tensors: Tensors, sizes: Sizes) -> Iterator[Finding]:
     del tensors, sizes
     yield from ()
 
@@ -69,7 +60,7 @@ class Network:
     """Sizes that must not be 0 -> what is wrong where they are."""
     exact: bool = False
     """Whether a size of 0 is one too, not one that is not told."""
-    refusals: Callable[[Tensors, Sizes], Iterator[Refusal]] = _none
+    refusals: Callable[[Tensors, Sizes], Iterator[Finding]] = _none
     """Why one of this kind is not of the ordinary text-to-image kind, or misses some of itself."""
     is_at: Callable[[Iterable[str], str], bool] = _anywhere
     """Whether it really begins at a prefix, where other networks have the same keys."""

@@ -12,6 +12,7 @@ from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.families.spec import PartName as PartName
 from loratui.engine.families.spec import PartSpec, Source
+from loratui.engine.findings import Finding
 from loratui.presets.schema import KEYS, Family
 
 Layout = Literal["diffusers", "single_file", "parts"]
@@ -26,10 +27,11 @@ NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 
 class BaseRefused(UsageError):
-    """A file or folder that cannot serve as a base; `code` is a stable name of the reason."""
+    """A file or folder that cannot serve as a base; `code` is that of the finding."""
 
     def __init__(self, code: str, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy)
+        self.finding = Finding.of(code, problem=message, remedy=remedy)
         self.code = code
 
 

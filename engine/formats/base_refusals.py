@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from loratui.engine import families
-from loratui.engine.families.network import Refusal
 from loratui.engine.families.spec import FamilySpec
+from loratui.engine.findings import Finding
 from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.base_shapes import family_of
@@ -97,7 +97,7 @@ def other_base() -> str:
 
 def require_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> tuple[FamilySpec, FoundPart]:
     """The denoiser in a file, and its family. Raises `BaseRefused` where there is none that can be trained."""
-    refusals: list[Refusal] = []
+    refusals: list[Finding] = []
     for part in parts:
         if not any(part.network in spec.denoiser.networks for spec in families.FAMILIES):
             continue

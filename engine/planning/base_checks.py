@@ -35,7 +35,7 @@ def check_base(base: Base, roots: Sequence[Path] | None = None, *, scale_v_loss:
     try:
         found = find_base(base, roots)
     except BaseRefused as error:
-        yield Finding.of(error.code, problem=error.message, remedy=error.remedy)
+        yield error.finding
         return
     yield from (_missing(found, part) for part in found.missing)
     yield from _family(base, found)

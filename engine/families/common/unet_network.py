@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loratui.engine.families.network import Config, Names, Network, Refusal, Sizes, Tensors, dimension, has, whole
+from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, dimension, has, whole
+from loratui.engine.findings import Finding
 
 _ORDINARY = "Choose the ordinary text-to-image version of the same model."
 
@@ -49,23 +50,29 @@ def _config_sizes(config: Config) -> Sizes:
         return {}
 
 
-def _refusals(tensors: Tensors, unet: Sizes) -> Iterator[Refusal]:
+def _refusals(tensors: Tensors, unet: Sizes) -> Iterator[Finding]:
     if unet["inputs"] in _INPUTS:
         code, kind = _INPUTS[unet["inputs"]]
-        yield Refusal(code, f"this is {kind}.", _ORDINARY)
+        yield Finding.of(code, problem=f"this is {kind}.", remedy=_ORDINARY)
     if unet["inputs"] != 4:
-        yield Refusal("base_other_family", f"its UNet takes {unet['inputs']} channels; SD1.5 and SDXL take 4.")
+        yield Finding.of(
+            "base_other_family", problem=f"its UNet takes {unet['inputs']} channels; SD1.5 and SDXL take 4.", remedy=""
+        )
     if unet["width"] == 1024:
-        yield Refusal("base_other_family", "this is a Stable Diffusion 2 model, which cannot be trained here.")
+        yield Finding.of(
+            "base_other_family", problem="this is a Stable Diffusion 2 model, which cannot be trained here.", remedy=""
+        )
     if unet["added"] and unet["width"] == 1280:
-        yield Refusal("base_refiner", "this is the SDXL refiner, not the base model.", "Choose the SDXL base model.")
+        yield Finding.of(
+            "base_refiner", problem="this is the SDXL refiner, not the base model.", remedy="Choose the SDXL base model."
+        )
     if has(tensors, "encoder_hid_proj."):
-        yield Refusal("base_other_family", "this is a Kolors model, which cannot be trained here.")
+        yield Finding.of("base_other_family", problem="this is a Kolors model, which cannot be trained here.", remedy="")
     if has(tensors, "time_embed.cond_proj.") or has(tensors, "time_embedding.cond_proj."):
         message = "this is a distilled model for few steps (LCM), which a LoRA would undo."
-        yield Refusal("base_distilled", message, _ORDINARY)
+        yield Finding.of("base_distilled", problem=message, remedy=_ORDINARY)
     if not unet["layers"]:
-        yield Refusal("base_other_family", "its UNet reads no text.")
+        yield Finding.of("base_other_family", problem="its UNet reads no text.", remedy="")
 
 
 UNET = Network(

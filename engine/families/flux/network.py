@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from loratui.engine.families.network import Config, Names, Network, Refusal, Sizes, Tensors, count, dimension, has, whole
+from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, count, dimension, has, whole
+from loratui.engine.findings import Finding
 
 _RELATIVES: Mapping[str, str] = {
     "distilled_guidance_layer.": "a Chroma model",
@@ -52,22 +53,22 @@ def _config_sizes(config: Config) -> Sizes:
         return {}
 
 
-def _refusals(tensors: Tensors, flux: Sizes) -> Iterator[Refusal]:
+def _refusals(tensors: Tensors, flux: Sizes) -> Iterator[Finding]:
     for beginning, kind in _RELATIVES.items():
         if has(tensors, beginning):
-            yield Refusal("base_other_family", f"this is {kind}, which cannot be trained here.")
+            yield Finding.of("base_other_family", problem=f"this is {kind}, which cannot be trained here.", remedy="")
     if flux["inputs"] in _INPUTS:
         code, kind = _INPUTS[flux["inputs"]]
-        yield Refusal(code, f"this is {kind}.", "Choose FLUX.1-dev itself.")
+        yield Finding.of(code, problem=f"this is {kind}.", remedy="Choose FLUX.1-dev itself.")
     if not flux["layers"] or not flux["single_layers"] or not flux["inputs"]:
         message = "it holds only some of FLUX's blocks."
-        yield Refusal("base_damaged", message, "Get the file again, or give the index of all its shards.")
+        yield Finding.of("base_damaged", problem=message, remedy="Get the file again, or give the index of all its shards.")
     if not flux["guided"]:
         message = (
             "this FLUX takes no guidance as an input: it is FLUX.1-schnell, which is distilled to few steps so that a LoRA would "
             "undo that, or a de-distilled FLUX.1-dev, which needs guidance of another kind. Neither can be trained here."
         )
-        yield Refusal("base_schnell", message, "Choose FLUX.1-dev itself; its LoRAs work on schnell too.")
+        yield Finding.of("base_schnell", problem=message, remedy="Choose FLUX.1-dev itself; its LoRAs work on schnell too.")
 
 
 FLUX_TRANSFORMER = Network(
