@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from loratui.engine import families
 from loratui.engine.errors import UsageError
+from loratui.engine.families.spec import PartName
 from loratui.engine.formats.base_keys import has_no_prefix
-from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.engine.untrusted import read_json
 

@@ -171,6 +171,8 @@ class FamilySpec:
     for sizes that no model has."""
     cross_attention_width: int = 0
     """Width of the text states that the layers `attn2.to_k` read, by which LoRA files are told apart; 0: there are none."""
+    folders: tuple[str, ...] = ()
+    """Names, in lower case, of folders in which other programs keep this family's models."""
     bundled: Path
     """A folder in diffusers layout with the usual configuration of every part, for files that bring none."""
     figures: FamilyFigures

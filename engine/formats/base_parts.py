@@ -10,16 +10,12 @@ from typing import Any, Literal
 
 from loratui.engine import families
 from loratui.engine.errors import UsageError
-from loratui.engine.families.spec import PartName as PartName
-from loratui.engine.families.spec import PartSpec, Source
+from loratui.engine.families.spec import PartName, PartSpec, Source
 from loratui.engine.findings import Finding
 from loratui.presets.schema import KEYS, Family
 
 Layout = Literal["diffusers", "single_file", "parts"]
 """A diffusers folder; one checkpoint that holds the denoiser and more; or parts that lie in places of their own."""
-
-FAMILY_PARTS: Mapping[Family, tuple[PartName, ...]] = {spec.name: spec.part_names for spec in families.FAMILIES}
-"""What training needs of each family; the first is the denoiser."""
 
 FAMILY_TITLES: Mapping[Family, str] = {spec.name: spec.title for spec in families.FAMILIES}
 

@@ -105,7 +105,9 @@ def require_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> tuple[Fami
         spec = family_of(part)
         if spec is not None and not own:
             return spec, part
-        refusals += own
+        refusals += own or [
+            Finding.of("base_other_shape", problem=f"this is {title(part)} of sizes that no family has.", remedy="")
+        ]
     if refusals:
         raise BaseRefused(refusals[0].code, refusals[0].message, refusals[0].remedy or other_base())
     raise _no_denoiser(tensors, parts)

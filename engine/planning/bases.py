@@ -9,9 +9,9 @@ from pathlib import Path
 
 from loratui.engine import families
 from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
-from loratui.engine.families.spec import FamilySpec, PartSpec
+from loratui.engine.families.spec import FamilySpec, PartName, PartSpec
 from loratui.engine.formats.base_files import identify, part_file, with_parts
-from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile, PartName
+from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile
 from loratui.engine.formats.part_fit import misfit, wanted_sizes
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.machine import hub_cache
@@ -34,11 +34,12 @@ LISTED_PROBLEMS = frozenset(
 
 KIND_FOLDERS = frozenset(
     {
-        "unet", "diffusion_models", "checkpoints", "stable-diffusion", "transformer", "transformers", "main", "flux", "sdxl",
-        "sd-1", "sd15", "vae", "clip", "text_encoder", "text_encoders",
+        "unet", "diffusion_models", "checkpoints", "stable-diffusion", "transformer", "transformers", "main", "vae", "clip",
+        "text_encoder", "text_encoders",
     }
 )  # fmt: skip
-"""Folders in which ComfyUI, Forge, Automatic1111, InvokeAI and kohya's tools keep one kind of file, beside those of other kinds."""
+"""Folders in which ComfyUI, Forge, Automatic1111, InvokeAI and kohya's tools keep one kind of file, beside those of other kinds;
+folders of one family's models (`FamilySpec.folders`) come to these."""
 
 _NEAR_DEPTH = 2
 
@@ -243,7 +244,8 @@ def _places(path: Path, roots: Sequence[Path]) -> Iterator[tuple[Path, int]]:
     """Where parts are looked for, nearest first: beside the model, in the program's folders, in the roots and the hub's cache."""
     near = path if path.is_dir() else path.parent
     yield near, _NEAR_DEPTH
-    models = next((f.parent for f in [*list(near.parents)[2::-1], near] if f.name.lower() in KIND_FOLDERS), None)
+    kinds = KIND_FOLDERS.union(*(spec.folders for spec in families.FAMILIES))
+    models = next((f.parent for f in [*list(near.parents)[2::-1], near] if f.name.lower() in kinds), None)
     if models is not None:
         yield models, _NEAR_DEPTH + 1
         if models.name.lower() == "models":

@@ -81,6 +81,7 @@ SD15 = FamilySpec(
     convolutions=CONVOLUTIONS,
     layers=layers_in,
     cross_attention_width=768,
+    folders=("sd-1", "sd15"),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
     figures=FamilyFigures(

@@ -100,6 +100,7 @@ SDXL = FamilySpec(
     convolutions=CONVOLUTIONS,
     layers=layers_in,
     cross_attention_width=2048,
+    folders=("sdxl",),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.
     figures=FamilyFigures(

@@ -21,9 +21,10 @@ from loratui.engine.families import loading
 from loratui.engine.families.flux import model as flux
 from loratui.engine.families.loading import load_part
 from loratui.engine.families.model import SizeConditioning, load_model
+from loratui.engine.families.spec import PartName
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_keys import find_parts
-from loratui.engine.formats.base_parts import BaseFiles, PartFile, PartName
+from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Base, Settings

@@ -10,8 +10,9 @@ import made_models as made
 import pytest
 
 from loratui.engine import families
+from loratui.engine.families.spec import PartName
 from loratui.engine.formats.base_files import identify, part_file
-from loratui.engine.formats.base_parts import BaseRefused, PartName
+from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import discover, find_base
