@@ -154,40 +154,16 @@ IMAGES: Mapping[str, Kind] = {
         source="FLUX guide",
         fix="crop",
     ),
-    "blurred": warning(
-        "{files:count image} without a sharp part: {files:list}.",
-        "Blur is learnt like anything else.",
-        _LOOK,
-        source="FLUX guide, Valstrix",
-        fix="leave_out",
-    ),
-    "noisy": warning(
-        "{files:count image} with much noise, or treated against training: {files:list}.",
-        "Noise and disturbing patterns are learnt.",
-        _LOOK,
-        source="FLUX guide, Valstrix",
-        fix="leave_out",
-    ),
-    "dark": warning(
-        "{files:count image} nearly black: {files:list}.",
-        "What cannot be seen cannot be learnt.",
-        _LOOK,
-        source="FLUX guide",
-        fix="leave_out",
-    ),
-    "bright": warning(
-        "{files:count image} washed out: {files:list}.",
-        "What cannot be seen cannot be learnt.",
-        _LOOK,
-        source="FLUX guide",
-        fix="leave_out",
-    ),
-    "flat": warning(
-        "{files:count image} with hardly any contrast: {files:list}.",
-        "An image without contrast holds no subject.",
-        _LOOK,
-        fix="leave_out",
-    ),
+    **{
+        code: warning(f"{{files:count image}} {what}: {{files:list}}.", why, _LOOK, source=source, fix="leave_out")
+        for code, what, why, source in (
+            ("blurred", "without a sharp part", "Blur is learnt like anything else.", "FLUX guide, Valstrix"),
+            ("noisy", "with much noise, or treated against training", "Noise and patterns are learnt.", "FLUX guide, Valstrix"),
+            ("dark", "nearly black", "What cannot be seen cannot be learnt.", "FLUX guide"),
+            ("bright", "washed out", "What cannot be seen cannot be learnt.", "FLUX guide"),
+            ("flat", "with hardly any contrast", "An image without contrast holds no subject.", ""),
+        )
+    },
     "near_duplicates": warning(
         "{files:list} are nearly the same image.",
         "What is shown more often is learnt harder: its pose, clothes and background stick.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from loratui.engine.dataset.checks.numbers import of_number
+from loratui.engine.dataset.checks.files import of_number
 from loratui.engine.dataset.checks.people import of_mirroring
 from loratui.engine.findings import Finding
 from loratui.engine.planning import amount_rules, rate_rules

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
-from loratui.engine.dataset.checks.numbers import image_band
+from loratui.engine.dataset.checks.files import image_band
 from loratui.engine.dataset.class_images import with_class_images
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loratui.engine.dataset.checks.numbers import image_band
+from loratui.engine.dataset.checks.files import image_band
 from loratui.presets import SOURCES, Preset, find_presets, list_presets, load_preset, schema
 from loratui.presets.schema import SchemaError, Settings
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from loratui.engine.dataset.checks import (
     caption_files,
     files,
-    numbers,
     people,
     pixels,
-    sameness,
     shape,
     storage,
     syntax,
@@ -23,11 +21,9 @@ from loratui.engine.findings import Finding, worst_first
 
 CHECKS: tuple[Check, ...] = (
     *files.CHECKS,
-    *numbers.CHECKS,
     *storage.CHECKS,
     *shape.CHECKS,
     *pixels.CHECKS,
-    *sameness.CHECKS,
     *people.CHECKS,
     *caption_files.CHECKS,
     *syntax.CHECKS,

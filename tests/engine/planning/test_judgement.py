@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.dataset.checks.numbers import image_band
+from loratui.engine.dataset.checks.files import image_band
 from loratui.engine.findings import Finding
 from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import build_recipe
