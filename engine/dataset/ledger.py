@@ -56,9 +56,9 @@ class LedgerEntry:
     repeats: int
     """How often an epoch shows it; 0 for a surplus regularisation image."""
     regularisation: bool
-    planned: int = 0
+    planned_exposures: int = 0
     """How often the whole run will show it."""
-    seen: int | None = None
+    times_shown: int | None = None
     """How often it was shown when the run last wrote that down; None before."""
     made: bool = False
     """Whether the base makes it before training."""
@@ -79,7 +79,7 @@ class Ledger:
     left_out: tuple[tuple[str, str], ...]
     """(relative path, reason) of what is not trained on."""
     identity: str
-    """SHA-256 of all that training depends on: the file without what was seen, in one fixed spelling."""
+    """SHA-256 of all that training depends on: the file without what was shown, in one fixed spelling."""
 
 
 def build_ledger(settings: Settings, scan: DatasetScan, plan: Planned) -> dict[str, Any]:
@@ -163,24 +163,24 @@ def read_table(path: Path) -> dict[str, Any]:
     return table
 
 
-def with_seen(table: Mapping[str, Any], counts: Sequence[int], settings: Settings) -> dict[str, Any]:
+def with_times_shown(table: Mapping[str, Any], counts: Sequence[int], settings: Settings) -> dict[str, Any]:
     """The content of `dataset.json` with how often each image was shown, and with which caption; its identity stays the same.
 
     A caption that `dataset.caption_dropout` left empty counts as the one that it stands for.
     """
     rows = []
     for row, count in zip(table["images"], counts, strict=True):
-        seen = {**row, "seen": count}
+        shown = {**row, "seen": count}
         if row.get("lines"):
             read = caption_choice.readings(row["lines"], settings.dataset, settings.training.seed)
             texts = caption_choice.counts(read, settings.training.seed, row["relative"], count)
-            seen["captions_seen"] = [texts[caption["text"]] for caption in row["captions"]]
-        rows.append(seen)
+            shown["captions_seen"] = [texts[caption["text"]] for caption in row["captions"]]
+        rows.append(shown)
     return {**table, "images": rows}
 
 
 def identity_of(table: Mapping[str, Any]) -> str:
-    """SHA-256 of a ledger's content without what was seen."""
+    """SHA-256 of a ledger's content without what was shown."""
     rows = [{key: value for key, value in row.items() if key not in ("seen", "captions_seen")} for row in table["images"]]
     return hashlib.sha256(json.dumps({**table, "images": rows}, sort_keys=True).encode("ascii")).hexdigest()
 
@@ -242,8 +242,8 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
         repeats=row["repeats"],
         regularisation=row["regularisation"],
         # The first ledgers did not have these.
-        planned=row.get("planned", 0),
-        seen=row.get("seen"),
+        planned_exposures=row.get("planned", 0),
+        times_shown=row.get("seen"),
         made=made,
         source=row.get("source", row["relative"]),
         remedies=remedies.from_json(row.get("remedies", ())),

@@ -29,7 +29,7 @@ def exposures(
     return tuple(counts)
 
 
-def seen_counts(images: Sequence[LedgerEntry], settings: Settings, image_step: int) -> tuple[int, ...]:
+def times_shown(images: Sequence[LedgerEntry], settings: Settings, image_step: int) -> tuple[int, ...]:
     """How often each image of a ledger was shown when a run stood at `image_step`.
 
     `settings` are those in force (`effective.toml`): seed, batch size and the total of a run that ends within an epoch.

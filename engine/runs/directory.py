@@ -132,9 +132,14 @@ class RunDirectory:
 
     def inside(self, relative: str) -> Path:
         """A file that the run's own records name. Raises `UsageError` for a name that leads out of the run."""
-        if not relative or contents.leads_out(relative):
+        path = self.file(relative)
+        if path is None:
             raise UsageError(f"{self.name}: its records name a file outside of it ({relative!r}).", "Was it made by loratui?")
-        return self.path / relative
+        return path
+
+    def file(self, relative: str) -> Path | None:
+        """The same; None for a name that leads out of the run, and for none."""
+        return None if not relative or contents.leads_out(relative) else self.path / relative
 
     def events_of(self, job: str) -> Path:
         """The event log of a job, `train` or `validate`."""

@@ -192,6 +192,8 @@ class RunState:
         """The state in what `to_json` gave. What is missing there or of the wrong kind is as in a new state."""
         state = cls()
         filled(state, {name: value for name, value in table.items() if name not in _RECORDS})
+        for name in ("sample", "output"):
+            setattr(state, name, Event("", 0, 0.0, table).path(name))
         for name, kind in _RECORDS.items():
             if isinstance(inner := table.get(name), dict):
                 setattr(state, name, kind(_as_event(inner)))

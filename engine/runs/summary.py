@@ -53,6 +53,10 @@ class RunSummary:
         """Whether a process works on it."""
         return self.status in ("starting", "running", "stalled")
 
+    def file(self, relative: str) -> Path | None:
+        """A file of the run that its state names; None if it names none, or one outside of the run."""
+        return RunDirectory(Path(self.path)).file(relative)
+
     def to_json(self) -> dict[str, Any]:
         """The summary as one flat object, for `--json`."""
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "state"}

@@ -139,7 +139,7 @@ class Artifacts:
 
     # ---- checkpoints
 
-    def checkpoint(self, at: TrainProgress, reason: str, *, epoch_loss: tuple[float, int], seconds: float) -> None:
+    def checkpoint(self, at: TrainProgress, reason: str, *, epoch_loss: tuple[float, int]) -> None:
         """Saves all that is needed to go on from `at`.
 
         Raises `DiskError`, and `NotFiniteError` if the LoRA is no longer finite, so that the checkpoint before stays the newest.
@@ -163,7 +163,6 @@ class Artifacts:
                 scaling=self._scaling.state(),
                 identity=self._identity,
                 epoch_loss=epoch_loss,
-                seconds=seconds,
             ),
         )
         self._report.event(

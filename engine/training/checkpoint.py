@@ -43,8 +43,6 @@ class Checkpoint:
     """What must be the same to go on: see `Trainer`."""
     epoch_loss: tuple[float, int]
     """Sum of the losses of the unfinished epoch's image-steps, and their number."""
-    seconds: float
-    """Training time so far."""
     scaling: Mapping[str, Any] = field(default_factory=dict)
     """What `LossScaling` knows; empty where the loss is not scaled."""
 
@@ -69,7 +67,6 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
         "optimizer": parse_json(checkpoint.optimizer_plain, not_finite=True),
         "identity": dict(checkpoint.identity),
         "epoch_loss": [checkpoint.epoch_loss[0].hex(), checkpoint.epoch_loss[1]],
-        "seconds": checkpoint.seconds,
         "scaling": dict(checkpoint.scaling),
     }
     files = {
@@ -129,7 +126,6 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             optimizer_plain=json.dumps(state["optimizer"]),
             identity=state["identity"],
             epoch_loss=(float.fromhex(total), int(count)),
-            seconds=float(state["seconds"]),
             scaling=dict(state.get("scaling", {})),
         )
     except (ValueError, KeyError, TypeError, SafetensorError) as error:

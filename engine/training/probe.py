@@ -40,10 +40,10 @@ class Probe(BaseReading):
 
     def run(self) -> ExitCode:
         """Measures, tells it in `probe_finished`, and remembers it for the estimates. Errors are raised."""
-        on_gpu = self.job.device.type == "cuda"
+        on_gpu, started = self.job.device.type == "cuda", time.monotonic()
         with self.requests.at_once():  # nothing here is worth saving
             self._set_up()
-            load_s = time.monotonic() - self.started
+            load_s = time.monotonic() - started
             loading_gib = torch.cuda.max_memory_reserved() / 2**30 if on_gpu else 0.0
             self.read_the_base()
             self.report.phase("training", "Making one real step")

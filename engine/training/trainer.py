@@ -25,7 +25,7 @@ from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
-from loratui.engine.runs.seen import record_seen
+from loratui.engine.runs.times_shown import record_times_shown
 from loratui.engine.training import class_images, speed
 from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
@@ -79,8 +79,6 @@ class Trainer:
         self.total = windows[-1].after
         self.steps_per_epoch = next(w.after.step for w in windows if w.ends_epoch)
         self.steering = LiveOverrides(job, report)
-        self.seconds_before = 0.0
-        self.started = time.monotonic()
         self.epoch_loss = (0.0, 0)
         self.at: TrainProgress = START
         self.epoch_shown = START.epoch
@@ -109,7 +107,7 @@ class Trainer:
         identity = identity_of(self.job)
         if stored is not None:
             check_identity(stored.identity, identity)
-            self.at, self.seconds_before, self.epoch_loss = stored.position, stored.seconds, stored.epoch_loss
+            self.at, self.epoch_loss = stored.position, stored.epoch_loss
         self._announce()
         self.steering.announce()
         self._load(anew=stored is None)
@@ -422,18 +420,18 @@ class Trainer:
 
     def _checkpoint(self, reason: str) -> None:
         if self.job.world.is_writer:
-            self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss, seconds=self._seconds())
-            self._record_seen()
+            self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss)
+            self._record_times_shown()
         self.checkpointed_at = time.monotonic()
 
     def _write_lora(self, *, final: bool = False) -> None:
         if self.job.world.is_writer:
             self.products.lora(self.at, final=final)
 
-    def _record_seen(self) -> None:
+    def _record_times_shown(self) -> None:
         """Writes down how often each image was shown; that it cannot be written ends no run."""
         try:
-            record_seen(self.job.run, self.settings, self.at.image_step)
+            record_times_shown(self.job.run, self.settings, self.at.image_step)
         except LoratuiError as error:
             self.report.warn("ledger_not_written", problem=error.message, remedy=error.remedy)
 
@@ -441,7 +439,7 @@ class Trainer:
 
     def _finish(self) -> None:
         if self.job.world.is_writer:
-            self._record_seen()  # a kill may have come between the last checkpoint and this
+            self._record_times_shown()  # a kill may have come between the last checkpoint and this
             self._remember()
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
@@ -478,9 +476,6 @@ class Trainer:
             self.steering.forget_the_end()
         self.requests.acknowledge_ending(f"Saved at step {self.at.step}.")
         return ending
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
 
 
 def _with_next(windows: Iterable[AccumulationWindow]) -> Iterator[tuple[AccumulationWindow, AccumulationWindow | None]]:

@@ -63,10 +63,9 @@ class CompareScreen(LoratuiScreen[None]):
     @work(thread=True, exclusive=True, group="compare", description="read the runs")
     def _read(self) -> None:
         from loratui.tui.runs.comparing import compare
-        from loratui.tui.runs.run_glance import inside
 
         rows = compare(self._compared, self.loratui.settings.price_per_hour)
-        self.post_message(ComparisonMade(rows, tuple(inside(run, run.state.sample) for run in self._compared)))
+        self.post_message(ComparisonMade(rows, tuple(run.file(run.state.sample) for run in self._compared)))
 
     def on_comparison_made(self, message: ComparisonMade) -> None:
         """Shows the table and the images."""

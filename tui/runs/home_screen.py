@@ -17,7 +17,7 @@ from textual.worker import get_current_worker
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
-from loratui.tui.runs.run_glance import inside, numbers, run_texts
+from loratui.tui.runs.run_glance import numbers, run_texts
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
@@ -343,7 +343,7 @@ class HomeScreen(LoratuiScreen[None]):
         reason = f"{run.reason} {_advice(run)}".strip()
         self.line("reason").say(plain(reason, "$error" if run.status == "failed" else "$muted"))
         sample = self.query_one(ThumbnailView)
-        path = inside(run, state.sample)
+        path = run.file(state.sample)
         sample.display = path is not None
         if path is not None:
             sample.show(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loratui.engine.machine import hardware
+from loratui.tui.runs import figures
 
 _NOTICEABLE = 0.03
 """Share of the whole by which a figure must have moved before it is told again: a list at rest sends nothing."""
@@ -41,7 +42,7 @@ class Box:
 
     def _gpu(self, gpu: hardware.Gpu) -> str:
         used = self._steady(f"vram{gpu.index}", gpu.total_gib - gpu.free_gib, gpu.total_gib * _NOTICEABLE)
-        words = [f"{gpu.name.removeprefix('NVIDIA ')} {used:.1f} of {gpu.total_gib:.0f} GiB"]
+        words = [f"{gpu.name.removeprefix('NVIDIA ')} {figures.of_gib(used, gpu.total_gib)}"]
         if gpu.utilisation_percent is not None:
             words.append(f"{self._steady(f'use{gpu.index}', gpu.utilisation_percent, _NOTICEABLE_PERCENT):.0f} %")
         if gpu.temperature_c is not None:

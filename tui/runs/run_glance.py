@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.tui.runs import figures
 
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
-
-
-def inside(run: RunSummary, relative: str) -> Path | None:
-    """A file of the run that its state names; None if there is none or the name leads out of the run."""
-    named = Path(relative)
-    if not relative or "\0" in relative or named.is_absolute() or ".." in named.parts:
-        return None
-    return Path(run.path) / named
 
 
 def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
@@ -34,10 +25,10 @@ def run_texts(run: RunSummary) -> list[tuple[str, str]]:
     from loratui.tui.terminal import ssh_hints
 
     items = [("folder", run.path), ("command to come back", f"loratui attach {shlex.quote(run.name)}")]
-    output = inside(run, run.state.output)
+    output = run.file(run.state.output)
     if output is not None:
         items += [("LoRA file", str(output)), ("line for your own machine, to fetch the file", ssh_hints.scp_line(output))]
-    sample = inside(run, run.state.sample)
+    sample = run.file(run.state.sample)
     if sample is not None:
         items.append(("newest sample", str(sample)))
     if run.status in ("failed", "interrupted") and run.reason:

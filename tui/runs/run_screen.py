@@ -169,9 +169,7 @@ class RunScreen(LoratuiScreen[None]):
 
     def file(self, relative: str) -> Path | None:
         """A file of the run that its log names; None if the name leads out of the run."""
-        path = self.run_directory.path / relative
-        inside = not Path(relative).is_absolute() and ".." not in Path(relative).parts
-        return path if relative and inside else None
+        return self.run_directory.file(relative)
 
     def action_back(self) -> None:
         """To the runs."""

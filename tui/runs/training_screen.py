@@ -296,7 +296,7 @@ class TrainingScreen(RunScreen):
         now = run_words.current_time() if self.active else None
         self.line("steps").say(run_words.steps_words(state, now, self.size.width - 2))
         self.query_one(Progress).show(run_words.fraction(state))
-        shown = run_words.numbers(state, active=self.active, price_per_hour=self._price())
+        shown = run_words.numbers(state, active=self.active, price_per_hour=self.loratui.settings.price_per_hour)
         no_room = self.size.width < _ROOM_FOR_ALL and bool(shown["money"][1])
         for name, (title, value) in shown.items():
             number = self.line(f"number-{name}")
@@ -352,10 +352,6 @@ class TrainingScreen(RunScreen):
     def _say_or_hide(self, name: str, words: Content) -> None:
         self.line(name).say(words)
         self.present(name, bool(words.plain))
-
-    def _price(self) -> float:
-        settings = getattr(self.app, "settings", None)
-        return float(getattr(settings, "price_per_hour", 0.0))
 
     def _notice_acknowledgements(self) -> None:
         for identity in [known for known in self._asked if known in self.history.acknowledged]:

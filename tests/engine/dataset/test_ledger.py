@@ -14,7 +14,7 @@ from PIL import Image
 from loratui.engine.dataset.archives import unpack_once
 from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.dataset.facts import Box
-from loratui.engine.dataset.ledger import build_ledger, identity_of, read_ledger, with_seen
+from loratui.engine.dataset.ledger import build_ledger, identity_of, read_ledger, with_times_shown
 from loratui.engine.dataset.prepared_copy import copy_below
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
@@ -59,7 +59,7 @@ def test_written_and_read_back(tmp_path: Path) -> None:
     assert ledger.root == folder
     assert [name for name, _ in ledger.left_out] == ["broken.png"]
     assert (entry.path, entry.relative, entry.repeats, entry.caption) == (folder / "a.png", "a.png", 7, "anafox, café")
-    assert (entry.planned, entry.seen, entry.source, entry.remedies) == (70, None, "a.png", ())
+    assert (entry.planned_exposures, entry.times_shown, entry.source, entry.remedies) == (70, None, "a.png", ())
     assert entry.sha256 == hashlib.sha256((folder / "a.png").read_bytes()).hexdigest()
     assert (entry.width, entry.height, entry.bucket, entry.fit) == (600, 400, Bucket(576, 384), Fit(576, 384, 0, 0))
 
@@ -103,11 +103,11 @@ def test_regularisation_never_gets_the_trigger(tmp_path: Path) -> None:
 def test_what_was_seen_stands_in_the_ledger_and_leaves_its_identity_alone(tmp_path: Path) -> None:
     image(tmp_path / "set" / "a.png")
     table = build_ledger(settings(), scan(tmp_path / "set"), Repeats((2,)))
-    seen = with_seen(table, [5], settings())
+    seen = with_times_shown(table, [5], settings())
     (tmp_path / "dataset.json").write_text(json.dumps(seen))
     ledger = read_ledger(tmp_path / "dataset.json")
-    assert (ledger.images[0].planned, ledger.images[0].seen) == (20, 5)
-    assert ledger.identity == identity_of(table) == identity_of(with_seen(seen, [6], settings()))
+    assert (ledger.images[0].planned_exposures, ledger.images[0].times_shown) == (20, 5)
+    assert ledger.identity == identity_of(table) == identity_of(with_times_shown(seen, [6], settings()))
     table["images"][0]["caption"] = "another"
     assert identity_of(table) != ledger.identity
 
@@ -129,7 +129,7 @@ def test_each_caption_of_an_image_is_counted(tmp_path: Path, choice: str, texts:
     assert {caption["text"] for caption in row["captions"]} == texts
     assert sum(caption["planned"] for caption in row["captions"]) == row["planned"] == 20
     assert row["caption"] in texts
-    seen = with_seen(table, [7], chosen)
+    seen = with_times_shown(table, [7], chosen)
     assert sum(seen["images"][0]["captions_seen"]) == 7
     assert identity_of(seen) == identity_of(table)
     (tmp_path / "dataset.json").write_text(json.dumps(seen))

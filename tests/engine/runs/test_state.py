@@ -211,6 +211,11 @@ def test_a_full_disk_does_not_stop_the_trainer(run: RunDirectory, monkeypatch: p
     assert read_state(run).step == 4
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "a/../../x", "a\0b"])
+def test_a_state_file_names_no_file_outside_of_the_run(path: str) -> None:
+    assert (RunState.from_json({"sample": path}).sample, RunState.from_json({"output": path}).output) == ("", "")
+
+
 def test_figures_that_are_not_finite_are_null_for_scripts() -> None:
     state = RunState(loss=math.nan)
     assert json.loads(json.dumps(state.to_json(), allow_nan=False))["loss"] is None

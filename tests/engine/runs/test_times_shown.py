@@ -14,7 +14,7 @@ from loratui.engine.errors import DatasetError
 from loratui.engine.planning.recipe import build_recipe, effective_toml, read_recipe
 from loratui.engine.planning.schedule import make_plan
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.seen import record_seen
+from loratui.engine.runs.times_shown import record_times_shown
 
 
 def test_seen_grows_to_what_was_planned(tmp_path: Path) -> None:
@@ -30,17 +30,17 @@ def test_seen_grows_to_what_was_planned(tmp_path: Path) -> None:
     settings = read_recipe(run.effective).settings
     before = read_ledger(run.dataset)
     for image_step in (0, 9, 10, 31, 37):
-        record_seen(run, settings, image_step)
+        record_times_shown(run, settings, image_step)
         ledger = read_ledger(run.dataset)
-        assert sum(entry.seen or 0 for entry in ledger.images) == image_step
+        assert sum(entry.times_shown or 0 for entry in ledger.images) == image_step
         assert ledger.identity == before.identity
-    assert [entry.seen for entry in ledger.images] == [entry.planned for entry in before.images]
-    assert sum(entry.planned for entry in before.images) == plan.image_steps == 37
+    assert [entry.times_shown for entry in ledger.images] == [entry.planned_exposures for entry in before.images]
+    assert sum(entry.planned_exposures for entry in before.images) == plan.image_steps == 37
 
 
 def test_a_damaged_ledger_is_left_as_it_is(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.dataset.write_text("{")
     with pytest.raises(DatasetError, match="damaged"):
-        record_seen(run, build_recipe("demo").settings, 5)
+        record_times_shown(run, build_recipe("demo").settings, 5)
     assert run.dataset.read_text() == "{"

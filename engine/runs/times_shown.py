@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from loratui.engine.dataset.ledger import read_ledger, read_table, with_seen
+from loratui.engine.dataset.ledger import read_ledger, read_table, with_times_shown
 from loratui.engine.durable import write_json
-from loratui.engine.planning.exposures import seen_counts
+from loratui.engine.planning.exposures import times_shown
 from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.schema import Settings
 
 
-def record_seen(run: RunDirectory, settings: Settings, image_step: int) -> None:
+def record_times_shown(run: RunDirectory, settings: Settings, image_step: int) -> None:
     """Puts `seen` beside `planned` for each image and caption in `dataset.json`, as of `image_step`.
 
     `settings` are those in force. The ledger's identity stays the same. Raises `DatasetError` for a damaged ledger and
     `DiskError` if it cannot be written; the old file is there then.
     """
-    counts = seen_counts(read_ledger(run.dataset).images, settings, image_step)
-    write_json(run.dataset, with_seen(read_table(run.dataset), counts, settings), durable=False)
+    counts = times_shown(read_ledger(run.dataset).images, settings, image_step)
+    write_json(run.dataset, with_times_shown(read_table(run.dataset), counts, settings), durable=False)

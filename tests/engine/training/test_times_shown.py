@@ -16,7 +16,7 @@ from loratui.engine.training.trainer import Trainer
 
 
 def seen(ledger: Ledger) -> int:
-    return sum(entry.seen or 0 for entry in ledger.images)
+    return sum(entry.times_shown or 0 for entry in ledger.images)
 
 
 def test_seen_is_the_truth_after_a_pause_and_what_was_planned_at_the_end(make_run: MakeRun) -> None:
@@ -36,10 +36,10 @@ def test_seen_is_the_truth_after_a_pause_and_what_was_planned_at_the_end(make_ru
 
     assert train(run, watch) == ExitCode.PAUSED
     paused = read_ledger(run.dataset)
-    assert [entry.seen for entry in paused.images] == [shown.count(at) for at in range(len(paused.images))]
+    assert [entry.times_shown for entry in paused.images] == [shown.count(at) for at in range(len(paused.images))]
     assert train(run) == ExitCode.DONE
     done = read_ledger(run.dataset)
-    assert [entry.seen for entry in done.images] == [entry.planned for entry in done.images]
+    assert [entry.times_shown for entry in done.images] == [entry.planned_exposures for entry in done.images]
     assert seen(done) == events(run, "run_started")[0].fields["image_steps"]
     assert done.identity == paused.identity
 
@@ -48,9 +48,9 @@ def test_a_ledger_that_cannot_be_written_ends_no_run(make_run: MakeRun, monkeypa
     def refuses(run: RunDirectory, *rest: object) -> None:
         raise DiskError(f"{run.dataset}: no space.")
 
-    monkeypatch.setattr(trainer_module, "record_seen", refuses)
+    monkeypatch.setattr(trainer_module, "record_times_shown", refuses)
     run = make_run()
     assert train(run) == ExitCode.DONE
     warned = [event.fields for event in events(run, "warning") if event.fields["code"] == "ledger_not_written"]
     assert str(Path(run.dataset)) in warned[0]["message"]
-    assert all(entry.seen is None for entry in read_ledger(run.dataset).images)
+    assert all(entry.times_shown is None for entry in read_ledger(run.dataset).images)
