@@ -6,10 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from loratui.engine.families import FAMILIES
+from loratui.presets.schema import Family
 
 TOP = Path(__file__).parents[1]
 NAME = re.compile(rf"(?<![a-zA-Z])({'|'.join(spec.name for spec in FAMILIES)})(?![a-zA-Z])", re.IGNORECASE)
@@ -34,6 +36,10 @@ def named(code: str) -> Iterator[str]:
             identifier = getattr(node, field, None)
             if isinstance(identifier, str) and NAME.search(identifier.replace("_", " ")):
                 yield identifier
+
+
+def test_recipes_name_each_family() -> None:
+    assert get_args(Family) == tuple(spec.name for spec in FAMILIES)
 
 
 def test_no_family_is_called_by_its_name() -> None:

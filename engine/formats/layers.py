@@ -6,7 +6,6 @@ Part = str
 """`denoiser`, or the name of a text encoder's part."""
 
 DENOISER = "denoiser"
-TEXT_PARTS = ("text_encoder", "text_encoder_2")
 
 
 def part_of(name: str) -> Part:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
+from typing import get_args
 
-PARTS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
-_WEIGHT_PARTS = frozenset(PARTS[:5])
+from loratui.engine import families
+from loratui.engine.families.spec import PartName
+
 _SETTINGS = (".json", ".txt", ".model")
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>[\w-]+?))?(?:-\d{5}-of-\d{5})?\.safetensors(?:\.index(?:\.(?P<named>[\w-]+))?\.json)?"
@@ -66,19 +68,19 @@ def _wanted(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 
 def _pipeline(names: Sequence[str]) -> list[str]:
     """The parts of a diffusers folder, each with its settings and its weights in one format."""
-    chosen = ["model_index.json"]
-    for part in PARTS:
+    chosen, with_weights = ["model_index.json"], families.weight_parts()
+    for part in get_args(PartName):
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         if not inside:
             continue
         weights = _weights(inside)
-        if part in _WEIGHT_PARTS and not weights:
+        if part in with_weights and not weights:
             raise NotChosen(f"{part} has no .safetensors weights.", "Choose a model with .safetensors files.")
         chosen += [
             n for n in inside if n.endswith(_SETTINGS) and ".safetensors" not in n and ".index." not in n and "onnx" not in n
         ]
-        chosen += weights if part in _WEIGHT_PARTS else []
-    if not any(name.startswith(("unet/", "transformer/")) for name in chosen):
+        chosen += weights if part in with_weights else []
+    if not any(name.startswith(tuple(f"{spec.denoiser.name}/" for spec in families.FAMILIES)) for name in chosen):
         raise NotChosen("it has neither a unet nor a transformer.", "Choose a base model.")
     return sorted(set(chosen))
 

@@ -15,7 +15,7 @@ from typing import Any
 from loratui.engine import families
 from loratui.engine.families.spec import Config, Layer
 from loratui.engine.formats import kohya, peft_names
-from loratui.engine.formats.layers import TEXT_PARTS, Part
+from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import usual_layout
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
@@ -168,13 +168,11 @@ def text_encoders_of(family: Family, base: Path | None) -> dict[Part, ClipShape]
     """The sizes of the text encoders that a LoRA may train: of a diffusers folder where it tells them, else the family's."""
     spec = families.family(family)
     shapes: dict[Part, ClipShape] = {}
-    for part in TEXT_PARTS:
-        if (encoder := spec.part(part)) is None or not encoder.trainable:
-            continue
-        shapes[part] = _clip_shape(spec.config(part))
+    for encoder in spec.trainable_text:
+        shapes[encoder.name] = _clip_shape(spec.config(encoder.name))
         if base is not None:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                shapes[part] = _clip_shape(read_json(base / part / "config.json"))
+                shapes[encoder.name] = _clip_shape(read_json(base / encoder.name / "config.json"))
     return shapes
 
 

@@ -80,9 +80,11 @@ def test_sizes_of_text_encoders_are_told_from_the_configurations() -> None:
 
 
 def test_the_scales_and_shifts_of_the_latents() -> None:
-    values = {f: json.loads((families.family(f).bundled / "vae" / "config.json").read_text()) for f in ("sd15", "sdxl", "flux")}
-    assert [values[f]["scaling_factor"] for f in values] == [0.18215, 0.13025, 0.3611]
-    assert values["flux"]["shift_factor"] == 0.1159
+    for spec in families.FAMILIES:
+        config = spec.config("vae")
+        assert (config["scaling_factor"], config.get("shift_factor") or 0.0) == (spec.vae.scaling, spec.vae.shift)
+    assert [spec.vae.scaling for spec in families.FAMILIES] == [0.18215, 0.13025, 0.3611]
+    assert families.family("flux").vae.shift == 0.1159
 
 
 def test_clips_tokenizer_knows_clips_numbers() -> None:
