@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.engine.training.ema import start_schedule_free
+from loratui.engine.training.flat_parameters import SMALL
 from loratui.engine.untrusted import parse_json
 from loratui.presets.schema import OptimizerSection, Scheduler
 
@@ -84,6 +85,8 @@ def build_optimizer(
             "Set optimizer.text_encoder_learning_rate to the same as optimizer.learning_rate.",
         )
     optimizer = _MAKERS[name](groups, settings, device)
+    if name == "adamw8bit":
+        _keep_in_fp32([value for path, value in parameters.items() if path.endswith(SMALL)])
     start_schedule_free(optimizer)
     return optimizer
 
@@ -103,6 +106,13 @@ def _adamw8bit(groups: Groups, settings: OptimizerSection, device: torch.device)
         raise UsageError("optimizer.name adamw8bit: bitsandbytes is not installed.", "Install it, or choose adamw.") from error
     optimizer: torch.optim.Optimizer = AdamW8bit(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
     return optimizer
+
+
+def _keep_in_fp32(parameters: list[nn.Parameter]) -> None:
+    """Has bitsandbytes keep the state of these in fp32, however many values they have."""
+    from bitsandbytes.optim import GlobalOptimManager
+
+    GlobalOptimManager.get_instance().override_config(parameters, "optim_bits", 32)
 
 
 def _adafactor(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:

@@ -36,7 +36,7 @@ from loratui.engine.training.cuda_graph import CudaGraphStep
 from loratui.engine.training.data import START, AccumulationWindow, BatchSchedule, TrainProgress
 from loratui.engine.training.diffusion_loss import DiffusionLoss, TrainingBatch, captions_to_encode
 from loratui.engine.training.ema import EMA
-from loratui.engine.training.flat_parameters import FlatParameters
+from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.lora_file import init_from
@@ -110,7 +110,7 @@ class Trainer:
             self.at, self.epoch_loss = stored.position, stored.epoch_loss
         self._announce()
         self.steering.announce()
-        self._load(anew=stored is None)
+        self._load(stored)
         if stored is not None:
             self._restore(stored, identity)
         else:
@@ -161,7 +161,7 @@ class Trainer:
         if due and not self.products.has_samples(self.at):
             self._sample()
 
-    def _load(self, *, anew: bool) -> None:
+    def _load(self, stored: Checkpoint | None) -> None:
         job, settings, report = self.job, self.settings, self.report
         self.model = load_base(job)
         self.latents = LatentCache(job.run.cache, self.model, on_disk=settings.memory.cache_latents)
@@ -185,13 +185,15 @@ class Trainer:
         self.adapter = add_adapter(job, self.model)
         if job.mixed:
             speed.let_autocast_cast(self.model.denoiser)
-        if anew and settings.adapter.start_from:
+        if stored is None and settings.adapter.start_from:
             began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
                 print(line, flush=True)
             report.warn("started_from", path=settings.adapter.start_from, taken=" ".join(began.sentences()))
-        self.packed = FlatParameters(self.adapter.parameters)
-        self.stepped_over = self.packed.for_optimizer(resolve_name(settings.optimizer.name, job.device))
+        optimizer = resolve_name(settings.optimizer.name, job.device)
+        apart = keeps_small_apart(optimizer, stored.optimizer if stored else {})
+        self.packed = FlatParameters(self.adapter.parameters, small_apart=apart)
+        self.stepped_over = self.packed.for_optimizer(optimizer)
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
         self.averaging = EMA(self.packed.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)

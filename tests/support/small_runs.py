@@ -16,6 +16,7 @@ from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event, EventLog, read_events
 from loratui.engine.runs.state_file import StateWriter
+from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import read_job
@@ -69,8 +70,8 @@ def after_loading(trainer: Trainer, do: Callable[[], object]) -> None:
     """Has `do` called once the model, the caches and the optimizer are there."""
     load = trainer._load
 
-    def loaded(**options: bool) -> None:
-        load(**options)
+    def loaded(stored: Checkpoint | None) -> None:
+        load(stored)
         do()
 
     trainer._load = loaded  # type: ignore[method-assign]
