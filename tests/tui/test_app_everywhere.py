@@ -27,6 +27,7 @@ from loratui.tui.bindings import CONTEXTS, KEYS, WIZARD
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.keymap import action_name, bindings_for, keys_of
 from loratui.tui.screens.base import LoratuiScreen
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.thumbnail import ThumbnailView
 from loratui.tui.wizard.demo import demo_draft
 
@@ -80,11 +81,11 @@ def test_no_two_keys_of_a_screen_are_the_same(context: str) -> None:
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_every_condition_is_a_property_of_the_screen_or_its_model(context: str) -> None:
-    screen = _screen_classes()[context]
+    screen, model = _screen_classes()[context], ValidationModel if context.startswith("validation") else DatasetModel
     for key in keys_of(context):
         owner, _, name = key.when.rpartition(".")
         if key.when:
-            assert isinstance(getattr({"": screen, "model": DatasetModel}[owner], name), property), key.id
+            assert isinstance(getattr({"": screen, "model": model}[owner], name), property), key.id
         # Textual asks by the action's name alone.
         assert all(key.when == other.when for other in keys_of(context) if action_name(other) == action_name(key)), key.id
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -22,11 +22,9 @@ from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean, ssh_hints
 from loratui.tui.validation import exporting
 from loratui.tui.validation.exporting import DTYPES, LAYOUTS, Export, Exported
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
-
-if TYPE_CHECKING:
-    from loratui.tui.validation.validation_screen import ValidationScreen
 
 
 class ExportScreen(LoratuiScreen[None]):
@@ -37,22 +35,22 @@ class ExportScreen(LoratuiScreen[None]):
     CSS_PATH = "files_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_export")]
 
-    def __init__(self, check: ValidationScreen, file: str, words: str) -> None:
+    def __init__(self, model: ValidationModel, file: str, words: str) -> None:
         """`words` is what `file` is called on the screens."""
         super().__init__()
-        self._check = check
+        self.model = model
         self._file, self._words_of_file = file, words
         self._busy = False
         self._written: Exported | None = None
 
     def heading(self) -> Content:
         """Program, run and file."""
-        name = plain(self._check.run_directory.name, "bold")
+        name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {self._words_of_file}", "$muted"))
 
     def body(self) -> ComposeResult:
         """Name, folder, layout, number format; then words."""
-        run, name = self._check.run_directory, Path(self._file).stem
+        run, name = self.model.run, Path(self._file).stem
         layouts = "as it is, or kohya (FLUX in Forge), or peft (diffusers)"
         formats = "as it is, or fp16, bf16, fp32"
         with VerticalScroll(id="export-form", can_focus=False):
@@ -62,7 +60,7 @@ class ExportScreen(LoratuiScreen[None]):
             yield Field("layout", "Names in it", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
             yield Field("dtype", "Numbers", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
         with VerticalScroll(id="export-words", can_focus=False):
-            yield Line(plain(exporting.licence_note(self._check.settings), "$muted"), id="export-said")
+            yield Line(plain(exporting.licence_note(self.model.settings), "$muted"), id="export-said")
 
     def on_mount(self) -> None:
         """At the name."""
@@ -94,7 +92,7 @@ class ExportScreen(LoratuiScreen[None]):
             if bad:
                 field.enter()
                 return
-        folder = path_from_text(typed["folder"]) or self._check.run_directory.path / "export"
+        folder = path_from_text(typed["folder"]) or self.model.run.path / "export"
         if not folder.is_absolute():
             folder = Path.cwd() / folder
         self._busy = True
@@ -105,7 +103,7 @@ class ExportScreen(LoratuiScreen[None]):
     @work(thread=True, exclusive=True, group="export", description="export a LoRA file")
     def _write(self, wanted: Export) -> None:
         try:
-            exported = exporting.export(self._check.run_directory, self._check.settings, wanted)
+            exported = exporting.export(self.model.run, self.model.settings, wanted)
         except (LoratuiError, OSError) as error:
             self.post_message(FileExported(None, str(error)))
         else:
@@ -133,7 +131,7 @@ class ExportScreen(LoratuiScreen[None]):
             for place in exported.places
         ]
         lines += [joined(plain("To your own computer: ", "$muted"), plain(ssh_hints.scp_line(exported.path), "bold"))]
-        lines += [plain(exporting.licence_note(self._check.settings), "$warning")]
+        lines += [plain(exporting.licence_note(self.model.settings), "$warning")]
         lines += [
             plain("y copies the scp line or the path, esc goes back to the files, tab to the fields for one more.", "$accent")
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -17,30 +17,28 @@ from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation.checklist import Checklist
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import stars
 from loratui.tui.widgets.line import Line, joined, plain
 
-if TYPE_CHECKING:
-    from loratui.tui.validation.validation_screen import ValidationScreen
 
-
-class FilesScreen(LoratuiScreen[None]):
-    """One line a file. What is noted is kept by the check's screen."""
+class FilesScreen(LoratuiScreen[str]):
+    """One line a file. Gives the file of whose strengths images are wanted, empty if of none."""
 
     CONTEXT = "validation_files"
     CSS_PATH = "files_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_files")]
 
-    def __init__(self, check: ValidationScreen) -> None:
+    def __init__(self, model: ValidationModel) -> None:
         super().__init__()
-        self._check = check
-        self._listed = lora_files(check.run_directory, check.settings)
+        self.model = model
+        self._listed = lora_files(model.run, model.settings)
         self._files = self._listed.all
-        self._sizes = {file: _size(check, file) for file in self._files}
+        self._sizes = {file: _size(model, file) for file in self._files}
 
     def heading(self) -> Content:
         """Program and run."""
-        name = plain(self._check.run_directory.name, "bold")
+        name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  LoRA files", "$muted"))
 
     def body(self) -> ComposeResult:
@@ -52,7 +50,7 @@ class FilesScreen(LoratuiScreen[None]):
     def on_mount(self) -> None:
         """At the chosen file, else at the last."""
         files = self.query_one(OptionList)
-        chosen = self._check.kept.chosen
+        chosen = self.model.kept.chosen
         files.highlighted = self._files.index(chosen) if chosen in self._files else len(self._files) - 1
         self._show()
         files.focus()
@@ -76,7 +74,7 @@ class FilesScreen(LoratuiScreen[None]):
     @property
     def can_make_strengths(self) -> bool:
         """Whether there is a file, and images can be made of it."""
-        return self.file_here and self._check.can_make
+        return self.file_here and self.model.can_make
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Tells what is known of the file."""
@@ -109,37 +107,36 @@ class FilesScreen(LoratuiScreen[None]):
             if note is not None:
                 self._keep(lambda kept: kept.note_file(file, note))
 
-        self.app.push_screen(NoteScreen(f"Note on {self._listed.words(file)}", self._check.kept.mark(file).note), written)
+        self.app.push_screen(NoteScreen(f"Note on {self._listed.words(file)}", self.model.kept.mark(file).note), written)
 
     def action_strengths(self) -> None:
         """The form for the images of this file's strengths."""
-        file = self.file
-        self.dismiss(None)
-        self._check.action_make_grid(file)
+        self.dismiss(self.file)
 
     def action_export(self) -> None:
         """The file under a name."""
         from loratui.tui.validation.export_screen import ExportScreen
 
-        self.app.push_screen(ExportScreen(self._check, self.file, self._listed.words(self.file)))
+        self.app.push_screen(ExportScreen(self.model, self.file, self._listed.words(self.file)))
 
     def action_back(self) -> None:
         """To the check."""
-        self.dismiss(None)
+        self.dismiss("")
 
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The file's path and its scp line."""
         if not self._files:
             return ()
-        path = self._check.run_directory.path / self.file
+        path = self.model.run.path / self.file
         return [("path", str(path)), ("scp line", ssh_hints.scp_line(path))]
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
-        self._check.keep(change)
+        if problem := self.model.keep(change):
+            self.loratui.tell(problem, "error")
         self._show()
 
     def _show(self) -> None:
-        files, kept = self.query_one(OptionList), self._check.kept
+        files, kept = self.query_one(OptionList), self.model.kept
         for at, file in enumerate(self._files):
             mark = kept.mark(file)
             sign = plain("◆ " if file == kept.chosen else "  ", "bold $success")
@@ -152,9 +149,9 @@ class FilesScreen(LoratuiScreen[None]):
         if not self._files:
             self.line("file-about").say("There is no LoRA file yet.")
             return
-        file, kept = self.file, self._check.kept
+        file, kept = self.file, self.model.kept
         chosen = "  ◆ the one" if file == kept.chosen else ""
-        path = self._check.run_directory.path / file
+        path = self.model.run.path / file
         self.line("file-about").say(
             Content("\n").join(
                 [joined(plain(file, "bold"), plain(chosen, "bold $success")), plain(path), plain(kept.mark(file).note)]
@@ -162,8 +159,8 @@ class FilesScreen(LoratuiScreen[None]):
         )
 
 
-def _size(check: ValidationScreen, file: str) -> int:
+def _size(model: ValidationModel, file: str) -> int:
     try:
-        return (check.run_directory.path / file).stat().st_size
+        return (model.run.path / file).stat().st_size
     except OSError:
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -13,11 +13,9 @@ from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.image_screen import ImageScreen, Shown
 from loratui.tui.validation import check_images
 from loratui.tui.validation.check_images import Slot, Table, Tile
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
-
-if TYPE_CHECKING:
-    from loratui.tui.validation.validation_screen import ValidationScreen
 
 Beside = Literal["base", "training", "nothing"]
 _ORDER: tuple[Beside, ...] = ("base", "training", "nothing")
@@ -30,17 +28,17 @@ class ValidationImage(ImageScreen):
     CSS_PATH = "image_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_image")]
 
-    def __init__(self, check: ValidationScreen, table: Table, tile: Tile) -> None:
-        self._check = check
+    def __init__(self, model: ValidationModel, table: Table, tile: Tile) -> None:
+        self.model = model
         self._tiles: list[Tile] = []
         shown: list[Shown] = []
         for row in table.rows:
             for column, here in zip(table.columns, row.tiles, strict=True):
-                path = check.tile_path(here) if here is not None else None
+                path = model.path_of(here) if here is not None else None
                 if here is not None and path is not None:
                     self._tiles.append(here)
                     shown.append(Shown(path, row.title, column))
-        super().__init__(f"{check.run_directory.name}, validation", shown, self._tiles.index(tile))
+        super().__init__(f"{model.run.name}, validation", shown, self._tiles.index(tile))
         self._wanted: Beside = "base" if tile.slot.strength else "training"
 
     def body(self) -> ComposeResult:
@@ -75,17 +73,12 @@ class ValidationImage(ImageScreen):
         self._wanted = possible[(possible.index(now) + 1) % len(possible)]
         self._show()
 
-    def action_close(self) -> None:
-        """Back, to the image that was shown last."""
-        self._check.looked(self.tile)
-        super().action_close()
-
     def _show(self) -> None:
         super()._show()
         tile, slot = self.tile, self.tile.slot
         beside = self._beside_now()
         path, title = self._image_beside(beside)
-        self.line("left-title").say(plain(self._check.tile_title(tile), "bold"))
+        self.line("left-title").say(plain(self.model.title_of(tile), "bold"))
         self.query_one("#right").display = path is not None
         if path is not None:
             self.line("right-title").say(plain(title, "bold"))
@@ -110,13 +103,13 @@ class ValidationImage(ImageScreen):
         tile, slot = self.tile, self.tile.slot
         if beside == "base":
             base = None if not slot.strength and not tile.training else self._base_of(slot)
-            return (self._check.file(base.path) if base else None), "the base alone"
+            return (self.model.run.file(base.path) if base else None), "the base alone"
         if beside == "training" and slot.nearest:
             if tile.training:
-                return self._check.file(slot.path), "the image that is like it"
-            return self._check.training.get(slot.nearest), f"training image {slot.nearest}"
+                return self.model.run.file(slot.path), "the image that is like it"
+            return self.model.training.get(slot.nearest), f"training image {slot.nearest}"
         return None, ""
 
     def _base_of(self, slot: Slot) -> Slot | None:
-        same = (s for s in self._check.slots if s.made and not s.strength)
+        same = (s for s in self.model.slots if s.made and not s.strength)
         return next((s for s in same if (s.prompt, s.seed) == (slot.prompt, slot.seed)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -21,31 +21,29 @@ from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.validation import check_images, check_plan
 from loratui.tui.validation.check_plan import Typed
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.prompt_fields import PromptFields
 
-if TYPE_CHECKING:
-    from loratui.tui.validation.validation_screen import ValidationScreen
 
-
-class MakeScreen(LoratuiScreen[None]):
-    """A form whose last line counts the images while one types."""
+class MakeScreen(LoratuiScreen[bool]):
+    """A form whose last line counts the images while one types. Gives whether they are to be made."""
 
     CONTEXT = "validation_make"
     CSS_PATH = "files_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_make")]
 
-    def __init__(self, check: ValidationScreen, file: str = "", point: str = "") -> None:
+    def __init__(self, model: ValidationModel, file: str = "", point: str = "") -> None:
         """`file` is whose strengths are wanted, relative to the run; `point` the part of the check one comes from."""
         super().__init__()
-        self._check = check
-        self._files = lora_files(check.run_directory, check.settings)
+        self.model = model
+        self._files = lora_files(model.run, model.settings)
         try:
-            wish = read_wish(check.run_directory.validation / "wish.json")
+            wish = read_wish(model.run.validation / "wish.json")
         except LoratuiError:
             wish = GridRequest()  # what cannot be read is written anew
-        typed = check_plan.typed_from(check.settings, wish, self._files)
+        typed = check_plan.typed_from(model.settings, wish, self._files)
         self._grids: tuple[Grid, ...] = ("strengths",) if file else typed.grids
         self._file = PurePosixPath(file).name if file else typed.file
         self._prompts = list(typed.prompts)
@@ -55,7 +53,7 @@ class MakeScreen(LoratuiScreen[None]):
 
     def heading(self) -> Content:
         """Program and run."""
-        name = plain(self._check.run_directory.name, "bold")
+        name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  make images", "$muted"))
 
     def body(self) -> ComposeResult:
@@ -89,11 +87,6 @@ class MakeScreen(LoratuiScreen[None]):
     def can_drop(self) -> bool:
         """Whether there are more prompts."""
         return self.in_prompt and len(self._prompts) > 1
-
-    @property
-    def can_make(self) -> bool:
-        """Whether images can be made at all."""
-        return self._check.can_make
 
     def on_field_edited(self, event: Field.Edited) -> None:
         """Counts anew."""
@@ -134,37 +127,35 @@ class MakeScreen(LoratuiScreen[None]):
 
         if not self.check_action("next", ()):
             return
-        validation = self._check.run_directory.validation
+        validation = self.model.run.validation
         try:
             wish = self._wish()
-            check_plan.planned(wish, self._check.settings, self._files)
+            check_plan.planned(wish, self.model.settings, self._files)
             make_directory(validation)
             write_json(validation / "wish.json", wish.to_json())
         except (LoratuiError, SchemaError) as error:
             self.loratui.tell(str(error), "error")
             return
-        self.loratui.tell("Making the images; it goes on if you leave.")
-        self._check.launch("validate")
-        self.dismiss(None)
+        self.dismiss(True)
 
     def action_back(self) -> None:
         """To the check; what was typed is dropped."""
-        self.dismiss(None)
+        self.dismiss(False)
 
     def _wish(self) -> GridRequest:
         texts = {field.key: field.text for field in self.query(Field)}
         typed = Typed(self._grids, texts["file"], tuple(self._prompts), texts["strengths"], texts["seeds"])
-        return check_plan.wish_of(typed, self._check.settings, self._files)
+        return check_plan.wish_of(typed, self.model.settings, self._files)
 
     def _count(self) -> None:
         cost = self.line("make-cost")
         try:
-            cells = check_plan.planned(self._wish(), self._check.settings, self._files)
+            cells = check_plan.planned(self._wish(), self.model.settings, self._files)
         except (LoratuiError, SchemaError) as error:
             cost.say(plain(f"✖ {error}", "$error"))
             return
-        missing = check_plan.missing(cells, self._check.slots)
-        seconds = self._check.image_s
+        missing = check_plan.missing(cells, self.model.slots)
+        seconds = self.model.image_s
         there = f"{text.count(len(cells), 'place')} in the tables, {text.count(missing, 'image')} to make"
         if not missing:
             cost.say(plain(f"{there}: all are there.", "bold"))
@@ -198,7 +189,7 @@ class MakeScreen(LoratuiScreen[None]):
             else:
                 alone = self._is_alone(field.text)
                 field.note(
-                    f"→ {text.both_ends(check_plan.filled_in(field.text, self._check.settings))}{'  (the trigger alone)' if alone else ''}"
+                    f"→ {text.both_ends(check_plan.filled_in(field.text, self.model.settings))}{'  (the trigger alone)' if alone else ''}"
                 )
 
     @property
@@ -216,8 +207,8 @@ class MakeScreen(LoratuiScreen[None]):
         return any(self._is_alone(prompt) for prompt in self._prompts)
 
     def _is_alone(self, prompt: str) -> bool:
-        filled = check_plan.filled_in(prompt, self._check.settings)
-        return check_images.is_trigger_alone(filled, self._check.subject)
+        filled = check_plan.filled_in(prompt, self.model.settings)
+        return check_images.is_trigger_alone(filled, self.model.subject)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -16,18 +15,16 @@ from textual.widgets import OptionList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.summary import GONE
-from loratui.presets.schema import SchemaError, Settings
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import EventsRead, GridListed
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import check_images, checklist
-from loratui.tui.validation.check_images import Slot, Subject, Tile
 from loratui.tui.validation.check_times import ImageTimes
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
 from loratui.tui.widgets.image_table import ImageTable
 from loratui.tui.widgets.line import Line, joined, plain
@@ -46,29 +43,7 @@ class ValidationScreen(RunScreen):
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
-        self.settings = read_settings(run)
-        dataset = self.settings.dataset
-        self.subject = Subject(dataset.trigger, dataset.class_word, self.settings.validation.likely_strength)
-        self.kept = checklist.read_checklist(self.checklist_path)
-        self.slots: list[Slot] = []
-        """All images of the check, made or to be made."""
-        self.training: Mapping[str, Path] = {}
-        """Where the training images lie."""
-        self.times = ImageTimes()
-        self._sample_s: float | None = None
-        self._listed: list[Slot] = []
-        self._listed_stamp: tuple[int, int] | None = None
-        self._stopping = False
-
-    @property
-    def checklist_path(self) -> Path:
-        """The file that keeps what the person noted."""
-        return self.run_directory.validation / "checklist.json"
-
-    @property
-    def image_s(self) -> float | None:
-        """Seconds that an image takes: of the check, else of the samples while training; None if neither was measured."""
-        return self.times.image_s or self._sample_s
+        self.model = ValidationModel(run)
 
     def heading(self) -> Content:
         """Program and run."""
@@ -82,7 +57,7 @@ class ValidationScreen(RunScreen):
         with Horizontal(id="validation-body"):
             with Vertical(id="answers"):
                 yield Line(id="question")
-                yield ImageTable(self.tile_path, self._tile_words, id="images")
+                yield ImageTable(self.model.path_of, self.model.words_below, id="images")
                 yield SeenList(id="seen")
                 yield Line(id="verdict")
                 yield Line(id="image-line")
@@ -94,9 +69,9 @@ class ValidationScreen(RunScreen):
     def on_mount(self) -> None:
         """Begins at the first part that is not ticked."""
         checks = self.query_one(CheckList)
-        checks.highlighted = next((n for n, p in enumerate(POINTS) if p.id not in self.kept.ticked), 0)
+        checks.highlighted = next((n for n, p in enumerate(POINTS) if p.id not in self.model.kept.ticked), 0)
         self.query_one(SeenList).highlighted = 0
-        self.show_kept()
+        self._show_kept()
         checks.focus()
         self.follow()
         self._look()
@@ -106,49 +81,38 @@ class ValidationScreen(RunScreen):
     def on_events_read(self, message: EventsRead) -> None:
         """Measures the images' times too."""
         if message.restarted:
-            self.times = ImageTimes()
-        self.times.take(message.batch.events)
+            self.model.times = ImageTimes()
+        self.model.times.take(message.batch.events)
         super().on_events_read(message)
 
     def follow_again(self) -> None:
         """Reads the log from its start."""
-        self.times = ImageTimes()
+        self.model.times = ImageTimes()
         super().follow_again()
 
     def events_taken(self) -> None:
         """Shows new images and how far it is."""
+        self.model.summary = self.summary
         if not self.caught_up:
             return
         if not self.active:
-            self._stopping = False
+            self.model.stopping = False
         self._look()
         self._merge()
 
     @work(thread=True, exclusive=True, group="look", description="read the list of images")
     def _look(self) -> None:
-        path = self.run_directory.validation / "grid.json"
-        try:
-            stamp = (path.stat().st_mtime_ns, path.stat().st_size)
-        except OSError:
-            stamp = (0, 0)
-        if stamp == self._listed_stamp:
-            return
-        first = self._listed_stamp is None
-        training = check_images.training_paths(self.run_directory.dataset) if first else self.training
-        sample_s = _sample_s(self.run_directory) if first else self._sample_s
-        files = lora_files(self.run_directory, self.settings)
-        self.post_message(GridListed(stamp, check_images.read_listed(path), training, sample_s, files))
+        found = self.model.read_list()
+        if found is not None:
+            self.post_message(found)
 
     def on_grid_listed(self, message: GridListed) -> None:
         """The layout of the tables is known, or is another."""
-        self._listed_stamp, self._listed = message.stamp, list(message.slots)
-        self.training, self._sample_s = message.training, message.sample_s
-        self.subject = replace(self.subject, files=message.files)
+        self.model.take_list(message)
         self._merge()
 
     def _merge(self) -> None:
-        slots = check_images.merged(self._listed, self.history.grid_images)
-        self.slots = [slot for slot in slots if self.file(slot.path)]
+        self.model.merge(self.history.grid_images)
         self._show_part()
         self.line("heading-right").say(self._status())
         self.line("grid-status").say(self._grid_status())
@@ -156,18 +120,18 @@ class ValidationScreen(RunScreen):
 
     # What is shown
 
-    def show_kept(self) -> None:
+    def _show_kept(self) -> None:
         """What the person noted is another."""
-        self.query_one(CheckList).show(self.kept)
-        numbers = checklist.numbers(self.settings)
-        self.query_one(SeenList).show(self.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
-        self.line("ticked").say(plain(f"Checklist, {len(self.kept.ticked)} of {len(POINTS)} ticked", "bold"))
+        self.query_one(CheckList).show(self.model.kept)
+        numbers = checklist.numbers(self.model.settings)
+        self.query_one(SeenList).show(self.model.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
+        self.line("ticked").say(plain(f"Checklist, {len(self.model.kept.ticked)} of {len(POINTS)} ticked", "bold"))
         self._show_part()
 
     def _show_part(self, *, anew: bool = False) -> None:
         point = self.query_one(CheckList).point
-        dataset = self.settings.dataset
-        self.line("point").say(explain(point, dataset.trigger, dataset.class_word, self.kept.notes.get(point.id, "")))
+        dataset = self.model.settings.dataset
+        self.line("point").say(explain(point, dataset.trigger, dataset.class_word, self.model.kept.notes.get(point.id, "")))
         at = POINTS.index(point) + 1
         self.line("question").say(plain(f"{at}/{len(POINTS)} {point.title}  ", "bold $accent"), plain(point.look_for, "bold"))
         last = point.id == "next"
@@ -175,9 +139,10 @@ class ValidationScreen(RunScreen):
         self.query_one("#seen").display = self.query_one("#verdict").display = last
         if last:
             self.line("verdict").say(self._verdict())
-        shown = check_images.table(point.id, self.slots, self.subject)
+        shown = check_images.table(point.id, self.model.slots, self.model.subject)
         marked = {
-            self.subject.files.words(file): self._file_mark(file) for file in {slot.file for slot in self.slots if slot.file}
+            self.model.subject.files.words(file): self.model.mark_of(file)
+            for file in {slot.file for slot in self.model.slots if slot.file}
         }
         columns = tuple(f"{column}{marked.get(column, '')}" for column in shown.columns)
         self.query_one(ImageTable).show(replace(shown, columns=columns), anew=anew)
@@ -192,46 +157,10 @@ class ValidationScreen(RunScreen):
         if tile is None:
             line.say(plain(self._why_empty() if not table.table.rows else "No image here.", "$muted"))
         else:
-            line.say(plain(self.tile_title(tile), "bold"), "  ", plain(self.tile_about(tile), "$muted"))
-
-    def tile_title(self, tile: Tile) -> str:
-        """What an image is, in words."""
-        slot = tile.slot
-        if tile.training:
-            return f"training image {slot.nearest}"
-        return "the base alone" if not slot.strength else f"{self.subject.files.words(slot.file)}, strength {slot.strength:g}"
-
-    def tile_about(self, tile: Tile) -> str:
-        """The rest that is known of an image."""
-        slot = tile.slot
-        about = f"{slot.prompt}, seed {slot.seed}"
-        if not slot.made:
-            return f"{about}: not made yet"
-        if slot.nearest:
-            return f"{about}; {_like(slot)}"
-        return about
-
-    def tile_path(self, tile: Tile) -> Path | None:
-        """Where an image lies; None where there is none yet."""
-        if tile.training:
-            return self.training.get(tile.slot.nearest)
-        return self.file(tile.slot.path) if tile.slot.made else None
-
-    def _tile_words(self, tile: Tile) -> str:
-        slot = tile.slot
-        if tile.training:
-            return slot.nearest
-        if not slot.made:
-            return "not made yet"
-        short = check_images.likeness(slot.similarity).short
-        return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
-
-    def _file_mark(self, file: str) -> str:
-        rating = self.kept.mark(file).rating
-        return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
+            line.say(plain(self.model.title_of(tile), "bold"), "  ", plain(self.model.about(tile), "$muted"))
 
     def _verdict(self) -> Content:
-        kept = self.kept
+        kept = self.model.kept
         open_points = [point.title for point in POINTS[:-1] if point.id not in kept.ticked]
         lines = [plain(f"Not ticked: {', '.join(open_points)}." if open_points else "All parts are ticked.", "$muted")]
         if kept.chosen:
@@ -243,10 +172,10 @@ class ValidationScreen(RunScreen):
         return Content("\n").join(lines)
 
     def _why_empty(self) -> str:
-        if not self.has_file:
+        if not self.model.has_file:
             return "There is no LoRA file yet."
         point = self.query_one(CheckList).point
-        if point.id == "trigger_alone" and self.slots:
+        if point.id == "trigger_alone" and self.model.slots:
             return "None of the prompts is the trigger alone. g adds one."
         return "No images yet for this part. g makes them."
 
@@ -260,14 +189,14 @@ class ValidationScreen(RunScreen):
     def _grid_status(self) -> Content:
         if self.gone:
             return plain(f"✖ {GONE}", "$error")
-        total = len({slot.path for slot in self.slots})
-        made = len({slot.path for slot in self.slots if slot.made})
-        if self._making:
+        total = len({slot.path for slot in self.model.slots})
+        made = len({slot.path for slot in self.model.slots if slot.made})
+        if self.model.making:
             return self._making_status(made, total)
         ending = self.state.ending
         if ending and ending.status == "failed":
             return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
-        if not self.has_file:
+        if not self.model.has_file:
             return plain("There is no LoRA file yet: the first one comes after the first epoch.", "$warning")
         if made < total and not self.active:
             left = self._seconds_for(total - made)
@@ -279,7 +208,7 @@ class ValidationScreen(RunScreen):
         return Content.assemble("No images yet. ", ("g", "bold $accent"), "  chooses what to make, and makes it.")
 
     def _making_status(self, made: int, total: int) -> Content:
-        if self._stopping:
+        if self.model.stopping:
             return plain(f"Stopping: {made} of {text.number(total)} are there; r goes on later.", "$warning")
         if made == total:
             # What is new is listed before the first image, but only after the files were read.
@@ -289,34 +218,10 @@ class ValidationScreen(RunScreen):
         return plain(f"Making images: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it.")
 
     def _seconds_for(self, images: int) -> str:
-        seconds = self.image_s
+        seconds = self.model.image_s
         return f", about {text.time_left(images * seconds)}" if seconds and images else ""
 
-    @property
-    def _making(self) -> bool:
-        return self.summary is not None and self.summary.active and self.summary.job == "validate"
-
     # Keys
-
-    @property
-    def has_file(self) -> bool:
-        """Whether the run has written a LoRA file."""
-        return bool(lora_paths(self.run_directory))
-
-    @property
-    def can_make(self) -> bool:
-        """Images are made from a file, and by one job at a time."""
-        return self.summary is not None and not self.summary.active and self.has_file
-
-    @property
-    def can_go_on(self) -> bool:
-        """Whether there are images still to be made."""
-        return self.can_make and any(not slot.made for slot in self.slots)
-
-    @property
-    def can_stop(self) -> bool:
-        """Whether images are being made."""
-        return self._making and not self._stopping
 
     @property
     def can_note(self) -> bool:
@@ -371,29 +276,24 @@ class ValidationScreen(RunScreen):
             return
         from loratui.tui.validation.image_screen import ValidationImage
 
-        if table.tile is not None and self.tile_path(table.tile) is not None:
-            self.app.push_screen(ValidationImage(self, table.table, table.tile))
-
-    def looked(self, tile: Tile) -> None:
-        """An image was looked at large: the cursor goes there."""
-        self.query_one(ImageTable).go_to(tile)
+        if table.tile is not None and self.model.path_of(table.tile) is not None:
+            screen = ValidationImage(self.model, table.table, table.tile)
+            self.app.push_screen(screen, lambda _: table.go_to(screen.tile))
 
     def action_tick(self) -> None:
         """Ticks the part, or marks what was seen."""
         seen = self.query_one(SeenList)
         if seen.has_focus:
-            self.keep(lambda kept: kept.toggle_seen(seen.seen))
+            self._keep(lambda kept: kept.toggle_seen(seen.seen))
         else:
             point = self.query_one(CheckList).point.id
-            self.keep(lambda kept: kept.toggle(point))
+            self._keep(lambda kept: kept.toggle(point))
 
-    def keep(self, change: Callable[[Checklist], Checklist]) -> None:
+    def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
         """Makes a change to what the person noted, and keeps it in the run."""
-        try:
-            self.kept = checklist.update(self.checklist_path, change)
-        except LoratuiError as error:
-            self.loratui.tell(str(error), "error")
-        self.show_kept()
+        if problem := self.model.keep(change):
+            self.loratui.tell(problem, "error")
+        self._show_kept()
 
     def action_note(self) -> None:
         """A note on the part."""
@@ -403,21 +303,26 @@ class ValidationScreen(RunScreen):
 
         def written(note: str | None) -> None:
             if note is not None:
-                self.keep(lambda kept: kept.note(point.id, note))
+                self._keep(lambda kept: kept.note(point.id, note))
 
-        self.app.push_screen(NoteScreen(f"Note on “{point.title}”", self.kept.notes.get(point.id, "")), written)
+        self.app.push_screen(NoteScreen(f"Note on “{point.title}”", self.model.kept.notes.get(point.id, "")), written)
 
     def action_rate(self, stars: int) -> None:
         """Stars for the file of the image under the cursor."""
         file = self._file_here()
-        self.keep(lambda kept: kept.rate(file, stars))
-        self.loratui.tell(f"{self.subject.files.words(file)}: {'★' * stars or 'no stars'}")
+        self._keep(lambda kept: kept.rate(file, stars))
+        self.loratui.tell(f"{self.model.subject.files.words(file)}: {'★' * stars or 'no stars'}")
 
     def action_files(self) -> None:
         """The LoRA files."""
         from loratui.tui.validation.files_screen import FilesScreen
 
-        self.app.push_screen(FilesScreen(self))
+        def closed(file: str | None) -> None:
+            self._show_kept()
+            if file:
+                self.action_make_grid(file)
+
+        self.app.push_screen(FilesScreen(self.model), closed)
 
     def action_panel(self) -> None:
         """The other panel gets the keys, and on a narrow window the place."""
@@ -431,7 +336,12 @@ class ValidationScreen(RunScreen):
         """Chooses what to make; `file` is whose strengths are wanted, if one is."""
         from loratui.tui.validation.make_screen import MakeScreen
 
-        self.app.push_screen(MakeScreen(self, file, self.query_one(CheckList).point.id))
+        def closed(make: bool | None) -> None:
+            if make:
+                self.loratui.tell("Making the images; it goes on if you leave.")
+                self.launch("validate")
+
+        self.app.push_screen(MakeScreen(self.model, file, self.query_one(CheckList).point.id), closed)
 
     def action_go_on(self) -> None:
         """Starts the job with the wish that it had."""
@@ -443,11 +353,11 @@ class ValidationScreen(RunScreen):
         """Asks the job to end after the step that it is at."""
         from loratui.engine.runs import control
 
-        self._stopping = True
+        self.model.stopping = True
         try:
             control.send(self.run_directory, "stop")
         except LoratuiError as error:
-            self._stopping = False
+            self.model.stopping = False
             self.app.call_from_thread(self.loratui.tell, str(error), "error")
         self.app.call_from_thread(self._merge)
 
@@ -458,7 +368,7 @@ class ValidationScreen(RunScreen):
     def copyable(self) -> Sequence[tuple[str, str]]:
         """The image under the cursor and its scp line, and the folder of all of them."""
         tile = self.query_one(ImageTable).tile
-        path = self.tile_path(tile) if tile is not None else None
+        path = self.model.path_of(tile) if tile is not None else None
         pairs = [("path of the image", str(path)), ("its scp line", ssh_hints.scp_line(path))] if path is not None else []
         folder = self.run_directory.validation
         return [*pairs, ("folder of the images", str(folder)), ("scp line of the folder", ssh_hints.scp_line(folder))]
@@ -467,31 +377,3 @@ class ValidationScreen(RunScreen):
         table = self.query_one(ImageTable)
         tile = table.tile if table.display else None
         return tile.slot.file if tile is not None and not tile.training else ""
-
-
-def _like(slot: Slot) -> str:
-    word = check_images.likeness(slot.similarity).word
-    figure = f" ({slot.similarity:.2f})" if slot.similarity is not None else ""
-    return f"{word} {slot.nearest}{figure}"
-
-
-def _sample_s(run: RunDirectory) -> float | None:
-    """Seconds that a sample took while training, from the end of that log; None if it made none there."""
-    from loratui.engine.runs.events import last_events
-
-    times = ImageTimes()
-    try:
-        times.take(last_events(run.events, 1 << 20))
-    except OSError:
-        return None
-    return times.image_s
-
-
-def read_settings(run: RunDirectory) -> Settings:
-    """The settings of a run; the defaults where they cannot be read."""
-    from loratui.engine.planning.recipe import read_recipe
-
-    try:
-        return read_recipe(run.effective).settings
-    except SchemaError:
-        return Settings()

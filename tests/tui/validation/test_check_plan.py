@@ -17,7 +17,7 @@ from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation.check_images import Slot
 from loratui.tui.validation.check_plan import Typed, missing, planned, typed_from, wish_of
 from loratui.tui.validation.check_times import ImageTimes
-from loratui.tui.validation.validation_screen import read_settings
+from loratui.tui.validation.model import read_settings
 
 _EPOCHS = ("output/a-000090.safetensors", "output/a-000180.safetensors")
 FILES = LoraFiles(_EPOCHS, _EPOCHS, "output/a.safetensors")

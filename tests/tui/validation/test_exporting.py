@@ -14,7 +14,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.presets.schema import Settings, replace
 from loratui.tui.validation import exporting
 from loratui.tui.validation.exporting import Export, export, licence_note, places_of
-from loratui.tui.validation.validation_screen import read_settings
+from loratui.tui.validation.model import read_settings
 
 FILE = "output/anafox-000180.safetensors"
 

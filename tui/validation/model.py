@@ -1,0 +1,179 @@
+"""The validation of one run without its screens: its images, how long they take, and what the person noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loratui.engine.errors import LoratuiError
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.lora_files import lora_files, lora_paths
+from loratui.presets.schema import SchemaError, Settings
+from loratui.tui.messages import GridListed
+from loratui.tui.validation import check_images, checklist
+from loratui.tui.validation.check_images import Slot, Subject, Tile
+from loratui.tui.validation.check_times import ImageTimes
+from loratui.tui.validation.checklist import Checklist
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.records import Image
+    from loratui.engine.runs.summary import RunSummary
+
+
+class ValidationModel:
+    """What the screens of a validation show. They change nothing of it but what the person noted."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self.settings = read_settings(run)
+        dataset = self.settings.dataset
+        self.subject = Subject(dataset.trigger, dataset.class_word, self.settings.validation.likely_strength)
+        self.kept = checklist.read_checklist(self._checklist_path)
+        """What the person noted."""
+        self.slots: list[Slot] = []
+        """All images, made or to be made."""
+        self.training: Mapping[str, Path] = {}
+        """Where the training images lie."""
+        self.times = ImageTimes()
+        self.summary: RunSummary | None = None
+        """How the run stands; None until that is known."""
+        self.stopping = False
+        """Whether the making of images was asked to stop, and has not yet."""
+        self._sample_s: float | None = None
+        self._listed: list[Slot] = []
+        self._stamp: tuple[int, int] | None = None
+
+    # What can be done
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the run has written a LoRA file."""
+        return bool(lora_paths(self.run))
+
+    @property
+    def making(self) -> bool:
+        """Whether images are being made."""
+        return self.summary is not None and self.summary.active and self.summary.job == "validate"
+
+    @property
+    def can_make(self) -> bool:
+        """Images are made from a file, and by one job at a time."""
+        return self.summary is not None and not self.summary.active and self.has_file
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there are images still to be made."""
+        return self.can_make and any(not slot.made for slot in self.slots)
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether images are being made, and nobody has asked for an end."""
+        return self.making and not self.stopping
+
+    # What the person noted
+
+    @property
+    def _checklist_path(self) -> Path:
+        return self.run.validation / "checklist.json"
+
+    def keep(self, change: Callable[[Checklist], Checklist]) -> str:
+        """Makes a change to what the person noted, and keeps it in the run. Returns why it could not be kept, if it could not."""
+        try:
+            self.kept = checklist.update(self._checklist_path, change)
+        except LoratuiError as error:
+            return str(error)
+        return ""
+
+    # The images
+
+    @property
+    def image_s(self) -> float | None:
+        """Seconds that an image takes: of the check, else of the samples while training; None if neither was measured."""
+        return self.times.image_s or self._sample_s
+
+    def read_list(self) -> GridListed | None:
+        """The list of images, and once what else is needed of the run; None where nothing is new. To be called in a thread."""
+        path = self.run.validation / "grid.json"
+        try:
+            stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+        except OSError:
+            stamp = (0, 0)
+        if stamp == self._stamp:
+            return None
+        first = self._stamp is None
+        training = check_images.training_paths(self.run.dataset) if first else self.training
+        sample_s = _sample_s(self.run) if first else self._sample_s
+        return GridListed(stamp, check_images.read_listed(path), training, sample_s, lora_files(self.run, self.settings))
+
+    def take_list(self, message: GridListed) -> None:
+        """Takes in what `read_list` found."""
+        self._stamp, self._listed = message.stamp, list(message.slots)
+        self.training, self._sample_s = message.training, message.sample_s
+        self.subject = replace(self.subject, files=message.files)
+
+    def merge(self, made: Iterable[Image]) -> None:
+        """Puts the list together with the images that the log tells of."""
+        self.slots = [slot for slot in check_images.merged(self._listed, made) if self.run.file(slot.path)]
+
+    def path_of(self, tile: Tile) -> Path | None:
+        """Where an image lies; None where there is none yet."""
+        if tile.training:
+            return self.training.get(tile.slot.nearest)
+        return self.run.file(tile.slot.path) if tile.slot.made else None
+
+    def title_of(self, tile: Tile) -> str:
+        """What an image is, in words."""
+        slot = tile.slot
+        if tile.training:
+            return f"training image {slot.nearest}"
+        return "the base alone" if not slot.strength else f"{self.subject.files.words(slot.file)}, strength {slot.strength:g}"
+
+    def about(self, tile: Tile) -> str:
+        """The rest that is known of an image."""
+        slot = tile.slot
+        about = f"{slot.prompt}, seed {slot.seed}"
+        if not slot.made:
+            return f"{about}: not made yet"
+        if not slot.nearest:
+            return about
+        figure = f" ({slot.similarity:.2f})" if slot.similarity is not None else ""
+        return f"{about}; {check_images.likeness(slot.similarity).word} {slot.nearest}{figure}"
+
+    def words_below(self, tile: Tile) -> str:
+        """What stands below an image in the table."""
+        slot = tile.slot
+        if tile.training:
+            return slot.nearest
+        if not slot.made:
+            return "not made yet"
+        short = check_images.likeness(slot.similarity).short
+        return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
+
+    def mark_of(self, file: str) -> str:
+        """Stars of a file, and whether it is the chosen one, as they stand behind its name."""
+        rating = self.kept.mark(file).rating
+        return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
+
+
+def _sample_s(run: RunDirectory) -> float | None:
+    """Seconds that a sample took while training, from the end of that log; None if it made none there."""
+    from loratui.engine.runs.events import last_events
+
+    times = ImageTimes()
+    try:
+        times.take(last_events(run.events, 1 << 20))
+    except OSError:
+        return None
+    return times.image_s
+
+
+def read_settings(run: RunDirectory) -> Settings:
+    """The settings of a run; the defaults where they cannot be read."""
+    from loratui.engine.planning.recipe import read_recipe
+
+    try:
+        return read_recipe(run.effective).settings
+    except SchemaError:
+        return Settings()
