@@ -9,15 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loratui.engine import families
 from loratui.engine.dataset.caption_words import is_common
 from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-T5_WINDOW = 512
-"""Tokens of FLUX's long text encoder."""
 
 MOST_TOKENIZER_BYTES = 1 << 24
 """Of a `tokenizer.json`. CLIP's and T5's have 2.4 MB; larger ones are of language models."""
@@ -112,15 +110,15 @@ class Exact:
         return bool(word) and (self.count(word) == 1 or is_common(word))
 
 
-def counter_for(base: Path | None, *, long: bool = False) -> TokenCounter:
+def counter_for(base: Path | None, tokenizer: str = "tokenizer") -> TokenCounter:
     """The counter of a base in a diffusers folder; the estimate where it has no `tokenizer.json` that can be read, or one whose
     rules are neither CLIP's nor T5's.
 
-    `long` takes the tokenizer of the second, longer text encoder (FLUX).
+    `tokenizer` is the folder of the one that counts (`TextSpec.counted_by`).
     """
     if base is None:
         return ESTIMATE
-    path = base / ("tokenizer_2" if long else "tokenizer") / "tokenizer.json"
+    path = base / tokenizer / "tokenizer.json"
     try:
         modified = path.stat().st_mtime_ns
     except OSError:
@@ -130,7 +128,7 @@ def counter_for(base: Path | None, *, long: bool = False) -> TokenCounter:
 
 def window(settings: Settings) -> int:
     """Tokens of a caption that the base's text encoder reads."""
-    return T5_WINDOW if settings.base.family == "flux" else settings.dataset.caption_tokens
+    return families.family(settings.base.family).text.fixed_tokens or settings.dataset.caption_tokens
 
 
 @lru_cache(maxsize=4)

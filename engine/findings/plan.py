@@ -188,8 +188,8 @@ COMBINED: Mapping[str, Kind] = {
         for row, why in (
             ("betas", "Adafactor keeps no moments of that kind"),
             ("scale_v_loss", "it is for bases that predict v, and base.prediction is epsilon"),
-            ("clip_skip", "SDXL is always given the last text layer but one, which is clip skip 2; 1 means the same"),
-            ("text_encoder_2", "SD1.5 has one text encoder"),
+            ("clip_skip", "{title} is always given the last text layer but one, which is clip skip 2; 1 means the same"),
+            ("text_encoder_2", "{title} has one text encoder"),
             ("image_steps_per_epoch", "schedule.rule, repeats and epochs make the amount without it"),
             ("optimizer_steps_wanted", "schedule.rule or schedule.epochs makes the epochs without it"),
             ("small_sets", "schedule.rule or schedule.epochs makes the total without it"),
@@ -243,8 +243,8 @@ COMBINED: Mapping[str, Kind] = {
         remedy="Set {settings} or less.",
     ),
     "clip_skip_unusual": warning(
-        "base.clip_skip {base.clip_skip}: the text is taken from an earlier layer than the last but one, with which SDXL and its like "
-        "were made. The LoRA is right only where images are made with the same setting, and many programs ignore it for SDXL.",
+        "base.clip_skip {base.clip_skip}: the text is taken from an earlier layer than the last but one, with which {title} and its like "
+        "were made. The LoRA is right only where images are made with the same setting, and many programs ignore it there.",
         remedy="Set {settings}, or leave it out.",
     ),
 }
@@ -252,7 +252,7 @@ COMBINED: Mapping[str, Kind] = {
 
 _MISFIT = "{key} {value} has no effect on {title}: "
 _USUAL = "Leave it out, or set it to {default}."
-_SNR = "it weighs by the signal-to-noise ratio of a diffusion schedule, and FLUX learns a flow, which has none."
+_SNR = "it weighs by the signal-to-noise ratio of a diffusion schedule, and {title} learns a flow, which has none."
 _FLOW = "it belongs to flow matching, and this family has a diffusion schedule"
 _START = "adapter.start_from {path}: "
 
@@ -290,20 +290,22 @@ REFUSED: Mapping[str, Kind] = {
         "the trained one.",
         remedy="Set {settings} for a file that opens everywhere.",
     ),
-    "setting_misfit.prediction": error(_MISFIT + "FLUX always predicts the flow.", remedy=_USUAL),
-    "setting_misfit.schedule": error(_MISFIT + "FLUX has no diffusion schedule.", remedy=_USUAL),
-    "setting_misfit.clip_skip": error(_MISFIT + "FLUX takes no layer of CLIP but the pooled last one.", remedy=_USUAL),
+    "setting_misfit.prediction": error(_MISFIT + "{title} always predicts the flow.", remedy=_USUAL),
+    "setting_misfit.schedule": error(_MISFIT + "{title} has no diffusion schedule.", remedy=_USUAL),
+    "setting_misfit.clip_skip": error(_MISFIT + "{title} always reads its text encoders at the same layer.", remedy=_USUAL),
     "setting_misfit.caption_tokens": error(
-        _MISFIT + "FLUX reads a caption with T5, up to 512 tokens in any case.", remedy=_USUAL
+        _MISFIT + "{title} reads up to {tokens} tokens of a caption in any case.", remedy=_USUAL
     ),
     "setting_misfit.snr": error(_MISFIT + _SNR, remedy=_USUAL),
     "setting_misfit.offset": error(
-        _MISFIT + "it mends a weakness of the diffusion schedule that FLUX does not have.", remedy=_USUAL
+        _MISFIT + "it mends a weakness of the diffusion schedule, which {title} does not have.", remedy=_USUAL
     ),
     "setting_misfit.flow": error(_MISFIT + _FLOW + ".", remedy=_USUAL),
     "setting_misfit.flow_sampling": error(_MISFIT + _FLOW + "; training.high_noise_bias works with it.", remedy=_USUAL),
     "setting_misfit.flow_weighting": error(_MISFIT + _FLOW + "; training.min_snr_gamma works with it.", remedy=_USUAL),
-    "setting_misfit.guidance": error(_MISFIT + "only FLUX is told the guidance; samples have samples.guidance.", remedy=_USUAL),
+    "setting_misfit.guidance": error(
+        _MISFIT + "{title} is not told the guidance; samples have samples.guidance.", remedy=_USUAL
+    ),
     "setting_misfit.shift": error("{key} {value} is used by training.timestep_sampling shift alone.", remedy=_USUAL),
     "setting_misfit.scale": error("{key} {value} has no effect on training.timestep_sampling uniform.", remedy=_USUAL),
     "setting_misfit.zero_snr": error(

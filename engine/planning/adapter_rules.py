@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.findings import Finding
-from loratui.engine.formats.base_parts import FAMILY_TITLES
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_facts import lora_file_facts
 from loratui.engine.formats.lora_keys import is_text_layer, sort_keys, split
@@ -20,10 +20,10 @@ from loratui.presets.schema import LYCORIS, Settings
 
 def contradictions(settings: Settings) -> Iterator[Finding]:
     """What must be changed before this adapter can be trained and saved."""
-    adapter, family = settings.adapter, settings.base.family
-    if family == "flux" and adapter.targets.endswith("+conv"):
+    adapter, spec = settings.adapter, families.family(settings.base.family)
+    if not spec.convolutions and adapter.targets.endswith("+conv"):
         plain = {"adapter.targets": adapter.targets.removesuffix("+conv")}
-        yield Finding.of("adapter_settings.convolutions", targets=adapter.targets, title=FAMILY_TITLES[family], settings=plain)
+        yield Finding.of("adapter_settings.convolutions", targets=adapter.targets, title=spec.title, settings=plain)
     if adapter.kind in LYCORIS and adapter.dropout:
         yield Finding.of("adapter_settings.dropout", kind=adapter.kind, settings={"adapter.dropout": 0.0})
     if adapter.dora and adapter.kind in LYCORIS:
@@ -45,7 +45,7 @@ def dora_files(settings: Settings) -> Iterator[Finding]:
 
 def start_refusal(settings: Settings) -> Iterator[Finding]:
     """Why the LoRA that training is to go on from cannot be used, as far as its header tells; nothing if it can, or none is named."""
-    named, family = settings.adapter.start_from, settings.base.family
+    named, spec = settings.adapter.start_from, families.family(settings.base.family)
     if not named:
         return
     path = Path(named)
@@ -58,18 +58,18 @@ def start_refusal(settings: Settings) -> Iterator[Finding]:
     except (UsageError, OSError) as error:
         yield Finding.of("start_from.unreadable", error=str(error))
         return
-    made_for = _WIDTHS.get(_text_width(tensors), family)
+    made_for = _made_for(_text_width(tensors))
     own = "dora" if settings.adapter.dora else "lora" if settings.adapter.kind == "locon" else settings.adapter.kind
     if not facts.layers:
         yield Finding.of("start_from.no_lora", path=named)
-    elif made_for != family and family != "flux":
-        yield Finding.of("start_from.other_family", path=named, made_for=_TITLES[made_for], title=_TITLES[family])
+    elif made_for and spec.cross_attention_width and made_for != spec.title:
+        yield Finding.of("start_from.other_family", path=named, made_for=made_for, title=spec.title)
     elif own not in facts.form.split("+"):
         mend = _SET_FOR.get(facts.form, {})
         key = "start_from.settable" if mend else "start_from.other_kind"
         yield Finding.of(key, path=named, form=facts.form, own=own, settings=mend)
     elif not _is_trained(tensors, settings):
-        yield Finding.of("start_from.other_layers", path=named, layers=facts.layers, title=FAMILY_TITLES[family])
+        yield Finding.of("start_from.other_layers", path=named, layers=facts.layers, title=spec.title)
 
 
 def _is_trained(tensors: Mapping[str, TensorInfo], settings: Settings) -> bool:
@@ -80,9 +80,8 @@ def _is_trained(tensors: Mapping[str, TensorInfo], settings: Settings) -> bool:
     return trains_text or bool(sort_keys(tensors, family, known).layers)
 
 
-_WIDTHS: Mapping[int, str] = {768: "sd15", 1024: "sd2", 2048: "sdxl"}
-"""Width of the text states that a UNet reads -> family."""
-_TITLES: Mapping[str, str] = {"sd15": "SD1.5", "sd2": "SD2", "sdxl": "SDXL"}
+_NO_FAMILY: Mapping[int, str] = {1024: "SD2"}
+"""Width of the text states that a UNet reads -> title, of bases that cannot be trained here."""
 _SET_FOR: Mapping[str, Mapping[str, Any]] = {
     "lora": {"adapter.kind": "lora", "adapter.dora": False},
     "dora": {"adapter.kind": "lora", "adapter.dora": True},
@@ -90,6 +89,12 @@ _SET_FOR: Mapping[str, Mapping[str, Any]] = {
     "lokr": {"adapter.kind": "lokr"},
 }
 _READS_TEXT = re.compile(r".+attn2[._]to_[kv]")
+
+
+def _made_for(width: int) -> str:
+    """Title of the bases whose denoiser reads text states of this width; empty where it is not known."""
+    known = {spec.cross_attention_width: spec.title for spec in families.FAMILIES if spec.cross_attention_width}
+    return known.get(width) or _NO_FAMILY.get(width, "")
 
 
 def _text_width(tensors: Mapping[str, TensorInfo]) -> int:

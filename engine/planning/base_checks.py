@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.findings import Finding
-from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, MissingPart, size
+from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, MissingPart, size
 from loratui.engine.planning.bases import base_path, find_base
 from loratui.engine.untrusted import read_json
-from loratui.presets.schema import Base, Family
+from loratui.presets.schema import Base
 
 REFUSED_FORMATS = {
     ".ckpt": "can run code when it is read",
@@ -21,8 +22,6 @@ REFUSED_FORMATS = {
     ".gguf": "is quantised for generating and cannot be trained on",
 }
 """Endings of models that are not worth looking for -> why. A file that is there is judged by its bytes."""
-
-PRESETS_OF: dict[Family, str] = {"sd15": "sd15-portrait", "sdxl": "sdxl-person", "flux": "flux-identity-18img"}
 
 
 def check_base(base: Base, roots: Sequence[Path] | None = None, *, scale_v_loss: bool = False) -> Iterator[Finding]:
@@ -54,21 +53,21 @@ def _missing(found: BaseFiles, part: MissingPart) -> Finding:
     if part.setting:
         ways.append(f"or name a file that you have with --set {part.setting}=FILE")
     key = "base_part_missing.unfit" if part.note else "base_part_missing"
-    title, way = FAMILY_TITLES[found.family], ", ".join(ways) + ("." if ways else "")
+    title, way = families.family(found.family).title, ", ".join(ways) + ("." if ways else "")
     return Finding.of(key, path=str(found.path), part=str(part), title=title, note=part.note, ways=way)
 
 
 def _family(base: Base, found: BaseFiles) -> Iterator[Finding]:
     if found.family != base.family:
-        titles: dict[str, Any] = {"found": FAMILY_TITLES[found.family], "wanted": FAMILY_TITLES[base.family]}
-        yield Finding.of("base_family", base=base.model, preset=PRESETS_OF[found.family], **titles)
+        titles: dict[str, Any] = {"found": families.family(found.family).title, "wanted": families.family(base.family).title}
+        yield Finding.of("base_family", base=base.model, preset=families.family(found.family).default_preset, **titles)
 
 
 def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
-    if found.family == "flux":
+    if families.family(found.family).objective == "flow":
         for key, value in (("base.prediction", base.prediction), ("base.zero_terminal_snr", base.zero_terminal_snr)):
             if value not in ("auto", "off"):
-                title, mend = FAMILY_TITLES[found.family], {key: "auto"}
+                title, mend = families.family(found.family).title, {key: "auto"}
                 yield Finding.of("base_prediction.flow", key=key, value=value, title=title, settings=mend)
         return
     prediction = found.prediction if base.prediction == "auto" else base.prediction
@@ -81,12 +80,13 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
 
 def _clip_skip(base: Base, found: BaseFiles) -> Iterator[Finding]:
     """Whether the text encoders have as many layers as clip skip counts back."""
-    for part in ("text_encoder", "text_encoder_2") if found.family == "sdxl" else ("text_encoder",):
+    spec = families.family(found.family)
+    for part in spec.text_encoders if spec.text.clip_skip else ():
         with contextlib.suppress(
             OSError, ValueError, KeyError, TypeError, OverflowError
         ):  # a base without such a file is told of elsewhere
-            layers = int(read_json(found.config / part / "config.json")["num_hidden_layers"])
-            if base.clip_skip > layers and found.family != "flux":
+            layers = int(read_json(found.config / part.name / "config.json")["num_hidden_layers"])
+            if base.clip_skip > layers:
                 yield Finding.of("base_clip_skip", base=base.model, clip_skip=base.clip_skip, layers=layers)
                 return
 

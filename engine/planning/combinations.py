@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.dataset.caption_choice import makes_several
+from loratui.engine.families.spec import FamilySpec
 from loratui.engine.findings import Finding
 from loratui.engine.planning.plan import Plan
 from loratui.engine.words import typed
 from loratui.presets.schema import KEYS, Settings, get
+
+
+def _spec(settings: Settings) -> FamilySpec:
+    return families.family(settings.base.family)
 
 
 def _rule_is_not(*rules: str) -> Callable[[Settings, Plan], bool]:
@@ -89,8 +95,8 @@ IDLE: tuple[tuple[str, tuple[str, ...], Callable[[Settings, Plan], bool], Mappin
         {"adapter.kind": "lora"},
     ),
     ("lokr", ("adapter.factor", "adapter.decompose_both"), lambda s, _: s.adapter.kind != "lokr", {"adapter.kind": "lokr"}),
-    ("clip_skip", ("base.clip_skip",), lambda s, _: s.base.family == "sdxl" and s.base.clip_skip <= 2, {}),
-    ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: s.base.family == "sd15", {}),
+    ("clip_skip", ("base.clip_skip",), lambda s, _: s.base.clip_skip <= _spec(s).text.clip_skip, {}),
+    ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: _spec(s).part("text_encoder_2") is None, {}),
     ("keep_tokens", ("dataset.keep_tokens",), _does_not_shuffle, {"dataset.shuffle_captions": True}),
     ("caption_variants", ("dataset.caption_variants",), _makes_one_text, {"dataset.shuffle_captions": True}),
     ("class_prompt", ("dataset.class_prompt",), lambda s, _: s.dataset.class_images == 0, {}),
@@ -151,7 +157,7 @@ CLASHES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], bool], Mapping[s
     (
         "two_loss_weights",
         ("training.min_snr_gamma", "training.debiased_estimation"),
-        lambda s: s.base.family != "flux" and s.training.min_snr_gamma > 0 and s.training.debiased_estimation,
+        lambda s: _spec(s).objective == "diffusion" and s.training.min_snr_gamma > 0 and s.training.debiased_estimation,
         {"training.debiased_estimation": False},
     ),
     (
@@ -163,7 +169,7 @@ CLASHES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], bool], Mapping[s
     (
         "clip_skip_unusual",
         ("base.clip_skip",),
-        lambda s: s.base.family == "sdxl" and s.base.clip_skip > 2,
+        lambda s: s.base.clip_skip > _spec(s).text.clip_skip > 1,
         {"base.clip_skip": 2},
     ),
 )
@@ -176,11 +182,16 @@ def idle(settings: Settings, plan: Plan, changed: frozenset[str]) -> Iterator[Fi
         keys = [one for one in settable if one in changed and get(settings, one) != KEYS[one].default]
         if keys and when(settings, plan):
             named = " and ".join(f"{one} {typed(get(settings, one))}" for one in keys)
-            yield Finding.of(f"no_effect.{row}", settings=mend, idle=f"{named} {'has' if len(keys) == 1 else 'have'}")
+            yield Finding.of(
+                f"no_effect.{row}",
+                settings=mend,
+                title=_spec(settings).title,
+                idle=f"{named} {'has' if len(keys) == 1 else 'have'}",
+            )
 
 
 def clashes(settings: Settings, changed: frozenset[str]) -> Iterator[Finding]:
     """Each row that applies because of something that the person changed; what a preset combines is its own choice."""
     for code, keys, when, mend in CLASHES:
         if changed.intersection(keys) and when(settings):
-            yield Finding.of(code, settings=mend, **{key: get(settings, key) for key in keys})
+            yield Finding.of(code, settings=mend, title=_spec(settings).title, **{key: get(settings, key) for key in keys})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.dataset.checks.files import of_number
 from loratui.engine.dataset.checks.people import of_mirroring
 from loratui.engine.findings import Finding
@@ -14,10 +15,7 @@ from loratui.engine.planning.combinations import clashes, idle
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
 from loratui.presets import load_preset
-from loratui.presets.schema import Family, SchemaError, Settings
-
-NATIVE_PX: Mapping[Family, tuple[int, int]] = {"sd15": (256, 768), "sdxl": (1024, 1536), "flux": (512, 1536)}
-"""Resolutions at which a family's bases are at home."""
+from loratui.presets.schema import SchemaError, Settings
 
 MOST_TIMES = 50 / 15
 """How much more often than the largest concept another may be shown; Valstrix wants about 15 to 50 images of each."""
@@ -99,8 +97,8 @@ def _mirroring(case: Case) -> Iterator[Finding]:
 
 
 def _size(case: Case) -> Iterator[Finding]:
-    dataset, family = case.settings.dataset, case.settings.base.family
-    low, high = (64, 128) if case.embedded else NATIVE_PX[family]
+    dataset = case.settings.dataset
+    low, high = (64, 128) if case.embedded else families.family(case.settings.base.family).native_px
     key, native = ("resolution_high", high) if dataset.resolution > high else ("resolution_low", low)
     if not low <= dataset.resolution <= high:
         yield Finding.of(key, resolution=dataset.resolution, native=native, settings={"dataset.resolution": native})

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from functools import lru_cache
 
+from loratui.engine import families
 from loratui.presets.schema import Settings
 
 STEPS = 1000
@@ -25,7 +26,9 @@ def mean_loss_weight(settings: Settings) -> float:
     1 without weights, and for flow matching. A base is taken to predict noise unless the recipe says v.
     """
     training, v = settings.training, settings.base.prediction == "v"
-    if settings.base.family == "flux" or not (training.min_snr_gamma or training.debiased_estimation or training.scale_v_loss):
+    if families.family(settings.base.family).objective == "flow" or not (
+        training.min_snr_gamma or training.debiased_estimation or training.scale_v_loss
+    ):
         return 1.0
     total = shares = 0.0
     for t, snr in enumerate(_snr()):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from loratui.engine.formats.base_parts import FAMILY_TITLES
+from loratui.engine import families
 from loratui.engine.machine.accelerator import Card
 from loratui.presets.schema import Settings
 
@@ -56,20 +56,21 @@ def choose(settings: Settings, card: Card | None) -> Chosen:
 
 
 def _without_bf16(settings: Settings, card: Card) -> Chosen:
-    wanted, family = settings.training.precision, settings.base.family
+    wanted, spec = settings.training.precision, families.family(settings.base.family)
     usual = _usual(settings, card)
     embedded = settings.base.model.startswith("embedded:")
-    if wanted == "bf16" and (family != "flux" or embedded):
+    if wanted == "bf16" and (spec.fp16 or embedded):
         message = f"training.precision bf16: {card.name} has none; torch would emulate it, many times slower."
         return _refused(message, f"Set it to auto, which is {usual} here.")
-    if family == "flux":
+    if not spec.fp16:
         if embedded:
             return Chosen("fp32", f"{card.name} has no bf16: the small base trains in fp32.")
         message = (
-            f"{FAMILY_TITLES[family]} needs a card with bf16, which {card.name} is not: its activations go beyond the range of fp16 "
-            f"({FP16_RANGE}), and in fp32 its weights alone take 44 GiB."
+            f"{spec.title} needs a card with bf16, which {card.name} is not: its activations go beyond the range of fp16 "
+            f"({FP16_RANGE}), and in fp32 its weights alone take {2 * spec.figures.weights_gib:.0f} GiB."
         )
-        return _refused(message, f"Use a card with bf16 ({CARDS_WITH_BF16}), or train SDXL or SD1.5 here.")
+        others = " or ".join(other.title for other in families.FAMILIES if other.fp16)
+        return _refused(message, f"Use a card with bf16 ({CARDS_WITH_BF16}), or train {others} here.")
     if wanted == "fp16":
         if not _has_fast_fp16(card):
             message = f"training.precision fp16: {card.name} computes it many times slower than fp32."
@@ -88,7 +89,7 @@ _SCALED = (
 def _usual(settings: Settings, card: Card) -> Format:
     """What `auto` means on a card without bf16."""
     fit = card.capability >= (7, 0) and not any(name in card.name for name in NOT_FINITE_IN_FP16)
-    return "fp16" if fit and settings.base.family != "flux" else "fp32"
+    return "fp16" if fit and families.family(settings.base.family).fp16 else "fp32"
 
 
 def _has_fast_fp16(card: Card) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from loratui.engine import families
 from loratui.engine.dataset.inspect import Inspection
 from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import TokenCounter, counter_for
@@ -128,4 +129,4 @@ def free_bytes(folder: Path) -> int:
 
 def token_counter(settings: Settings) -> TokenCounter:
     """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
-    return counter_for(tokenizer_base(settings.base), long=settings.base.family == "flux")
+    return counter_for(tokenizer_base(settings.base), families.family(settings.base.family).text.counted_by)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.findings import Finding
 from loratui.engine.planning.advice import Case
 from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words
 from loratui.engine.planning.targets import rank_and_alpha
-from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, Family, get, replace
-
-USUAL_RATES: Mapping[Family, tuple[float, float]] = {"sd15": (2e-5, 5e-4), "sdxl": (2e-5, 5e-4), "flux": (2e-5, 4e-4)}
-"""Effective learning rates of AdamW in the guides and the common trainers, with some room."""
+from loratui.presets.schema import ALPHA_FOLLOWS, LYCORIS, get, replace
 
 EMBEDDED_RATES = (1e-5, 1e-2)
 """Of the embedded bases, which are so small that they take much higher ones."""
@@ -71,7 +69,7 @@ def rate(case: Case) -> Iterator[Finding]:
 
 def usual_rates(case: Case) -> tuple[float, float]:
     """The lowest and highest effective rate that are usual with this base and optimizer."""
-    low, high = EMBEDDED_RATES if case.embedded else USUAL_RATES[case.settings.base.family]
+    low, high = EMBEDDED_RATES if case.embedded else families.family(case.settings.base.family).usual_rates
     least, most = OF_ADAMW.get(case.settings.optimizer.name, (1.0, 1.0))
     return low * least, high * most
 

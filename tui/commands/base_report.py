@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
 from loratui.presets.schema import Base
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
-
-_PRESETS = {"sd15": "sd15-portrait", "sdxl": "sdxl-person", "flux": "flux-identity-18img"}
-"""Family -> the preset whose resolution and reading of captions are used."""
 
 USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on images of a kind that it never saw"
 """Of `of_linear`, as it was measured (docs/performance.md)."""
@@ -33,7 +31,8 @@ def report(model: str, folder: str) -> dict[str, Any]:
 
     family = find_base(Base(model=model)).family
     embedded = model.startswith("embedded:")
-    preset = {"sd15": "demo", "sdxl": "demo:sdxl", "flux": "demo:flux"}[family] if embedded else _PRESETS[family]
+    spec = families.family(family)
+    preset = spec.demo_preset if embedded else spec.default_preset  # whose resolution and reading of captions are used
     images = Path(folder).expanduser() if folder else demo_dataset()
     trigger, class_word = ("", "") if folder else (DEMO_TRIGGER, DEMO_CLASS)
     sets = () if embedded else ("dataset.upscale=true",)

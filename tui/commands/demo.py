@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from loratui.engine import families
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui.commands import common
 from loratui.tui.terminal import clean, wants_plain
@@ -14,19 +15,14 @@ if TYPE_CHECKING:
     from loratui.tui.plain.follow import Followed
 
 
-_PRESETS = {
-    "sd15": ("demo", "Stable Diffusion", "sd15-portrait"),
-    "sdxl": ("demo:sdxl", "SDXL", "sdxl-person"),
-    "flux": ("demo:flux", "FLUX", "flux-identity-18img"),
-}
-"""Family -> the demo's preset, what the full base is called, and a preset for a LoRA of one's own."""
-
-
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """`--family --device --no-tui --json --plain --home`."""
     del name
     parser.add_argument(
-        "--family", choices=tuple(_PRESETS), default="sd15", help="shape of the small base that is trained on (default: sd15)"
+        "--family",
+        choices=[spec.name for spec in families.FAMILIES],
+        default=families.FAMILIES[0].name,
+        help=f"shape of the small base that is trained on (default: {families.FAMILIES[0].name})",
     )
     common.add_device_argument(parser)
     parser.add_argument("--no-tui", action="store_true", help="the same in plain lines; ends with the LoRA file's path")
@@ -38,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON as `loratui train`.
     """
-    draft = demo_draft(_PRESETS[args.family][0], common.device_change(args))
+    draft = demo_draft(families.family(args.family).demo_preset, common.device_change(args))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
         from loratui.tui.terminal.run_app import run_app
@@ -65,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
 def what_next(ended: Followed, family: str) -> list[str]:
     """What to do with the file."""
     name = ended.run.name
-    _, full, preset = _PRESETS[family]
+    spec = families.family(family)
     return [
         f"See what it learned: {clean(ended.run.samples)}, or in the app: loratui attach {name}",
         "Use it: the file below is in a format that every tool for LoRAs opens. It belongs to the demo's own base",
-        f"(embedded:{family}), not to the full {full}. For a LoRA of your own: loratui train FOLDER --preset {preset}",
+        f"(embedded:{family}), not to the full {spec.long_title}. For a LoRA of your own: loratui train FOLDER --preset {spec.default_preset}",
     ]

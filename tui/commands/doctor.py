@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import durable, families
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE
@@ -79,7 +79,7 @@ def examine() -> dict[str, Any]:
     """Everything that `--json` prints."""
     from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
     from loratui.engine.planning.preflight import base_path
-    from loratui.presets import user_folder
+    from loratui.presets import load_preset, user_folder
     from loratui.presets.schema import Settings
 
     home = loratui_home(usable=False)
@@ -101,7 +101,7 @@ def examine() -> dict[str, Any]:
         "config": str(user_folder().parent),
         "disk_free_gib": _rounded({"free": hardware.disk_free_gib(home)})["free"],
         "write": try_writing(home),
-        "embedded_base": str(base_path("embedded:sd15") or "") or None,
+        "embedded_base": str(base_path(load_preset(families.FAMILIES[0].demo_preset).settings.base.model) or "") or None,
         "terminal": {"term": os.environ.get("TERM"), "colours": colours()},
     }
     problems = [f"{name} is not installed." for name, found in packages.items() if found is None and name not in _OPTIONAL]

@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.lora_facts import LoraFileFacts, lora_file_facts, without_metadata
 from loratui.tui import text
@@ -145,7 +146,11 @@ def _preview(args: argparse.Namespace) -> int:
             settings=settings,
             title=output_name(settings),
             layout=default_layout(settings),
-            prediction="v" if settings.base.prediction == "v" else "" if settings.base.family == "flux" else "epsilon",
+            prediction="v"
+            if settings.base.prediction == "v"
+            else ""
+            if families.family(settings.base.family).objective == "flow"
+            else "epsilon",
             step=0,
             epoch=0,
             epochs=settings.schedule.epochs,

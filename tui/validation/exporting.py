@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable, jobs
+from loratui.engine import durable, families, jobs
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import contents
 from loratui.engine.runs.directory import RunDirectory
@@ -98,17 +98,8 @@ def licence_note(settings: Settings) -> str:
     model = settings.base.model.lower()
     if model.startswith("embedded:"):
         return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base that it fits."
-    if settings.base.family == "flux":
-        if "schnell" in model:
-            return "FLUX.1-schnell is under Apache 2.0."
-        return (
-            "FLUX.1-dev is for non-commercial use, and so is a LoRA trained on it. If your base is another FLUX, its page says."
-        )
-    if settings.base.family == "sdxl":
-        return (
-            "SDXL 1.0 is under CreativeML Open RAIL++-M; Pony, Illustrious and other fine-tuned bases have terms of their own."
-        )
-    return "Stable Diffusion 1.5 is under CreativeML OpenRAIL-M; a fine-tuned base may have terms of its own: its page says."
+    spec = families.family(settings.base.family)
+    return next((note for word, note in spec.licences.items() if word in model), spec.licence)
 
 
 def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, Any]:

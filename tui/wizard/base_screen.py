@@ -15,6 +15,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
+from loratui.engine import families
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.keymap import bindings_for
@@ -267,11 +268,9 @@ def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Conten
 
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     """What a base is, a line each; `family` is the preset's."""
-    from loratui.engine.formats.base_parts import FAMILY_TITLES
-
     if found.family != family:
         yield plain(f"✖ This is of another family: {found.title}.", "$error")
-        wanted = next((title for name, title in FAMILY_TITLES.items() if name == family), family)
+        wanted = next((spec.title for spec in families.FAMILIES if spec.name == family), family)
         yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
         return
     size = f", {text.size(found.bytes)}" if found.bytes else ""

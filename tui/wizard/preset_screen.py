@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.engine import families
 from loratui.engine.planning.bases import base_path
 from loratui.presets import Found, Preset, find_presets
 from loratui.tui import text
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from loratui.presets.schema import Settings
 
 _TONE = {True: "$success", False: "$warning"}
-_FAMILIES = {"sd15": "Stable Diffusion 1.5", "sdxl": "SDXL", "flux": "FLUX"}
 _KEYS_FIRST = (
     "schedule.rule",
     "schedule.exposures",
@@ -132,7 +132,7 @@ def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
     yield Content("")
     yield _pair("images", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
     model = text.base_name(settings.base.model) or "your own, given in the next step"
-    yield _pair("base", f"{_FAMILIES[settings.base.family]}: {model}")
+    yield _pair("base", f"{families.family(settings.base.family).long_title}: {model}")
     if settings.base.model:
         here = base_path(settings.base.model) is not None
         yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step gets it", _TONE[here])

@@ -207,7 +207,7 @@ def test_a_table_of_letters_out_of_a_file_is_not_used(tmp_path: Path) -> None:
     table = json.loads((SHIPPED / "bases" / "flux" / "tokenizer_2" / "tokenizer.json").read_text())
     table["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
     (tmp_path / "tokenizer_2" / "tokenizer.json").write_text(json.dumps(table))
-    counter, usual = tokens.counter_for(tmp_path, long=True), tokens.counter_for(SHIPPED / "bases" / "flux", long=True)
+    counter, usual = tokens.counter_for(tmp_path, "tokenizer_2"), tokens.counter_for(SHIPPED / "bases" / "flux", "tokenizer_2")
     assert counter.exact
     assert counter.count("a photo of ｗｏｍａｎ") == usual.count("a photo of woman")
 
@@ -229,4 +229,4 @@ def test_what_is_lost_is_the_end(caption: str, window: int) -> None:
 
 def test_windows() -> None:
     assert tokens.window(load_preset("sd15-portrait").settings) == 75
-    assert tokens.window(load_preset("flux-identity-18img").settings) == tokens.T5_WINDOW
+    assert tokens.window(load_preset("flux-identity-18img").settings) == 512

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loratui.engine.planning.family_rules import RULES, SIDES_PX, guidance, misfits
+from loratui.engine import families
+from loratui.engine.planning.family_rules import RULES, guidance, misfits
 from loratui.presets import list_presets, load_preset
 from loratui.presets.schema import KEYS, Family, Settings, parse_value, replace
 
@@ -89,7 +90,7 @@ def test_a_size_that_does_not_come_out_even_is_refused_with_the_nearest_that_doe
     (found,) = misfits(settings(family, *sets))
     value = sets[-1].partition("=")[2]
     assert found.message.startswith(f"{key} {value}: ")
-    assert f"{SIDES_PX[family]} px" in found.message
+    assert f"{families.family(family).side_px} px" in found.message
     assert found.settings == {key: nearest}
     assert not list(misfits(settings(family, *sets[:-1], f"{key}={nearest}")))
 

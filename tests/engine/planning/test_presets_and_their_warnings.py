@@ -227,7 +227,9 @@ def test_any_remedy_mends_and_is_near_the_preset(
     plan = _planned(recipe, images, folder)
     ours = plan_for_counts(build_recipe(preset, batch_size=plan.batch_size), images).epochs
     for advice in plan.warnings:
-        named = [int(n) for n in re.findall(r"(?<![\w.])(\d+) epochs?\b|schedule\.epochs=(\d+)", advice.remedy) for n in n if n]
+        named = [
+            int(n) for n in re.findall(r"(?<![\w.])(\d+) epochs?\b|schedule\.epochs=([1-9]\d*)", advice.remedy) for n in n if n
+        ]
         assert all(n <= MOST_EPOCHS * ours and (n in ROUND_NUMBERS or n == ours) for n in named), advice.remedy
         if advice.code in AMOUNTS and (mended := _mended(recipe, advice.remedy)) is not None:
             after = {w.code for w in _planned(mended, images, folder).warnings}
