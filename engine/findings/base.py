@@ -76,7 +76,7 @@ BASE: Mapping[str, Kind] = {
     "tiny_base": warning(
         "{base} is a tiny base for trying loratui: a LoRA trained on it works with it alone, not in ComfyUI or elsewhere.",
         "It draws small portraits and nothing else.",
-        "For a LoRA to use, choose another preset, such as sd15-portrait.",
+        "For a LoRA to use, choose another preset, such as {preset}.",
     ),
     "base_mistaken.not_finite": error(
         "The base answers with numbers that are not finite.",

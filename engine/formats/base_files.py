@@ -266,7 +266,7 @@ def is_toy(path: Path) -> bool:
 
 def toy_title(spec: FamilySpec) -> str:
     """What a base that comes along is called, so that nobody takes it for the model whose shape it has."""
-    return f"toy for the demo, {spec.title}'s shape, 128 px"
+    return f"toy for the demo, {spec.long_title}'s shape, 128 px"
 
 
 _DENOISERS = {"unet": "UNet", "transformer": "transformer"}

@@ -104,7 +104,7 @@ def check_tiny_base(recipe: Recipe, scan: DatasetScan) -> Iterator[Finding]:
         return
     known = {path.name for path in demo_dataset().iterdir()}
     if not all(image.path.name in known for image in scan.images):
-        yield Finding.of("tiny_base", base=model)
+        yield Finding.of("tiny_base", base=model, preset=families.family(recipe.settings.base.family).default_preset)
 
 
 def check_home(home: Path) -> Iterator[Finding]:

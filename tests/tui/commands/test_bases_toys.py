@@ -9,7 +9,7 @@ import pytest
 from loratui.tui import cli
 
 
-@pytest.mark.parametrize(("name", "shape"), [("sd15", "SD1.5"), ("sdxl", "SDXL"), ("flux", "FLUX.1-dev")])
+@pytest.mark.parametrize(("name", "shape"), [("sd15", "Stable Diffusion 1.5"), ("sdxl", "SDXL"), ("flux", "FLUX")])
 def test_a_toy_is_never_called_by_the_name_of_the_model(name: str, shape: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bases", f"embedded:{name}", "--json"]) == 0
     title = json.loads(capsys.readouterr().out)["title"]
