@@ -76,25 +76,11 @@ def save_random_sdxl(folder: Path) -> None:
 def save_random_flux(folder: Path) -> None:
     """Writes a diffusers folder in FLUX.1-dev's layout: one double block, two single ones, CLIP and a T5 with dropout."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
     torch.manual_seed(2)
     ends = save_clip_tokenizer(folder / "tokenizer")
     clip_encoder(16, **ends).save_pretrained(folder / "text_encoder")
-    letters = [chr(c) for c in range(33, 127)]
-    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in letters)]
-    T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=24).save_pretrained(folder / "tokenizer_2")
-    t5 = T5Config(
-        vocab_size=len(vocabulary),
-        d_model=32,
-        d_kv=8,
-        num_heads=2,
-        d_ff=32,
-        num_layers=2,
-        feed_forward_proj="gated-gelu",
-        dropout_rate=0.1,
-    )
-    T5EncoderModel(t5).save_pretrained(folder / "text_encoder_2")
+    save_t5(folder, "tokenizer_2", "text_encoder_2")
     FluxTransformer2DModel(
         in_channels=64,
         num_layers=1,
@@ -111,6 +97,26 @@ def save_random_flux(folder: Path) -> None:
     ).save_pretrained(folder / "vae")
     FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True).save_pretrained(folder / "scheduler")
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+
+
+def save_t5(folder: Path, tokenizer: str, encoder: str) -> None:
+    """Writes a T5 of two layers, 32 wide, with dropout, and a tokenizer that knows single characters and takes 24 of them."""
+    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+
+    letters = [chr(c) for c in range(33, 127)]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in letters)]
+    T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=24).save_pretrained(folder / tokenizer)
+    t5 = T5Config(
+        vocab_size=len(vocabulary),
+        d_model=32,
+        d_kv=8,
+        num_heads=2,
+        d_ff=32,
+        num_layers=2,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.1,
+    )
+    T5EncoderModel(t5).save_pretrained(folder / encoder)
 
 
 BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -150,6 +150,14 @@ def test_multi_resolution_noise_of_an_image_does_not_depend_on_its_batch_being_s
     assert drawn.std(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 
 
+def test_latents_with_an_axis_of_frames_get_the_noise_of_those_without() -> None:
+    settings = Training(multires_noise_iterations=4, noise_offset=0.1, input_perturbation=0.1)
+    flat = noise.draw((2, 4, 16, 24), seed=3, micro_step=1, settings=settings)
+    framed = noise.draw((2, 4, 1, 16, 24), seed=3, micro_step=1, settings=settings)
+    for part in ("noise", "latent_noise", "input_noise"):
+        assert torch.equal(getattr(framed, part)[:, :, 0], getattr(flat, part))
+
+
 def test_input_perturbation_changes_the_input_and_not_the_target() -> None:
     plain = noise.draw((50, 4, 16, 16), seed=1, micro_step=0)
     drawn = noise.draw((50, 4, 16, 16), seed=1, micro_step=0, settings=Training(input_perturbation=0.1))
