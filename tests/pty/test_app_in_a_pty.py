@@ -249,8 +249,8 @@ def test_bytes_that_are_no_utf8_neither_end_the_app_nor_become_keys(home: Path) 
 
 BROKEN = {
     "reading": "import loratui.tui.terminal.driver as d; d.Keys.take = lambda self, data: [][data[0]] if data else []",
-    "any thread": "import threading, loratui.tui.app as a; "
-    "a.LoratuiApp.action_help = lambda self: threading.Thread(target=lambda: [][1]).start()",
+    "any thread": "import threading, loratui.tui.screens.base as b; "
+    "b.LoratuiScreen.action_help = lambda self: threading.Thread(target=lambda: [][1]).start()",
 }
 
 

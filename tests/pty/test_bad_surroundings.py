@@ -97,13 +97,13 @@ def test_a_window_that_changes_while_the_app_starts_is_filled(home: Path, after_
 _WITH_A_FAULT = """
 import pathlib, sys
 from loratui.tui import cli
-from loratui.tui.app import LoratuiApp
+from loratui.tui.screens.base import LoratuiScreen
 def broken(self):
     raise RuntimeError("a bug")
 fault = pathlib.Path(sys.argv.pop(1))
 if fault.exists():
     fault.unlink()
-    LoratuiApp.action_help = broken
+    LoratuiScreen.action_help = broken
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """
     chosen = common.chosen_run(args)
     if not args.json and not wants_plain(args.plain):
-        from loratui.tui.terminal.run_app import run_app
+        from loratui.tui.run_app import run_app
 
         return run_app(screen="training", run=chosen, view_only=args.view_only)
     out = progress_stream(args.json, False)

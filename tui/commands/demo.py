@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     draft = demo_draft(families.family(args.family).demo_preset, common.device_change(args))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
-        from loratui.tui.terminal.run_app import run_app
+        from loratui.tui.run_app import run_app
 
         return run_app(recipe=draft.recipe)
     from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say

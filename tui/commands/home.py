@@ -18,6 +18,6 @@ def run(args: argparse.Namespace) -> int:
         from loratui.tui.plain import run_plain
 
         return run_plain()
-    from loratui.tui.terminal.run_app import run_app
+    from loratui.tui.run_app import run_app
 
     return run_app(view_only=args.view_only)
