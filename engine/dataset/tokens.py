@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 MOST_TOKENIZER_BYTES = 1 << 24
 """Of a `tokenizer.json`. CLIP's and T5's have 2.4 MB; larger ones are of language models."""
 
-_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_PATTERNS = (_WORDS, rf"<\|startoftext\|>|<\|endoftext\|>|{_WORDS}", r"\s+", " {2,}")
-"""What CLIP's and T5's tokenizers of all versions cut texts by. Any other may take for ever, or make a letter into gigabytes."""
 _STEPS = frozenset(
     {
         *("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "Replace"),
@@ -112,9 +109,9 @@ class Exact:
 
 def counter_for(base: Path | None, tokenizer: str = "tokenizer") -> TokenCounter:
     """The counter of a base in a diffusers folder; the estimate where it has no `tokenizer.json` that can be read, or one whose
-    rules are neither CLIP's nor T5's.
+    rules are those of no family.
 
-    `tokenizer` is the folder of the one that counts (`TextSpec.counted_by`).
+    `tokenizer` is the folder of the one that counts (`FamilySpec.caption_tokenizer`).
     """
     if base is None:
         return ESTIMATE
@@ -128,7 +125,7 @@ def counter_for(base: Path | None, tokenizer: str = "tokenizer") -> TokenCounter
 
 def window(settings: Settings) -> int:
     """Tokens of a caption that the base's text encoder reads."""
-    return families.family(settings.base.family).text.fixed_tokens or settings.dataset.caption_tokens
+    return families.family(settings.base.family).caption_tokens or settings.dataset.caption_tokens
 
 
 @lru_cache(maxsize=4)
@@ -146,9 +143,14 @@ def _read(path: Path, modified_ns: int) -> TokenCounter:  # noqa: ARG001 - part 
     return Exact(tokenizer)
 
 
+def _patterns() -> frozenset[str]:
+    """What the tokenizers of the families cut texts by. Any other may take for ever, or make a letter into gigabytes."""
+    return frozenset(pattern for spec in families.FAMILIES for part in spec.parts for pattern in part.patterns)
+
+
 def _bounded(step: Any) -> Any:
     """A step on a text before it is cut into tokens, so that its time and memory are bounded by the text's. Raises `ValueError` for
-    one that CLIP's and T5's tokenizers do not have; what is no step at all raises other errors."""
+    one that the families' tokenizers do not have; what is no step at all raises other errors."""
     if step is None:
         return None
     if step["type"] == "Sequence":
@@ -159,6 +161,6 @@ def _bounded(step: Any) -> Any:
     if step["type"] == "Precompiled":  # T5's: NFKC as a table, which could hold anything, and some spaces
         return {"type": "NFKC"}
     pattern = step.get("pattern")
-    if step["type"] not in _STEPS or len(step.get("content", "")) > 1 or (pattern and pattern.get("Regex") not in _PATTERNS):
+    if step["type"] not in _STEPS or len(step.get("content", "")) > 1 or (pattern and pattern.get("Regex") not in _patterns()):
         raise ValueError(f"a tokenizer of another kind: {step['type']}")
     return step

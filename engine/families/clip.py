@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families.common.clip import CLIP_L
 from loratui.engine.words import count
 
-WINDOW = 77
+WINDOW = CLIP_L.window
 """Tokens that CLIP takes: begin, 75 of content, end."""
 
 CONTENT = WINDOW - 2

@@ -68,6 +68,8 @@ class PartSpec:
     """Text encoders: tokens that it takes at once, with the marks of beginning and end."""
     pooled: bool = False
     """Text encoders: whether its last layer is read, as a pooled vector, whatever clip skip says."""
+    patterns: tuple[str, ...] = ()
+    """Tokenizers: regular expressions by which those of all versions cut texts. Any other may take for ever."""
     is_tokenizer: Callable[[Config], bool] = lambda _: False
     """Tokenizers: whether the `model` of a `tokenizer.json` that lies nearby is of this kind; it may raise `KeyError`, `TypeError`
     or `IndexError` for none at all."""
@@ -103,14 +105,12 @@ class VaeSpec:
 class TextSpec:
     """How captions are read."""
 
-    counted_by: PartName
-    """The tokenizer whose tokens count."""
-    fixed_tokens: int = 0
-    """Tokens that are read of a caption in any case; 0 where `dataset.caption_tokens` says how many."""
+    reader: PartName
+    """The text encoder whose tokens count."""
+    several_windows: bool = False
+    """Whether a caption is read in as many of its windows as `dataset.caption_tokens` asks for; else in one."""
     clip_skip: int = 0
     """The least `base.clip_skip` that means something of its own; 0 where the family has no such choice."""
-    equal_lengths: bool = True
-    """Whether the states of all captions are equally long, or repeated until they are; else they come with a mask or as a list."""
 
 
 @dataclass(frozen=True)
@@ -206,9 +206,17 @@ class FamilySpec:
         return tuple(part for part in self.text_encoders if part.trainable)
 
     @property
-    def part_names(self) -> tuple[PartName, ...]:
-        """Of all parts, the denoiser's first."""
-        return tuple(part.name for part in self.parts)
+    def caption_tokenizer(self) -> PartSpec:
+        """The tokenizer whose tokens count."""
+        return self._part(self._part(self.text.reader).tokenizer)
+
+    @property
+    def caption_tokens(self) -> int:
+        """Tokens that are read of a caption in any case; 0 where `dataset.caption_tokens` says how many."""
+        return 0 if self.text.several_windows else self._part(self.text.reader).window
+
+    def _part(self, name: str | None) -> PartSpec:
+        return next(part for part in self.parts if part.name == name)
 
     def lora_text(self, name: str) -> PartSpec:
         """The trainable text encoder of this name. Raises `KeyError` where the family has none."""

@@ -17,8 +17,6 @@ from loratui.presets.schema import KEYS, Family
 Layout = Literal["diffusers", "single_file", "parts"]
 """A diffusers folder; one checkpoint that holds the denoiser and more; or parts that lie in places of their own."""
 
-FAMILY_TITLES: Mapping[Family, str] = {spec.name: spec.title for spec in families.FAMILIES}
-
 NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -11,7 +11,7 @@ from loratui.engine import families
 from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
 from loratui.engine.families.spec import FamilySpec, PartName, PartSpec
 from loratui.engine.formats.base_files import identify, part_file, with_parts
-from loratui.engine.formats.base_parts import FAMILY_TITLES, BaseFiles, BaseRefused, PartFile
+from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, PartFile
 from loratui.engine.formats.part_fit import misfit, wanted_sizes
 from loratui.engine.formats.safetensors_file import may_hold_tensors
 from loratui.engine.machine import hub_cache
@@ -108,14 +108,12 @@ def _existing(text: str) -> Path | None:
 
 
 def tokenizer_base(base: Base) -> Path | None:
-    """The folder whose `tokenizer/` counts a base's tokens exactly; None if only an estimate is to be had.
+    """The folder in which the family's tokenizer lies that counts a base's tokens exactly; None if only an estimate is to be had.
 
     CLIP's is bundled; a folder may bring another.
     """
-    spec = families.family(base.family)
-    path = base_path(base.model)
-    counting = spec.part(spec.text.counted_by)
-    if (path is not None and (path / "tokenizer" / "tokenizer.json").is_file()) or counting is None or counting.bundled is None:
+    counting, path = families.family(base.family).caption_tokenizer, base_path(base.model)
+    if counting.bundled is None or (path is not None and (path / counting.name / "tokenizer.json").is_file()):
         return path
     return counting.bundled.parent
 
@@ -217,7 +215,9 @@ def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
     if path is None:
         raise BaseRefused("base_part_not_found", f"{text}: there is no such file or folder.", f"Check base.{part}.")
     if part not in (m.part for m in found.missing) and part not in found.parts:
-        raise BaseRefused("base_part_wrong", f"base.{part}: {FAMILY_TITLES[found.family]} has no such part.", "Leave it empty.")
+        raise BaseRefused(
+            "base_part_wrong", f"base.{part}: {families.family(found.family).title} has no such part.", "Leave it empty."
+        )
     return part_file(path, found.family, part, found.config)
 
 

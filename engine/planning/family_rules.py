@@ -26,7 +26,7 @@ RULES: tuple[tuple[str, Callable[[FamilySpec], bool], str], ...] = (
     ("base.prediction", _diffuses, "prediction"),
     ("base.zero_terminal_snr", _diffuses, "schedule"),
     ("base.clip_skip", lambda spec: spec.text.clip_skip > 0, "clip_skip"),
-    ("dataset.caption_tokens", lambda spec: spec.text.fixed_tokens == 0, "caption_tokens"),
+    ("dataset.caption_tokens", lambda spec: spec.caption_tokens == 0, "caption_tokens"),
     ("training.min_snr_gamma", _diffuses, "snr"),
     ("training.debiased_estimation", _diffuses, "snr"),
     ("training.scale_v_loss", _diffuses, "snr"),
@@ -104,7 +104,7 @@ def _misfit(settings: Settings, key: str, why: str) -> Finding:
         key=key,
         value=get(settings, key),
         title=spec.title,
-        tokens=spec.text.fixed_tokens,
+        tokens=spec.caption_tokens,
         default=default,
         settings={key: default},
     )

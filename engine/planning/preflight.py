@@ -129,4 +129,4 @@ def free_bytes(folder: Path) -> int:
 
 def token_counter(settings: Settings) -> TokenCounter:
     """The tokenizer of the chosen base where that is on this machine, else the estimate. Reads the disk."""
-    return counter_for(tokenizer_base(settings.base), families.family(settings.base.family).text.counted_by)
+    return counter_for(tokenizer_base(settings.base), families.family(settings.base.family).caption_tokenizer.name)

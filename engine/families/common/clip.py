@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loratui.engine.families.common.text_networks import CLIP
+from loratui.engine.families.common.text_networks import CLIP, CLIP_PATTERNS
 from loratui.engine.families.spec import PartSpec, Source
 
 CLIP_L = PartSpec(
@@ -26,6 +26,7 @@ CLIP_TOKENIZER = PartSpec(
     "tokenizer",
     "transformers.CLIPTokenizer",
     "tokenizer",
+    patterns=CLIP_PATTERNS,
     bundled=Path(__file__).parent / "bundled" / "clip" / "tokenizer",
 )
 """Of all CLIPs: their vocabularies are the same."""

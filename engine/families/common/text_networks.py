@@ -6,6 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, count, dimension, told
 
+_CUTS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+CLIP_PATTERNS = (_CUTS, rf"<\|startoftext\|>|<\|endoftext\|>|{_CUTS}", r"\s+")
+T5_PATTERNS = (r"\s+", " {2,}")
+"""What the tokenizers of all versions cut texts by."""
+
 _WORDS: Mapping[str, str] = {"width": "wide", "positions": "positions", "vocabulary": "tokens", "layers": "layers"}
 _CLIPS = {768: "CLIP-L", 1024: "CLIP-H", 1280: "CLIP-G"}
 _CLIP_POSITIONS = 77

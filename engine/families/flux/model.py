@@ -50,7 +50,7 @@ class Flux(DiffusersModel):
     def _read_by_t5(self, caption: str) -> PromptEmbeds:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
-        window = min(tokenizer.model_max_length, self.spec.text.fixed_tokens)
+        window = min(tokenizer.model_max_length, self.spec.caption_tokens)
         read = len(tokenizer(caption, verbose=False).input_ids)
         ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
         states = t5(ids.to(self.device)).last_hidden_state[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
-from loratui.engine.families.common.text_networks import T5, is_t5_tokenizer
+from loratui.engine.families.common.text_networks import T5, T5_PATTERNS, is_t5_tokenizer
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.flux.layers import TARGETS, layers_in
 from loratui.engine.families.flux.names import original, originals
@@ -74,6 +74,7 @@ FLUX = FamilySpec(
             "transformers.T5TokenizerFast",
             "T5 tokenizer",
             sources=(Source("google-t5/t5-base", "tokenizer.json", "Apache-2.0", 1_389_353),),
+            patterns=T5_PATTERNS,
             is_tokenizer=is_t5_tokenizer,
         ),
         PartSpec("scheduler", "scheduler"),
@@ -92,7 +93,7 @@ FLUX = FamilySpec(
         "FluxPriorReduxPipeline": ("FLUX.1 Redux, an image adapter", "base_is_adapter"),
     },
     vae=VaeSpec(channels=16, patch=2, scaling=0.3611, shift=0.1159),
-    text=TextSpec(counted_by="tokenizer_2", fixed_tokens=512),
+    text=TextSpec(reader="text_encoder_2"),
     embedded_guidance=True,
     highest_guidance=6.0,  # samples get worse above about 5; SD's usual 7 would be a slip
     fp16=False,

@@ -65,7 +65,7 @@ SD15 = FamilySpec(
         "LatentConsistencyModelPipeline": ("a distilled model for few steps (LCM), which a LoRA would undo", "base_distilled"),
     },
     vae=VaeSpec(channels=4, scaling=0.18215),
-    text=TextSpec(counted_by="tokenizer", clip_skip=1),
+    text=TextSpec(reader="text_encoder", several_windows=True, clip_skip=1),
     native_px=(256, 768),
     usual_rates=(2e-5, 5e-4),
     targets=target_sets(linear_projection=False),

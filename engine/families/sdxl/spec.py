@@ -84,7 +84,7 @@ SDXL = FamilySpec(
         "StableDiffusionXLInstructPix2PixPipeline": ("an instruct-pix2pix model, which also takes an image", "base_instruct"),
     },
     vae=VaeSpec(channels=4, scaling=0.13025),
-    text=TextSpec(counted_by="tokenizer", clip_skip=2),
+    text=TextSpec(reader="text_encoder", several_windows=True, clip_skip=2),
     native_px=(1024, 1536),
     usual_rates=(2e-5, 5e-4),
     targets=target_sets(linear_projection=True),
