@@ -42,21 +42,21 @@ class Artifacts:
         self,
         job: Job,
         report: Reporter,
-        requests: ControlQueue,
-        steering: LiveOverrides,
+        control: ControlQueue,
+        overrides: LiveOverrides,
         *,
         model: Model,
         adapter: LoraAdapter,
         optimizer: torch.optim.Optimizer,
         stepped_over: Sequence[str],
-        averaging: EMA,
+        ema: EMA,
         scaling: LossScaling,
         texts: Texts,
         identity: dict[str, Any],
     ) -> None:
-        self._job, self._report, self._requests, self._steering = job, report, requests, steering
+        self._job, self._report, self._control, self._overrides = job, report, control, overrides
         self._model, self._adapter, self._optimizer, self._texts = model, adapter, optimizer, texts
-        self._averaging, self._scaling, self._stepped_over = averaging, scaling, list(stepped_over)
+        self._ema, self._scaling, self._stepped_over = ema, scaling, list(stepped_over)
         self._identity = {**identity, "prediction": model.prediction}
         self._sampled_step: int | None = None
         told = last_events(job.run.events, LOG_SEARCHED_BYTES)
@@ -72,7 +72,7 @@ class Artifacts:
         """Writes a LoRA file of the state that was last checkpointed. `final`: under the name without a step."""
         settings = self._job.settings
         path = self._job.run.output / file_name(self._job.output_name, None if final else at.step)
-        shipped = shipped_of(self._averaging.shipped(), at, self._identity, settings)
+        shipped = shipped_of(self._ema.shipped(), at, self._identity, settings)
         layout, dtype = default_layout(settings), settings.output.precision
         written = write_shipped(path, shipped, self._job, title=self._job.output_name, layout=layout, dtype=dtype)
         if not written.has_effect:
@@ -94,14 +94,14 @@ class Artifacts:
 
     def has_samples(self, at: TrainProgress) -> bool:
         """Whether all sample images of this step are there already."""
-        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self._steering.prompts)))
+        return all(self._is_there(self._sample_path(at, index)) for index in range(len(self._overrides.prompts)))
 
     def samples(self, at: TrainProgress) -> bool:
         """Makes all sample images of this step, once. A failure is a warning and gives False: it never ends the training."""
         if self._sampled_step == at.step:
             return True
         settings = self._job.settings
-        prompts = self._steering.prompts
+        prompts = self._overrides.prompts
         total = len(prompts) * settings.samples.steps
         self._report.phase("sampling", f"Making {count(len(prompts), 'sample')}")
         for index, prompt in enumerate(prompts):
@@ -110,11 +110,11 @@ class Artifacts:
 
             def on_step(done: int, of: int, index: int = index) -> None:
                 self._report.progress(index * of + done, total, "denoising steps")
-                self._requests.stop_if_asked()
+                self._control.stop_if_asked()
 
             try:
                 plan = partial(sample_plan, settings, self._texts, prompt, seed)
-                with self._averaging.swapped_in():
+                with self._ema.swapped_in():
                     write_sample(self._job.run.path / relative, self._model, self._adapter, plan, 1.0, on_step)
             except Exception as error:
                 if is_gpu_lost(error):
@@ -157,7 +157,7 @@ class Artifacts:
             Checkpoint(
                 position=at,
                 adapter=adapter,
-                shipped=self._averaging.shipped() if self._averaging.differs else {},
+                shipped=self._ema.shipped() if self._ema.differs else {},
                 optimizer=optimizer,
                 optimizer_plain=plain,
                 scaling=self._scaling.state(),

@@ -26,7 +26,7 @@ class BaseReading(Trainer):
 
     def run(self) -> ExitCode:
         """Reads the base on the run's images and tells it in `base_read`. Errors are raised."""
-        with self.requests.at_once():  # nothing here is worth saving
+        with self.control.at_once():  # nothing here is worth saving
             self._set_up()
             self.read_the_base()
         return ExitCode.DONE
@@ -41,7 +41,7 @@ class Probe(BaseReading):
     def run(self) -> ExitCode:
         """Measures, tells it in `probe_finished`, and remembers it for the estimates. Errors are raised."""
         on_gpu, started = self.job.device.type == "cuda", time.monotonic()
-        with self.requests.at_once():  # nothing here is worth saving
+        with self.control.at_once():  # nothing here is worth saving
             self._set_up()
             load_s = time.monotonic() - started
             loading_gib = torch.cuda.max_memory_reserved() / 2**30 if on_gpu else 0.0

@@ -61,8 +61,8 @@ FEWEST_STEPS_TO_MEASURE = 20
 class Trainer:
     """The training of one run. `run()` does all of it and returns how it ended."""
 
-    def __init__(self, job: Job, report: Reporter, requests: ControlQueue) -> None:
-        self.job, self.report, self.requests = job, report, requests
+    def __init__(self, job: Job, report: Reporter, control: ControlQueue) -> None:
+        self.job, self.report, self.control = job, report, control
         settings = self.settings = job.settings
         self.entries = job.ledger.images
         self.course = BatchSchedule(
@@ -78,7 +78,7 @@ class Trainer:
             raise UsageError("This run has no steps.", "Its epochs or repeats are 0; make a new plan.")
         self.total = windows[-1].after
         self.steps_per_epoch = next(w.after.step for w in windows if w.ends_epoch)
-        self.steering = LiveOverrides(job, report)
+        self.overrides = LiveOverrides(job, report)
         self.epoch_loss = (0.0, 0)
         self.at: TrainProgress = START
         self.epoch_shown = START.epoch
@@ -92,13 +92,13 @@ class Trainer:
 
     def run(self) -> ExitCode:
         """Trains to the end, or to where it is asked to end. Errors are raised."""
-        with self.requests.at_once():
+        with self.control.at_once():
             self._set_up()
         self.checkpointed_at = time.monotonic()
         with contextlib.suppress(Interrupted):  # what it cuts off is thrown away: a sample, or a window without its step
             self._train()
-        if self.requests.ending is not None and self.at != self.total:
-            return self._end_early(self.requests.ending)
+        if self.control.ending is not None and self.at != self.total:
+            return self._end_early(self.control.ending)
         self._finish()
         return ExitCode.DONE
 
@@ -109,22 +109,22 @@ class Trainer:
             check_identity(stored.identity, identity)
             self.at, self.epoch_loss = stored.position, stored.epoch_loss
         self._announce()
-        self.steering.announce()
+        self.overrides.announce()
         self._load(stored)
         if stored is not None:
             self._restore(stored, identity)
         else:
             self._check_the_base()
-        self.products = Artifacts(
+        self.artifacts = Artifacts(
             self.job,
             self.report,
-            self.requests,
-            self.steering,
+            self.control,
+            self.overrides,
             model=self.model,
             adapter=self.adapter,
             optimizer=self.optimizer,
             stepped_over=list(self.stepped_over),
-            averaging=self.averaging,
+            ema=self.ema,
             scaling=self.scaling,
             texts=self.texts,
             identity=identity,
@@ -134,13 +134,13 @@ class Trainer:
         self._catch_up()
         self.report.phase("training", "")
         for window, following in _with_next(self.course.windows(self.at)):
-            if self._serve_requests():
+            if self._serve_commands():
                 return
-            if self.steering.ends_with(window.before.epoch - 1):
-                self.requests.end_here()
+            if self.overrides.ends_with(window.before.epoch - 1):
+                self.control.end_here()
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
-                self.recorded.forget()
+                self.graph_step.forget()
                 # Mypy cannot infer a lambda with a default.
                 self.compiling.compile(self.model.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window, following)
@@ -155,10 +155,10 @@ class Trainer:
         """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
         after the checkpoint."""
         last = next((window for window in self.course.windows() if window.after == self.at), None)
-        if last is not None and self._lora_is_due(last) and not self.products.has_lora(self.at):
+        if last is not None and self._lora_is_due(last) and not self.artifacts.has_lora(self.at):
             self._write_lora()
         due = self.settings.samples.before_training if last is None else self._sample_is_due(last)
-        if due and not self.products.has_samples(self.at):
+        if due and not self.artifacts.has_samples(self.at):
             self._sample()
 
     def _load(self, stored: Checkpoint | None) -> None:
@@ -167,7 +167,7 @@ class Trainer:
         self.latents = LatentCache(job.run.cache, self.model, on_disk=settings.memory.cache_latents)
         trains_text = settings.training.train_text_encoder
         self.texts = text_states(job.run.cache, self.model, trained=trains_text)
-        texts = captions_to_encode(job) + prompts_to_encode(self.steering.prompts)
+        texts = captions_to_encode(job) + prompts_to_encode(self.overrides.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, self._caching("captions"))
         cut = self.texts.cut()
@@ -192,12 +192,12 @@ class Trainer:
             report.warn("started_from", path=settings.adapter.start_from, taken=" ".join(began.sentences()))
         optimizer = resolve_name(settings.optimizer.name, job.device)
         apart = keeps_small_apart(optimizer, stored.optimizer if stored else {})
-        self.packed = FlatParameters(self.adapter.parameters, small_apart=apart)
-        self.stepped_over = self.packed.for_optimizer(optimizer)
+        self.flat_parameters = FlatParameters(self.adapter.parameters, small_apart=apart)
+        self.stepped_over = self.flat_parameters.for_optimizer(optimizer)
         self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
-        self.averaging = EMA(self.packed.tensors, self.optimizer, settings.training.ema_decay)
+        self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
-        self.recorded = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
+        self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
 
     def _make_class_images(self) -> None:
         wanted = class_images.missing(self.entries)
@@ -207,7 +207,7 @@ class Trainer:
 
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
-        self.averaging.load_state(stored.shipped)
+        self.ema.load_state(stored.shipped)
         load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
         self.scaling.load_state(stored.scaling)
         differing = surroundings_differ(stored.identity, identity)
@@ -240,7 +240,7 @@ class Trainer:
     def _caching(self, what: str) -> Any:
         def progress(done: int, total: int) -> None:
             self.report.progress(done, total, what)
-            self.requests.stop_if_asked()
+            self.control.stop_if_asked()
 
         return progress
 
@@ -283,15 +283,15 @@ class Trainer:
             cycles=settings.optimizer.cycles,
         )
         rate = set_learning_rate(self.optimizer, factor)
-        loss, norm = self._gradients(window, following)
+        loss, norm = self._forward_backward(window, following)
         while self.scaling.is_beyond_range(norm, loss):
-            self.requests.stop_if_asked()
-            loss, norm = self._gradients(window, following)
+            self.control.stop_if_asked()
+            loss, norm = self._forward_backward(window, following)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self._not_finite(window, loss)
         self.optimizer.step()
         self.scaling.stepped()
-        self.averaging.update(window.after.step)
+        self.ema.update(window.after.step)
         self.at, self.epoch_shown = window.after, at.epoch
         self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
         step_s = time.monotonic() - began
@@ -312,42 +312,36 @@ class Trainer:
             **scaling,
         )
 
-    def _gradients(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
+    def _forward_backward(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
         """The gradients of a step, clipped; returns its mean loss, and their norm before that."""
         self.adapter.train()
-        self.packed.zero_gradients()
+        self.flat_parameters.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
-        for number, batch in self.job.world.share(window.batches):
-            if (
-                number >= self.job.world.size
-            ):  # a long window must not keep a stop waiting; its gradients are made again after the resume
-                self.requests.stop_if_asked()
-            # Divided by the images of this window, not by a fixed number: short batches and windows keep their exact mean.
-            micro_step, shown = window.before.micro_step + number, window.shown[number]
-            summed += self.recorded(self.diffusion_loss.prepare(batch, micro_step, window.images, shown)).sum()
+        for number, _ in self.job.world.share(window.batches):
+            if number >= self.job.world.size:  # a long window must not keep a stop waiting; a resume makes its gradients again
+                self.control.stop_if_asked()
+            summed += self.graph_step(self.diffusion_loss.prepare(*_draw_of(window, number))).sum()
         if following is not None:
-            for number, batch in itertools.islice(self.job.world.share(following.batches), 1):
-                micro_step, shown = following.before.micro_step + number, following.shown[number]
-                self.diffusion_loss.look_ahead(batch, micro_step, following.images, shown)
-        self.packed.add_over(self.job.group, summed)
+            for number, _ in itertools.islice(self.job.world.share(following.batches), 1):
+                self.diffusion_loss.look_ahead(*_draw_of(following, number))
+        self.flat_parameters.add_over(self.job.group, summed)
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
-        norm, total = torch.stack([self.packed.clip_gradients(limit), summed]).tolist()
+        norm, total = torch.stack([self.flat_parameters.clip_gradients(limit), summed]).tolist()
         return total / window.images, norm
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
         """Adds a batch's gradients to those that are there; returns its (B,) losses."""
         losses = self.diffusion_loss.compute(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
-        found = torch.autograd.grad(loss, list(self.packed.tensors.values()), allow_unused=True)
-        self.packed.add_gradients(found)
+        found = torch.autograd.grad(loss, list(self.flat_parameters.tensors.values()), allow_unused=True)
+        self.flat_parameters.add_gradients(found)
         return losses.detach()
 
     def _try(self, window: AccumulationWindow) -> None:
         """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
         self.adapter.train()
-        first, shown = window.batches[0], window.shown[0]
-        self._add_gradients(self.diffusion_loss.prepare(first, window.before.micro_step, window.images, shown))
+        self._add_gradients(self.diffusion_loss.prepare(*_draw_of(window, 0)))
 
     def _not_finite(self, window: AccumulationWindow, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
@@ -359,13 +353,13 @@ class Trainer:
 
     # ---- on the way
 
-    def _serve_requests(self) -> bool:
+    def _serve_commands(self) -> bool:
         """Does what was asked for; True if the run shall end."""
         while True:
-            command = self.requests.next()
-            if command is None or self.requests.ending is not None:
-                return self.requests.ending is not None
-            self.requests.done(command, *self._serve(command))
+            command = self.control.next()
+            if command is None or self.control.ending is not None:
+                return self.control.ending is not None
+            self.control.done(command, *self._serve(command))
 
     def _serve(self, command: Command) -> Answer:
         match command.command:
@@ -373,15 +367,15 @@ class Trainer:
                 self._checkpoint("asked")
                 return True, f"Checkpoint of step {self.at.step} saved."
             case "stop_after_epoch":
-                return self.steering.stop_after(self.epoch_shown, self.total.epoch - 1, command.args)
+                return self.overrides.stop_after(self.epoch_shown, self.total.epoch - 1, command.args)
             case "set_samples":
-                return self.steering.set_samples(command.args, self._encode_prompts)
+                return self.overrides.set_samples(command.args, self._encode_prompts)
             case _:
                 made = self._sample()
                 return made, "Samples made." if made else "The samples failed; see the warnings."
 
     def _encode_prompts(self, prompts: Sequence[str]) -> None:
-        self.recorded.forget()  # the text encoders need its memory
+        self.graph_step.forget()  # the text encoders need its memory
         try:
             self.texts.fill(prompts_to_encode(prompts), lambda *_: None)
         finally:
@@ -407,7 +401,7 @@ class Trainer:
         return window.ends_epoch and (window.before.epoch % every == 0 or window.after == self.total)
 
     def _sample_is_due(self, window: AccumulationWindow) -> bool:
-        every = self.steering.every_image_steps
+        every = self.overrides.every_image_steps
         if window.after == self.total:
             return True
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
@@ -415,20 +409,20 @@ class Trainer:
     def _sample(self) -> bool:
         if not self.job.world.is_writer:
             return True
-        self.recorded.forget()  # the images need its memory
-        made = self.products.samples(self.at)
+        self.graph_step.forget()  # the images need its memory
+        made = self.artifacts.samples(self.at)
         self.report.phase("training", "")
         return made
 
     def _checkpoint(self, reason: str) -> None:
         if self.job.world.is_writer:
-            self.products.checkpoint(self.at, reason, epoch_loss=self.epoch_loss)
+            self.artifacts.checkpoint(self.at, reason, epoch_loss=self.epoch_loss)
             self._record_times_shown()
         self.checkpointed_at = time.monotonic()
 
     def _write_lora(self, *, final: bool = False) -> None:
         if self.job.world.is_writer:
-            self.products.lora(self.at, final=final)
+            self.artifacts.lora(self.at, final=final)
 
     def _record_times_shown(self) -> None:
         """Writes down how often each image was shown; that it cannot be written ends no run."""
@@ -445,8 +439,8 @@ class Trainer:
             self._remember()
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
-        self.steering.forget_the_end()
-        self.requests.acknowledge_ending("The run is done.")
+        self.overrides.forget_the_end()
+        self.control.acknowledge_ending("The run is done.")
 
     def _remember(self) -> None:
         """Keeps what this run took for the estimates of the next one on this machine."""
@@ -472,11 +466,11 @@ class Trainer:
     def _end_early(self, ending: ExitCode) -> ExitCode:
         self.report.phase("saving", "Saving a checkpoint")
         self._checkpoint("stopping")
-        if self.at.step and not self.products.has_lora(self.at):
+        if self.at.step and not self.artifacts.has_lora(self.at):
             self._write_lora()
-        if self.requests.stopped_as_wished:
-            self.steering.forget_the_end()
-        self.requests.acknowledge_ending(f"Saved at step {self.at.step}.")
+        if self.control.stopped_as_wished:
+            self.overrides.forget_the_end()
+        self.control.acknowledge_ending(f"Saved at step {self.at.step}.")
         return ending
 
 
@@ -484,6 +478,12 @@ def _with_next(windows: Iterable[AccumulationWindow]) -> Iterator[tuple[Accumula
     """Each window with the one after it."""
     here, ahead = itertools.tee(windows)
     return itertools.zip_longest(here, itertools.islice(ahead, 1, None))
+
+
+def _draw_of(window: AccumulationWindow, number: int) -> tuple[tuple[int, ...], int, int, tuple[int, ...]]:
+    """What `DiffusionLoss.prepare` makes a batch of a window from: its images, its number in the run, the images of the whole
+    window, by which its losses are divided so that short batches and windows keep their exact mean, and how often each was shown."""
+    return window.batches[number], window.before.micro_step + number, window.images, window.shown[number]
 
 
 def _not_finite_advice(dtype: torch.dtype) -> str:

@@ -213,14 +213,14 @@ def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(make_run: MakeR
         every_step(trainer)
 
         def look() -> None:
-            trainer.recorded = CudaGraphStep(recordable(trainer._add_gradients), trainer.report, wanted=True)
-            forget = trainer.recorded.forget
+            trainer.graph_step = CudaGraphStep(recordable(trainer._add_gradients), trainer.report, wanted=True)
+            forget = trainer.graph_step.forget
 
             def forgotten() -> None:
-                replays.extend(one.graph.replays for one in trainer.recorded._recordings.values())  # type: ignore[attr-defined]
+                replays.extend(one.graph.replays for one in trainer.graph_step._recordings.values())  # type: ignore[attr-defined]
                 forget()
 
-            trainer.recorded.forget = forgotten  # type: ignore[method-assign]
+            trainer.graph_step.forget = forgotten  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 

@@ -110,7 +110,7 @@ def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run:
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            sample, lora = trainer.model.sample, trainer.products.lora
+            sample, lora = trainer.model.sample, trainer.artifacts.lora
 
             def sampled(plan: Any, on_step: Any) -> torch.Tensor:
                 at_work.append(trainer.adapter.state())
@@ -119,11 +119,11 @@ def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run:
             def written(at: Any, *, final: bool = False) -> None:
                 lora(at, final=final)
                 trained.append(trainer.adapter.state())
-                with trainer.averaging.swapped_in():
+                with trainer.ema.swapped_in():
                     averaged.append(trainer.adapter.state())
 
             trainer.model.sample = sampled  # type: ignore[method-assign]
-            trainer.products.lora = written  # type: ignore[method-assign]
+            trainer.artifacts.lora = written  # type: ignore[method-assign]
 
         set_up = trainer._set_up
         trainer._set_up = lambda: (set_up(), look())[0]  # type: ignore[func-returns-value,method-assign]

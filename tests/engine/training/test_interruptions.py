@@ -158,7 +158,7 @@ def test_what_a_kill_prevented_after_the_checkpoint_is_made_by_the_resume(
 
         def ready() -> None:
             set_up()
-            make = getattr(trainer.products, product)
+            make = getattr(trainer.artifacts, product)
 
             def made(*args: Any, **options: Any) -> Any:
                 calls.append(1)
@@ -166,7 +166,7 @@ def test_what_a_kill_prevented_after_the_checkpoint_is_made_by_the_resume(
                     raise Killed
                 return make(*args, **options)
 
-            setattr(trainer.products, product, made)
+            setattr(trainer.artifacts, product, made)
 
         def told(type: str, **fields: Any) -> None:
             if type == {"lora": "output_written", "samples": "sample_written"}[product] and len(calls) == number:

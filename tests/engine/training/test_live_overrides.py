@@ -106,7 +106,7 @@ def test_a_wish_to_stop_survives_a_pause_and_a_signal(make_run: MakeRun, interru
         if interruption == "pause":
             after_step(trainer, 2, lambda: control.send(run, "pause"))
         else:
-            after_step(trainer, 2, lambda: trainer.requests._on_term(signal.SIGTERM, None))
+            after_step(trainer, 2, lambda: trainer.control._on_term(signal.SIGTERM, None))
 
     assert train(run, interrupt) == (ExitCode.PAUSED if interruption == "pause" else ExitCode.TERMINATED)
     assert changes.read(run) == Changes(stop_after_epoch=1)
