@@ -78,7 +78,9 @@ def test_other_numbers_are_no_repeats(tmp_path: Path, name: str) -> None:
     assert (image.relative, image.concept, image.folder_repeats) == (f"{name}/a.png", "", None)
 
 
-@pytest.mark.parametrize("name", ["reg", "Reg", "reg_woman", "regularisation", "regularization images"])
+@pytest.mark.parametrize(
+    "name", ["reg", "Reg", "reg_woman", "regularisation", "regularization images", "class_pictures", "prior photos"]
+)
 def test_regularisation_folders(tmp_path: Path, name: str) -> None:
     write_image(tmp_path / "10_anafox woman" / "a.png")
     write_image(tmp_path / name / "r.png")
