@@ -11,6 +11,7 @@ from typing import Any
 from loratui.engine.dataset.caption_choice import makes_several
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.families.figures import Range as Range
+from loratui.engine.findings import Finding
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
@@ -19,7 +20,7 @@ from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.lora_size import LoraSize
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
-from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, Refused, decide
+from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.precision import FP16_ALONE, HAS_BF16
 from loratui.engine.planning.recipe import Recipe
@@ -167,8 +168,8 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
     if problem:
         return _refused("unusable", case, "not known while the GPU cannot be used", "")
     found = decide(case.facts)
-    if isinstance(found, Refused):
-        return _refused(card.name if card else "CPU", case, found.problem, "memory not known")
+    if isinstance(found, Finding):
+        return _refused(card.name if card else "CPU", case, found.message, "memory not known")
     remembered = _remembered(case, found, measurements)
     gib, memory_source = _memory(case, found)
     ram = figures.EMBEDDED_RAM_GIB if case.facts.embedded else case.known.ram_gib
@@ -184,8 +185,8 @@ def _on_card(case: _Case, card: Card) -> Cost:
     used = UsedCard(card.name, card.memory_gib, HAS_BF16 if card.bf16 else FP16_ALONE)
     case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used))
     found = decide(case.facts)
-    if isinstance(found, Refused):
-        return _refused(card.name, case, found.problem, "memory not known")
+    if isinstance(found, Finding):
+        return _refused(card.name, case, found.message, "memory not known")
     gib, memory_source = _memory(case, found)
     return _cost(card.name, found, _by_table(case, card, found), gib, case.known.ram_gib, memory_source, None)
 

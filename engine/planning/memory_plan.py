@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 from loratui.engine import families
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, Range, StepTime
+from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
 from loratui.engine.planning.lora_size import LoraSize, size_of
@@ -115,14 +116,6 @@ class Facts:
         return min(self.free_gib, total * figures.USABLE - figures.GPU_CONTEXT_GIB)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Why nothing can be trained with these facts."""
-
-    problem: str
-    remedy: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
     """How a run is carried out: the same numbers but for rounding, with more or less memory and time."""
@@ -139,8 +132,8 @@ class MemoryPlan:
     need: Need | None
     """None on a CPU and for the embedded bases."""
     fits: Fits
-    why: str
-    """What a person should know of the number format; empty where it is the usual one."""
+    found: Finding | None
+    """What a person should know of the number format; None where it is the usual one."""
 
     @property
     def name(self) -> str:
@@ -154,12 +147,12 @@ class MemoryPlan:
         return self.compile == "on" or (self.compile == "auto" and saved_s > figures.COMPILE_S)
 
 
-def decide(facts: Facts) -> MemoryPlan | Refused:
-    """The plan on the highest rung that fits, else on the lowest that the settings leave open."""
+def decide(facts: Facts) -> MemoryPlan | Finding:
+    """The plan, or why there is none: on the highest rung that fits, else on the lowest that the settings leave open."""
     settings, card = facts.settings, facts.card
     chosen = choose(settings, card)
-    if chosen.problem:
-        return Refused(chosen.problem, chosen.remedy)
+    if chosen.found and chosen.found.severity == "error":
+        return chosen.found
     memory, left = settings.memory, rungs(settings)
     rung, taken = left[0], None
     if card is not None and not facts.embedded:
@@ -174,7 +167,7 @@ def decide(facts: Facts) -> MemoryPlan | Refused:
         compile="off" if card is None else memory.compile,
         need=taken,
         fits=_fits(facts, rung, taken),
-        why=chosen.why,
+        found=chosen.found,
     )
 
 

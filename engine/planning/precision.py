@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine import families
+from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.presets.schema import Settings
 
@@ -23,20 +24,14 @@ arithmetic instructions."""
 NOT_FINITE_IN_FP16 = ("GTX 16",)
 """Cards without tensor cores whose fp16 convolutions are known to give NaN."""
 
-FP16_RANGE = "65 504"
-CARDS_WITH_BF16 = "RTX 30xx, A10, A100, L4 or newer"
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A format, or why there is none."""
 
     format: Format
-    why: str = ""
-    """What a person should know of the choice; empty where it is the usual one."""
-    problem: str = ""
-    """Why training is refused; the format means nothing then."""
-    remedy: str = ""
+    found: Finding | None = None
+    """What a person should know of the choice; an error refuses it, and the format means nothing then."""
 
 
 def choose(settings: Settings, card: Card | None) -> Chosen:
@@ -45,13 +40,10 @@ def choose(settings: Settings, card: Card | None) -> Chosen:
     if wanted == "fp32":
         return Chosen("fp32")
     if card is None:
-        if wanted == "fp16":
-            return _refused(
-                "training.precision fp16: a CPU is slower in it than in fp32.", "Set it to auto, which is fp32 here."
-            )
-        return Chosen("bf16" if wanted == "bf16" else "fp32")
+        found = Finding.of("precision.slow_on_cpu", settings=_AUTO) if wanted == "fp16" else None
+        return Chosen("bf16" if wanted == "bf16" else "fp32", found)
     if card.capability >= HAS_BF16:
-        return Chosen("fp16", _SCALED) if wanted == "fp16" else Chosen("bf16")
+        return Chosen("fp16", Finding.of("precision.scaled")) if wanted == "fp16" else Chosen("bf16")
     return _without_bf16(settings, card)
 
 
@@ -60,30 +52,20 @@ def _without_bf16(settings: Settings, card: Card) -> Chosen:
     usual = _usual(settings, card)
     embedded = settings.base.model.startswith("embedded:")
     if wanted == "bf16" and (spec.fp16 or embedded):
-        message = f"training.precision bf16: {card.name} has none; torch would emulate it, many times slower."
-        return _refused(message, f"Set it to auto, which is {usual} here.")
-    if not spec.fp16:
-        if embedded:
-            return Chosen("fp32", f"{card.name} has no bf16: the small base trains in fp32.")
-        message = (
-            f"{spec.title} needs a card with bf16, which {card.name} is not: its activations go beyond the range of fp16 "
-            f"({FP16_RANGE}), and in fp32 its weights alone take {2 * spec.figures.weights_gib:.0f} GiB."
-        )
-        others = " or ".join(other.title for other in families.FAMILIES if other.fp16)
-        return _refused(message, f"Use a card with bf16 ({CARDS_WITH_BF16}), or train {others} here.")
-    if wanted == "fp16":
-        if not _has_fast_fp16(card):
-            message = f"training.precision fp16: {card.name} computes it many times slower than fp32."
-            return _refused(message, "Set it to auto, which is fp32 here.")
-        return Chosen("fp16", _SCALED)
-    if usual == "fp16":
-        return Chosen("fp16", f"{card.name} has no bf16: {_SCALED[0].lower()}{_SCALED[1:]}")
-    return Chosen("fp32", f"{card.name} has neither bf16 nor a fit fp16: it trains in fp32, which takes twice the memory.")
+        return Chosen(usual, Finding.of("precision.no_bf16", card=card.name, usual=usual, settings=_AUTO))
+    if not spec.fp16 and not embedded:
+        weights_gib = 2 * spec.figures.weights_gib
+        others = [other.title for other in families.FAMILIES if other.fp16]
+        needs = Finding.of("precision.needs_bf16", title=spec.title, card=card.name, weights_gib=weights_gib, others=others)
+        return Chosen("fp32", needs)
+    if spec.fp16 and wanted == "fp16":
+        slow = Finding.of("precision.slow_fp16", card=card.name, settings=_AUTO)
+        return Chosen("fp16", Finding.of("precision.scaled") if _has_fast_fp16(card) else slow)
+    key = "fp16" if usual == "fp16" else "fp32" if spec.fp16 else "small"
+    return Chosen(usual, Finding.of(f"precision.{key}", card=card.name))
 
 
-_SCALED = (
-    "Trains in fp16 with a scaled loss and the LoRA in fp32; a step whose gradients leave the range of fp16 is made again."
-)
+_AUTO = {"training.precision": "auto"}
 
 
 def _usual(settings: Settings, card: Card) -> Format:
@@ -94,7 +76,3 @@ def _usual(settings: Settings, card: Card) -> Format:
 
 def _has_fast_fp16(card: Card) -> bool:
     return card.capability >= (7, 0) or card.capability in FAST_FP16
-
-
-def _refused(problem: str, remedy: str) -> Chosen:
-    return Chosen("fp32", "", problem, remedy)

@@ -22,7 +22,7 @@ from loratui.engine.planning.bases import base_path as base_path  # the doctor t
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
-from loratui.engine.planning.memory_plan import Facts, Refused, decide
+from loratui.engine.planning.memory_plan import Facts, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
 from loratui.presets.bases import demo_dataset
@@ -84,10 +84,8 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         yield Finding.of(code, problem=here.problem, remedy=here.remedy)
         return
     decided = decide(Facts.of(settings, None if by_name else here.card))
-    if isinstance(decided, Refused):
-        yield Finding.of("precision.refused", problem=decided.problem, remedy=decided.remedy)
-    elif decided.why:
-        yield Finding.of("precision", why=decided.why)
+    if found := decided if isinstance(decided, Finding) else decided.found:
+        yield found
     if settings.optimizer.name != "adamw8bit":
         return
     if by_name or here.card is None:

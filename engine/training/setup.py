@@ -15,12 +15,13 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import Model, load_model
 from loratui.engine.families.parts import is_mixed
+from loratui.engine.findings import Finding
 from loratui.engine.formats.layers import Part
 from loratui.engine.machine import accelerator, hardware
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, Refused, decide
+from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
@@ -114,8 +115,8 @@ def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPl
     """The plan for what is free on the card now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
     free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / 2**30
     found = decide(Facts.of(settings, card, free_gib))
-    if isinstance(found, Refused):
-        raise UsageError(found.problem, found.remedy)
+    if isinstance(found, Finding):
+        raise UsageError(found.message, found.remedy)
     return found
 
 

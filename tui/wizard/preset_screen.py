@@ -165,7 +165,8 @@ def _place(key: str) -> tuple[int, str]:
 
 def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
     """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
-    from loratui.engine.planning.memory_plan import Facts, Refused, decide, memory_range
+    from loratui.engine.findings import Finding
+    from loratui.engine.planning.memory_plan import Facts, decide, memory_range
 
     facts = Facts.of(settings, machine.accelerator.card if machine else None)
     low, high = memory_range(facts)
@@ -178,8 +179,8 @@ def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str,
             return "✔", f"{needs}; it trains on the CPU, too", "$success"
         return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
     found = decide(facts)
-    if isinstance(found, Refused):
-        return "✖", f"{needs}; {found.problem}", "$error"
+    if isinstance(found, Finding):
+        return "✖", f"{needs}; {found.message}", "$error"
     has = f"{facts.card.name} has {facts.card.total_gib:.0f}"
     match found.fits:
         case "no":

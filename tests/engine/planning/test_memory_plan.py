@@ -9,8 +9,9 @@ import pytest
 
 from loratui.engine import families
 from loratui.engine.families.spec import FamilySpec
+from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.memory_plan import KEPT, LADDER, Facts, MemoryPlan, Refused, decide, need
+from loratui.engine.planning.memory_plan import KEPT, LADDER, Facts, MemoryPlan, decide, need
 from loratui.presets import load_preset
 from loratui.presets.schema import replace
 
@@ -57,8 +58,8 @@ def test_what_others_hold_of_a_card_is_left_to_them() -> None:
 
 def test_what_a_card_cannot_compute_is_refused() -> None:
     found = decide(facts("flux-identity-18img", T4))
-    assert isinstance(found, Refused)
-    assert "bf16" in found.problem
+    assert isinstance(found, Finding)
+    assert "bf16" in found.message
 
 
 @pytest.mark.parametrize("family", families.FAMILIES, ids=lambda family: family.name)

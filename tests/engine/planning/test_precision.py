@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning.estimate import Machine, estimate
-from loratui.engine.planning.precision import Format, choose
+from loratui.engine.planning.precision import Chosen, Format, choose
 from loratui.engine.planning.preflight import check_machine
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import plan_for_counts
@@ -48,15 +48,17 @@ def settings(base: str = "sdxl", precision: str = "auto") -> Settings:
 )  # fmt: skip
 def test_the_format_is_what_the_card_computes_well(card: str, base: str, wanted: str, format: Format) -> None:
     chosen = choose(settings(base, wanted), CARDS[card])
-    assert (chosen.format, chosen.problem) == (format, "")
+    assert chosen.format == format
+    assert chosen.found is None or chosen.found.severity == "info"
     if CARDS[card] and wanted == "auto" and card not in ("A5000", "5090"):
-        assert "no bf16" in chosen.why or "neither bf16" in chosen.why
+        assert chosen.found is not None
+        assert "no bf16" in chosen.found.message or "neither bf16" in chosen.found.message
 
 
 @pytest.mark.parametrize(
     ("card", "base", "wanted", "words"),
     [
-        ("T4", "sdxl", "bf16", ("Tesla T4", "emulate", "auto, which is fp16")),
+        ("T4", "sdxl", "bf16", ("Tesla T4", "emulate", "=auto, which is fp16")),
         ("V100", "flux", "auto", ("bf16", "65 504", "44 GiB", "SD1.5 or SDXL")),
         ("T4", "flux", "bf16", ("bf16", "44 GiB", "SD1.5 or SDXL")),  # auto is no way out there
         ("1080", "sdxl", "fp16", ("slower than fp32", "auto, which is fp32")),
@@ -68,8 +70,14 @@ def test_what_a_card_cannot_do_well_is_refused_with_the_reason(
     card: str, base: str, wanted: str, words: tuple[str, ...]
 ) -> None:
     chosen = choose(settings(base, wanted), CARDS[card])
+    assert chosen.found is not None
+    assert chosen.found.severity == "error"
     for word in words:
-        assert word in f"{chosen.problem} {chosen.remedy}"
+        assert word in f"{chosen.found.message} {chosen.found.remedy}"
+
+
+def refused(chosen: Chosen) -> bool:
+    return chosen.found is not None and chosen.found.severity == "error"
 
 
 @given(
@@ -84,14 +92,14 @@ def test_no_card_emulates_and_auto_never_asks_for_what_is_not_there(
         return  # refused on every machine, by the rules of the family
     card = Card("some card", 24.0, capability)
     chosen = choose(settings(base, wanted), card)
-    if not chosen.problem:
+    if not refused(chosen):
         assert chosen.format != "bf16" or capability >= (8, 0)
         assert chosen.format == wanted or wanted == "auto"
         assert not (base == "flux" and chosen.format == "fp16" and capability < (8, 0))
     elif wanted == "auto":
         assert base == "flux"
     else:
-        assert not choose(settings(base, "auto"), card).problem or base == "flux"  # the remedy leads somewhere
+        assert not refused(choose(settings(base, "auto"), card)) or base == "flux"  # the remedy leads somewhere
 
 
 def test_preflight_says_what_is_unusual_and_refuses_what_cannot_be() -> None:
