@@ -17,7 +17,7 @@ from typing import Any
 
 from loratui.engine.errors import DiskError, LoratuiError, UsageError
 from loratui.engine.limits import CHUNK_BYTES
-from loratui.engine.untrusted import open_regular
+from loratui.engine.untrusted import leads_out, open_regular
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -314,7 +314,7 @@ def opened(path: Path) -> Iterator[int]:
     Within a run no link is followed, not even on the way: runs come from archives too. Raises `OSError`.
     """
     run = next((folder for folder in reversed((path, *path.parents)) if os.path.lexists(folder / MARKER)), None)
-    if run is not None and ".." in path.relative_to(run).parts:
+    if run is not None and leads_out(path.relative_to(run).as_posix()):
         raise OSError(errno.EINVAL, "leads out of the run", os.fspath(path))
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     fd = os.open(path if run is None else run, flags if run is None else flags | os.O_NOFOLLOW)

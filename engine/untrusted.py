@@ -14,12 +14,9 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
 
+from loratui.engine.limits import SMALL_FILE_BYTES
 from loratui.engine.words import count
 
-MOST_BYTES = 1 << 20
-"""What a small file has at most, where its reader names no other limit."""
-MOST_LIST_BYTES = 1 << 28
-"""The same for a list of everything in a folder, such as a ledger: about half a million images."""
 MOST_DEPTH = 32
 """Tables and lists within one another; no file that this program knows has more than ten."""
 MOST_DIGITS = 64
@@ -66,13 +63,13 @@ def open_regular(path: Path, *, follow: bool = True) -> FileIO:
         raise
 
 
-def read_small(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> bytes:
+def read_small(path: Path, most: int = SMALL_FILE_BYTES, *, follow: bool = True) -> bytes:
     """The first `most` bytes of a regular file. Raises `Unreadable` for anything else, as `open_regular`."""
     with open_regular(path, follow=follow) as file:
         return _read(file, most, path)
 
 
-def read_whole(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> bytes:
+def read_whole(path: Path, most: int = SMALL_FILE_BYTES, *, follow: bool = True) -> bytes:
     """All of a regular file that has `most` bytes at most. Raises `Unreadable`, also where it changes meanwhile."""
     with open_regular(path, follow=follow) as file:
         before = os.fstat(file.fileno())
@@ -85,7 +82,7 @@ def read_whole(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> by
         return data
 
 
-def read_text(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> str:
+def read_text(path: Path, most: int = SMALL_FILE_BYTES, *, follow: bool = True) -> str:
     """As `read_whole`, as UTF-8; a mark at the beginning is passed over."""
     try:
         return read_whole(path, most, follow=follow).decode("utf-8").removeprefix(_MARK)
@@ -93,7 +90,9 @@ def read_text(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> str
         raise Unreadable(errno.EILSEQ, "is not UTF-8 text", os.fspath(path)) from None
 
 
-def read_json(path: Path, most: int = MOST_BYTES, *, depth: int = MOST_DEPTH, follow: bool = True, unique: bool = False) -> Any:
+def read_json(
+    path: Path, most: int = SMALL_FILE_BYTES, *, depth: int = MOST_DEPTH, follow: bool = True, unique: bool = False
+) -> Any:
     """The value in a JSON file. Raises `Unreadable` (its `Gone` where there is no such file), and nothing else.
 
     `most` is the number of bytes that it may have; the rest is as in `parse_json`.
@@ -189,6 +188,16 @@ def _read(file: FileIO, most: int, path: Path) -> bytes:
         raise Unreadable(error.errno, error.strerror or str(error), os.fspath(path)) from None
     except MemoryError:
         raise Unreadable(errno.ENOMEM, "is more than can be taken in", os.fspath(path)) from None
+
+
+def leads_out(relative: str) -> bool:
+    """Whether the name that somebody else's record or archive gives for a file in a folder leads to another place."""
+    return relative.startswith("/") or "\0" in relative or ".." in relative.split("/")
+
+
+def inside(folder: Path, relative: str) -> Path | None:
+    """The file of a folder that a record names; None for no name, and for one that leads out."""
+    return None if not relative or leads_out(relative) else folder / relative
 
 
 def finite(value: object) -> float | None:

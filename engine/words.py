@@ -9,6 +9,8 @@ from typing import Any
 
 LARGEST = 10**15
 """Numbers from here on are written as a power of ten."""
+GIB = 1 << 30
+"""Memory is told in these, files in powers of ten, as drivers and download pages do."""
 
 
 def number(value: int) -> str:
@@ -35,6 +37,18 @@ def times(value: float) -> str:
 def mean(value: float) -> str:
     """A mean of whole numbers in three digits, or in full from a thousand on: 0.4, 66.7, 5 400."""
     return number(round(value)) if value >= 999.5 else f"{value:.3g}"
+
+
+def size(count_bytes: float) -> str:
+    """Bytes of a file or a disk: `812 B`, `3.4 MB`; `–` for what is no such number."""
+    if not abs(count_bytes) < LARGEST * 1000:
+        return "–"
+    amount = float(count_bytes)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
 
 
 def power(value: float) -> str:

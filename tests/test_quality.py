@@ -265,3 +265,21 @@ def test_the_scan_sees_each_way_to_write(code: str) -> None:
 )
 def test_the_scan_of_writings_passes_what_is_none(code: str) -> None:
     assert not list(writings(ast.parse(code)))
+
+
+# ---- one check of where a name leads
+
+
+CHECKED = {
+    "engine/untrusted.py": "the check itself",
+    "engine/machine/hub_answers.py": "every part of a name on the hub is looked at",
+    "engine/machine/hub_cache.py": "no name on the hub has two dots in a row",
+    "engine/runs/directory.py": "`..` as the run that a person names",
+}
+
+
+def test_where_a_name_leads_is_checked_in_one_place() -> None:
+    found = {path.relative_to(ROOT).as_posix() for path in product_files() if '".."' in path.read_text(encoding="utf-8")}
+    assert {name for name in found if not name.startswith(MADE_BY_HAND)} == CHECKED.keys(), (
+        "use untrusted.leads_out or untrusted.inside"
+    )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loratui.engine.words import are, count, number, times
+from loratui.engine.words import are, count, number, size, times
 
 ROOT = Path(__file__).parent.parent
 _NOUN = (
@@ -72,3 +72,19 @@ def test_a_count_agrees_with_its_noun(value: int) -> None:
 )  # fmt: skip
 def test_means_are_written_like_counts(value: float, words: str) -> None:
     assert times(value) == words
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (3_400_000, "3.4 MB"),
+        (33_700_000_000, "33.7 GB"),
+        (10**30, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_sizes_are_told_in_powers_of_ten(amount: float, told: str) -> None:
+    assert size(amount) == told

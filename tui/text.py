@@ -11,12 +11,13 @@ from rich.cells import cell_len, set_cell_size
 
 from loratui.engine.runs.clock import zone
 from loratui.engine.untrusted import finite
-from loratui.engine.words import LARGEST, power
 from loratui.engine.words import both_ends as both_ends  # views find all words here
 from loratui.engine.words import count as count
 from loratui.engine.words import mean as mean
 from loratui.engine.words import number as number
+from loratui.engine.words import power
 from loratui.engine.words import short as short
+from loratui.engine.words import size as size
 from loratui.engine.words import times as times
 
 STATUS_SIGNS: dict[str, str] = {
@@ -128,18 +129,6 @@ def rate(steps_per_s: float | None) -> str:
 def learning_rate(value: float | None) -> str:
     """A learning rate as recipes write it: 1e-4, 3.2e-05."""
     return "–" if value is None else power(value) if value else "0"
-
-
-def size(count_bytes: int) -> str:
-    """A file's size: 812 B, 3.4 MB."""
-    amount = finite(count_bytes)
-    if amount is None or abs(amount) >= LARGEST * 1000:
-        return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError("unreachable")
 
 
 def shorten_path(path: str, width: int) -> str:

@@ -12,28 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from loratui.engine import durable
+from loratui.engine import durable, words
 from loratui.engine.cleaning import clean
 from loratui.engine.dataset import decoding, file_kinds
 from loratui.engine.dataset.file_kinds import CAPTION_SUFFIXES
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.findings import Finding
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
+from loratui.engine.limits import CHUNK_BYTES, FOLDER_FILES, IMAGE_FILE_BYTES, LIST_FILE_BYTES
+from loratui.engine.untrusted import leads_out, read_json
 from loratui.engine.words import count, number
 
-MOST_ENTRIES = 50_000
 FREE_ENTRIES = 1000
 LEAST_ENTRY_BYTES = 500
 """Bytes of the zip for each entry beyond those: an image has more, and each file that is made takes its time."""
 MOST_BYTES = 20_000_000_000
 """Unpacked, in all."""
-MOST_IMAGE_BYTES = 500_000_000
 MOST_CAPTION_BYTES = 1_000_000
 MOST_EXPANSION = 100
 """Unpacked bytes for each packed one, beyond the first `FREE_BYTES`: images hardly shrink, bombs shrink a thousandfold."""
 FREE_BYTES = 10_000_000
 NAMELESS = "(an entry without a name)"
-_CHUNK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What every packer writes unless it is told otherwise; bzip2 and LZMA take far longer to unpack."""
 _OTHER_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
@@ -118,7 +116,7 @@ def unpack_once(archive: Path, place: Path) -> Path:
 def left_out_of(folder: Path) -> tuple[tuple[str, str], ...]:
     """(name in the zip, reason) of what was not unpacked into `folder`; nothing for a folder that came from no zip."""
     try:
-        return tuple((str(name), str(reason)) for name, reason in read_json(folder / RECORD, MOST_LIST_BYTES))
+        return tuple((str(name), str(reason)) for name, reason in read_json(folder / RECORD, LIST_FILE_BYTES))
     except (OSError, ValueError, TypeError):
         return ()
 
@@ -129,10 +127,10 @@ def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
     budget = min(MOST_BYTES, FREE_BYTES + MOST_EXPANSION * size)
     with _opened(archive) as packed:
         entries = packed.infolist()
-        most = min(MOST_ENTRIES, max(FREE_ENTRIES, size // LEAST_ENTRY_BYTES))
+        most = min(FOLDER_FILES, max(FREE_ENTRIES, size // LEAST_ENTRY_BYTES))
         if len(entries) > most:
             raise DatasetError(
-                f"{archive}: holds {count(len(entries), 'file')}, more than {number(most)} in a zip of {size / 1e6:.1f} MB.",
+                f"{archive}: holds {count(len(entries), 'file')}, more than {number(most)} in a zip of {words.size(size)}.",
                 "Unpack it yourself and give the folder.",
             )
         if sum(entry.compress_size for entry in entries) > size:
@@ -167,7 +165,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
     mode = entry.external_attr >> 16
     if not name:
         return "has no name"
-    if path.is_absolute() or ".." in path.parts or _UNSAFE.search(name) or not path.name:
+    if leads_out(name) or _UNSAFE.search(name) or not path.name:
         return "has a name that leads out of the folder, or control characters in it"
     if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
         return "has too long a name or lies too deep"
@@ -183,7 +181,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
     if suffix not in CAPTION_SUFFIXES and not decoding.is_read(suffix):
         return file_kinds.why_not_read(suffix)
     if entry.file_size > _limit(suffix):
-        return f"is larger than {_limit(suffix) // 1_000_000} MB"
+        return f"is larger than {words.size(_limit(suffix))}"
     return ""
 
 
@@ -193,7 +191,7 @@ def _place(entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _limit(suffix: str) -> int:
-    return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else MOST_IMAGE_BYTES
+    return MOST_CAPTION_BYTES if suffix in CAPTION_SUFFIXES else IMAGE_FILE_BYTES
 
 
 def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budget: int) -> tuple[int, str]:
@@ -222,7 +220,7 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
                 f"{packed.filename}: grows beyond {MOST_EXPANSION} times its size when it is unpacked, at {clean(entry.filename, 200)}.",
                 "Unpack it yourself, if you trust it, and give the folder.",
             )
-        return written, f"is larger than {limit // 1_000_000} MB"
+        return written, f"is larger than {words.size(limit)}"
     return written, ""
 
 
@@ -230,7 +228,7 @@ def _chunks(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> Itera
     """The content of an entry, `most` bytes of it. Raises `_DamagedEntryError` for all that reading it stumbles over."""
     try:
         with packed.open(entry) as source:
-            while most and (chunk := source.read(min(_CHUNK, most))):
+            while most and (chunk := source.read(min(CHUNK_BYTES, most))):
                 most -= len(chunk)
                 yield chunk
     except Exception as error:  # unpackers have error classes of their own, and a place may lie before the file

@@ -6,11 +6,12 @@ import re
 from io import BufferedReader
 from typing import TYPE_CHECKING
 
+from loratui.engine import words
+from loratui.engine.limits import IMAGE_FILE_BYTES
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_BYTES = 500_000_000
-"""Of an image's file."""
 MOST_PIXELS = 128_000_000
 """Of an image that can only be decoded whole."""
 MOST_JPEG_PIXELS = 256_000_000
@@ -40,8 +41,8 @@ def too_large(image: Image, size: int) -> str:
     """Why an opened image from a file of `size` bytes is not decoded; empty if it may be."""
     width, height = image.size
     pixels, kind = width * height, "JPEG" if image.format == "MPO" else image.format or ""
-    if size > MOST_BYTES:
-        return f"is larger than {MOST_BYTES // 1_000_000} MB"
+    if size > IMAGE_FILE_BYTES:
+        return f"is larger than {words.size(IMAGE_FILE_BYTES)}"
     if not pixels:
         return "has no pixels"
     if max(width, height) > LONGEST_SIDE:
@@ -53,8 +54,7 @@ def too_large(image: Image, size: int) -> str:
         return ""
     small = _SMALL_PIXELS.get(kind, _SMALL_PIXELS_ELSE)
     if pixels > (small if size <= _SMALL_BYTES else small * _BEYOND * size / _SMALL_BYTES):
-        told = f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{max(1, size // 1000)} KB"
-        return f"has {width} × {height} px in only {told}, as no photo has: save it with fewer than {small // 1_000_000} megapixels"
+        return f"has {width} × {height} px in only {words.size(size)}, as no photo has: save it with fewer than {small // 1_000_000} megapixels"
     return ""
 
 

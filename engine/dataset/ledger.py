@@ -18,7 +18,8 @@ from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, UsageError
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
+from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 FORMAT = 1
@@ -151,7 +152,7 @@ def read_ledger(path: Path) -> Ledger:
 def read_table(path: Path) -> dict[str, Any]:
     """The plain content of a `dataset.json`. Raises `DatasetError` as `read_ledger`."""
     try:
-        table = read_json(path, MOST_LIST_BYTES)
+        table = read_json(path, LIST_FILE_BYTES)
         newer = table["format"] > FORMAT
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error

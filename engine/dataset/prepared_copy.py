@@ -20,7 +20,8 @@ from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import DatasetScan, ImageEntry
 from loratui.engine.errors import DatasetError, UsageError
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_json
+from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.untrusted import read_json
 
 RECORD = ".loratui-prepared.json"
 """In the copy: where it came from and what was done; hidden, so that a scan passes over it."""
@@ -131,7 +132,7 @@ def read_history(folder: Path) -> History | None:
     Dropping one of its remedies and copying the source anew undoes it. Raises `UsageError` for a damaged list.
     """
     try:
-        table = read_json(folder / RECORD, MOST_LIST_BYTES)
+        table = read_json(folder / RECORD, LIST_FILE_BYTES)
         return History(
             Path(table["source"]),
             remedies.from_json(table["remedies"]),

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loratui.engine import families
 from loratui.engine.dataset.caption_words import is_common
+from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST_TOKENIZER_BYTES = 1 << 24
-"""Of a `tokenizer.json`. CLIP's and T5's have 2.4 MB; larger ones are of language models."""
 
 _STEPS = frozenset(
     {
@@ -133,7 +132,7 @@ def _read(path: Path, modified_ns: int) -> TokenCounter:  # noqa: ARG001 - part 
     try:
         from tokenizers import Tokenizer
 
-        table = read_json(path, MOST_TOKENIZER_BYTES)
+        table = read_json(path, MODEL_JSON_BYTES)
         table |= {part: _bounded(table.get(part)) for part in ("normalizer", "pre_tokenizer")}
         tokenizer = Tokenizer.from_str(json.dumps(table))
         tokenizer.no_padding()

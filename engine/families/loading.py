@@ -17,6 +17,7 @@ from loratui.engine.families.spec import PartName
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.untrusted import read_json
 
 UNET_PREFIX = "model.diffusion_model."
@@ -78,8 +79,6 @@ def load_tokenizer(files: BaseFiles, name: PartName) -> Any:
 
 
 _LONGEST_REASON = 1500
-_MOST_JSON_BYTES = 1 << 26
-"""Of a tokenizer's file; the largest has 2.4 MB."""
 
 
 def _whole(error: BaseException) -> str:
@@ -92,7 +91,7 @@ def _refuse_json(folder: Path) -> None:
     """Looks through the JSON files of a part before a library reads them. Raises `UsageError` for one that is none."""
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            read_json(path, _MOST_JSON_BYTES)
+            read_json(path, MODEL_JSON_BYTES)
         except OSError as error:
             raise UsageError(
                 f"{path}: this file of the base cannot be read: it {error.strerror}.", "Download it again."

@@ -12,6 +12,7 @@ from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.families.spec import PartName, PartSpec, Source
 from loratui.engine.findings import Finding
+from loratui.engine.words import size
 from loratui.presets.schema import KEYS, Family
 
 Layout = Literal["diffusers", "single_file", "parts"]
@@ -126,10 +127,3 @@ class BaseFiles:
             remedy = f"Put it beside the model, or name its file with --set {settings}." if settings else ""
             raise BaseRefused("base_incomplete", f"{self.path}: " + " ".join(str(m) for m in self.missing), remedy)
         return self
-
-
-def size(count: int) -> str:
-    """Bytes for people, in powers of ten as download pages have them."""
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{max(1, round(count / 1e6))} MB" if count >= 5e5 else f"{max(1, round(count / 1e3))} kB"

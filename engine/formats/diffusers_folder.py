@@ -11,14 +11,13 @@ from typing import Any, Literal
 from loratui.engine import families, untrusted
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.safetensors_file import Tables, may_hold_tensors, read_tables, shown
+from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.untrusted import read_small
 from loratui.engine.words import count
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 """Endings of weights that can run code when they are read."""
 
-MOST_JSON_BYTES = 1 << 24
-"""Of a configuration or an index; an index of 10 000 tensors has about 1 MB."""
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
 """Any of these makes a folder a tokenizer's."""
@@ -43,7 +42,7 @@ class FolderWeights:
 def read_json(path: Path) -> Mapping[str, Any]:
     """A JSON object; empty where the file is not there. Raises `BaseRefused` for one that cannot be read."""
     try:
-        value = untrusted.read_json(path, MOST_JSON_BYTES)
+        value = untrusted.read_json(path, MODEL_JSON_BYTES)
     except untrusted.Gone:
         return {}
     except untrusted.Unreadable:

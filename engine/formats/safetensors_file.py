@@ -14,6 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import words
 from loratui.engine.errors import UsageError
 from loratui.engine.untrusted import open_regular, parse_json, read_json, read_small, read_whole
 from loratui.engine.words import count, number
@@ -237,9 +238,9 @@ def _raw_header(path: Path, file: FileIO, size: int) -> bytes:
         raise UsageError(f"{path}: the file is empty.", "Get it again.")
     length = struct.unpack("<Q", start[:8])[0] if len(start) >= 8 else 0
     if MAX_HEADER_BYTES < length <= size - 8 and start[8:9] == b"{":
-        most = _bytes(MAX_HEADER_BYTES)
+        most = words.size(MAX_HEADER_BYTES)
         raise NotSafetensors(
-            f"{path}: it begins with a header of {_bytes(length)}, more than is read here ({most}).",
+            f"{path}: it begins with a header of {words.size(length)}, more than is read here ({most}).",
             "If it is a LoRA, save it anew without its metadata with the program that made it.",
         )
     if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
@@ -291,17 +292,13 @@ def _check_tiling(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int
             raise UsageError(f"{path}: its tensors overlap or leave gaps.")
         at = info.end
     if at > data_bytes:
-        raise UsageError(f"{path}: the file is cut off: {_bytes(at - data_bytes)} of {_bytes(at)} are missing.", _AGAIN)
+        raise UsageError(f"{path}: the file is cut off: {words.size(at - data_bytes)} of {words.size(at)} are missing.", _AGAIN)
     if at < data_bytes:
-        raise UsageError(f"{path}: the file is {_bytes(data_bytes - at)} too long; it may be a broken download.", _AGAIN)
+        raise UsageError(f"{path}: the file is {words.size(data_bytes - at)} too long; it may be a broken download.", _AGAIN)
 
 
 def _place(info: TensorInfo) -> tuple[int, int]:
     return info.begin, info.end
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB" if size >= 1e6 else count(size, "byte")
 
 
 _AGAIN = "Download it again."

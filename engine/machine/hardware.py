@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.machine import cgroup
-
-GIB = 1 << 30
+from loratui.engine.words import GIB
 
 _DEV = Path("/dev")
 _WSL_LIBRARIES = Path("/usr/lib/wsl/lib")

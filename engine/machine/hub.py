@@ -14,8 +14,10 @@ from typing import Any
 
 from loratui.engine import jobs
 from loratui.engine.errors import DiskError, ExitCode, LoratuiError
+from loratui.engine.limits import DISK_SPARE_BYTES, TINY_FILE_BYTES
 from loratui.engine.machine.hub_cache import cache_folder, parse_id
 from loratui.engine.untrusted import read_text
+from loratui.engine.words import size
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 PATIENCE_S = 60.0
@@ -135,11 +137,11 @@ def download(
     return Path(done["folder"]) if done else None
 
 
-def check_space(offer: DownloadPlan, spare_bytes: int = 200_000_000) -> None:
+def check_space(offer: DownloadPlan) -> None:
     """Raises `DiskError` if the volume cannot hold what has yet to come."""
     needed = offer.fetch_bytes
-    if needed and needed + spare_bytes > offer.free_bytes:
-        message = f"{offer.folder}: {offer.free_bytes / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB have to be fetched."
+    if needed and needed + DISK_SPARE_BYTES > offer.free_bytes:
+        message = f"{offer.folder}: {size(offer.free_bytes)} are free, and {size(needed)} have to be fetched."
         raise DiskError(message, "Free some space, or set HF_HOME to a folder on a larger volume.")
 
 
@@ -168,7 +170,7 @@ def has_token(environ: Mapping[str, str] | None = None) -> bool:
     if env.get("HF_HUB_CACHE") and not env.get("HF_TOKEN_PATH"):
         path = cache_folder({**env, "HF_HUB_CACHE": ""}).parent / "token"
     try:
-        return bool(read_text(path, 65_536).strip())
+        return bool(read_text(path, TINY_FILE_BYTES).strip())
     except OSError:
         return False
 

@@ -16,14 +16,15 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants
 
 from loratui.engine.cleaning import clean
+from loratui.engine.limits import FOLDER_FILES
 from loratui.engine.machine.hub_words import Failure
+from loratui.engine.untrusted import leads_out
 from loratui.engine.words import count
 
 MOST_BYTES = 8_000_000
 """Of an answer that is no file: a list of 20 000 files has that many."""
 MOST_SECONDS = 60.0
 """For the whole of such an answer."""
-MOST_FILES = 50_000
 MOST_FILE_BYTES = 1 << 42
 MOST_REDIRECTS = 5
 FILE = "loratui_file"
@@ -127,10 +128,10 @@ def size_of(value: object) -> int:
 
 def names_of(siblings: Mapping[str, Any]) -> list[str]:
     """Names of files that can be kept here. Raises `Failure` for one that leads elsewhere, and for too many."""
-    if len(siblings) > MOST_FILES:
+    if len(siblings) > FOLDER_FILES:
         raise strange(f"it lists {count(len(siblings), 'file')}")
     for name in siblings:
-        if not isinstance(name, str) or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
+        if not isinstance(name, str) or leads_out(name) or "\\" in name:
             raise strange("a file's name leads elsewhere")
     return [name for name in siblings if is_name(name)]
 

@@ -14,8 +14,7 @@ from typing import Any
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import VISIBLE, shown_gpus
 from loratui.engine.machine.processor import CpuMeter
-
-GIB = 1 << 30
+from loratui.engine.words import GIB
 
 _THROTTLES = ((0x04, "power limit"), (0x20 | 0x40, "heat"), (0x80, "power brake"), (0x08, "hardware slowdown"))
 """NVML's reasons why clocks are lowered (nvmlClocksThrottleReason*), with our words; idling is none."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from loratui.engine import families
 from loratui.engine.findings import Finding
-from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, MissingPart, size
+from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, MissingPart
 from loratui.engine.planning.bases import base_path, find_base
 from loratui.engine.untrusted import read_json
+from loratui.engine.words import size
 from loratui.presets.schema import Base
 
 REFUSED_FORMATS = {

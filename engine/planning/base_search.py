@@ -19,7 +19,8 @@ from loratui.engine.formats.base_files import files_read, identify, identify_tab
 from loratui.engine.formats.base_keys import FoundPart, find_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
 from loratui.engine.formats.safetensors_file import may_hold_tensors
-from loratui.engine.untrusted import MOST_LIST_BYTES, read_json, read_small
+from loratui.engine.limits import LIST_FILE_BYTES
+from loratui.engine.untrusted import read_json, read_small
 from loratui.presets import SHIPPED
 
 DEPTH = 7
@@ -191,7 +192,7 @@ def judged_by() -> str:
     rooms = [Path(room.__path__[0]) for room in (formats, families)]
     sources = [path for room in rooms for kind in ("*.py", "config.json") for path in room.rglob(kind)]
     for path in sorted([*sources, *(SHIPPED / "bases").glob("*/*/config.json"), Path(__file__)]):
-        digest.update(read_small(path, MOST_LIST_BYTES))
+        digest.update(read_small(path, LIST_FILE_BYTES))
     return digest.hexdigest()
 
 
@@ -206,7 +207,7 @@ class Memory:
     def load(cls, file: Path) -> Memory:
         """The memory in a file; an empty one where it cannot be read."""
         try:
-            table = read_json(file, MOST_LIST_BYTES)
+            table = read_json(file, LIST_FILE_BYTES)
             good = isinstance(table, dict) and table.get("judged_by") == judged_by() and isinstance(table.get("seen"), dict)
             return cls(table["seen"] if good else {})
         except (OSError, ValueError):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine import families
-from loratui.engine.dataset.tokens import MOST_TOKENIZER_BYTES
 from loratui.engine.families.spec import FamilySpec, PartName, PartSpec
 from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, PartFile
 from loratui.engine.formats.part_fit import misfit, wanted_sizes
 from loratui.engine.formats.safetensors_file import may_hold_tensors
+from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.machine import hub_cache
 from loratui.engine.planning.base_search import DEPTH, Memory, Seen, Walk, usual_roots, walk
 from loratui.engine.untrusted import read_json
@@ -291,7 +291,7 @@ def _tokenizer(inside: Walk, part: PartSpec) -> PartFile | None:
 def is_tokenizer_of(part: PartSpec, folder: Path) -> bool:
     """Whether a folder's `tokenizer.json` is of the kind that a part needs."""
     try:
-        return part.is_tokenizer(read_json(folder / "tokenizer.json", MOST_TOKENIZER_BYTES)["model"])
+        return part.is_tokenizer(read_json(folder / "tokenizer.json", MODEL_JSON_BYTES)["model"])
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return False
 

@@ -18,6 +18,7 @@ from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
 from loratui.engine.planning.lora_size import LoraSize, size_of
 from loratui.engine.planning.precision import Format, choose
+from loratui.engine.words import GIB
 from loratui.presets.schema import Settings
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
@@ -234,4 +235,4 @@ def _fits(facts: Facts, rung: Rung, taken: Need | None) -> Fits:
 
 def _trained_gib(facts: Facts) -> float:
     average = 4 if facts.settings.training.ema_decay else 0
-    return facts.lora.parameters * (_BYTES.get(facts.settings.optimizer.name, 16) + average) / 2**30
+    return facts.lora.parameters * (_BYTES.get(facts.settings.optimizer.name, 16) + average) / GIB

@@ -13,7 +13,7 @@ from loratui.engine.dataset.scan import DatasetScan
 from loratui.engine.dataset.tokens import TokenCounter, counter_for
 from loratui.engine.errors import ExitCode
 from loratui.engine.findings import Finding, worst_first
-from loratui.engine.formats.base_parts import size
+from loratui.engine.limits import DISK_SPARE_BYTES
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.adapter_rules import contradictions, dora_files, start_refusal
@@ -25,11 +25,9 @@ from loratui.engine.planning.family_rules import guidance, misfits
 from loratui.engine.planning.memory_plan import Facts, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
+from loratui.engine.words import size
 from loratui.presets.bases import demo_dataset
 from loratui.presets.schema import Settings
-
-SPARE_BYTES = 200_000_000
-"""Left free on a disk for all else."""
 
 SETTING_RULES: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     contradictions,
@@ -115,7 +113,7 @@ def check_home(home: Path) -> Iterator[Finding]:
 def check_disk(recipe: Recipe, plan: Plan, home: Path) -> Iterator[Finding]:
     """Whether the volume of `home` holds what the run will write."""
     needed, free = estimate(recipe, plan).disk.run, free_bytes(home)
-    if free < needed * 1.1 + SPARE_BYTES:
+    if free < needed * 1.1 + DISK_SPARE_BYTES:
         yield Finding.of("disk_full", home=str(home), free=size(free), needed=size(needed))
 
 

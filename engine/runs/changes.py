@@ -16,8 +16,6 @@ MOST_PROMPTS = 16
 """Samples cost time at each turn; more than that is a grid, which comes after the training."""
 LONGEST_PROMPT = 1000
 LARGEST_INTERVAL = 1_000_000_000
-_LARGEST_FILE = 1 << 20
-"""Bytes; the most and longest prompts take 12 for each emoji as JSON writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +45,7 @@ class ChangeError(ValueError):
 def read(run: RunDirectory) -> Changes:
     """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
     try:
-        body = read_json(run.changes, _LARGEST_FILE, follow=False)
+        body = read_json(run.changes, follow=False)
     except OSError:
         return Changes()
     if not isinstance(body, dict) or body.get("v") != FORMAT:

@@ -48,11 +48,6 @@ _KINDS = (
 )
 
 
-def leads_out(relative: str) -> bool:
-    """Whether a name that a run's own records give for one of its files would lead to another place."""
-    return relative.startswith("/") or "\0" in relative or ".." in relative.split("/")
-
-
 def require_sound(run: Path) -> None:
     """Raises `UsageError` that names the entry if a run holds anything but files and folders where it has them.
 

@@ -28,8 +28,6 @@ COMMANDS: dict[str, str] = {
 }
 """Every command and its meaning."""
 
-_LARGEST = 1 << 20
-"""Bytes; the most and longest prompts take 12 for each emoji as JSON writes it."""
 _FILE = re.compile(r"([0-9a-f]{16})-([a-z_]{1,32})\.json")
 
 
@@ -127,7 +125,7 @@ def _read(path: Path) -> Command | None:
     if found is None:
         return None
     try:
-        body = read_json(path, _LARGEST, follow=False)
+        body = read_json(path, follow=False)
     except OSError:
         return None
     if not isinstance(body, dict) or body.get("v") != FORMAT:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable
+from loratui.engine import durable, untrusted
 from loratui.engine.durable import MARKER
 from loratui.engine.errors import UsageError
+from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs import contents, lock, ownership
 from loratui.engine.untrusted import finite, read_json
 
@@ -139,7 +140,7 @@ class RunDirectory:
 
     def file(self, relative: str) -> Path | None:
         """The same; None for a name that leads out of the run, and for none."""
-        return None if not relative or contents.leads_out(relative) else self.path / relative
+        return untrusted.inside(self.path, relative)
 
     def events_of(self, job: str) -> Path:
         """The event log of a job, `train` or `validate`."""
@@ -315,7 +316,7 @@ def _is_run(path: Path) -> bool:
 
 def _read_marker(path: Path) -> dict[str, Any]:
     try:
-        value = read_json(path / MARKER, 65_536, follow=False)
+        value = read_json(path / MARKER, TINY_FILE_BYTES, follow=False)
     except OSError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -17,8 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from loratui.engine.durable import append_line, disk_error, open_to_write
-from loratui.engine.runs.contents import leads_out
-from loratui.engine.untrusted import finite, open_regular, parse_json
+from loratui.engine.untrusted import finite, leads_out, open_regular, parse_json
 from loratui.engine.words import both_ends
 
 FORMAT = 1

@@ -17,13 +17,13 @@ from typing import Any
 
 from loratui.engine.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
+from loratui.engine.limits import TINY_FILE_BYTES
 from loratui.engine.runs.clock import zone
 from loratui.engine.untrusted import finite, open_regular, parse_json, read_small
 
 _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
 _NO_LOCK = {errno.ELOOP, errno.EMLINK, errno.EINVAL, errno.ENXIO, errno.EISDIR}
 """A link, a file with a second name, a pipe, a socket, a folder."""
-_LARGEST = 1 << 16
 _PATIENCE_S = 0.3
 """`is_held` takes the lock for some microseconds; a start waits that long before it believes that another start won."""
 
@@ -128,7 +128,7 @@ def acquire(path: Path, *, job: str = "train", replace: bool = False) -> RunLock
         locked = _try_exclusive(fd)
         if locked is Flock.HELD_BY_ANOTHER:
             raise _busy(path)
-        if locked is Flock.UNSUPPORTED and _lives(_parse_owner(os.pread(fd, _LARGEST, 0))):
+        if locked is Flock.UNSUPPORTED and _lives(_parse_owner(os.pread(fd, TINY_FILE_BYTES, 0))):
             raise _busy(path)
         if not _is_at(fd, path):
             raise UsageError(f"{path.parent}: the run was deleted or moved at this moment.")
@@ -174,7 +174,7 @@ def supported(path: Path) -> bool:
 def read_owner(path: Path) -> Owner | None:
     """The present or last holder of the lock, or None if the file is missing or says nothing usable."""
     try:
-        return _parse_owner(read_small(path, _LARGEST, follow=False))
+        return _parse_owner(read_small(path, TINY_FILE_BYTES, follow=False))
     except OSError:
         return None
 
@@ -266,7 +266,7 @@ def _write_owner(fd: int, owner: Owner) -> None:
 
 def _parse_owner(data: bytes) -> Owner | None:
     try:
-        body = parse_json(data[:_LARGEST])
+        body = parse_json(data[:TINY_FILE_BYTES])
         since = finite(body["since"]) or 0.0
         return Owner(_parse_identity(body["supervisor"]), _parse_identity(body["trainer"]), str(body["job"]), since)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):

@@ -16,6 +16,7 @@ from loratui.engine.planning.measured import remember
 from loratui.engine.runs.probe import STEPS
 from loratui.engine.training.cuda_graph import EAGER
 from loratui.engine.training.trainer import Trainer
+from loratui.engine.words import GIB
 
 SETTLING = EAGER + 1
 """Steps on a GPU before a step takes as long as it will."""
@@ -44,7 +45,7 @@ class Probe(BaseReading):
         with self.control.at_once():  # nothing here is worth saving
             self._set_up()
             load_s = time.monotonic() - started
-            loading_gib = torch.cuda.max_memory_reserved() / 2**30 if on_gpu else 0.0
+            loading_gib = torch.cuda.max_memory_reserved() / GIB if on_gpu else 0.0
             self.read_the_base()
             self.report.phase("training", "Making one real step")
             seconds = []

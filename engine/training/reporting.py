@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.findings import Finding
+from loratui.engine.limits import disk_is_low
 from loratui.engine.machine.telemetry import MachineMonitor, TelemetrySample, worth_telling
 from loratui.engine.runs.events import EventLog, finite_fields
+from loratui.engine.words import GIB
 
 HEARTBEAT_AFTER_S = 5.0
 STEPS_A_SECOND = 10.0
 PROGRESS_A_SECOND = 4.0
 MEASURE_EVERY_S = 5.0
-DISK_LOW_GIB, DISK_WELL_GIB = 1.0, 2.0
-"""Below the first the person is told, once until there is as much again as the second."""
 
 
 class Told:
@@ -113,11 +113,10 @@ class Reporter:
                 told, told_at = reading, now
                 self.log.append("telemetry", **reading.to_fields())
             free = reading.disk_free_gib
-            if free is not None and free < DISK_LOW_GIB and not low:
-                low = True
-                self.warn("disk_low", free_gib=free)
-            elif free is not None and free > DISK_WELL_GIB:
-                low = False
+            if free is not None:
+                was_low, low = low, disk_is_low(free * GIB, low)
+                if low and not was_low:
+                    self.warn("disk_low", free_gib=free)
         sampler.close()
 
     def _beat(self) -> None:

@@ -31,6 +31,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import output_name
 from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
 from loratui.engine.training.torch_facts import gather
+from loratui.engine.words import GIB
 from loratui.presets.schema import Settings, replace
 
 
@@ -113,7 +114,7 @@ def configure_torch(device: torch.device, threads: int) -> None:
 
 def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPlan:
     """The plan for what is free on the card now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
-    free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / 2**30
+    free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB
     found = decide(Facts.of(settings, card, free_gib))
     if isinstance(found, Finding):
         raise UsageError(found.message, found.remedy)

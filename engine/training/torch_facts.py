@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from loratui.engine.job_child import Answer, Parent
+from loratui.engine.words import GIB
 
 _MOST = 400
 """Characters kept of an error."""
@@ -49,7 +50,7 @@ def _device(torch: Any, index: int) -> dict[str, Any]:
     return {
         "name": str(known.name),
         "capability": [int(known.major), int(known.minor)],
-        "total_gib": known.total_memory / 2**30,
+        "total_gib": known.total_memory / GIB,
         "uuid": str(getattr(known, "uuid", "") or ""),
         "pci": "" if None in place else f"{place[0]:08x}:{place[1]:02x}:{place[2]:02x}",
     }

@@ -52,7 +52,7 @@ from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
 from loratui.engine.training.setup import Job, add_adapter, load_base
-from loratui.engine.words import count
+from loratui.engine.words import GIB, count
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run says nothing of how long a step takes here."""
@@ -297,7 +297,7 @@ class Trainer:
         step_s = time.monotonic() - began
         self.image_step_s.append(step_s / window.images)
         self.compiling.note(step_s)
-        memory = {"memory_gib": torch.cuda.max_memory_reserved() / 2**30} if self.job.device.type == "cuda" else {}
+        memory = {"memory_gib": torch.cuda.max_memory_reserved() / GIB} if self.job.device.type == "cuda" else {}
         scaling = {"repeated": self.scaling.repeated} if self.scaling.works else {}
         self.report.step(
             always=window.ends_epoch or at.step == 0,
@@ -459,7 +459,7 @@ class Trainer:
             image_step_s=image_step_s,
             work=work_of(settings, self.job.memory_plan.name),
             compiled=self.compiling.compiled,
-            peak_vram_gib=max(loading_gib, torch.cuda.max_memory_reserved() / 2**30) if on_gpu else None,
+            peak_vram_gib=max(loading_gib, torch.cuda.max_memory_reserved() / GIB) if on_gpu else None,
             peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         )
 

@@ -12,6 +12,7 @@ from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import Event
+from loratui.engine.runs.outcomes import resumable
 from loratui.engine.runs.summary import summarise
 from loratui.engine.runs.tail import POLL_S, Tail
 from loratui.tui import text
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = common.chosen_run(args)
     before = summarise(chosen)
     if not lock.is_held(chosen.lock):
-        hint = f"loratui resume {chosen.name}" if before.status not in ("done", "failed") else "loratui runs lists the others."
+        hint = f"loratui resume {chosen.name}" if resumable(before.status) else "loratui runs lists the others."
         raise UsageError(f"{chosen.name} is not running: it {text.stands(before.status)}.", hint)
     if before.job == "validate" and args.command not in ENDING:
         raise UsageError(f"{chosen.name} is making the images of its check; {args.command} is for training.")
@@ -138,7 +139,7 @@ def _sentence(name: str, command: str, answer: Answer) -> str:
     if not answer.ok:
         return f"{name}: {command} was refused. {answer.message}"
     if command in ENDING:
-        come_back = f" loratui resume {name} goes on." if answer.status in ("paused", "stopped") else ""
+        come_back = f" loratui resume {name} goes on." if resumable(answer.status) else ""
         return f"{name} {text.stands(answer.status)}. {answer.message}".rstrip() + come_back
     return f"{name}: {command} done. {answer.message}".rstrip()
 

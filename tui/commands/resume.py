@@ -6,6 +6,7 @@ import argparse
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.outcomes import resumable
 from loratui.engine.runs.summary import summarise
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import follow_to_the_end, progress_stream, say
@@ -24,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Starts the run again and follows it. JSON as `loratui train`."""
     chosen = common.chosen_run(args)
     out = progress_stream(args.json, args.wait)
-    if summarise(chosen).status == "done":
+    before = summarise(chosen)
+    if not (before.active or resumable(before.status)):
         raise UsageError(f"{chosen.name} is done: there is nothing to resume.", f"loratui validate {chosen.name} looks at it.")
     launch(chosen)
     step = chosen.last_checkpoint_step()

@@ -14,6 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.worker import get_current_worker
 
+from loratui.engine.runs.outcomes import resumable
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _LOOK_AT_BOX_EVERY_S = 4.0
 _AFTER_THE_FIRST_PAINT_S = 0.3
 """Asking drivers takes the processor from what the person waits for."""
-_RESUMABLE = ("paused", "stopped", "interrupted", "failed")
 
 
 class HomeScreen(LoratuiScreen[None]):
@@ -167,7 +167,7 @@ class HomeScreen(LoratuiScreen[None]):
     @property
     def resumable(self) -> bool:
         """Whether the run can go on from a checkpoint."""
-        return self.run is not None and self.run.status in _RESUMABLE
+        return self.run is not None and resumable(self.run.status)
 
     @property
     def has_lora(self) -> bool:
@@ -351,7 +351,7 @@ class HomeScreen(LoratuiScreen[None]):
 
 def _advice(run: RunSummary) -> str:
     """What to do about a run, by a key where there is one."""
-    if run.status in _RESUMABLE:
+    if resumable(run.status):
         return "r goes on from its last checkpoint." if run.state.step else "r starts it again; no step was made yet."
     return "v opens the check: is it any good?" if run.status == "done" else run.advice
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.words import GIB
 from loratui.tui.messages import RunsListed
 from loratui.tui.runs import watch
 from loratui.tui.terminal import clean
@@ -79,7 +80,7 @@ class RunWatch:
 
 
 def _free_bytes(home: Path) -> int | None:
-    from loratui.engine.machine.hardware import GIB, disk_free_gib
+    from loratui.engine.machine.hardware import disk_free_gib
 
     free = disk_free_gib(home)
     return None if free is None else int(free * GIB)

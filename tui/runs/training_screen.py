@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.outcomes import resumable
 from loratui.tui.keymap import bindings_for
 from loratui.tui.runs import figures, run_words
 from loratui.tui.runs.gallery import Gallery, Look, gallery
@@ -121,7 +122,7 @@ class TrainingScreen(RunScreen):
     @property
     def resumable(self) -> bool:
         """Whether the run has ended before it was done."""
-        return self.summary is not None and not self.summary.active and self.summary.status != "done"
+        return self.summary is not None and resumable(self.summary.status)
 
     @property
     def can_validate(self) -> bool:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from loratui.engine.errors import ExitCode
+from loratui.engine.limits import disk_is_low
+from loratui.engine.words import size
 from loratui.tui.runs import figures
 
 if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary, Verdict
-
-LOW_DISK_BYTES = 2_000_000_000
-"""Below this a run may fail at its next checkpoint."""
 
 Severity = Literal["information", "warning", "error"]
 
@@ -51,11 +50,10 @@ def disk_notice(free_bytes: int | None, was_low: bool, active: bool) -> tuple[No
     """A word when the disk runs low while a run is at work, and whether it is low; said once until it was better again."""
     if free_bytes is None or not active:
         return None, was_low
-    # Half as much again must be free before the warning counts as over, so that it does not come and go.
-    low = free_bytes < (LOW_DISK_BYTES * 1.5 if was_low else LOW_DISK_BYTES)
+    low = disk_is_low(free_bytes, was_low)
     if not low or was_low:
         return None, low
-    words = f"Only {free_bytes / 1e9:.1f} GB are free where the runs lie. A run that cannot write its checkpoint pauses."
+    words = f"Only {size(free_bytes)} are free where the runs lie. A run that cannot write its checkpoint pauses."
     return Notice(f"{words} Free some space.", "error"), True
 
 

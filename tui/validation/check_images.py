@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loratui.engine.runs.contents import leads_out
+from loratui.engine.limits import LIST_FILE_BYTES
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
-from loratui.engine.untrusted import MOST_LIST_BYTES, finite, read_json
+from loratui.engine.untrusted import finite, leads_out, read_json
 
 MOST_LISTED = 10_000
 
@@ -300,7 +300,7 @@ def _slot(row: object) -> Slot | None:
 def training_paths(ledger: Path) -> Mapping[str, Path]:
     """Where each training image lies, by its path in the data set; none where the ledger cannot be used."""
     try:
-        images = read_json(ledger, MOST_LIST_BYTES)["images"]
+        images = read_json(ledger, LIST_FILE_BYTES)["images"]
         rows = [(image["relative"], image["path"]) for image in images]
     except (OSError, TypeError, KeyError):
         return {}

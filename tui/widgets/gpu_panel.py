@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from loratui.engine.limits import disk_is_low
 from loratui.engine.runs.history import RunHistory
 from loratui.engine.runs.records import Machine
 from loratui.engine.runs.series import Series
+from loratui.engine.words import GIB
 from loratui.tui import text
 from loratui.tui.runs import figures
 from loratui.tui.widgets import braille
@@ -16,7 +18,6 @@ from loratui.tui.widgets.line import plain
 from loratui.tui.widgets.rows import Rows
 
 _HOT_C = 85
-_DISK_LOW_GIB = 2.0
 
 
 class GpuPanel(Rows):
@@ -65,7 +66,7 @@ def _machine(machine: Machine, history: RunHistory, curve: int) -> Iterator[Cont
         yield _row("CPU", f"{machine.cpu_share:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
     yield _row("RAM", figures.of_gib(machine.ram_gib, machine.ram_total_gib), "")
     if machine.disk_free_gib is not None:
-        low = machine.disk_free_gib < _DISK_LOW_GIB
+        low = disk_is_low(machine.disk_free_gib * GIB)
         words = (
             f"{machine.disk_free_gib:.1f} GiB free" if machine.disk_free_gib < 10 else f"{machine.disk_free_gib:.0f} GiB free"
         )

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from loratui.engine.planning.recipe import Recipe
 
 FORMAT = 1
-_MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def _read(path: Path) -> SavedDraft | None:
     if not re.fullmatch(r"[\w-]+", path.stem):
         return None
     try:
-        body = read_json(path, _MOST_BYTES)
+        body = read_json(path)
         if body["format"] > FORMAT:
             return None
         saved, step, preset = finite(body["saved"]) or 0.0, str(body["step"]), str(body["preset"])

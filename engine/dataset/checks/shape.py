@@ -9,6 +9,7 @@ from typing import Any, Literal
 from loratui.engine.dataset.buckets import BucketRule, assign, enlarged
 from loratui.engine.dataset.checks.case import Case, Check, some
 from loratui.engine.dataset.facts import ImageFacts
+from loratui.engine.dataset.remedies import LARGEST_PX
 from loratui.engine.dataset.scan import ImageEntry
 from loratui.engine.findings import Finding
 
@@ -16,7 +17,6 @@ SMALLEST_PX = 256
 """Guide 001: sources of 256 to 2 048 px."""
 SMALL_SHARE = 0.5
 """Share of the resolution's pixels up to which an image is said to be small."""
-LARGEST_PX = 3000
 LONGEST_SHAPE = 2.0
 """Long side to short side from which a crop is proposed."""
 EMPTY_SHARE = 0.5

@@ -18,9 +18,10 @@ from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
 from loratui.engine.formats.safetensors_file import MOST_LORA_BYTES, read_checked
+from loratui.engine.limits import SMALL_FILE_BYTES
 from loratui.engine.training.adapters.weight_delta import TENSORS, WeightDelta
 from loratui.engine.training.lora_file.fuse import unfuse
-from loratui.engine.untrusted import MOST_BYTES, Unreadable, finite, parse_json, read_json
+from loratui.engine.untrusted import Unreadable, finite, parse_json, read_json
 from loratui.presets.schema import Family
 
 ADAPTER_METADATA = "lora_adapter_metadata"
@@ -145,7 +146,7 @@ def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | 
     It raises `ValueError` where they say something that cannot be made out: without its scale a LoRA would be another one.
     """
     try:
-        table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=MOST_BYTES)
+        table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=SMALL_FILE_BYTES)
     except Unreadable:
         table = {}
 

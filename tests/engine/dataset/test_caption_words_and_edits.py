@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loratui.engine import limits
 from loratui.engine.dataset import caption_edits as edits
 from loratui.engine.dataset import caption_words, tokens
 from loratui.engine.dataset.captions import contains_trigger
@@ -195,7 +196,7 @@ def test_a_tokenizer_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str
         "pipe": lambda: os.mkfifo(path),
         "device": lambda: path.symlink_to("/dev/zero"),
         "deep": lambda: path.write_text("[" * 100_000),
-        "large": lambda: path.write_text(json.dumps("a" * tokens.MOST_TOKENIZER_BYTES)),
+        "large": lambda: path.write_text(json.dumps("a" * limits.MODEL_JSON_BYTES)),
     }[kind]()
     signal.alarm(20)
     assert tokens.counter_for(tmp_path) is tokens.ESTIMATE

@@ -218,7 +218,7 @@ def test_a_file_in_the_place_of_the_home_is_refused(folder: Path, tmp_path: Path
 def test_a_full_disk_is_seen_before_the_start(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=210_000_000))
     finding = findings(folder, tmp_path)["disk_full"]
-    assert (finding.severity, "210 MB are free" in finding.message) == ("error", True)
+    assert (finding.severity, "210.0 MB are free" in finding.message) == ("error", True)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**12))
     assert "disk_full" not in findings(folder, tmp_path)
 

@@ -170,5 +170,5 @@ def test_an_image_bomb_is_named_and_not_opened(tmp_path: Path, capsys: pytest.Ca
     (finding,) = table["findings"]
     assert (
         finding["message"]
-        == "bomb.png has 9000 × 9000 px in only 9 KB, as no photo has: save it with fewer than 16 megapixels."
+        == "bomb.png has 9000 × 9000 px in only 9.9 kB, as no photo has: save it with fewer than 16 megapixels."
     )

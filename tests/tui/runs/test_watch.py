@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from fake_run import FakeTrainer, finished_run
 
+from loratui.engine.limits import DISK_LOW_BYTES
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.summary import RunSummary, Status, Verdict, how_the_check_ended, summarise
 from loratui.tui.runs import watch
-from loratui.tui.runs.watch import LOW_DISK_BYTES, Notice, disk_notice, window_title
+from loratui.tui.runs.watch import Notice, disk_notice, window_title
 
 RUN = RunSummary(
     name="anafox-1",
@@ -80,11 +81,11 @@ def test_how_a_check_ended_stands_in_its_own_log(tmp_path: Path) -> None:
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
-    notice, low = disk_notice(LOW_DISK_BYTES - 1, False, True)
+    notice, low = disk_notice(DISK_LOW_BYTES - 1, False, True)
     assert notice is not None
     assert low
-    assert disk_notice(LOW_DISK_BYTES + 1, True, True) == (None, True)
-    assert disk_notice(LOW_DISK_BYTES * 2, True, True) == (None, False)
+    assert disk_notice(DISK_LOW_BYTES + 1, True, True) == (None, True)
+    assert disk_notice(DISK_LOW_BYTES * 2, True, True) == (None, False)
     assert disk_notice(0, False, False) == (None, False)
     assert disk_notice(None, True, True) == (None, True)
 
