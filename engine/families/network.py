@@ -29,16 +29,6 @@ class Shaped(Protocol):
 Tensors = Mapping[str, Shaped]
 
 
-def _none(tensors: Tensors, sizes: Sizes) -> Iterator[Finding]:
-    del tensors, sizes
-    yield from ()
-
-
-def _anywhere(keys: Iterable[str], prefix: str) -> bool:
-    del keys, prefix
-    return True
-
-
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """One kind of network; several families may have parts of it."""
@@ -60,9 +50,9 @@ class Network:
     """Sizes that must not be 0 -> what is wrong where they are."""
     exact: bool = False
     """Whether a size of 0 is one too, not one that is not told."""
-    refusals: Callable[[Tensors, Sizes], Iterator[Finding]] = _none
+    refusals: Callable[[Tensors, Sizes], Iterator[Finding]] = lambda _tensors, _sizes: iter(())
     """Why one of this kind is not of the ordinary text-to-image kind, or misses some of itself."""
-    is_at: Callable[[Iterable[str], str], bool] = _anywhere
+    is_at: Callable[[Iterable[str], str], bool] = lambda _keys, _prefix: True
     """Whether it really begins at a prefix, where other networks have the same keys."""
 
 

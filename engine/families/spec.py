@@ -57,7 +57,7 @@ class PartSpec:
     """Whether its shape alone tells it from parts of other families, so that one lying nearby may be taken."""
     trainable: bool = False
     """Text encoders: whether a LoRA may train it too."""
-    tokenizer: PartName | None = None
+    tokenizer: str = ""
     """Text encoders: the part that cuts its captions into tokens."""
     lora_prefix: str = ""
     """Trainable text encoders: what stands before a module's name in kohya's layout."""
@@ -208,26 +208,23 @@ class FamilySpec:
     @property
     def caption_tokenizer(self) -> PartSpec:
         """The tokenizer whose tokens count."""
-        return self._part(self._part(self.text.reader).tokenizer)
+        return self.part(self.part(self.text.reader).tokenizer)
 
     @property
     def caption_tokens(self) -> int:
         """Tokens that are read of a caption in any case; 0 where `dataset.caption_tokens` says how many."""
-        return 0 if self.text.several_windows else self._part(self.text.reader).window
+        return 0 if self.text.several_windows else self.part(self.text.reader).window
 
-    def _part(self, name: str | None) -> PartSpec:
-        return next(part for part in self.parts if part.name == name)
-
-    def lora_text(self, name: str) -> PartSpec:
-        """The trainable text encoder of this name. Raises `KeyError` where the family has none."""
-        for part in self.trainable_text:
+    def part(self, name: str) -> PartSpec:
+        """The part of this name. Raises `KeyError` where the family has none."""
+        for part in self.parts:
             if part.name == name:
                 return part
         raise KeyError(name)
 
-    def part(self, name: str) -> PartSpec | None:
-        """The part of this name; None where the family has none."""
-        return next((part for part in self.parts if part.name == name), None)
+    def has(self, name: str) -> bool:
+        """Whether it has a part of this name."""
+        return any(part.name == name for part in self.parts)
 
     def config(self, part: str) -> Config:
         """The usual configuration of a part."""

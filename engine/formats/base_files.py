@@ -73,7 +73,7 @@ def part_file(path: Path, family: Family, name: PartName, config: Path) -> PartF
     Raises `BaseRefused` if it holds something else.
     """
     spec = families.family(family)
-    part = next(part for part in spec.parts if part.name == name)
+    part = spec.part(name)
     with _about(path):
         if not path.exists():
             raise BaseRefused("base_part_not_found", "there is no such file or folder.", f"Check base.{name}.")
@@ -207,7 +207,7 @@ def _pipeline(path: Path) -> BaseFiles:
         message = f"{path}: this diffusers folder holds no unet or transformer."
         raise BaseRefused("base_incomplete", message, "Download the model again; what is there already is kept.")
     for name, one in held.items():
-        if spec.part(name) is not None:
+        if spec.has(name):
             refuse_other_sizes(one, path / name)
     refuse_disagreement(held, spec, path)
     if (path / "scheduler").is_dir():
@@ -219,7 +219,7 @@ def _pipeline(path: Path) -> BaseFiles:
 
 def _belongs(found: FoundPart, name: str) -> bool:
     """Whether a part's tensors are what its folder's name says, in names that can be loaded from there."""
-    own = [part for spec in families.FAMILIES if (part := spec.part(name)) is not None]
+    own = [spec.part(name) for spec in families.FAMILIES if spec.has(name)]
     return any(same_kind(found, part) and (part.role != "text_encoder" or found.names == "diffusers") for part in own)
 
 

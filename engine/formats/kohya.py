@@ -45,7 +45,7 @@ def stem(family: Family, part: Part, module: str) -> str:
     spec = families.family(family)
     if part == "denoiser":
         return UNET + flat(spec.lora.original(module).stem)
-    encoder = spec.lora_text(part)
+    encoder = spec.part(part)
     return encoder.lora_prefix + flat(with_level(encoder, module))
 
 

@@ -136,7 +136,7 @@ def _stems(family: Family, part: Part, path: str) -> Iterator[tuple[str, Place]]
     """Every beginning of a name that stands for a module in some layout, without the levels around it."""
     spec = families.family(family)
     if part != "denoiser":
-        yield from ((stem, Place(part, path)) for stem in _text_stems(spec, spec.lora_text(part), path))
+        yield from ((stem, Place(part, path)) for stem in _text_stems(spec, spec.part(part), path))
         return
     stems = (path, spec.lora.peft_names(path), *(f"{prefix}{kohya.flat(path)}" for prefix in _FLAT))
     yield from ((stem, Place(part, path)) for stem in stems)

@@ -15,4 +15,4 @@ def stem(family: Family, part: Part, module: str) -> str:
     spec = families.family(family)
     if part == "denoiser":
         return f"{spec.lora.peft_prefix}.{spec.lora.peft_names(module)}"
-    return f"{part}.{with_level(spec.lora_text(part), module)}"
+    return f"{part}.{with_level(spec.part(part), module)}"

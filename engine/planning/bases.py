@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loratui.engine import families
-from loratui.engine.families.spec import FamilySpec, PartName, PartSpec
+from loratui.engine.families.spec import PartName, PartSpec
 from loratui.engine.formats.base_files import identify, part_file, with_parts
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused, PartFile
 from loratui.engine.formats.part_fit import misfit, wanted_sizes
@@ -224,14 +224,14 @@ def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
 def _parts_nearby(found: BaseFiles, roots: Sequence[Path], memory: Memory | None) -> Iterator[tuple[PartName, PartFile]]:
     """The missing parts, from the nearest place that has them. A VAE of SD1.5 and one of SDXL look alike and are not taken."""
     spec = families.family(found.family)
-    wanted = [m.part for m in found.missing if _part(spec, m.part).found_by_shape]
+    wanted = [m.part for m in found.missing if spec.part(m.part).found_by_shape]
     remembered = memory if memory is not None else Memory.load(default_memory())
     for place, depth in _places(found.path, roots):
         if not wanted:
             break
         inside = walk([place], depth=depth, memory=remembered)
         for part in list(wanted):
-            own = _part(spec, part)
+            own = spec.part(part)
             taken = _tokenizer(inside, own) if own.role == "tokenizer" else _best(inside.seen, found, part)
             if taken is not None:
                 wanted.remove(part)
@@ -264,7 +264,7 @@ def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | 
     fitting = []
     for one in _lenders(seen, found.family):
         for held in one.held:
-            if held.dtype in ranks and not misfit(held, _part(spec, part), wanted):
+            if held.dtype in ranks and not misfit(held, spec.part(part), wanted):
                 fitting.append((held.fp8 == "scaled", ranks[held.dtype], bool(one.family), one.path))
     for *_, path in sorted(fitting):
         try:
@@ -339,7 +339,7 @@ def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
     spec = families.family(seen.family)
     sizes = wanted_sizes(spec.bundled, spec)
     for name in seen.missing:
-        part = _part(spec, name)
+        part = spec.part(name)
         there = (
             _tokenizer(everything, part) is not None
             if part.role == "tokenizer"
@@ -352,10 +352,6 @@ def _still_missing(seen: Seen, everything: Walk) -> Iterator[str]:
         )
         if not there:
             yield name
-
-
-def _part(spec: FamilySpec, name: str) -> PartSpec:
-    return next(part for part in spec.parts if part.name == name)
 
 
 def _usable_first(base: FoundBase) -> tuple[int, bool, str]:

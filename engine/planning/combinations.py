@@ -96,7 +96,7 @@ IDLE: tuple[tuple[str, tuple[str, ...], Callable[[Settings, Plan], bool], Mappin
     ),
     ("lokr", ("adapter.factor", "adapter.decompose_both"), lambda s, _: s.adapter.kind != "lokr", {"adapter.kind": "lokr"}),
     ("clip_skip", ("base.clip_skip",), lambda s, _: s.base.clip_skip <= _spec(s).text.clip_skip, {}),
-    ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: _spec(s).part("text_encoder_2") is None, {}),
+    ("text_encoder_2", ("base.text_encoder_2",), lambda s, _: not _spec(s).has("text_encoder_2"), {}),
     ("keep_tokens", ("dataset.keep_tokens",), _does_not_shuffle, {"dataset.shuffle_captions": True}),
     ("caption_variants", ("dataset.caption_variants",), _makes_one_text, {"dataset.shuffle_captions": True}),
     ("class_prompt", ("dataset.class_prompt",), lambda s, _: s.dataset.class_images == 0, {}),

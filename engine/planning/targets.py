@@ -44,8 +44,7 @@ def text_layers_used(family: Family, part: Part, layers: int, clip_skip: int) ->
     `clip_skip` counts as Automatic1111 does. An encoder that makes a pooled vector is read to its last layer.
     """
     spec = families.family(family)
-    encoder = spec.part(part)
-    if encoder is None or encoder.pooled:
+    if spec.part(part).pooled:
         return layers
     return max(1, layers + 1 - max(spec.text.clip_skip, clip_skip))
 
