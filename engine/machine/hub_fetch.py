@@ -20,6 +20,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type:
 
 from loratui.engine import durable
 from loratui.engine.limits import CHUNK_BYTES
+from loratui.engine.machine import hub_xet
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_answers import FILE, commit_of, etag_of, require_name, size_of
 from loratui.engine.machine.hub_cache import parse_id
@@ -198,13 +199,13 @@ def _fetch_bytes(
 ) -> None:
     """The content of a file, checked, into its place in the cache."""
     partial = partial_of(blob)
-    begun_before = partial.exists()
-    _fill(repo, commit, file, partial, meter, stopped, patience_s)
-    if begun_before and not stopped.is_set() and not _matches(partial, file):
-        # What an earlier download left may be of something else; once from the beginning tells.
+    begun_before, xet = partial.exists(), hub_xet.look_up(repo, commit, file)
+    _fill(repo, commit, file, xet, partial, meter, stopped, patience_s)
+    if (begun_before or xet) and not stopped.is_set() and not _matches(partial, file):
+        # What an earlier download left, or other storage has, may be of something else; once from the beginning tells.
         meter.add(-file.bytes, file.name)
         partial.unlink()
-        _fill(repo, commit, file, partial, meter, stopped, patience_s)
+        _fill(repo, commit, file, None, partial, meter, stopped, patience_s)
     if stopped.is_set():
         return
     if not _matches(partial, file):
@@ -238,7 +239,14 @@ def _locks(descriptor: int) -> bool:
 
 
 def _fill(
-    repo: str, commit: str, file: RemoteFile, partial: Path, meter: Meter, stopped: threading.Event, patience_s: float
+    repo: str,
+    commit: str,
+    file: RemoteFile,
+    xet: hub_xet.XetFile | None,
+    partial: Path,
+    meter: Meter,
+    stopped: threading.Event,
+    patience_s: float,
 ) -> None:
     """Appends to a partial file until it has its size; goes on after cuts as long as now and then something arrives."""
     url = hf_hub_url(repo, file.name, revision=commit)
@@ -251,12 +259,19 @@ def _fill(
     while not stopped.is_set() and (have < file.bytes or not partial.exists()):
         before = have
         try:
-            have = _stream(url, file, partial, have, meter, stopped, patience_s)
+            if xet is None:
+                have = _stream(url, file, partial, have, meter, stopped, patience_s)
+            else:
+                with contextlib.closing(xet.pieces(have, patience_s, stopped)) as pieces:
+                    have = _take(pieces, file, partial, have, meter, stopped, patience_s)
             if have == before and not stopped.is_set() and have < file.bytes:
                 raise ConnectionError("the answer ended without a byte")
             continue
         except Exception as error:
             have = partial.stat().st_size if partial.exists() else 0
+            if xet is not None:
+                xet = None
+                continue
             if have - before >= min(LEAST_BYTES, file.bytes - before):
                 wait_s, silent_since = _FIRST_WAIT_S, time.monotonic()
             pause_s = wait_of(error, wait_s)
@@ -291,21 +306,35 @@ def _stream(
         if have and response.status_code != 206:
             meter.add(-have, file.name)
             have = 0
-        with partial.open("r+b" if have else "wb") as out:
-            out.seek(have)
-            since, at = time.monotonic(), have
-            for chunk in response.iter_bytes():  # as they come, so that a cut loses none
-                if have + len(chunk) > file.bytes:
-                    raise Failure("mismatch", f"{file.name}: the hub sends more than it had promised.", _MISMATCH)
-                out.write(chunk)
-                have += len(chunk)
-                meter.add(len(chunk), file.name)
-                if stopped.is_set():
-                    break
-                if have - at >= LEAST_BYTES:
-                    since, at = time.monotonic(), have
-                elif have < file.bytes and time.monotonic() - since > max(patience_s, SLOW_S):
-                    raise TimeoutError("next to nothing arrives")
+        # As they come, so that a cut loses none.
+        return _take(response.iter_bytes(), file, partial, have, meter, stopped, patience_s)
+
+
+def _take(
+    pieces: Iterator[bytes],
+    file: RemoteFile,
+    partial: Path,
+    have: int,
+    meter: Meter,
+    stopped: threading.Event,
+    patience_s: float,
+) -> int:
+    """Writes what arrives from byte `have` on; returns the partial file's size."""
+    with partial.open("r+b" if have else "wb") as out:
+        out.seek(have)
+        since, at = time.monotonic(), have
+        for piece in pieces:
+            if have + len(piece) > file.bytes:
+                raise Failure("mismatch", f"{file.name}: the hub sends more than it had promised.", _MISMATCH)
+            out.write(piece)
+            have += len(piece)
+            meter.add(len(piece), file.name)
+            if stopped.is_set():
+                break
+            if have - at >= LEAST_BYTES:
+                since, at = time.monotonic(), have
+            elif have < file.bytes and time.monotonic() - since > max(patience_s, SLOW_S):
+                raise TimeoutError("next to nothing arrives")
     return have
 
 

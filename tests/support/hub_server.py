@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_goodTokenForTheTest"
+_CHUNK, _CHUNKS = 65_536, 64
+"""Bytes in a chunk of the storage, and chunks in one of its objects."""
 
 
 @dataclass
@@ -67,6 +69,13 @@ class Hub:
     """That body comes again and again."""
     api_to: str = ""
     """Where the API redirects to."""
+    xet: bool = False
+    """Large files lie in Xet storage too, which this server is as well."""
+    xet_at: str = ""
+    """In place of this server's address as that storage."""
+    xet_cuts_after: int = 1_000_000
+    """Requests for stored bytes that are answered; then the storage fails."""
+    xet_corrupt: bool = False
     late_etag: str = ""
     """In place of the true one, from the second time that a file is asked for."""
 
@@ -82,6 +91,14 @@ class Hub:
     def etag(self, name: str) -> str:
         data = self.files[name]
         return hashlib.sha256(data).hexdigest() if name.endswith(".safetensors") else git_id(data)
+
+    def xorbs(self, name: str) -> list[bytes]:
+        """A file as the storage keeps it: chunks of 64 KiB behind 8 bytes of lengths, uncompressed, 64 to an object."""
+        data = bytes(len(self.files[name])) if self.xet_corrupt else self.files[name]
+        chunks = [data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK)]
+        lengths = [len(chunk).to_bytes(3, "little") for chunk in chunks]
+        stored = [b"\0" + n + b"\0" + n + chunk for n, chunk in zip(lengths, chunks, strict=True)]
+        return [b"".join(stored[at : at + _CHUNKS]) for at in range(0, len(stored), _CHUNKS)]
 
     def bodies(self) -> list[tuple[str, str, str]]:
         return [request for request in self.requests if request[0] == "GET" and "/resolve/" in request[1]]
@@ -132,7 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._page(hub.instead)
             return
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if path == "/api/whoami-v2":
+        if path.startswith("/xet/"):
+            self._xet(path.removeprefix("/xet/"))
+        elif path == "/api/whoami-v2":
             self._whoami(token)
         elif path.startswith("/moved/"):
             self._json(self._listing())
@@ -171,6 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _model(self, rest: str) -> None:
         hub, repo = self.hub, rest.partition("/revision/")[0]
+        if "/xet-read-token/" in rest:
+            self._xet_token()
+            return
         if hub.api_status:
             self._refuse(hub.api_status)
         elif hub.api_to:
@@ -241,6 +263,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{etag}"')
         self.send_header("X-Linked-ETag", f'"{etag}"')
         self.send_header("X-Linked-Size", str(len(data)))
+        if hub.xet and len(etag) == 64:
+            self.send_header("X-Xet-Hash", etag)
+            self.send_header("X-Xet-Refresh-Route", "http://127.0.0.1:9/elsewhere")
         self.send_header("Accept-Ranges", "bytes")
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{begin + len(body)}")
@@ -263,6 +288,45 @@ class _Handler(BaseHTTPRequestHandler):
         if cut:
             self.wfile.flush()
             self.close_connection = True
+
+    def _xet_token(self) -> None:
+        self.send_response(200)
+        self.send_header("X-Xet-Cas-Url", self.hub.xet_at or f"{self.hub.address}/xet")
+        self.send_header("X-Xet-Access-Token", "of-the-storage")
+        self.send_header("X-Xet-Token-Expiration", str(int(time.time()) + 3600))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _xet(self, rest: str) -> None:
+        """Where the chunks of a range lie, and the bytes of one stored object."""
+        hub, asked = self.hub, self.headers.get("Range", "").removeprefix("bytes=").partition("-")
+        kind, _, what = rest.partition("/")
+        if kind == "v1":
+            name = next(name for name in hub.files if hub.etag(name) == what.removeprefix("reconstructions/"))
+            begin, end = int(asked[0]), min(int(asked[2]) + 1, len(hub.files[name]))
+            first, last = begin // _CHUNK, -(-end // _CHUNK)
+            terms, places = [], {}
+            for at, xorb in enumerate(hub.xorbs(name)):
+                begins, ends = (min(max(n - at * _CHUNKS, 0), _CHUNKS) for n in (first, last))
+                if begins == ends:
+                    continue
+                key, chunks = f"{at:064x}", {"start": begins, "end": ends}
+                size = min(ends * _CHUNK, len(hub.files[name]) - at * _CHUNK * _CHUNKS) - begins * _CHUNK
+                terms.append({"hash": key, "unpacked_length": size, "range": chunks})
+                span = {"start": begins * (_CHUNK + 8), "end": min(ends * (_CHUNK + 8), len(xorb)) - 1}
+                places[key] = [{"range": chunks, "url": f"{hub.address}/xet/xorb/{at}/{name}", "url_range": span}]
+            self._json({"offset_into_first_range": begin - first * _CHUNK, "terms": terms, "fetch_info": places})
+        elif kind == "xorb" and hub.xet_cuts_after > 0:
+            hub.xet_cuts_after -= 1
+            time.sleep(hub.slow_s)
+            at, _, name = what.partition("/")
+            body = hub.xorbs(name)[int(at)][int(asked[0]) : int(asked[2]) + 1]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            self._refuse(404)
 
     def _redirect(self, name: str) -> None:
         hub = self.hub
