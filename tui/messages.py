@@ -262,8 +262,6 @@ class GridListed(Message):
     slots: list[Slot]
     training: Mapping[str, Path]
     """Where each training image lies, by its path in the data set."""
-    sample_s: float | None
-    """Seconds that a sample took while training; None if that is not known."""
     files: LoraFiles
 
 

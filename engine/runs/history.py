@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import ClassVar
 
 from loratui.engine.runs.eta import LONGEST_SILENCE_S
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, Output, Sample
+from loratui.engine.runs.records import Acknowledgement, Checkpoint, Epoch, Image, Output, Sample, record
 from loratui.engine.runs.series import Series
 from loratui.engine.runs.state import RunState, step_seconds
 
-_MOST_IMAGES = 10_000
 _MOST_ACKNOWLEDGED = 100
+_RECORDS: dict[str, tuple[str, type]] = {
+    "epoch_finished": ("epochs", Epoch),
+    "sample_written": ("samples", Sample),
+    "checkpoint_written": ("checkpoints", Checkpoint),
+    "output_written": ("outputs", Output),
+    "image_written": ("grid_images", Image),
+}
+"""Type of event -> the queue that takes its record."""
 
 
 class RunHistory:
@@ -34,7 +39,7 @@ class RunHistory:
         self.samples: deque[Sample] = deque(maxlen=2000)
         self.checkpoints: deque[Checkpoint] = deque(maxlen=200)
         self.outputs: deque[Output] = deque(maxlen=2000)
-        self.grid_images: list[Image] = []
+        self.grid_images: deque[Image] = deque(maxlen=10_000)
         self.acknowledged: dict[str, Acknowledgement] = {}
         """By the id of the command."""
 
@@ -50,9 +55,12 @@ class RunHistory:
             return False
         self.seq = event.seq
         self.state.apply(event, longest_silence_s)
-        handler = self._HANDLERS.get(event.type)
-        if handler:
-            handler(self, event)
+        if event.type in _RECORDS:
+            name, kind = _RECORDS[event.type]
+            getattr(self, name).append(record(kind, event))
+        handler = getattr(self, f"_on_{event.type}", None)
+        if handler is not None:
+            handler(event)
         return True
 
     @property
@@ -60,55 +68,27 @@ class RunHistory:
         """The LoRA file that the state names."""
         return next((output for output in reversed(self.outputs) if output.path == self.state.output), None)
 
-    def _run_started(self, event: Event) -> None:
+    def _on_run_started(self, event: Event) -> None:
         resumed = event.count("resumed_step")
         for series in (self.losses, self.rates, self.learning_rates):
             series.drop_after(resumed)
         while self.epochs and self.epochs[-1].step > resumed:
             self.epochs.pop()
 
-    def _step(self, event: Event) -> None:
+    def _on_step(self, event: Event) -> None:
         step, seconds = event.count("step"), step_seconds(event)
         self.losses.add(step, event.number("loss"), self.state.loss_smoothed)
         self.learning_rates.add(step, event.number("lr"))
         self.rates.add(step, 1 / seconds if seconds else None)
 
-    def _epoch_finished(self, event: Event) -> None:
-        self.epochs.append(Epoch.of(event))
-
-    def _sample_written(self, event: Event) -> None:
-        self.samples.append(Sample.of(event))
-
-    def _checkpoint_written(self, event: Event) -> None:
-        self.checkpoints.append(Checkpoint.of(event))
-
-    def _output_written(self, event: Event) -> None:
-        self.outputs.append(Output.of(event))
-
-    def _image_written(self, event: Event) -> None:
-        if len(self.grid_images) < _MOST_IMAGES:
-            self.grid_images.append(Image.of(event))
-
-    def _command_acknowledged(self, event: Event) -> None:
-        self.acknowledged[event.text("id")] = Acknowledgement.of(event)
+    def _on_command_acknowledged(self, event: Event) -> None:
+        self.acknowledged[event.text("id")] = record(Acknowledgement, event)
         while len(self.acknowledged) > _MOST_ACKNOWLEDGED:
             del self.acknowledged[next(iter(self.acknowledged))]
 
-    def _telemetry(self, event: Event) -> None:
+    def _on_telemetry(self, event: Event) -> None:
         del event
         machine = self.state.machine
         busy = None if machine is None else machine.cpu_share if machine.gpu_percent is None else machine.gpu_percent
         if busy is not None:
             self.busy.append(min(100.0, max(0.0, busy)))
-
-    _HANDLERS: ClassVar[dict[str, Callable[[RunHistory, Event], None]]] = {
-        "run_started": _run_started,
-        "step": _step,
-        "epoch_finished": _epoch_finished,
-        "sample_written": _sample_written,
-        "checkpoint_written": _checkpoint_written,
-        "output_written": _output_written,
-        "image_written": _image_written,
-        "command_acknowledged": _command_acknowledged,
-        "telemetry": _telemetry,
-    }

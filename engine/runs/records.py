@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from loratui.engine.runs.events import Event
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +24,6 @@ class Sample:
     prompt: str
     seed: int
 
-    @classmethod
-    def of(cls, event: Event) -> Sample:
-        """From `sample_written`."""
-        step, image_step, index, seed = (event.count(name) for name in ("step", "image_step", "index", "seed"))
-        return cls(step, image_step, index, event.path("path"), event.text("prompt"), seed)
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -35,12 +34,6 @@ class Checkpoint:
     path: str
     bytes: int
     reason: str
-
-    @classmethod
-    def of(cls, event: Event) -> Checkpoint:
-        """From `checkpoint_written`."""
-        step, image_step, size = (event.count(name) for name in ("step", "image_step", "bytes"))
-        return cls(step, image_step, event.path("path"), size, event.text("reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +46,6 @@ class Output:
     bytes: int
     final: bool
 
-    @classmethod
-    def of(cls, event: Event) -> Output:
-        """From `output_written`."""
-        step, epoch, size = (event.count(name) for name in ("step", "epoch", "bytes"))
-        return cls(step, epoch, event.path("path"), size, bool(event.get("final")))
-
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -69,11 +56,6 @@ class Epoch:
     """The optimizer step with which it ended."""
     loss: float | None
     """Mean over its images."""
-
-    @classmethod
-    def of(cls, event: Event) -> Epoch:
-        """From `epoch_finished`."""
-        return cls(event.count("epoch"), event.count("step"), event.number("loss"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +74,6 @@ class Image:
     """The training image that it is most like, by its path in the data set; empty if that was not measured."""
     similarity: float | None = None
 
-    @classmethod
-    def of(cls, event: Event) -> Image:
-        """From `image_written`."""
-        strength = event.number("strength")
-        return cls(
-            path=event.path("path"),
-            prompt=event.text("prompt"),
-            strength=math.nan if strength is None else strength,
-            seed=event.count("seed"),
-            grid=event.text("grid") or "strengths",
-            file=event.path("file"),
-            nearest=event.text("nearest"),
-            similarity=event.number("similarity"),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Warning:
@@ -115,11 +82,6 @@ class Warning:
     code: str
     message: str
     remedy: str
-
-    @classmethod
-    def of(cls, event: Event) -> Warning:
-        """From `warning`, or from `run_failed_with`, which has no code."""
-        return cls(event.text("code"), event.text("message"), event.text("remedy"))
 
     @property
     def sentence(self) -> str:
@@ -135,11 +97,6 @@ class Acknowledgement:
     ok: bool
     message: str
 
-    @classmethod
-    def of(cls, event: Event) -> Acknowledgement:
-        """From `command_acknowledged`."""
-        return cls(event.text("command"), bool(event.get("ok")), event.text("message"))
-
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -147,16 +104,8 @@ class Ending:
 
     status: str
     exit_code: int | None
-    """None where the event names none that a process can have."""
     reason: str
     advice: str
-
-    @classmethod
-    def of(cls, event: Event) -> Ending:
-        """From `run_finished`."""
-        code = event.get("exit_code")
-        known = code if type(code) is int and 0 <= code < 256 else None
-        return cls(event.text("status"), known, event.text("reason"), event.text("advice"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,17 +130,6 @@ class Machine:
     ram_total_gib: float | None
     disk_free_gib: float | None
 
-    @classmethod
-    def of(cls, event: Event) -> Machine:
-        """From `telemetry`."""
-        return cls(
-            gpu=event.text("gpu"),
-            throttle=event.texts("throttle"),
-            cpus=event.count("cpus"),
-            ts=event.ts,
-            **{name: event.number(name) for name in _MACHINE_NUMBERS},
-        )
-
     @property
     def cpu_share(self) -> float | None:
         """Percent of the machine's CPUs that are at work; in runs of earlier versions what the trainer alone took of them."""
@@ -208,14 +146,6 @@ class InForce:
     every_image_steps: int | None = None
     stop_after_epoch: int | None = None
 
-    @classmethod
-    def of(cls, event: Event) -> InForce:
-        """From `changes_in_force`."""
-        every = event.number("every_image_steps")
-        return cls(
-            event.texts("prompts") or None, None if every is None else int(every), event.count("stop_after_epoch") or None
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -226,22 +156,29 @@ class Progress:
     total: int
     text: str
 
-    @classmethod
-    def of(cls, event: Event) -> Progress:
-        """From `progress`."""
-        return cls(event.text("phase"), event.count("done"), event.count("total"), event.text("text"))
+
+def record(kind: type[Record], event: Event) -> Record:
+    """The record that an event makes: each field is the event's of the same name, or what its type has for nothing."""
+    return kind(**{field.name: _value(field, event) for field in dataclasses.fields(kind)})  # type: ignore[arg-type]  # all are
 
 
-_MACHINE_NUMBERS = (
-    "gpu_percent",
-    "gpu_memory_gib",
-    "gpu_memory_total_gib",
-    "gpu_c",
-    "gpu_w",
-    "gpu_limit_w",
-    "cpu_percent",
-    "machine_cpu_percent",
-    "ram_gib",
-    "ram_total_gib",
-    "disk_free_gib",
-)
+def _value(field: dataclasses.Field[Any], event: Event) -> Any:
+    if field.name == "ts":
+        return event.ts
+    read = Event.path if field.name in _PATHS else _BY_TYPE[str(field.type)]
+    value = read(event, field.name)
+    return field.default if value == "" and field.default is not dataclasses.MISSING else value
+
+
+_PATHS = ("path", "file")
+_BY_TYPE: dict[str, Callable[[Event, str], Any]] = {
+    "str": Event.text,
+    "int": Event.count,
+    "int | None": lambda event, name: None if event.number(name) is None else event.count(name),
+    "float": lambda event, name: math.nan if event.number(name) is None else event.number(name),
+    "float | None": Event.number,
+    "bool": lambda event, name: event.get(name) is True,
+    "tuple[str, ...]": Event.texts,
+    "tuple[str, ...] | None": lambda event, name: event.texts(name) or None,
+}
+"""By the types of fields as they are written above."""

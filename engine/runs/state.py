@@ -3,23 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import statistics
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Ending, InForce, Machine, Progress, Warning
+from loratui.engine.runs.records import Ending, InForce, Machine, Progress, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
+
+_RECORDS: dict[str, tuple[str, type]] = {
+    "progress": ("progress", Progress),
+    "telemetry": ("machine", Machine),
+    "changes_in_force": ("changes", InForce),
+    "run_failed_with": ("error", Warning),
+    "run_finished": ("ending", Ending),
+}
+"""Type of event -> the field that holds the record of the last one."""
 
 LEAVING = ("pause", "stop")
 """Commands after which a trainer saves and ends."""
 
 _MOST_WARNINGS = 200
+_LONGEST_IMAGE_S = 3600.0
+"""A gap beyond that is a pause or a clock that was set, and no image."""
 _LONGEST_STEP_S = 1e7
 """A step that took longer was not measured rightly."""
 _SUPERVISORS_TYPES = frozenset({"trainer_started", "trainer_ended", "run_finished"})
+
+
+_FIGURES = [
+    "preset",
+    "family",
+    "base",
+    "trigger",
+    "images",
+    "epochs",
+    "epoch",
+    "step",
+    "optimizer_steps",
+    "steps_per_epoch",
+    "image_step",
+    "image_steps",
+    "loss",
+    "epoch_loss",
+    "loss_smoothed",
+    "last_step",
+    "phase",
+    "text",
+    "sample",
+    "output",
+    "checkpoint_step",
+    "seconds",
+]
 
 
 @dataclass(slots=True)
@@ -79,6 +118,10 @@ class RunState:
     eta: EtaEstimator = field(default_factory=EtaEstimator)
     machine: Machine | None = None
     changes: InForce = field(default_factory=InForce)
+    image_times: deque[float] = field(default_factory=lambda: deque(maxlen=20))
+    """Seconds that the last samples took, or the last images of the validation."""
+    image_since: float | None = None
+    """When the one that is made now was begun."""
     sample: str = ""
     """The newest sample, relative to the run."""
     output: str = ""
@@ -112,11 +155,6 @@ class RunState:
             self.apply(event, LONGEST_SILENCE_S * keep_every)
         self.skipped += batch.skipped
 
-    def apply_all(self, events: Iterable[Event]) -> None:
-        """Takes in events in order."""
-        for event in events:
-            self.apply(event)
-
     def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:
         """Takes in one event and says whether it was new. Never raises for an event that lacks a field; unknown types
         change nothing."""
@@ -126,10 +164,107 @@ class RunState:
         self.told = event.type not in _SUPERVISORS_TYPES
         if event.type != "trainer_started":  # nobody worked between two trainers
             self.eta.tick(event.ts, longest_silence_s)
-        handler = _HANDLERS.get(event.type)
-        if handler:
-            handler(self, event)
+        if event.type in _RECORDS:
+            name, kind = _RECORDS[event.type]
+            setattr(self, name, record(kind, event))
+        handler = getattr(self, f"_on_{event.type}", None)
+        if handler is not None:
+            handler(event)
         return True
+
+    def _on_run_started(self, event: Event) -> None:
+        for name in ("name", "preset", "family", "base", "trigger", "device"):
+            setattr(self, name, event.text(name))
+        for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
+            setattr(self, name, event.count(name))
+        resumed = event.count("resumed_step")
+        if resumed < self.step:  # what came after the checkpoint is lost and made again
+            at_checkpoint = resumed == self.checkpoint_step
+            share = resumed * self.image_steps // max(1, self.optimizer_steps)
+            self.image_step = (self.checkpoint_image_step if at_checkpoint else 0) or share
+            self.epoch = -(-resumed // self.steps_per_epoch) if self.steps_per_epoch > 0 else 0
+            self.smoothing = dataclasses.replace(self.smoothing_saved if at_checkpoint else self.smoothing, last_step=resumed)
+            if not resumed:
+                self.smoothing = SmoothedLoss()
+        self.step = resumed
+        self.started, self.final, self.ending, self.error = True, False, None, None
+        self.changes = InForce()
+        self.eta.restart(event.ts)
+
+    def _on_trainer_started(self, event: Event) -> None:
+        self.attempt, self.waiting_since = event.count("attempt"), event.ts
+        self.phase, self.text, self.progress = "", "", None
+        self.leaving, self.stepped, self.final, self.ending = "", False, False, None
+        self.image_since = self.error = None
+        self.eta.restart(event.ts)
+
+    def _on_phase_changed(self, event: Event) -> None:
+        self.phase, self.text, self.progress = event.text("phase"), event.text("text"), None
+        self.waiting_since = event.ts
+        self.image_since = event.ts if self.phase == "sampling" else None
+
+    def _on_progress(self, event: Event) -> None:
+        self.phase = event.text("phase") or self.phase
+
+    def _on_step(self, event: Event) -> None:
+        self.step, self.image_step, self.epoch = event.count("step"), event.count("image_step"), event.count("epoch")
+        self.loss, self.learning_rate = event.number("loss"), event.number("lr")
+        self.grad_norm, self.memory_gib = event.number("grad_norm"), event.number("memory_gib")
+        self.repeated = event.count("repeated")
+        self.phase, self.progress, self.stepped = "training", None, True
+        self.smoothing.add(self.step, self.loss, self.optimizer_steps)
+        self.eta.step(self.step, step_seconds(event), self.last_step - self.step)
+
+    def _on_epoch_finished(self, event: Event) -> None:
+        self.epoch_loss = event.number("loss")
+        self.eta.end_epoch()
+
+    def _on_sample_written(self, event: Event) -> None:
+        self.sample = event.path("path")
+        self._image_made(event)
+
+    def _on_image_written(self, event: Event) -> None:
+        if event.text("nearest"):
+            self._image_made(event)
+        else:  # it was there already, is told again without what it is like, and took no time
+            self.image_since = event.ts
+
+    def _image_made(self, event: Event) -> None:
+        if self.image_since is not None and 0 < event.ts - self.image_since < _LONGEST_IMAGE_S:
+            self.image_times.append(event.ts - self.image_since)
+        self.image_since = event.ts
+
+    def _on_checkpoint_written(self, event: Event) -> None:
+        step, image_step = event.count("step"), event.count("image_step")
+        self.checkpoint_step, self.checkpoint_image_step = step, image_step
+        if step > self.step:  # of many fast steps not each is told
+            self.step, self.image_step = step, image_step
+        self.smoothing_saved, self.seconds = dataclasses.replace(self.smoothing), round(self.worked_s, 3)
+
+    def _on_output_written(self, event: Event) -> None:
+        final = bool(event.get("final"))
+        if final or not self.final:
+            self.output, self.final = event.path("path"), final
+
+    def _on_warning(self, event: Event) -> None:
+        warning = record(Warning, event)
+        self.warnings.pop(warning, None)  # said again after a restart: one thing to know, not two
+        self.warnings[warning] = None
+        if len(self.warnings) > _MOST_WARNINGS:
+            del self.warnings[next(iter(self.warnings))]
+
+    def _on_command_acknowledged(self, event: Event) -> None:
+        command = event.text("command")
+        if command in LEAVING and event.get("ok") is True:
+            self.leaving = command
+
+    def _on_trainer_ended(self, event: Event) -> None:
+        del event
+        self.phase, self.progress, self.final = "", None, False
+
+    def _on_run_finished(self, event: Event) -> None:
+        del event
+        self.phase, self.progress, self.image_since = "", None, None
 
     # ---- what follows
 
@@ -150,6 +285,11 @@ class RunState:
         return self.eta.steps_per_s if self.stepped else None
 
     @property
+    def image_s(self) -> float | None:
+        """Seconds an image, the median of the last; None before one was measured."""
+        return statistics.median(self.image_times) if self.image_times else None
+
+    @property
     def worked_s(self) -> float:
         """Time in which trainers of this run have worked, also for what was lost and made again. What a rented machine costs."""
         return self.eta.worked_s
@@ -163,7 +303,7 @@ class RunState:
     def last_step(self) -> int:
         """The optimizer step with which the run ends: the last of the plan, or of the epoch after which it is to stop."""
         epoch = self.changes.stop_after_epoch
-        if epoch is None or not self.steps_per_epoch:
+        if not epoch or not self.steps_per_epoch:
             return self.optimizer_steps
         return min(self.optimizer_steps, max(self.step, epoch * self.steps_per_epoch))
 
@@ -172,9 +312,8 @@ class RunState:
     def figures(self) -> dict[str, Any]:
         """The figures of a run as one flat object, for `--json` and whoever reads `state.json` with `jq`."""
         left = self.time_left
-        own = {name: getattr(self, name) for name in _FIGURES}
         return {
-            **own,
+            **{name: getattr(self, name) for name in _FIGURES},
             "step_s": self.eta.step_s,
             "worked_s": round(self.worked_s, 3),
             "seconds_left": round(left.seconds, 3) if left else None,
@@ -191,102 +330,15 @@ class RunState:
     def from_json(cls, table: Mapping[str, Any]) -> RunState:
         """The state in what `to_json` gave. What is missing there or of the wrong kind is as in a new state."""
         state = cls()
-        filled(state, {name: value for name, value in table.items() if name not in _RECORDS})
-        for name in ("sample", "output"):
-            setattr(state, name, Event("", 0, 0.0, table).path(name))
-        for name, kind in _RECORDS.items():
+        filled(state, {name: table[name] for name in table.keys() - {name for name, _ in _RECORDS.values()}})
+        state.sample, state.output = (Event("", 0, 0.0, table).path(name) for name in ("sample", "output"))
+        for name, kind in _RECORDS.values():
             if isinstance(inner := table.get(name), dict):
-                setattr(state, name, kind(_as_event(inner)))
+                setattr(state, name, record(kind, _as_event(inner)))
         warnings = table.get("warnings")
         said = warnings[-_MOST_WARNINGS:] if isinstance(warnings, list) else []
-        state.warnings = {Warning.of(_as_event(inner)): None for inner in said if isinstance(inner, dict)}
+        state.warnings = {record(Warning, _as_event(inner)): None for inner in said if isinstance(inner, dict)}
         return state
-
-
-_FIGURES = (
-    "preset",
-    "family",
-    "base",
-    "trigger",
-    "images",
-    "epochs",
-    "epoch",
-    "step",
-    "optimizer_steps",
-    "steps_per_epoch",
-    "image_step",
-    "image_steps",
-    "loss",
-    "epoch_loss",
-    "loss_smoothed",
-    "last_step",
-    "phase",
-    "text",
-    "sample",
-    "output",
-    "checkpoint_step",
-    "seconds",
-)
-
-_RECORDS: dict[str, Callable[[Event], Any]] = {
-    "progress": Progress.of,
-    "machine": Machine.of,
-    "changes": InForce.of,
-    "error": Warning.of,
-    "ending": Ending.of,
-}
-
-
-def _as_event(table: Mapping[str, Any]) -> Event:
-    """A record of a snapshot as the event that it was made of, so that both are read by the same rules."""
-    return Event("", 0, Event("", 0, 0.0, table).number("ts") or 0.0, table)
-
-
-def _run_started(state: RunState, event: Event) -> None:
-    for name in ("name", "preset", "family", "base", "trigger", "device"):
-        setattr(state, name, event.text(name))
-    for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
-        setattr(state, name, event.count(name))
-    resumed = event.count("resumed_step")
-    if resumed < state.step:  # what came after the checkpoint is lost and made again
-        at_checkpoint = resumed == state.checkpoint_step
-        share = resumed * state.image_steps // max(1, state.optimizer_steps)
-        state.image_step = (state.checkpoint_image_step if at_checkpoint else 0) or share
-        state.epoch = -(-resumed // state.steps_per_epoch) if state.steps_per_epoch > 0 else 0
-        state.smoothing = dataclasses.replace(state.smoothing_saved if at_checkpoint else state.smoothing, last_step=resumed)
-        if not resumed:
-            state.smoothing = SmoothedLoss()
-    state.step = resumed
-    state.started, state.final, state.ending, state.error = True, False, None, None
-    state.changes = InForce()
-    state.eta.restart(event.ts)
-
-
-def _trainer_started(state: RunState, event: Event) -> None:
-    state.attempt, state.waiting_since = event.count("attempt"), event.ts
-    state.phase, state.text, state.progress = "", "", None
-    state.leaving, state.stepped, state.final, state.ending = "", False, False, None
-    state.eta.restart(event.ts)
-
-
-def _phase_changed(state: RunState, event: Event) -> None:
-    state.phase, state.text, state.progress = event.text("phase"), event.text("text"), None
-    state.waiting_since = event.ts
-
-
-def _progress(state: RunState, event: Event) -> None:
-    state.progress = Progress.of(event)
-    state.phase = state.progress.phase or state.phase
-
-
-def _step(state: RunState, event: Event) -> None:
-    state.step, state.image_step, state.epoch = event.count("step"), event.count("image_step"), event.count("epoch")
-    state.loss, state.learning_rate = event.number("loss"), event.number("lr")
-    state.grad_norm, state.memory_gib = event.number("grad_norm"), event.number("memory_gib")
-    state.repeated = event.count("repeated")
-    state.phase, state.progress, state.stepped = "training", None, True
-    state.smoothing.add(state.step, state.loss, state.optimizer_steps)
-    state.eta.step(state.step, step_seconds(event), state.last_step - state.step)
 
 
 def step_seconds(event: Event) -> float | None:
@@ -295,79 +347,6 @@ def step_seconds(event: Event) -> float | None:
     return seconds if seconds is not None and 1e-9 < seconds <= _LONGEST_STEP_S else None
 
 
-def _epoch_finished(state: RunState, event: Event) -> None:
-    state.epoch_loss = event.number("loss")
-    state.eta.end_epoch()
-
-
-def _sample_written(state: RunState, event: Event) -> None:
-    state.sample = event.path("path")
-
-
-def _checkpoint_written(state: RunState, event: Event) -> None:
-    step, image_step = event.count("step"), event.count("image_step")
-    state.checkpoint_step, state.checkpoint_image_step = step, image_step
-    if step > state.step:  # of many fast steps not each is told
-        state.step, state.image_step = step, image_step
-    state.smoothing_saved, state.seconds = dataclasses.replace(state.smoothing), round(state.worked_s, 3)
-
-
-def _output_written(state: RunState, event: Event) -> None:
-    final = bool(event.get("final"))
-    if final or not state.final:
-        state.output, state.final = event.path("path"), final
-
-
-def _warning(state: RunState, event: Event) -> None:
-    warning = Warning.of(event)
-    state.warnings.pop(warning, None)  # said again after a restart: one thing to know, not two
-    state.warnings[warning] = None
-    if len(state.warnings) > _MOST_WARNINGS:
-        del state.warnings[next(iter(state.warnings))]
-
-
-def _command_acknowledged(state: RunState, event: Event) -> None:
-    command = event.text("command")
-    if command in LEAVING and event.get("ok") is True:
-        state.leaving = command
-
-
-def _telemetry(state: RunState, event: Event) -> None:
-    state.machine = Machine.of(event)
-
-
-def _changes_in_force(state: RunState, event: Event) -> None:
-    state.changes = InForce.of(event)
-
-
-def _run_failed_with(state: RunState, event: Event) -> None:
-    state.error = Warning.of(event)
-
-
-def _trainer_ended(state: RunState, event: Event) -> None:
-    del event
-    state.phase, state.progress, state.final = "", None, False
-
-
-def _run_finished(state: RunState, event: Event) -> None:
-    state.ending, state.phase, state.progress = Ending.of(event), "", None
-
-
-_HANDLERS: dict[str, Callable[[RunState, Event], None]] = {
-    "run_started": _run_started,
-    "trainer_started": _trainer_started,
-    "phase_changed": _phase_changed,
-    "progress": _progress,
-    "step": _step,
-    "epoch_finished": _epoch_finished,
-    "sample_written": _sample_written,
-    "checkpoint_written": _checkpoint_written,
-    "output_written": _output_written,
-    "warning": _warning,
-    "command_acknowledged": _command_acknowledged,
-    "telemetry": _telemetry,
-    "changes_in_force": _changes_in_force,
-    "run_failed_with": _run_failed_with,
-    "trainer_ended": _trainer_ended,
-    "run_finished": _run_finished,
-}
+def _as_event(table: Mapping[str, Any]) -> Event:
+    """A record of a snapshot as the event that it was made of, so that both are read by the same rules."""
+    return Event("", 0, Event("", 0, 0.0, table).number("ts") or 0.0, table)

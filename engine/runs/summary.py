@@ -127,7 +127,8 @@ def judge(state: RunState, *, held: bool, quiet_s: float, owner: lock.Owner | No
     if state.ending is not None:
         last = state.ending
         status: Status = next((ending for ending in _GOOD_ENDINGS if ending == last.status), "failed")
-        return Verdict(status, last.reason, last.advice, last.exit_code)
+        code = last.exit_code if last.exit_code in range(256) else None  # what a process can have
+        return Verdict(status, last.reason, last.advice, code)
     if owner is not None and owner.supervisor.host != lock.host_name() and quiet_s < ELSEWHERE_DEAD_S:
         where = f"It runs on {owner.supervisor.host}, whose lock cannot be seen from here."
         return Verdict("running" if quiet_s < ELSEWHERE_STALE_S else "stalled", where)

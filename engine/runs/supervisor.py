@@ -22,9 +22,10 @@ from loratui.engine.jobs import JOBS, SUPERVISED
 from loratui.engine.machine import cgroup
 from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
-from loratui.engine.runs.events import Event, EventLog, read_events
+from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.logs import log_tail
 from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
+from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 
 _RESTART_AFTER_S = 1.0
@@ -109,14 +110,12 @@ class _Supervisor:
 
     def _one_trainer(self, attempt: int) -> Outcome:
         log_start = _size(self._run.trainer_log)
-        events_start = _size(self._run.events_of(self._job))
         kills_before = cgroup.oom_kills()
         self._start(attempt)
         status = self._wait()
         kills_after = cgroup.oom_kills()
         tail = log_tail(self._run.trainer_log, log_start)
-        said = list(_events_since(self._run.events_of(self._job), events_start))
-        failed_with = next((event for event in reversed(said) if event.type == "run_failed_with"), None)
+        said = read_state(self._run, self._job)
         code = os.waitstatus_to_exitcode(status)
         outcome = Outcome(
             exit_code=code if code >= 0 else None,
@@ -124,8 +123,8 @@ class _Supervisor:
             asked=self._asked(said),
             killed_as_asked=code == -signal.SIGKILL and any(c.args.get("kill") is True for c in control.pending(self._run)),
             oom_killed=kills_before is not None and kills_after is not None and kills_after > kills_before,
-            message=str(failed_with.get("message") or "") if failed_with else "",
-            remedy=str(failed_with.get("remedy") or "") if failed_with else "",
+            message=said.error.message if said.error else "",
+            remedy=said.error.remedy if said.error else "",
             last_line=tail[-1] if tail else "",
         )
         self._record(
@@ -197,12 +196,11 @@ class _Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGTERM)
 
-    def _asked(self, said: Sequence[Event]) -> Wish:
+    def _asked(self, said: RunState) -> Wish:
         """`stop` or `pause` if one of them was wished, acknowledged or not, while this trainer lived."""
         if self._stop_asked:
             return "stop"
-        wishes = [command.command for command in control.pending(self._run)]
-        wishes += [str(e.get("command")) for e in said if e.type == "command_acknowledged" and e.get("ok")]
+        wishes = [said.leaving, *(command.command for command in control.pending(self._run))]
         return "stop" if "stop" in wishes else "pause" if "pause" in wishes else ""
 
     def _announce(self, outcome: Outcome) -> None:
@@ -277,17 +275,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _events_since(path: Path, offset: int) -> list[Event]:
-    """Events from a byte offset on, except the many that no decision needs."""
-    found: list[Event] = []
-    while True:
-        batch = read_events(path, offset)
-        if batch.offset == offset:
-            return found
-        found += [event for event in batch.events if event.type in ("run_failed_with", "command_acknowledged")]
-        offset = batch.offset
 
 
 if __name__ == "__main__":

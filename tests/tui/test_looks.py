@@ -75,7 +75,7 @@ async def test_runs(home: Path, size: tuple[int, int], monkeypatch: pytest.Monke
 async def test_the_check(home: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     # Names stand for images, whose every half block would be in the text.
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr("loratui.tui.validation.check_times.ImageTimes.image_s", 30.0)
+    monkeypatch.setattr("loratui.engine.runs.state.RunState.image_s", 30.0)
     run = finished_run(home)
     write_grid(run, 6)
     app = LoratuiApp(Path("home"), "validation", RunDirectory(run.path.relative_to(home.parent)))

@@ -40,14 +40,13 @@ def test_the_zone_is_told_by_its_distance_from_utc(monkeypatch: pytest.MonkeyPat
 
 def test_the_dashboard_says_what_it_waits_for_and_how_long() -> None:
     state = RunState()
-    state.apply_all(
-        [_event(1, "trainer_started", attempt=1, pid=1), _event(2, "phase_changed", phase="loading", text="Loading SDXL")]
-    )
+    state.apply(_event(1, "trainer_started", attempt=1, pid=1))
+    state.apply(_event(2, "phase_changed", phase="loading", text="Loading SDXL"))
     assert run_words.steps_words(state, 1001.0).plain == "loading SDXL …"
     assert run_words.steps_words(state, 1042.0).plain == "loading SDXL … 42 s"
-    state.apply_all([_event(3, "phase_changed", 1050.0, phase="training", text="")])
+    state.apply(_event(3, "phase_changed", 1050.0, phase="training", text=""))
     assert run_words.steps_words(state, 1062.0).plain.startswith("the first step, which may be compiled … 12 s")
-    state.apply_all([_event(4, "step", 1063.0, step=1, image_step=2, epoch=1, loss=0.1, lr=1e-4)])
+    state.apply(_event(4, "step", 1063.0, step=1, image_step=2, epoch=1, loss=0.1, lr=1e-4))
     assert "…" not in run_words.steps_words(state, 1070.0).plain
     assert run_words.steps_words(state, None).plain
 
@@ -69,7 +68,8 @@ def test_plain_lines_say_what_they_wait_for_each_half_minute() -> None:
 @pytest.mark.parametrize("command", ["pause", "stop"])
 def test_a_run_that_has_agreed_to_end_is_not_called_stalled_while_it_saves(command: str) -> None:
     state = RunState()
-    state.apply_all([_event(1, "trainer_started", attempt=1, pid=1), _event(2, "step", step=1)])
+    state.apply(_event(1, "trainer_started", attempt=1, pid=1))
+    state.apply(_event(2, "step", step=1))
     assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "stalled"
     state.apply(_event(3, "command_acknowledged", id="1", command=command, ok=True, message=""))
     assert judge(state, held=True, quiet_s=30, owner=None, name="x").status == "running"

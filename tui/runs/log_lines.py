@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine.runs.events import Event
-from loratui.engine.runs.records import Acknowledgement, Epoch, Output, Warning
+from loratui.engine.runs.records import Acknowledgement, Epoch, Output, Warning, record
 from loratui.engine.runs.state import RunState
 from loratui.tui import text
 
@@ -52,14 +52,12 @@ def _run_started(event: Event, before: RunState) -> Said:
     return f"{amounts}, on {event.text('device') or 'this machine'}{scaled}", "info"
 
 
-def _trainer_started(event: Event, before: RunState) -> Said:
-    del before
+def _trainer_started(event: Event, _: RunState) -> Said:
     attempt = event.count("attempt")
     return "the trainer starts" if attempt <= 1 else f"the trainer starts again (attempt {attempt})", "info"
 
 
-def _phase_changed(event: Event, before: RunState) -> Said:
-    del before
+def _phase_changed(event: Event, _: RunState) -> Said:
     return (event.text("text"), "info") if event.text("text") else None
 
 
@@ -78,53 +76,45 @@ def _step(event: Event, before: RunState) -> Said:
 
 
 def _epoch_finished(event: Event, before: RunState) -> Said:
-    epoch = Epoch.of(event)
+    epoch = record(Epoch, event)
     shown = f"mean loss {text.loss(epoch.loss)}" if epoch.loss is not None else "no finite loss"
     return f"epoch {epoch.epoch} of {before.epochs} done, {shown}", "info"
 
 
-def _sample_written(event: Event, before: RunState) -> Said:
-    del before
+def _sample_written(event: Event, _: RunState) -> Said:
     return f"sample at step {text.number(event.count('step'))}: {event.path('path')}", "info"
 
 
-def _checkpoint_written(event: Event, before: RunState) -> Said:
-    del before
+def _checkpoint_written(event: Event, _: RunState) -> Said:
     wished = event.text("reason") in ("asked", "stopping")
     return (f"checkpoint at step {text.number(event.count('step'))}", "good") if wished else None
 
 
-def _output_written(event: Event, before: RunState) -> Said:
-    del before
-    output = Output.of(event)
+def _output_written(event: Event, _: RunState) -> Said:
+    output = record(Output, event)
     return (f"the finished LoRA: {output.path}", "good") if output.final else (f"LoRA file: {output.path}", "info")
 
 
-def _warning(event: Event, before: RunState) -> Said:
-    del before
-    return Warning.of(event).sentence, "warning"
+def _warning(event: Event, _: RunState) -> Said:
+    return record(Warning, event).sentence, "warning"
 
 
-def _command_acknowledged(event: Event, before: RunState) -> Said:
-    del before
-    done = Acknowledgement.of(event)
+def _command_acknowledged(event: Event, _: RunState) -> Said:
+    done = record(Acknowledgement, event)
     words = f"{done.command} {'was carried out' if done.ok else 'was refused'}".replace("_", " ")
     return f"{words}: {done.message}" if done.message else words, "good" if done.ok else "warning"
 
 
-def _run_failed_with(event: Event, before: RunState) -> Said:
-    del before
-    return Warning.of(event).sentence, "error"
+def _run_failed_with(event: Event, _: RunState) -> Said:
+    return record(Warning, event).sentence, "error"
 
 
-def _trainer_ended(event: Event, before: RunState) -> Said:
-    del before
+def _trainer_ended(event: Event, _: RunState) -> Said:
     expected = event.get("exit_code") in _EXPECTED_ENDS
     return None if expected else (event.text("reason") or "the trainer ended", "warning")
 
 
-def _run_finished(event: Event, before: RunState) -> Said:
-    del before
+def _run_finished(event: Event, _: RunState) -> Said:
     status = event.text("status")
     return event.text("reason") or (status if status in _ENDINGS else "failed"), _ENDINGS.get(status, "error")
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
+from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.messages import GridListed
 from loratui.tui.validation import check_images, checklist
 from loratui.tui.validation.check_images import Slot, Subject, Tile
-from loratui.tui.validation.check_times import ImageTimes
 from loratui.tui.validation.checklist import Checklist
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class ValidationModel:
         """All images, made or to be made."""
         self.training: Mapping[str, Path] = {}
         """Where the training images lie."""
-        self.times = ImageTimes()
+        self.state = RunState()
+        """What the log of its job adds up to."""
         self.summary: RunSummary | None = None
         """How the run stands; None until that is known."""
         self.stopping = False
         """Whether the making of images was asked to stop, and has not yet."""
-        self._sample_s: float | None = None
         self._listed: list[Slot] = []
         self._stamp: tuple[int, int] | None = None
 
@@ -91,7 +91,7 @@ class ValidationModel:
     @property
     def image_s(self) -> float | None:
         """Seconds that an image takes: of the check, else of the samples while training; None if neither was measured."""
-        return self.times.image_s or self._sample_s
+        return self.state.image_s or (self.summary.state.image_s if self.summary else None)
 
     def read_list(self) -> GridListed | None:
         """The list of images, and once what else is needed of the run; None where nothing is new. To be called in a thread."""
@@ -104,13 +104,12 @@ class ValidationModel:
             return None
         first = self._stamp is None
         training = check_images.training_paths(self.run.dataset) if first else self.training
-        sample_s = _sample_s(self.run) if first else self._sample_s
-        return GridListed(stamp, check_images.read_listed(path), training, sample_s, lora_files(self.run, self.settings))
+        return GridListed(stamp, check_images.read_listed(path), training, lora_files(self.run, self.settings))
 
     def take_list(self, message: GridListed) -> None:
         """Takes in what `read_list` found."""
         self._stamp, self._listed = message.stamp, list(message.slots)
-        self.training, self._sample_s = message.training, message.sample_s
+        self.training = message.training
         self.subject = replace(self.subject, files=message.files)
 
     def merge(self, made: Iterable[Image]) -> None:
@@ -155,18 +154,6 @@ class ValidationModel:
         """Stars of a file, and whether it is the chosen one, as they stand behind its name."""
         rating = self.kept.mark(file).rating
         return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
-
-
-def _sample_s(run: RunDirectory) -> float | None:
-    """Seconds that a sample took while training, from the end of that log; None if it made none there."""
-    from loratui.engine.runs.events import last_events
-
-    times = ImageTimes()
-    try:
-        times.take(last_events(run.events, 1 << 20))
-    except OSError:
-        return None
-    return times.image_s
 
 
 def read_settings(run: RunDirectory) -> Settings:

@@ -18,11 +18,10 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import GONE
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import EventsRead, GridListed
+from loratui.tui.messages import GridListed
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import check_images, checklist
-from loratui.tui.validation.check_times import ImageTimes
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
@@ -78,21 +77,9 @@ class ValidationScreen(RunScreen):
 
     # The run
 
-    def on_events_read(self, message: EventsRead) -> None:
-        """Measures the images' times too."""
-        if message.restarted:
-            self.model.times = ImageTimes()
-        self.model.times.take(message.batch.events)
-        super().on_events_read(message)
-
-    def follow_again(self) -> None:
-        """Reads the log from its start."""
-        self.model.times = ImageTimes()
-        super().follow_again()
-
     def events_taken(self) -> None:
         """Shows new images and how far it is."""
-        self.model.summary = self.summary
+        self.model.summary, self.model.state = self.summary, self.state
         if not self.caught_up:
             return
         if not self.active:

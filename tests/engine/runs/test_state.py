@@ -45,6 +45,7 @@ def a_run(steps: int, resumed: int = 0) -> list[tuple[str, float, dict[str, Any]
         if step % 40 == 0:
             told.append(("epoch_finished", 0.0, {"epoch": step // 40, "step": step, "image_step": 2 * step, "loss": 0.11}))
             told.append(("checkpoint_written", 0.3, {"step": step, "image_step": 2 * step, "path": "c", "reason": "epoch"}))
+            told.append(("phase_changed", 0.0, {"phase": "sampling", "text": ""}))
             told.append(("sample_written", 2.0, {"step": step, "image_step": 2 * step, "path": "samples/x.png", "prompt": "p"}))
             told.append(("output_written", 0.0, {"step": step, "epoch": 1, "path": f"output/{step}.safetensors", "bytes": 9}))
             told.append(("warning", 0.0, {"code": "c", "message": f"at {step % 80}", "remedy": "r"}))
@@ -67,7 +68,8 @@ EVENTS = [event for line in LOG if (event := decode(line))]
 
 def whole(events: list[Event] = EVENTS) -> RunState:
     state = RunState()
-    state.apply_all(events)
+    for event in events:
+        state.apply(event)
     return state
 
 
@@ -126,7 +128,8 @@ def test_so_do_events_with_anything_in_them(drawn: list[tuple[str, float, dict[s
     events = [event for line in lines(drawn) if (event := decode(line))]
     state = whole(events[:cut])
     again = RunState.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False)))
-    again.apply_all(events[cut:])
+    for event in events[cut:]:
+        again.apply(event)
     expected = whole(events)
     assert (again.step, again.phase, again.ending, again.seq) == (expected.step, expected.phase, expected.ending, expected.seq)
     assert again.worked_s == pytest.approx(expected.worked_s)
@@ -209,6 +212,24 @@ def test_a_full_disk_does_not_stop_the_trainer(run: RunDirectory, monkeypatch: p
         assert writer.state.step == 0, "what did not reach the log is not in the state"
         log.append("step", step=4)
     assert read_state(run).step == 4
+
+
+def adding_up(*told: tuple[str, float, dict[str, Any]]) -> RunState:
+    return whole([Event(type, seq, ts, fields) for seq, (type, ts, fields) in enumerate(told, 1)])
+
+
+def test_the_time_of_an_image_is_the_median_of_those_that_were_made() -> None:
+    assert RunState().image_s is None
+    made = [("image_written", ts, {} if ts == 104.01 else {"nearest": "x"}) for ts in (102, 104, 104.01, 106, 9999, 10_001)]
+    assert adding_up(("phase_changed", 100, {"phase": "sampling"}), *made).image_s == pytest.approx(2.0, abs=0.01)
+
+
+def test_pauses_restarts_and_clocks_that_go_back_are_no_images() -> None:
+    sampling = [("phase_changed", 100.0, {"phase": "sampling"}), ("sample_written", 90.0, {}), ("sample_written", 5090.0, {})]
+    after = [("phase_changed", 6000.0, {"phase": "training"}), ("sample_written", 6001.0, {}), ("trainer_started", 6002.0, {})]
+    one = ("image_written", 6003.0, {"nearest": "x"})
+    assert adding_up(*sampling, *after, one).image_s is None
+    assert adding_up(*sampling, *after, one, ("image_written", 6006.0, {"nearest": "x"})).image_s == 3
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "a/../../x", "a\0b"])

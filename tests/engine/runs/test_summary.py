@@ -26,7 +26,8 @@ def log(*types: str, **fields: Any) -> list[Event]:
 
 def adding_up_to(events: list[Event]) -> RunState:
     state = RunState()
-    state.apply_all(dataclasses.replace(event, seq=seq) for seq, event in enumerate(events, 1))
+    for seq, event in enumerate(events, 1):
+        state.apply(dataclasses.replace(event, seq=seq))
     return state
 
 

@@ -11,12 +11,10 @@ from fake_run import PROMPTS, finished_run
 from loratui.engine.errors import LoratuiError
 from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.runs.events import Event
 from loratui.engine.runs.lora_files import LoraFiles, lora_files
 from loratui.presets.schema import SchemaError, Settings
 from loratui.tui.validation.check_images import Slot
 from loratui.tui.validation.check_plan import Typed, missing, planned, typed_from, wish_of
-from loratui.tui.validation.check_times import ImageTimes
 from loratui.tui.validation.model import read_settings
 
 _EPOCHS = ("output/a-000090.safetensors", "output/a-000180.safetensors")
@@ -89,29 +87,3 @@ def test_images_that_are_there_are_not_counted(run: RunDirectory) -> None:
     assert len(cells) == 2 * 4 + 2 * 10
     there = [Slot("strengths", PROMPTS[0], 1000, "", 0.0, "p", made=True), Slot("strengths", PROMPTS[1], 1000, "", 0.0, "q")]
     assert missing(cells, there) == 27
-
-
-def _event(type: str, ts: float, **fields: object) -> Event:
-    return Event(type, 1, ts, fields)
-
-
-def test_the_time_of_an_image_is_the_median_of_those_that_were_made() -> None:
-    times = ImageTimes()
-    assert times.image_s is None
-    times.take([_event("phase_changed", 100, phase="sampling")])
-    at = [102, 104, 104.01, 106, 9999, 10_001]
-    for number, ts in enumerate(at):
-        times.take([_event("image_written", ts, **({} if number == 2 else {"nearest": "x"}))])
-    assert times.image_s == pytest.approx(2.0, abs=0.01)
-
-
-def test_pauses_restarts_and_clocks_that_go_back_are_no_images() -> None:
-    times = ImageTimes()
-    times.take([_event("phase_changed", 100, phase="sampling"), _event("sample_written", 90)])
-    times.take(
-        [_event("sample_written", 90 + 5000), _event("phase_changed", 6000, phase="training"), _event("sample_written", 6001)]
-    )
-    times.take([_event("trainer_started", 6002), _event("image_written", 6003, nearest="x")])
-    assert times.image_s is None
-    times.take([_event("image_written", 6006, nearest="x")])
-    assert times.image_s == 3
