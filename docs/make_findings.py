@@ -5,11 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from loratui.engine.findings import SUBJECTS
-from loratui.engine.findings.kind import Kind
+from loratui.engine.findings import SUBJECTS, Kind
 
 WHERE = {"dataset": "data set", "base": "base", "plan": "plan", "samples": "samples", "": "–"}
 """Where it is mended: the screens of the wizard."""
+
+
+TITLES = {
+    "dataset": "Data set",
+    "plan": "Plan",
+    "samples": "Samples",
+    "base": "Base model",
+    "machine": "Machine",
+    "gpu": "GPU",
+    "disk": "Disk",
+    "run": "Run",
+}
 
 
 def shown(template: str) -> str:
@@ -42,14 +53,14 @@ def page() -> str:
         "",
         "What `check`, `plan`, `train`, a run and the app can say of a data set, a plan, a base, a machine or a run. `id` in `--json` is the code;",
         "where a code has several sentences, they are told apart in brackets. An error refuses the start; a warning does not.",
-        "This page is made from `engine/findings` by `docs/make_findings.py`.",
+        "This page is made from the TOML files in `engine/findings` by `docs/make_findings.py`.",
     ]
     for subject in SUBJECTS:
         code = int(subject.error.exit_code)
         refuses = any(kind.severity == "error" for kind in subject.kinds.values())
         lines += [
             "",
-            f"## {subject.title}",
+            f"## {TITLES[subject.name]}",
             "",
             *([f"An error ends the start with exit code {code}.", ""] if refuses else []),
             "| code | severity | mended in | what it means | remedy | source |",

@@ -1,70 +1,86 @@
-"""Findings: what is to be said of a data set, a plan, a base or a machine. A finding is data; its words are made where they are shown.
+"""Findings: what is to be said of a data set, a plan, a base, a machine or a run. A finding is data; its words are made where it is shown.
 
-A rule is a function from facts to findings (`dataset.checks`, `planning.preflight`). It names a row of the table here and gives the
-figures that the row's sentences have places for; severity, reason, source and quick fix are the row's.
+A rule is a function from facts to findings (`dataset.checks`, `planning.preflight`). It names a row of the table, the TOML files beside
+this module, and gives the figures that the row's sentences have places for; severity, reason, source and quick fix are the row's.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from loratui.engine.errors import DatasetError, DiskError, GpuLostError, LoratuiError, UsageError
-from loratui.engine.findings.base import BASE
-from loratui.engine.findings.captions import CAPTIONS
-from loratui.engine.findings.images import IMAGES
-from loratui.engine.findings.kind import Kind as Kind
-from loratui.engine.findings.kind import Severity as Severity
-from loratui.engine.findings.machine import DISK, GPU_LOST, MACHINE
-from loratui.engine.findings.plan import COMBINED, JUDGED, REFUSED, SAMPLES
-from loratui.engine.findings.run import RUN
 from loratui.engine.words import filled
+from loratui.presets.toml_text import parse_toml, read_text
+
+Severity = Literal["error", "warning", "info"]
+ImageFix = Literal["rotate", "convert", "flatten", "shrink", "crop", "leave_out", "keep_best"]
+CaptionFix = Literal["utf8", "right_signs", "take_out", "commas", "fill_in", "trigger_first", "trigger_spelled", "class_second",
+                     "without_scores", "name_white"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the table. `message`, `why` and `remedy` are templates for `loratui.engine.words.filled`."""
+
+    severity: Severity
+    message: str
+    why: str = ""
+    remedy: str = ""
+    source: str = "loratui"
+    """Where the rule comes from: names of `presets.SOURCES`."""
+    about: str = ""
+    """What it means, where the message comes whole from what was read."""
+    fix: ImageFix | CaptionFix | None = None
+    """What one key does about a finding of the data set. Settings that mend one stand in the finding itself."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """What findings are about: the same screen mends them, and a start that they refuse ends alike."""
 
-    title: str
-    kinds: Mapping[str, Kind]
+    name: str
     step: str
     """The screen of the wizard on which they are mended; empty for what lies outside the app."""
     error: type[LoratuiError] = UsageError
 
+    @functools.cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Its rows by key: a code, or a code, a dot, and which of its sentences."""
+        return dict(_kinds(parse_toml(read_text(Path(__file__).with_name(f"{self.name}.toml")))))
 
-def _whole(kinds: Mapping[str, Kind]) -> Mapping[str, Kind]:
-    """The rows with what those behind a dot have from their code's."""
 
-    def row(key: str, kind: Kind) -> Kind:
-        code = kinds.get(key.partition(".")[0], kind)
-        return Kind(
-            kind.severity,
-            kind.message or code.message,
-            kind.why or code.why,
-            kind.remedy or code.remedy,
-            kind.source or code.source or "loratui",
-            kind.about,
-            kind.fix or code.fix,
-        )
-
-    return {key: row(key, kind) for key, kind in kinds.items()}
+def _kinds(table: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Kind]]:
+    for code, written in table.items():
+        row = {**table.get(written.get("like", ""), {}), **written}
+        own = {name: value for name, value in row.items() if name != "like" and not isinstance(value, dict)}
+        if own:
+            yield code, Kind(**own)
+        for sentence, differing in row.items():
+            if isinstance(differing, dict):
+                yield f"{code}.{sentence}", Kind(**{**own, **differing})
 
 
 SUBJECTS = (
-    Subject("Data set", _whole({**IMAGES, **CAPTIONS}), "dataset", DatasetError),
-    Subject("Plan", _whole({**JUDGED, **COMBINED, **REFUSED}), "plan"),
-    Subject("Samples", _whole(SAMPLES), "samples"),
-    Subject("Base model", _whole(BASE), "base"),
-    Subject("Machine", _whole(MACHINE), "plan"),
-    Subject("GPU", _whole(GPU_LOST), "plan", GpuLostError),
-    Subject("Disk", _whole(DISK), "", DiskError),
-    Subject("Run", _whole(RUN), ""),
+    Subject("dataset", "dataset", DatasetError),
+    Subject("plan", "plan"),
+    Subject("samples", "samples"),
+    Subject("base", "base"),
+    Subject("machine", "plan"),
+    Subject("gpu", "plan", GpuLostError),
+    Subject("disk", "", DiskError),
+    Subject("run", ""),
 )
 
-_ROWS = {key: (subject, kind) for subject in SUBJECTS for key, kind in subject.kinds.items()}
-"""The whole table. A key is a code, or a code, a dot, and which of its sentences."""
+
+@functools.cache
+def _row(key: str) -> tuple[Subject, Kind]:
+    return next((subject, subject.kinds[key]) for subject in SUBJECTS if key in subject.kinds)
+
 
 GRAVE: tuple[Severity, ...] = ("error", "warning")
 """What a person has to look at before a start."""
@@ -87,7 +103,7 @@ class Finding:
     """Who set the limit that it is about, where that is not the source of the rule."""
 
     def __post_init__(self) -> None:
-        assert self.key in _ROWS, f"{self.key} is not in the table of findings"
+        assert any(self.key in subject.kinds for subject in SUBJECTS), f"{self.key} is not in the table of findings"
 
     @classmethod
     def of(
@@ -116,12 +132,12 @@ class Finding:
     @property
     def kind(self) -> Kind:
         """Its row of the table."""
-        return _ROWS[self.key][1]
+        return _row(self.key)[1]
 
     @property
     def subject(self) -> Subject:
         """What it is about."""
-        return _ROWS[self.key][0]
+        return _row(self.key)[0]
 
     @property
     def severity(self) -> Severity:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import string
+from typing import get_args
 
 import pytest
 
 from loratui.engine.dataset.checks import CHECKS
 from loratui.engine.errors import DatasetError, DiskError, GpuLostError, UsageError
-from loratui.engine.findings import SUBJECTS, Finding, counted, graver, worst_first
+from loratui.engine.findings import SUBJECTS, CaptionFix, Finding, ImageFix, Severity, counted, graver, worst_first
 from loratui.presets import SOURCES
 from loratui.presets.schema import KEYS
 
@@ -23,8 +24,13 @@ def places(template: str) -> set[str]:
 def test_a_code_belongs_to_one_subject_and_its_sentences_to_one_row_each() -> None:
     keys = [key for _, key, _ in ROWS]
     assert len(set(keys)) == len(keys)
-    subjects = {(key.partition(".")[0], subject.title) for subject, key, _ in ROWS}
+    subjects = {(key.partition(".")[0], subject.name) for subject, key, _ in ROWS}
     assert len({code for code, _ in subjects}) == len(subjects)
+
+
+def test_a_row_has_a_severity_and_a_fix_that_are() -> None:
+    assert {kind.severity for _, _, kind in ROWS} == set(get_args(Severity))
+    assert {kind.fix for _, _, kind in ROWS} - {None} == {*get_args(ImageFix), *get_args(CaptionFix)}
 
 
 def test_every_source_is_known() -> None:
@@ -33,7 +39,7 @@ def test_every_source_is_known() -> None:
 
 
 def test_every_check_of_a_data_set_has_a_row() -> None:
-    of_dataset = {key.partition(".")[0] for subject, key, _ in ROWS if subject.title == "Data set"}
+    of_dataset = {key.partition(".")[0] for subject, key, _ in ROWS if subject.name == "dataset"}
     assert {check.code for check in CHECKS} == of_dataset - {"zip_left_out", "zip_ignored", "not_measured"}
 
 
