@@ -100,6 +100,11 @@ class Base:
         1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12
     )
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the base is one of the tiny ones that come along, for which usual numbers do not hold."""
+        return self.model.startswith("embedded:")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from loratui.engine.dataset.scan import DatasetScan
     from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.machine.hub import DownloadPlan
     from loratui.engine.planning.bases import FoundBase
-    from loratui.engine.planning.estimate import Machine
     from loratui.engine.planning.measured import Measurement
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.runs.directory import RunDirectory
@@ -155,7 +155,7 @@ class SignedIn(Message):
 class MachineKnown(Message):
     """The machine and earlier runs on it were looked at."""
 
-    machine: Machine
+    machine: Accelerator
     measurements: tuple[Measurement, ...]
 
 

@@ -80,6 +80,11 @@ class Accelerator:
     hidden: tuple[int, ...] = ()
     """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
 
+    @property
+    def vram_gib(self) -> float | None:
+        """GPU memory; None without a card."""
+        return self.card.total_gib if self.card else None
+
     def refusal(self) -> LoratuiError:
         """The `problem` as an error with its exit code."""
         kind = GpuLostError if self.code == ExitCode.GPU_LOST else UsageError

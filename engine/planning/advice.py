@@ -42,7 +42,7 @@ class Case:
     @property
     def embedded(self) -> bool:
         """The embedded bases are so small that usual numbers do not hold for them."""
-        return self.settings.base.model.startswith("embedded:")
+        return self.settings.base.is_embedded
 
     @property
     def in_band(self) -> bool:

@@ -12,8 +12,7 @@ from loratui.engine.dataset.caption_choice import makes_several
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.families.figures import Range as Range
 from loratui.engine.findings import Finding
-from loratui.engine.machine import hardware
-from loratui.engine.machine.accelerator import NO_GPU, Accelerator, accelerator
+from loratui.engine.machine.accelerator import NO_GPU, Accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
 from loratui.engine.planning import figures, step_time
 from loratui.engine.planning.bases import base_path
@@ -22,7 +21,6 @@ from loratui.engine.planning.lora_size import LoraSize
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
 from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
-from loratui.engine.planning.precision import FP16_ALONE, HAS_BF16
 from loratui.engine.planning.recipe import Recipe
 from loratui.presets.schema import Settings
 
@@ -37,29 +35,6 @@ WIDEST = 1.7
 SHORT_S = 300.0
 
 UNKNOWN = "not known before one real step was made; the preflight makes it"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What is known of the machine that would train."""
-
-    accelerator: Accelerator = NO_GPU
-    """The card, or what stands in the way of it."""
-    ram_gib: float | None = None
-
-    @classmethod
-    def here(cls) -> Machine:
-        """This machine. Driver and torch are asked, which may take seconds."""
-        return cls(accelerator(), hardware.ram().total_gib or None)
-
-    @property
-    def vram_gib(self) -> float | None:
-        """GPU memory; None without a card."""
-        return self.accelerator.card.total_gib if self.accelerator.card else None
-
-    def training(self, settings: Settings) -> Machine:
-        """What of it trains with these settings: without the card, where the CPU is asked for by name."""
-        return Machine(ram_gib=self.ram_gib) if settings.memory.device == "cpu" else self
 
 
 @dataclass(frozen=True)
@@ -125,19 +100,20 @@ class Estimate:
 def estimate(
     recipe: Recipe,
     plan: Plan,
-    machine: Machine | None = None,
+    here: Accelerator = NO_GPU,
     *,
     price_per_hour: float | None = None,
     measurements: Sequence[Measurement] = (),
 ) -> Estimate:
     """The costs of `plan`: for this machine from earlier runs where there are any, else from the table."""
     settings = recipe.settings
-    machine = (machine or Machine()).training(settings)
-    case = _Case(Facts.of(settings, machine.accelerator.card), plan)
+    if settings.memory.device == "cpu":
+        here = NO_GPU
+    case = _Case(Facts.of(settings, here.card), plan)
     return Estimate(
         lora=case.facts.lora,
         disk=_disk(case),
-        here=_here(case, machine.accelerator.problem, measurements, price_per_hour),
+        here=_here(case, here.problem, measurements, price_per_hour),
         elsewhere=() if case.facts.embedded else tuple(_on_card(case, card) for card in figures.CARDS if card.listed),
     )
 
@@ -182,7 +158,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
 
 
 def _on_card(case: _Case, card: Card) -> Cost:
-    used = UsedCard(card.name, card.memory_gib, HAS_BF16 if card.bf16 else FP16_ALONE)
+    used = UsedCard(card.name, card.memory_gib, card.capability)
     case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used))
     found = decide(case.facts)
     if isinstance(found, Finding):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from loratui.engine.machine.cuda_builds import Capability
+
 
 @dataclass(frozen=True)
 class Card:
@@ -17,8 +19,8 @@ class Card:
     """Dense bf16 (fp16 where there is none) with fp32 accumulation."""
     bandwidth_tb_s: float
     """Of its memory."""
-    bf16: bool = True
-    """Whether it computes in the format in which all figures were measured."""
+    capability: Capability = (8, 0)
+    """That of compute, or less for newer cards: the number format goes by it."""
     listed: bool = True
     """Whether it stands in the list of cards that are usually rented; the others are known by name only."""
 
@@ -27,7 +29,7 @@ MEASURED_ON = Card("H200", 140.4, 989, 4.8)
 """The card on which the families' figures were measured."""
 
 CARDS: tuple[Card, ...] = (
-    Card("T4", 15.0, 65, 0.32, bf16=False),
+    Card("T4", 15.0, 65, 0.32, capability=(7, 5)),
     Card("RTX 3060", 12.0, 25, 0.36),
     Card("RTX 3080", 10.0, 60, 0.76, listed=False),
     Card("RTX 3090", 24.0, 71, 0.94),

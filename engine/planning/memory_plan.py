@@ -108,7 +108,7 @@ class Facts:
     @property
     def embedded(self) -> bool:
         """The embedded bases are so small that no card is too small for them."""
-        return self.settings.base.model.startswith("embedded:")
+        return self.settings.base.is_embedded
 
     @property
     def room_gib(self) -> float:

@@ -16,8 +16,6 @@ TORCH_NAMES: Mapping[Format, str] = {"fp32": "float32", "bf16": "bfloat16", "fp1
 
 HAS_BF16 = (8, 0)
 """Compute capability from which a card computes in bf16. torch emulates it on older ones, many times slower, and calls it supported."""
-FP16_ALONE = (7, 5)
-"""That of a T4, for the cards of the table that have fp16 and no bf16."""
 FAST_FP16 = ((5, 3), (6, 0), (6, 2))
 """Cards older than 7.0 with fp16 at twice the rate of fp32; on the others it has a 64th. Source: CUDA C programming guide, throughput of
 arithmetic instructions."""
@@ -50,7 +48,7 @@ def choose(settings: Settings, card: Card | None) -> Chosen:
 def _without_bf16(settings: Settings, card: Card) -> Chosen:
     wanted, spec = settings.training.precision, families.family(settings.base.family)
     usual = _usual(settings, card)
-    embedded = settings.base.model.startswith("embedded:")
+    embedded = settings.base.is_embedded
     if wanted == "bf16" and (spec.fp16 or embedded):
         return Chosen(usual, Finding.of("precision.no_bf16", card=card.name, usual=usual, settings=_AUTO))
     if not spec.fp16 and not embedded:

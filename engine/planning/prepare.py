@@ -12,7 +12,7 @@ from loratui.engine.dataset.inspect import inspect_scan
 from loratui.engine.dataset.scan import DatasetScan, scan, verify
 from loratui.engine.errors import UsageError
 from loratui.engine.findings import Finding
-from loratui.engine.planning.estimate import Machine
+from loratui.engine.machine.accelerator import Accelerator, accelerator
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.preflight import check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
@@ -41,7 +41,7 @@ def prepare(
     recipe: Recipe,
     home: Path,
     *,
-    machine: Machine | None = None,
+    machine: Accelerator | None = None,
     decode_budget_s: float = 10.0,
     world: World = ALONE,
     facts: Mapping[str, ImageFacts] | None = None,
@@ -67,7 +67,7 @@ def prepare(
         facts=facts,
         decode_budget_s=decode_budget_s,
     )
-    here = (machine or Machine.here()).accelerator
+    here = machine or accelerator()
     return Prepared(named, found, plan, tuple(check(named, images, plan, home, here)), images.not_checked)
 
 

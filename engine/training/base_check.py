@@ -77,7 +77,7 @@ def look_at_the_base(
         pixels, encoded = load_pixels(entry.path, entry.fit, entry.bucket), latents.get(entry)
         text = texts.get(caption) if caption else empty
         shown.append(Shown(pixels, encoded, text, empty if caption else None, size_conditioning_of(entry, False)))
-    read = read_base(model, shown, autocast, family=settings.base.family, embedded=settings.base.model.startswith("embedded:"))
+    read = read_base(model, shown, autocast, family=settings.base.family, embedded=settings.base.is_embedded)
     found = judge(read)
     return BaseRead(
         readings=read.to_json(),

@@ -19,7 +19,7 @@ from loratui.tui.terminal import clean
 
 if TYPE_CHECKING:
     from loratui.engine.findings import Finding
-    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.probe import BaseRead
@@ -119,16 +119,16 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
     return recipe.with_changes(changes) if changes else recipe
 
 
-def this_machine() -> Machine:
+def this_machine() -> Accelerator:
     """This machine, for estimates and checks; says on stderr what is waited for where that takes its time."""
-    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.machine.accelerator import accelerator
 
     words = "Waiting for torch, to learn which GPU it can use; the first time takes up to two minutes …"
     late = threading.Timer(_QUIET_S, lambda: say(sys.stderr, words))
     late.daemon = True
     late.start()
     try:
-        return Machine.here()
+        return accelerator()
     finally:
         late.cancel()
 

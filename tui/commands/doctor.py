@@ -83,7 +83,7 @@ def examine() -> dict[str, Any]:
     from loratui.presets.schema import Settings
 
     home = loratui_home(usable=False)
-    here = common.this_machine().accelerator
+    here = common.this_machine()
     decided = decide(Facts.of(Settings(), here.card))
     packages = hardware.versions(PACKAGES)
     report: dict[str, Any] = {

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     machine = common.this_machine()
     if counts:
         plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), world=world)
-        findings = check_plan(recipe, plan, machine.accelerator)
+        findings = check_plan(recipe, plan, machine)
     else:
         prepared = prepare(recipe, loratui_home(), world=world, machine=machine)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
@@ -170,7 +170,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
         "disk", text.size(cost.disk.run), f"  and a download of {text.size(cost.disk.download)}" if cost.disk.download else ""
     )
     yield ""
-    yield from _costs(cost, elsewhere=not settings.base.model.startswith("embedded:"))
+    yield from _costs(cost, elsewhere=not settings.base.is_embedded)
     yield from _marks(recipe)
     yield from in_full(findings)
 

@@ -26,7 +26,7 @@ from loratui.tui.wizard.draft import PLAN_FIELDS, Draft, changes_in_words, next_
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.scan import DatasetScan
-    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.runs.probe import BaseRead
     from loratui.tui.wizard.drafts import SavedDraft
@@ -251,11 +251,11 @@ class Wizard:
         return self._follow(run, "train")
 
     @functools.cached_property
-    def _machine(self) -> Machine:
+    def _machine(self) -> Accelerator:
         """Asked once, for the plan; the checks before the start ask again."""
-        from loratui.engine.planning.estimate import Machine
+        from loratui.engine.machine.accelerator import accelerator
 
-        return Machine.here()
+        return accelerator()
 
     def _probe(self, prepared: Prepared) -> BaseRead | None:
         """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
@@ -289,7 +289,7 @@ class Wizard:
         say(f"  {learning_in_words(self._draft.named().settings)}")
         for key, now, before in changes_in_words(self._draft.named()):
             say(f"  Changed: {key} {now} (preset: {before})")
-        for finding in check_plan(self._draft.named(), plan, self._machine.accelerator):
+        for finding in check_plan(self._draft.named(), plan, self._machine):
             say(in_one_line(finding))
         planned = {"schedule.repeats": plan.repeats, "schedule.epochs": plan.epochs}
         options = ["The plan is right"]

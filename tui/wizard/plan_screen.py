@@ -151,7 +151,7 @@ class PlanScreen(StepScreen):
         """What cannot be trained so, and what a careful trainer would say."""
         from loratui.engine.planning.preflight import check_plan
 
-        here = self._known.machine.accelerator if self._known else None
+        here = self._known.machine if self._known else None
         return [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
 
     def _explain(self, field: Field) -> None:

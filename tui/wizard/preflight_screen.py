@@ -24,7 +24,7 @@ from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.dataset.facts import ImageFacts
-    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.runs.probe import BaseRead
@@ -45,7 +45,7 @@ class PreflightScreen(StepScreen):
     def __init__(self) -> None:
         super().__init__()
         self._prepared: Prepared | None = None
-        self._machine: Machine | None = None
+        self._machine: Accelerator | None = None
         self._starting = False
         self._rows: list[Row] = []
         self._probed = _NOT_PROBED
@@ -85,17 +85,17 @@ class PreflightScreen(StepScreen):
     @work(thread=True, exclusive=True, group="check", description="check before the start")
     def _check(self, recipe: Recipe, facts: Mapping[str, ImageFacts]) -> None:
         from loratui.engine.errors import LoratuiError
-        from loratui.engine.planning.estimate import Machine
+        from loratui.engine.machine.accelerator import accelerator
         from loratui.engine.planning.prepare import prepare
 
         try:
-            self._machine = Machine.here()
+            self._machine = accelerator()
             prepared = prepare(recipe, self.loratui.home, machine=self._machine, facts=facts)
             self.post_message(PreflightFinished(prepared, costs=self._costs(prepared, self._machine)))
         except (LoratuiError, OSError) as error:
             self.post_message(PreflightFinished(None, str(error)))
 
-    def _costs(self, prepared: Prepared, machine: Machine) -> str:
+    def _costs(self, prepared: Prepared, machine: Accelerator) -> str:
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
 

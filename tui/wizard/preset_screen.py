@@ -24,7 +24,7 @@ from loratui.tui.wizard.draft import setting_in_words
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
-    from loratui.engine.planning.estimate import Machine
+    from loratui.engine.machine.accelerator import Accelerator
     from loratui.presets.schema import Settings
 
 _TONE = {True: "$success", False: "$warning"}
@@ -55,7 +55,7 @@ class PresetScreen(StepScreen):
     def __init__(self) -> None:
         super().__init__()
         self._found: Found = find_presets()
-        self._machine: Machine | None = None
+        self._machine: Accelerator | None = None
 
     def body(self) -> ComposeResult:
         """List and explanation."""
@@ -123,7 +123,7 @@ def _option(preset: Preset) -> Content:
     return Content.assemble(plain(preset.title, "bold" if preset.front else ""), "\n", name)
 
 
-def _about(preset: Preset, machine: Machine | None) -> Iterator[Content]:
+def _about(preset: Preset, machine: Accelerator | None) -> Iterator[Content]:
     settings = preset.settings
     least, most = settings.dataset.images_wanted
     best = f", best {settings.dataset.images_ideal}" if settings.dataset.images_ideal else ""
@@ -163,12 +163,12 @@ def _place(key: str) -> tuple[int, str]:
     return (_KEYS_FIRST.index(key) if key in _KEYS_FIRST else len(_KEYS_FIRST), key)
 
 
-def memory_words(settings: Settings, machine: Machine | None) -> tuple[str, str, str]:
+def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, str, str]:
     """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
     from loratui.engine.findings import Finding
     from loratui.engine.planning.memory_plan import Facts, decide, memory_range
 
-    facts = Facts.of(settings, machine.accelerator.card if machine else None)
+    facts = Facts.of(settings, machine.card if machine else None)
     low, high = memory_range(facts)
     savings = f" with every saving, {math.ceil(high)} with none" if math.ceil(high) > math.ceil(low) else ""
     needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"

@@ -62,10 +62,10 @@ class StepScreen(LoratuiScreen[None]):
     @work(thread=True, exclusive=True, group="machine", description="look at the machine")
     def look_at_the_machine(self) -> None:
         """Has `MachineKnown` posted; a driver may take its time, so a thread asks."""
-        from loratui.engine.planning.estimate import Machine
+        from loratui.engine.machine.accelerator import accelerator
         from loratui.engine.planning.measured import read_all
 
-        self.post_message(MachineKnown(Machine.here(), tuple(read_all())))
+        self.post_message(MachineKnown(accelerator(), tuple(read_all())))
 
     def keep(self) -> None:
         """Puts what was typed here into the draft, whether it is complete or not."""

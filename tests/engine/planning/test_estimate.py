@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning import figures
-from loratui.engine.planning.estimate import Cost, Machine, estimate, sample_count
+from loratui.engine.planning.estimate import Cost, estimate, sample_count
 from loratui.engine.planning.lora_size import lora_size
 from loratui.engine.planning.measured import Measurement, cache_file, read_all, recall, remember, work_of
 from loratui.engine.planning.memory_plan import LADDER, Facts, Fits, MemoryPlan, decide, memory_range, need, rungs
@@ -27,11 +27,11 @@ def card_of(gib: float, name: str = "some card") -> Card:
     return Card(name, gib, (8, 6))
 
 
-def machine_with(name: str = "") -> Machine:
+def machine_with(name: str = "") -> Accelerator:
     """A machine with a card of this name; one that is not in the table has room for all."""
     listed = figures.card(name)
-    capability = (7, 5) if listed and not listed.bf16 else (8, 6)
-    return Machine(Accelerator(Card(name, listed.memory_gib if listed else 200.0, capability) if name else None))
+    card = Card(name, listed.memory_gib, listed.capability) if listed else Card(name, 200.0, (8, 6))
+    return Accelerator(card if name else None)
 
 
 def fits(settings: Settings, memory_gib: float) -> Fits:

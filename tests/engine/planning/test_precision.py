@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.machine.accelerator import Accelerator, Card
-from loratui.engine.planning.estimate import Machine, estimate
+from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.precision import Chosen, Format, choose
 from loratui.engine.planning.preflight import check_machine
 from loratui.engine.planning.recipe import build_recipe
@@ -118,7 +118,7 @@ def test_the_estimate_counts_the_bytes_of_the_format_that_will_be_used() -> None
         recipe = build_recipe(preset, base="/models/base", sets=("memory.gradient_checkpointing=on",))
         used = CARDS[card]
         assert used is not None
-        machine = Machine(Accelerator(dataclasses.replace(used, total_gib=40.0)), 64.0)
+        machine = Accelerator(dataclasses.replace(used, total_gib=40.0))
         return estimate(recipe, plan_for_counts(recipe, 20), machine)
 
     bf16, fp16, fp32 = (here(card).here.vram_gib[0] for card in ("A5000", "T4", "1080"))  # type: ignore[attr-defined]

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from loratui.engine.machine import accelerator, hardware
-from loratui.engine.machine.accelerator import TorchDevice, TorchFacts
+from loratui.engine.machine.accelerator import NO_GPU, Accelerator, TorchDevice, TorchFacts
 from loratui.engine.machine.hardware import Gpu, Listing
-from loratui.engine.planning.estimate import Machine
 from loratui.presets.bases import demo_dataset
 from loratui.tui import cli
 from loratui.tui.commands import common
@@ -111,12 +110,12 @@ def test_who_waits_for_torch_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None
         said.append(words)
         told.set()
 
-    def slow() -> Machine:
+    def slow() -> Accelerator:
         assert told.wait(30)
-        return Machine()
+        return NO_GPU
 
     monkeypatch.setattr(common, "_QUIET_S", 0.0)
     monkeypatch.setattr(common, "say", say)
-    monkeypatch.setattr(Machine, "here", slow)
-    assert common.this_machine() == Machine()
+    monkeypatch.setattr("loratui.engine.machine.accelerator.accelerator", slow)
+    assert common.this_machine() == NO_GPU
     assert "Waiting for torch" in said[0]

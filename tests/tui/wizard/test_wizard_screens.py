@@ -12,7 +12,6 @@ from screen_text import hides, paste, screen_text, shows, type_text
 from loratui.engine.families import known_base
 from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.machine.hub import HubError
-from loratui.engine.planning.estimate import Machine
 from loratui.engine.runs.probe import Probed
 from loratui.presets import list_presets, load_preset
 from loratui.presets.bases import demo_dataset
@@ -81,7 +80,7 @@ async def test_another_preset_keeps_the_subject(home: Path) -> None:
     ],
 )
 def test_a_preset_says_whether_this_gpu_holds_it(preset: str, vram_gib: float | None, sign: str, words: str) -> None:
-    machine = Machine(Accelerator(Card("Some card", vram_gib, (8, 9)) if vram_gib else None))
+    machine = Accelerator(Card("Some card", vram_gib, (8, 9)) if vram_gib else None)
     shown = memory_words(load_preset(preset).settings, machine)
     assert shown[0] == sign
     assert words in shown[1]
@@ -242,8 +241,8 @@ async def test_the_costs_on_this_machine_are_told(home: Path) -> None:
 
 
 async def test_a_gpu_that_cannot_be_used_is_not_said_to_lack_a_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unusable = Machine(accelerator=Accelerator(problem="This torch is a build for CPUs."))
-    monkeypatch.setattr(Machine, "here", lambda: unusable)
+    unusable = Accelerator(problem="This torch is a build for CPUs.")
+    monkeypatch.setattr("loratui.engine.machine.accelerator.accelerator", lambda: unusable)
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         text = await shows(pilot, "time not known yet on this machine", "LoRA file", "is a build for CPUs")
         assert "does not have" not in text
