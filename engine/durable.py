@@ -10,7 +10,7 @@ import secrets
 import shutil
 import signal
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -65,31 +65,8 @@ def write_file(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     With `durable` the data and the name are on the disk on return. Raises `DiskError`; nothing is left behind then.
     """
-    temporary = temporary_beside(path).name
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with opened(path.parent) as folder:
-            try:
-                fd = os.open(temporary, flags, FILE_MODE, dir_fd=folder)
-                try:
-                    failpoint("write_file.opened")
-                    write_all(fd, data)
-                    failpoint("write_file.written")
-                    if durable:
-                        os.fsync(fd)
-                finally:
-                    os.close(fd)
-                failpoint("write_file.synced")
-                os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary, dir_fd=folder)
-                raise
-            failpoint("write_file.renamed")
-            if durable:
-                _sync(folder)
-    except OSError as error:
-        raise disk_error(error, path) from error
+    with _written(path, os.rename, lasting=durable) as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable: bool = True) -> None:
@@ -100,52 +77,56 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any], *, durable:
 
 def write_new(path: Path, data: bytes) -> None:
     """As `write_file`, but never in the place of anything. Raises `FileExistsError`, `DiskError`."""
-    with creating(path) as file:
+    with _written(path, _appear) as file:
         file.write(data)
 
 
 def copy_new(source: Path, target: Path) -> None:
     """Copies a regular file to where nothing is, whole or not at all. Raises `FileExistsError`, `DiskError`."""
-    with creating(target) as file, open_regular(source, follow=False) as opened_source:
-        shutil.copyfileobj(opened_source, file, CHUNK_BYTES)
+    with _written(target, _appear) as file, open_regular(source, follow=False) as read:
+        shutil.copyfileobj(read, file, CHUNK_BYTES)
 
 
 @contextlib.contextmanager
-def creating(path: Path) -> Iterator[BufferedWriter]:
-    """A new file, which has its name and is on the disk when the block ends well, and is gone otherwise.
-
-    Nothing is ever replaced. Raises `FileExistsError`, and `DiskError` for any other `OSError` of the block.
-    """
+def _written(path: Path, publish: Callable[..., None], *, lasting: bool = True) -> Iterator[BufferedWriter]:
+    """A file beside `path`, which `publish` gives that name when the block ends well; else it is gone."""
     temporary = temporary_beside(path)
     try:
         with opened(path.parent) as folder:
             try:
                 with new_file(temporary) as file:
+                    failpoint("write_file.opened")
                     yield file
                     file.flush()
-                    os.fsync(file.fileno())
-                _appear(folder, temporary.name, path.name)
+                    failpoint("write_file.written")
+                    if lasting:
+                        os.fsync(file.fileno())
+                failpoint("write_file.synced")
+                publish(temporary.name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             finally:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary.name, dir_fd=folder)
-            _sync(folder)
+            failpoint("write_file.renamed")
+            if lasting:
+                _sync(folder)
     except FileExistsError:
         raise
     except OSError as error:
         raise disk_error(error, path) from error
 
 
-def _appear(folder: int, temporary: str, final: str) -> None:
+def _appear(temporary: str, final: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+    """As `os.rename`, but a `FileExistsError` where something has the name."""
     try:
-        os.link(temporary, final, src_dir_fd=folder, dst_dir_fd=folder)
+        os.link(temporary, final, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
     except OSError as error:
         # Some network and FAT volumes have no hard links; there the name is looked for just before.
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
         with contextlib.suppress(FileNotFoundError):
-            os.stat(final, dir_fd=folder, follow_symlinks=False)
+            os.stat(final, dir_fd=dst_dir_fd, follow_symlinks=False)
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
-        os.rename(temporary, final, src_dir_fd=folder, dst_dir_fd=folder)
+        os.rename(temporary, final, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
 
 def new_file(path: Path) -> BufferedWriter:

@@ -111,8 +111,7 @@ class JobFailed(LoratuiError):
     """What a job says of its failure; `code` is its stable name of the reason, if it has one."""
 
     def __init__(self, message: str, remedy: str, exit_code: ExitCode, code: str = "") -> None:
-        super().__init__(message, remedy)
-        self.exit_code = exit_code
+        super().__init__(message, remedy, exit_code=exit_code)
         self.code = code
 
 
@@ -184,7 +183,7 @@ class Process:
         self._name, self._options, self._cancelled, self._surroundings = name, dict(options or {}), cancelled, surroundings
         self._process: subprocess.Popen[bytes] | None = None
         self._selector = selectors.DefaultSelector()
-        self._to_say, self._heard, self._story = bytearray(), bytearray(), bytearray()
+        self._heard, self._story = bytearray(), bytearray()
         self._searched = 0
         """Bytes of `_heard` in which no line ends."""
         self._limit_s: float | None = None
@@ -222,8 +221,6 @@ class Process:
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
             self._selector.register(pipe, selectors.EVENT_READ, taken)
-        assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)
         try:
             self._say("begin", self._options)
             self._until("ready", job.begin_s)
@@ -256,9 +253,10 @@ class Process:
         self._selector.close()
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None
-            pipe.close()
-        for buffer in (self._to_say, self._heard, self._story):
-            buffer.clear()
+            with contextlib.suppress(BrokenPipeError):  # what it did not take
+                pipe.close()
+        self._heard.clear()
+        self._story.clear()
         self._searched = 0
 
     def _until(self, wanted: str, limit_s: float | None, progress: Callable[[Any], None] = lambda _: None) -> Done:
@@ -301,7 +299,7 @@ class Process:
         return content
 
     def _move(self) -> None:
-        """Gives and takes what can be given and taken within a tenth of a second."""
+        """Takes what comes within a tenth of a second."""
         if self._cancelled():
             raise Cancelled
         if self._limit_s is not None and time.monotonic() - self._since > self._limit_s:
@@ -310,24 +308,12 @@ class Process:
             key.data()
 
     def _say(self, type: str, value: Any) -> None:
-        self._to_say += json.dumps({"type": type, "is": value}).encode("ascii") + b"\n"
-        self._give()
-
-    def _give(self) -> None:
-        """Writes as much as the pipe takes; the rest when it takes more."""
+        """One line for it, which a thread of its own reads there whatever it is busy with."""
         assert self._process is not None
         assert self._process.stdin is not None
-        try:
-            del self._to_say[: os.write(self._process.stdin.fileno(), self._to_say)]
-        except BlockingIOError:
-            pass
-        except BrokenPipeError:  # the end of its output says why
-            self._to_say.clear()
-        waits = self._process.stdin in self._selector.get_map()
-        if self._to_say and not waits:
-            self._selector.register(self._process.stdin, selectors.EVENT_WRITE, self._give)
-        elif waits and not self._to_say:
-            self._selector.unregister(self._process.stdin)
+        with contextlib.suppress(BrokenPipeError):  # the end of its output says why
+            self._process.stdin.write(json.dumps({"type": type, "is": value}).encode("ascii") + b"\n")
+            self._process.stdin.flush()
 
     def _hear(self) -> None:
         assert self._process is not None

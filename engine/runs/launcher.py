@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import selectors
 import subprocess
@@ -88,17 +87,12 @@ def _failure(run: RunDirectory, answer: str, process: subprocess.Popen[bytes]) -
     if answer == "timeout":
         process.kill()
         process.wait()
-        error = LoratuiError(f"The supervisor of {run.name} did not start within {_PATIENCE_S:.0f} s.", "Try again.")
-        error.exit_code = ExitCode.CRASHED
-        return error
+        message = f"The supervisor of {run.name} did not start within {_PATIENCE_S:.0f} s."
+        return LoratuiError(message, "Try again.", exit_code=ExitCode.CRASHED)
     code = process.wait()
     number, _, words = answer.partition(" ")
     if number.isdecimal() and words:
-        error = LoratuiError(words)
-        with contextlib.suppress(ValueError):
-            error.exit_code = ExitCode(int(number))
-        return error
+        return LoratuiError(words, exit_code=ExitCode(int(number)) if int(number) in set(ExitCode) else None)
     tail = log_tail(run.supervisor_log)
-    error = LoratuiError(f"The supervisor of {run.name} ended at once ({code}).", tail[-1] if tail else "")
-    error.exit_code = ExitCode.CRASHED
-    return error
+    message = f"The supervisor of {run.name} ended at once ({code})."
+    return LoratuiError(message, tail[-1] if tail else "", exit_code=ExitCode.CRASHED)

@@ -115,11 +115,8 @@ def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> 
     owner = lock.read_owner(chosen.lock)
     if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
         control.withdraw(chosen, why)
-        error = LoratuiError(
-            f"The trainer of {chosen.name} cannot be found on this machine.", "loratui runs shows how it stands."
-        )
-        error.exit_code = ExitCode.CRASHED
-        raise error
+        message = f"The trainer of {chosen.name} cannot be found on this machine."
+        raise LoratuiError(message, "loratui runs shows how it stands.", exit_code=ExitCode.CRASHED)
     answer = wait_for_answer(chosen, tail, identity, "stop", max(timeout_s, KILLED_WITHIN_S))
     if answer.ok is not None:
         control.withdraw(chosen, why)
