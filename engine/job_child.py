@@ -16,7 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from loratui.engine.durable import write_all
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
@@ -48,17 +48,13 @@ class Parent:
         """Tells how far it is."""
         self._say({"type": "progress", "is": value})
 
-    def give_up(self, error: LoratuiError) -> NoReturn:
-        """Says why there will be no answer, and ends this process, from whichever thread."""
-        self._fail(error)
-        os._exit(error.exit_code)
-
     def serve(self, begin: Callable[..., Answer]) -> int:
         """Answers until nobody waits any more; the exit code."""
         try:
             answer = begin(self, **self._asked.get()["is"])
         except LoratuiError as error:
-            self.give_up(error)
+            self._fail(error)
+            return int(error.exit_code)
         self._say({"type": "ready", "is": None})
         for request in self._requests():
             try:

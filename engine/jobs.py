@@ -43,7 +43,7 @@ class Job:
     begin_s: float = 60.0
     """Seconds until it must be ready; a cold Python on a network volume takes several."""
     answer_s: float | None = None
-    """Seconds until it must have answered; None: as long as it takes."""
+    """Seconds of silence after which no answer is waited for any more; None: as long as it takes."""
     line_bytes: int = SMALL_FILE_BYTES
     """The longest line that is read."""
     content_bytes: int = 0
@@ -66,6 +66,7 @@ JOBS: dict[str, Job] = {
     "hub": Job(
         module="loratui.engine.machine.hub_worker",
         title="The hub's process",
+        answer_s=240.0,  # a few tries to ask, of 20 s with answers that may take 60, or a patience of 60
         line_bytes=LIST_FILE_BYTES,
         environ=_NO_TALK,
     ),
@@ -188,7 +189,7 @@ class Process:
         """Bytes of `_heard` in which no line ends."""
         self._limit_s: float | None = None
         self._since = 0.0
-        """Since when an answer is waited for, and how long it may take."""
+        """Since when nothing was told, and how long that may be."""
 
     @property
     def job(self) -> Job:
@@ -266,6 +267,7 @@ class Process:
             message = self._message()
             match message["type"]:
                 case "progress":
+                    self._since = time.monotonic()
                     progress(message["is"])
                 case "failed":
                     raise _failure(message["is"])
@@ -303,7 +305,7 @@ class Process:
         if self._cancelled():
             raise Cancelled
         if self._limit_s is not None and time.monotonic() - self._since > self._limit_s:
-            raise JobDied(self.job.title, f"gave no answer within {self._limit_s:.0f} s", late_s=self._limit_s)
+            raise JobDied(self.job.title, f"said nothing for {self._limit_s:.0f} s", late_s=self._limit_s)
         for key, _ in self._selector.select(_LOOK_EVERY_S):
             key.data()
 

@@ -200,4 +200,9 @@ def _ask(
         kind = HubNameError if error.code in ("name", "not_found") else HubError
         raise kind(error.code or "crashed", error.message, error.remedy) from None
     except jobs.JobDied as error:
+        if error.late_s:
+            message = f"{endpoint(environ)} keeps this machine waiting: nothing came of it for {error.late_s:.0f} s."
+            raise HubError(
+                "network", message, "Check the network; what arrived is kept, and the same command goes on."
+            ) from None
         raise HubError("crashed", error.message, "Try again; what arrived is kept.") from None

@@ -36,32 +36,9 @@ LEAST_BYTES = 64_000
 SLOW_S = 10.0
 """The least time in which that is expected."""
 _MISMATCH = "Try again later; a proxy or mirror may be changing files."
+_RECENT_S = 5.0
+"""What a speed is measured over."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
-
-
-class Watch:
-    """Sees that something is done: a server that sends a byte now and then resets every time limit of a socket."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def alive(self) -> None:
-        """Something was done."""
-        self._last = time.monotonic()
-
-    def begin(self, silence_s: float, over: Callable[[], None]) -> None:
-        """From now on so many seconds without `alive` are the end: `over` is called, from a thread."""
-        self.alive()
-        threading.Thread(target=self._look, args=(silence_s, over), daemon=True).start()
-
-    def _look(self, silence_s: float, over: Callable[[], None]) -> None:
-        while (left := self._last + silence_s - time.monotonic()) > 0:
-            time.sleep(min(left, 1.0))
-        over()
-
-
-watch = Watch()
-"""That of this process."""
 
 
 def download(request: Mapping[str, Any], progress: Callable[[Any], None]) -> dict[str, Any]:
@@ -118,6 +95,11 @@ class Meter:
         self._done = sum(file.bytes for file in contents if file.cached)
         self._recent: list[tuple[float, int]] = []
         self._file, self._note = "", ""
+        self._stirred = time.monotonic()
+
+    def stir(self) -> None:
+        """Something was done: a server that sends a byte now and then resets every time limit of a socket, but not the parent's."""
+        self._stirred = time.monotonic()
 
     def add(self, count: int, file: str) -> None:
         """`count` bytes of a file arrived; negative for what had to be thrown away."""
@@ -126,24 +108,25 @@ class Meter:
             self._file = file
             if count > 0:
                 self._note = ""
-        watch.alive()
+        self.stir()
 
     def wait(self, note: str) -> None:
         """Nothing arrives, for this reason."""
         with self._lock:
             self._note = note
-        watch.alive()
+        self.stir()
 
     def speak(self, stopped: threading.Event) -> None:
-        """Says how far it is, five times a second, until the end."""
+        """Says how far it is, five times a second, until the end; not where nothing has been done for a while."""
         while not stopped.wait(0.2):
-            self._say()
+            if time.monotonic() - self._stirred < 2 * _RECENT_S:
+                self._say()
         self._say()
 
     def _say(self) -> None:
         now = time.monotonic()
         with self._lock:
-            self._recent = [*(r for r in self._recent if now - r[0] < 5.0), (now, self._done)]
+            self._recent = [*(r for r in self._recent if now - r[0] < _RECENT_S), (now, self._done)]
             first, last = self._recent[0], self._recent[-1]
             rate = max(0.0, (last[1] - first[1]) / (last[0] - first[0])) if last[0] > first[0] else 0.0
             content = {
@@ -201,14 +184,14 @@ def _fetch_bytes(
     partial = partial_of(blob)
     begun_before, xet = partial.exists(), hub_xet.look_up(repo, commit, file)
     _fill(repo, commit, file, xet, partial, meter, stopped, patience_s)
-    if (begun_before or xet) and not stopped.is_set() and not _matches(partial, file):
+    if (begun_before or xet) and not stopped.is_set() and not _matches(partial, file, meter):
         # What an earlier download left, or other storage has, may be of something else; once from the beginning tells.
         meter.add(-file.bytes, file.name)
         partial.unlink()
         _fill(repo, commit, file, None, partial, meter, stopped, patience_s)
     if stopped.is_set():
         return
-    if not _matches(partial, file):
+    if not _matches(partial, file, meter):
         partial.unlink()
         message = f"{repo}/{file.name}: what arrived is not the file that the hub describes."
         raise Failure("mismatch", message, _MISMATCH)
@@ -348,7 +331,7 @@ def _whole_size(headers: Mapping[str, str], have: int) -> int | None:
     return have + int(length) if length.isdecimal() and plain else None
 
 
-def _matches(path: Path, file: RemoteFile) -> bool:
+def _matches(path: Path, file: RemoteFile, meter: Meter) -> bool:
     """Whether a file is the one that its etag names: a SHA-256, or git's blob id (a SHA-1 behind a short header)."""
     if path.stat().st_size != file.bytes:
         return False
@@ -356,7 +339,7 @@ def _matches(path: Path, file: RemoteFile) -> bool:
     with open_regular(path) as data:
         while chunk := data.read(CHUNK_BYTES):
             digest.update(chunk)
-            watch.alive()
+            meter.stir()
     return digest.hexdigest() == file.etag
 
 

@@ -19,7 +19,7 @@ from loratui.engine.job_child import Answer, Parent
 from loratui.engine.machine import hub_answers, hub_fetch
 from loratui.engine.machine.hub import RemoteFile
 from loratui.engine.machine.hub_choice import NotChosen, choose
-from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of, watch
+from loratui.engine.machine.hub_fetch import blob_of, folder_name, partial_of, patiently, snapshot_of
 from loratui.engine.machine.hub_words import Failure, explain
 
 ASKING_S = 20.0
@@ -40,10 +40,6 @@ def _answer(request: Mapping[str, Any], parent: Parent) -> Any:
     fetching = request["command"] == "download"
     try:
         if request["command"] != "logout":
-            # A question is answered in a few tries, and of a file something comes while the patience lasts.
-            tries_s = 2 * (ASKING_S + hub_fetch.TIMEOUT_S) + hub_answers.MOST_SECONDS
-            failure = explain(TimeoutError(), "", constants.ENDPOINT, token=False, fetching=fetching)
-            watch.begin(tries_s + float(request.get("patience_s", 0)), lambda: parent.give_up(failure))
             _require_token(request.get("token") or _token())
         return hub_fetch.download(request, parent.progress) if fetching else ANSWERS[request["command"]](request)
     except Exception as error:  # whatever the libraries raise becomes words

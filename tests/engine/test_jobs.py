@@ -92,7 +92,7 @@ def test_an_answer_has_its_time_and_what_is_printed_meanwhile_fills_no_memory(mo
     process = Process("simulated")
     process.begin()
     process.ask({"do": "flood"})
-    with pytest.raises(JobDied, match="gave no answer") as caught:
+    with pytest.raises(JobDied, match="said nothing for 0 s") as caught:
         process.answer()
     assert caught.value.late_s == 0.3
     assert len(process._story) <= jobs._STORY_BYTES
@@ -105,6 +105,11 @@ def test_only_jobs_that_need_torch_have_it() -> None:
     free = [job.module for job in rows if not job.needs]
     code = f"import importlib, sys; [importlib.import_module(name) for name in {free!r}]; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_job_that_goes_on_telling_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    table_row(monkeypatch, answer_s=0.4)
+    assert run("simulated", {"do": "slowly", "times": 4, "pause_s": 0.15}) == 4
 
 
 def test_what_cannot_begin_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loratui.engine.job_child import Answer, Parent
-from loratui.engine.jobs import JOBS, JobFailed, Process
+from loratui.engine.jobs import JOBS, Process
 from loratui.engine.machine import hub_answers, hub_fetch, hub_worker
 from loratui.engine.machine.hub_words import Failure
 
@@ -19,16 +19,13 @@ from loratui.engine.machine.hub_words import Failure
 def last_words(
     monkeypatch: pytest.MonkeyPatch, request: dict[str, Any], **limits: float
 ) -> tuple[dict[str, Any], float, float]:
-    """How the job fails under other limits, seconds of the processor, and MB of memory; one that ends itself does not tell these."""
+    """How the job fails under other limits, seconds of the processor, and MB of memory."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setitem(JOBS, "limited hub", dataclasses.replace(JOBS["hub"], module="limited_hub"))
     process = Process("limited hub", {"limits": limits})
     process.begin()
     process.ask(request)
-    try:
-        failed, seconds, megabytes = process.answer().value
-    except JobFailed as error:
-        failed, seconds, megabytes = {"code": error.code, "message": error.message}, 0.0, 0.0
+    failed, seconds, megabytes = process.answer().value
     process.end()
     return failed, seconds, megabytes
 

@@ -27,6 +27,11 @@ def begin(parent: Parent, *, fails: str = "", deaf: bool = False) -> Answer:
                 for at in range(request.get("told", 0)):
                     parent.progress(at)
                 return request["is"]
+            case "slowly":
+                for at in range(request["times"]):
+                    time.sleep(request["pause_s"])
+                    parent.progress(at)
+                return request["times"]
             case "bytes":
                 return Content("pixels", bytes(request["count"]))
             case "raise":

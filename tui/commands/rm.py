@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from loratui.engine.errors import UsageError
 from loratui.engine.runs import lock
@@ -13,6 +12,7 @@ from loratui.engine.runs.lora_files import lora_paths
 from loratui.tui import text
 from loratui.tui.commands import common
 from loratui.tui.plain.follow import say
+from loratui.tui.runs.machine_line import folder_bytes
 from loratui.tui.terminal import clean
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = common.chosen_run(args, to_delete=True)
     if lock.is_held(chosen.lock):
         raise UsageError(f"{chosen.name} is running.", f"End it first: loratui stop {chosen.name}")
-    size = _bytes_below(chosen.path)
+    size = folder_bytes(chosen.path)
     if not args.yes:
         if not common.can_ask():
             raise UsageError(f"{chosen.name} was not deleted: nobody can be asked here.", "Say --yes.")
@@ -46,7 +46,3 @@ def run(args: argparse.Namespace) -> int:
 def _question(chosen: RunDirectory, size: int) -> str:
     files = len(lora_paths(chosen))
     return f"Delete {chosen.name} ({text.size(size)}, {text.count(files, 'LoRA file')})?"
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

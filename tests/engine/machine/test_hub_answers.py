@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limited_hub import last_words
 
+from loratui.engine.jobs import JOBS
 from loratui.engine.machine import hub, hub_cache
 from loratui.engine.machine.hub import HubError, RemoteFile
 from loratui.engine.machine.hub_answers import commit_of, etag_of, is_name, size_of
@@ -101,12 +101,12 @@ def test_a_file_that_comes_by_the_byte_is_given_up(server: Hub, monkeypatch: pyt
     assert said["code"] == "network"
 
 
-def test_a_worker_that_is_kept_busy_without_end_ends_itself(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_is_kept_busy_without_end_is_not_waited_for(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.hangs_at = "/api"
-    started = time.monotonic()
-    said, _, _ = last_words(monkeypatch, LOOK, **{"hub_worker.ASKING_S": 0.2, "hub_answers.MOST_SECONDS": -59.4})
-    assert said["code"] == "network"
-    assert time.monotonic() - started < 20
+    monkeypatch.setitem(JOBS, "hub", dataclasses.replace(JOBS["hub"], answer_s=0.3))
+    with pytest.raises(HubError, match="keeps this machine waiting") as caught:
+        hub.look_up("owner/name")
+    assert caught.value.code == "network"
 
 
 # ---- places
