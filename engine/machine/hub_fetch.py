@@ -7,7 +7,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -170,10 +169,7 @@ def place(blob: Path, pointer: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise
-        try:
-            os.link(blob, temporary)
-        except OSError:
-            shutil.copyfile(blob, temporary)
+        durable.keep_as(blob, temporary)
     temporary.replace(pointer)
 
 
