@@ -99,7 +99,7 @@ class BaseFiles:
     config: Path
     """A folder in diffusers layout with every part's configuration: the base's own, or the bundled one of its family."""
     prediction: Literal["epsilon", "v"] | None
-    """What the denoiser predicts as far as the files tell, epsilon where they are silent; None for FLUX."""
+    """What the denoiser predicts as far as the files tell, epsilon where they are silent; None for a flow."""
     zero_terminal_snr: bool
     title: str
     """For people: `SDXL checkpoint, fp16, v-prediction`."""

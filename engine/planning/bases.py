@@ -73,6 +73,11 @@ class FoundBase:
         return self.where == "embedded"
 
     @property
+    def missing_titles(self) -> list[str]:
+        """What is missing, for people."""
+        return [families.family(self.family).part(name).title for name in self.missing] if self.family else []
+
+    @property
     def usable(self) -> bool:
         """Whether training can start from it as it is."""
         return not self.problem and not self.missing
@@ -119,7 +124,7 @@ def tokenizer_base(base: Base) -> Path | None:
 
 
 def find_base(base: Base, roots: Sequence[Path] | None = None, *, memory: Memory | None = None) -> BaseFiles:
-    """The base that a recipe names, with the parts that it names, and FLUX's parts found beside it or in `roots`.
+    """The base that a recipe names, with the parts that it names, and missing parts found beside it or in `roots`.
 
     `roots` defaults to the usual places. What could not be found is in `missing`. Nothing is fetched.
     Raises `BaseRefused` for a model or part that is not there or cannot be used.
@@ -222,7 +227,7 @@ def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
 
 
 def _parts_nearby(found: BaseFiles, roots: Sequence[Path], memory: Memory | None) -> Iterator[tuple[PartName, PartFile]]:
-    """The missing parts, from the nearest place that has them. A VAE of SD1.5 and one of SDXL look alike and are not taken."""
+    """The missing parts, from the nearest place that has them. Those that look like another family's are not taken."""
     spec = families.family(found.family)
     wanted = [m.part for m in found.missing if spec.part(m.part).found_by_shape]
     remembered = memory if memory is not None else Memory.load(default_memory())
@@ -277,7 +282,7 @@ def _best(seen: Iterable[Seen], found: BaseFiles, part: PartName) -> PartFile | 
 def _lenders(seen: Iterable[Seen], family: str) -> Iterator[Seen]:
     """Files that parts may be taken from: those of parts alone, and checkpoints of the same family.
 
-    The CLIP inside an SD1.5 or SDXL checkpoint was trained along with it and is another one.
+    A text encoder inside a checkpoint may have been trained along with it and is another one.
     """
     denoisers = [network for spec in families.FAMILIES for network in spec.denoiser.networks]
     return (one for one in seen if one.family == family or not any(held.network in denoisers for held in one.held))

@@ -17,14 +17,6 @@ if TYPE_CHECKING:
     from loratui.engine.formats.base_parts import BaseFiles
     from loratui.engine.planning.bases import FoundBase
 
-PARTS = {
-    "text_encoder": "CLIP-L text encoder",
-    "text_encoder_2": "second text encoder",
-    "tokenizer_2": "T5 tokenizer",
-    "vae": "VAE",
-}
-"""Parts that can be missing, in words."""
-
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """PLACE …, `--json`."""
@@ -83,7 +75,7 @@ def list_text(found: list[FoundBase]) -> Iterator[str]:
         if base.problem:
             yield f"    {base.reason} {base.remedy}".rstrip()
         elif base.missing:
-            yield f"    needs {' and '.join(PARTS.get(part, part) for part in base.missing)}: loratui bases {base.path}"
+            yield f"    needs {' and '.join(base.missing_titles)}: loratui bases {base.path}"
     yield ""
     yield "Train on one with --base MODEL. Fetch another from the hub with: loratui download OWNER/NAME."
 

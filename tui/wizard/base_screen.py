@@ -293,5 +293,7 @@ def _option(base: FoundBase) -> Content:
     if base.problem:
         return Content.assemble(plain(f"✖ {base.model}", "$muted"), plain(f"  {base.reason}", "$error"))
     if base.missing:
-        return Content.assemble(plain(f"! {base.model}"), plain(f"{what}; missing: {', '.join(base.missing)}", "$warning"))
+        return Content.assemble(
+            plain(f"! {base.model}"), plain(f"{what}; missing: {', '.join(base.missing_titles)}", "$warning")
+        )
     return Content.assemble(plain(f"✔ {base.model}"), plain(what, "$muted"))

@@ -1,4 +1,4 @@
-"""FLUX's fused layers: several LoRAs of separate modules as one of the original Linear, and back."""
+"""Layers that the makers' code fuses: several LoRAs of separate modules as one of the original Linear, and back."""
 
 from __future__ import annotations
 

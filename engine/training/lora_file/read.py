@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.lora_keys import UNREAD, Place, sort_keys
@@ -63,7 +64,7 @@ def _beside(path: Path) -> dict[str, str]:
     if not isinstance(table, dict):
         return {}
     kept = {name: table[name] for name in ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora") if name in table}
-    parts = ("unet", "text_encoder", "text_encoder_2")
+    parts = families.weight_parts()
     return {ADAPTER_METADATA: json.dumps({f"{part}.{name}": value for part in parts for name, value in kept.items()})}
 
 
@@ -76,7 +77,7 @@ def changes_in(
     """
     wanted = set(layers)
     sorted_keys = sort_keys(tensors, family, wanted)
-    scales = _diffusers_scales(metadata)
+    scales = _diffusers_scales(metadata, family)
     changes: dict[tuple[Part, str], WeightDelta] = {}
     others = list(sorted_keys.others)
     unread: dict[tuple[Part, str], tuple[str, ...]] = {}
@@ -140,7 +141,7 @@ def _is_product(up: Tensor, down: Tensor) -> bool:
     return min(up.dim(), down.dim()) >= 2 and up.shape[1] == down.shape[0] > 0
 
 
-def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | None]:
+def _diffusers_scales(metadata: Mapping[str, str], family: Family) -> Callable[[Place], float | None]:
     """Looks up the scale of a layer in the metadata that diffusers writes; None where they say nothing.
 
     It raises `ValueError` where they say something that cannot be made out: without its scale a LoRA would be another one.
@@ -150,17 +151,17 @@ def _diffusers_scales(metadata: Mapping[str, str]) -> Callable[[Place], float | 
     except Unreadable:
         table = {}
 
+    denoiser = families.family(family).denoiser.name
+
     def scale(place: Place) -> float | None:
-        prefixes = ("transformer", "unet") if place.part == "denoiser" else (place.part,)
-        for prefix in prefixes:
-            if not isinstance(table, dict) or f"{prefix}.r" not in table or f"{prefix}.lora_alpha" not in table:
-                continue
-            rank = finite(_for(place.path, table.get(f"{prefix}.rank_pattern"), table[f"{prefix}.r"]))
-            alpha = finite(_for(place.path, table.get(f"{prefix}.alpha_pattern"), table[f"{prefix}.lora_alpha"]))
-            if rank is None or alpha is None or rank <= 0:
-                raise ValueError(f"no rank and alpha for {place.path}")
-            return alpha / (math.sqrt(rank) if table.get(f"{prefix}.use_rslora") else rank)
-        return None
+        prefix = denoiser if place.part == "denoiser" else place.part
+        if not isinstance(table, dict) or f"{prefix}.r" not in table or f"{prefix}.lora_alpha" not in table:
+            return None
+        rank = finite(_for(place.path, table.get(f"{prefix}.rank_pattern"), table[f"{prefix}.r"]))
+        alpha = finite(_for(place.path, table.get(f"{prefix}.alpha_pattern"), table[f"{prefix}.lora_alpha"]))
+        if rank is None or alpha is None or rank <= 0:
+            raise ValueError(f"no rank and alpha for {place.path}")
+        return alpha / (math.sqrt(rank) if table.get(f"{prefix}.use_rslora") else rank)
 
     return scale
 

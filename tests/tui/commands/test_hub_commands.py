@@ -59,7 +59,7 @@ def test_the_list_of_bases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     _, out, _ = run(capsys, "bases", str(tmp_path))
     assert "\x1b" not in out
     assert "this is an inpainting model" in out
-    assert "needs VAE and CLIP-L text encoder and second text encoder and T5 tokenizer" in out
+    assert "needs FLUX VAE (ae) and CLIP-L text encoder and T5-XXL text encoder and T5 tokenizer" in out
 
 
 def test_places_that_are_not_there_and_files_among_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
