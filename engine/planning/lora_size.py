@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import json
 import math
 import re
@@ -20,7 +21,7 @@ from loratui.engine.formats.metadata import usual_layout
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.targets import denoiser_patterns, rank_and_alpha, text_layers_used, text_patterns
 from loratui.engine.untrusted import read_json
-from loratui.presets.schema import LYCORIS, Adapter, Family, Settings, Targets
+from loratui.presets.schema import LYCORIS, Adapter, Base, Family, Settings, Targets
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,19 @@ def lora_size(
 
 def size_of(settings: Settings) -> LoraSize:
     """Size of a recipe's LoRA, by the shape of its base where that is on this machine."""
-    path, family = base_path(settings.base.model), settings.base.family
+    trains_text = settings.training.train_text_encoder
+    return _size_of(settings.base, settings.adapter, settings.output.precision, trains_text, base_path(settings.base.model))
+
+
+@functools.lru_cache(maxsize=16)  # a plan is estimated anew at each key, and the layers of SDXL take 30 ms
+def _size_of(base: Base, adapter: Adapter, precision: str, trains_text: bool, path: Path | None) -> LoraSize:
     return lora_size(
-        family,
-        settings.adapter,
-        precision=settings.output.precision,
-        config=denoiser_config(family, path),
-        text_encoders=text_encoders_of(family, path) if settings.training.train_text_encoder else None,
-        clip_skip=settings.base.clip_skip,
+        base.family,
+        adapter,
+        precision=precision,
+        config=denoiser_config(base.family, path),
+        text_encoders=text_encoders_of(base.family, path) if trains_text else None,
+        clip_skip=base.clip_skip,
     )
 
 

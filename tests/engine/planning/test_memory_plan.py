@@ -11,7 +11,8 @@ from loratui.engine import families
 from loratui.engine.families.spec import FamilySpec
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.memory_plan import KEPT, LADDER, Facts, MemoryPlan, decide, need
+from loratui.engine.planning import memory_plan
+from loratui.engine.planning.memory_plan import CHECKPOINTING, KEPT, LADDER, Facts, MemoryPlan, decide, need
 from loratui.presets import load_preset
 from loratui.presets.schema import replace
 
@@ -74,3 +75,13 @@ def test_a_rung_between_two_others_needs_no_figures_of_its_own() -> None:
     known = families.family("flux").figures
     half = dataclasses.replace(KEPT, name="half", recomputed=0.5).memory(known)
     assert half.image_gib == pytest.approx((known.kept.image_gib + known.again.image_gib) / 2)
+
+
+def test_a_new_rung_is_a_row_of_the_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = dataclasses.replace(CHECKPOINTING, name="half", recomputed=0.5)
+    monkeypatch.setattr(memory_plan, "LADDER", (KEPT, half, CHECKPOINTING))
+    known = facts("sdxl-person", A100)
+    for rung in memory_plan.LADDER:
+        found = decide(dataclasses.replace(known, free_gib=need(known, rung, "bf16").training + 0.01))
+        assert isinstance(found, MemoryPlan)
+        assert (found.rung, found.name) == (rung, f"gpu-bf16-{rung.name}-compile-auto")
