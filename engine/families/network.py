@@ -36,8 +36,8 @@ class Network:
     name: str
     signs: tuple[tuple[Names, str], ...]
     """Naming, and the end of a key that only this network has; what stands before the end is its prefix in the file."""
-    sizes: Callable[[Tensors, Names], Sizes]
-    """From the tensors, by keys without the prefix."""
+    sizes: Callable[[Tensors], Sizes]
+    """From the tensors, by keys without the prefix (`read`)."""
     config_sizes: Callable[[Config], Sizes]
     """The same from a configuration; empty where it does not tell them all."""
     words: Mapping[str, str]
@@ -61,15 +61,19 @@ def shown(size: int) -> str:
     return f"{size:,}" if size >= 10_000 else str(size)
 
 
-def dimension(tensors: Tensors, key: str, axis: int) -> int:
-    """The size of a tensor along an axis; 0 where there is no such tensor or axis."""
-    shape = tensors[key].shape if key in tensors else ()
-    return shape[axis] if -len(shape) <= axis < len(shape) else 0
+def read(**places: tuple[int, str | tuple[str, ...]] | str) -> Callable[[Tensors], Sizes]:
+    """A reader of sizes: each the length along an axis of the first of the keys that is there, 0 where none is; or how many
+    different numbers a pattern captures at the beginning of keys."""
 
+    def size(tensors: Tensors, place: tuple[int, str | tuple[str, ...]] | str) -> int:
+        if isinstance(place, str):
+            return len({match.group(1) for key in tensors if (match := re.match(place, key))})
+        axis, keys = place
+        key = next((key for key in ((keys,) if isinstance(keys, str) else keys) if key in tensors), "")
+        shape = tensors[key].shape if key else ()
+        return shape[axis] if -len(shape) <= axis < len(shape) else 0
 
-def count(tensors: Tensors, pattern: str) -> int:
-    """How many different numbers `pattern` captures at the beginning of keys."""
-    return len({match.group(1) for key in tensors if (match := re.match(pattern, key))})
+    return lambda tensors: {name: size(tensors, place) for name, place in places.items()}
 
 
 def has(tensors: Tensors, beginning: str) -> bool:

@@ -89,7 +89,7 @@ def _describe(tensors: Tensors, network: Network, prefix: str, names: Names) -> 
     dtype = stored.most_common(1)[0][0]
     fp8, suffix = _eight_bits(tensors, own, stored)
     total = sum(stored.values())
-    return FoundPart(network, prefix, names, own, DTYPES.get(dtype, dtype), fp8, suffix, total, network.sizes(own, names))
+    return FoundPart(network, prefix, names, own, DTYPES.get(dtype, dtype), fp8, suffix, total, network.sizes(own))
 
 
 def _eight_bits(tensors: Tensors, own: Tensors, stored: Counter[str]) -> tuple[Literal["", "plain", "scaled"], str]:

@@ -12,23 +12,13 @@ from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.text_networks import text_config_sizes
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.lora import LoraSpec, Original
-from loratui.engine.families.network import Names, Network, Sizes, Tensors, count, dimension, has, whole
+from loratui.engine.families.network import Network, Sizes, Tensors, has, read, whole
 from loratui.engine.families.spec import Config, FamilySpec, Layer, PartSpec, Source, TextSpec, VaeSpec
 from loratui.engine.findings import Finding
 
 NAME: Any = "quartz"
 
 WIDTH, TEXT, LAYERS = 48, 40, 3
-
-
-def _sizes(tensors: Tensors, names: Names) -> Sizes:
-    del names
-    return {
-        "width": dimension(tensors, "all_x_embedder.weight", 0),
-        "layers": count(tensors, r"layers\.(\d+)\."),
-        "inputs": dimension(tensors, "all_x_embedder.weight", 1),
-        "text": dimension(tensors, "cap_embedder.weight", 1),
-    }
 
 
 def _refusals(tensors: Tensors, sizes: Sizes) -> Iterator[Finding]:
@@ -40,7 +30,12 @@ def _refusals(tensors: Tensors, sizes: Sizes) -> Iterator[Finding]:
 TRANSFORMER = Network(
     name="quartz",
     signs=(("diffusers", "noise_refiner.0.attention.to_q.weight"),),
-    sizes=_sizes,
+    sizes=read(
+        width=(0, "all_x_embedder.weight"),
+        layers=r"layers\.(\d+)\.",
+        inputs=(1, "all_x_embedder.weight"),
+        text=(1, "cap_embedder.weight"),
+    ),
     config_sizes=lambda config: whole(width=config["dim"], layers=config["n_layers"]) if config else {},
     words={"width": "channels", "layers": "layers"},
     title=lambda _: "a Quartz transformer",
@@ -52,11 +47,11 @@ TRANSFORMER = Network(
 QWEN = Network(
     name="qwen3",
     signs=(("diffusers", "model.layers.0.self_attn.q_norm.weight"),),
-    sizes=lambda tensors, _: {
-        "width": dimension(tensors, "model.embed_tokens.weight", 1),
-        "vocabulary": dimension(tensors, "model.embed_tokens.weight", 0),
-        "layers": count(tensors, r"model\.layers\.(\d+)\."),
-    },
+    sizes=read(
+        width=(1, "model.embed_tokens.weight"),
+        vocabulary=(0, "model.embed_tokens.weight"),
+        layers=r"model\.layers\.(\d+)\.",
+    ),
     config_sizes=text_config_sizes,
     words={"width": "wide", "vocabulary": "tokens", "layers": "layers"},
     title=lambda sizes: f"a Qwen3 text encoder of {sizes['layers']} layers",

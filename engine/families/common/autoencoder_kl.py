@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, dimension, told
-
-
-def _sizes(tensors: Tensors, names: Names) -> Sizes:
-    del names
-    return {
-        "width": dimension(tensors, "decoder.conv_in.weight", 1),
-        "encoder": int("encoder.conv_in.weight" in tensors),
-    }
-
-
-def _config_sizes(config: Config) -> Sizes:
-    return told(config, width=("latent_channels",))
+from loratui.engine.families.network import Network, Sizes, read, told
 
 
 def _title(sizes: Sizes) -> str:
@@ -28,8 +16,8 @@ AUTOENCODER_KL = Network(
         ("original", "decoder.mid.block_1.conv1.weight"),
         ("diffusers", "decoder.mid_block.resnets.0.conv1.weight"),
     ),
-    sizes=_sizes,
-    config_sizes=_config_sizes,
+    sizes=read(width=(1, "decoder.conv_in.weight"), encoder=(0, "encoder.conv_in.weight")),
+    config_sizes=lambda config: told(config, width=("latent_channels",)),
     words={"width": "channels"},
     title=_title,
     needed={"encoder": "its encoder is missing, which training needs"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, count, dimension, told
+from loratui.engine.families.network import Config, Network, Sizes, read, told
 
 _CUTS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 CLIP_PATTERNS = (_CUTS, rf"<\|startoftext\|>|<\|endoftext\|>|{_CUTS}", r"\s+")
@@ -29,40 +29,15 @@ def text_config_sizes(config: Config) -> Sizes:
     )
 
 
+_LEVELS = ("", "text_model.")
+_POSITIONS, _TOKENS = (
+    tuple(f"{level}embeddings.{table}_embedding.weight" for level in _LEVELS) for table in ("position", "token")
+)
+
+
 def _is_clip(keys: Iterable[str], prefix: str) -> bool:
     """Other encoders have the same layers; only CLIP has this table, and `text_model.` belongs to its own keys."""
-    here = any(f"{prefix}{level}embeddings.position_embedding.weight" in keys for level in ("", "text_model."))
-    return here and not prefix.endswith("text_model.")
-
-
-def _clip(tensors: Tensors, names: Names) -> Sizes:
-    del names
-    level = "text_model." if "text_model.embeddings.position_embedding.weight" in tensors else ""
-    return {
-        "width": dimension(tensors, f"{level}embeddings.position_embedding.weight", 1),
-        "positions": dimension(tensors, f"{level}embeddings.position_embedding.weight", 0),
-        "vocabulary": dimension(tensors, f"{level}embeddings.token_embedding.weight", 0),
-        "layers": count(tensors, r"(?:text_model\.)?encoder\.layers\.(\d+)\."),
-    }
-
-
-def _open_clip(tensors: Tensors, names: Names) -> Sizes:
-    del names
-    return {
-        "width": dimension(tensors, "positional_embedding", 1),
-        "positions": dimension(tensors, "positional_embedding", 0),
-        "vocabulary": dimension(tensors, "token_embedding.weight", 0),
-        "layers": count(tensors, r"transformer\.resblocks\.(\d+)\."),
-    }
-
-
-def _t5(tensors: Tensors, names: Names) -> Sizes:
-    del names
-    return {
-        "width": dimension(tensors, "encoder.block.0.layer.0.SelfAttention.q.weight", -1),
-        "vocabulary": dimension(tensors, "shared.weight", 0) or dimension(tensors, "encoder.embed_tokens.weight", 0),
-        "layers": count(tensors, r"encoder\.block\.(\d+)\."),
-    }
+    return any(prefix + table in keys for table in _POSITIONS) and not prefix.endswith("text_model.")
 
 
 def _clip_title(sizes: Sizes) -> str:
@@ -78,11 +53,13 @@ def _t5_title(sizes: Sizes) -> str:
 
 CLIP = Network(
     name="clip",
-    signs=(
-        ("diffusers", "text_model.encoder.layers.0.self_attn.q_proj.weight"),
-        ("diffusers", "encoder.layers.0.self_attn.q_proj.weight"),
+    signs=tuple(("diffusers", f"{level}encoder.layers.0.self_attn.q_proj.weight") for level in reversed(_LEVELS)),
+    sizes=read(
+        width=(1, _POSITIONS),
+        positions=(0, _POSITIONS),
+        vocabulary=(0, _TOKENS),
+        layers=r"(?:text_model\.)?encoder\.layers\.(\d+)\.",
     ),
-    sizes=_clip,
     config_sizes=text_config_sizes,
     words=_WORDS,
     title=_clip_title,
@@ -92,7 +69,12 @@ CLIP = Network(
 OPEN_CLIP = Network(
     name="open_clip",
     signs=(("original", "transformer.resblocks.0.attn.in_proj_weight"),),
-    sizes=_open_clip,
+    sizes=read(
+        width=(1, "positional_embedding"),
+        positions=(0, "positional_embedding"),
+        vocabulary=(0, "token_embedding.weight"),
+        layers=r"transformer\.resblocks\.(\d+)\.",
+    ),
     config_sizes=text_config_sizes,
     words=_WORDS,
     title=_clip_title,
@@ -101,7 +83,12 @@ OPEN_CLIP = Network(
 T5 = Network(
     name="t5",
     signs=(("diffusers", "encoder.block.0.layer.0.SelfAttention.q.weight"),),
-    sizes=_t5,
+    sizes=read(
+        width=(-1, "encoder.block.0.layer.0.SelfAttention.q.weight"),
+        positions=(0, ()),
+        vocabulary=(0, ("shared.weight", "encoder.embed_tokens.weight")),
+        layers=r"encoder\.block\.(\d+)\.",
+    ),
     config_sizes=text_config_sizes,
     words=_WORDS,
     title=_t5_title,

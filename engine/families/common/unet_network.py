@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, dimension, has, whole
+from loratui.engine.families.network import Config, Network, Sizes, Tensors, has, read, whole
 from loratui.engine.findings import Finding
 
 _ORDINARY = "Choose the ordinary text-to-image version of the same model."
@@ -18,17 +18,16 @@ _INPUTS: Mapping[int, tuple[str, str]] = {
 """Channels that a UNet takes -> id, what it is."""
 
 
-def _sizes(tensors: Tensors, names: Names) -> Sizes:
-    original = names == "original"
-    first = "input_blocks.0.0.weight" if original else "conv_in.weight"
+_FIRST = ("input_blocks.0.0.weight", "conv_in.weight")
+_outside = read(
+    first_channels=(0, _FIRST), inputs=(1, _FIRST), added=(1, ("label_emb.0.0.weight", "add_embedding.linear_1.weight"))
+)
+
+
+def _sizes(tensors: Tensors) -> Sizes:
     cross = [key for key in tensors if key.endswith("attn2.to_k.weight")]
-    return {
-        "first_channels": dimension(tensors, first, 0),
-        "width": dimension(tensors, cross[0], -1) if cross else 0,
-        "layers": len(cross),
-        "added": dimension(tensors, "label_emb.0.0.weight" if original else "add_embedding.linear_1.weight", 1),
-        "inputs": dimension(tensors, first, 1),
-    }
+    width = read(width=(-1, cross[0]))(tensors) if cross else {"width": 0}
+    return {**_outside(tensors), **width, "layers": len(cross)}
 
 
 def _config_sizes(config: Config) -> Sizes:

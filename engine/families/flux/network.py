@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from loratui.engine.families.network import Config, Names, Network, Sizes, Tensors, count, dimension, has, whole
+from loratui.engine.families.network import Config, Network, Sizes, Tensors, has, read, whole
 from loratui.engine.findings import Finding
 
 _RELATIVES: Mapping[str, str] = {
@@ -20,29 +20,6 @@ _INPUTS: Mapping[int, tuple[str, str]] = {
     96: ("base_control", "a FLUX.1 variant that also takes an image"),
 }
 """Channels that it takes -> id, what it is. FLUX.1 Kontext has the tensors of FLUX.1-dev and cannot be told apart so."""
-
-
-def _sizes(tensors: Tensors, names: Names) -> Sizes:
-    original = names == "original"
-    entry, double, single, guidance = (
-        ("img_in.weight", "double_blocks", "single_blocks", "guidance_in.")
-        if original
-        else ("x_embedder.weight", "transformer_blocks", "single_transformer_blocks", "time_text_embed.guidance_embedder.")
-    )
-    text, pooled = (
-        ("txt_in.weight", "vector_in.in_layer.weight")
-        if original
-        else ("context_embedder.weight", "time_text_embed.text_embedder.linear_1.weight")
-    )
-    return {
-        "width": dimension(tensors, entry, 0),
-        "layers": count(tensors, rf"{double}\.(\d+)\."),
-        "single_layers": count(tensors, rf"{single}\.(\d+)\."),
-        "inputs": dimension(tensors, entry, 1),
-        "context": dimension(tensors, text, 1),
-        "pooled": dimension(tensors, pooled, 1),
-        "guided": int(has(tensors, guidance)),
-    }
 
 
 def _config_sizes(config: Config) -> Sizes:
@@ -63,7 +40,7 @@ def _refusals(tensors: Tensors, flux: Sizes) -> Iterator[Finding]:
     if not flux["layers"] or not flux["single_layers"] or not flux["inputs"]:
         message = "it holds only some of FLUX's blocks."
         yield Finding.of("base_damaged", problem=message, remedy="Get the file again, or give the index of all its shards.")
-    if not flux["guided"]:
+    if not any(has(tensors, beginning) for beginning in ("guidance_in.", "time_text_embed.guidance_embedder.")):
         message = (
             "this FLUX takes no guidance as an input: it is FLUX.1-schnell, which is distilled to few steps so that a LoRA would "
             "undo that, or a de-distilled FLUX.1-dev, which needs guidance of another kind. Neither can be trained here."
@@ -71,13 +48,22 @@ def _refusals(tensors: Tensors, flux: Sizes) -> Iterator[Finding]:
         yield Finding.of("base_schnell", problem=message, remedy="Choose FLUX.1-dev itself; its LoRAs work on schnell too.")
 
 
+_ENTRY = ("img_in.weight", "x_embedder.weight")
+
 FLUX_TRANSFORMER = Network(
     name="flux",
     signs=(
         ("original", "double_blocks.0.img_attn.qkv.weight"),
         ("diffusers", "single_transformer_blocks.0.proj_mlp.weight"),
     ),
-    sizes=_sizes,
+    sizes=read(
+        width=(0, _ENTRY),
+        layers=r"(?:double|transformer)_blocks\.(\d+)\.",
+        single_layers=r"single_(?:transformer_)?blocks\.(\d+)\.",
+        inputs=(1, _ENTRY),
+        context=(1, ("txt_in.weight", "context_embedder.weight")),
+        pooled=(1, ("vector_in.in_layer.weight", "time_text_embed.text_embedder.linear_1.weight")),
+    ),
     config_sizes=_config_sizes,
     words={"width": "channels", "layers": "double blocks", "single_layers": "single blocks"},
     title=lambda _: "a FLUX transformer",
@@ -85,4 +71,4 @@ FLUX_TRANSFORMER = Network(
     elastic={"layers": "num_layers", "single_layers": "num_single_layers"},
     refusals=_refusals,
 )
-"""`context` is the width of T5's states, `pooled` that of CLIP's pooled state, `guided` 1 where it takes the guidance scale."""
+"""`context` is the width of T5's states, `pooled` that of CLIP's pooled state."""
