@@ -13,7 +13,7 @@ from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.job_child import Answer, Parent
 
 
-def begin(parent: Parent) -> Answer:
+def begin(parent: Parent, **_: Any) -> Answer:
     """Whatever is asked."""
 
     def answer(request: Any) -> Any:

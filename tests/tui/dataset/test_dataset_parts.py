@@ -10,6 +10,7 @@ from made_images import clean_set, drawn
 from screen_text import hides, paste, shows, type_text, waits
 from textual.pilot import Pilot
 
+from loratui.engine import durable
 from loratui.engine.dataset import caption_store
 from loratui.tui.app import LoratuiApp
 from loratui.tui.dataset.image_screen import DatasetImageScreen
@@ -258,16 +259,16 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+        raise durable.disk_error(OSError(28, "No space left on device"), path)
 
-    monkeypatch.setattr(caption_store, "_replace", full)
+    monkeypatch.setattr(durable, "write_file", full)
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await in_the_tiles(pilot)
         assert screen.model.edits is not None
         screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, new"}))
         await pilot.press("s")
-        await waits(pilot, lambda: any("cannot be saved here: No space left" in n.message for n in app._notifications))
+        await waits(pilot, lambda: any("00.txt: the disk is full. Save them" in n.message for n in app._notifications))
         await shows(pilot, "✎ 1 unsaved")
 
 
