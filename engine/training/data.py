@@ -1,4 +1,4 @@
-"""Which images make which batch: the whole course of a run, known before its first step."""
+"""Which images make which batch: the whole order of a run, known before its first step."""
 
 from __future__ import annotations
 

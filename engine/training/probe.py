@@ -49,7 +49,7 @@ class Probe(BaseReading):
             self.read_the_base()
             self.report.phase("training", "Making one real step")
             seconds = []
-            for window in itertools.islice(self.course.windows(), STEPS if on_gpu else STEPS // 2):
+            for window in itertools.islice(self.batch_schedule.windows(), STEPS if on_gpu else STEPS // 2):
                 began = time.monotonic()
                 self._step(window)
                 self._wait_for_the_device()

@@ -65,7 +65,7 @@ class Trainer:
         self.job, self.report, self.control = job, report, control
         settings = self.settings = job.settings
         self.entries = job.ledger.images
-        self.course = BatchSchedule(
+        self.batch_schedule = BatchSchedule(
             [OrderEntry(i, entry.bucket, entry.repeats) for i, entry in enumerate(self.entries)],
             seed=settings.training.seed,
             epochs=settings.schedule.epochs,
@@ -73,7 +73,7 @@ class Trainer:
             window_batches=job.world.window_batches(settings.training.accumulation),
             image_steps=settings.schedule.image_steps,
         )
-        windows = list(self.course.windows())
+        windows = list(self.batch_schedule.windows())
         if not windows:
             raise UsageError("This run has no steps.", "Its epochs or repeats are 0; make a new plan.")
         self.total = windows[-1].after
@@ -133,7 +133,7 @@ class Trainer:
     def _train(self) -> None:
         self._catch_up()
         self.report.phase("training", "")
-        for window, following in _with_next(self.course.windows(self.at)):
+        for window, following in _with_next(self.batch_schedule.windows(self.at)):
             if self._serve_commands():
                 return
             if self.overrides.ends_with(window.before.epoch - 1):
@@ -154,7 +154,7 @@ class Trainer:
     def _catch_up(self) -> None:
         """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
         after the checkpoint."""
-        last = next((window for window in self.course.windows() if window.after == self.at), None)
+        last = next((window for window in self.batch_schedule.windows() if window.after == self.at), None)
         if last is not None and self._lora_is_due(last) and not self.artifacts.has_lora(self.at):
             self._write_lora()
         due = self.settings.samples.before_training if last is None else self._sample_is_due(last)

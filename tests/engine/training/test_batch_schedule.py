@@ -24,30 +24,30 @@ courses = st.builds(
 
 
 @given(courses)
-def test_every_image_is_seen_as_planned(course: BatchSchedule) -> None:
-    seen = Counter(i for window in course.windows() for batch in window.batches for i in batch)
-    full = {entry.index: entry.repeats * course.epochs for entry in course.entries if entry.repeats}
-    if course.image_steps == 0 or course.image_steps >= sum(full.values()):
+def test_every_image_is_seen_as_planned(schedule: BatchSchedule) -> None:
+    seen = Counter(i for window in schedule.windows() for batch in window.batches for i in batch)
+    full = {entry.index: entry.repeats * schedule.epochs for entry in schedule.entries if entry.repeats}
+    if schedule.image_steps == 0 or schedule.image_steps >= sum(full.values()):
         assert seen == full
     else:
-        assert seen.total() == course.image_steps
+        assert seen.total() == schedule.image_steps
         assert all(seen[i] <= full[i] for i in seen)
 
 
 @given(courses, st.data())
-def test_the_way_on_from_any_position_is_the_same(course: BatchSchedule, data: st.DataObject) -> None:
-    windows = list(course.windows())
+def test_the_way_on_from_any_position_is_the_same(schedule: BatchSchedule, data: st.DataObject) -> None:
+    windows = list(schedule.windows())
     if not windows:
         return
     cut = data.draw(st.integers(0, len(windows) - 1))
-    assert list(course.windows(windows[cut].before)) == windows[cut:]
-    assert list(course.windows(windows[-1].after)) == []
+    assert list(schedule.windows(windows[cut].before)) == windows[cut:]
+    assert list(schedule.windows(windows[-1].after)) == []
 
 
 @given(courses)
-def test_each_image_is_counted_from_its_first_time_on(course: BatchSchedule) -> None:
+def test_each_image_is_counted_from_its_first_time_on(schedule: BatchSchedule) -> None:
     seen: Counter[int] = Counter()
-    for window in course.windows():
+    for window in schedule.windows():
         for batch, shown in zip(window.batches, window.shown, strict=True):
             for index, before in zip(batch, shown, strict=True):
                 assert before == seen[index]
@@ -55,27 +55,27 @@ def test_each_image_is_counted_from_its_first_time_on(course: BatchSchedule) -> 
 
 
 @given(courses)
-def test_positions_add_up(course: BatchSchedule) -> None:
+def test_positions_add_up(schedule: BatchSchedule) -> None:
     images = steps = batches = 0
-    for window in course.windows():
+    for window in schedule.windows():
         assert (window.before.step, window.before.image_step, window.before.micro_step) == (steps, images, batches)
         images, steps, batches = images + window.images, steps + 1, batches + len(window.batches)
         assert (window.after.step, window.after.image_step, window.after.micro_step) == (steps, images, batches)
-        assert 1 <= len(window.batches) <= course.window_batches
-        assert all(1 <= len(batch) <= course.batch_size for batch in window.batches)
+        assert 1 <= len(window.batches) <= schedule.window_batches
+        assert all(1 <= len(batch) <= schedule.batch_size for batch in window.batches)
         assert window.ends_epoch == (window.after.epoch == window.before.epoch + 1)
 
 
 @given(courses)
-def test_a_batch_never_mixes_buckets(course: BatchSchedule) -> None:
-    buckets = {entry.index: entry.bucket for entry in course.entries}
-    for window in course.windows():
+def test_a_batch_never_mixes_buckets(schedule: BatchSchedule) -> None:
+    buckets = {entry.index: entry.bucket for entry in schedule.entries}
+    for window in schedule.windows():
         for batch in window.batches:
             assert len({buckets[i] for i in batch}) == 1
 
 
 def test_epochs_are_in_different_orders() -> None:
-    course = BatchSchedule([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, window_batches=1)
-    order = [window.batches[0][0] for window in course.windows()]
+    schedule = BatchSchedule([OrderEntry(i, 0, 1) for i in range(20)], seed=1, epochs=2, batch_size=1, window_batches=1)
+    order = [window.batches[0][0] for window in schedule.windows()]
     assert order[:20] != order[20:]
     assert sorted(order[:20]) == sorted(order[20:])
