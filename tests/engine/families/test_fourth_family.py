@@ -12,6 +12,7 @@ import pytest
 from fourth_family import NAME, fourth, qwen, transformer
 
 from loratui.engine import families
+from loratui.engine.dataset.tokens import window
 from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.base_files import identify, part_file
 from loratui.engine.formats.base_parts import BaseFiles, BaseRefused
@@ -20,7 +21,12 @@ from loratui.engine.formats.metadata import LoraFacts, build_metadata, default_l
 from loratui.engine.formats.programs import opened_by
 from loratui.engine.planning.base_search import judged_by
 from loratui.engine.planning.bases import discover, find_base
+from loratui.engine.planning.estimate import estimate
+from loratui.engine.planning.family_rules import misfits
+from loratui.engine.planning.judgement import judge
 from loratui.engine.planning.lora_size import denoiser_layers, lora_size, text_encoders_of
+from loratui.engine.planning.recipe import build_recipe
+from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets.schema import Adapter, Base, Settings
 
 WITHOUT = ("vae", "text_encoder", "tokenizer")
@@ -132,3 +138,15 @@ def test_its_size_and_sources_are_known() -> None:
     assert known.licence == "Apache-2.0"
     assert families.family(NAME).side_px == 16
     assert len(judged_by()) == 64
+
+
+def test_its_run_is_planned_and_priced() -> None:
+    recipe = build_recipe("flux-identity-18img", sets=("rank=4",))
+    settings = replace(recipe.settings, base=replace(recipe.settings.base, family=NAME, model="quartz/image"))
+    recipe = replace(recipe, settings=settings)
+    assert (list(misfits(settings)), window(settings)) == ([], 512)
+    plan = plan_for_counts(recipe, 18)
+    list(judge(recipe, plan))
+    costs = estimate(recipe, plan)
+    assert costs.lora.modules == 4 * fourth_family.LAYERS
+    assert next(row for row in costs.elsewhere if row.machine == "H200").vram_gib[0] > 12.0
