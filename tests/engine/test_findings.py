@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 from typing import get_args
 
@@ -55,6 +56,14 @@ def test_every_row_can_be_said(subject: object, key: str, kind: object) -> None:
     assert "{" not in (found.message + found.remedy + found.why).replace("{red|blue}", "").replace("each { closed", "")
     assert found.severity == "info" or row.remedy
     assert json.loads(json.dumps(found.to_json()))["id"] == found.code
+
+
+def test_no_row_counts_by_hand() -> None:
+    """A number before a noun is put there by `count` or `are`, which know one from several."""
+    by_hand = re.compile(
+        r"\{[\w.]+(:number)?\} (regularisation )?(image|caption|epoch|step|repeat|layer|token|concept|line)s\b"
+    )
+    assert [key for _, key, kind in ROWS if by_hand.search(f"{kind.message} {kind.why} {kind.remedy}")] == []
 
 
 def test_settings_are_said_as_they_are_typed() -> None:
