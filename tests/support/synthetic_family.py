@@ -43,7 +43,7 @@ SPEC: FamilySpec = replace(
         PartSpec("tokenizer", "tokenizer", "transformers.T5TokenizerFast"),
     ),
     vae=VaeSpec(channels=CHANNELS, normalisation="per_channel", frames=True),
-    text=TextSpec(counted_by="tokenizer", equal_lengths=False),
+    text=TextSpec(reader="text_encoder"),
     embedded_guidance=False,
     fp16=True,
     targets={"attention": (r"blocks\.\d+\.(q|k|v|out)",)},
