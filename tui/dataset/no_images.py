@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -10,9 +11,12 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 
+from loratui.tui.dataset.jobs import FolderRead
 from loratui.tui.dataset.recent import recent_folders
+from loratui.tui.paths import path_from_text
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.widgets.line import Line, plain
+from loratui.tui.wizard.draft import next_step_for_folder
 
 
 class NoImages(VerticalScroll):
@@ -41,13 +45,14 @@ class NoImages(VerticalScroll):
         yield Line(id="unread-text")
         yield OptionList(id="recent", markup=False)
 
-    def explain(self, words: Content, folder: Path | None, home: Path) -> None:
-        """Shows `words`, and how photos get to `folder`; to a folder below `home` where none was named."""
+    def explain(self, unread: FolderRead | None, home: Path) -> None:
+        """Says why a folder could not be read, and how photos get there; None: no folder was named, so to one below `home`."""
+        folder = path_from_text(unread.typed) if unread else None
         made = ssh_hints.upload(folder.absolute() if folder else home / "photos")
         self.upload, self._recent = made.line, recent_folders(home)
         again = " f5 reads the folder again." if folder else ""
         lines = [
-            words,
+            *_why(unread),
             Content(""),
             plain("To bring photos here, type on your own computer, next to its folder photos:", "bold"),
             Content.assemble("  ", plain(made.line, "bold $accent")),
@@ -74,3 +79,22 @@ class NoImages(VerticalScroll):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Nobody else's list."""
         event.stop()
+
+
+def _why(unread: FolderRead | None) -> Iterator[Content]:
+    """What is wrong and what to do about it, a line each."""
+    if unread is None:
+        yield plain(next_step_for_folder(""), "$muted")
+        return
+    folder = path_from_text(unread.typed)
+    elsewhere = "" if folder is not None and _is_folder(folder) else next_step_for_folder(unread.typed)
+    yield plain(f"✖ {unread.problem}", "$error")
+    yield plain(" ".join(part for part in (unread.remedy, elsewhere) if part))
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; no for names that cannot be."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.content import Content
+from textual.containers import Horizontal
 from textual.widgets import OptionList
 
-from loratui.engine.dataset.buckets import BucketRule
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.dataset import jobs, topics
+from loratui.tui.dataset.findings_pane import FindingsPane
 from loratui.tui.dataset.form import DatasetForm
-from loratui.tui.dataset.image_marks import tile_label
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.no_images import NoImages
 from loratui.tui.dataset.recent import remember_folder
+from loratui.tui.dataset.tiles import DatasetTiles
 from loratui.tui.dataset.topic_list import TopicList
 from loratui.tui.dataset.topics import Topic
 from loratui.tui.keymap import bindings_for
 from loratui.tui.paths import path_from_text
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.field import Field
-from loratui.tui.widgets.image_grid import ImageGrid, Item, Label
-from loratui.tui.widgets.line import Line, plain
-from loratui.tui.wizard.draft import next_step_for_folder
+from loratui.tui.widgets.image_grid import ImageGrid
+from loratui.tui.widgets.line import Line
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.scan import DatasetScan
     from loratui.tui.dataset.edits import DatasetEdits
 
 
@@ -45,16 +41,11 @@ class DatasetScreen(StepScreen):
     DEFAULT_CSS = """
     DatasetScreen #dataset-text { height: auto; padding: 0 1; }
     DatasetScreen #dataset-body { height: 1fr; border-top: solid $border-blurred; }
-    DatasetScreen #dataset-left { width: 52; padding: 0 1; }
-    DatasetScreen.-very-wide #dataset-left { width: 66; }
-    DatasetScreen #topics { height: 1fr; max-height: 50%; }
-    DatasetScreen #topic-scroll { height: 1fr; border-top: solid $border-blurred; scrollbar-size-vertical: 1; }
-    DatasetScreen #topic-text { padding: 0 1; }
-    DatasetScreen #images { width: 1fr; height: 1fr; border-left: solid $border-blurred; padding: 0 0 0 1; }
-    DatasetScreen.-narrow #dataset-left { width: 1fr; }
-    DatasetScreen.-narrow #images { display: none; border-left: none; }
-    DatasetScreen.-narrow.-images #images { display: block; }
-    DatasetScreen.-narrow.-images #dataset-left { display: none; }
+    DatasetScreen.-very-wide FindingsPane { width: 66; }
+    DatasetScreen.-narrow FindingsPane { width: 1fr; }
+    DatasetScreen.-narrow DatasetTiles { display: none; border-left: none; }
+    DatasetScreen.-narrow.-images DatasetTiles { display: block; }
+    DatasetScreen.-narrow.-images FindingsPane { display: none; }
     DatasetScreen.-unread #dataset-body { display: none; }
     DatasetScreen NoImages { display: none; border-top: solid $border-blurred; }
     DatasetScreen.-unread NoImages { display: block; }
@@ -64,11 +55,6 @@ class DatasetScreen(StepScreen):
         super().__init__()
         self.model = DatasetModel(self)
         self._reading = ""
-        self._only: frozenset[str] = frozenset()
-        """The images that a finding is about, while only those are shown."""
-        self._tiles_of: tuple[DatasetScan, frozenset[str]] | None = None
-        """What the tiles are made of."""
-        self._rule = BucketRule(512)
 
     # Layout
 
@@ -77,11 +63,8 @@ class DatasetScreen(StepScreen):
         yield DatasetForm(self._kept_texts())
         yield Line(id="dataset-text")
         with Horizontal(id="dataset-body"):
-            with Vertical(id="dataset-left"):
-                yield TopicList(id="topics")
-                with VerticalScroll(id="topic-scroll", can_focus=False):
-                    yield Line(id="topic-text")
-            yield ImageGrid(self._label, id="images")
+            yield FindingsPane()
+            yield DatasetTiles(self.model)
         yield NoImages()
 
     def _kept_texts(self) -> dict[str, str]:
@@ -108,6 +91,10 @@ class DatasetScreen(StepScreen):
     def on_unmount(self) -> None:
         """The deep check ends with the step."""
         self.model.end()
+
+    @property
+    def _tiles(self) -> DatasetTiles:
+        return self.query_one(DatasetTiles)
 
     @property
     def _form(self) -> DatasetForm:
@@ -153,7 +140,7 @@ class DatasetScreen(StepScreen):
             return
         self._reading = typed
         if path_from_text(typed) is None:
-            self._show_unread(plain(next_step_for_folder(""), "$muted"), None)
+            self._show_unread(None)
             return
         self.line("dataset-text").wait("reading the folder")
         self.model.read(typed)
@@ -164,12 +151,9 @@ class DatasetScreen(StepScreen):
         if message.typed != self._reading:
             return
         if message.edits is None:
-            folder = path_from_text(message.typed)
-            elsewhere = "" if folder is not None and is_folder(folder) else next_step_for_folder(message.typed)
-            remedy = " ".join(part for part in (message.remedy, elsewhere) if part)
-            self._show_unread(Content("\n").join([plain(f"✖ {message.problem}", "$error"), plain(remedy)]), folder)
+            self._show_unread(message)
             return
-        self._only = frozenset()
+        self._tiles.only()
         if message.edits.given != message.typed:
             self._form.folder.set(message.edits.given)
             self._reading = message.edits.given
@@ -178,9 +162,9 @@ class DatasetScreen(StepScreen):
         self._show_set()
         self.model.judge_soon()
 
-    def _show_unread(self, words: Content, folder: Path | None) -> None:
+    def _show_unread(self, message: jobs.FolderRead | None) -> None:
         self.line("dataset-text").say("")
-        self.query_one(NoImages).explain(words, folder, self.loratui.home)
+        self.query_one(NoImages).explain(message, self.loratui.home)
         self.model.unread = True
         self.add_class("-unread")
         self.refresh_bindings()
@@ -233,12 +217,10 @@ class DatasetScreen(StepScreen):
     def _show_set(self) -> None:
         edits, judgement = self.model.edits, self.model.judgement
         assert edits is not None
-        self._rule = BucketRule.of(self.model.settings.dataset)
         self.remove_class("-unread")
         self._say_summary()
-        self.query_one(TopicList).show(self._topics(edits))
-        self._show_topic()
-        self._show_tiles(edits)
+        self.query_one(FindingsPane).show(self._topics(edits))
+        self._tiles.follow()
         trigger = self._form.trigger
         guess = judgement.guessed_trigger if judgement else ""
         trigger.offer(guess)
@@ -257,37 +239,14 @@ class DatasetScreen(StepScreen):
         judgement = self.model.judgement or Judgement()
         return topics.topics(edits, judgement, self.model.settings, self.model.measuring is not None)
 
-    def _show_tiles(self, edits: DatasetEdits) -> None:
-        grid = self.query_one(ImageGrid)
-        shown = (edits.scan, self._only)
-        if self._tiles_of is not None and self._tiles_of[0] is shown[0] and self._tiles_of[1] == shown[1]:
-            grid.relabel()
-            return
-        self._tiles_of = shown
-        images = [image for image in edits.scan.images if not self._only or image.relative in self._only]
-        others = [] if self._only else list(edits.unusable)
-        grid.show([*(Item(i.relative, i.path) for i in images), *(Item(o.relative, o.path) for o in others)])
-
-    def _label(self, name: str) -> Label:
-        edits, judgement = self.model.edits, self.model.judgement
-        if edits is None:
-            return Label(" ", "", "")
-        return tile_label(name, edits, judgement.worst if judgement else {}, self._rule)
-
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Enter on a finding shows its images."""
         event.stop()
         self.action_show_files()
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Explains the topic."""
+        """Other keys may work."""
         event.stop()
-        self._show_topic()
-
-    def _show_topic(self) -> None:
-        topic = self.query_one(TopicList).topic
-        self.line("topic-text").say(topic.detail if topic else "")
-        self.query_one("#topic-scroll").scroll_home(animate=False)
         self.refresh_bindings()
 
     # When keys work
@@ -315,7 +274,7 @@ class DatasetScreen(StepScreen):
     @property
     def image_here(self) -> bool:
         """Whether an image is under the cursor."""
-        return self.model.ready and isinstance(self.focused, ImageGrid) and self.focused.item is not None
+        return self.model.ready and isinstance(self.focused, DatasetTiles) and self.focused.item is not None
 
     @property
     def finding_has_images(self) -> bool:
@@ -360,7 +319,7 @@ class DatasetScreen(StepScreen):
     def _carry_out_and(self, then: Callable[[], None]) -> None:
         """Asks about captions that are not saved, shows what will be done and does it on a copy; then `then`."""
         from loratui.tui.dataset.changes_screen import ChangesScreen
-        from loratui.tui.dataset.unsaved_screen import UNSAVED
+        from loratui.tui.dataset.unsaved_screen import UNSAVED, ask_about_unsaved
 
         def go_on() -> None:
             edits = self.model.edits
@@ -371,29 +330,14 @@ class DatasetScreen(StepScreen):
                 self.model.point_to(edits)
                 then()
 
-        if not self._asks_about_unsaved(go_on, UNSAVED):
+        if not ask_about_unsaved(self.app, self.model, go_on, UNSAVED):
             go_on()
 
     def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
         """Asks about captions that are not saved; those are kept with the draft."""
-        from loratui.tui.dataset.unsaved_screen import UNSAVED_AT_THE_END
+        from loratui.tui.dataset.unsaved_screen import UNSAVED_AT_THE_END, ask_about_unsaved
 
-        return self._asks_about_unsaved(leave, UNSAVED_AT_THE_END, "leave")
-
-    def _asks_about_unsaved(self, then: Callable[[], None], details: str, what: str = "go on") -> bool:
-        from loratui.tui.dataset.unsaved_screen import UnsavedScreen
-
-        def answered(answer: str | None) -> None:
-            if answer == "save":
-                self.model.save_captions(then)
-            elif answer == "keep":
-                then()
-
-        edits = self.model.edits
-        if edits is None or not edits.unsaved:
-            return False
-        self.app.push_screen(UnsavedScreen(edits.unsaved, details, what), answered)
-        return True
+        return ask_about_unsaved(self.app, self.model, leave, UNSAVED_AT_THE_END, "leave")
 
     def _leave(self) -> None:
         edits = self.model.edits
@@ -403,8 +347,8 @@ class DatasetScreen(StepScreen):
 
     def action_back(self) -> None:
         """First out of the images of one finding, then to the step before."""
-        if self._only:
-            self._only = frozenset()
+        if self._tiles.of_one_finding:
+            self._tiles.only()
             self._edits_changed()
             self.query_one(TopicList).focus()
             return
@@ -415,13 +359,13 @@ class DatasetScreen(StepScreen):
 
     def action_switch_pane(self) -> None:
         """Form, findings, images, and round again."""
-        topics, grid = self.query_one(TopicList), self.query_one(ImageGrid)
+        topics, grid = self.query_one(TopicList), self._tiles
         if self.model.unread:
             (self.query_one(NoImages) if self.enter_goes_on else self._form.folder).enter()
         elif isinstance(self.focused, TopicList):
             self.add_class("-images")
             self.call_after_refresh(grid.focus)
-        elif isinstance(self.focused, ImageGrid):
+        elif isinstance(self.focused, DatasetTiles):
             self.remove_class("-images")
             self._form.folder.enter()
         else:
@@ -433,10 +377,10 @@ class DatasetScreen(StepScreen):
         topic, edits = self.query_one(TopicList).topic, self.model.edits
         if topic is None or edits is None or not edits.names.keys() & set(topic.files):
             return
-        self._only = frozenset(topic.files)
+        self._tiles.only(topic.files)
         self._edits_changed()
         self.add_class("-images")
-        self.call_after_refresh(self.query_one(ImageGrid).focus)
+        self.call_after_refresh(self._tiles.focus)
         self._form.say("Only the images of this finding; esc shows all again.")
 
     def action_mend(self) -> None:
@@ -450,7 +394,7 @@ class DatasetScreen(StepScreen):
 
     def action_leave_out(self) -> None:
         """Leaves the image under the cursor out, or takes it in again."""
-        item = self.query_one(ImageGrid).item
+        item = self._tiles.item
         if item is not None:
             self.model.toggle_left_out(item.name)
 
@@ -486,7 +430,7 @@ class DatasetScreen(StepScreen):
         """The image under the cursor, large; the cursor follows it."""
         from loratui.tui.dataset.image_screen import DatasetImageScreen
 
-        grid, edits = self.query_one(ImageGrid), self.model.edits
+        grid, edits = self._tiles, self.model.edits
         if grid.item is None or edits is None or grid.item.name not in edits.names:
             return
         screen = DatasetImageScreen(self.model, [name for name in grid.names if name in edits.names], grid.item.name)
@@ -508,11 +452,3 @@ class DatasetScreen(StepScreen):
         from loratui.tui.dataset.changes_screen import ChangesScreen
 
         self.app.push_screen(ChangesScreen(self.model, None))
-
-
-def is_folder(path: Path) -> bool:
-    """Whether it is one; no for names that cannot be."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False

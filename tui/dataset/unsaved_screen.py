@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from loratui.tui import text
+from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.widgets.line import Line, joined, plain
 
 UNSAVED = "Training reads the caption files. What is not saved will not be trained on; it stays here for later."
@@ -52,3 +54,19 @@ class UnsavedScreen(ModalScreen[str | None]):
     def action_stay(self) -> None:
         """Closes without one."""
         self.dismiss(None)
+
+
+def ask_about_unsaved(app: App[Any], model: DatasetModel, then: Callable[[], None], details: str, what: str = "go on") -> bool:
+    """Asks the person, and calls `then` once the captions are saved or need not be. False: there is nothing to ask."""
+
+    def answered(answer: str | None) -> None:
+        if answer == "save":
+            model.save_captions(then)
+        elif answer == "keep":
+            then()
+
+    edits = model.edits
+    if edits is None or not edits.unsaved:
+        return False
+    app.push_screen(UnsavedScreen(edits.unsaved, details, what), answered)
+    return True
