@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -10,9 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import ComparisonMade
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 from loratui.tui.text import columns, count, shorten_path
@@ -20,6 +21,8 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loratui.engine.runs.summary import RunSummary
 
 _MOST = 6
@@ -27,6 +30,15 @@ _MOST = 6
 _NAMES = 26
 _AROUND = 7
 """Columns that padding and the scroll bar take."""
+
+
+@dataclass
+class ComparisonMade(Message):
+    """The runs to compare were read."""
+
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    """(what, value of each run)."""
+    samples: tuple[Path | None, ...]
 
 
 class CompareScreen(LoratuiScreen[None]):

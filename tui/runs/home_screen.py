@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,12 +13,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.worker import get_current_worker
 
 from loratui.engine.runs.outcomes import resumable
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import BoxSeen, RunDeleted, RunLaunched, RunSized, RunsListed
+from loratui.tui.messages import RunsListed
 from loratui.tui.runs.run_glance import numbers, run_texts
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
@@ -31,6 +33,40 @@ if TYPE_CHECKING:
 _LOOK_AT_BOX_EVERY_S = 4.0
 _AFTER_THE_FIRST_PAINT_S = 0.3
 """Asking drivers takes the processor from what the person waits for."""
+
+
+@dataclass
+class BoxSeen(Message):
+    """The machine and the drafts were looked at, and something is new."""
+
+    words: str
+    drafts: int
+    newest: str
+    """What the newest draft is about; not yet cleaned."""
+
+
+@dataclass
+class RunLaunched(Message):
+    """A run of the list was resumed, or could not be."""
+
+    name: str
+    problem: str = ""
+
+
+@dataclass
+class RunSized(Message):
+    """It was added up what deleting a run frees."""
+
+    name: str
+    bytes: int
+
+
+@dataclass
+class RunDeleted(Message):
+    """A run is gone, or could not be deleted."""
+
+    name: str
+    problem: str = ""
 
 
 class HomeScreen(LoratuiScreen[None]):

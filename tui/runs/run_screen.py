@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual import work
+from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from loratui.engine.runs.directory import RunDirectory
@@ -16,15 +18,57 @@ from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.runs.summary import GONE, RunSummary, summarise
 from loratui.engine.runs.tail import POLL_S, Tail
-from loratui.tui.messages import EventsRead, JobLaunched, LogEndReached, StandingChanged
 from loratui.tui.runs.store import RunStore
 from loratui.tui.screens.base import LoratuiScreen
+
+if TYPE_CHECKING:
+    from loratui.engine.runs.events import EventBatch
 
 Job = Literal["train", "validate"]
 
 _STAND_EVERY_S = 2.0
 _MOST_WAITING = 2
 """Messages that may wait in the screen before the reader pauses: a slow link must not fill the memory."""
+
+
+@dataclass
+class EventsRead(Message):
+    """The log of a job went on."""
+
+    job: str
+    batch: EventBatch
+    restarted: bool = False
+    """Whether the log was begun anew, so that what was read before no longer counts."""
+    keep_every: int = 1
+    """Of the frequent events only each so many-th is in the batch: a glance at a long past."""
+    state: RunState | None = None
+    """The exact state after a glance, which gave an estimate of it."""
+
+
+@dataclass
+class LogEndReached(Message):
+    """Everything that was in the log has been sent; what follows is new."""
+
+    job: str
+
+
+@dataclass
+class StandingChanged(Message):
+    """How the run stands has changed."""
+
+    summary: RunSummary
+
+    def can_replace(self, message: Message) -> bool:
+        """Only the newest counts."""
+        return isinstance(message, StandingChanged)
+
+
+@dataclass
+class JobLaunched(Message):
+    """A job of an existing run was started, or could not be."""
+
+    job: str
+    problem: str = ""
 
 
 class RunScreen(LoratuiScreen[None]):

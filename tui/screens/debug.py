@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.screen import ModalScreen
 
 from loratui.tui import themes
-from loratui.tui.messages import FactsGathered
 from loratui.tui.services import services_of
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
+
+
+@dataclass
+class FactsGathered(Message):
+    """What a bug report needs was looked up."""
+
+    report: str
 
 
 class DebugScreen(ModalScreen[None]):

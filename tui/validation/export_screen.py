@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +12,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.lora_files import chosen_name, file_name
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import FileExported
 from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean, ssh_hints
@@ -25,6 +26,14 @@ from loratui.tui.validation.exporting import DTYPES, LAYOUTS, Export, Exported
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
+
+
+@dataclass
+class FileExported(Message):
+    """A LoRA file was written under a name, or could not be."""
+
+    exported: Exported | None
+    problem: str = ""
 
 
 class ExportScreen(LoratuiScreen[None]):

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from textual.message import Message
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
-from loratui.tui.messages import GridListed
 from loratui.tui.validation import check_images, checklist
 from loratui.tui.validation.check_images import Slot, Subject, Tile
 from loratui.tui.validation.checklist import Checklist
 
 if TYPE_CHECKING:
+    from loratui.engine.runs.lora_files import LoraFiles
     from loratui.engine.runs.records import Image
     from loratui.engine.runs.summary import RunSummary
+
+
+@dataclass
+class GridListed(Message):
+    """What the check shall show was read, with what else a screen of it needs from the run."""
+
+    stamp: tuple[int, int]
+    """Time of change and size of the list, by which another one is known."""
+    slots: list[Slot]
+    training: Mapping[str, Path]
+    """Where each training image lies, by its path in the data set."""
+    files: LoraFiles
 
 
 class ValidationModel:

@@ -18,12 +18,11 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import GONE
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import GridListed
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import check_images, checklist
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
-from loratui.tui.validation.model import ValidationModel
+from loratui.tui.validation.model import GridListed, ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
 from loratui.tui.widgets.image_table import ImageTable
 from loratui.tui.widgets.line import Line, joined, plain

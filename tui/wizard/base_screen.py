@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -10,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
@@ -19,7 +21,6 @@ from loratui.engine import families
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import BaseLookedAt, BasesFound, OfferMade
 from loratui.tui.paths import ENDINGS, path_text
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
@@ -28,11 +29,41 @@ from loratui.tui.wizard.steps import StepScreen
 if TYPE_CHECKING:
     from loratui.engine.families.spec import Source
     from loratui.engine.formats.base_parts import BaseFiles
+    from loratui.engine.machine.hub import DownloadPlan
     from loratui.engine.planning.bases import FoundBase
     from loratui.presets.schema import Base
 
 _TYPING_PAUSE_S = 0.3
 _HELP = "a .safetensors file, a diffusers folder, or owner/name on the hub"
+
+
+@dataclass
+class BasesFound(Message):
+    """Base models were looked for on this machine."""
+
+    bases: tuple[FoundBase, ...]
+    cut: bool
+    """Whether the search ended early."""
+
+
+@dataclass
+class BaseLookedAt(Message):
+    """The base that is chosen was looked at, or cannot be used."""
+
+    model: str
+    found: BaseFiles | None
+    problem: str = ""
+    remedy: str = ""
+
+
+@dataclass
+class OfferMade(Message):
+    """The hub was asked what a download would fetch, or it refused."""
+
+    model: str
+    offer: DownloadPlan | None
+    problem: str = ""
+    remedy: str = ""
 
 
 class BaseModelScreen(StepScreen):

@@ -19,11 +19,10 @@ from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.findings import SIGNS, TONES
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import MachineKnown
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
-from loratui.tui.wizard.steps import StepScreen
+from loratui.tui.wizard.steps import MachineKnown, StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.findings import Finding

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.tui import text
 from loratui.tui.findings import SIGNS, TONES
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import PreflightFinished, ProbeEnded, ProbeWent, RunStarted
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.preflight_rows import Row, base_row, cost_words, probed_row, rows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.prepare import Prepared
     from loratui.engine.planning.recipe import Recipe
+    from loratui.engine.runs.directory import RunDirectory
     from loratui.engine.runs.probe import BaseRead
 
 _NOT_PROBED = Row(
@@ -34,6 +36,42 @@ _NOT_PROBED = Row(
     "One real step was not made yet.",
     "It measures memory and speed at full size, and checks that the base is what it should be.",
 )
+
+
+@dataclass
+class PreflightFinished(Message):
+    """The checks are done, or could not be made."""
+
+    prepared: Prepared | None
+    problem: str = ""
+    costs: str = ""
+    """How long the run takes and what it costs, as far as is known."""
+
+
+@dataclass
+class ProbeWent(Message):
+    """The real step before the start went on."""
+
+    words: str
+
+
+@dataclass
+class ProbeEnded(Message):
+    """The real step is made, failed or was cancelled; the row says which."""
+
+    row: Row
+    costs: str = ""
+    """How long the run takes and what it costs, by what was measured; empty if nothing was."""
+    base: BaseRead | None = None
+    """What the base made of the images, where it was read."""
+
+
+@dataclass
+class RunStarted(Message):
+    """A run was created and lives, or could not be started."""
+
+    run: RunDirectory | None
+    problem: str = ""
 
 
 class PreflightScreen(StepScreen):

@@ -18,10 +18,9 @@ from loratui.engine.planning.bases import base_path
 from loratui.presets import Found, Preset, find_presets
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
-from loratui.tui.messages import MachineKnown
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import setting_in_words
-from loratui.tui.wizard.steps import StepScreen
+from loratui.tui.wizard.steps import MachineKnown, StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator

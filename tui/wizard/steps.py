@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from textual import events, work
 from textual.content import Content
+from textual.message import Message
 
 from loratui.tui.bindings import WIZARD
-from loratui.tui.messages import MachineKnown
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import plain
+
+if TYPE_CHECKING:
+    from loratui.engine.machine.accelerator import Accelerator
+    from loratui.engine.planning.measured import Measurement
 
 STEPS = tuple(zip(WIZARD, ("preset", "base", "data set", "plan", "samples", "preflight"), strict=True))
 """Screen and title of each step, in order."""
@@ -17,6 +24,14 @@ _ROOM_FOR_STEPS, _ROOM_FOR_ALL = 78, 90
 """Columns that the line of steps needs, and that line with what the screen is about."""
 _VIEW_ONLY = len("view only  ")
 """Columns that the word takes from it."""
+
+
+@dataclass
+class MachineKnown(Message):
+    """The machine and earlier runs on it were looked at."""
+
+    machine: Accelerator
+    measurements: tuple[Measurement, ...]
 
 
 class StepScreen(LoratuiScreen[None]):

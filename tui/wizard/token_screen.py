@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from loratui.tui.app_words import in_token_field
-from loratui.tui.messages import SignedIn
 from loratui.tui.services import services_of
 from loratui.tui.widgets.line import Line, plain
+
+
+@dataclass
+class SignedIn(Message):
+    """The hub has confirmed a token, or refused it."""
+
+    name: str
+    problem: str = ""
 
 
 class TokenScreen(ModalScreen[bool]):
