@@ -51,6 +51,7 @@ class CaptionsScreen(DatasetPart):
     """Changes at the left, what the chosen one would do at the right."""
 
     CONTEXT = "dataset_captions"
+    PURPOSE = "all captions"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_captions")]
     DEFAULT_CSS = """
     CaptionsScreen #bulk-body { height: 1fr; }
@@ -75,10 +76,6 @@ class CaptionsScreen(DatasetPart):
         """What is to be made as soon as it is worked out."""
         self._tag_names: list[str] = []
         self._typing: Timer | None = None
-
-    def heading(self) -> Content:
-        """Program and purpose."""
-        return Content.assemble(("loratui", "bold $accent"), ("  all captions", "$muted"))
 
     def body(self) -> ComposeResult:
         """Changes, tags, fields, preview."""

@@ -54,6 +54,7 @@ class ChangesScreen(DatasetPart):
     """A list with one line an image; `then` is called once everything is carried out."""
 
     CONTEXT = "dataset_changes"
+    PURPOSE = "what will be done"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_changes")]
     DEFAULT_CSS = """
     ChangesScreen #changes-about, ChangesScreen #changes-state { height: auto; padding: 0 1; margin-bottom: 1; }
@@ -66,10 +67,6 @@ class ChangesScreen(DatasetPart):
         self._rows: list[Remedy | str] = []
         """Remedies, and names of the images whose captions were edited."""
         self._copying: Worker[None] | None = None
-
-    def heading(self) -> Content:
-        """Program and purpose."""
-        return Content.assemble(("loratui", "bold $accent"), ("  what will be done", "$muted"))
 
     def body(self) -> ComposeResult:
         """What happens where, the list, and how far it is."""

@@ -58,6 +58,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
 
     AUTO_FOCUS = ""  # the keys first; writing begins when it is asked for
     CONTEXT = "dataset_image"
+    PURPOSE = "an image"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_image")]
     DEFAULT_CSS = """
     DatasetImageScreen #image-body { height: 1fr; }
@@ -77,10 +78,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self.name_shown = name
         """Relative path of the image that is shown."""
         self._typing: Timer | None = None
-
-    def heading(self) -> Content:
-        """Program and purpose."""
-        return Content.assemble(("loratui", "bold $accent"), ("  an image", "$muted"))
 
     def body(self) -> ComposeResult:
         """Image, caption, details."""

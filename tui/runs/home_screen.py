@@ -73,6 +73,7 @@ class HomeScreen(LoratuiScreen[None]):
     """The list of runs; the app looks at them, and hands over what it finds."""
 
     CONTEXT = "home"
+    PURPOSE = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("home")]
 
     def __init__(self) -> None:
@@ -81,10 +82,6 @@ class HomeScreen(LoratuiScreen[None]):
         self._looked = False
         self._marked: set[str] = set()
         self._drafts = ""
-
-    def heading(self) -> Content:
-        """Program and place."""
-        return Content.assemble(("loratui", "bold $accent"), ("  runs", "$muted"))
 
     def heading_right(self) -> Content:
         """Where the runs lie."""

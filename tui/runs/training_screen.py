@@ -59,10 +59,6 @@ class TrainingScreen(RunScreen):
         self._large = ""
         """The panel that has the screen for itself; empty if none has."""
 
-    def heading(self) -> Content:
-        """Program and run."""
-        return Content.assemble(("loratui", "bold $accent"), "  ", plain(self.run_directory.name, "bold"))
-
     def body(self) -> ComposeResult:
         """Progress, numbers, plot and samples, verdict, machine and log."""
         yield Line("Reading the run …", id="steps")

@@ -36,6 +36,8 @@ class LoratuiScreen(Screen[T]):
     """A screen of the app. Subclasses give `CONTEXT`, their name in the table of keys, and `body()`."""
 
     CONTEXT: ClassVar[str]
+    PURPOSE: ClassVar[str] = ""
+    """What it is for, in the heading."""
     PANE: ClassVar[str] = ""
     """Id of a text that cannot have the focus and may be longer than its place: pgdn and pgup scroll it."""
 
@@ -73,8 +75,9 @@ class LoratuiScreen(Screen[T]):
         yield Line(id="too-small")
 
     def heading(self) -> Content:
-        """What stands in the first line at the left."""
-        return plain("loratui", "bold $accent")
+        """What stands in the first line at the left: program, run and purpose."""
+        words = [("loratui", "bold $accent"), (self.run_name, "bold"), (self.PURPOSE, "$muted")]
+        return Content("  ").join([plain(word, style) for word, style in words if word])
 
     def heading_right(self) -> Content:
         """What stands in the first line at the right."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from rich.color import ColorSystem
 from rich.console import Console, RenderableType
@@ -75,25 +75,12 @@ class HookedApp(App[ReturnType]):
         self._close_messages_no_wait()
 
 
-class Output(Protocol):
-    """What Textual writes to."""
-
-    def write(self, text: str) -> int:
-        """Writes all of it."""
-
-    def flush(self) -> None:
-        """Keeps nothing back."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-
-
 class HookedDriver(LinuxDriver):
     """A driver that writes where it is told, and tells of a fault in the thread that reads."""
 
-    def write_to(self, output: Output) -> None:
-        """Has everything written to `output`. To be called before the app runs."""
-        self._file = output  # type: ignore[assignment]  # Textual only writes, flushes and asks for the descriptor
+    def write_to(self, output: Any) -> None:
+        """Has everything written to `output`, which can write, flush and tell its descriptor. To be called before the app runs."""
+        self._file = output
 
     def on_fault(self, error: BaseException) -> None:
         """The thread that reads has ended with a fault."""

@@ -35,6 +35,7 @@ class ValidationScreen(RunScreen):
     """The parts and their images; on a narrow window one at a time."""
 
     CONTEXT = "validation"
+    PURPOSE = "validation"
     CSS_PATH = "validation_screen.tcss"
     JOB = "validate"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation")]
@@ -42,12 +43,6 @@ class ValidationScreen(RunScreen):
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
         self.model = ValidationModel(run)
-
-    def heading(self) -> Content:
-        """Program and run."""
-        return Content.assemble(
-            ("loratui", "bold $accent"), "  ", plain(self.run_directory.name, "bold"), ("  validation", "$muted")
-        )
 
     def body(self) -> ComposeResult:
         """How far the images are, then images and parts."""
