@@ -139,15 +139,6 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """What a person changed while the run trains; None where the recipe still holds."""
-
-    prompts: tuple[str, ...] | None = None
-    every_image_steps: int | None = None
-    stop_after_epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """How far a phase is that is not training."""
 

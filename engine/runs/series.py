@@ -14,8 +14,6 @@ _LARGEST = 1e100
 class Bin:
     """The values of some neighbouring steps. `count` is 0 where none of them was finite: a gap in the curve."""
 
-    low: float = math.inf
-    high: float = -math.inf
     total: float = 0.0
     count: int = 0
     smoothed: float | None = None
@@ -28,15 +26,12 @@ class Bin:
 
     def take(self, value: float, smoothed: float | None) -> None:
         """Takes in one more step."""
-        self.low, self.high = min(self.low, value), max(self.high, value)
         self.total += value
         self.count += 1
         self.smoothed = smoothed
 
     def merge(self, later: Bin) -> None:
         """Takes in the bin that follows this one."""
-        self.low = min(self.low, later.low)
-        self.high = max(self.high, later.high)
         self.total += later.total
         self.count += later.count
         if later.smoothed is not None:
@@ -59,11 +54,6 @@ class Series:
         self.bins: list[Bin] = []
         self.steps_per_bin = 1
         self.last_step = 0
-
-    @property
-    def last(self) -> float | None:
-        """The mean of the last bin that has one."""
-        return next((b.mean for b in reversed(self.bins) if b.mean is not None), None)
 
     def at(self, step: int) -> Bin | None:
         """The bin of a step (from 1), or the nearest one before it that is no gap."""

@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loratui.engine.runs.changes import Changes
 from loratui.engine.runs.eta import LONGEST_SILENCE_S, EtaEstimator, TimeLeft
 from loratui.engine.runs.events import Event, EventBatch
-from loratui.engine.runs.records import Ending, InForce, Machine, Progress, Warning, record
+from loratui.engine.runs.records import Ending, Machine, Progress, Warning, record
 from loratui.engine.runs.smoothing import SmoothedLoss
 from loratui.engine.runs.snapshot import dumped, filled
 
 _RECORDS: dict[str, tuple[str, type]] = {
     "progress": ("progress", Progress),
     "telemetry": ("machine", Machine),
-    "changes_in_force": ("changes", InForce),
+    "changes_in_force": ("changes", Changes),
     "run_failed_with": ("error", Warning),
     "run_finished": ("ending", Ending),
 }
@@ -117,7 +118,7 @@ class RunState:
     """Attempts at steps that left the range of fp16 and were made again."""
     eta: EtaEstimator = field(default_factory=EtaEstimator)
     machine: Machine | None = None
-    changes: InForce = field(default_factory=InForce)
+    changes: Changes = field(default_factory=Changes)
     image_times: deque[float] = field(default_factory=lambda: deque(maxlen=20))
     """Seconds that the last samples took, or the last images of the validation."""
     image_since: float | None = None
@@ -188,7 +189,7 @@ class RunState:
                 self.smoothing = SmoothedLoss()
         self.step = resumed
         self.started, self.final, self.ending, self.error = True, False, None, None
-        self.changes = InForce()
+        self.changes = Changes()
         self.eta.restart(event.ts)
 
     def _on_trainer_started(self, event: Event) -> None:

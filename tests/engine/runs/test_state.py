@@ -243,11 +243,10 @@ def test_figures_that_are_not_finite_are_null_for_scripts() -> None:
 
 
 @given(st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=400), st.integers(2, 32))
-def test_bins_keep_count_total_and_extremes(losses: list[float], half: int) -> None:
+def test_bins_keep_count_and_total(losses: list[float], half: int) -> None:
     curve = Series(capacity=2 * half)
     for step, loss in enumerate(losses, 1):
         curve.add(step, loss)
     assert len(curve.bins) <= 2 * half
     assert sum(b.count for b in curve.bins) == len(losses)
     assert sum(b.total for b in curve.bins) == pytest.approx(sum(losses))
-    assert (min(b.low for b in curve.bins), max(b.high for b in curve.bins)) == (min(losses), max(losses))
