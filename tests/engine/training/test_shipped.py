@@ -87,6 +87,16 @@ def optimizer_of(run: RunDirectory) -> dict[str, torch.Tensor]:
     return load_file(run.checkpoint(run.last_checkpoint_step()) / "optimizer.safetensors")
 
 
+def test_a_schedule_free_run_goes_on_bit_for_bit_from_a_checkpoint_that_holds_its_average(make_run: MakeRun) -> None:
+    run = make_run(*SHORT, *SCHEDULE_FREE, "schedule.epochs=2")
+    assert train(run, without_samples) == ExitCode.DONE
+    whole = load_file(run.output / "qxz.safetensors")
+    shutil.rmtree(run.checkpoint(run.last_checkpoint_step()))
+    (run.output / "qxz.safetensors").unlink()
+    assert train(run, without_samples) == ExitCode.DONE
+    assert same(load_file(run.output / "qxz.safetensors"), whole)
+
+
 def test_an_old_schedule_free_checkpoint_ships_the_average_that_its_optimizer_keeps(old: RunDirectory) -> None:
     result = export(old, Wanted())
     assert "checkpoints" in result["source"]
