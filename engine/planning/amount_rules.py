@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from loratui.engine.findings import Finding
-from loratui.engine.planning.advice import Case
+from loratui.engine.planning.case import Case
 from loratui.presets.schema import get
 
 MOST_EPOCHS = 3

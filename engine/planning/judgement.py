@@ -10,7 +10,7 @@ from loratui.engine.dataset.checks.files import of_number
 from loratui.engine.dataset.checks.people import of_mirroring
 from loratui.engine.findings import Finding
 from loratui.engine.planning import amount_rules, rate_rules
-from loratui.engine.planning.advice import Case
+from loratui.engine.planning.case import Case
 from loratui.engine.planning.combinations import clashes, idle
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe

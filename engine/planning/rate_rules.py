@@ -7,7 +7,7 @@ from typing import Any
 
 from loratui.engine import families
 from loratui.engine.findings import Finding
-from loratui.engine.planning.advice import Case
+from loratui.engine.planning.case import Case
 from loratui.engine.planning.family_rules import ONE_RATE
 from loratui.engine.planning.rates import effective_learning_rate, lora_scale, scale_in_words
 from loratui.engine.planning.targets import rank_and_alpha
