@@ -165,7 +165,7 @@ def _refusal(entry: zipfile.ZipInfo) -> str:
     mode = entry.external_attr >> 16
     if not name:
         return "has no name"
-    if leads_out(name) or _UNSAFE.search(name) or not path.name:
+    if leads_out(path.as_posix()) or _UNSAFE.search(name) or not path.name:
         return "has a name that leads out of the folder, or control characters in it"
     if any(len(os.fsencode(part)) > 255 for part in path.parts) or len(path.parts) > 8:
         return "has too long a name or lies too deep"

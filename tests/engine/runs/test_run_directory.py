@@ -116,15 +116,15 @@ def test_a_start_that_is_killed_half_way_leaves_no_run(tmp_path: Path, hit: str)
 
 
 def test_a_disk_that_fills_up_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, room = os.write, [40]
+    real, room = os.fsync, [3]
 
-    def write(fd: int, data: bytes) -> int:
-        room[0] -= len(data)
+    def fsync(fd: int) -> None:
+        room[0] -= 1
         if room[0] < 0:
             raise OSError(28, "No space left on device")
-        return real(fd, data)
+        real(fd)
 
-    monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(DiskError, match="disk is full"):
         make(tmp_path)
     assert names_in(tmp_path / "runs") == []

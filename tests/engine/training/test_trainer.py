@@ -16,6 +16,7 @@ from loratui.engine.dataset.ledger import read_ledger
 from loratui.engine.errors import DatasetError, ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.runs.state_file import read_state
+from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.diffusion_loss import TrainingBatch
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.trainer import Trainer
@@ -68,8 +69,8 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded(**options: bool) -> None:
-            load(**options)
+        def loaded(stored: Checkpoint | None) -> None:
+            load(stored)
             own = {id(p) for p in trainer.adapter.parameters.values()}
             seen["frozen"] = {n: p.clone() for n, p in trainer.model.denoiser.named_parameters() if id(p) not in own}
             seen["model"] = trainer.model.denoiser
@@ -183,8 +184,8 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
         def spy(trainer: Trainer, weight: str = weight) -> None:
             load = trainer._load
 
-            def loaded(**options: bool) -> None:
-                load(**options)
+            def loaded(stored: Checkpoint | None) -> None:
+                load(stored)
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
                 trainer.diffusion_loss._entries = entries
                 with torch.no_grad():
@@ -203,8 +204,8 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded(**options: bool) -> None:
-            load(**options)
+        def loaded(stored: Checkpoint | None) -> None:
+            load(stored)
             add_noise = trainer.model.add_noise
 
             def seen(latents, noise, uniform):  # type: ignore[no-untyped-def]
@@ -230,8 +231,8 @@ def test_mirrored_images_are_encoded_anew(make_run: MakeRun) -> None:
     def spy(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded(**options: bool) -> None:
-            load(**options)
+        def loaded(stored: Checkpoint | None) -> None:
+            load(stored)
             entry = trainer.entries[0]
             found.extend([trainer.latents.get(entry, False).mean, trainer.latents.get(entry, True).mean])
 
@@ -274,8 +275,8 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(make_run: MakeRun) 
     def poison(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded(**options: bool) -> None:
-            load(**options)
+        def loaded(stored: Checkpoint | None) -> None:
+            load(stored)
             first = next(iter(trainer.adapter.parameters.values()))
             first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
 
@@ -291,8 +292,8 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
     def fail(trainer: Trainer) -> None:
         load = trainer._load
 
-        def loaded(**options: bool) -> None:
-            load(**options)
+        def loaded(stored: Checkpoint | None) -> None:
+            load(stored)
 
             def sample(plan, on_step):  # type: ignore[no-untyped-def]
                 raise torch.OutOfMemoryError("CUDA out of memory")
