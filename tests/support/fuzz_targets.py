@@ -49,8 +49,8 @@ from loratui.tui.runs import figures
 from loratui.tui.runs.store import RunStore
 from loratui.tui.terminal.thumbnails import ThumbnailError
 from loratui.tui.terminal.thumbnails import load as load_thumbnail
-from loratui.tui.validation.check_images import read_listed, training_paths
 from loratui.tui.validation.checklist import read_checklist
+from loratui.tui.validation.grid_images import read_listed, training_paths
 from loratui.tui.wizard.drafts import list_drafts
 
 MOST_S, MOST_MIB = 2.0, 300

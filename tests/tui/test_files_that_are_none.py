@@ -25,8 +25,8 @@ from loratui.tui import settings
 from loratui.tui.cli import main
 from loratui.tui.dataset.recent import recent_folders
 from loratui.tui.terminal.thumbnails import ThumbnailError, load
-from loratui.tui.validation.check_images import read_listed, training_paths
 from loratui.tui.validation.checklist import Checklist, read_checklist
+from loratui.tui.validation.grid_images import read_listed, training_paths
 from loratui.tui.wizard.drafts import list_drafts
 
 KINDS: dict[str, Callable[[Path], None]] = {

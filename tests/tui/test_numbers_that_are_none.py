@@ -24,8 +24,8 @@ from loratui.presets import list_presets
 from loratui.presets.schema import SchemaError, parse_value
 from loratui.tui import settings
 from loratui.tui.cli import main
-from loratui.tui.validation.check_images import read_listed
 from loratui.tui.validation.checklist import POINTS, read_checklist, update
+from loratui.tui.validation.grid_images import read_listed
 from loratui.tui.widgets import braille
 from loratui.tui.wizard.drafts import list_drafts
 

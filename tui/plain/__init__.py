@@ -332,7 +332,7 @@ class Wizard:
         return int(ended.exit_code)
 
     def _check(self, run: RunDirectory) -> None:
-        from loratui.tui.plain.plain_check import walk
+        from loratui.tui.plain.validation import walk
 
         walk(run, self._ask, say)
 

@@ -17,7 +17,7 @@ from loratui.engine.runs.changes import ChangeError, Changes, with_samples
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError
-from loratui.tui.validation.check_plan import prompt_problem
+from loratui.tui.validation.request import prompt_problem
 from loratui.tui.widgets.line import Line, plain
 
 

@@ -11,8 +11,8 @@ from textual.containers import Horizontal, Vertical
 
 from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.image_screen import ImageScreen, Shown
-from loratui.tui.validation import check_images
-from loratui.tui.validation.check_images import Slot, Table, Tile
+from loratui.tui.validation import grid_images
+from loratui.tui.validation.grid_images import Slot, Table, Tile
 from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
@@ -84,11 +84,11 @@ class ValidationImage(ImageScreen):
             self.line("right-title").say(plain(title, "bold"))
             self.query_one("#beside-image", ThumbnailView).show(path)
         self.line("image-words").say(plain(slot.prompt, "bold"), plain(f"  seed {slot.seed}", "$muted"))
-        word, _, meaning = check_images.likeness(slot.similarity)
+        word, _, meaning = grid_images.likeness(slot.similarity)
         figure = f" ({slot.similarity:.2f} of 1)" if slot.similarity is not None else ""
         like = self.line("image-like")
         self.present("image-like", bool(slot.nearest))
-        tone = "bold $warning" if slot.similarity is not None and slot.similarity >= check_images.VERY_LIKE else "bold"
+        tone = "bold $warning" if slot.similarity is not None and slot.similarity >= grid_images.VERY_LIKE else "bold"
         like.say(plain(f"{word} {slot.nearest}{figure}: ", tone), plain(meaning))
         self.refresh_bindings()
 

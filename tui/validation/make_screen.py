@@ -19,9 +19,9 @@ from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
-from loratui.tui.validation import check_images, check_plan
-from loratui.tui.validation.check_plan import Typed
+from loratui.tui.validation import grid_images, request
 from loratui.tui.validation.model import ValidationModel
+from loratui.tui.validation.request import Typed
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.prompt_fields import PromptFields
@@ -43,12 +43,12 @@ class MakeScreen(LoratuiScreen[bool]):
             wish = read_wish(model.run.validation / "wish.json")
         except LoratuiError:
             wish = GridRequest()  # what cannot be read is written anew
-        typed = check_plan.typed_from(model.settings, wish, self._files)
+        typed = request.typed_from(model.settings, wish, self._files)
         self._grids: tuple[Grid, ...] = ("strengths",) if file else typed.grids
         self._file = PurePosixPath(file).name if file else typed.file
         self._prompts = list(typed.prompts)
         if point == "trigger_alone" and not self._has_trigger_alone():
-            self._prompts.append(check_plan.TRIGGER_ALONE)
+            self._prompts.append(request.TRIGGER_ALONE)
         self._strengths, self._seeds = typed.strengths, typed.seeds
 
     def heading(self) -> Content:
@@ -76,7 +76,7 @@ class MakeScreen(LoratuiScreen[bool]):
         self._explain_prompts()
         self._count()
         fields = self._fields.fields
-        fields[-1 if fields[-1].text == check_plan.TRIGGER_ALONE else 0].enter()
+        fields[-1 if fields[-1].text == request.TRIGGER_ALONE else 0].enter()
 
     @property
     def in_prompt(self) -> bool:
@@ -130,7 +130,7 @@ class MakeScreen(LoratuiScreen[bool]):
         validation = self.model.run.validation
         try:
             wish = self._wish()
-            check_plan.planned(wish, self.model.settings, self._files)
+            request.planned(wish, self.model.settings, self._files)
             make_directory(validation)
             write_json(validation / "wish.json", wish.to_json())
         except (LoratuiError, SchemaError) as error:
@@ -145,16 +145,16 @@ class MakeScreen(LoratuiScreen[bool]):
     def _wish(self) -> GridRequest:
         texts = {field.key: field.text for field in self.query(Field)}
         typed = Typed(self._grids, texts["file"], tuple(self._prompts), texts["strengths"], texts["seeds"])
-        return check_plan.wish_of(typed, self.model.settings, self._files)
+        return request.wish_of(typed, self.model.settings, self._files)
 
     def _count(self) -> None:
         cost = self.line("make-cost")
         try:
-            cells = check_plan.planned(self._wish(), self.model.settings, self._files)
+            cells = request.planned(self._wish(), self.model.settings, self._files)
         except (LoratuiError, SchemaError) as error:
             cost.say(plain(f"✖ {error}", "$error"))
             return
-        missing = check_plan.missing(cells, self.model.slots)
+        missing = request.missing(cells, self.model.slots)
         seconds = self.model.image_s
         there = f"{text.count(len(cells), 'place')} in the tables, {text.count(missing, 'image')} to make"
         if not missing:
@@ -181,7 +181,7 @@ class MakeScreen(LoratuiScreen[bool]):
 
     def _explain_prompts(self) -> None:
         for field in self._fields.fields:
-            problem = check_plan.prompt_problem(field.text)
+            problem = request.prompt_problem(field.text)
             if problem:
                 field.note(f"✖ {problem}", "$error")
             elif not field.text.strip():
@@ -189,7 +189,7 @@ class MakeScreen(LoratuiScreen[bool]):
             else:
                 alone = self._is_alone(field.text)
                 field.note(
-                    f"→ {text.both_ends(check_plan.filled_in(field.text, self.model.settings))}{'  (the trigger alone)' if alone else ''}"
+                    f"→ {text.both_ends(request.filled_in(field.text, self.model.settings))}{'  (the trigger alone)' if alone else ''}"
                 )
 
     @property
@@ -207,8 +207,8 @@ class MakeScreen(LoratuiScreen[bool]):
         return any(self._is_alone(prompt) for prompt in self._prompts)
 
     def _is_alone(self, prompt: str) -> bool:
-        filled = check_plan.filled_in(prompt, self.model.settings)
-        return check_images.is_trigger_alone(filled, self.model.subject)
+        filled = request.filled_in(prompt, self.model.settings)
+        return grid_images.is_trigger_alone(filled, self.model.subject)
 
 
 def _listed(names: Sequence[str]) -> str:

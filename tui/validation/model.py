@@ -14,9 +14,9 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
 from loratui.engine.runs.state import RunState
 from loratui.presets.schema import SchemaError, Settings
-from loratui.tui.validation import check_images, checklist
-from loratui.tui.validation.check_images import Slot, Subject, Tile
+from loratui.tui.validation import checklist, grid_images
 from loratui.tui.validation.checklist import Checklist
+from loratui.tui.validation.grid_images import Slot, Subject, Tile
 
 if TYPE_CHECKING:
     from loratui.engine.runs.lora_files import LoraFiles
@@ -117,8 +117,8 @@ class ValidationModel:
         if stamp == self._stamp:
             return None
         first = self._stamp is None
-        training = check_images.training_paths(self.run.dataset) if first else self.training
-        return GridListed(stamp, check_images.read_listed(path), training, lora_files(self.run, self.settings))
+        training = grid_images.training_paths(self.run.dataset) if first else self.training
+        return GridListed(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings))
 
     def take_list(self, message: GridListed) -> None:
         """Takes in what `read_list` found."""
@@ -128,7 +128,7 @@ class ValidationModel:
 
     def merge(self, made: Iterable[Image]) -> None:
         """Puts the list together with the images that the log tells of."""
-        self.slots = [slot for slot in check_images.merged(self._listed, made) if self.run.file(slot.path)]
+        self.slots = [slot for slot in grid_images.merged(self._listed, made) if self.run.file(slot.path)]
 
     def path_of(self, tile: Tile) -> Path | None:
         """Where an image lies; None where there is none yet."""
@@ -152,7 +152,7 @@ class ValidationModel:
         if not slot.nearest:
             return about
         figure = f" ({slot.similarity:.2f})" if slot.similarity is not None else ""
-        return f"{about}; {check_images.likeness(slot.similarity).word} {slot.nearest}{figure}"
+        return f"{about}; {grid_images.likeness(slot.similarity).word} {slot.nearest}{figure}"
 
     def words_below(self, tile: Tile) -> str:
         """What stands below an image in the table."""
@@ -161,7 +161,7 @@ class ValidationModel:
             return slot.nearest
         if not slot.made:
             return "not made yet"
-        short = check_images.likeness(slot.similarity).short
+        short = grid_images.likeness(slot.similarity).short
         return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
 
     def mark_of(self, file: str) -> str:

@@ -20,7 +20,7 @@ from loratui.tui import text
 from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import check_images, checklist
+from loratui.tui.validation import checklist, grid_images
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
 from loratui.tui.validation.model import GridListed, ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
@@ -120,7 +120,7 @@ class ValidationScreen(RunScreen):
         self.query_one("#seen").display = self.query_one("#verdict").display = last
         if last:
             self.line("verdict").say(self._verdict())
-        shown = check_images.table(point.id, self.model.slots, self.model.subject)
+        shown = grid_images.table(point.id, self.model.slots, self.model.subject)
         marked = {
             self.model.subject.files.words(file): self.model.mark_of(file)
             for file in {slot.file for slot in self.model.slots if slot.file}

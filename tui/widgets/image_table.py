@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from loratui.tui.terminal import clean
 from loratui.tui.text import cut
-from loratui.tui.validation.check_images import Table, Tile
+from loratui.tui.validation.grid_images import Table, Tile
 from loratui.tui.widgets.image_scroll import ImageScroll, Wanted
 
 LEAST_WIDTH = 17

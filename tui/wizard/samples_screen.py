@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui.keymap import bindings_for
 from loratui.tui.text import both_ends
-from loratui.tui.validation.check_plan import prompt_problem
+from loratui.tui.validation.request import prompt_problem
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.prompt_fields import PromptFields

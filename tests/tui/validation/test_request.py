@@ -13,9 +13,9 @@ from loratui.engine.planning.validation_grid import GridRequest
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import LoraFiles, lora_files
 from loratui.presets.schema import SchemaError, Settings
-from loratui.tui.validation.check_images import Slot
-from loratui.tui.validation.check_plan import Typed, missing, planned, typed_from, wish_of
+from loratui.tui.validation.grid_images import Slot
 from loratui.tui.validation.model import read_settings
+from loratui.tui.validation.request import Typed, missing, planned, typed_from, wish_of
 
 _EPOCHS = ("output/a-000090.safetensors", "output/a-000180.safetensors")
 FILES = LoraFiles(_EPOCHS, _EPOCHS, "output/a.safetensors")

@@ -10,7 +10,7 @@ import pytest
 
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.engine.runs.records import Image
-from loratui.tui.validation.check_images import (
+from loratui.tui.validation.grid_images import (
     Slot,
     Subject,
     is_trigger_alone,

@@ -11,7 +11,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.planning.validation_grid import Cell, Grid, GridRequest, cells, filled, words
 from loratui.engine.runs.lora_files import LoraFiles
 from loratui.presets.schema import Settings, nearest, parse_value, replace
-from loratui.tui.validation.check_images import Slot
+from loratui.tui.validation.grid_images import Slot
 
 PLACEHOLDERS = ("trigger", "class", "subject")
 TRIGGER_ALONE = "{trigger} portrait photo"

@@ -13,10 +13,10 @@ from loratui.engine.runs.lora_files import lora_files
 from loratui.tui.paths import path_from_text
 from loratui.tui.plain.asking import Asker
 from loratui.tui.terminal import ssh_hints
-from loratui.tui.validation import check_images, checklist, exporting
-from loratui.tui.validation.check_images import Slot, Subject, Tile
+from loratui.tui.validation import checklist, exporting, grid_images
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist, Point
 from loratui.tui.validation.exporting import Export
+from loratui.tui.validation.grid_images import Slot, Subject, Tile
 
 if TYPE_CHECKING:
     from loratui.presets.schema import Settings
@@ -56,7 +56,7 @@ class _Walk:
         dataset = self._settings.dataset
         look_at = point.look_at.replace("{trigger}", dataset.trigger).replace("{class}", dataset.class_word)
         self._say(f"{at}. {point.title}: {look_at}")
-        table = check_images.table(point.id, self._slots, self._subject)
+        table = grid_images.table(point.id, self._slots, self._subject)
         made = [tile for tile in table.tiles if tile.slot.made and not tile.training]
         for tile in made[:8]:
             self._say(f"   {self._words(tile)}")
@@ -79,7 +79,7 @@ class _Walk:
         file = f"{self._subject.files.words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
         like = ""
         if slot.nearest:
-            like = f"; {check_images.likeness(slot.similarity).word} {slot.nearest}"
+            like = f"; {grid_images.likeness(slot.similarity).word} {slot.nearest}"
         return f"{self._run.path / slot.path}: {file}, {slot.prompt}, seed {slot.seed}{like}"
 
     def _next_step(self) -> None:
@@ -134,4 +134,4 @@ def _slots(run: RunDirectory) -> list[Slot]:
     history = RunHistory()
     for batch in Tail(run.validation_events).drain():
         history.apply_batch(batch)
-    return check_images.merged(check_images.read_listed(run.validation / "grid.json"), history.grid_images)
+    return grid_images.merged(grid_images.read_listed(run.validation / "grid.json"), history.grid_images)
