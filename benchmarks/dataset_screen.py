@@ -135,7 +135,7 @@ async def many_images(place: Path, count: int) -> None:
         await pilot.pause()
         took = await press_while(pilot, lambda: screen.model.judgement is None)
         print(f"while it is checked: {said(took)}", flush=True)
-        screen.measure()
+        screen.model.measure()
         began = time.perf_counter()
         async with Lag() as lag:
             took = await press_while(pilot, lambda: screen.model.measuring is not None and time.perf_counter() - began < 60)
