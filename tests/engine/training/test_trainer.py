@@ -152,6 +152,7 @@ def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches
     windows: list[tuple[tuple[int, ...], ...]] = []
 
     def spy(trainer: Trainer) -> None:
+        every_step(trainer)
         step = trainer._step
 
         def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]

@@ -258,7 +258,7 @@ async def test_captions_of_a_folder_that_cannot_be_written_go_into_a_copy(
 async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(
     home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **_: object) -> None:
         raise durable.disk_error(OSError(28, "No space left on device"), path)
 
     monkeypatch.setattr(durable, "write_file", full)
