@@ -40,7 +40,7 @@ _GLUE = frozenset(
 )
 _BOORU = re.compile(r"\b\d\+?(girl|boy|other)s?\b|\b[a-z]+_[a-z_]+\b|\blooking at viewer\b|(^|,)\s*(solo|anthro)\s*(,|$)")
 _LEAD = re.compile(
-    r"(?:(?:an?|the)\s+)?(?:[\w-]+\s+){0,4}?(?:photo|photograph|image|image|portrait|drawing|painting|illustration|"
+    r"(?:(?:an?|the)\s+)?(?:[\w-]+\s+){0,4}?(?:photo|photograph|picture|image|portrait|drawing|painting|illustration|"
     r"sketch|selfie|shot|close-up|closeup|headshot|render)\s+(?:of\s+)?(?:(?:an?|the)\s+)?",
     re.IGNORECASE,
 )

@@ -21,6 +21,7 @@ FILES = (
     "recipe.toml",
     "effective.toml",
     "dataset.json",
+    "base.json",
     "events.jsonl",
     "state.json",
     "changes.json",

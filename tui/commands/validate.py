@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def run(args: argparse.Namespace) -> int:
     """Starts the job and follows it.
 
-    JSON: `run path status exit_code reason advice grid images[] {path grid prompt strength seed file nearest similarity}
+    JSON: `run path status exit_code reason advice grid pictures[] {path grid prompt strength seed file nearest similarity}
     seconds`, where `grid` is the file that lists the images, or null if it was not written.
     """
     chosen = common.chosen_run(args)

@@ -93,7 +93,7 @@ POINTS: tuple[Point, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Something that a check can show, and what to do about it (guides 000, 001, 002)."""
+    """Something that a check can show, and what to do about it."""
 
     id: str
     seen: str

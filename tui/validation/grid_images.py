@@ -135,7 +135,7 @@ def is_trigger_alone(prompt: str, subject: Subject) -> bool:
 _SAYS_NOTHING = frozenset(
     re.findall(
         r"\S+",
-        "a an the of in photo photograph photography portrait image image drawing drawn painting painted art illustration "
+        "a an the of in photo photograph photography portrait picture image drawing drawn painting painted art illustration "
         "raw close-up closeup headshot shot high quality masterpiece best style simple plain background",
     )
 )

@@ -105,6 +105,11 @@ def test_a_removed_tag_is_gone(caption: str, tag: str) -> None:
     assert tag.strip().lower() not in left - {""}
 
 
+@pytest.mark.parametrize("word", ["photo", "picture", "image", "portrait"])
+def test_what_a_caption_calls_the_image_may_stand_before_the_trigger(word: str) -> None:
+    assert caption_words.leads(f"a {word} of anafox in a park", "anafox")
+
+
 def test_frequencies_and_changes() -> None:
     captions = {"a": "anafox, smile", "b": "anafox, Smile, smile", "c": "dog"}
     assert edits.frequencies(captions.values()) == [("anafox", 2), ("smile", 2), ("dog", 1)]

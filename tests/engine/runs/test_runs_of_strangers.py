@@ -109,6 +109,20 @@ def test_what_is_no_file_and_no_folder_refuses_the_run(run: RunDirectory) -> Non
         open_run(run.path.parent.parent, run.name)
 
 
+@pytest.mark.parametrize("name", contents.FILES)
+def test_no_folder_stands_in_the_place_of_a_file(run: RunDirectory, name: str) -> None:
+    place = run.path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    with pytest.raises(UsageError):
+        contents.require_sound(run.path)
+
+
+def test_all_that_a_run_keeps_is_known(run: RunDirectory) -> None:
+    assert "base.json" in contents.FILES
+
+
 @pytest.mark.parametrize("name", contents.WRITTEN_IN_PLACE)
 def test_a_second_name_of_a_file_that_is_written_in_place_refuses_the_run(run: RunDirectory, outside: Path, name: str) -> None:
     (run.path / name).unlink(missing_ok=True)

@@ -56,6 +56,8 @@ def test_the_trigger_alone_is_told_from_other_prompts() -> None:
     ("prompt", "alone"),
     [
         ("anafox portrait photo", True),
+        ("a picture of anafox", True),
+        ("an image of anafox", True),
         ("a photo of anafox woman", True),
         ("score_9, score_8_up, anafox, portrait, photo", True),
         ("anafox", True),
