@@ -7,12 +7,11 @@ from pathlib import Path
 
 from loratui.engine.findings import SUBJECTS, Kind
 
-WHERE = {"dataset": "data set", "base": "base", "plan": "plan", "samples": "samples", "": "–"}
-"""Where it is mended: the screens of the wizard."""
-
+WHERE = {"dataset": "dataset", "base": "base", "plan": "plan", "samples": "samples", "": "–"}
+"""Where it is fixed: the screens of the wizard."""
 
 TITLES = {
-    "dataset": "Data set",
+    "dataset": "Dataset",
     "plan": "Plan",
     "samples": "Samples",
     "base": "Base model",
@@ -41,7 +40,7 @@ def row(key: str, kind: Kind, where: str) -> str:
     code, _, sentence = key.partition(".")
     name = f"`{code}`" + (f" ({sentence.replace('_', ' ')})" if sentence else "")
     meaning = kind.about or " ".join(filter(None, (shown(kind.message), shown(kind.why))))
-    remedy = "named with it" if kind.remedy == "{remedy}" else shown(kind.remedy)
+    remedy = "given with it" if kind.remedy == "{remedy}" else shown(kind.remedy)
     severity = "note" if kind.severity == "info" else kind.severity
     return f"| {name} | {severity} | {where} | {meaning} | {remedy or '–'} | {kind.source} |"
 
@@ -51,8 +50,8 @@ def page() -> str:
     lines = [
         "# Findings",
         "",
-        "What `check`, `plan`, `train`, a run and the app can say of a data set, a plan, a base, a machine or a run. `id` in `--json` is the code;",
-        "where a code has several sentences, they are told apart in brackets. An error refuses the start; a warning does not.",
+        "What `check`, `plan`, `train`, a run and the app can report about a dataset, a plan, a base, a machine or a run. `id` in `--json` is the code;",
+        "if a code has several sentences, a name in brackets tells them apart. An error refuses the start; a warning does not.",
         "This page is made from the TOML files in `engine/findings` by `docs/make_findings.py`.",
     ]
     for subject in SUBJECTS:
@@ -63,7 +62,7 @@ def page() -> str:
             f"## {TITLES[subject.name]}",
             "",
             *([f"An error ends the start with exit code {code}.", ""] if refuses else []),
-            "| code | severity | mended in | what it means | remedy | source |",
+            "| code | severity | fixed in | what it means | remedy | source |",
             "|---|---|---|---|---|---|",
             *(row(key, kind, WHERE[subject.step]) for key, kind in subject.kinds.items()),
         ]

@@ -1,7 +1,7 @@
-"""Findings: what is to be said of a data set, a plan, a base, a machine or a run. A finding is data; its words are made where it is shown.
+"""Findings about a dataset, a plan, a base, a machine or a run. A finding is data; its words are made where it is shown.
 
-A rule is a function from facts to findings (`dataset.checks`, `planning.preflight`). It names a row of the table, the TOML files beside
-this module, and gives the figures that the row's sentences have places for; severity, reason, source and quick fix are the row's.
+A rule is a function from facts to findings (`dataset.checks`, `planning.preflight`). It names a row of the table (the TOML files beside
+this module) and gives the figures for its sentences; the row has severity, reason, source and quick fix.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Kind:
     source: str = "loratui"
     """Where the rule comes from: names of `presets.SOURCES`."""
     about: str = ""
-    """What it means, where the message comes whole from what was read."""
+    """What it means, if the whole message comes from what was read."""
     fix: ImageFix | CaptionFix | None = None
-    """What one key does about a finding of the data set. Settings that mend one stand in the finding itself."""
+    """What one key does about a finding of the dataset. Settings that fix it are in the finding."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What findings are about: the same screen mends them, and a start that they refuse ends alike."""
+    """What findings are about. One screen fixes them, and a refused start ends with one error."""
 
     name: str
     step: str
-    """The screen of the wizard on which they are mended; empty for what lies outside the app."""
+    """The wizard's screen that fixes them; empty if the app cannot."""
     error: type[LoratuiError] = UsageError
 
     @functools.cached_property
     def kinds(self) -> Mapping[str, Kind]:
-        """Its rows by key: a code, or a code, a dot, and which of its sentences."""
+        """Its rows by key: a code, or a code, a dot and a variant."""
         return dict(_kinds(parse_toml(read_text(Path(__file__).with_name(f"{self.name}.toml")))))
 
 
@@ -83,24 +83,24 @@ def _row(key: str) -> tuple[Subject, Kind]:
 
 
 GRAVE: tuple[Severity, ...] = ("error", "warning")
-"""What a person has to look at before a start."""
+"""What a person must look at before a start."""
 
 _RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a rule, as data. An `error` means that the start would fail."""
+    """One result of a rule. An `error` means that the start would fail."""
 
     key: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """The figures of its sentences, by the names of their places."""
+    """The figures of its sentences by placeholder."""
     files: tuple[str, ...] = ()
-    """Relative paths within the data set."""
+    """Relative paths within the dataset."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The settings that mend it: dotted key -> value."""
+    """The settings that fix it: dotted key -> value."""
     limit_of: str = ""
-    """Who set the limit that it is about, where that is not the source of the rule."""
+    """Who set the limit, if not the source of the rule."""
 
     def __post_init__(self) -> None:
         assert any(self.key in subject.kinds for subject in SUBJECTS), f"{self.key} is not in the table of findings"
@@ -116,7 +116,7 @@ class Finding:
         limit_of: str = "",
         **parameters: Any,
     ) -> Finding:
-        """A finding of a row of the table, with the figures that its sentences have places for."""
+        """A finding of a row of the table, with the figures for its sentences."""
         return cls(key, parameters, tuple(files), dict(settings or {}), limit_of)
 
     @property
@@ -126,7 +126,7 @@ class Finding:
 
     @property
     def variant(self) -> str:
-        """Which of the code's sentences; empty where there is but one."""
+        """Which of the code's sentences; empty if there is only one."""
         return self.key.partition(".")[2]
 
     @property
@@ -141,7 +141,7 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """How grave it is."""
+        """How severe it is."""
         return self.kind.severity
 
     @property
@@ -184,7 +184,7 @@ class Finding:
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
-    """Errors, then warnings, then notes; within each the order given."""
+    """Errors, then warnings, then notes; each in the given order."""
     return sorted(findings, key=lambda finding: _RANK[finding.severity])
 
 

@@ -109,11 +109,11 @@ def test_guide_001_trains_more_images_longer(preset: str, images: int, epochs: i
     ("preset", "sets", "images", "remedy"),
     [
         ("sd15-portrait", ("epochs=6",), 50, "Train 20 epochs (schedule.epochs=20)."),
-        ("sd15-portrait", ("epochs=100",), 30, "Train 12 epochs (schedule.epochs=12), or use an earlier saved one."),
+        ("sd15-portrait", ("epochs=100",), 30, "Train 12 epochs (schedule.epochs=12), or use an earlier saved epoch."),
         # 1 repeat would take 80 epochs and more.
         ("sd15-portrait", ("repeats=1",), 30, "Leave schedule.repeats to the preset: it shows each image 156 times in 12 epochs."),
         ("sd15-portrait", ("image_steps=100",), 30, "Leave schedule.image_steps to the preset: it shows each image 156 times in 12 epochs."),
-        ("flux-identity-18img", ("exposures=160",), 18, "Train 10 epochs (schedule.epochs=10), or use an earlier saved one."),
+        ("flux-identity-18img", ("exposures=160",), 18, "Train 10 epochs (schedule.epochs=10), or use an earlier saved epoch."),
         ("pony-realism", (), 1, "Add images: this recipe is made for 14 to 50."),
         ("pony-realism", (), 2000, "Choose the best images: this recipe is made for 14 to 50."),
     ],
@@ -140,7 +140,7 @@ def test_a_folders_odd_number_is_left_for_the_rules() -> None:
 def test_a_recipe_whose_preset_is_not_known_here_is_judged_by_its_own_limits() -> None:
     strange = dataclasses.replace(build_recipe("sd15-portrait", sets=("epochs=100",)), preset="annas-own")
     [advice] = [w for w in plan_for_counts(strange, 30).warnings if w.code in AMOUNTS]
-    assert advice.remedy == "Train 15 epochs (schedule.epochs=15), or use an earlier saved one."
+    assert advice.remedy == "Train 15 epochs (schedule.epochs=15), or use an earlier saved epoch."
     strange = dataclasses.replace(build_recipe("sd15-portrait", sets=("repeats=1",)), preset="annas-own")
     [advice] = [w for w in plan_for_counts(strange, 30).warnings if w.code in AMOUNTS]
     assert advice.remedy == "Choose schedule.repeats and schedule.epochs that make 80 to 250 together."
@@ -200,7 +200,7 @@ def test_regularisation_changes_nothing_about_a_presets_own_amount(preset: Prese
 
 def test_amounts_are_written_as_counts_are() -> None:
     messages = " ".join(w.message for w in plan_for_counts(build_recipe("sd15-dreambooth"), 1980).warnings)
-    assert "they stay under 2 000, so that each image is shown once." in messages
+    assert "they stay under 2 000, so each image is shown once." in messages
     assert "shown 1 times" not in " ".join(w.message for w in plan_for_counts(build_recipe("pony-realism"), 5000).warnings)
 
 

@@ -61,4 +61,4 @@ def test_too_little_space_has_the_exit_code_of_a_full_disk(
 ) -> None:
     monkeypatch.setattr("loratui.engine.planning.preflight.free_bytes", lambda folder: 1000)
     assert cli.main(command) == 20
-    assert "are free, and this run writes about" in capsys.readouterr().err
+    assert "are free, but this run writes about" in capsys.readouterr().err

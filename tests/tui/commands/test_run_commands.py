@@ -183,7 +183,7 @@ def test_a_home_that_cannot_be_written_is_refused_and_nothing_is_written(
     else:
         home.parent.chmod(0o500)
     assert cli.main(TRAIN) == 20
-    assert "nothing can be written here" in capsys.readouterr().err
+    assert "loratui cannot write here" in capsys.readouterr().err
     assert not home.exists()
 
 

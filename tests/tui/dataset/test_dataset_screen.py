@@ -87,7 +87,7 @@ async def test_a_remedy_is_one_key_and_so_is_taking_it_back(home: Path, photos: 
     before = prints(photos)
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
-        await on_topic(pilot, "turned by a note")
+        await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m")
         await shows(pilot, "Chosen: turn 1 image upright", "◆ 1 change", "✔ mended")
         await pilot.press("u")
@@ -105,7 +105,7 @@ async def test_what_will_be_done_is_listed_and_then_done_on_a_copy(home: Path, p
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await checked(pilot)
-        await on_topic(pilot, "turned by a note")
+        await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m")
         await on_topic(pilot, "same file")
         await pilot.press("m", "n")
@@ -131,7 +131,7 @@ async def test_what_will_be_done_is_listed_and_then_done_on_a_copy(home: Path, p
 async def test_one_change_can_be_taken_out_of_the_list(home: Path, photos: Path) -> None:
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await checked(pilot)
-        for words in ("turned by a note", "same file"):
+        for words in ("rotated by EXIF", "same file"):
             await on_topic(pilot, words)
             await pilot.press("m")
         await pilot.press("w")
@@ -428,7 +428,7 @@ async def test_what_was_chosen_survives_going_back_and_forth_and_a_dropped_link(
     app = LoratuiApp(home, "dataset", draft=draft_of(photos))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
-        await on_topic(pilot, "turned by a note")
+        await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m")
         assert screen.model.edits is not None
         screen.model.choose(screen.model.edits.with_captions("a caption", {"00.png": "anafox woman, typed"}))
@@ -445,7 +445,7 @@ async def test_another_folder_drops_what_was_chosen(home: Path, photos: Path, tm
     other = clean_set(tmp_path / "other", 11)
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         screen = await checked(pilot)
-        await on_topic(pilot, "turned by a note")
+        await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m")
         field = screen.query(Field).first()
         field.enter()
@@ -472,7 +472,7 @@ async def test_the_footer_tells_only_keys_that_work(home: Path, photos: Path) ->
 async def test_a_copy_that_is_no_longer_wanted_leaves_nothing(home: Path, photos: Path) -> None:
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(120, 40)) as pilot:
         await checked(pilot)
-        await on_topic(pilot, "turned by a note")
+        await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m", "n")
         await shows(pilot, "enter carry out")
         changes = pilot.app.screen

@@ -93,7 +93,7 @@ async def test_the_plan_tells_warnings_and_time_in_its_first_line(home: Path) ->
 V = BaseRead(
     readings={"of_linear": 0.06},
     mistaken="prediction",
-    message="The base was taken to predict epsilon, but its answers are those of one that predicts v.",
+    message="The base should predict epsilon, but its answers fit v.",
     remedy="Set base.prediction to v.",
 )
 
@@ -112,7 +112,7 @@ async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Pat
         await shows(pilot, "enter makes one real step")
         await pilot.press("enter")
         text = await shows(
-            pilot, "✖ The base was taken to predict epsilon", "Set base.prediction to v.", "not what it was taken for"
+            pilot, "✖ The base should predict epsilon", "Set base.prediction to v.", "not what it was taken for"
         )
         assert "enter start training" not in text
         await pilot.press("enter", "s")
@@ -134,7 +134,7 @@ async def test_it_starts_where_the_check_is_off_and_keeps_what_was_read(home: Pa
     async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "enter makes one real step")
         await pilot.press("enter")
-        await shows(pilot, "! The base was taken to predict epsilon", "enter start training")
+        await shows(pilot, "! The base should predict epsilon", "enter start training")
         await pilot.press("enter")
         await shows(pilot, "It was never started.")
     kept = json.loads(runs[0].base_readings.read_text())

@@ -522,4 +522,4 @@ def test_only_some_checks_can_be_made(folder: Path) -> None:
 
 def test_one_image_is_spoken_of_as_one(tmp_path: Path) -> None:
     drawn(1).save(tmp_path / "00.png")
-    assert findings(tmp_path)["too_few_images"].message.startswith("1 image is less than")
+    assert findings(tmp_path)["too_few_images"].message.startswith("1 image is fewer than")
