@@ -119,7 +119,7 @@ async def test_hostile_file_names_and_captions(home: Path, tmp_path: Path) -> No
 async def test_hostile_pastes(home: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=Draft().with_preset("demo"))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "[3 data set]")
+        await shows(pilot, "[3 dataset]")
         field = app.screen.query(Field).first()
         for hostile in CORPUS[:12]:
             field.set("")

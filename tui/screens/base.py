@@ -57,14 +57,14 @@ class LoratuiScreen(Screen[T]):
         return self.is_mounted and self.display  # Textual displays nothing of what it removes
 
     def rest(self, worker: Worker[object], seconds: float) -> None:
-        """Sleeps in a thread: not much longer than the thread is wanted, and not at all once the app ends, which waits for it."""
+        """Sleeps in a worker thread; wakes soon after the worker is cancelled, and at once when the app ends."""
         end = time.monotonic() + seconds
         while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
             if self.loratui.ending.wait(min(_WAKE_S, left)):
                 return
 
     def compose(self) -> ComposeResult:
-        """Heading, body, keys; and the notice that is shown instead of them."""
+        """Heading, body, keys, and the notice shown instead of them in a small window."""
         with Horizontal(id="heading"):
             yield Line(self.heading(), id="heading-left")
             if self.loratui.view_only:
@@ -75,12 +75,12 @@ class LoratuiScreen(Screen[T]):
         yield Line(id="too-small")
 
     def heading(self) -> Content:
-        """What stands in the first line at the left: program, run and purpose."""
+        """The first line at the left: program, run and purpose."""
         words = [("loratui", "bold $accent"), (self.run_name, "bold"), (self.PURPOSE, "$muted")]
         return Content("  ").join([plain(word, style) for word, style in words if word])
 
     def heading_right(self) -> Content:
-        """What stands in the first line at the right."""
+        """The first line at the right."""
         return Content("")
 
     def body(self) -> ComposeResult:
@@ -91,7 +91,7 @@ class LoratuiScreen(Screen[T]):
 
     @property
     def only_looks(self) -> bool:
-        """Whether nothing may be changed from here."""
+        """Whether this screen may change nothing."""
         return self.loratui.view_only
 
     @property
@@ -106,24 +106,24 @@ class LoratuiScreen(Screen[T]):
 
     @property
     def keys_here(self) -> tuple[Key, ...]:
-        """The keys of this screen, with the person's own; where one only looks, those that change nothing."""
+        """The keys of this screen, with the person's own; view-only, those that change nothing."""
         only_looks = self.only_looks
         return tuple(key for key in keys_of(self.CONTEXT, self.loratui.key_table) if not (key.changes and only_looks))
 
     def holds(self, key: Key) -> bool:
-        """Whether a key of this screen does something here and now; keys that do not are not shown."""
+        """Whether a key of this screen works now; others are hidden."""
         if key.changes and self.only_looks:
             return False
         return not key.when or (self.stands and bool(attrgetter(key.when)(self)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Textual's question whether a key works."""
+        """Tells Textual whether a key works."""
         del parameters
         key = _keys_by_action(self.CONTEXT).get(action)
         return key is None or self.holds(key)
 
     def on_mount(self) -> None:
-        """Shows the key that scrolls while there is something to scroll."""
+        """Shows the scroll key while there is something to scroll."""
         if self.PANE:
             self.watch(self._pane(), "show_vertical_scrollbar", self.refresh_bindings, init=False)
 
@@ -131,18 +131,18 @@ class LoratuiScreen(Screen[T]):
         return self.query_one(f"#{self.PANE}")
 
     def action_scroll_pane(self, pages: int) -> None:
-        """So many pages on, two lines less so that one finds one's place."""
+        """Scrolls by pages less two lines, for orientation."""
         pane = self._pane()
         pane.scroll_relative(y=pages * max(1, pane.size.height - 2), animate=False)
 
     def action_help(self) -> None:
-        """Help for this screen and the widget that has the focus."""
+        """Help for this screen and the focused widget."""
         from loratui.tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self.CONTEXT, self, self.focused))
 
     def action_palette(self) -> None:
-        """Every command of the screen, found by typing."""
+        """A search through the screen's commands."""
         from textual.command import CommandPalette
 
         from loratui.tui.screens.palette import KeyCommands
@@ -150,7 +150,7 @@ class LoratuiScreen(Screen[T]):
         self.app.push_screen(CommandPalette(providers=[KeyCommands], placeholder="What do you want to do?"))
 
     def action_jump(self) -> None:
-        """Letters on everything that can have the focus."""
+        """Letters on everything focusable."""
         from loratui.tui.screens.jump import JumpScreen
 
         self.app.push_screen(JumpScreen(self, self.parts()))
@@ -168,34 +168,34 @@ class LoratuiScreen(Screen[T]):
         self.app.push_screen(DebugScreen())
 
     def action_copy(self) -> None:
-        """What there is to copy."""
+        """The list of texts to copy."""
         from loratui.tui.screens.copying import CopyScreen
 
         items = self.copyable()
         if items:
             self.app.push_screen(CopyScreen(items))
         else:
-            self.loratui.tell("There is nothing to copy here.")
+            self.loratui.tell("Nothing to copy here.")
 
     def parts(self) -> Sequence[tuple[Widget, str]]:
-        """Parts that cannot have the focus, each with the action that goes to it, for the jump mode."""
+        """Parts without focus, each with the action that goes to it, for the jump mode."""
         return ()
 
     def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
-        """Asks the person about what is not saved, and calls `leave` after the answer. False: there is nothing to ask."""
+        """Asks about unsaved work and calls `leave` after the answer. False: nothing to ask."""
         del leave
         return False
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """What `y` offers to copy, as pairs of a name and the text."""
+        """What `y` offers to copy: pairs of name and text."""
         return ()
 
     def farewell(self) -> Iterator[str]:
-        """What to say when the person leaves the app from here."""
+        """Lines printed when the person leaves the app from here."""
         yield from ()
 
     def runs_listed(self, message: RunsListed) -> None:
-        """All runs were looked at; screens that show them take them from here."""
+        """Takes a new list of runs."""
 
     def download_went(self, repo: str, words: str) -> None:
         """A download went on, or ended where `words` is empty; screens that show it take it from here."""

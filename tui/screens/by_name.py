@@ -1,4 +1,4 @@
-"""The screens that are opened by name."""
+"""The screens that open by name."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SCREENS = {
     "training": ("runs.training_screen", "TrainingScreen"),
     "validation": ("validation.validation_screen", "ValidationScreen"),
 }
-"""Name of a screen -> its module and class. Each is imported when it is first shown, so that the first one is there at once."""
+"""Name of a screen -> its module and class, imported when first shown, so the first screen appears at once."""
 _OF_A_RUN = ("training", "validation")
 
 
 def make_screen(name: str, run: RunDirectory | None) -> LoratuiScreen[Any]:
-    """A new screen; the list of runs where there is none of that name, or no run for it."""
+    """A new screen; the list of runs for an unknown name or a missing run."""
     if name in _OF_A_RUN and run is None:
         name = "home"
     module, class_name = _SCREENS.get(name, _SCREENS["home"])

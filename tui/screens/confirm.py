@@ -1,4 +1,4 @@
-"""A question before something that cannot be undone."""
+"""A question before an action that cannot be undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loratui.tui.widgets.line import Line, joined, plain
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """Asks; `y` means yes, everything that usually means no means no."""
+    """Asks; `y` means yes, and every usual key for no means no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)"),
@@ -27,7 +27,7 @@ class ConfirmScreen(ModalScreen[bool]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """Question, what it means, and the two keys."""
+        """Question, details, and the two keys."""
         with Vertical(classes="dialog"):
             yield Line(plain(self._question, "bold"))
             yield Line(plain(self._details, "$muted"))

@@ -1,4 +1,4 @@
-"""What there is to copy, written out in full: a terminal that cannot pass on a clipboard still shows the text."""
+"""Texts to copy, shown in full for terminals that do not pass on a clipboard."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CopyScreen(ModalScreen[None]):
         with Vertical(classes="dialog wide"):
             yield Line(plain("Copy", "bold $accent"))
             yield OptionList(*options, id="copy-list", markup=False)
-            words = "enter sends it to your terminal's clipboard (OSC 52; in tmux: set -g set-clipboard on). esc closes."
+            words = "enter copies it to your terminal's clipboard (OSC 52; in tmux: set -g set-clipboard on). esc closes."
             yield Line(plain(words, "$muted"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

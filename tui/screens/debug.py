@@ -35,17 +35,15 @@ class DebugScreen(ModalScreen[None]):
         self._report = ""
 
     def compose(self) -> ComposeResult:
-        """The text, and what to do with it."""
+        """The report and its keys."""
         with VerticalScroll(classes="dialog wide"):
             yield Line(plain("For a bug report", "bold $accent"))
             yield Line(plain("Looking …", "$muted"), id="debug-text")
-            words = (
-                "y copies it. Names of your folders, tokens and passwords are left out; read it before you post it. esc closes."
-            )
+            words = "y copies it. Folder names, tokens and passwords are left out; read it before you post it. esc closes."
             yield Line(plain(words, "$muted"))
 
     def on_mount(self) -> None:
-        """Asks in a thread: a driver may take its time."""
+        """Gathers in a thread: a driver may be slow."""
         self._gather()
 
     @work(thread=True, exclusive=True, group="facts", description="gather facts for a report")
@@ -56,7 +54,7 @@ class DebugScreen(ModalScreen[None]):
         self.post_message(FactsGathered(crash.report(rows, services_of(self).errors)))
 
     def on_facts_gathered(self, message: FactsGathered) -> None:
-        """Shows the report line by line, so that no line is cut."""
+        """Shows the report line by line, so no line is cut."""
         from textual.content import Content
 
         self._report = message.report
@@ -67,6 +65,4 @@ class DebugScreen(ModalScreen[None]):
         """Sends the report to the clipboard."""
         if self._report:
             self.app.copy_to_clipboard(self._report)
-            services_of(self).tell(
-                "The report was sent to your clipboard; if it is not there, mark it on this screen with the mouse."
-            )
+            services_of(self).tell("The report was sent to your clipboard. If it is not there, select it here with the mouse.")

@@ -19,19 +19,19 @@ from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 _FIELD_BY_FIELD = ("dataset",)
-"""Screens on which enter goes down through the fields before it leaves them."""
+"""Screens on which enter goes through the fields before it leaves them."""
 _ON = ("next", "apply_edit", "write_file", "make_now")
-"""Ids of the keys that enter is in a field."""
+"""Ids of the actions that enter triggers in a field."""
 _WORDS = (
     ("image-step", "one image shown to the model once"),
     ("optimizer step", "one update of the weights, after a whole batch"),
-    ("epoch", "one pass over all images, each as often as its repeats say"),
-    ("trigger", "the made-up word that stands for your subject"),
+    ("epoch", "one pass over all images, each shown once per repeat"),
+    ("trigger", "the made-up word for your subject"),
 )
 
 
 class HelpScreen(ModalScreen[None]):
-    """Help for one screen and, where it has some, for the widget that has the focus."""
+    """Help for one screen and its focused widget."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,f1,enter", "dismiss")]
 
@@ -55,16 +55,14 @@ class HelpScreen(ModalScreen[None]):
                 yield Line(plain("Keys of this screen", "bold"))
             yield Line(_table((key.shown, key.help, holds) for key, holds in self._keys), classes="table")
             if not all(holds for _, holds in self._keys):
-                yield Line(plain("Keys in grey do nothing at the moment.", "$muted"))
+                yield Line(plain("Grey keys do nothing at the moment.", "$muted"))
             yield Line(_table(_WORDS), classes="table")
-            yield Line(
-                plain("Other keys for any of these: keys.toml, see the manual. Everything can be clicked, too.", "$muted")
-            )
+            yield Line(plain("To change keys, edit keys.toml (see the manual). The mouse works too.", "$muted"))
             yield Line(plain("esc closes this help", "$muted"))
 
 
 def about_widget(widget: Widget | None, context: str, keys: Iterable[Key]) -> tuple[str, list[tuple[str, str]]]:
-    """A title and rows of key and meaning for the part that has the focus; nothing for one that only stands there."""
+    """A title, and rows of key and meaning, for the focused widget; both empty where it takes no keys."""
     field = next((node for node in widget.ancestors_with_self if isinstance(node, Field)), None) if widget else None
     if field is not None:
         on = next((key.help for key in keys if key.id in _ON), "")
@@ -72,17 +70,17 @@ def about_widget(widget: Widget | None, context: str, keys: Iterable[Key]) -> tu
         if on:
             rows.append(("enter", f"on to the next field; from the last one: {on}" if context in _FIELD_BY_FIELD else on))
         if field.completes:
-            rows.append(("tab →", "take the completion that is shown in grey"))
+            rows.append(("tab →", "take the grey completion"))
         return f"Here: {field.label}{f', {field.help}' if field.help else ''}", rows
     if isinstance(widget, OptionList):
-        return "Here: a list", [("↑ ↓", "move; home and end go to its ends"), ("enter", "takes the line, as a click does")]
+        return "Here: a list", [("↑ ↓", "move; home and end go to the ends"), ("enter", "chooses the line, as a click does")]
     if isinstance(widget, VerticalScroll):
         return "Here: a text", [("↑ ↓", "scroll; page up and page down go faster")]
     return "", []
 
 
 def _table(rows: Iterable[tuple[str, str] | tuple[str, str, bool]]) -> Content:
-    """Two columns; where a row's third value is no, in grey."""
+    """Two columns; a row with a false third value is grey."""
     table = [(left, right, all(holds)) for left, right, *holds in rows]
     width = max(len(left) for left, _, _ in table)
     return Content("\n").join(

@@ -1,4 +1,4 @@
-"""Jump mode: a letter on every part of the screen that can have the focus; pressing it goes there."""
+"""Jump mode: a letter on every part of the screen that can have the focus; the letter's key goes there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class JumpScreen(ModalScreen[None]):
             label = Line(plain(f" {letter} "), classes="jump")
             label.absolute_offset = target.at
             yield label
-        words = "Press a letter to go there; esc stays." if self._targets else "There is nothing to go to here; esc closes."
+        words = "Press a letter to go there; esc cancels." if self._targets else "Nothing to jump to here; esc closes."
         yield Line(plain(words, "$muted"), id="jump-hint")
 
     async def on_key(self, event: events.Key) -> None:
@@ -61,11 +61,11 @@ class JumpScreen(ModalScreen[None]):
             target.widget.focus()
 
     def on_click(self) -> None:
-        """The mouse has its own way of choosing."""
+        """A click closes; the mouse needs no letters."""
         self.dismiss()
 
     def on_resize(self, event: events.Resize) -> None:
-        """In another window the places are no longer right."""
+        """A new window size moves the targets."""
         if event.size != self._seen_at:
             self.dismiss()
 
@@ -81,7 +81,7 @@ class Target:
 
 
 def targets(screen: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> list[Target]:
-    """What is seen and can be gone to, from top to bottom."""
+    """The visible targets, from top to bottom."""
     found = []
     for widget, action in [*((widget, "") for widget in screen.focus_chain), *parts]:
         region = widget.region

@@ -16,17 +16,17 @@ from loratui.tui.terminal.thumbnails import ThumbnailError
 class LargeImage(LoratuiScreen[None]):
     """Subclasses give `image_path` and `image_title`."""
 
-    INSTEAD: ClassVar[str] = "y copies the scp line of the file"
-    """What helps where there are no real pixels."""
+    INSTEAD: ClassVar[str] = "y copies the file's scp command"
+    """What to do where there are no real pixels."""
 
     @property
     def image_path(self) -> Path | None:
-        """The file that is shown."""
+        """The file shown."""
         raise NotImplementedError
 
     @property
     def image_title(self) -> str:
-        """What stands below the image in real pixels."""
+        """The caption below the image in real pixels."""
         raise NotImplementedError
 
     def action_pixels(self) -> None:
@@ -40,7 +40,7 @@ class LargeImage(LoratuiScreen[None]):
             with self.app.suspend():
                 problem = full_image.show(path, self.image_title)
         except SuspendNotSupported:
-            problem = "the app cannot step aside here"
+            problem = "the app cannot be suspended here"
         except (ThumbnailError, OSError) as error:
             problem = f"{path.name} {error}"
         if problem:

@@ -1,4 +1,4 @@
-"""What the command palette offers: every key of the screen that works now, found by typing a part of what it does."""
+"""The command palette: every key of the screen that works now, searched by its help text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeyCommands(Provider):
         for key in self._now():
             words = _words(key)
             score = matcher.match(words)
-            # What the key bar calls it is what people look for, so it stands before a word somewhere in the sentence.
+            # People search for the label in the key bar, so it ranks above a match in the sentence.
             if query.strip() and query.strip().casefold() in key.label.casefold():
                 score += _BEFORE_OTHERS
             if score > 0:

@@ -1,4 +1,4 @@
-"""What a person sets for the app itself: theme, bell, window title, and the price of the machine."""
+"""The app's own settings: theme, bell, window title, and the price of the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BELL, _TITLE = "bell", "title"
 
 
 class PreferencesScreen(ModalScreen[None]):
-    """A list to choose from, and a field for the price; each change counts and is kept at once."""
+    """A list of choices and a field for the price; each change is applied and saved at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f2", "dismiss", priority=True)]
 
@@ -33,7 +33,7 @@ class PreferencesScreen(ModalScreen[None]):
             yield Line(plain("Preferences", "bold $accent"))
             yield OptionList(*self._options(app.settings), id="preferences", markup=False)
             yield Line(
-                plain("Price of this machine an hour, in your currency (tab goes there; empty: unknown)"), id="price-label"
+                plain("Price of this machine per hour, in your currency (tab goes there; empty: unknown)"), id="price-label"
             )
             price = f"{app.settings.price_per_hour:g}" if app.settings.price_per_hour else ""
             yield Input(price, id="price", compact=True, restrict=r"[0-9]*[.,]?[0-9]*", max_length=12)
@@ -79,9 +79,11 @@ class PreferencesScreen(ModalScreen[None]):
     def _options(self, now: AppSettings) -> list[Option]:
         rows = [Option(_row("(●)" if name == now.theme else "( )", f"theme: {name}"), id=name) for name in _theme_names()]
         rows.append(
-            Option(_row("[✔]" if now.bell else "[ ]", "ring the bell when a run ends, fails or runs out of disk"), id=_BELL)
+            Option(
+                _row("[✔]" if now.bell else "[ ]", "ring the bell when a run ends, fails or runs out of disk space"), id=_BELL
+            )
         )
-        rows.append(Option(_row("[✔]" if now.title else "[ ]", "tell the progress in the window's title"), id=_TITLE))
+        rows.append(Option(_row("[✔]" if now.title else "[ ]", "show the progress in the window's title"), id=_TITLE))
         return rows
 
 

@@ -1,4 +1,4 @@
-"""Every setting of the recipe with its value, meaning, range and the preset's reason; each can be changed and put back."""
+"""Every setting of the recipe with its value, meaning, range and the preset's reason; each can be changed and reset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import Draft, range_words, setting_in_words, shown_value, value_in_words
 
 _ELSEWHERE = ("dataset.path", "dataset.image_bands", "dataset.images_wanted", "dataset.images_ideal")
-"""Settings that have a step of their own, or that only describe the preset."""
+"""Settings with their own step, or that only describe the preset."""
 
 
 class AdvancedScreen(ModalScreen[None]):
@@ -85,7 +85,7 @@ class AdvancedScreen(ModalScreen[None]):
         self._explain()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Switches what has few values, and opens the field for the rest."""
+        """Switches a setting with few values; opens the field for others."""
         event.stop()
         info = self._chosen
         if info is None:
@@ -102,13 +102,13 @@ class AdvancedScreen(ModalScreen[None]):
             self._value.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Finds while one types."""
+        """Searches as the person types."""
         event.stop()
         if event.input.id == "setting-find":
             self._show(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter takes the value, or goes from the search to the list."""
+        """Enter sets the value, or goes from the search to the list."""
         event.stop()
         if event.input.id == "setting-find":
             self._options.focus()
@@ -133,7 +133,7 @@ class AdvancedScreen(ModalScreen[None]):
             self._refresh()
 
     def action_leave(self) -> None:
-        """Out of the field, or out of here."""
+        """Leaves the field, or closes."""
         if self.has_class("-editing"):
             self._stop_editing()
         else:
@@ -157,7 +157,7 @@ class AdvancedScreen(ModalScreen[None]):
         words = wanted.lower().split()
         infos = [info for name, info in KEYS.items() if name not in _ELSEWHERE]
         found = [info for info in infos if all(w in f"{info.name} {info.help}".lower().replace("_", " ") for w in words)]
-        # Those that are called so come before those whose explanation has the words.
+        # A match in the name comes before a match in the explanation.
         self._infos = sorted(found, key=lambda info: _unlike(info.name, words))
         self._options.clear_options()
         self._options.add_options([Option(_line(self._app.draft, info)) for info in self._infos])
@@ -173,15 +173,15 @@ class AdvancedScreen(ModalScreen[None]):
         info = self._chosen
         about = self.query_one("#about-setting", Line)
         if info is None:
-            about.say(plain("No setting has these words.", "$muted"))
+            about.say(plain("No setting matches.", "$muted"))
             return
         draft = self._app.draft
         limits = range_words(info)
         lines = [plain(f"{info.name}: {info.help}.")]
         if problem:
             lines.append(plain(f"✖ {problem}", "$error"))
-        lines.append(plain(f"It may be {limits}. " if limits else "", "$muted"))
-        lines[-1] = Content.assemble(lines[-1], plain(f"The preset has {_before(draft, info.name)}.", "$muted"))
+        lines.append(plain(f"Allowed: {limits}. " if limits else "", "$muted"))
+        lines[-1] = Content.assemble(lines[-1], plain(f"Preset: {_before(draft, info.name)}.", "$muted"))
         why = draft.why(info.name)
         if why:
             lines.append(plain(f"Why: {why}"))
@@ -189,7 +189,7 @@ class AdvancedScreen(ModalScreen[None]):
 
 
 def _unlike(name: str, words: Sequence[str]) -> int:
-    """0 for the setting that is called `words`, 1 for one whose name has them, 2 for any other."""
+    """0 for the setting called `words`, 1 for a name that contains them, 2 for any other."""
     wanted, own = "_".join(words), name.rpartition(".")[2]
     return 0 if wanted in (own, name) else 1 if wanted in name else 2
 
@@ -202,13 +202,13 @@ def _line(draft: Draft, info: KeyInfo) -> Content:
 
 
 def _before(draft: Draft, key: str) -> str:
-    """What the preset has, in words where 0 has a meaning."""
+    """The preset's value, in words where 0 has a meaning."""
     value = draft.preset_value(key)
     return value_in_words(key, value) if not isinstance(value, tuple) else _editable(value)
 
 
 def _editable(value: object) -> str:
-    """A value as it is typed: lists of text with quotes, so that a comma within stays."""
+    """A value as typed; texts in a list are quoted, as they may hold commas."""
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         return "[" + ", ".join('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in value) + "]"
     return shown_value(value)

@@ -1,4 +1,4 @@
-"""The second step: the base model. What is found on this machine to choose from, or a path or a name of the hub to type."""
+"""The second step: the base model, chosen from those on this machine or typed as a path or hub name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HELP = "a .safetensors file, a diffusers folder, or owner/name on the hub"
 
 @dataclass
 class BasesFound(Message):
-    """Base models were looked for on this machine."""
+    """The search for base models ended."""
 
     bases: tuple[FoundBase, ...]
     cut: bool
@@ -48,7 +48,7 @@ class BasesFound(Message):
 
 @dataclass
 class BaseLookedAt(Message):
-    """The base that is chosen was looked at, or cannot be used."""
+    """The chosen base was read, or cannot be used."""
 
     model: str
     found: BaseFiles | None
@@ -58,7 +58,7 @@ class BaseLookedAt(Message):
 
 @dataclass
 class OfferMade(Message):
-    """The hub was asked what a download would fetch, or it refused."""
+    """The hub answered what a download would fetch, or refused."""
 
     model: str
     offer: DownloadPlan | None
@@ -67,7 +67,7 @@ class OfferMade(Message):
 
 
 class BaseModelScreen(StepScreen):
-    """A field, what is found, and what is known of the one in the field."""
+    """A field, facts about the base in it, and the bases found here."""
 
     CONTEXT = "base"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("base")]
@@ -79,7 +79,7 @@ class BaseModelScreen(StepScreen):
         self._fetchable = False
 
     def body(self) -> ComposeResult:
-        """Field, what is known of it, list."""
+        """Field, facts, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
             yield Field("base.model", "Base model", _HELP, value, suggester=PathSuggester(ENDINGS["base.model"]))
@@ -92,7 +92,7 @@ class BaseModelScreen(StepScreen):
         yield found
 
     def on_mount(self) -> None:
-        """Looks at the one that is chosen, and for all others."""
+        """Reads the chosen base and searches for others."""
         self.query_one(Field).enter()
         self._say()
         self.line("base-title").wait("Looking for base models on this machine")
@@ -110,7 +110,7 @@ class BaseModelScreen(StepScreen):
             self.post_message(BasesFound(tuple(found), cut))
 
     def on_bases_found(self, message: BasesFound) -> None:
-        """Lists those of the preset's family; those that cannot be used stand last, with the reason."""
+        """Lists the bases of the preset's family; unusable ones come last, with the reason."""
         family = self.loratui.draft.value("base.family")
         demo = str(self.loratui.draft.preset_value("base.model")).startswith("embedded:")
         proposed = [base for base in message.bases if demo or not base.toy]
@@ -120,7 +120,7 @@ class BaseModelScreen(StepScreen):
         words = f"Here: {text.count(count, 'base')} for this preset" if count else "Here: no base for this preset"
         words += f", {others} of other families" if others else ""
         words += ", search cut short" if message.cut else ""
-        how = " · ↓ and enter take one" if self._choices else ""
+        how = " · ↓ and enter choose one" if self._choices else ""
         self.line("base-title").say(plain(f"{words}{how}", "$muted"))
         options = self.query_one(OptionList)
         options.clear_options()
@@ -129,7 +129,7 @@ class BaseModelScreen(StepScreen):
         options.can_focus = bool(self._choices)  # enter would do nothing there
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Looks when the typing pauses."""
+        """Reads the base when the typing pauses."""
         event.stop()
         self.keep()
         self._forget_problem()
@@ -138,12 +138,12 @@ class BaseModelScreen(StepScreen):
         self._waiting = self.set_timer(_TYPING_PAUSE_S, self._say)
 
     def _forget_problem(self) -> None:
-        """What the hub said was about another base, or is overtaken: it may not stand beside one that is here."""
+        """Clears the hub's answer, which was about another base or is out of date."""
         if self.loratui.downloading is None:
             self.line("base-download").say("")
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Takes the chosen one into the field; chosen once more, it goes on."""
+        """Puts the base into the field; a second time, goes to the next step."""
         event.stop()
         model = self._choices[event.option_index].model
         field = self.query_one(Field)
@@ -155,11 +155,11 @@ class BaseModelScreen(StepScreen):
         self._say()
 
     def keep(self) -> None:
-        """What is typed goes into the draft."""
+        """Puts the field into the draft."""
         self.loratui.draft = self.loratui.draft.with_values({"base.model": path_text(self.query_one(Field).text)})
 
     def action_next(self) -> None:
-        """On to the images; a base that is not there yet does not keep one from planning."""
+        """To the dataset; planning needs no base on this machine."""
         self.keep()
         self.go_on()
 
@@ -183,7 +183,7 @@ class BaseModelScreen(StepScreen):
             self.post_message(message)
 
     def on_base_looked_at(self, message: BaseLookedAt) -> None:
-        """Says what the base is, or why it cannot be used."""
+        """Shows what the base is, or why it cannot be used."""
         from loratui.engine.families import known_base
 
         if message.model != self.loratui.draft.value("base.model"):
@@ -201,13 +201,13 @@ class BaseModelScreen(StepScreen):
 
     @property
     def can_download(self) -> bool:
-        """Whether the hub may have the base that is named, or a download can be cancelled."""
+        """Whether the hub may have the named base, or a download can be cancelled."""
         return self.loratui.downloading is not None or self._fetchable
 
     def download_went(self, repo: str, words: str) -> None:
-        """Shows how far it is; at its end looks at the base again."""
+        """Shows the progress; at the end reads the base again."""
         if words:
-            self.line("base-download").say(plain(f"Fetching {repo}: {words}. f6 cancels.", "$accent"))
+            self.line("base-download").say(plain(f"Downloading {repo}: {words}. f6 cancels.", "$accent"))
         else:
             self.line("base-download").say("")
             self._say()
@@ -215,12 +215,12 @@ class BaseModelScreen(StepScreen):
         self.refresh_bindings()
 
     def action_download(self) -> None:
-        """Asks the hub what there is to fetch, or cancels what is being fetched."""
+        """Asks the hub what a download would fetch, or cancels the download."""
         if self.loratui.downloading is not None:
             self.loratui.downloading.cancel()
             self.line("base-download").wait("Cancelling")
             return
-        self.line("base-download").wait("Asking the hub what there is to fetch")
+        self.line("base-download").wait("Asking the hub for the files")
         self._ask_hub(self.query_one(Field).text.strip())
 
     @work(thread=True, exclusive=True, group="hub", description="ask the hub what to fetch")
@@ -239,7 +239,7 @@ class BaseModelScreen(StepScreen):
 
     @work(exclusive=True, group="confirm")
     async def on_offer_made(self, message: OfferMade) -> None:
-        """Says what would be fetched and asks; nothing is fetched without a yes."""
+        """Shows what would be downloaded and asks; nothing is downloaded without a yes."""
         from loratui.tui.commands.download import offer_text
         from loratui.tui.screens.confirm import ConfirmScreen
 
@@ -249,8 +249,8 @@ class BaseModelScreen(StepScreen):
             return
         self.line("base-download").say("")
         details = "; ".join(line.strip() for line in offer_text(message.offer))
-        question = f"Fetch {message.offer.repo}, {text.size(message.offer.fetch_bytes)}?"
-        if await self.app.push_screen_wait(ConfirmScreen(question, details, "fetch it")):
+        question = f"Download {message.offer.repo}, {text.size(message.offer.fetch_bytes)}?"
+        if await self.app.push_screen_wait(ConfirmScreen(question, details, "download it")):
             self.loratui.download(message.offer)
             self.refresh_bindings()
 
@@ -276,7 +276,7 @@ def looks_like_hub_id(model: str) -> bool:
 
 
 def describe_source(source: Source) -> Iterator[Content]:
-    """A base of a preset that is not here: what it is, under which licence, how large, and how to get it, a line each."""
+    """A missing base of a preset: source, licence, size, and how to get it, a line each."""
     from loratui.engine.machine.hub import endpoint
 
     page = f"{endpoint()}/{source.repo}"
@@ -286,13 +286,13 @@ def describe_source(source: Source) -> Iterator[Content]:
     yield plain(f"  size      about {text.size(source.bytes)}")
     if source.gated:
         yield plain("  gate      accept its terms on that page, and sign in here with f7")
-    yield plain("  f6 fetches it, once you have seen the exact size and said yes.", "$accent")
+    yield plain("  f6 downloads it, after it shows the exact size and you say yes.", "$accent")
 
 
 def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Content]:
     yield plain(f"✖ {message.problem}", "$error")
     if fetchable:
-        yield plain("  If it is on the hub, f6 fetches it, once you have seen its size and said yes.", "$accent")
+        yield plain("  If it is on the hub, f6 downloads it, after it shows the size and you say yes.", "$accent")
     else:
         yield plain(f"  {in_keys(message.remedy)}")
 
@@ -300,7 +300,7 @@ def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Conten
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     """What a base is, a line each; `family` is the preset's."""
     if found.family != family:
-        yield plain(f"✖ This is of another family: {found.title}.", "$error")
+        yield plain(f"✖ This base is of another family: {found.title}.", "$error")
         wanted = next((spec.title for spec in families.FAMILIES if spec.name == family), family)
         yield plain(f"  The preset is for {wanted}: choose another base, or go back and choose a preset for this one.")
         return
@@ -308,7 +308,7 @@ def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     if found.complete:
         yield plain(f"✔ {found.title}{size}", "$success")
     else:
-        yield plain(f"! {found.title}{size}: not complete", "$warning")
+        yield plain(f"! {found.title}{size}: incomplete", "$warning")
     for missing in found.missing:
         yield plain(f"  {missing}", "$warning")
     yield plain(f"  {found.path}", "$muted")
@@ -316,7 +316,7 @@ def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:
     for part in elsewhere[:4]:
         yield plain(f"  with {part.path}", "$muted")
     if found.prediction == "v":
-        yield plain("  It predicts v; loratui trains it so by itself.", "$muted")
+        yield plain("  It predicts v; loratui detects this and trains accordingly.", "$muted")
 
 
 def _option(base: FoundBase) -> Content:

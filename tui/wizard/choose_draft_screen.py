@@ -1,4 +1,4 @@
-"""The drafts that were left: go on with one, throw one away, or plan something new."""
+"""The saved drafts: continue one, delete one, or plan a new run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from loratui.tui.wizard.drafts import SavedDraft, delete_draft
 
 
 class DraftsScreen(ModalScreen[str | None]):
-    """Closes with the id of a draft, "" for something new, or None for neither."""
+    """Closes with the id of a draft, "" for a new run, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "answer"), Binding("d", "drop"), Binding("n", "new")]
 
@@ -34,38 +34,36 @@ class DraftsScreen(ModalScreen[str | None]):
         self._drafts = list(drafts)
 
     def compose(self) -> ComposeResult:
-        """The drafts, the newest first, and the way to a new one."""
+        """The drafts, newest first, and a line for a new run."""
         with Vertical(classes="dialog"):
-            yield Line(plain("Go on with a draft?", "bold $accent"))
+            yield Line(plain("Continue a draft?", "bold $accent"))
             yield OptionList(*self._options(), id="draft-list", markup=False)
-            yield Line(plain("enter goes on · n plans something new · d throws the draft away · esc closes", "$muted"))
+            yield Line(plain("enter continues · n plans a new run · d deletes the draft · esc closes", "$muted"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Takes the draft, or a new plan in the last line."""
+        """Continues the draft; the last line is a new run."""
         event.stop()
         at = event.option_index
         self.dismiss(self._drafts[at].id if at < len(self._drafts) else "")
 
     def action_answer(self) -> None:
-        """Neither."""
+        """Closes without a choice."""
         self.dismiss(None)
 
     def action_new(self) -> None:
-        """Something new; the drafts stay."""
+        """A new run; the drafts stay."""
         self.dismiss("")
 
     @work
     async def action_drop(self) -> None:
-        """Throws the draft under the highlight away, after a question."""
+        """Deletes the selected draft, after a question."""
         options = self.query_one(OptionList)
         at = options.highlighted
         if at is None or at >= len(self._drafts):
             return
         loratui = services_of(self)
-        question = f"Throw the draft of {clean(self._drafts[at].title, 60)} away?"
-        if not await self.app.push_screen_wait(
-            ConfirmScreen(question, "What was typed for it is lost. No run is touched.", "throw it away")
-        ):
+        question = f"Delete the draft of {clean(self._drafts[at].title, 60)}?"
+        if not await self.app.push_screen_wait(ConfirmScreen(question, "Its input is lost. No run is touched.", "delete it")):
             return
         try:
             delete_draft(loratui.home, self._drafts[at].id)
@@ -80,7 +78,7 @@ class DraftsScreen(ModalScreen[str | None]):
     def _options(self) -> list[Option]:
         now = time.time()
         rows = [_words(draft, now) for draft in self._drafts]
-        return [Option(row) for row in [*rows, plain("plan something new")]]
+        return [Option(row) for row in [*rows, plain("plan a new run")]]
 
 
 def _words(draft: SavedDraft, now: float) -> Content:

@@ -1,4 +1,4 @@
-"""The run that is being planned, and its copy on disk, which follows each change."""
+"""The run being planned, and its copy on disk, which follows each change."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ from loratui.tui.wizard.drafts import DraftSaver, SavedDraft, new_id
 
 
 class CurrentDraft:
-    """What the steps of the wizard read and change. It is kept on disk from the first change on, not before."""
+    """The draft that the wizard's steps read and change, saved from its first change on."""
 
     def __init__(self, home: Path, draft: Draft | None = None) -> None:
         self._saver = DraftSaver(home)
         self._draft = draft or Draft()
         self._id = ""
-        """Its name on disk; empty while it is not kept."""
+        """Its name on disk; empty before the first change."""
         self._step = WIZARD[0]
 
     @property
     def draft(self) -> Draft:
-        """As it stands."""
+        """The current draft."""
         return self._draft
 
     def change(self, draft: Draft) -> None:
-        """Takes a change in. Screens that only fill themselves in must not make a draft of what nobody has touched."""
+        """Takes a change. An equal draft is no change: a screen that only fills itself must not save one."""
         if draft != self._draft:
             self._draft = draft
             self._save()
 
     def begin(self, draft: Draft | None = None, id: str = "") -> None:
-        """Another draft: a new one, or with its `id` one that lies on disk."""
+        """Begins another draft: a new one, or with its `id` one from disk."""
         self._draft, self._id = draft or Draft(), id
 
     def at(self, step: str) -> None:
-        """The person is at this step now."""
+        """Notes the step that the person is at."""
         self._step = step
         if self._id:
             self._save()
 
     def forget(self) -> None:
-        """The planned run was started. Raises `DiskError`."""
+        """Deletes the draft of a started run. Raises `DiskError`."""
         id, self._draft, self._id = self._id, Draft(), ""
         if id:
             self._saver.forget(id)
 
     def flush(self) -> None:
-        """Has the last state on disk, or gives up after a moment."""
+        """Waits until the last state is on disk, or gives up after a moment."""
         self._saver.flush()
 
     def farewell(self) -> str:
-        """What to tell of it when the app ends; empty where nothing is kept."""
+        """What to say of it when the app ends; empty if nothing is saved."""
         if not self._id:
             return ""
         self._saver.flush()
         problem = clean(self._saver.problem, 300)
-        return f"Your draft could not be kept: {problem}" if problem else "Your draft is kept; loratui offers it again."
+        return f"Your draft could not be saved: {problem}" if problem else "Your draft is saved; loratui offers it again."
 
     def _save(self) -> None:
         if self._draft.recipe is not None:
@@ -75,7 +75,7 @@ def read_saved(saved: SavedDraft) -> DraftOpened:
     try:
         draft = saved.open()
     except (SchemaError, TypeError) as error:
-        return DraftOpened(saved.id, None, "", f"The draft cannot be used by this version: {error}")
+        return DraftOpened(saved.id, None, "", f"This version cannot read the draft: {error}")
     step = saved.step if saved.step in WIZARD else WIZARD[0]
     try:
         draft = draft.with_scan(scan(Path(str(draft.value("dataset.path")))))

@@ -10,7 +10,7 @@ from loratui.tui.wizard.draft import Draft
 
 
 def demo_draft(preset: str = "demo", changes: Mapping[str, Any] = MappingProxyType({})) -> Draft:
-    """The demo with everything chosen: preset, images, trigger, class word, and what is changed of the preset."""
+    """The demo with everything chosen: preset, images, trigger, class word, and changes to the preset."""
     from loratui.engine.dataset.scan import scan
     from loratui.engine.planning.recipe import build_recipe
     from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset

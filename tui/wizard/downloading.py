@@ -1,4 +1,4 @@
-"""A download that goes on while the person plans: one at a time, told wherever one is, cancelled by key or with the app."""
+"""A download in the background of the app: one at a time, cancelled by key or with the app."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Download:
 
     @property
     def repo(self) -> str:
-        """What is fetched."""
+        """What it downloads."""
         return self.offer.repo
 
     def start(self) -> None:
@@ -36,11 +36,11 @@ class Download:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Ends it soon; what has arrived stays and is used the next time."""
+        """Ends it soon; the next download continues from the data kept."""
         self._cancel.set()
 
     def finish(self, timeout_s: float = 6.0) -> None:
-        """Ends it and waits, so that no process of it outlives the app."""
+        """Ends it and waits, so none of its processes outlives the app."""
         self._cancel.set()
         self._thread.join(timeout_s)
 
@@ -65,9 +65,9 @@ class Download:
 
 
 def outcome(ended: DownloadEnded) -> tuple[str, Severity]:
-    """What to tell of the end of a download."""
+    """The notice at the end of a download."""
     if ended.problem:
-        return f"{ended.repo} was not fetched: {in_keys(ended.problem)}", "error"
+        return f"{ended.repo} was not downloaded: {in_keys(ended.problem)}", "error"
     if ended.cancelled:
-        return f"The download of {ended.repo} is cancelled; what has arrived is kept for the next time.", "information"
+        return f"The download of {ended.repo} is cancelled; the next one continues from here.", "information"
     return f"✔ {ended.repo} is here.", "information"

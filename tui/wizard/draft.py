@@ -1,4 +1,4 @@
-"""What the wizard knows so far: the recipe as chosen and the folder as read. Pure; full-screen and plain wizard share it."""
+"""The wizard's state: the recipe as chosen and the folder as read. Pure; full-screen and plain wizard share it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from loratui.tui.dataset.edits import DatasetEdits
 
 SUBJECT_KEYS = ("dataset.path", "dataset.trigger", "dataset.class_word")
-"""What belongs to the person's subject and stays when another preset is chosen."""
+"""The person's subject, kept when another preset is chosen."""
 
 
 BY_RULE = ("schedule.repeats", "schedule.epochs")
-"""Where 0 means that the preset's rule decides."""
+"""Settings for which 0 means that the preset's rule decides."""
 
 
 _MADE_OF: Mapping[str, tuple[str, ...]] = {
     "schedule.repeats": ("schedule.image_steps_per_epoch", "schedule.rule"),
     "schedule.epochs": ("schedule.optimizer_steps_wanted", "schedule.exposures", "schedule.rule"),
 }
-"""What a rule makes these of, the nearest first."""
+"""The settings that a rule derives these from, nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanField:
-    """A number of the plan that can be edited: its key, name, and what it does, in a line."""
+    """An editable number of the plan: its key, name, and effect in a line."""
 
     key: str
     label: str
@@ -43,10 +43,8 @@ class PlanField:
 PLAN_FIELDS: tuple[PlanField, ...] = (
     PlanField("schedule.repeats", "Repeats", "how often each image is shown in one epoch; empty: by the preset's rule"),
     PlanField("schedule.epochs", "Epochs", "passes over all images; each saves a LoRA file to choose from; empty: by the rule"),
-    PlanField(
-        "training.batch_size", "Batch", "images behind one weight update; more needs more memory, and halves the updates"
-    ),
-    PlanField("adapter.rank", "Rank", "size of the LoRA: a higher rank holds more detail, and sticks to the photos more"),
+    PlanField("training.batch_size", "Batch", "images per weight update; doubling it needs more memory and halves the updates"),
+    PlanField("adapter.rank", "Rank", "size of the LoRA: a higher rank holds more detail, and clings more to the photos"),
     PlanField(
         "optimizer.learning_rate",
         "Learning rate",
@@ -56,28 +54,25 @@ PLAN_FIELDS: tuple[PlanField, ...] = (
 
 
 CHOICES = "dataset.choices"
-"""Under this name `Draft.typed` holds remedies and unsaved captions of the folder."""
+"""Key in `Draft.typed` for the folder's quick fixes and unsaved captions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A run that is being planned."""
+    """A run being planned."""
 
     recipe: Recipe | None = None
     scan: DatasetScan | None = None
-    """Of the recipe's folder; None until it was read."""
+    """The recipe's folder; None until it is read."""
     typed: Mapping[str, str] = field(default_factory=dict)
-    """Dotted key -> text of fields whose text is no usable value, so that it is there again on coming back."""
+    """Dotted key -> text of fields without a usable value, kept for the person's return."""
     edits: DatasetEdits | None = None
-    """The folder of images with what was chosen for it, as the data-set step left it."""
+    """The folder's quick fixes and captions, as the dataset step left them."""
     others: Mapping[str, Recipe] = field(default_factory=dict)
-    """Preset -> recipe, of presets that were chosen before, with what was changed in them."""
+    """Preset -> changed recipe, of presets chosen earlier."""
 
     def with_preset(self, name: str) -> Draft:
-        """Another preset, with the subject that was typed before, and what was changed when it was chosen last.
-
-        Raises `SchemaError`.
-        """
+        """Another preset, with the subject and the changes made when it was last chosen. Raises `SchemaError`."""
         from loratui.engine.planning.recipe import build_recipe
 
         if self.recipe is None:
@@ -93,7 +88,7 @@ class Draft:
         return dataclasses.replace(self, recipe=recipe, others={**others, self.recipe.preset: self.recipe}, typed=typed)
 
     def with_values(self, changes: Mapping[str, Any]) -> Draft:
-        """Values typed in. The folder's reading is dropped if the folder is another. Raises `SchemaError`."""
+        """Changed values; another folder drops the scan. Raises `SchemaError`."""
         assert self.recipe is not None
         recipe = self.recipe.with_changes(changes)
         same = recipe.settings.dataset.path == self.recipe.settings.dataset.path
@@ -101,24 +96,24 @@ class Draft:
         return dataclasses.replace(self, recipe=recipe, scan=self.scan if same else None, typed=typed)
 
     def with_typed(self, key: str, text: str) -> Draft:
-        """Text that is no usable value of `key`, kept as it was typed."""
+        """Text that is no usable value of `key`, kept as typed."""
         return dataclasses.replace(self, typed={**self.typed, key: text})
 
     def with_scan(self, scan: DatasetScan) -> Draft:
-        """The folder as it was read."""
+        """The folder as read."""
         return dataclasses.replace(self, scan=scan)
 
     def with_edits(self, edits: DatasetEdits) -> Draft:
-        """What is chosen for the images. The choices are kept as text too, so that a draft on disk has them."""
+        """The choices for the images, also as text for the draft on disk."""
         typed = {key: text for key, text in self.typed.items() if key != CHOICES}
         if edits.chosen.remedies or edits.chosen.captions:
             typed[CHOICES] = edits.to_json()
         return dataclasses.replace(self, edits=edits, typed=typed)
 
     def with_text(self, key: str, text: str) -> Draft:
-        """A value as typed; empty puts repeats and epochs back to the rule and others to the preset's value.
+        """A value as typed, with a decimal point or comma; empty resets to the rule or the preset's value.
 
-        Numbers may have a decimal comma. Raises `SchemaError` for what does not fit.
+        Raises `SchemaError` for an invalid value.
         """
         from loratui.presets import schema
 
@@ -140,7 +135,7 @@ class Draft:
         return self.with_values({dotted: value})
 
     def reset(self, key: str) -> Draft:
-        """One value back at the preset's."""
+        """One value reset to the preset's."""
         return self.with_values({key: self.preset_value(key)})
 
     def value(self, key: str) -> Any:
@@ -151,17 +146,17 @@ class Draft:
         return schema.get(self.recipe.settings, key)
 
     def preset_value(self, key: str) -> Any:
-        """What the preset has there."""
+        """The preset's value."""
         assert self.recipe is not None
         return self.recipe.preset_value(key)
 
     def filled_in(self, prompt: str) -> str:
-        """A prompt as the model will be given it: `{trigger}`, `{class}` and `{subject}` replaced by the person's words."""
+        """A prompt as the model gets it: `{trigger}`, `{class}` and `{subject}` replaced by the person's words."""
         settings = self.named().settings.dataset
         return fill_in(prompt, settings.trigger, settings.class_word)
 
     def plan(self) -> Plan | None:
-        """The plan, with the trigger taken from the folder's name where none was typed; None without a folder that was read."""
+        """The plan of the recipe with its names; None before the folder is read."""
         from loratui.engine.planning.schedule import make_plan
 
         if self.recipe is None or self.scan is None:
@@ -169,14 +164,14 @@ class Draft:
         return make_plan(self.named(), self.scan)
 
     def named(self) -> Recipe:
-        """The recipe with trigger and class word from the folder's name, where none were typed."""
+        """The recipe, with trigger and class word from the folder's name if none were typed."""
         from loratui.engine.planning.recipe import with_folder_names
 
         assert self.recipe is not None
         return with_folder_names(self.recipe, self.scan) if self.scan else self.recipe
 
     def why(self, key: str) -> str:
-        """The preset's reason for its value, or for what its rule makes it of, with who says so; empty where it has none."""
+        """The preset's reason, with its source, for the value or for what its rule derives it from; empty without one."""
         from loratui.presets import load_preset
 
         assert self.recipe is not None
@@ -188,7 +183,7 @@ class Draft:
 
 
 def range_words(info: KeyInfo) -> str:
-    """What a setting may be: `from 1 to 1024`, `one of mse, huber`; empty for free text."""
+    """The allowed values: `from 1 to 1024`, `one of mse, huber`; empty for free text."""
     if info.choices:
         return f"one of {', '.join(info.choices)}"
     if info.type is bool:
@@ -220,7 +215,7 @@ def shown_value(value: Any) -> str:
 
 
 def value_in_words(key: str, value: Any) -> str:
-    """A value as it stands alone: what 0 means for repeats, epochs and alpha, and that there is none."""
+    """A value in words, also 0 for repeats, epochs and alpha, and an empty value."""
     if key in BY_RULE and value == 0:
         return "by the rule"
     if key == "adapter.alpha" and value == 0:
@@ -229,7 +224,7 @@ def value_in_words(key: str, value: Any) -> str:
 
 
 def changes_in_words(recipe: Recipe) -> tuple[tuple[str, str, str], ...]:
-    """(key, value, what the preset has) of every value that is not the preset's; the subject itself is none."""
+    """(key, value, preset's value) of every changed setting except the subject."""
     return tuple(
         (one.key, value_in_words(one.key, one.value), value_in_words(one.key, one.before))
         for one in recipe.differences()
@@ -238,7 +233,7 @@ def changes_in_words(recipe: Recipe) -> tuple[tuple[str, str, str], ...]:
 
 
 def changes_sentence(recipe: Recipe) -> str:
-    """`Changed from sd15-portrait: adapter.rank 128 → 8.`, long values shortened; empty if nothing is."""
+    """`Changed from sd15-portrait: adapter.rank 128 → 8.`, long values shortened; empty without changes."""
     changed = changes_in_words(recipe)
     listed = ", ".join(f"{key} {_shortened(before)} → {_shortened(now)}" for key, now, before in changed)
     return f"Changed from {recipe.preset or 'the defaults'}: {listed}." if changed else ""
@@ -249,7 +244,7 @@ def _shortened(words: str) -> str:
 
 
 def setting_in_words(settings: Settings, key: str) -> str:
-    """A setting among its like: alpha as it works, and the effective rate beside the learning rate."""
+    """A setting in words: the effective alpha, and the effective rate beside the learning rate."""
     from loratui.engine.planning import rates
     from loratui.presets import schema
 
@@ -260,7 +255,7 @@ def setting_in_words(settings: Settings, key: str) -> str:
 
 
 def next_step_for_folder(text: str) -> str:
-    """What a person can do about a folder that cannot be used: names of what is there instead; empty for a lone file."""
+    """What to do about an unusable folder, with the folders beside it; empty for a lone file."""
     path = path_from_text(text)
     if path is None:
         return "Type the path of the folder with your images, such as ~/photos/anna."
@@ -271,10 +266,10 @@ def next_step_for_folder(text: str) -> str:
     try:
         names = sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError:
-        return f"{parent} cannot be read; check its permissions."
+        return f"{parent} cannot be read. Check its permissions."
     if not names and is_file:
-        return ""  # The refusal itself says which folder is wanted, and the image is on this machine.
+        return ""  # The error itself names the folder.
     if not names:
-        return f"In {parent} there are no folders. Copy your images to this machine first, for example with rsync or scp."
+        return f"{parent} has no folders. Copy your images to this machine first, for example with rsync or scp."
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
-    return f"In {parent} there are: {', '.join(names[:6])}{more}."
+    return f"Folders in {parent}: {', '.join(names[:6])}{more}."

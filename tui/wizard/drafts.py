@@ -1,4 +1,4 @@
-"""Drafts of the wizard on disk: each change is kept in `<home>/drafts/<id>.json`, so that nothing typed is lost."""
+"""Drafts of the wizard on disk: each change is saved to `<home>/drafts/<id>.json`, so no input is lost."""
 
 from __future__ import annotations
 
@@ -22,54 +22,54 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SavedDraft:
-    """A draft as it lies on disk; text of unknown origin, not yet checked."""
+    """A draft as on disk; untrusted text, not yet checked."""
 
     id: str
     saved: float
     """Seconds since 1970."""
     step: str
-    """The screen of the wizard that it was left at."""
+    """The wizard's screen at the time."""
     preset: str
     changes: Mapping[str, Any]
-    """Dotted key -> value, of what differs from the preset."""
+    """Dotted key -> value, where it differs from the preset."""
     typed: Mapping[str, str]
-    """Dotted key -> text of fields that hold no usable value yet."""
+    """Dotted key -> text of fields without a usable value."""
     others: Mapping[str, Mapping[str, Any]]
-    """Preset -> changes, of presets that were chosen before."""
+    """Preset -> changes, of presets chosen earlier."""
 
     @property
     def title(self) -> str:
-        """What it is about: the subject, or the folder, or the preset."""
+        """The name of the run, the trigger, the folder, or the preset."""
         named = self.changes.get("output.name") or self.changes.get("dataset.trigger")
         folder = str(self.changes.get("dataset.path") or "").rstrip("/").rpartition("/")[2]
         return str(named or folder or self.preset)
 
     def open(self) -> Draft:
-        """The draft for the wizard; its folder is not read yet. Raises `SchemaError` for what this version cannot use."""
+        """The draft for the wizard, its folder not yet read. Raises `SchemaError` for what this version cannot use."""
         others = {preset: _recipe(preset, changes) for preset, changes in self.others.items()}
         return Draft(_recipe(self.preset, self.changes), typed=dict(self.typed), others=others)
 
 
 def saved_from(recipe: Recipe, step: str) -> SavedDraft:
-    """A recipe as a draft that begins anew under a name of its own, such as a plan made from an earlier run."""
+    """A recipe as a new draft, such as a plan made from an earlier run."""
     from loratui.engine.planning.recipe import Recipe
     from loratui.presets import load_preset, schema
 
     try:
         load_preset(recipe.preset)
-    except schema.SchemaError:  # a preset of another machine: what it set is then a change from the defaults
+    except schema.SchemaError:  # a preset of another machine: its values become changes from the defaults
         values = {key: schema.get(recipe.settings, key) for key in schema.KEYS}
         recipe = Recipe(schema.Settings()).with_changes(values)
     return SavedDraft(new_id(), time.time(), step, recipe.preset, _changes(recipe), {}, {})
 
 
 def new_id() -> str:
-    """A name that no other draft has."""
+    """A unique name for a draft."""
     return f"{time.strftime('%Y%m%d')}-{os.urandom(4).hex()}"
 
 
 def list_drafts(home: Path) -> list[SavedDraft]:
-    """All drafts that can be read, the newest first."""
+    """All readable drafts, newest first."""
     try:
         paths = sorted((home / "drafts").glob("*.json"))
     except OSError:
@@ -79,7 +79,7 @@ def list_drafts(home: Path) -> list[SavedDraft]:
 
 
 def delete_draft(home: Path, id: str) -> None:
-    """Removes a draft; one that is gone already is no error. Raises `DiskError`."""
+    """Removes a draft, if it exists. Raises `DiskError`."""
     from loratui.engine import durable
 
     try:
@@ -89,7 +89,7 @@ def delete_draft(home: Path, id: str) -> None:
 
 
 def write_draft(home: Path, id: str, draft: Draft, step: str, now: float | None = None) -> None:
-    """Puts a draft on disk in one move. Raises `DiskError` or `UsageError`."""
+    """Writes a draft to disk atomically. Raises `DiskError` or `UsageError`."""
     from loratui.engine import durable
 
     assert draft.recipe is not None
@@ -108,7 +108,7 @@ def write_draft(home: Path, id: str, draft: Draft, step: str, now: float | None 
 
 
 class DraftSaver:
-    """Writes the newest state of a draft from a thread of its own, so that a slow volume never holds up typing."""
+    """Writes the newest state of a draft from a thread, so a slow volume never delays typing."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -117,10 +117,10 @@ class DraftSaver:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.problem = ""
-        """Why the last state could not be written; empty if it could."""
+        """Why the last write failed; empty if it succeeded."""
 
     def save(self, id: str, draft: Draft, step: str) -> None:
-        """Has this state written soon; a newer one takes its place."""
+        """Schedules this state to be written; a newer one replaces it."""
         with self._changed:
             self._wanted = (id, draft, step)
             if self._thread is None:
@@ -129,12 +129,12 @@ class DraftSaver:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = 2.0) -> None:
-        """Waits until everything is written, but no longer than that."""
+        """Waits until everything is written, for at most `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._wanted is None and not self._busy, timeout_s)
 
     def forget(self, id: str) -> None:
-        """Takes a draft away: its run was started, or it is not wanted."""
+        """Removes a draft that is no longer needed."""
         with self._changed:
             if self._wanted is not None and self._wanted[0] == id:
                 self._wanted = None
@@ -178,7 +178,7 @@ def _path(home: Path, id: str) -> Path:
 
 
 def _read(path: Path) -> SavedDraft | None:
-    """A draft, or None for a file that is none, or one of a newer version."""
+    """A draft; None for any other file or a newer format."""
     if not re.fullmatch(r"[\w-]+", path.stem):
         return None
     try:

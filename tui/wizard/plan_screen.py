@@ -1,4 +1,4 @@
-"""The third step: how often the images are shown, with the arithmetic written out and every number open to change."""
+"""The plan step: how often the images are shown, with the arithmetic written out and every number editable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlanScreen(StepScreen):
         super().__init__()
         self._known: MachineKnown | None = None
         self._problems: dict[str, str] = {}
-        """Key of the field -> what is wrong with what was typed there."""
+        """Key of the field -> what is wrong with its text."""
 
     def body(self) -> ComposeResult:
         """Form and arithmetic."""
@@ -62,7 +62,7 @@ class PlanScreen(StepScreen):
         self.look_at_the_machine()
 
     def on_machine_known(self, message: MachineKnown) -> None:
-        """Now the costs can be told."""
+        """Shows the costs, now known."""
         self._known = message
         self._fill()
 
@@ -72,7 +72,7 @@ class PlanScreen(StepScreen):
         self._explain(event.field)
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Takes the number in and counts anew."""
+        """Takes the number and recalculates."""
         event.stop()
         self._take(event.field, event.text)
         self._explain(event.field)
@@ -105,7 +105,7 @@ class PlanScreen(StepScreen):
         self._fill()
 
     def action_next(self) -> None:
-        """On to the prompts, if every number is one."""
+        """To the prompts, if every number is valid."""
         if self._problems:
             wrong = next(field for field in self.query(Field) if field.key in self._problems)
             wrong.enter()
@@ -127,11 +127,11 @@ class PlanScreen(StepScreen):
             decides, *costs = self._costs(draft, plan) or ("",)
             lines = [_in_short(found, decides), *_describe(draft, plan, costs), *_findings(found)]
             if wrong := [field.label for field in self.query(Field) if field.key in self._problems]:
-                lines.insert(0, plain(f"Not counted yet, because it cannot be used: {', '.join(wrong)}.", "$error"))
+                lines.insert(0, plain(f"Not in these numbers, because invalid: {', '.join(wrong)}.", "$error"))
         self.line("plan-text").say(Content("\n").join(list(lines)))
 
     def _costs(self, draft: Draft, plan: Plan) -> tuple[str, ...]:
-        """Time, memory and money, where that is known from, file and disk, a line each; none until the machine is known."""
+        """Time, memory and money, their source, file and disk, a line each; none until the machine is known."""
         from loratui.engine.planning.estimate import estimate
         from loratui.tui.commands.plan import FITS, gib_range, run_time
 
@@ -147,7 +147,7 @@ class PlanScreen(StepScreen):
         return (f"{run_time(here)} on this machine{memory}{money}", f"({here.source})", file)
 
     def _found(self, draft: Draft, plan: Plan) -> list[Finding]:
-        """What cannot be trained so, and what a careful trainer would say."""
+        """What cannot be trained, and what a careful trainer would warn of."""
         from loratui.engine.planning.preflight import check_plan
 
         here = self._known.machine if self._known else None
@@ -161,7 +161,7 @@ class PlanScreen(StepScreen):
         why = self.loratui.draft.why(field.key)
         reason = Content.assemble("\n", plain(f"Preset: {why}", "$muted")) if why else Content("")
         limits = range_words(KEYS[field.key])
-        room = Content.assemble("\n", plain(f"It may be {limits}.", "$muted")) if limits else Content("")
+        room = Content.assemble("\n", plain(f"Allowed: {limits}.", "$muted")) if limits else Content("")
         self.line("plan-help").say(Content.assemble(plain(f"{field.label}: {field.help}."), reason, room))
 
 
@@ -170,21 +170,21 @@ def _plan(draft: Draft) -> tuple[Plan | None, str]:
         plan = draft.plan()
     except LoratuiError as error:
         return None, str(error)
-    return plan, "" if plan else "The folder was not read yet; go back one step."
+    return plan, "" if plan else "The folder is not read yet; go back one step."
 
 
 def _in_short(found: Sequence[Finding], costs: str) -> Content:
-    """The first line, which is in sight however long the plan is: how much there is to mend, and what it costs."""
+    """The first line, always in sight: how much there is to fix, and the cost."""
     of = counted(found)
     grave = [severity for severity in GRAVE if of[severity]]
     told = [plain(f"{SIGNS[severity]} {text.count(of[severity], severity)} below", TONES[severity]) for severity in grave]
     if not costs:
-        return Content(" · ").join([*told, plain("looking at this machine …", "$muted")])
+        return Content(" · ").join([*told, plain("reading this machine …", "$muted")])
     return Content(" · ").join([*(told or [plain("✔ no warnings about the numbers", "$success")]), plain(costs)])
 
 
 def _findings(found: Sequence[Finding]) -> Iterator[Content]:
-    """What is to mend, with how and why."""
+    """The findings with fix and reason."""
     yield Content("")
     for finding in found:
         yield plain(f"{SIGNS[finding.severity]} {finding.message}", TONES[finding.severity])
@@ -193,7 +193,7 @@ def _findings(found: Sequence[Finding]) -> Iterator[Content]:
 
 
 def _without_trigger(draft: Draft) -> Iterator[Finding]:
-    """The finding of the images that matters to the plan as a whole: no word for a being that is to be recognised."""
+    """The dataset finding that concerns the whole plan: no trigger word for a subject to be recognised."""
     from loratui.engine.dataset.checks import run_checks
     from loratui.engine.dataset.checks.case import Case
 
@@ -226,7 +226,7 @@ def _describe(draft: Draft, plan: Plan, costs: Sequence[str]) -> Iterator[Conten
         yield Content.assemble(plain(f"  {equation}{equals}"), plain(result, "bold"))
     yield Content("")
     shown, seen = text.times(plan.exposures_per_image), text.count(plan.effective_batch, "image")
-    yield plain(f"  Each image is shown {shown}. A step on the weights sees {seen}.")
+    yield plain(f"  Each image is shown {shown}. An optimizer step sees {seen}.")
     if len(plan.concepts) > 1:
         for concept in plan.concepts:
             yield plain(f"  {concept.name}: {text.count(concept.images, 'image')} × {concept.repeats}")

@@ -1,4 +1,4 @@
-"""The checks before a start as lines: what is wrong with its remedy, and what was found to be right. Pure."""
+"""The preflight checks as lines: faults with their fixes, and what is in order. Pure."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Row:
     message: str
     remedy: str = ""
     step: str = ""
-    """The screen of the wizard on which it can be mended; empty where it is mended outside the app."""
+    """The screen of the wizard that can fix it; empty if it is fixed outside the app."""
 
 
 def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
-    """Findings with the worst first, then what is in order."""
+    """Findings, worst first, then what is in order."""
     found = {finding.code for finding in prepared.findings}
     for finding in prepared.findings:
         if finding.severity != "info":
@@ -42,8 +42,8 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
     if not found & {"left_out", "not_decoded"}:
         yield Row("ok", f"All {text.count(len(training), 'image')} can be read.")
     if not found & {"caption_missing", "trigger_missing"}:
-        holds = f' and hold "{settings.dataset.trigger}"' if settings.dataset.trigger else ""
-        yield Row("ok", f"All captions are there{holds}.")
+        holds = f' with "{settings.dataset.trigger}"' if settings.dataset.trigger else ""
+        yield Row("ok", f"Every image has a caption{holds}.")
     if not any(name.startswith(("base_", "family_")) for name in found):
         yield Row("ok", f"The base model {text.base_name(settings.base.model)} is here.")
     if "output_not_writable" not in found:
@@ -56,17 +56,17 @@ def rows(prepared: Prepared, home: Path) -> Iterator[Row]:
             yield Row("info", finding.message, finding.remedy, finding.subject.step)
     unmeasured = [id for id, reason in prepared.not_checked if "deep pass" in reason]
     if unmeasured:
-        remedy = "d in the data set looks at every pixel: blur, light, doubles, borders."
+        remedy = "d in the dataset step checks every pixel: blur, light, doubles, borders."
         yield Row(
             "info",
-            f"The pixels were not measured, so {text.count(len(unmeasured), 'check')} could not be made.",
+            f"The pixels were not measured, so {text.count(len(unmeasured), 'check')} did not run.",
             remedy,
             "dataset",
         )
 
 
 def cost_words(cost: Cost, *, measured: bool) -> str:
-    """How long the run takes here, and its price where that is known: what the question to start is about."""
+    """The run's time here and its price, if known, for the question whether to start."""
     from loratui.tui.commands.plan import run_time
 
     time = f"{run_time(cost)}{', measured' if measured else ' by the tables'}" if cost.time_s else run_time(cost)
@@ -74,7 +74,7 @@ def cost_words(cost: Cost, *, measured: bool) -> str:
 
 
 def base_row(read: BaseRead, check: str) -> Row | None:
-    """What the base was probably mistaken in; None where nothing speaks against it. It blocks unless `base.check` is off."""
+    """The probable mistake about the base; None without one. It blocks unless `base.check` is off."""
     if not read.mistaken:
         return None
     step = "plan" if read.mistaken == "prediction" else "base"  # a setting, or another base
@@ -82,7 +82,7 @@ def base_row(read: BaseRead, check: str) -> Row | None:
 
 
 def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None) -> Row:
-    """What one real step measured, and what the estimate is now against what it was."""
+    """The measurement of one real step, with the new estimate against the old."""
     from loratui.tui.commands.plan import run_time
 
     step = f"{probed.step_s:.2f} s" if probed.step_s < 10 else f"{probed.step_s:.0f} s"
@@ -97,5 +97,5 @@ def probed_row(probed: Probed, before: Cost, after: Cost, vram_gib: float | None
     corrected = f"; the estimate was {was}" if before.time_s and was != now else ""
     remedy = f"The whole run takes {now}{money}{corrected}."
     if tight:
-        return Row("warning", f"One real step took {step} and {memory}: hardly any room is left.", remedy, "plan")
+        return Row("warning", f"One real step took {step} and {memory}: almost no memory is left.", remedy, "plan")
     return Row("ok", f"One real step took {step} and {memory}.", remedy)

@@ -1,4 +1,4 @@
-"""The last step: what could go wrong with its remedies, one real step to measure, and the start."""
+"""The last step: the checks with their fixes, one real step to measure, and the start."""
 
 from __future__ import annotations
 
@@ -33,49 +33,49 @@ if TYPE_CHECKING:
 
 _NOT_PROBED = Row(
     "info",
-    "One real step was not made yet.",
-    "It measures memory and speed at full size, and checks that the base is what it should be.",
+    "The real step has not run yet.",
+    "It measures memory and speed at full size, and tests that the base is what it should be.",
 )
 
 
 @dataclass
 class PreflightFinished(Message):
-    """The checks are done, or could not be made."""
+    """The checks are done, or failed."""
 
     prepared: Prepared | None
     problem: str = ""
     costs: str = ""
-    """How long the run takes and what it costs, as far as is known."""
+    """The run's time and cost, as far as known."""
 
 
 @dataclass
 class ProbeWent(Message):
-    """The real step before the start went on."""
+    """The real step made progress."""
 
     words: str
 
 
 @dataclass
 class ProbeEnded(Message):
-    """The real step is made, failed or was cancelled; the row says which."""
+    """The real step ended, failed or was cancelled, as the row says."""
 
     row: Row
     costs: str = ""
-    """How long the run takes and what it costs, by what was measured; empty if nothing was."""
+    """The run's time and cost by the measurement; empty without one."""
     base: BaseRead | None = None
-    """What the base made of the images, where it was read."""
+    """How the base judged the images, if it was read."""
 
 
 @dataclass
 class RunStarted(Message):
-    """A run was created and lives, or could not be started."""
+    """A run was started, or could not be."""
 
     run: RunDirectory | None
     problem: str = ""
 
 
 class PreflightScreen(StepScreen):
-    """The list of checks; where none is an error, enter makes the last one, a real step, and then starts the run."""
+    """The list of checks; without errors, enter runs the last one, a real step, and then starts the run."""
 
     CONTEXT = "preflight"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preflight")]
@@ -89,14 +89,14 @@ class PreflightScreen(StepScreen):
         self._probed = _NOT_PROBED
         self._base: BaseRead | None = None
         self._base_row: Row | None = None
-        """What speaks against the base, after the real step."""
+        """A fault of the base, found by the real step."""
         self._probing = False
         self._cancel = threading.Event()
         self._costs_now = ""
-        """How long the run takes and what it costs."""
+        """The run's time and cost."""
 
     def body(self) -> ComposeResult:
-        """What is about to start, the checks, and a verdict."""
+        """The run, the checks, and a verdict."""
         yield Line(id="preflight-run")
         yield OptionList(id="preflight-list", markup=False)
         yield Line(id="preflight-verdict")
@@ -107,7 +107,7 @@ class PreflightScreen(StepScreen):
         self.action_check_again()
 
     def on_unmount(self) -> None:
-        """A probe that nobody waits for any more is ended."""
+        """Cancels a real step that nobody waits for any more."""
         self._cancel.set()
 
     def action_check_again(self) -> None:
@@ -143,11 +143,11 @@ class PreflightScreen(StepScreen):
 
     def _others_at_work(self) -> list[Row]:
         names = [run.name for run in self.loratui.runs if run.active]
-        remedy = "Both would share its memory and speed: wait for the end of that run, or pause it."
-        return [Row("warning", f"{clean(name)} is at work on this machine.", remedy) for name in names]
+        remedy = "Both runs would share its memory and speed: wait for that run to end, or pause it."
+        return [Row("warning", f"{clean(name)} is running on this machine.", remedy) for name in names]
 
     def on_preflight_finished(self, message: PreflightFinished) -> None:
-        """Shows the list and says whether the run can start."""
+        """Shows the list and whether the run can start."""
         self._prepared = message.prepared
         if message.prepared is None:
             self._rows = [Row("error", message.problem, "", "dataset")]
@@ -159,38 +159,38 @@ class PreflightScreen(StepScreen):
 
     @property
     def at_rest(self) -> bool:
-        """Whether neither the run is being started nor a real step made."""
+        """Whether no start and no real step is in progress."""
         return not (self._starting or self._probing)
 
     @property
     def probing(self) -> bool:
-        """Whether a real step is being made."""
+        """Whether a real step is in progress."""
         return self._probing
 
     @property
     def unmeasured(self) -> bool:
-        """Whether the run may start, and nothing was measured yet."""
+        """Whether the run may start, without a measurement yet."""
         return self._ready and self._probed is _NOT_PROBED
 
     @property
     def measured(self) -> bool:
-        """Whether the run may start, and a real step was made."""
+        """Whether the run may start, with a measurement."""
         return self._ready and self._probed is not _NOT_PROBED
 
     @property
     def can_start(self) -> bool:
-        """Whether nothing is left to check, and the base is not refused."""
+        """Whether every check is done and the base is not refused."""
         return self.measured and not (self._base_row is not None and self._base_row.mark == "error")
 
     @property
     def step_here(self) -> bool:
-        """Whether there is a step on which the finding under the highlight can be mended."""
+        """Whether a step of the wizard can fix the selected finding."""
         row = self._chosen()
         return row is not None and bool(row.step)
 
     @property
     def _ready(self) -> bool:
-        """Whether the checks are through without an error, and nothing is under way."""
+        """Whether the checks found no error, and nothing is in progress."""
         return self._prepared is not None and not self._prepared.errors and self.at_rest
 
     def copyable(self) -> Sequence[tuple[str, str]]:
@@ -199,7 +199,7 @@ class PreflightScreen(StepScreen):
         return [(f"check {at}", words) for at, words in enumerate(found, 1)]
 
     def action_mend(self) -> None:
-        """To the step on which the chosen finding can be mended."""
+        """To the step that can fix the selected finding."""
         row = self._chosen()
         if row is not None and row.step:
             self.loratui.open(row.step)
@@ -214,11 +214,11 @@ class PreflightScreen(StepScreen):
             self._probe(self._prepared, self._cancel)
 
     def action_probe_again(self) -> None:
-        """Measures once more."""
+        """Measures again."""
         self.action_next()
 
     def action_cancel_probe(self) -> None:
-        """Ends the step that is being made."""
+        """Cancels the real step."""
         self._cancel.set()
         self.line("preflight-verdict").wait("Cancelling")
 
@@ -251,13 +251,13 @@ class PreflightScreen(StepScreen):
         self.post_message(ProbeWent(words))
 
     def on_probe_went(self, message: ProbeWent) -> None:
-        """Says what is being done."""
+        """Shows the progress."""
         if self._probing and not self._cancel.is_set():
             what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
             self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
 
     def on_probe_ended(self, message: ProbeEnded) -> None:
-        """Shows what was measured, with the estimate that follows from it."""
+        """Shows the measurement and the new estimate."""
         self._probing = False
         if message.row is _NOT_PROBED:
             self.loratui.tell("The real step was cancelled; nothing was measured.")
@@ -269,11 +269,11 @@ class PreflightScreen(StepScreen):
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
 
     def on_option_list_option_highlighted(self) -> None:
-        """Other keys may work on this line."""
+        """Refreshes the keys: others may work on this line."""
         self.refresh_bindings()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter goes on, wherever the highlight is."""
+        """Enter takes the next step, on any line."""
         event.stop()
         if self.check_action("next", ()):
             self.action_next()
@@ -281,7 +281,7 @@ class PreflightScreen(StepScreen):
             self.action_start()
 
     def action_start_unmeasured(self) -> None:
-        """Starts the run without the last check."""
+        """Starts the run without the real step."""
         self.action_start()
 
     def action_start(self) -> None:
@@ -304,7 +304,7 @@ class PreflightScreen(StepScreen):
             self.post_message(RunStarted(None, str(error)))
 
     def on_run_started(self, message: RunStarted) -> None:
-        """To the training, or what went wrong."""
+        """To the training, or shows the error."""
         self._starting = False
         if message.run is None:
             self.loratui.tell(message.problem, "error")
@@ -336,27 +336,27 @@ class PreflightScreen(StepScreen):
     def _say_verdict(self) -> None:
         verdict = self.line("preflight-verdict")
         if self._prepared is None:
-            verdict.say(plain("This cannot start. esc goes back to mend it.", "$error"))
+            verdict.say(plain("The run cannot start. esc goes back to fix it.", "$error"))
             return
         errors = len(self._prepared.errors)
         warnings = sum(row.mark == "warning" for row in self._all_rows())
         if self.loratui.view_only:
-            verdict.say(plain("This window only views: it starts nothing.", "$muted"))
+            verdict.say(plain("This window is view-only: it starts nothing.", "$muted"))
             return
         if errors:
-            words = f"{text.count(errors, 'error')}: m mends the chosen one, then r checks again. esc goes back."
+            words = f"{text.count(errors, 'error')}: m goes to the fix, then r checks again. esc goes back."
             verdict.say(plain(words, "bold $error"))
             return
         tone = "bold $warning" if warnings else "bold $success"
         told = f"{self._costs_now}; {text.count(warnings, 'warning') if warnings else 'no warnings'}."
         if self._probed is _NOT_PROBED:
-            words = "enter makes one real step, the last check, and then asks. s starts without it."
+            words = "enter runs one real step, the last check, and then asks. s starts without it."
             verdict.say(plain(f"Ready: {told}", tone), Content("\n"), plain(words))
         elif self._base_row is not None and self._base_row.mark == "error":
-            words = "This base is not what it was taken for: m mends it. base.check off, in all settings, starts anyway."
+            words = "This base is not what it was taken for: m goes to the fix. base.check off, in all settings, starts anyway."
             verdict.say(plain(words, "bold $error"))
         elif self._probed.mark == "error":
-            verdict.say(plain("One real step failed: mend it (m), or enter starts the training anyway.", "bold $error"))
+            verdict.say(plain("The real step failed. m goes to the fix; enter starts the training anyway.", "bold $error"))
         else:
             verdict.say(plain(f"Start the training? {told}", tone), Content("\n"), plain("enter starts it, esc goes back."))
 

@@ -1,4 +1,4 @@
-"""The first step: which recipe to begin with, and why its numbers are what they are."""
+"""The first step: the preset to begin with, and the reasons for its numbers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _KEYS_FIRST = (
     "optimizer.name",
     "optimizer.learning_rate",
 )
-"""What people ask about first."""
+"""Shown first, as people ask about these first."""
 
 
 class PresetScreen(StepScreen):
-    """Presets at the left, the chosen one explained at the right."""
+    """Presets at the left, the selected one explained at the right."""
 
     CONTEXT = "preset"
     PANE = "preset-about"
@@ -67,7 +67,7 @@ class PresetScreen(StepScreen):
             yield Line(plain(f"Left out: {self._found.problems[0]}", "$warning"), id="preset-problems")
 
     def on_mount(self) -> None:
-        """Chooses what was chosen before, else what most people want first."""
+        """Selects the draft's preset, else the first."""
         names = [preset.name for preset in self._found.presets]
         recipe = self.loratui.draft.recipe
         before = recipe.preset if recipe else ""
@@ -77,7 +77,7 @@ class PresetScreen(StepScreen):
         self.look_at_the_machine()
 
     def on_machine_known(self, message: MachineKnown) -> None:
-        """Now it can be told whether a preset fits this GPU."""
+        """Explains again, now with whether the preset fits this GPU."""
         self._machine = message.machine
         self._explain()
 
@@ -98,13 +98,13 @@ class PresetScreen(StepScreen):
         self.action_next()
 
     def keep(self) -> None:
-        """The chosen preset goes into the draft."""
+        """Puts the selected preset into the draft."""
         at = self.query_one(OptionList).highlighted
         if at is not None:
             self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
 
     def action_back(self) -> None:
-        """To the runs. Who has only looked leaves no draft behind."""
+        """To the runs; without a choice there is no draft to keep."""
         if self.loratui.draft.recipe is None:
             self.loratui.open("home")
         else:
@@ -130,15 +130,15 @@ def _about(preset: Preset, machine: Accelerator | None) -> Iterator[Content]:
     yield plain(preset.summary)
     yield Content("")
     yield _pair("images", f"{least} to {most}{best}, trained at {settings.dataset.resolution} px")
-    model = text.base_name(settings.base.model) or "your own, given in the next step"
+    model = text.base_name(settings.base.model) or "your own; choose it in the next step"
     yield _pair("base", f"{families.family(settings.base.family).long_title}: {model}")
     if settings.base.model:
         here = base_path(settings.base.model) is not None
-        yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step gets it", _TONE[here])
+        yield _pair("", "✔ on this machine" if here else "! not on this machine yet; the next step downloads it", _TONE[here])
     sign, words, tone = memory_words(settings, machine)
     yield _pair("GPU", f"{sign} {words}".strip(), tone)
     yield Content("")
-    yield plain("Its values, and who says so", "bold")
+    yield plain("Its values, with reasons and sources", "bold")
     for key in sorted(preset.reasons, key=_place):
         reason = preset.reasons[key]
         value = setting_in_words(settings, key)
@@ -163,20 +163,20 @@ def _place(key: str) -> tuple[int, str]:
 
 
 def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, str, str]:
-    """Sign, words and colour on whether this machine's GPU holds the recipe; `machine` is None until it is known."""
+    """Sign, words and colour for whether this machine's GPU holds the recipe; `machine` is None until known."""
     from loratui.engine.findings import Finding
     from loratui.engine.planning.memory_plan import Facts, decide, memory_range
 
     facts = Facts.of(settings, machine.card if machine else None)
     low, high = memory_range(facts)
-    savings = f" with every saving, {math.ceil(high)} with none" if math.ceil(high) > math.ceil(low) else ""
+    savings = f" with every saving, {math.ceil(high)} without" if math.ceil(high) > math.ceil(low) else ""
     needs = f"needs {math.ceil(low)} GiB of GPU memory{savings}" if high >= 2 else "needs little memory"
     if machine is None:
         return "", needs, ""
     if facts.card is None:
         if facts.embedded:
-            return "✔", f"{needs}; it trains on the CPU, too", "$success"
-        return "!", f"{needs}; there is no GPU here, and a CPU takes days", "$warning"
+            return "✔", f"{needs}; it also trains on the CPU", "$success"
+        return "!", f"{needs}; no GPU here, and a CPU takes days", "$warning"
     found = decide(facts)
     if isinstance(found, Finding):
         return "✖", f"{needs}; {found.message}", "$error"
@@ -185,9 +185,9 @@ def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, 
         case "no":
             return "✖", f"{needs}; {has}: too little", "$error"
         case "with savings":
-            return "✔", f"{needs}; {has}: it fits with savings, slower", "$success"
+            return "✔", f"{needs}; {has}: fits with savings, slower", "$success"
         case "without samples":
-            return "!", f"{needs}; {has}: too little for samples while it trains", "$warning"
+            return "!", f"{needs}; {has}: too little for samples during training", "$warning"
         case _:
             return "✔", f"{needs}; {has}", "$success"
 

@@ -1,4 +1,4 @@
-"""The step before the checks: what is drawn while it trains, and what the check asks for afterwards."""
+"""The samples step: prompts of the sample images and of the validation."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _NUMBERS: dict[Prompts, tuple[tuple[str, str], ...]] = {
     "validation.prompts": (("validation.strengths", "Strengths"), ("validation.seeds", "Seeds")),
 }
 _TITLES: dict[Prompts, str] = {
-    "samples.prompts": "While it trains: the same prompts and seeds each time, so that you see what changes",
-    "validation.prompts": "Afterwards: the check, each prompt at each strength of the LoRA",
+    "samples.prompts": "During training: the same prompts and seeds each time, so you see what changes",
+    "validation.prompts": "Afterwards: the validation, each prompt at each strength of the LoRA",
 }
 
 
 class SamplesScreen(StepScreen):
-    """Two lists of prompts with what they become, and the numbers that go with them."""
+    """Two lists of prompts, filled in below each, and their numbers."""
 
     CONTEXT = "samples"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("samples")]
 
     def body(self) -> ComposeResult:
-        """Both parts, one below the other."""
+        """Both parts."""
         with VerticalScroll(id="samples-form", can_focus=False):
             for part in _TITLES:
                 yield Line(plain(_TITLES[part], "bold"), classes="samples-title")
@@ -53,13 +53,13 @@ class SamplesScreen(StepScreen):
                     yield Field(key, label, KEYS[key].help, value, numeric=numeric)
 
     def on_mount(self) -> None:
-        """Shows what the prompts become."""
+        """Shows the prompts filled in."""
         for field in self.query(Field):
             self._explain(field)
         self.query(Field).first().enter()
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Takes it into the draft and shows what it becomes."""
+        """Puts it into the draft and shows it filled in."""
         event.stop()
         self._take(event.field)
 
@@ -68,7 +68,7 @@ class SamplesScreen(StepScreen):
 
     @property
     def in_prompt(self) -> bool:
-        """Whether the person is in a list of prompts."""
+        """Whether the cursor is in a list of prompts."""
         return self._list_here is not None
 
     @property
@@ -82,7 +82,7 @@ class SamplesScreen(StepScreen):
         return _part(field.key) if field else None
 
     def action_next(self) -> None:
-        """On to the checks, if everything can be used."""
+        """To the preflight, if every field is valid."""
         wrong = next((field for field in self.query(Field) if self._problem(field)), None)
         if wrong is not None:
             wrong.enter()
@@ -107,11 +107,11 @@ class SamplesScreen(StepScreen):
         await self._change_list(+1)
 
     async def action_drop(self) -> None:
-        """Takes this prompt away."""
+        """Removes this prompt."""
         await self._change_list(-1)
 
     def on_field_entered(self, event: Field.Entered) -> None:
-        """Other keys may work here."""
+        """Refreshes the keys: others may work here."""
         event.stop()
         self.refresh_bindings()
 
@@ -123,7 +123,7 @@ class SamplesScreen(StepScreen):
         return next((field for field in self.query(Field) if field.entered), None)
 
     def _texts(self, part: Prompts) -> list[str]:
-        """The prompts as they stand, empty ones too."""
+        """The prompts as typed, empty ones too."""
         typed = self._draft_now.typed.get(part)
         return typed.split("\n") if typed is not None else list(self._draft_now.value(part))
 
@@ -144,7 +144,7 @@ class SamplesScreen(StepScreen):
     def _keep_prompts(self, part: Prompts, texts: list[str]) -> None:
         filled = tuple(text.strip() for text in texts if text.strip())
         draft = self._draft_now.with_values({part: filled}) if filled else self._draft_now
-        # Empty prompts are no part of a recipe, but they are there again on coming back.
+        # Empty prompts are no part of a recipe, but the draft keeps them.
         self.loratui.draft = draft if len(filled) == len(texts) else draft.with_typed(part, "\n".join(texts))
 
     async def _change_list(self, change: Literal[-1, 1]) -> None:
@@ -162,7 +162,7 @@ class SamplesScreen(StepScreen):
         await self._show_prompts(part, min(at + max(0, change), len(texts) - 1))
 
     async def _show_prompts(self, part: Prompts, at: int) -> None:
-        """Shows the prompts as they are now, and goes to one of them."""
+        """Shows the changed prompts and goes to one of them."""
         prompts = self._prompts(part)
         await prompts.change(self._texts(part), at)
         for field in prompts.fields:
@@ -170,7 +170,7 @@ class SamplesScreen(StepScreen):
         self.refresh_bindings()
 
     def _problem(self, field: Field) -> str:
-        """What is wrong with a field's text; an unknown placeholder would reach the model as it stands."""
+        """What is wrong with a field's text; an unknown placeholder would reach the model unchanged."""
         if _part(field.key) is None:
             try:
                 self._draft_now.with_text(field.key, field.text)
@@ -190,7 +190,7 @@ class SamplesScreen(StepScreen):
         else:
             filled = self._draft_now.filled_in(field.text)
             shown = both_ends(filled)
-            field.note(f"→ {shown}" if filled != field.text.strip() else "→ as it stands: it names neither trigger nor class")
+            field.note(f"→ {shown}" if filled != field.text.strip() else "→ unchanged: it has no placeholder")
 
 
 def _part(key: str) -> Prompts | None:

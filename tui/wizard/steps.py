@@ -1,4 +1,4 @@
-"""The steps of the wizard: their order, the line that shows where one is, and going back and forth."""
+"""The steps of the wizard: their order, the line that shows the current step, and back and next."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.measured import Measurement
 
-STEPS = tuple(zip(WIZARD, ("preset", "base", "data set", "plan", "samples", "preflight"), strict=True))
+STEPS = tuple(zip(WIZARD, ("preset", "base", "dataset", "plan", "samples", "preflight"), strict=True))
 """Screen and title of each step, in order."""
 
 _ROOM_FOR_STEPS, _ROOM_FOR_ALL = 78, 90
-"""Columns that the line of steps needs, and that line with what the screen is about."""
+"""Columns for the line of steps, and for that line with the purpose."""
 _VIEW_ONLY = len("view only  ")
-"""Columns that the word takes from it."""
+"""Columns that the words take from it."""
 
 
 @dataclass
 class MachineKnown(Message):
-    """The machine and earlier runs on it were looked at."""
+    """The machine and its earlier measurements were read."""
 
     machine: Accelerator
     measurements: tuple[Measurement, ...]
 
 
 class StepScreen(LoratuiScreen[None]):
-    """A step of the wizard. What was typed lies in the app's draft, so that steps may come and go."""
+    """A step of the wizard. The app's draft holds all input, so steps may come and go."""
 
     def heading(self) -> Content:
-        """Program and, where there is room, purpose."""
+        """Program and, if there is room, purpose."""
         purpose = "  new run" if self.app.size.width >= _ROOM_FOR_ALL else ""
         return Content.assemble(("loratui", "bold $accent"), (purpose, "$muted"))
 
     def heading_right(self) -> Content:
-        """All steps, this one marked by brackets and colour; only this one where there is little room."""
+        """All steps, this one in brackets and colour; only this one if there is little room."""
         room = self.app.size.width - (_VIEW_ONLY if self.loratui.view_only else 0)
         parts = []
         for at, (name, title) in enumerate(STEPS, 1):
@@ -54,7 +54,7 @@ class StepScreen(LoratuiScreen[None]):
         return Content(" › ").join(parts)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Says as much of the steps as fits."""
+        """Shows as many steps as fit."""
         super().on_resize(event)
         self.line("heading-left").say(self.heading())
         self.line("heading-right").say(self.heading_right())
@@ -65,22 +65,22 @@ class StepScreen(LoratuiScreen[None]):
         return True
 
     def action_back(self) -> None:
-        """To the step before, or from the first one to the runs."""
+        """To the previous step; from the first to the runs."""
         at = WIZARD.index(self.CONTEXT)
         self.keep()
         self.loratui.open(WIZARD[at - 1] if at else "home")
 
     def go_on(self) -> None:
-        """To the step after this one."""
+        """To the next step."""
         self.loratui.open(WIZARD[WIZARD.index(self.CONTEXT) + 1])
 
     @work(thread=True, exclusive=True, group="machine", description="look at the machine")
     def look_at_the_machine(self) -> None:
-        """Has `MachineKnown` posted; a driver may take its time, so a thread asks."""
+        """Posts `MachineKnown` from a thread: a driver may be slow."""
         from loratui.engine.machine.accelerator import accelerator
         from loratui.engine.planning.measured import read_all
 
         self.post_message(MachineKnown(accelerator(), tuple(read_all())))
 
     def keep(self) -> None:
-        """Puts what was typed here into the draft, whether it is complete or not."""
+        """Puts the input into the draft, complete or not."""

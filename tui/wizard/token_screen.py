@@ -1,4 +1,4 @@
-"""Asks for a token of the Hugging Face hub, without showing it."""
+"""Asks for a Hugging Face token, without showing it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class TokenScreen(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", priority=True)]
 
     def compose(self) -> ComposeResult:
-        """What it is for, the field, and what came of it."""
+        """Explanation, field, and answer."""
         with Vertical(classes="dialog"):
-            yield Line(plain("A token of the Hugging Face hub", "bold $accent"))
+            yield Line(plain("Hugging Face token", "bold $accent"))
             words = (
-                "Some models are given out only to people who have accepted their terms. Accept them on the model's page, "
-                "make a token with the right to read at huggingface.co/settings/tokens, and paste it here. The hub's own "
-                "tools keep it; loratui writes it nowhere else."
+                "Some models require you to accept their terms. Accept them on the model's page, "
+                "make a token with read access at huggingface.co/settings/tokens, and paste it here. The hub's own "
+                "tools store it; loratui writes it nowhere else."
             )
             yield Line(plain(words))
             field = Input(password=True, placeholder="hf_…", id="token", compact=True)
@@ -52,7 +52,7 @@ class TokenScreen(ModalScreen[bool]):
         event.stop()
         token = event.value.strip()
         if token:
-            self.query_one("#token-said", Line).wait("Asking the hub whose token it is")
+            self.query_one("#token-said", Line).wait("Checking the token with the hub")
             self._sign_in(token)
 
     @work(thread=True, exclusive=True, group="sign in", description="sign in to the hub")
@@ -63,13 +63,13 @@ class TokenScreen(ModalScreen[bool]):
         try:
             account = hub.login(token)
         except (LoratuiError, OSError) as error:
-            # Whatever is said of a token must not repeat it.
+            # An error about a token must not repeat it.
             self.post_message(SignedIn("", str(error).replace(token, "…")))
         else:
             self.post_message(SignedIn(account.name))
 
     def on_signed_in(self, message: SignedIn) -> None:
-        """Closes, or says what is wrong."""
+        """Closes, or shows the problem."""
         if message.problem:
             self.query_one("#token-said", Line).say(plain(f"✖ {in_token_field(message.problem)}", "$error"))
             return

@@ -114,7 +114,7 @@ async def test_edited_captions_are_among_what_will_be_done(home: Path, photos: P
         await pilot.press("w")
         text = await shows(pilot, "00.png  caption: anafox woman, new", "03.png  no caption any more", "2 edited captions")
         assert "s writes them to the caption files at once" in " ".join(text.split())
-        assert "enter carry out" not in text
+        assert "enter make the copy" not in text
         await pilot.press("x")
         await shows(pilot, "1 edited caption,")
         assert set(screen.model.edits.chosen.captions) == {"03.png"}

@@ -120,7 +120,7 @@ async def test_what_will_be_done_is_listed_and_then_done_on_a_copy(home: Path, p
         assert app.draft.scan is not None
         assert len(app.draft.scan.training) == 13
         await pilot.press("escape")
-        text = await shows(pilot, "[3 data set]", "◆ 2 changes", str(photos))
+        text = await shows(pilot, "[3 dataset]", "◆ 2 changes", str(photos))
         assert "datasets" not in text.split("Trigger")[0]
         await pilot.press("tab", "n")
         await shows(pilot, "[4 plan]")
@@ -267,7 +267,7 @@ async def test_without_images_the_way_to_bring_them_is_shown_and_copied(
 async def test_images_that_came_meanwhile_are_read_by_key_and_choices_stay(home: Path, photos: Path) -> None:
     later = photos.parent / "later"
     async with LoratuiApp(home, "dataset", draft=draft_of(later)).run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "f5 reads", "f5 read again")
+        await shows(pilot, "f5 reads", "f5 reload")
         shutil.copytree(photos, later)
         await pilot.press("f5")
         screen = await checked(pilot)
@@ -304,7 +304,7 @@ async def test_an_image_instead_of_its_folder_is_said_to_be_one(home: Path, phot
     draft = draft_of(photos / "00.png")
     async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(160, 40)) as pilot:
         text = await shows(pilot, "this is a file, not a folder", "the folder that holds it")
-        assert "there are no folders" not in text
+        assert "has no folders" not in text
         assert "00.png" not in text.split("To bring photos here")[1]
 
 
@@ -459,11 +459,11 @@ async def test_the_footer_tells_only_keys_that_work(home: Path, photos: Path) ->
         await checked(pilot)
         text = screen_text(pilot.app).splitlines()[-1]
         assert "enter next" in text
-        assert "m mend" not in text
+        assert "m fix" not in text
         await on_topic(pilot, "the set")
-        assert "m mend" not in screen_text(pilot.app).splitlines()[-1]
+        assert "m fix" not in screen_text(pilot.app).splitlines()[-1]
         await on_topic(pilot, "same file")
-        await shows(pilot, "m mend", "enter images", "n next", "d deep check")
+        await shows(pilot, "m fix", "enter images", "n next", "d deep check")
         assert "s save captions" not in screen_text(pilot.app).splitlines()[-1]
         await pilot.press("question_mark")
         await shows(pilot, "choose the remedy of this finding")
@@ -474,7 +474,7 @@ async def test_a_copy_that_is_no_longer_wanted_leaves_nothing(home: Path, photos
         await checked(pilot)
         await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m", "n")
-        await shows(pilot, "enter carry out")
+        await shows(pilot, "enter make the copy")
         changes = pilot.app.screen
         assert isinstance(changes, ChangesScreen)
         changes.action_carry_out()

@@ -44,7 +44,7 @@ async def test_help_explains_a_list(home: Path) -> None:
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "✔ done")
         await pilot.press("question_mark")
-        await shows(pilot, "Here: a list", "takes the line, as a click does")
+        await shows(pilot, "Here: a list", "chooses the line, as a click does")
 
 
 async def test_the_palette_finds_a_command_by_its_word_in_the_key_bar(home: Path) -> None:
@@ -56,7 +56,7 @@ async def test_the_palette_finds_a_command_by_its_word_in_the_key_bar(home: Path
     async with LoratuiApp(home).run_test(notifications=True, size=(100, 40)) as pilot:
         await shows(pilot, "r resume")
         await pilot.press("ctrl+p")
-        await shows(pilot, "What do you want to do?", "use again: plan a new run with this run's recipe  (u)")
+        await shows(pilot, "What do you want to do?", "reuse: plan a new run with this run's recipe  (u)")
         await type_text(pilot, "resume")
         await waits(pilot, lambda: "with this run's recipe" not in screen_text(pilot.app))
         await shows(pilot, "resume: go on from the run's last checkpoint  (r)")
@@ -164,7 +164,7 @@ async def test_view_only_deletes_and_starts_no_run(home: Path) -> None:
         await pilot.pause(0.3)
         assert "Delete" not in screen_text(app)
         app.plan_new(demo_draft(), "preflight")
-        text = await shows(pilot, "[6 preflight]", "This window only views")
+        text = await shows(pilot, "[6 preflight]", "This window is view-only")
         assert "enter start training" not in text
         await pilot.press("enter", "s", "p")
         await pilot.pause(0.3)
@@ -198,7 +198,7 @@ async def test_news_of_a_run_reach_a_person_who_plans_the_next(home: Path, monke
 async def test_a_hub_id_offers_the_download_and_an_embedded_base_does_not(home: Path) -> None:
     draft = Draft().with_preset("sd15-portrait")
     async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "[2 base]", "f6 fetches it", "f6 download")
+        await shows(pilot, "[2 base]", "f6 downloads it", "f6 download")
     async with LoratuiApp(home, "base", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         text = await shows(pilot, "toy for the demo")
         assert "f6 download" not in text

@@ -70,14 +70,14 @@ async def test_a_base_and_its_enter(home: Path) -> None:
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "[2 base]", "toy for the demo")
         await press_in_one_piece(pilot, "zzz", "enter")
-        await shows(pilot, "[3 data set]")
+        await shows(pilot, "[3 dataset]")
         assert app.draft.value("base.model") == "embedded:sd15zzz"
 
 
 async def test_the_whole_data_set_step(home: Path) -> None:
     app = LoratuiApp(home, "dataset", draft=Draft().with_preset("demo"))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "[3 data set]", "Folder")
+        await shows(pilot, "[3 dataset]", "Folder")
         await press_in_one_piece(pilot, str(demo_dataset()), "enter", "anafox", "enter", "woman")
         await shows(pilot, "18 images, 18 with a caption")
         assert [field.text for field in app.screen.query(Field)] == [str(demo_dataset()), "anafox", "woman"]

@@ -110,7 +110,7 @@ async def test_files_are_rated_noted_and_one_is_chosen(home: Path) -> None:
     async with _app(home, run).run_test(notifications=True, size=NARROW) as pilot:
         await shows(pilot, "Checklist")
         await pilot.press("f")
-        await shows(pilot, "LoRA files", "step 90", "anafox.safetensors", "1-5 rate", "space the one")
+        await shows(pilot, "LoRA files", "step 90", "anafox.safetensors", "1-5 rate", "space choose")
         await pilot.press("up", "4", "space", "e")
         await shows(pilot, "Note on step 900")
         await type_text(pilot, "best hands")

@@ -82,7 +82,7 @@ def test_the_next_step_has_whole_paths_and_sends_nobody_away_from_an_image(
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "x.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    assert f"In {tmp_path} there are: photos." in next_step_for_folder("gone")
+    assert f"Folders in {tmp_path}: photos." in next_step_for_folder("gone")
     assert next_step_for_folder("photos/x.jpg") == ""
 
 

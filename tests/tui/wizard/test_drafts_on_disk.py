@@ -132,7 +132,7 @@ async def test_what_is_typed_is_on_the_disk_and_is_offered_again(home: Path) -> 
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "A draft is kept: anafox", "n goes on with it")
         await pilot.press("n")
-        await shows(pilot, "Go on with a draft?", "left at plan", "plan something new")
+        await shows(pilot, "Continue a draft?", "left at plan", "plan a new run")
         await pilot.press("enter")
         text = await shows(pilot, "[4 plan]", "× 5 epochs = 900 image-steps")
         assert "999" in text
@@ -144,11 +144,11 @@ async def test_a_draft_can_be_thrown_away_or_left(home: Path) -> None:
     write_draft(home, "a", demo_draft(), "plan", now=time.time())
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("n")
-        await shows(pilot, "Go on with a draft?")
+        await shows(pilot, "Continue a draft?")
         await pilot.press("d")
-        await shows(pilot, "Throw the draft of")
+        await shows(pilot, "Delete the draft of")
         await pilot.press("n", "d")
-        await shows(pilot, "Throw the draft of")
+        await shows(pilot, "Delete the draft of")
         assert len(list_drafts(home)) == 1
         await pilot.press("y")
         await waits(pilot, lambda: list_drafts(home) == [])
@@ -167,8 +167,8 @@ async def test_the_wizard_keeps_what_was_typed_on_every_way(home: Path) -> None:
         await shows(pilot, "[4 plan]")
         await pilot.press("escape", "escape")
         await shows(pilot, "[2 base]")
-        for step in ("[3 data set]", "[4 plan]", "[5 samples]"):
-            app.open({"[3 data set]": "dataset", "[4 plan]": "plan", "[5 samples]": "samples"}[step])
+        for step in ("[3 dataset]", "[4 plan]", "[5 samples]"):
+            app.open({"[3 dataset]": "dataset", "[4 plan]": "plan", "[5 samples]": "samples"}[step])
             await shows(pilot, step)
         assert "blue background at night" in screen_text(app)
 
@@ -179,7 +179,7 @@ async def test_a_draft_that_cannot_be_used_is_told(home: Path) -> None:
     path.write_text(path.read_text().replace('"demo"', '"gone"'))
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
         await pilot.press("n")
-        await shows(pilot, "Go on with a draft?")
+        await shows(pilot, "Continue a draft?")
         await pilot.press("enter")
         await shows(pilot, "cannot be used", "gone")
 

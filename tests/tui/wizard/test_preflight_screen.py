@@ -31,15 +31,15 @@ def _probe_that(monkeypatch: pytest.MonkeyPatch, does: Callable[..., Any]) -> No
 async def test_m_goes_to_where_a_finding_is_mended(home: Path) -> None:
     draft = demo_draft().with_values({"base.model": "/gone.safetensors"})
     async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "✖ /gone.safetensors", "m mend")
+        await shows(pilot, "✖ /gone.safetensors", "m fix")
         await pilot.press("m")
         await shows(pilot, "[2 base]")
 
 
 async def test_what_is_in_order_has_nothing_to_mend(home: Path) -> None:
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        text = await shows(pilot, "Ready", "One real step was not made yet")
-        assert "m mend" not in text
+        text = await shows(pilot, "Ready", "The real step has not run yet")
+        assert "m fix" not in text
 
 
 async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Pat
         )
         assert "enter start training" not in text
         await pilot.press("enter", "s")
-        await shows(pilot, "not what it was taken for", "m mend")
+        await shows(pilot, "not what it was taken for", "m fix")
         assert runs == []
         await pilot.press("m")
         await shows(pilot, "[4 plan]")
@@ -155,7 +155,7 @@ async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.Monk
         await shows(pilot, "p cancels")
         await pilot.press("p")
         await hides(pilot, "p cancels")
-        await shows(pilot, "One real step was not made yet", "Ready")
+        await shows(pilot, "The real step has not run yet", "Ready")
 
 
 async def test_a_real_step_that_fails_says_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ async def test_a_real_step_that_fails_says_what_to_do(home: Path, monkeypatch: p
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "enter makes one real step")
         await pilot.press("enter")
-        await shows(pilot, "✖ One real step failed: There is too little memory", "Try a batch size of 1.", "m mend")
+        await shows(pilot, "✖ One real step failed: There is too little memory", "Try a batch size of 1.", "m fix")
         await pilot.press("m")
         await shows(pilot, "[4 plan]")
 
@@ -222,5 +222,5 @@ async def test_time_cost_and_other_runs_are_told_before_the_start(home: Path) ->
             await shows(pilot, run.name, "● running")
             app.plan_new(demo_draft(), "preflight")
             await shows(
-                pilot, "[6 preflight]", f"! {run.name} is at work on this machine.", "Ready: ", ", costs ", "; 1 warning."
+                pilot, "[6 preflight]", f"! {run.name} is running on this machine.", "Ready: ", ", costs ", "; 1 warning."
             )

@@ -55,7 +55,7 @@ async def test_prompts_come_and_go(home: Path) -> None:
         draft = _draft(pilot)
         assert len(draft.value("samples.prompts")) == 2
         await type_text(pilot, "a cat")
-        await shows(pilot, "→ as it stands: it names neither trigger nor class")
+        await shows(pilot, "→ unchanged: it has no placeholder")
         draft = _draft(pilot)
         assert draft.value("samples.prompts")[1] == "a cat"
         await pilot.press("f8")

@@ -36,11 +36,11 @@ async def test_the_whole_way_by_keys_alone(home: Path, images: Path) -> None:
     async with LoratuiApp(home).run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "No runs yet")
         await pilot.press("n")
-        await shows(pilot, "[1 preset]", "6 preflight", "sd15-portrait", "Its values, and who says so")
+        await shows(pilot, "[1 preset]", "6 preflight", "sd15-portrait", "Its values, with reasons and sources")
         await pilot.press("end", "enter")
         await shows(pilot, "[2 base]", "toy for the demo")
         await pilot.press("enter")
-        await shows(pilot, "[3 data set]", "Type the path of the folder")
+        await shows(pilot, "[3 dataset]", "Type the path of the folder")
         await paste(pilot, str(images))
         await shows(pilot, "18 images, 18 with a caption", "18 of 128 × 128 px")
         await pilot.press("enter")
@@ -72,7 +72,7 @@ async def test_another_preset_keeps_the_subject(home: Path) -> None:
 @pytest.mark.parametrize(
     ("preset", "vram_gib", "sign", "words"),
     [
-        ("demo", None, "✔", "on the CPU, too"),
+        ("demo", None, "✔", "it also trains on the CPU"),
         ("sd15-portrait", None, "!", "no GPU here"),
         ("sd15-portrait", 80.0, "✔", "has 80"),
         ("sd15-portrait", 1.0, "✖", "too little"),
@@ -112,7 +112,7 @@ async def test_a_folder_that_cannot_be_used_gives_the_next_step(home: Path, tmp_
         for _ in range(4):
             await pilot.press("enter")
         await pilot.pause(0.2)
-        assert "[3 data set]" in screen_text(pilot.app)
+        assert "[3 dataset]" in screen_text(pilot.app)
 
 
 async def test_a_broken_image_is_named_and_the_rest_goes_on(home: Path, images: Path) -> None:
@@ -193,7 +193,7 @@ async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Pat
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "1 800 image-steps")
         await pilot.press("down", "down", "9", "9", "9")
-        await shows(pilot, "too large", "Not counted yet, because it cannot be used: Batch.")
+        await shows(pilot, "too large", "Not in these numbers, because invalid: Batch.")
         await pilot.press("enter")
         await pilot.pause(0.1)
         assert "[4 plan]" in screen_text(pilot.app)
@@ -323,7 +323,7 @@ async def test_a_base_that_was_found_is_taken_with_down_and_enter(home: Path) ->
     draft = Draft().with_preset("demo:sdxl")
     app = LoratuiApp(home, "base", draft=draft.with_values({"base.model": "nothing"}))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "↓ and enter take one", "✔ embedded:sdxl  toy for the demo")
+        await shows(pilot, "↓ and enter choose one", "✔ embedded:sdxl  toy for the demo")
         await pilot.press("down", "enter")
         await shows(pilot, "✔ toy for the demo, SDXL's shape")
         assert app.draft.value("base.model") == "embedded:sdxl"
@@ -346,7 +346,9 @@ def test_every_card_preset_has_a_base_whose_source_is_known() -> None:
 async def test_a_preset_names_its_base_with_source_licence_size_and_one_key(home: Path, preset: str) -> None:
     app = LoratuiApp(home, "base", draft=Draft().with_preset(preset))
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        text = await shows(pilot, "is not on this machine yet", "huggingface.co/", "licence   ", "GB", "f6 fetches it", "Here:")
+        text = await shows(
+            pilot, "is not on this machine yet", "huggingface.co/", "licence   ", "GB", "f6 downloads it", "Here:"
+        )
         assert str(app.draft.value("base.model")) in text
         assert "embedded" not in text  # a toy is proposed for the demo alone
         assert ("f7" in text.partition("gate")[2]) == (preset == "flux-identity-18img")
@@ -373,7 +375,7 @@ async def test_what_the_hub_said_of_one_base_does_not_stand_beside_another(home:
     monkeypatch.setattr("loratui.engine.machine.hub.look_up", offline)
     draft = demo_draft().with_values({"base.model": "owner/name"})
     async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "f6 fetches it", "✔ embedded:sd15")
+        await shows(pilot, "f6 downloads it", "✔ embedded:sd15")
         await pilot.press("f6")
         await shows(pilot, "✖ HF_HUB_OFFLINE is set")
         await pilot.press("down", "enter")
@@ -385,7 +387,7 @@ async def test_an_empty_list_of_bases_does_not_keep_enter_from_going_on(home: Pa
     monkeypatch.setattr("loratui.engine.planning.bases.discover", lambda: ([], False))
     draft = demo_draft().with_values({"base.model": "owner/name"})
     async with LoratuiApp(home, "base", draft=draft).run_test(notifications=True, size=(80, 24)) as pilot:
-        text = await shows(pilot, "f6 fetches it", "no base for this preset")
+        text = await shows(pilot, "f6 downloads it", "no base for this preset")
         assert "The list below" not in text
         await pilot.press("down", "enter")
-        await shows(pilot, "[3 data set]")
+        await shows(pilot, "[3 dataset]")
