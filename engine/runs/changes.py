@@ -1,9 +1,9 @@
-"""What a person changed while the run trains: other samples, an end after this epoch. Kept in the run, so that a restart knows it."""
+"""What a person changed while the run trains: other samples, an end after an epoch. It is kept in the run for a restart."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeGuard
 
 from loratui.engine import durable
@@ -13,29 +13,21 @@ from loratui.engine.words import count, number
 
 FORMAT = 1
 MOST_PROMPTS = 16
-"""Samples cost time at each turn; more than that is a grid, which comes after the training."""
+"""Samples cost time each time they are made; larger sets belong in the validation."""
 LONGEST_PROMPT = 1000
 LARGEST_INTERVAL = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What is in force instead of the recipe; None where the recipe still holds."""
+    """What is in force instead of the recipe, and the fields of `changes_in_force`; None where the recipe still holds."""
 
     prompts: tuple[str, ...] | None = None
     """Sample prompts, with their placeholders."""
     every_image_steps: int | None = None
     """Image-steps between samples; 0: once an epoch."""
     stop_after_epoch: int | None = None
-    """The run ends with this epoch. It outlives a pause and a crash, and is forgotten once the run was stopped or is done."""
-
-    def to_fields(self) -> dict[str, Any]:
-        """The fields of the event `changes_in_force`."""
-        return {
-            "prompts": None if self.prompts is None else list(self.prompts),
-            "every_image_steps": self.every_image_steps,
-            "stop_after_epoch": self.stop_after_epoch,
-        }
+    """The run ends with this epoch. A pause or a crash keeps it; a stop or the end of the run drops it."""
 
 
 class ChangeError(ValueError):
@@ -43,7 +35,7 @@ class ChangeError(ValueError):
 
 
 def read(run: RunDirectory) -> Changes:
-    """The changes of a run; none if the file is missing, and none of what in it cannot be used."""
+    """The changes of a run. A missing file has none; values that cannot be used are skipped."""
     try:
         body = read_json(run.changes, follow=False)
     except OSError:
@@ -61,15 +53,12 @@ def read(run: RunDirectory) -> Changes:
 
 
 def write(run: RunDirectory, changes: Changes) -> None:
-    """Keeps them. Raises `DiskError`."""
-    durable.write_json(run.changes, {"v": FORMAT, **changes.to_fields()})
+    """Saves the changes. Raises `DiskError`."""
+    durable.write_json(run.changes, {"v": FORMAT, **asdict(changes)})
 
 
 def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
-    """`before` with the arguments of the command `set_samples`: `prompts` and `every_image_steps`, either may be missing.
-
-    Raises `ChangeError` for what cannot be sampled.
-    """
+    """`before` with the arguments of `set_samples`: `prompts`, `every_image_steps`, or both. Raises `ChangeError`."""
     prompts, every = args.get("prompts"), args.get("every_image_steps")
     after = before
     if prompts is not None:
@@ -79,18 +68,16 @@ def with_samples(before: Changes, args: Mapping[str, Any]) -> Changes:
         if not kept:
             raise ChangeError("There must be at least one prompt.")
         if len(kept) > MOST_PROMPTS:
-            raise ChangeError(f"{count(len(kept), 'prompt')} are too many; {MOST_PROMPTS} is the most while training.")
+            raise ChangeError(f"{count(len(kept), 'prompt')} are too many; {MOST_PROMPTS} are allowed while training.")
         for at, prompt in enumerate(kept, 1):
             if len(prompt) > LONGEST_PROMPT:
-                raise ChangeError(
-                    f"Prompt {at} has {count(len(prompt), 'character')}; {LONGEST_PROMPT} is the most while training."
-                )
+                size = count(len(prompt), "character")
+                raise ChangeError(f"Prompt {at} has {size}; {LONGEST_PROMPT} are allowed while training.")
         after = replace(after, prompts=kept)
     if every is not None:
         if not _is_whole(every) or not 0 <= every <= LARGEST_INTERVAL:
-            raise ChangeError(
-                f"The interval must be a number of image-steps from 0 (once an epoch) to {number(LARGEST_INTERVAL)}."
-            )
+            most = number(LARGEST_INTERVAL)
+            raise ChangeError(f"The interval must be a number of image-steps from 0 (once an epoch) to {most}.")
         after = replace(after, every_image_steps=every)
     return after
 

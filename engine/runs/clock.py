@@ -1,4 +1,4 @@
-"""The zone of clock times that people read: the box is often in UTC, the person elsewhere."""
+"""The time zone of clock times that people read: the machine is often in UTC, the person elsewhere."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 def zone(ts: float) -> str:
-    """The zone in force at `ts` as its distance from UTC, which is one thing everywhere: `UTC`, `UTC+05:30`, `UTC-08:00`."""
+    """The zone in force at `ts` as its offset from UTC: `UTC`, `UTC+05:30`, `UTC-08:00`."""
     try:
         offset = time.localtime(ts).tm_gmtoff
     except (OverflowError, ValueError, OSError):

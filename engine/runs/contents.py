@@ -1,5 +1,7 @@
-"""What a run directory may hold: folders and files of its own. One that came from an archive, or that another account can
-write, may hold links, pipes and devices instead, which lead whoever works in it to other places."""
+"""What a run directory may hold: plain folders and files.
+
+A run from an archive, or in a folder that another account can write, may hold links, pipes and devices that lead elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from pathlib import Path
 from loratui.engine.errors import UsageError
 
 FOLDERS = ("control", "log", "checkpoints", "samples", "output", "validation", "cache")
-"""Of a new run."""
+"""The folders of a new run."""
 
 LATER_FOLDERS = ("export", "class_images")
-"""Made when they are needed."""
+"""Folders that are made when they are needed."""
 
 FILES = (
     ".loratui-run",
@@ -35,10 +37,10 @@ FILES = (
 )
 
 WRITTEN_IN_PLACE = ("events.jsonl", "validation/events.jsonl", "log/trainer.log", "log/supervisor.log", "run.lock")
-"""All others are replaced as a whole, so that a second name for them (`cp -al`, `rsync --link-dest`) does no harm."""
+"""All others are replaced as a whole, so a hard link to them (`cp -al`, `rsync --link-dest`) does no harm."""
 
 _DEEPEST = 8
-"""Folders within each other; loratui makes three."""
+"""Levels of folders; loratui makes three."""
 
 _KINDS = (
     (stat.S_ISLNK, "a link"),
@@ -50,25 +52,25 @@ _KINDS = (
 
 
 def require_sound(run: Path) -> None:
-    """Raises `UsageError` that names the entry if a run holds anything but files and folders where it has them.
+    """Raises `UsageError` that names the first entry of a run that is not a plain file or folder in its place.
 
-    Everything is looked at by handles, so that no link is followed while it is looked for.
+    It works by handles, so it follows no link.
     """
     for relative, what in _strange(run):
         shown = relative.encode("utf-8", "backslashreplace").decode()
         raise UsageError(
-            f"{run.name} was left alone: its {shown} is {what}. A run of loratui holds files and folders of its own alone.",
-            "If you trust where it came from, put a copy of what is meant in its place; loratui rm deletes the run and nothing else.",
+            f"loratui did not open {run.name}: its {shown} is {what}. A run holds only plain files and folders.",
+            "If you trust its origin, replace this entry with a copy of its target. loratui rm deletes only the run.",
         )
 
 
 def _strange(run: Path) -> Iterator[tuple[str, str]]:
-    """Entries that no run has, relative to the run, and what they are."""
+    """The entries that a run must not have, relative to it, and what they are."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         root = os.open(run, flags)
     except OSError as error:
-        yield "folder", f"none that can be read ({error.strerror})"
+        yield "folder", f"unreadable ({error.strerror})"
         return
     try:
         yield from _strange_in(root, "", flags)
@@ -90,7 +92,7 @@ def _strange_in(folder: int, above: str, flags: int) -> Iterator[tuple[str, str]
             elif relative in FOLDERS or relative in LATER_FOLDERS:
                 yield relative, "a file in place of a folder"
             elif relative in WRITTEN_IN_PLACE and entry.stat(follow_symlinks=False).st_nlink > 1:
-                yield relative, "a file with a second name elsewhere (a hard link), which would be written to as well"
+                yield relative, "a hard link: writing to it would change the file under its other name too"
     if above.count("/") >= _DEEPEST and inner:
         yield above, f"more than {_DEEPEST} folders deep"
         return
@@ -111,7 +113,7 @@ def _strange_in(folder: int, above: str, flags: int) -> Iterator[tuple[str, str]
 def _kind(folder: int, name: str) -> str:
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
-        kind = next((words for matches, words in _KINDS if matches(found)), "no file")
+        kind = next((words for matches, words in _KINDS if matches(found)), "not a file")
         return f"{kind} to {os.readlink(name, dir_fd=folder)}" if stat.S_ISLNK(found) else kind
     except OSError as error:
-        return f"nothing that can be looked at ({error.strerror})"
+        return f"unreadable ({error.strerror})"

@@ -1,4 +1,4 @@
-"""Commands to a running trainer: one small file each, renamed into place, deleted when acknowledged."""
+"""Commands to a running trainer: one small file each, renamed into place and deleted when acknowledged."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from loratui.engine.untrusted import read_json
 FORMAT = 1
 
 COMMANDS: dict[str, str] = {
-    "pause": "save a checkpoint, free the GPU and end, to be resumed later",
+    "pause": "save a checkpoint, free the GPU and end; it can be resumed",
     "stop": "save a checkpoint and the LoRA file and end",
     "sample": "make the sample images after this step",
     "checkpoint": "save a checkpoint after this step",
-    "stop_after_epoch": "stop when this epoch is complete; with the argument `cancel`, do not",
-    "set_samples": "use other `prompts` for the samples, or another interval, `every_image_steps`, from the next samples on",
+    "stop_after_epoch": "stop when this epoch is complete; the argument `cancel` withdraws it",
+    "set_samples": "use other `prompts` or another interval `every_image_steps` for the next samples",
 }
-"""Every command and its meaning."""
 
 _FILE = re.compile(r"([0-9a-f]{16})-([a-z_]{1,32})\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One wish of a person."""
+    """What a person asks of the trainer."""
 
     id: str
     command: str
@@ -41,12 +40,9 @@ class Command:
 
 
 def send(run: RunDirectory, command: str, **args: Any) -> str:
-    """Puts a command where the trainer looks and returns its id, by which the acknowledgement is known.
-
-    Commands are taken in the order of their ids, which begin with the time. Raises `DiskError`.
-    """
+    """Puts a command where the trainer looks and returns the id that its acknowledgement will have. Raises `DiskError`."""
     assert command in COMMANDS, command
-    # Microseconds, so that two commands of one person keep their order; 13 hexadecimal digits last until the year 2112.
+    # The trainer takes commands in the order of their ids. Microseconds in 13 hexadecimal digits last until the year 2112.
     identity = f"{time.time_ns() // 1000 & 0xF_FFFF_FFFF_FFFF:013x}{secrets.token_hex(2)[:3]}"
     durable.make_directory(run.control)
     value = {"v": FORMAT, "id": identity, "command": command, "args": args}
@@ -55,7 +51,7 @@ def send(run: RunDirectory, command: str, **args: Any) -> str:
 
 
 class Inbox:
-    """The trainer's side: looks for commands and reports what became of them."""
+    """The trainer's side: finds commands and acknowledges them."""
 
     def __init__(self, run: RunDirectory, log: EventLog) -> None:
         self._folder = run.control
@@ -63,17 +59,14 @@ class Inbox:
         self._taken: set[str] = set()
 
     def poll(self) -> list[Command]:
-        """Commands that came since the last call, oldest first; some microseconds where there are none.
-
-        A file that is no command is removed, with a warning in the log.
-        """
+        """Commands that came since the last call, oldest first. It removes other files, with a warning in the log."""
         commands = []
         for name in waiting(self._folder):
             if name in self._taken:
                 continue
             command = _read(self._folder / name)
             if command is None:
-                message = f"The file {ascii(name[:80])[1:-1]} in control/ is no command; it was removed."
+                message = f"loratui removed {ascii(name[:80])[1:-1]} from control/: it is not a command."
                 self._log.append("warning", code="bad_command_file", message=message, remedy="Send commands with loratui.")
                 if not durable.remove(self._folder / name):
                     self._taken.add(name)
@@ -83,16 +76,15 @@ class Inbox:
         return commands
 
     def acknowledge(self, command: Command, ok: bool, message: str = "") -> None:
-        """Writes into the log what became of the command, then deletes its file, so that a crash between repeats the
-        command rather than losing it."""
+        """Logs the result of a command, then deletes its file, so a crash between the two repeats the command."""
         self._log.append("command_acknowledged", id=command.id, command=command.command, ok=ok, message=message)
-        durable.remove(self._folder / _name(command))
+        durable.remove(self._folder / f"{command.id}-{command.command}.json")
 
 
 def waiting(folder: Path) -> list[str]:
-    """Names of the files in the control folder that are complete, oldest command first."""
+    """Names of the complete files in the control folder, oldest command first."""
     try:
-        names = os.listdir(folder)  # noqa: PTH208 - called once a step; names are all that is wanted
+        names = os.listdir(folder)  # noqa: PTH208 - called once a step; only names are needed
     except OSError:
         return []
     return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
@@ -105,19 +97,15 @@ def pending(run: RunDirectory) -> list[Command]:
 
 
 def clear(run: RunDirectory) -> None:
-    """Removes all commands: they were meant for a trainer that is no more."""
+    """Removes all commands: they were meant for an earlier trainer."""
     for name in waiting(run.control):
         durable.remove(run.control / name)
     durable.sweep_leftovers(run.control)
 
 
 def withdraw(run: RunDirectory, identity: str) -> bool:
-    """Takes back a command that nobody has acknowledged; False if it is gone already."""
+    """Removes a command that nobody has acknowledged; False if it is gone already."""
     return any(durable.remove(run.control / name) for name in waiting(run.control) if name.startswith(f"{identity}-"))
-
-
-def _name(command: Command) -> str:
-    return f"{command.id}-{command.command}.json"
 
 
 def _read(path: Path) -> Command | None:
@@ -130,12 +118,6 @@ def _read(path: Path) -> Command | None:
         return None
     if not isinstance(body, dict) or body.get("v") != FORMAT:
         return None
-    command, args = body.get("command"), body.get("args", {})
-    if (
-        not isinstance(command, str)
-        or command not in COMMANDS
-        or (body.get("id"), command) != found.groups()
-        or not isinstance(args, dict)
-    ):
-        return None
-    return Command(body["id"], command, args)
+    args = body.get("args", {})
+    known = found[2] in COMMANDS and (body.get("id"), body.get("command")) == found.groups()
+    return Command(found[1], found[2], args) if known and isinstance(args, dict) else None

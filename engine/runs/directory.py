@@ -1,4 +1,4 @@
-"""The run directory: where everything about one run lies, how it comes to be, how it is found and how it goes."""
+"""The run directory: its paths, and how a run is made, found, listed and deleted."""
 
 from __future__ import annotations
 
@@ -25,121 +25,72 @@ FORMAT = 1
 RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
+class _Place:
+    """A path below a run."""
+
+    def __init__(self, relative: str) -> None:
+        self._relative = relative
+
+    def __get__(self, run: RunDirectory, _type: type | None = None) -> Path:
+        return run.path / self._relative
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """The paths of one run. Making the object touches no disk."""
 
     path: Path
 
+    marker = _Place(MARKER)
+    """Format and time of creation, as JSON."""
+    recipe = _Place("recipe.toml")
+    """What the person chose."""
+    effective = _Place("effective.toml")
+    """Every value in force."""
+    dataset = _Place("dataset.json")
+    """The ledger of images."""
+    base_readings = _Place("base.json")
+    """What was read of the untouched base, by the probe before the start or by the trainer before its first step."""
+    events = _Place("events.jsonl")
+    """The event log of training."""
+    state = _Place("state.json")
+    """The snapshot of the state that the log adds up to."""
+    changes = _Place("changes.json")
+    """What a person changed while the run trains."""
+    lock = _Place("run.lock")
+    """The file that is locked while the run is alive."""
+    control = _Place("control")
+    """The folder for commands."""
+    log = _Place("log")
+    """The folder of what the processes print."""
+    trainer_log = _Place("log/trainer.log")
+    supervisor_log = _Place("log/supervisor.log")
+    checkpoints = _Place("checkpoints")
+    samples = _Place("samples")
+    output = _Place("output")
+    """The folder of the LoRA files."""
+    validation = _Place("validation")
+    """The folder of the validation."""
+    validation_events = _Place("validation/events.jsonl")
+    """The event log of the job `validate`."""
+    cache = _Place("cache")
+    """The folder of latents and text embeddings."""
+
     @property
     def name(self) -> str:
         """The run's name, by which commands take it."""
         return self.path.name
 
-    @property
-    def marker(self) -> Path:
-        """Format, time of creation and version, as JSON."""
-        return self.path / MARKER
-
-    @property
-    def recipe(self) -> Path:
-        """What the person chose."""
-        return self.path / "recipe.toml"
-
-    @property
-    def base_readings(self) -> Path:
-        """What was read of the untouched base, by the real step before the start or by the trainer before its first step."""
-        return self.path / "base.json"
-
-    @property
-    def effective(self) -> Path:
-        """Every value in force."""
-        return self.path / "effective.toml"
-
-    @property
-    def dataset(self) -> Path:
-        """The ledger of images."""
-        return self.path / "dataset.json"
-
-    @property
-    def events(self) -> Path:
-        """The event log of training."""
-        return self.path / "events.jsonl"
-
-    @property
-    def state(self) -> Path:
-        """The summary of the log."""
-        return self.path / "state.json"
-
-    @property
-    def changes(self) -> Path:
-        """What a person changed while the run trains."""
-        return self.path / "changes.json"
-
-    @property
-    def lock(self) -> Path:
-        """The file that is locked while the run is alive."""
-        return self.path / "run.lock"
-
-    @property
-    def control(self) -> Path:
-        """Where commands are put."""
-        return self.path / "control"
-
-    @property
-    def log(self) -> Path:
-        """Folder of what the processes print."""
-        return self.path / "log"
-
-    @property
-    def trainer_log(self) -> Path:
-        """What the trainer prints."""
-        return self.log / "trainer.log"
-
-    @property
-    def supervisor_log(self) -> Path:
-        """What the supervisor prints."""
-        return self.log / "supervisor.log"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the states that training can go on from."""
-        return self.path / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """Folder of the images made while training."""
-        return self.path / "samples"
-
-    @property
-    def output(self) -> Path:
-        """Folder of the LoRA files."""
-        return self.path / "output"
-
-    @property
-    def validation(self) -> Path:
-        """Folder of the check after training."""
-        return self.path / "validation"
-
-    @property
-    def validation_events(self) -> Path:
-        """The event log of the job `validate`."""
-        return self.validation / "events.jsonl"
-
-    @property
-    def cache(self) -> Path:
-        """Folder of latents and text embeddings."""
-        return self.path / "cache"
-
     def inside(self, relative: str) -> Path:
         """A file that the run's own records name. Raises `UsageError` for a name that leads out of the run."""
         path = self.file(relative)
         if path is None:
-            raise UsageError(f"{self.name}: its records name a file outside of it ({relative!r}).", "Was it made by loratui?")
+            message = f"The records of {self.name} name a file outside of the run ({relative!r})."
+            raise UsageError(message, "Check that loratui made this run.")
         return path
 
     def file(self, relative: str) -> Path | None:
-        """The same; None for a name that leads out of the run, and for none."""
+        """As `inside`; None for an empty name and for one that leads out of the run."""
         return untrusted.inside(self.path, relative)
 
     def events_of(self, job: str) -> Path:
@@ -151,12 +102,12 @@ class RunDirectory:
         return self.checkpoints / f"step-{step:06d}"
 
     def checkpoint_steps(self) -> list[int]:
-        """Optimizer steps that have a checkpoint's folder, lowest first; whether it is complete is not looked at."""
+        """Optimizer steps that have a checkpoint's folder, complete or not, lowest first."""
         steps = {int(found[1]): name for name in _names(self.checkpoints) if (found := re.fullmatch(r"step-(\d{1,12})", name))}
         return sorted(step for step, name in steps.items() if self.checkpoint(step).name == name)
 
     def last_checkpoint_step(self) -> int:
-        """The highest optimizer step with a complete checkpoint, 0 if there is none; the manifest is written last."""
+        """The highest optimizer step with a complete checkpoint (its manifest is written last); 0 if there is none."""
         return max((s for s in self.checkpoint_steps() if (self.checkpoint(s) / "MANIFEST.json").is_file()), default=0)
 
     def created(self) -> float:
@@ -167,26 +118,26 @@ class RunDirectory:
 def loratui_home(
     environ: Mapping[str, str] | None = None, workspace: Path = Path("/workspace"), *, usable: bool = True
 ) -> Path:
-    """The folder that holds `runs/`: `LORATUI_HOME`, else `loratui` on the rented box's volume, else the XDG data folder.
+    """The folder that holds `runs/`: `LORATUI_HOME`, else `loratui` on the rented machine's volume, else the XDG data folder.
 
-    Nothing is created. Raises `UsageError` if there is no such place or, unless it need not be `usable`, if it is a file.
+    It creates nothing. Raises `UsageError` if there is no such place or, if it must be `usable`, if it is a file.
     """
     env = os.environ if environ is None else environ
     chosen = env.get("LORATUI_HOME", "")
     if chosen:
         home = _absolute(chosen, env, "LORATUI_HOME")
         if usable and home.is_file():
-            raise UsageError(f"{home} is a file, and runs are kept in a folder.", "Name another with --home or LORATUI_HOME.")
+            raise UsageError(f"{home} is a file; runs need a folder.", "Choose a folder with --home or LORATUI_HOME.")
         return home
     if workspace.is_dir() and os.access(workspace, os.W_OK | os.X_OK):
         return workspace / "loratui"
     data = env.get("XDG_DATA_HOME", "")
-    # The XDG base directory specification has relative paths ignored.
+    # The XDG base directory specification ignores relative paths.
     return (Path(data) if data.startswith("/") else _absolute("~/.local/share", env, "HOME")) / "loratui"
 
 
 def compiled_folder(run: RunDirectory) -> Path:
-    """Where machine code that torch compiles for a run is kept: in the home, for all runs."""
+    """The folder of the machine code that torch compiles for a run: that of the home, for all runs, if it can be trusted."""
     try:
         home = loratui_home(usable=False)
     except UsageError:
@@ -214,16 +165,15 @@ def create_run(
 ) -> RunDirectory:
     """A new run directory with its recipe and ledger, named like `anafox-20261121-1`, complete from its first moment.
 
-    `name` is the trigger or whatever the files shall be called; `today` (YYYYMMDD) stands in for the date; `folder` is
-    another place in `home` for what is no run of the person's.
-    Raises `DiskError` or `UsageError`; nothing half written is left then.
+    `name` becomes the start of its name; `today` (YYYYMMDD) replaces the date; `folder` is another folder of `home`.
+    Raises `DiskError` or `UsageError`, and leaves nothing half written.
     """
     ownership.require_trusted(home)
     runs = home / folder
     try:
         recipe, effective = recipe_toml.encode("utf-8"), effective_toml.encode("utf-8")
     except UnicodeEncodeError:
-        words = "A path of the recipe holds bytes that are no UTF-8 text, so that it cannot be written down."
+        words = "A path of the recipe has bytes that are not UTF-8, so the recipe cannot be saved."
         raise UsageError(words, "Rename the folder or the file.") from None
     durable.make_directory(runs)
     stem = f"{safe_name(name)}-{today or time.strftime('%Y%m%d')}"
@@ -241,28 +191,27 @@ def create_run(
 
 
 def open_run(home: Path, name_or_path: str, *, to_read: bool = False, to_delete: bool = False) -> RunDirectory:
-    """The run of that name, at that path, or, for `latest`, the one made last.
+    """The run of that name, at that path, or, for `latest`, the newest run.
 
-    Raises `UsageError`, with near names, if there is none, or if a newer loratui made it or another user owns it; `to_read`
-    takes another user's too. A run with entries that no run has, such as links, is refused by name, unless it is `to_delete`.
+    Raises `UsageError` if there is none (with near names), if a newer loratui made it, if another user owns it and it is
+    not `to_read`, or if it holds entries such as links and is not `to_delete`.
     """
     path = _find_run(home, name_or_path)
     owner = path.lstat().st_uid
     if not to_read and os.geteuid() not in (0, owner):
-        remedy = "Look at it with --view-only, copy it, or work as that user."
+        remedy = "View it with --view-only, copy it, or log in as that user."
         raise UsageError(f"{path} belongs to another user (uid {owner}).", remedy)
     if not to_delete:
         contents.require_sound(path)
     made_by = _read_marker(path).get("format")
     if isinstance(made_by, int) and made_by > FORMAT:
-        raise UsageError(
-            f"{path.name} was made by a newer loratui (format {made_by}, this one knows {FORMAT}).", "Update loratui."
-        )
+        message = f"A newer loratui made {path.name} (format {made_by}; this version reads up to {FORMAT})."
+        raise UsageError(message, "Update loratui.")
     return RunDirectory(path)
 
 
 def list_runs(home: Path, folder: str = "runs") -> list[RunDirectory]:
-    """All runs, the one made last first."""
+    """All runs, newest first."""
     found = [RunDirectory(home / folder / name) for name in _names(home / folder) if not name.startswith(".")]
     runs = [run for run in found if _is_run(run.path)]
     return sorted(runs, key=lambda run: (run.created(), _natural(run.name)), reverse=True)
@@ -271,9 +220,9 @@ def list_runs(home: Path, folder: str = "runs") -> list[RunDirectory]:
 def delete_run(run: RunDirectory) -> None:
     """Deletes a run and everything in it. Raises `UsageError` if the folder is not a run or is alive."""
     if not _is_run(run.path):
-        raise UsageError(f"{run.path} is not a run of loratui; it was left alone.")
-    # Nobody can start the run while it goes: the lock stays ours until the name is gone.
-    held = lock.acquire(run.lock, replace=True)
+        raise UsageError(f"{run.path} is not a run of loratui. loratui did not delete it.")
+    # The lock keeps others from starting the run until its name is gone.
+    held = lock.acquire(run.lock, replace_other=True)
     try:
         durable.remove_tree(run.path)
     finally:
@@ -295,7 +244,7 @@ def _find_run(home: Path, name_or_path: str) -> Path:
     if name_or_path == "latest":
         runs = list_runs(home)
         if not runs:
-            raise UsageError(f"There are no runs in {home}.", "loratui train FOLDER --preset NAME makes one.")
+            raise UsageError(f"There are no runs in {home}.", "Start one: loratui train FOLDER --preset NAME")
         return runs[0].path
     if os.sep in name_or_path or name_or_path in (".", ".."):
         path = Path(name_or_path).resolve() if "\0" not in name_or_path else Path()
@@ -334,18 +283,18 @@ def _absolute(text: str, env: Mapping[str, str], variable: str) -> Path:
     if text == "~" or text.startswith("~/"):
         user_home = env.get("HOME", "")
         if not user_home.startswith("/"):
-            raise UsageError(f"{variable} leads to the home folder, but HOME is not set.", "Give a folder with --home DIR.")
+            raise UsageError(f"{variable} is below the home folder, but HOME is not set.", "Choose a folder with --home DIR.")
         text = user_home + text[1:]
     return Path(os.path.abspath(text))  # noqa: PTH100 - Path.absolute() keeps ".."
 
 
 def _names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208 - names are wanted, not paths
+        return os.listdir(folder)  # noqa: PTH208 - only names are needed
     except OSError:
         return []
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key under which run 10 comes after run 9."""
+    """A sort key that puts run 10 after run 9."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]

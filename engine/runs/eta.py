@@ -1,4 +1,4 @@
-"""How fast steps are made and how long the rest takes: an estimate that follows what changes and ignores what only jitters."""
+"""The speed of a run and the time left: an estimate that follows real changes and ignores jitter."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections import deque
 from dataclasses import dataclass, field
 
 LONGEST_SILENCE_S = 10.0
-"""A trainer that lives writes at least each 5 s; of a longer gap (a suspended machine, a set clock) no more than this counts."""
+"""A live trainer writes at least every 5 s; of a longer gap (a suspended machine, a set clock) only this much counts."""
 
 _RECENT_STEPS = 120
 _SHOWN_STEPS = 30
 _OUTLIER = 5.0
-"""A step counts at most so many times the median: one long one (a suspended trainer) says nothing of the next."""
+"""A step counts as at most this many medians: a long step (a suspended trainer) says nothing about the next."""
 _FEWEST_STEPS = 10
 _FEWEST_S = 8.0
 _SETTLED = 0.15
-"""The estimate is sure while its newest value differs from the settled one by no more than this share."""
+"""The estimate is sure while its newest value is within this share of the smoothed value."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """An estimate of what is left."""
+    """An estimate of the time left."""
 
     seconds: float
     sure: bool
-    """Whether it rests on enough steps and does not move any more."""
+    """Whether it rests on enough steps and no longer moves."""
 
 
 @dataclass(slots=True)
 class StepTimes:
-    """The mean time of the last steps, with each cut at some times their median; constant work for each."""
+    """The mean time of the last steps, each cut at some multiple of their median, in constant work per step."""
 
     times: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_STEPS))
     total: float = 0.0
@@ -39,9 +39,9 @@ class StepTimes:
     until_median: int = 0
 
     def add(self, step_s: float) -> None:
-        """A step that took so long, seconds, above 0."""
+        """Takes in the seconds of a step, above 0."""
         if self.until_median <= 0 or len(self.times) < _FEWEST_STEPS:
-            self._look_at_the_median(step_s)
+            self._update_median(step_s)
         self.until_median -= 1
         kept = min(step_s, self.most)
         self.total += kept - (self.times[0] if len(self.times) == _RECENT_STEPS else 0.0)
@@ -49,25 +49,25 @@ class StepTimes:
 
     @property
     def last(self) -> float:
-        """The last step's; 0 before the first."""
+        """Seconds of the last step; 0 before the first."""
         return self.times[-1] if self.times else 0.0
 
     @property
     def mean(self) -> float | None:
-        """Over the last steps; None before the first."""
+        """Mean seconds of the last steps; None before the first."""
         return max(self.total, 0.0) / len(self.times) if self.times else None
 
-    def _look_at_the_median(self, newest: float) -> None:
+    def _update_median(self, newest: float) -> None:
         self.until_median = _SHOWN_STEPS // 2
         self.most = _OUTLIER * statistics.median([*self.times, newest])
-        # A first step that loads and compiles is long; it is cut as soon as the others show it.
+        # A first step that loads and compiles is long; the steps after it cut it.
         self.times = deque((min(time, self.most) for time in self.times), _RECENT_STEPS)
         self.total = math.fsum(self.times)
 
 
 @dataclass(slots=True)
 class _OfTrainer:
-    """What was counted since the trainer that works now was started."""
+    """What was counted since the present trainer started."""
 
     first_step: int = 0
     last_step: int = 0
@@ -76,25 +76,25 @@ class _OfTrainer:
     pending_s: float = 0.0
     """Time since its last step."""
     share_s: float | None = None
-    """Time between two steps on the whole, over the epochs that are over."""
+    """Mean time between two steps, over the finished epochs."""
     epoch_over: bool = False
     steps: int = 0
     steps_s: float = 0.0
     clock_s: float = 0.0
-    """Time of its steps; the predicted end is a time of this clock."""
+    """Time of its steps; `end_s` is a time of this clock."""
     end_s: float | None = None
     left_s: float | None = None
     goal: int | None = None
-    """The step with which the run ends, as far as it is known."""
+    """The step with which the run ends, as far as known."""
 
 
 @dataclass(slots=True)
 class EtaEstimator:
-    """Counts working time by the times of the events; pauses between two trainers belong to nothing.
+    """Counts working time by the times of the events, without the pauses between two trainers.
 
-    The time left is steps at their mean time, plus what lies between steps (samples, checkpoints) at its share, measured
-    over whole epochs so that it does not rise and fall within each; and its end is low-passed, so that it does not jump.
-    Its fields are part of `state.json`: a trainer that is started again counts on.
+    The time left is the steps at their mean time, plus the time between steps (samples, checkpoints), measured over whole
+    epochs so that it does not rise and fall within each. The predicted end is low-passed, so it does not jump.
+    The fields are part of `state.json`, so a restarted trainer goes on counting.
     """
 
     worked_s: float = 0.0
@@ -105,11 +105,11 @@ class EtaEstimator:
     trainer: _OfTrainer = field(default_factory=_OfTrainer)
 
     def restart(self, ts: float) -> None:
-        """A trainer starts at `ts`: the time before it belongs to nothing. The rate is kept until there is a new one."""
+        """A trainer starts at `ts`: the time before it does not count. The rate is kept until there is a new one."""
         self.trainer, self.last_ts = _OfTrainer(), ts
 
     def tick(self, ts: float, longest_s: float = LONGEST_SILENCE_S) -> None:
-        """Any event: the time since the one before it passed while the trainer worked, of a gap at most `longest_s`."""
+        """Any event: the trainer worked since the event before it; a gap counts as at most `longest_s`."""
         if self.last_ts is not None:
             passed = min(max(0.0, ts - self.last_ts), longest_s)
             self.trainer.pending_s += passed
@@ -117,7 +117,7 @@ class EtaEstimator:
         self.last_ts = ts
 
     def step(self, step: int, step_s: float | None, steps_left: int) -> None:
-        """An optimizer step that took `step_s` seconds; steps that were not written took as long."""
+        """An optimizer step of `step_s` seconds; steps missing from the log count as much."""
         now = self.trainer
         if step_s is not None and math.isfinite(step_s) and step_s > 0:
             self.times.add(step_s)
@@ -138,12 +138,12 @@ class EtaEstimator:
         now.last_step = max(step, 1)
 
     def end_epoch(self) -> None:
-        """An epoch is over: with the next step, what lies between its steps is known in full."""
+        """An epoch is over: the next step completes the time between its steps."""
         self.trainer.epoch_over = True
 
     @property
     def step_s(self) -> float | None:
-        """Mean seconds of the last steps, outliers cut."""
+        """Mean seconds of the last steps, with outliers cut."""
         if not self.shown:
             return None
         most = _OUTLIER * statistics.median(self.shown)
@@ -174,7 +174,7 @@ class EtaEstimator:
         share = now.share_s if now.share_s is not None else now.between_s / made if made > 0 else 0.0
         now.left_s = max(0, steps_left) * (mean + share)
         newest = now.clock_s + now.left_s
-        # A person wants it to end sooner, or later after all: that is no drift to be smoothed.
+        # If a person moves the end, the estimate jumps: that is no drift to smooth.
         another_end, now.goal = goal != now.goal, goal
         if now.end_s is None or another_end or now.steps < _FEWEST_STEPS:
             now.end_s = newest

@@ -10,10 +10,9 @@ import os
 import signal
 import socket
 import time
-from dataclasses import asdict, dataclass, fields
-from enum import Enum
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loratui.engine.durable import disk_error, open_to_write, remove, remove_tree
 from loratui.engine.errors import UsageError
@@ -25,22 +24,22 @@ _NO_FLOCK = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.
 _NO_LOCK = {errno.ELOOP, errno.EMLINK, errno.EINVAL, errno.ENXIO, errno.EISDIR}
 """A link, a file with a second name, a pipe, a socket, a folder."""
 _PATIENCE_S = 0.3
-"""`is_held` takes the lock for some microseconds; a start waits that long before it believes that another start won."""
+"""`is_held` takes the lock for some microseconds, so a start waits that long before it gives up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A process beyond doubt: a pid alone may belong to a stranger by now."""
+    """A process that cannot be confused with another that got its pid later."""
 
     pid: int = 0
     start_time: str = ""
-    """Clock ticks between boot and the start of the process, as in /proc/PID/stat; "" where there is no /proc."""
+    """Clock ticks from boot to the start of the process, as in /proc/PID/stat; "" where there is no /proc."""
     boot_id: str = ""
     host: str = ""
 
     @property
     def alive(self) -> bool:
-        """True if this very process runs on this very machine since this very boot; a zombie does not run."""
+        """Whether this process runs on this machine since this boot; a zombie does not."""
         if self.pid <= 0 or self.host != host_name() or self.boot_id != boot_id():
             return False
         if self.start_time:
@@ -52,7 +51,7 @@ class ProcessIdentity:
         return True
 
     def send_signal(self, number: signal.Signals) -> bool:
-        """Signals the process if it is still the same one, and says whether it was. A reused pid is never hit."""
+        """Signals the process if it is still the same, and returns whether it was; never another that has its pid now."""
         if not hasattr(os, "pidfd_open"):
             if not self.alive:
                 return False
@@ -64,7 +63,7 @@ class ProcessIdentity:
         except (OSError, ValueError):
             return False
         try:
-            # The handle pins the process; only now does comparing tell who it is.
+            # The handle pins the process, so only now is the comparison reliable.
             if not self.alive:
                 return False
             signal.pidfd_send_signal(handle, number)
@@ -87,35 +86,35 @@ class Owner:
 
 
 class RunLock:
-    """A lock that this process holds. Dropping the object does not release it; `release` or the end of the process does."""
+    """A lock that this process holds until `release` or its own end, even if the object is dropped."""
 
     def __init__(self, fd: int, owner: Owner) -> None:
         self.fd = fd
-        """Pass this to the trainer, so that the lock is free only when both processes are gone."""
+        """The trainer inherits it, so the lock is free only when both processes are gone."""
         self._owner = owner
 
     def note_trainer(self, trainer: ProcessIdentity) -> None:
-        """Writes down who the trainer is."""
-        self._owner = Owner(self._owner.supervisor, trainer, self._owner.job, self._owner.since)
+        """Records the trainer in the file."""
+        self._owner = replace(self._owner, trainer=trainer)
         _write_owner(self.fd, self._owner)
 
     def release(self) -> None:
-        """Closes the descriptor; the lock is free once an inheriting process has done so too. Safe to call twice."""
+        """Closes the descriptor; the lock is free once the trainer has closed it too. A second call does nothing."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
 
 
-def acquire(path: Path, *, job: str = "train", replace: bool = False) -> RunLock:
-    """Takes the lock and writes this process into the file. Raises `UsageError` naming the owner if it is held.
+def acquire(path: Path, *, job: str = "train", replace_other: bool = False) -> RunLock:
+    """Takes the lock and records this process in the file. Raises `UsageError` with the owner if it is held.
 
-    With `replace` a link, a pipe or the like in the lock's place, which no process of loratui can hold, gives way to a lock.
+    With `replace_other`, a link, pipe or the like in its place, which no process of loratui can hold, is replaced by a lock.
     """
     try:
         try:
             fd = open_to_write(path, os.O_RDWR)
         except OSError as error:
-            if not replace or error.errno not in _NO_LOCK:
+            if not replace_other or error.errno not in _NO_LOCK:
                 raise
             if error.errno == errno.EISDIR:
                 remove_tree(path)
@@ -126,12 +125,11 @@ def acquire(path: Path, *, job: str = "train", replace: bool = False) -> RunLock
         raise disk_error(error, path) from error
     try:
         locked = _try_exclusive(fd)
-        if locked is Flock.HELD_BY_ANOTHER:
-            raise _busy(path)
-        if locked is Flock.UNSUPPORTED and _lives(_parse_owner(os.pread(fd, TINY_FILE_BYTES, 0))):
+        # Where files have no locks, the recorded owner is all there is to go by.
+        if locked == "held" or (locked == "unsupported" and _lives(_parse_owner(os.pread(fd, TINY_FILE_BYTES, 0)))):
             raise _busy(path)
         if not _is_at(fd, path):
-            raise UsageError(f"{path.parent}: the run was deleted or moved at this moment.")
+            raise UsageError(f"Somebody has just deleted or moved the run {path.parent}.")
         owner = Owner(identify(os.getpid()), ProcessIdentity(), job, time.time())
         _write_owner(fd, owner)
     except OSError as error:
@@ -144,7 +142,7 @@ def acquire(path: Path, *, job: str = "train", replace: bool = False) -> RunLock
 
 
 def is_held(path: Path) -> bool:
-    """True while a supervisor or trainer of the run lives. Never disturbs them."""
+    """Whether a supervisor or trainer of the run lives. It does not disturb them."""
     try:
         file = open_regular(path, follow=False)
     except OSError:
@@ -160,7 +158,7 @@ def is_held(path: Path) -> bool:
 
 
 def supported(path: Path) -> bool:
-    """Whether the file system of an existing file has locks; without them only the owner's identity guards a run."""
+    """Whether the file system of an existing file has locks; without them, only the owner's identity guards a run."""
     try:
         with open_regular(path, follow=False) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -172,7 +170,7 @@ def supported(path: Path) -> bool:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """The present or last holder of the lock, or None if the file is missing or says nothing usable."""
+    """The present or last holder of the lock; None if the file is missing or unusable."""
     try:
         return _parse_owner(read_small(path, TINY_FILE_BYTES, follow=False))
     except OSError:
@@ -190,7 +188,7 @@ def process_start_time(pid: int) -> str:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return ""
-    # The second field, the command, is in brackets and may hold anything, brackets too.
+    # The second field, the command, is in brackets and may contain brackets.
     after = text[text.rfind(b")") + 2 :].split()
     return "" if len(after) < 20 or after[0] in (b"Z", b"X") else after[19].decode("ascii")
 
@@ -208,29 +206,21 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-class Flock(Enum):
-    """How an attempt to lock ended. File systems without locks leave only the owner's identity to go by."""
-
-    OURS = "ours"
-    HELD_BY_ANOTHER = "held by another"
-    UNSUPPORTED = "unsupported"
-
-
-def _try_exclusive(fd: int) -> Flock:
+def _try_exclusive(fd: int) -> Literal["ours", "held", "unsupported"]:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                return Flock.HELD_BY_ANOTHER
+                return "held"
             time.sleep(0.01)
         except OSError as error:
             if error.errno not in _NO_FLOCK:
                 raise
-            return Flock.UNSUPPORTED
+            return "unsupported"
         else:
-            return Flock.OURS
+            return "ours"
 
 
 def _lives(owner: Owner | None) -> bool:
@@ -238,7 +228,7 @@ def _lives(owner: Owner | None) -> bool:
 
 
 def _is_at(fd: int, path: Path) -> bool:
-    """Whether `path` still leads to the open file: a lock on a deleted file guards nothing."""
+    """Whether `path` is still the open file: a lock on a deleted file guards nothing."""
     mine = os.fstat(fd)
     try:
         there = os.lstat(path)
@@ -251,11 +241,11 @@ def _busy(path: Path) -> UsageError:
     owner = read_owner(path)
     name = path.parent.name
     if owner is None:
-        return UsageError(f"{name} is already running.", f"loratui attach {name}")
+        return UsageError(f"{name} is already running.", f"Watch it: loratui attach {name}")
     since = f"{time.strftime('%H:%M', time.localtime(owner.since))} {zone(owner.since)}"
     what = "is being validated" if owner.job == "validate" else "is already running"
     who = f"process {owner.supervisor.pid} on {owner.supervisor.host}, since {since}"
-    return UsageError(f"{name} {what} ({who}).", f"To see it: loratui attach {name}")
+    return UsageError(f"{name} {what} ({who}).", f"Watch it: loratui attach {name}")
 
 
 def _write_owner(fd: int, owner: Owner) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -96,7 +96,7 @@ class LiveOverrides:
         return True, words
 
     def _tell(self) -> None:
-        self._report.event("changes_in_force", **self._changes.to_fields())
+        self._report.event("changes_in_force", **asdict(self._changes))
 
 
 def _samples_in_words(prompts: int, every: int) -> str:

@@ -62,7 +62,7 @@ def test_files_of_a_run(home: Path, put: Callable[[Path], Path], capsys: pytest.
     for path in (run.state, run.events, run.lock, run.changes, run.validation_events, run.trainer_log):
         put(path)
     assert main(["status", run.name]) == 2
-    assert f"{run.name} was left alone: its " in capsys.readouterr().err
+    assert f"loratui did not open {run.name}: its " in capsys.readouterr().err
     assert main(["runs"]) == 0
     assert run.name in capsys.readouterr().out
     assert not lock.is_held(run.lock)
