@@ -240,7 +240,7 @@ def test_bytes_that_are_no_utf8_neither_end_the_app_nor_become_keys(home: Path) 
         terminal.press("?")
         terminal.shows("closes this help")
         terminal.press("\x1b")
-        terminal.read_for(0.3)
+        terminal.hides("closes this help")
         terminal.press("q")
         assert terminal.ended(5)
         assert terminal.exit_code == 0

@@ -68,11 +68,11 @@ def test_no_cell_shows_the_background_of_the_terminal_itself(home: Path) -> None
     run = _begun(home)
     with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
         terminal.shows("90 of 900 optimizer steps")
-        terminal.read_for(1.5)
+        terminal.settles()
         assert terminal.left_bare() == 0
         terminal.press("o")
         terminal.shows("real pixels")
-        terminal.read_for(1.0)
+        terminal.settles()
         assert terminal.left_bare() == 0
 
 
@@ -94,7 +94,7 @@ def test_an_image_in_pixels_however_late_the_terminal_answers(home: Path, delay_
         terminal.press("f")
         _answer(terminal, SIXEL_TERMINAL, delay_s, asked)
         assert terminal.read_for(10, lambda: b"\x1bP0;1q" in terminal.sent and b"any key returns" in terminal.sent)
-        terminal.chunks.clear()  # the emulator of these tests knows no sixels
+        terminal.forget()  # the emulator of these tests knows no sixels
         terminal.press(" ")
         terminal.shows("f real pixels", "red clothing")
         terminal.press("\x1b")
@@ -143,11 +143,11 @@ def test_a_storm_of_sizes_breaks_nothing(home: Path) -> None:
             fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             if number % 10 == 3:
                 terminal.press("2")
-            terminal.read_for(0.1)
+            terminal.read_for(0.03)
         terminal.press("2")
         fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         terminal.columns, terminal.rows = 120, 40
-        terminal.chunks.clear()
+        terminal.forget()
         terminal.shows("600 of 900 optimizer steps", "done", timeout_s=30)
         terminal.press("q")
         assert terminal.ended(10)
@@ -230,10 +230,10 @@ def test_a_watched_step_sends_little_and_a_key_has_little_to_wait_for(home: Path
             trainer.sample(prompt, index)
         with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
             terminal.shows("200 of 900", "samples/step-000200")
-            terminal.read_for(3.0)
+            terminal.settles(0.5)
             assert len(terminal.sent) < 60_000
             paints: list[int] = []
-            for step in range(201, 205):
+            for step in range(201, 203):
                 before = len(terminal.sent)
                 trainer.steps(1)
                 terminal.shows(f"{step} of 900")
@@ -252,8 +252,8 @@ def test_a_size_that_changed_and_changed_back_leaves_nothing_unpainted(home: Pat
     run = _begun(home)
     with Terminal.start([*LORATUI, "attach", run.name]) as terminal:
         terminal.shows("90 of 900", "samples/step-000090")
-        terminal.read_for(1.0)
-        terminal.chunks.clear()
+        terminal.settles()
+        terminal.forget()
         os.kill(terminal.pid, signal.SIGWINCH)
         terminal.shows("90 of 900", "samples/step-000090", "esc runs")
 
@@ -275,12 +275,12 @@ def test_on_a_line_that_has_not_emptied_itself_only_keys_paint(home: Path) -> No
             os.write(terminal.fd, _SYNC_ANSWER)
             answered = 1
             terminal.shows("200 of 900")
-            end = time.monotonic() + 3.0
-            while time.monotonic() < end:
+            end = time.monotonic() + 20.0
+            while answered <= 2:
+                assert time.monotonic() < end
                 terminal.read_for(0.1)
                 os.write(terminal.fd, _SYNC_ANSWER * (count := _unanswered(terminal, answered)))
                 answered += count
-            assert answered > 2
             # From here on nothing arrives at the person's side for a while: one paint is on its way, and an image is waiting.
             trainer.steps(1)
             trainer.sample()

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -32,6 +33,10 @@ class Terminal:
     chunks: list[tuple[float, bytes]] = field(default_factory=list)
     """Seconds since the start, and what came then."""
     exit_code: int | None = None
+    _screen: pyte.Screen | None = None
+    _stream: pyte.ByteStream | None = None
+    _fed: int = 0
+    _rest: bytes = b""
 
     @classmethod
     def start(
@@ -78,6 +83,11 @@ class Terminal:
             self.chunks.append((time.monotonic() - self.started, part))
         return True
 
+    def forget(self) -> None:
+        """Has the screen be what is sent from now on."""
+        self.chunks.clear()
+        self._screen = None
+
     def screen(self) -> str:
         """What stands on the screen now, as an emulator sees it."""
         return "\n".join(line.rstrip() for line in self._emulated().display)
@@ -104,19 +114,41 @@ class Terminal:
         """Reads until all words are on the screen. Fails with the screen if they never are."""
         end = time.monotonic() + timeout_s
         while True:
-            self.read_for(0.1)
+            self.read_for(0.03)
             text = self.screen()
             missing = [word for word in words if word not in text]
             if not missing:
                 return text
             assert time.monotonic() < end, f"{missing} never came:\n{text}"
 
+    def hides(self, words: str, timeout_s: float = 20.0) -> None:
+        """Reads until words are gone from the screen. Fails with the screen if they never are."""
+        assert self.read_for(timeout_s, lambda: words not in self.screen()), f"{words} never went:\n{self.screen()}"
+
+    def settles(self, quiet_s: float = 0.15) -> None:
+        """Reads until nothing has come for so long."""
+        while select.select([self.fd], [], [], quiet_s)[0]:
+            before = len(self.chunks)
+            self.read_for(0.01)
+            if len(self.chunks) == before:  # the child has closed its end
+                return
+
     def _emulated(self) -> pyte.Screen:
+        """The screen after all that was sent: what is new since the last look is added to what was there then."""
         import pyte
 
-        screen = pyte.Screen(self.columns, self.rows)
-        pyte.ByteStream(screen).feed(_without_what_pyte_lacks(self.sent))
-        return screen
+        size = (self.columns, self.rows)
+        if self._screen is None or self._stream is None or (self._screen.columns, self._screen.lines) != size:
+            self._screen, self._fed, self._rest = pyte.Screen(*size), 0, b""
+            self._stream = pyte.ByteStream(self._screen)
+        data = self._rest + b"".join(part for _, part in self.chunks[self._fed :])
+        self._fed = len(self.chunks)
+        # A sequence may be cut by the end of a chunk: it waits for the rest of it.
+        escape = data.rfind(b"\x1b")
+        whole = len(data) if escape < 0 or _ENDED.match(data, escape) else escape
+        self._rest = data[whole:]
+        self._stream.feed(_without_what_pyte_lacks(data[:whole]))
+        return self._screen
 
     def press(self, keys: str) -> None:
         """Types."""
@@ -169,8 +201,10 @@ class Terminal:
         self.close()
 
 
+_ENDED = re.compile(rb"\x1b(?:[^\[]|\[[0-?]*[ -/]*[@-~])")
+"""A sequence that is whole, or one whose cut pyte bears."""
+
+
 def _without_what_pyte_lacks(data: bytes) -> bytes:
     """pyte prints the ends of sequences that it does not know (kitty's keys, synchronised output) as text."""
-    import re
-
     return re.sub(rb"\x1b\[[<>=?][0-9;]*[uqpmn$]+|\x1b\[[?][0-9;]*\$p", b"", data)

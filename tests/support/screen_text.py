@@ -9,6 +9,9 @@ from typing import Any
 from textual.app import App
 from textual.pilot import Pilot
 
+POLL_S = 0.01
+"""How long to wait between two looks at the screen, seconds."""
+
 
 def screen_lines(app: App[Any]) -> list[str]:
     """The characters on the screen, line by line."""
@@ -24,7 +27,7 @@ async def shows(pilot: Pilot[Any], *words: str, timeout_s: float = 8.0) -> str:
     """Waits until all words are on the screen, and returns its text. Fails with the screen if they never are."""
     end = time.monotonic() + timeout_s
     while True:
-        await pilot.pause(0.05)
+        await pilot.pause(POLL_S)
         text = screen_text(pilot.app)
         missing = [word for word in words if word not in text]
         if not missing:
@@ -37,7 +40,7 @@ async def hides(pilot: Pilot[Any], word: str, timeout_s: float = 8.0) -> str:
     end = time.monotonic() + timeout_s
     while word in (text := screen_text(pilot.app)):
         assert time.monotonic() < end, f"{word} never went:\n{text}"
-        await pilot.pause(0.02)
+        await pilot.pause(POLL_S)
     return text
 
 
@@ -46,7 +49,7 @@ async def waits(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: flo
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, screen_text(pilot.app)
-        await pilot.pause(0.05)
+        await pilot.pause(POLL_S)
 
 
 async def paste(pilot: Pilot[Any], text: str) -> None:

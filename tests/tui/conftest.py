@@ -5,6 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import textual._wait
+
+# After each key, and in each pause, a pilot waits until the process has been idle for so long; Textual's own 20 ms, twice for
+# each key, were half of the time of these tests.
+textual._wait.SLEEP_GRANULARITY = 0.004
+textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fake_run import FakeTrainer, finished_run, make_run
 from rich.cells import cell_len
-from screen_text import screen_lines, screen_text, shows
+from screen_text import screen_lines, screen_text, shows, waits
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import summarise_all
@@ -53,6 +53,8 @@ async def test_two_marked_runs_are_compared(home: Path) -> None:
         await pilot.press("c")
         await shows(pilot, "2 runs compared", "Settings that differ", "adapter.rank", "no sample", "▀")
         await pilot.resize_terminal(80, 24)
+        await waits(pilot, lambda: pilot.app.screen.size == (80, 24))
+        await pilot.pause()
         await pilot.press("end")
         await shows(pilot, "adapter.rank")
         await pilot.press("escape")
