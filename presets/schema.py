@@ -18,14 +18,14 @@ FORMAT = 1
 
 
 LONGEST = 1000
-"""Letters of an error."""
+"""Letters of an error message."""
 
 
 class SchemaError(ValueError):
-    """A preset or recipe that cannot be used: the text names the file, the line, the key and the remedy."""
+    """A preset or recipe that cannot be used: the text names file, line and key, and says what to do."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")  # a name in it may be a file's own
+        super().__init__(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")  # a name in it may come from a file
 
 
 def key(
@@ -83,26 +83,26 @@ class Base:
     model: str = key(
         "", "a .safetensors file, a diffusers folder, embedded:NAME, or owner/name of a model downloaded from the hub"
     )
-    text_encoder: str = key("", "file or folder of CLIP-L, where the model does not bring it along; empty: found by itself")
+    text_encoder: str = key("", "file or folder of CLIP-L, if the model does not contain it; empty: loratui looks for it")
     text_encoder_2: str = key(
-        "", "file or folder of the second text encoder (FLUX: T5-XXL, SDXL: CLIP-G); empty: found by itself"
+        "", "file or folder of the second text encoder (FLUX: T5-XXL, SDXL: CLIP-G); empty: loratui looks for it"
     )
-    vae: str = key("", "file or folder of a VAE in place of the model's own, or where it has none (FLUX: ae)")
+    vae: str = key("", "file or folder of a VAE to use instead of the model's, or if it has none (FLUX: ae)")
     prediction: Literal["auto", "epsilon", "v"] = key("auto", "what the model predicts; auto reads it from the base")
     zero_terminal_snr: Literal["auto", "on", "off"] = key(
         "auto",
-        "whether the base's schedule ends in pure noise, as that of some v-prediction bases; auto reads it from the base",
+        "whether the base's schedule ends in pure noise, as in some v-prediction bases; auto reads it from the base",
     )
     check: Literal["on", "off"] = key(
-        "on", "whether a base whose answers make no sense is refused before the first step; off starts all the same"
+        "on", "refuse a base whose answers make no sense, before the first step; off starts anyway"
     )
     clip_skip: int = key(
-        1, "text layer to take, counted as Automatic1111 does: 1 is the last, 2 the last but one", low=1, high=12
+        1, "text layer to use, counted as in Automatic1111: 1 is the last, 2 the last but one", low=1, high=12
     )
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the base is one of the tiny ones that come along, for which usual numbers do not hold."""
+        """Whether the base is one of the included tiny ones, for which usual numbers do not hold."""
         return self.model.startswith("embedded:")
 
 
@@ -119,29 +119,29 @@ class Dataset:
     bucket_min: int = key(256, "shortest bucket side when upscaling is allowed, px", low=64, high=2048)
     bucket_max: int = key(2048, "longest bucket side when upscaling is allowed, px", low=64, high=8192)
     upscale: bool = key(False, "enlarge images that are smaller than the resolution")
-    flip: bool = key(False, "also train on mirrored images; never for a face or anything asymmetric")
+    flip: bool = key(False, "also train on mirrored images; not for a face or anything asymmetric")
     caption_choice: Literal["whole", "line", "line+wildcards"] = key(
         "whole",
-        "what an image is shown with where its caption file has several lines: whole, all of them as one text; line, one of "
-        "them each time, all equally often; line+wildcards, one of them, and of each {red|blue} one part",
+        "how a caption file of several lines is used: whole, all lines as one text; line, one line "
+        "each time, all equally often; line+wildcards, one line each time, with one part of each {red|blue}",
     )
     shuffle_captions: bool = key(False, "put the tags of a caption into random order")
     caption_variants: int = key(
         8,
-        "texts that are made of each caption or line when tags are shuffled or wildcards drawn; each is encoded once",
+        "texts made from each caption or line when tags are shuffled or wildcards drawn; each is encoded once",
         low=1,
         high=1000,
     )
-    keep_tokens: int = key(0, "tags at the front of a caption that shuffling leaves alone", low=0, high=50)
+    keep_tokens: int = key(0, "tags at the front of a caption that are not shuffled", low=0, high=50)
     caption_dropout: float = key(0.0, "share of steps that see an empty caption", low=0.0, high=1.0)
     caption_tokens: int = key(75, "content tokens that a caption may have: 75, 150 or 225 (CLIP)", low=75, high=225)
     class_images: int = key(
-        0, "images of the class that the base makes before training, as regularisation; 0: none", low=0, high=10_000
+        0, "class images that the base makes before training, for regularisation; 0: none", low=0, high=10_000
     )
-    class_prompt: str = key("a photo of a {class}", "what these images show")
+    class_prompt: str = key("a photo of a {class}", "prompt of these images")
     subject: Literal["person", "character", "style", "thing"] = key("person", "what the images teach")
-    images_wanted: tuple[int, int] = key((10, 50), "number of images that the recipe works with, least and most")
-    images_ideal: int = key(0, "number of images that the recipe likes best; 0: no opinion", low=0, high=100_000)
+    images_wanted: tuple[int, int] = key((10, 50), "fewest and most images that the recipe works with")
+    images_ideal: int = key(0, "best number of images for the recipe; 0: not stated", low=0, high=100_000)
     image_bands: str = key(
         "",
         "what a number of images means, such as: 1-9 few; 10-20 good; 21- many",
@@ -153,39 +153,39 @@ class Dataset:
 class Schedule:
     """How often each image is shown."""
 
-    rule: Rule = key("per_image", "the rule that turns a number of images into repeats and epochs")
+    rule: Rule = key("per_image", "rule that turns the number of images into repeats and epochs")
     exposures: int = key(
         100,
-        "times that each image is shown in all (rules per_image, exposures, balanced_concepts; per_epoch makes its epochs of it)",
+        "total times that each image is shown (rules per_image, exposures, balanced_concepts; per_epoch derives its epochs from it)",
         low=1,
         high=100_000,
     )
     image_steps_per_epoch: int = key(
-        400, "image-steps that one epoch should have (rules per_epoch, per_epoch_and_total)", low=1, high=1_000_000
+        400, "image-steps wanted in one epoch (rules per_epoch, per_epoch_and_total)", low=1, high=1_000_000
     )
-    optimizer_steps_wanted: int = key(2500, "optimizer steps wanted in all (rule per_epoch_and_total)", low=1, high=10_000_000)
+    optimizer_steps_wanted: int = key(2500, "total optimizer steps wanted (rule per_epoch_and_total)", low=1, high=10_000_000)
     image_steps_extra: int = key(
-        100, "image-steps added for a small set (rule per_image_small_sets_more)", low=0, high=1_000_000
+        100, "image-steps added for a small dataset (rule per_image_small_sets_more)", low=0, high=1_000_000
     )
     small_below: int = key(
-        10, "a set with fewer images than this is small (rule per_image_small_sets_more)", low=0, high=100_000
+        10, "a dataset with fewer images than this is small (rule per_image_small_sets_more)", low=0, high=100_000
     )
     image_steps_below: int = key(
         0, "image-steps stay below this (rule per_image_small_sets_more); 0: no limit", low=0, high=1_000_000_000
     )
-    repeats: int = key(0, "times that an epoch shows each image; 0: by the rule", low=0, high=100_000)
-    epochs: int = key(0, "epochs; 0: by the rule", low=0, high=100_000)
+    repeats: int = key(0, "times that an epoch shows each image; 0: from the rule", low=0, high=100_000)
+    epochs: int = key(0, "epochs; 0: from the rule", low=0, high=100_000)
     image_steps: int = key(
         0,
-        "image-steps after which training ends, within an epoch if need be; 0: every epoch in full",
+        "image-steps after which training ends, even within an epoch; 0: every epoch is completed",
         low=0,
         high=1_000_000_000,
     )
     halve_balanced: bool = key(False, "divide balanced repeats by their common divisor and multiply the epochs")
-    folder_repeats: bool = key(True, "let the N of an N_name folder set its repeats")
-    exposures_wanted: tuple[int, int] = key((100, 150), "exposures per image that the recipe works with, least and most")
+    folder_repeats: bool = key(True, "the N of an N_name folder sets its repeats")
+    exposures_wanted: tuple[int, int] = key((100, 150), "fewest and most exposures per image that the recipe works with")
     image_steps_warn: int = key(
-        0, "image-steps beyond which quality was seen to fall; 0: no opinion", low=0, high=1_000_000_000
+        0, "image-steps beyond which quality falls; 0: not stated", low=0, high=1_000_000_000
     )
 
 
@@ -198,12 +198,12 @@ class Training:
     seed: int = key(42, "seed of everything random", low=0, high=2**63 - 1)
     precision: Precision = key(
         "auto",
-        "number format of the frozen base and of the computation; auto is bf16 on a card that has it, else fp16 with a scaled loss or fp32; the LoRA itself is always trained in fp32",
+        "number format of the frozen base and the computation; auto is bf16 on a card that has it, else fp16 with a scaled loss, or fp32; the LoRA itself is always fp32",
     )
     loss: Literal["mse", "huber"] = key("mse", "distance between prediction and target")
     huber_c: float = key(0.1, "width of the quadratic part of the Huber loss", above=0.0, high=10.0)
     huber_schedule: Literal["constant", "exponential", "snr"] = key(
-        "constant", "how that width changes with the noise; exponential and snr make it narrower where there is more noise"
+        "constant", "how that width changes with the noise; exponential and snr make it narrower at more noise"
     )
     min_snr_gamma: float = key(0.0, "min-SNR weighting; 5 is usual, 0 is off", low=0.0, high=100.0)
     debiased_estimation: bool = key(False, "weight by 1/sqrt(SNR); multiplies the learning rate by about 3")
@@ -216,19 +216,19 @@ class Training:
     input_perturbation: float = key(0.0, "more noise in the input than in the target, about 0.1; 0 is off", low=0.0, high=1.0)
     high_noise_bias: float = key(
         0.0,
-        "draws more timesteps near pure noise, where hair, pose and colours are settled: t = T·u^(1/(1+b))",
+        "more timesteps near pure noise, where hair, pose and colours are decided: t = T·u^(1/(1+b))",
         low=0.0,
         high=10.0,
     )
     timestep_sampling: Literal["auto", "uniform", "sigmoid", "shift", "flux_shift"] = key(
         "auto",
-        "which noise levels are trained (FLUX): uniform; sigmoid, most in the middle; shift, sigmoid moved towards noise by "
-        "timestep_shift; flux_shift, moved as the image's size asks; auto is flux_shift for FLUX",
+        "noise levels that are trained (FLUX): uniform; sigmoid, most in the middle; shift, sigmoid moved towards noise by "
+        "timestep_shift; flux_shift, moved by the image's size; auto is flux_shift for FLUX",
     )
     timestep_shift: float = key(3.0, "shift of timestep_sampling shift; 1 is sigmoid", above=0.0, high=100.0)
     timestep_scale: float = key(
         1.0,
-        "spread of timestep_sampling sigmoid, shift and flux_shift; a smaller one stays nearer to the middle",
+        "spread of timestep_sampling sigmoid, shift and flux_shift; smaller stays nearer to the middle",
         above=0.0,
         high=10.0,
     )
@@ -236,21 +236,21 @@ class Training:
         "none", "weight of each noise level of FLUX: none, 1/sigma², or cosmap of Stable Diffusion 3"
     )
     guidance: float = key(
-        1.0, "guidance that FLUX is told while training; 1 is the plain flow. Samples have samples.guidance", low=0.0, high=30.0
+        1.0, "guidance given to FLUX in training; 1 is the plain flow. Samples use samples.guidance", low=0.0, high=30.0
     )
     train_text_encoder: bool = key(False, "also train the text encoder")
-    prior_weight: float = key(1.0, "factor on the loss of regularisation images; nearer to 0 is weaker", low=0.0, high=10.0)
+    prior_weight: float = key(1.0, "factor on the loss of regularisation images; lower is weaker", low=0.0, high=10.0)
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm; 0: never", low=0.0)
     ema_decay: float = key(
         0.0,
-        "samples and files are made from a moving average of the LoRA; 0.99 to 0.999 are usual, 0 is off",
+        "make samples and files from a moving average of the LoRA; 0.99 to 0.999 are usual, 0 is off",
         low=0.0,
         high=0.99999,
     )
 
 
 LYCORIS = ("loha", "lokr")
-"""Kinds whose change is no product of two small matrices."""
+"""Kinds whose change of a weight is not a product of two small matrices."""
 
 ALPHA_FOLLOWS: Mapping[str, float] = {"adapter.alpha": 0.0, "adapter.alpha_ratio": 1.0, "adapter.conv_alpha": 0.0}
 """Values with which alpha is the rank."""
@@ -262,32 +262,32 @@ class Adapter:
 
     kind: Literal["lora", "locon", "loha", "lokr"] = key(
         "lora",
-        "adapter type; with loha and lokr alpha is the rank unless set to another, and the learning rate counts in full",
+        "adapter type; for loha and lokr alpha is the rank unless set, and the learning rate counts in full",
     )
     rank: int = key(16, "rank (also called dim)", low=1, high=1024)
     alpha: float = key(
         0.0,
-        "alpha; effect and learning rate are scaled by alpha/rank. 0: it follows the rank (rank × alpha_ratio), so that another "
-        "rank learns as fast. Leave it so for loha and lokr: some programs apply their alpha/rank twice",
+        "alpha; effect and learning rate are scaled by alpha/rank. 0: it follows the rank (rank × alpha_ratio), so another "
+        "rank learns as fast. Keep 0 for loha and lokr: some programs apply their alpha/rank twice",
         low=0.0,
         high=65504.0,
     )
     alpha_ratio: float = key(
-        1.0, "alpha as a multiple of the rank, where alpha is 0; 1 is alpha = rank, 0.5 half of it", above=0.0, high=64.0
+        1.0, "alpha as a multiple of the rank, if alpha is 0; 1 is alpha = rank, 0.5 is half", above=0.0, high=64.0
     )
     conv_rank: int = key(0, "rank of 3×3 convolutions for +conv targets; 0: as rank", low=0, high=1024)
-    conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: conv_rank where that is set, else alpha", low=0.0, high=65504.0)
-    rank_wanted: tuple[int, int] = key((4, 128), "ranks that the recipe works with, least and most")
+    conv_alpha: float = key(0.0, "alpha of 3×3 convolutions; 0: conv_rank if that is set, else alpha", low=0.0, high=65504.0)
+    rank_wanted: tuple[int, int] = key((4, 128), "lowest and highest rank that the recipe works with")
     targets: Targets = key(
         "sd-scripts", "which layers get a LoRA: the set of that name in the other trainers; +conv adds convolutions"
     )
-    dropout: float = key(0.0, "share of inputs dropped in front of the LoRA", low=0.0, high=0.99)
+    dropout: float = key(0.0, "share of the LoRA's inputs that are dropped", low=0.0, high=0.99)
     rank_dropout: float = key(
-        0.0, "share of ranks left out for each image (lora, locon), or of output rows (loha, lokr)", low=0.0, high=0.5
+        0.0, "share of ranks dropped for each image (lora, locon), or of output rows (loha, lokr)", low=0.0, high=0.5
     )
-    module_dropout: float = key(0.0, "share of layers whose adapter is left out of a batch", low=0.0, high=0.99)
+    module_dropout: float = key(0.0, "share of layers whose adapter is skipped for a batch", low=0.0, high=0.99)
     rank_stabilised: bool = key(False, "scale by alpha/sqrt(rank) instead of alpha/rank")
-    dora: bool = key(False, "also train the length of every row of the weights (DoRA); such files work in diffusers only")
+    dora: bool = key(False, "also train the length of every row of the weights (DoRA); the files work in diffusers only")
     factor: int = key(
         -1,
         "lokr: size of the smaller Kronecker factor; smaller numbers make larger files; -1: about the square root",
@@ -295,27 +295,27 @@ class Adapter:
         high=1024,
     )
     decompose_both: bool = key(False, "lokr: also split the smaller Kronecker factor into two of the rank")
-    start_from: str = key("", "LoRA file to go on from: of loratui, kohya's scripts or diffusers; empty: begin anew")
+    start_from: str = key("", "LoRA file to continue from: of loratui, kohya's scripts or diffusers; empty: a new LoRA")
 
     @property
     def effective_alpha(self) -> float:
-        """Alpha, which follows the rank where it is 0."""
+        """Alpha; if it is 0 it follows the rank."""
         return self.alpha or self.followed_alpha
 
     @property
     def followed_alpha(self) -> float:
-        """What alpha is where it follows the rank."""
+        """Alpha if it follows the rank."""
         return self.alpha_ratio * self.rank
 
     @property
     def drops(self) -> bool:
-        """Whether any dropout is on, so that a step draws random numbers of its own."""
+        """Whether any dropout is on, so that a step draws random numbers."""
         return bool(self.dropout or self.rank_dropout or self.module_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSection:
-    """The optimizer and the course of its learning rate."""
+    """The optimizer and its learning-rate schedule."""
 
     name: Optimizer = key("auto", "optimizer; auto is AdamW8bit on a GPU and AdamW on a CPU")
     learning_rate: float = key(1e-4, "learning rate of the LoRA", above=0.0, high=10.0)
@@ -326,34 +326,34 @@ class OptimizerSection:
     beta1: float = key(0.9, "first beta of Adam-like optimizers", low=0.0, high=0.999999)
     beta2: float = key(
         0.0,
-        "second beta of Adam-like optimizers; 0: the usual one, which is 0.99 for lion and else 0.999",
+        "second beta of Adam-like optimizers; 0: the usual value, 0.99 for lion, else 0.999",
         low=0.0,
         high=0.999999,
     )
     d_coef: float = key(1.0, "factor on the rate that Prodigy finds", above=0.0, high=100.0)
-    scheduler: Scheduler = key("cosine", "course of the learning rate")
+    scheduler: Scheduler = key("cosine", "learning-rate schedule")
     warmup: float = key(0.0, "share of the optimizer steps over which the learning rate rises from 0", low=0.0, high=0.9)
     cycles: int = key(1, "number of cosine cycles (cosine_with_restarts)", low=1, high=100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Where training happens, and what is traded for memory."""
+    """Where training happens, and time against memory."""
 
     device: Literal["auto", "cpu"] = key(
         "auto",
-        "auto trains on the GPU where there is one and is refused where that cannot be used; cpu trains on the CPU in any case",
+        "auto trains on the GPU if there is one, and refuses to start if torch cannot use it; cpu always trains on the CPU",
     )
     gradient_checkpointing: Literal["auto", "on", "off"] = key("auto", "compute activations twice instead of keeping them")
     compile: Literal["auto", "on", "off"] = key(
-        "auto", "compile the base's blocks for the GPU; auto does so where the run is long enough to gain from it"
+        "auto", "compile the base's blocks for the GPU; auto does so if the run is long enough to gain from it"
     )
     cuda_graphs: Literal["auto", "off"] = key(
         "auto",
-        "record a step on the GPU and replay it; auto does so where activations are kept and nothing is dropped at random",
+        "record a step on the GPU and replay it; auto does so if activations are kept and nothing is dropped at random",
     )
     cache_latents: bool = key(True, "encode every image once and keep the latents on disk")
-    threads: int = key(0, "CPU threads; 0: all that this machine or container allows", low=0, high=1024)
+    threads: int = key(0, "CPU threads; 0: all that the machine or container allows", low=0, high=1024)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -362,24 +362,24 @@ class Samples:
 
     every_image_steps: int = key(0, "image-steps between samples; 0: once an epoch", low=0)
     prompts: tuple[str, ...] = key(
-        ("a photo of {subject}",), "prompts; {subject} is trigger and class word, {trigger} and {class} each alone"
+        ("a photo of {subject}",), "prompts; {subject} is trigger and class word, {trigger} and {class} are each alone"
     )
-    seed: int = key(1000, "seed of the first sample; the next has one more", low=0)
+    seed: int = key(1000, "seed of the first sample; each next sample adds 1", low=0)
     steps: int = key(20, "denoising steps", low=1, high=200)
     guidance: float = key(7.5, "guidance (CFG) scale", low=0.0, high=30.0)
     width: int = key(0, "width, px; 0: the resolution", low=0, high=4096)
     height: int = key(0, "height, px; 0: the resolution", low=0, high=4096)
-    before_training: bool = key(True, "also make the samples once before the first step")
+    before_training: bool = key(True, "also make the samples before the first step")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """The guided check afterwards."""
+    """The validation after training."""
 
     strengths: tuple[float, ...] = key((0.0, 0.5, 1.0, 1.5), "LoRA strengths of the grid")
     prompts: tuple[str, ...] = key(("a photo of {subject}",), "prompts of the grid")
     seeds: int = key(1, "seeds per prompt and strength", low=1, high=20)
-    likely_strength: float = key(1.0, "strength that the finished LoRA is meant to be used at", above=0.0, high=4.0)
+    likely_strength: float = key(1.0, "strength at which the finished LoRA is meant to be used", above=0.0, high=4.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,17 +389,17 @@ class Output:
     name: str = key("", "name of the LoRA file; empty: the trigger")
     save_every_epochs: int = key(1, "epochs between LoRA files", low=1, high=100_000)
     checkpoint_every_s: float = key(60.0, "seconds between checkpoints", low=1.0, high=86_400.0)
-    keep_checkpoints: int = key(2, "checkpoints kept for resuming; LoRA files are all kept", low=2, high=100)
+    keep_checkpoints: int = key(2, "checkpoints kept for resuming; all LoRA files are kept", low=2, high=100)
     precision: Literal["fp16", "bf16", "fp32"] = key("fp16", "number format of the LoRA file")
     format: Literal["auto", "kohya", "peft"] = key(
-        "auto", "names in the LoRA file; auto is kohya's, and for FLUX and DoRA those of PEFT and diffusers"
+        "auto", "names in the LoRA file; auto is kohya's, for FLUX and DoRA those of PEFT and diffusers"
     )
     trigger_in_metadata: bool = key(True, "write the trigger word into the LoRA file")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All values that a preset or recipe can hold, one attribute a TOML section."""
+    """All values that a preset or recipe can hold, one attribute per TOML section."""
 
     base: Base = field(default_factory=Base)
     dataset: Dataset = field(default_factory=Dataset)
@@ -418,7 +418,7 @@ SECTIONS: dict[str, type] = {f.name: get_type_hints(Settings)[f.name] for f in d
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """What the schema knows of one key, for help texts, forms and checks."""
+    """What the schema says about one key, for help texts, forms and checks."""
 
     name: str
     """Dotted, such as `adapter.rank`."""
@@ -429,7 +429,7 @@ class KeyInfo:
     high: float | None
     above: float | None
     choices: tuple[str, ...]
-    """Allowed values of a closed set; empty for any other."""
+    """Allowed values of a closed set, else empty."""
     pattern: str
 
 
@@ -453,7 +453,7 @@ def get(settings: Settings, dotted: str) -> Any:
 
 
 def replace(settings: Settings, changes: Mapping[str, Any], *, origin: str = "") -> Settings:
-    """`settings` with dotted keys changed and checked. A kind that becomes LoHa or LoKr takes its alphas along (`ALPHA_FOLLOWS`),
+    """`settings` with dotted keys changed and checked. A change of kind to LoHa or LoKr also sets the alphas (`ALPHA_FOLLOWS`),
     unless they are among the changes.
 
     Raises `SchemaError` for an unknown key, a wrong type or a value out of range.
@@ -477,7 +477,7 @@ def _resolved(changes: Mapping[str, Any], origin: str) -> Iterator[tuple[str, An
 def resolve_key(dotted: str, origin: str = "") -> str:
     """The full dotted key for what a person typed.
 
-    `rank` and `training.rank` both mean `adapter.rank`, since only one section has a `rank`.
+    `rank` and `training.rank` both mean `adapter.rank`, because only one section has a `rank`.
     """
     if dotted in KEYS:
         return dotted
@@ -496,7 +496,7 @@ def resolve_key(dotted: str, origin: str = "") -> str:
 
 
 def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
-    """`value` in the type of the key; whole numbers are taken where a fraction is meant.
+    """`value` in the type of the key; a fraction may be given as a whole number.
 
     Raises `SchemaError` that says what was expected.
     """
@@ -519,11 +519,11 @@ def check(info: KeyInfo, value: Any, origin: str = "") -> Any:
 
 
 PATHS = ("dataset.path", "base.model", "base.text_encoder", "base.text_encoder_2", "base.vae", "adapter.start_from")
-"""Keys that name files, which may be called anything."""
+"""Keys that name files, which may have any name."""
 
 
 def _is_text(value: str) -> bool:
-    """Whether `value` can be written down: it holds none of the halves that stand for bytes which are no UTF-8."""
+    """Whether `value` can be written as UTF-8: it has no surrogates that replace other bytes."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -546,7 +546,7 @@ def _scalar(where: str, kind: Any, value: Any, info: KeyInfo) -> Any:
         if not isinstance(value, str):
             raise SchemaError(f"{where}: expected text in quotes, got {shown(value)}")
         if info.name not in PATHS and not _is_text(value):
-            raise SchemaError(f"{where}: {shown(value)} holds bytes that are no UTF-8 text; type it again")
+            raise SchemaError(f"{where}: {shown(value)} has bytes that are not UTF-8; type it again")
         if info.pattern and not re.fullmatch(info.pattern, value):
             raise SchemaError(f"{where}: {shown(value)} does not look like {info.help.rpartition(': ')[2]}")
         return value
@@ -607,8 +607,8 @@ def to_table(settings: Settings, only: frozenset[str] | None = None) -> dict[str
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean X?` for the known word that looks most like `word`, or nothing."""
-    if len(word) > 100:  # nobody's slip of the finger, and the search would take its time
+    """`; did you mean X?` for the most similar known word, or nothing."""
+    if len(word) > 100:  # not a typing error, and the search would be slow
         return ""
     close = difflib.get_close_matches(word, [str(k) for k in known], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
@@ -624,11 +624,11 @@ def _expected(info: KeyInfo) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it is written, cut to what fits into a sentence."""
+    """A value as it is written, cut to fit into a sentence."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # more digits than Python writes, or brackets without end
-        return "what is too long to be shown"
+    except (ValueError, RecursionError):  # more digits than Python writes, or endless brackets
+        return "a value too long to show"
     return text if len(text) <= 60 else text[:57] + "…"
 
 
