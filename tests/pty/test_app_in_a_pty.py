@@ -67,7 +67,7 @@ def test_a_run_is_watched_and_left(home: Path) -> None:
             terminal.shows("180 of 900 optimizer steps")
             terminal.press("q")
             assert terminal.ended(5)
-            assert f"come back with: loratui attach {run.name}".encode() in terminal.sent
+            assert f"Come back with: loratui attach {run.name}".encode() in terminal.sent
         trainer.steps(1)
 
 
@@ -137,7 +137,7 @@ def test_hostile_text_sends_no_sequence_of_its_own(home: Path) -> None:
 @pytest.mark.parametrize("term", ["dumb", "", "unknown"])
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_questions(home: Path, term: str) -> None:
     with Terminal.start(LORATUI, columns=80, rows=24, environ={"TERM": term}) as terminal:
-        terminal.shows("What shall be done?", "Number [1]:")
+        terminal.shows("What do you want to do?", "Number [1]:")
         assert b"\x1b" not in terminal.sent
         terminal.press("3\n")
         assert terminal.ended(10)
@@ -182,7 +182,7 @@ def test_a_token_that_is_no_utf8_is_refused_in_words(home: Path, from_a_pipe: bo
 
 def test_plain_on_a_good_terminal_asks_with_arrow_keys(home: Path) -> None:
     with Terminal.start([*LORATUI, "--plain"], columns=80, rows=24) as terminal:
-        terminal.shows("What shall be done?", "Train a LoRA on my images")
+        terminal.shows("What do you want to do?", "Train a LoRA on my images")
         terminal.press("\x1b[B\x1b[B\r")
         assert terminal.ended(10)
         assert terminal.exit_code == 0

@@ -108,6 +108,6 @@ def test_a_long_name_keeps_its_end() -> None:
 def test_a_gpu_whose_driver_is_silent_is_not_called_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "gpus", lambda *_: ())
     monkeypatch.setattr(hardware, "has_device_file", lambda: True)
-    assert Box().words(tmp_path).startswith("GPU: its driver does not answer")
+    assert Box().words(tmp_path).startswith("GPU: driver does not answer")
     monkeypatch.setattr(hardware, "has_device_file", lambda: False)
     assert Box().words(tmp_path).startswith("no GPU")

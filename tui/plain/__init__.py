@@ -1,4 +1,4 @@
-"""The app without a screen: the same steps as questions and answers, then the run in plain lines."""
+"""The app without a screen: its steps as questions, then the run in plain lines."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 
 def run_plain() -> int:
-    """Lists the runs and asks what to do; returns the exit code. Raises `UsageError` where nobody answers."""
+    """Lists the runs and asks what to do; returns the exit code. Raises `UsageError` if nobody answers."""
     return Wizard(asker(), loratui_home()).menu()
 
 
 class Wizard:
-    """One conversation. What it knows is a `Draft`, as in the full-screen app."""
+    """One conversation about a `Draft`, as in the full-screen app."""
 
     def __init__(self, asker: Asker, home: Path) -> None:
         self._ask = asker
         self._home = home
         self._draft = Draft()
         self._draft_id = ""
-        """Name of the draft on the disk; empty where none is kept."""
+        """Name of the draft on the disk; empty if it is not kept."""
 
     def menu(self) -> int:
         """The first question."""
@@ -53,7 +53,7 @@ class Wizard:
         say(f"loratui: {text.count(len(runs), 'run')} in {self._home}")
         options = ["Train a LoRA on my images", "Try the demo: an invented person, a few minutes, no download"]
         options += [_run_line(run) for run in runs[:20]]
-        chosen = self._ask.choose("What shall be done?", [*options, "Nothing; leave"])
+        chosen = self._ask.choose("What do you want to do?", [*options, "Leave"])
         if chosen == 0:
             return self.new_run()
         if chosen == 1:
@@ -63,7 +63,7 @@ class Wizard:
         return 0
 
     def new_run(self) -> int:
-        """A draft that was left, or preset, base, data set, plan, prompts, checks, start."""
+        """A draft, or preset, base and dataset; then plan, prompts, preflight and start."""
         from loratui.tui.wizard.drafts import list_drafts, new_id
 
         self._draft_id = new_id()
@@ -83,20 +83,20 @@ class Wizard:
         return self._plan_and_start()
 
     def _continue(self, drafts: list[SavedDraft]) -> bool:
-        """Asks which draft to go on with, if there are any; whether one was taken."""
+        """Asks which draft to continue, if there are any; True if the person chose one."""
         from loratui.engine.dataset.scan import scan
 
         if not drafts:
             return False
         options = [f"{draft.title}: preset {draft.preset}, {text.ago(time.time() - draft.saved)}" for draft in drafts]
-        at = self._ask.choose("Go on with a draft?", ["Plan something new", *options])
+        at = self._ask.choose("Continue a draft?", ["Plan something new", *options])
         if not at:
             return False
         chosen = drafts[at - 1]
         try:
             draft = chosen.open()
         except (SchemaError, TypeError) as error:
-            say(f"The draft cannot be used by this version: {error}")
+            say(f"This version cannot use the draft: {error}")
             return False
         self._draft_id, self._draft = chosen.id, draft
         try:
@@ -106,17 +106,17 @@ class Wizard:
         return True
 
     def _keep(self) -> None:
-        """Puts the draft on the disk; a disk that refuses does not end the conversation."""
+        """Saves the draft; a disk that refuses does not end the conversation."""
         from loratui.tui.wizard.drafts import write_draft
 
         if self._draft_id:
             try:
                 write_draft(self._home, self._draft_id, self._draft, "plan" if self._draft.scan else "dataset")
             except LoratuiError as error:
-                say(f"The draft could not be kept: {error}")
+                say(f"The draft could not be saved: {error}")
 
     def old_run(self, summary: RunSummary) -> int:
-        """What can be done with a run that is there."""
+        """What to do with an existing run."""
         run = open_run(self._home, summary.name)
         if summary.reason:
             say(summary.reason)
@@ -124,16 +124,16 @@ class Wizard:
             return self._follow(run, summary.job or "train")
         options = ["Leave it"]
         if summary.status != "done":
-            options.append("Go on from its last checkpoint")
+            options.append("Resume from its last checkpoint")
         if lora_paths(run):
-            options += ["Make the images of the check", "Go through the check"]
+            options += ["Make the validation images", "Go through the validation"]
         match options[self._ask.choose(f"{summary.name} {text.stands(summary.status)}.", options)]:
-            case "Go on from its last checkpoint":
+            case "Resume from its last checkpoint":
                 launch(run)
                 return self._follow(run, "train")
-            case "Make the images of the check":
+            case "Make the validation images":
                 return self._make_grid(run)
-            case "Go through the check":
+            case "Go through the validation":
                 self._check(run)
         return 0
 
@@ -146,7 +146,7 @@ class Wizard:
         self._draft = self._draft.with_preset(chosen.name)
 
     def _choose_base(self) -> None:
-        """One of those that are found here, the preset's, or one that is typed."""
+        """A base found here, the preset's, or one that the person types."""
         from loratui.engine.planning.bases import discover
 
         say("Looking for base models on this machine …")
@@ -157,9 +157,9 @@ class Wizard:
         here = {base.model: base.title for base in found}
         for model in models:
             if model not in here:
-                say(_to_fetch(model))  # above, where it is wrapped: of a choice, what the window has no room for is cut off
+                say(_to_fetch(model))  # here, where it wraps: a choice is cut off at the width of the window
         options = [f"{model}: {here.get(model, 'not on this machine yet')}" for model in models]
-        at = self._ask.choose("Which base model?", [*options, "Another: I type its path or its name on the hub"])
+        at = self._ask.choose("Which base model?", [*options, "Another: type its path or hub name"])
         model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
         self._draft = self._draft.with_values({"base.model": model})
         self._keep()
@@ -200,17 +200,19 @@ class Wizard:
         self._keep()
 
     def _choose_prompts(self) -> None:
-        """Shows what the prompts become, and takes others one by one; an empty line keeps one."""
+        """Shows the prompts filled in, and takes others one by one; an empty line keeps one."""
         for key, title in (
-            ("samples.prompts", "Samples while it trains"),
-            ("validation.prompts", "Prompts of the check afterwards"),
+            ("samples.prompts", "Samples during training"),
+            ("validation.prompts", "Prompts of the validation"),
         ):
             prompts = [str(prompt) for prompt in self._draft.value(key)]
             say(f"{title}:")
             for prompt in prompts:
                 say(f"  {self._draft.filled_in(prompt)}")
             if self._ask.confirm("Change them?", default=False):
-                typed = [self._ask.text(f"Prompt {at}; {{subject}} is your words", old) for at, old in enumerate(prompts, 1)]
+                typed = [
+                    self._ask.text(f"Prompt {at}; {{subject}} becomes your words", old) for at, old in enumerate(prompts, 1)
+                ]
                 self._draft = self._draft.with_values({key: tuple(typed)})
                 self._keep()
 
@@ -228,10 +230,10 @@ class Wizard:
         for line in not_checked_lines(prepared.not_checked):
             say(line)
         if prepared.errors:
-            say("Mend that first, then start again. Nothing was written.")
+            say("Fix that first, then start again. Nothing was written.")
             return int(prepared.errors[0].subject.error.exit_code)
         base = None
-        if self._ask.confirm("Make one real step first, to measure memory and speed?"):
+        if self._ask.confirm("Make one real step first to measure memory and speed?"):
             base = self._probe(prepared)
         if base is not None and (row := base_row(base, prepared.recipe.settings.base.check)):
             say(f"{row.mark.capitalize()}: {row.message} {row.remedy}")
@@ -239,26 +241,26 @@ class Wizard:
                 return int(LoratuiError.exit_code)
         if not self._ask.confirm("Start the training?"):
             say(
-                "Not started. The draft is kept; loratui offers it again."
+                "Not started. The draft is saved; loratui offers it again."
                 if self._draft_id
-                else "Not started; nothing was written."
+                else "Not started. Nothing was written."
             )
             return 0
         run = start_prepared(prepared, self._home, base=base)
         if self._draft_id:
             delete_draft(self._home, self._draft_id)
-        say(f"{run.name} runs on its own; Ctrl-C leaves it running, loratui attach {run.name} comes back to it.")
+        say(f"{run.name} runs in the background. Ctrl-C leaves it running; loratui attach {run.name} comes back.")
         return self._follow(run, "train")
 
     @functools.cached_property
     def _machine(self) -> Accelerator:
-        """Asked once, for the plan; the checks before the start ask again."""
+        """Asked once, for the plan; the preflight asks again."""
         from loratui.engine.machine.accelerator import accelerator
 
         return accelerator()
 
     def _probe(self, prepared: Prepared) -> BaseRead | None:
-        """One real step, a line for what it does and one for what it took; Ctrl-C cancels it."""
+        """One real step, with a line for its result; Ctrl-C cancels it."""
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
         from loratui.engine.runs.probe import probe
@@ -278,7 +280,7 @@ class Wizard:
         return None if probed is None else probed.base
 
     def _change_numbers(self) -> bool:
-        """Shows the plan and lets one number be changed; False when the plan is right."""
+        """Shows the plan and changes one number; False when the plan is right."""
         from loratui.engine.planning.preflight import check_plan
 
         plan = self._draft.plan()
@@ -316,7 +318,7 @@ class Wizard:
         if ended is None:
             return 0
         say_conclusion(ended, sys.stdout)
-        if job == "train" and ended.status == "done" and self._ask.confirm("Make the images of the check now?"):
+        if job == "train" and ended.status == "done" and self._ask.confirm("Make the validation images now?"):
             return self._make_grid(run)
         return int(ended.exit_code)
 
@@ -326,8 +328,8 @@ class Wizard:
         if ended is None:
             return 0
         if ended.status == "done":
-            say(f"The images of the check: {run.validation}")
-            if self._ask.confirm("Go through the check now?", default=False):
+            say(f"Validation images: {run.validation}")
+            if self._ask.confirm("Go through the validation now?", default=False):
                 self._check(run)
         return int(ended.exit_code)
 
@@ -338,14 +340,14 @@ class Wizard:
 
 
 def say(line: str) -> None:
-    """One harmless line, at once."""
+    """Prints one line, cleaned, at once."""
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(clean(line).encode(encoding, "replace").decode(encoding) + "\n")
     sys.stdout.flush()
 
 
 def _to_fetch(model: str) -> str:
-    """What is known of a base that is not here."""
+    """How to fetch a base that is not here."""
     from loratui.engine.families import known_base
 
     source = known_base(model)

@@ -15,7 +15,7 @@ Check = Callable[[str], str]
 
 
 class Asker(Protocol):
-    """Whoever puts the questions. All raise `UsageError` when there is nobody to answer."""
+    """Asks the questions. All methods raise `UsageError` when nobody can answer."""
 
     def choose(self, question: str, options: Sequence[str], default: int = 0) -> int:
         """The place of the chosen option."""
@@ -39,7 +39,7 @@ def asker() -> Asker:
 
 
 class LineAsker:
-    """Numbered lines; needs nothing but a line of input and a line of output."""
+    """Numbered lines, for any input and output."""
 
     def __init__(self, source: TextIO, out: TextIO) -> None:
         self._in = source
@@ -69,7 +69,7 @@ class LineAsker:
             self._say(clean(problem))
 
     def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
-        """A line of text; there is nothing to complete it with."""
+        """A line of text, without completion."""
         return self.text(question, default, check)
 
     def confirm(self, question: str, default: bool = True) -> bool:
@@ -118,7 +118,7 @@ class QuestionaryAsker:
         return str(asked.unsafe_ask()).strip()
 
     def path(self, question: str, default: str = "", check: Check = lambda _: "") -> str:
-        """A line to edit; tab offers the names of what is there."""
+        """A line to edit; tab completes names."""
         import questionary
         from prompt_toolkit.completion import PathCompleter
 
@@ -146,8 +146,8 @@ def _valid(check: Check) -> Callable[[str], bool | str]:
 
 
 def nobody() -> UsageError:
-    """There is no one at the other end."""
+    """The input has ended."""
     return UsageError(
-        "There is nobody to ask: the input has ended.",
+        "Nobody can answer: the input has ended.",
         "Without questions: loratui train FOLDER --preset NAME, or loratui demo --no-tui.",
     )

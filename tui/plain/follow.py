@@ -41,7 +41,7 @@ class Narrator:
         self._told_place, self._told_phase = store.state.step, "training"
         self._told_at = float("-inf")
         self._news_at = float("nan")
-        """When something new was told last."""
+        """When the last news was printed."""
 
     def lines(self, now: float) -> Iterator[str]:
         """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
@@ -60,14 +60,14 @@ class Narrator:
             yield f"{text.clock_with_zone(time.time())}  {clean(_sentence(progress))}"
 
     def _wait(self, now: float) -> str:
-        """What is waited for before the first step, if nothing was said for long."""
+        """What the run waits for before its first step, if nothing was printed for long."""
         waited, awaited = now - self._news_at, figures.awaited(self._store.state)
         if not awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
             return ""
-        return f"still {awaited}, {text.duration(waited)} by now"
+        return f"still {awaited}, {text.duration(waited)} so far"
 
     def _progress(self, now: float) -> str:
-        """A sentence on how far it is, if it is time for one."""
+        """A sentence on progress, if it is time for one."""
         state = self._store.state
         if state.progress is not None and state.progress.total > 0:
             place, total = state.progress.done, state.progress.total
@@ -97,11 +97,11 @@ class Followed:
     reason: str
     advice: str
     seconds: float
-    """Spent by the run's trainers so far, or by following it if they did not tell."""
+    """Spent by the run's trainers so far, else by following it."""
 
     @property
     def output(self) -> Path | None:
-        """The LoRA file: the finished one, or else the newest."""
+        """The finished LoRA file, else the newest."""
         newest = self.store.state.output
         return self.run.path / newest if newest else None
 
@@ -142,7 +142,7 @@ def follow(
 ) -> Followed:
     """Prints what happens in a job of a run to `out` until no process works on it any more.
 
-    What happened before is taken in, and printed only with `past`. KeyboardInterrupt passes through.
+    Earlier events are read, and printed only with `past`. KeyboardInterrupt passes through.
     """
     began = time.monotonic()
     store, tail = RunStore(), Tail(run.events_of(job))
@@ -152,7 +152,7 @@ def follow(
         store.state = read_state(run, job)
     narrator = Narrator(store)
     while True:
-        # First whether it lives, then what it said: all that a dead run said is then seen.
+        # First whether it lives, then its log: so nothing of a dead run is missed.
         alive = lock.is_held(run.lock)
         for batch in tail.drain():
             store.apply_batch(batch)
@@ -166,20 +166,20 @@ def follow(
 
 
 def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
-    """`follow`, ended by Ctrl-C with a word on how to come back; None then. The run goes on without us."""
+    """`follow`, until Ctrl-C: then prints how to come back and returns None. The run continues."""
     hangup.watch_output()
     try:
         return follow(run, job, out, past=past)
     except KeyboardInterrupt:
         name = clean(run.name)
         say(out, "")
-        say(out, f"{name} goes on without this terminal. To come back: loratui attach {name}")
+        say(out, f"{name} continues without this terminal. To come back: loratui attach {name}")
         say(out, f"To end it: loratui stop {name}")
         return None
 
 
 def say_conclusion(ended: Followed, out: TextIO) -> None:
-    """The last lines: how it ended, what to do next, and where the LoRA file is."""
+    """The last lines: how it ended, what to do next, and the LoRA file."""
     if ended.store.state.ending is None:
         say(out, clean(f"{ended.run.name} ended without a last word: {ended.reason}"))
     if ended.advice:
@@ -189,7 +189,7 @@ def say_conclusion(ended: Followed, out: TextIO) -> None:
 
 
 _WORD = re.compile(r" *[^ ]+")
-"""A word with the blanks in front of it; other kinds of spaces hold together what they are in."""
+"""A word with the blanks before it; other kinds of spaces do not break a line."""
 
 
 def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = None) -> None:
@@ -215,7 +215,7 @@ def _columns(out: TextIO) -> int | None:
 
 
 def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
-    """Words that are longer than a line stay whole. `textwrap` counts letters, of which some are two cells wide."""
+    """Longer words stay whole. Not `textwrap`: it counts letters, and some are two cells wide."""
     further = " " * (len(line) - len(line.lstrip()) if hang is None else hang)
     lines, now = [], ""
     for word in _WORD.findall(line):
@@ -228,7 +228,7 @@ def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
 
 
 def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
-    """Where progress goes: stderr where stdout is for a script, else stdout."""
+    """Stderr where stdout is for a script, else stdout."""
     return sys.stderr if json_wanted or wait else sys.stdout
 
 

@@ -1,4 +1,4 @@
-"""The check without a screen: its parts one after the other, a sentence or two each, then the files and the export."""
+"""The validation without a screen: its parts in turn, then the files and the export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def walk(run: RunDirectory, ask: Asker, say: Say) -> None:
-    """Goes through the check of a run. Raises `DiskError`, and `UsageError` for a checklist of a newer loratui."""
+    """Goes through the validation of a run. Raises `DiskError`, and `UsageError` for a checklist from a newer loratui."""
     from loratui.engine.planning.recipe import read_recipe
 
     _Walk(run, read_recipe(run.effective).settings, ask, say).whole()
@@ -49,7 +49,7 @@ class _Walk:
         files = self._subject.files.all
         if files:
             self._files(files)
-        self._ask_tick(POINTS[-1], "Is the check done?")
+        self._ask_tick(POINTS[-1], "Is the validation done?")
         self._say(f"{len(self._kept.ticked)} of {len(POINTS)} ticked.")
 
     def _part(self, at: int, point: Point) -> None:
@@ -64,8 +64,8 @@ class _Walk:
             self._say(f"   and {len(made) - 8} more")
         if not made:
             self._say("   There are no images for this yet.")
-        self._ask_tick(point, f"{point.look_for} Looked at, and good?")
-        note = self._ask.text("Note, or nothing", self._kept.notes.get(point.id, ""))
+        self._ask_tick(point, f"{point.look_for} Tick this part?")
+        note = self._ask.text("Note (may be empty)", self._kept.notes.get(point.id, ""))
         if note != self._kept.notes.get(point.id, ""):
             self._keep(lambda kept: kept.note(point.id, note))
 
@@ -94,7 +94,7 @@ class _Walk:
     def _files(self, files: tuple[str, ...]) -> None:
         names = [f"{self._subject.files.words(file)} {'★' * self._kept.mark(file).rating}".rstrip() for file in files]
         now = files.index(self._kept.chosen) + 1 if self._kept.chosen in files else 0
-        at = self._ask.choose("Which file is the one?", ["None yet", *names], now)
+        at = self._ask.choose("Which file do you choose?", ["None yet", *names], now)
         chosen = files[at - 1] if at else ""
         if chosen != self._kept.chosen:
             self._keep(lambda kept: kept.choose(chosen or kept.chosen))
@@ -115,7 +115,7 @@ class _Walk:
         try:
             exported = exporting.export(self._run, self._settings, wanted)
         except LoratuiError as error:
-            self._say(f"It was not written: {error}")
+            self._say(f"The file was not written: {error}")
             return
         self._say(f"Written: {exported.path}, and {', '.join(path.name for path in exported.settings)} beside it.")
         for place in exported.places:

@@ -34,7 +34,7 @@ _AROUND = 7
 
 @dataclass
 class ComparisonMade(Message):
-    """The runs to compare were read."""
+    """The runs to compare have been read."""
 
     rows: tuple[tuple[str, tuple[str, ...]], ...]
     """(what, value of each run)."""
@@ -88,7 +88,7 @@ class CompareScreen(LoratuiScreen[None]):
                 self.query_one(f"#compare-sample-{at}", ThumbnailView).show(path)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lays the columns out anew."""
+        """Lays the columns out again."""
         super().on_resize(event)
         self._show()
 
@@ -125,7 +125,7 @@ class CompareScreen(LoratuiScreen[None]):
 
 
 def _fitted(value: str, width: int) -> str:
-    """Of two paths that begin alike the ends tell which is which; `0.2768 (epoch 10)` goes without its word."""
+    """A path keeps its end, by which paths differ; `0.2768 (epoch 10)` may lose the word `epoch`."""
     if value.startswith("/"):
         return shorten_path(value, width)
     return value if len(value) <= width else value.replace(" (epoch ", " (")

@@ -22,7 +22,7 @@ _ALWAYS_DIFFERENT = ("output.name",)
 
 
 def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
-    """(what, value of each run): results first, then every setting that is not the same in all of them."""
+    """(what, value of each run): results first, then every setting that differs."""
     states = [run.state for run in runs]
     epochs = [_epochs(run) for run in runs]
     rows: list[tuple[str, tuple[str, ...]]] = [
@@ -42,7 +42,7 @@ def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
 
 
 def differing(settings: Sequence[dict[str, Any] | None]) -> Rows:
-    """The settings that are not the same everywhere; a dash where a run's recipe could not be read."""
+    """The settings that differ; a dash where a recipe could not be read."""
     keys = {key: None for table in settings if table for key in table}
     rows = []
     for key in keys:

@@ -1,5 +1,4 @@
-"""The figures of a run in words, a function for each: dashboard, lists, plain lines, `status`, `runs`, comparison and the
-window's title say them by these alone. Pure; the texts are still to be cleaned for the terminal."""
+"""The figures of a run in words, one function each, for every screen and command. Pure; the caller cleans the texts."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ PHASES: dict[str, str] = {
     "training": "training",
     "saving": "saving",
     "finishing": "finishing",
-    "validating": "making the check's images",
+    "validating": "making validation images",
 }
 """The trainer's phases in words."""
 
@@ -30,22 +29,22 @@ _ENDINGS = ("done", "paused", "stopped")
 
 
 def trains(run: RunSummary) -> bool:
-    """Whether steps are being made: only then there is a rate and a time left."""
+    """Whether the run makes steps: only then does it have a rate and a time left."""
     return run.status in ("running", "starting") and run.job == "train"
 
 
 def status(run: RunSummary) -> str:
-    """How a run stands, in a word: that of its status, or that its validation is made."""
+    """The status of a run in a word."""
     return "validating" if run.job == "validate" and run.active else run.status
 
 
 def signed_status(run: RunSummary) -> str:
-    """The same with its sign."""
+    """The status with its sign."""
     return f"{text.STATUS_SIGNS[run.status]} {status(run)}"
 
 
 def phase(state: RunState) -> str:
-    """What is being done, in a word or three; of a run that ended, how."""
+    """What the run does, or how it ended, in a few words."""
     if state.ending:
         return state.ending.status if state.ending.status in _ENDINGS else "failed"
     if state.leaving in _LEAVING:
@@ -54,7 +53,7 @@ def phase(state: RunState) -> str:
 
 
 def awaited(state: RunState) -> str:
-    """What this trainer does before its first step; empty once steps are made, or where that is unknown."""
+    """What this trainer does before its first step; empty once it makes steps, or where that is unknown."""
     if state.stepped or state.ending or not state.waiting_since:
         return ""
     words = "the first step, which may be compiled" if state.phase == "training" else state.text or phase(state)
@@ -77,7 +76,7 @@ def epoch(state: RunState) -> str:
 
 
 def percent(state: RunState) -> str:
-    """Share of the image-steps that is made: `30 %`; empty where the plan is unknown."""
+    """Share of the image-steps made: `30 %`; empty where the plan is unknown."""
     return f"{min(100, max(0, state.image_step * 100 // state.image_steps))} %" if state.image_steps > 0 else ""
 
 
@@ -87,18 +86,18 @@ def loss(state: RunState) -> str:
 
 
 def rate(state: RunState, active: bool) -> str:
-    """Optimizer steps a second, or seconds a step; `–` of a run that makes none."""
+    """Optimizer steps a second, or seconds a step; `–` if the run makes none."""
     return text.rate(state.steps_per_s if active else None)
 
 
 def seconds_left(state: RunState, active: bool) -> float | None:
-    """To the last step; None of a run that makes none, and while that is unknown."""
+    """To the last step; None if the run makes no steps, or while that is unknown."""
     left = state.time_left if active else None
     return left.seconds if left else None
 
 
 def left_is_sure(state: RunState) -> bool:
-    """Whether the time left rests on enough steps; True where none is known."""
+    """Whether the time left rests on enough steps; True if no time is known."""
     return state.time_left is None or state.time_left.sure
 
 
@@ -113,12 +112,12 @@ def worked(state: RunState) -> str:
 
 
 def cost_so_far(state: RunState, price_per_hour: float) -> str:
-    """What the machine has cost for this run, as an amount: `0.31`."""
+    """Cost of the machine for this run so far: `0.31`."""
     return f"{state.worked_s / 3600 * price_per_hour:.2f}"
 
 
 def cost_to_come(state: RunState, price_per_hour: float, active: bool) -> str:
-    """What it will cost to the last step; empty where that is unknown."""
+    """Cost to the last step; empty where that is unknown."""
     seconds = seconds_left(state, active)
     return "" if seconds is None else f"{seconds / 3600 * price_per_hour:.2f}"
 
@@ -134,7 +133,7 @@ def grad_norm(state: RunState) -> str:
 
 
 def memory(state: RunState) -> str:
-    """GPU memory that the trainer has held at most; empty without a GPU."""
+    """Peak GPU memory of the trainer; empty without a GPU."""
     return f"{state.memory_gib:.1f} GiB" if state.memory_gib else ""
 
 
@@ -146,7 +145,7 @@ def file(state: RunState) -> str:
 def progress(state: RunState, active: bool) -> Iterator[str]:
     """Where training is: `step 270 of 900`, `epoch 3 of 10`, `smoothed loss 0.1234`, `9.1 steps/s`, `3 min left`.
 
-    Of a run that makes no steps (`active` False) there is neither rate nor time left.
+    A run that makes no steps (`active` False) has no rate and no time left.
     """
     yield f"step {steps(state)}"
     if epoch(state):
@@ -160,7 +159,7 @@ def progress(state: RunState, active: bool) -> Iterator[str]:
 
 
 def sentence(state: RunState, active: bool) -> str:
-    """The same in one sentence, with the share that is made: `step 270 of 900 (30 %), epoch 3 of 10, …`."""
+    """`progress` in one sentence, with the share made: `step 270 of 900 (30 %), epoch 3 of 10, …`."""
     first, *others = progress(state, active)
     share_made = f" ({percent(state)})" if percent(state) else ""
     return ", ".join([f"{first}{share_made}", *others])
@@ -176,7 +175,7 @@ def costs(state: RunState, price_per_hour: float, active: bool) -> Iterator[str]
 
 
 def machine(seen: Machine | None) -> str:
-    """What the machine does, in one line; empty where it was not looked at."""
+    """What the machine does, in one line; empty if it was not measured."""
     return "  ".join(_machine(seen)) if seen is not None else ""
 
 

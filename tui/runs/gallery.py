@@ -1,4 +1,4 @@
-"""The samples of a run by prompt and step, and where in them a person looks. Pure."""
+"""The samples of a run by prompt and step, and which of them a person looks at. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loratui.engine.runs.records import Sample
 
 @dataclass(frozen=True)
 class Gallery:
-    """Samples as a table: a row for each prompt, in the order in which they first came, a column for each step."""
+    """Samples as a table: a row for each prompt, in order of first appearance, and a column for each step."""
 
     prompts: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
@@ -18,7 +18,7 @@ class Gallery:
     _cells: dict[tuple[int, str], Sample] | None = None
 
     def at(self, step: int, prompt: str) -> Sample | None:
-        """The sample of a prompt at a step; the one that was written last, if a resumed run made it again."""
+        """The sample of a prompt at a step; the later one if a resumed run made it again."""
         return (self._cells or {}).get((step, prompt))
 
     def of_step(self, step: int) -> list[Sample]:
@@ -41,7 +41,7 @@ def gallery(samples: Iterable[Sample]) -> Gallery:
 
 @dataclass(frozen=True)
 class Look:
-    """Where a person looks: a step, or the newest whatever it is, and a prompt by its place."""
+    """Where a person looks: a step, or None for always the newest, and a prompt by its place."""
 
     step: int | None = None
     prompt: int = 0
@@ -56,21 +56,21 @@ class Look:
         return Look(table.steps[max(0, place)], self.prompt)
 
     def turned(self, table: Gallery, by: int) -> Look:
-        """To the next prompt, round and round."""
+        """To the next prompt; after the last comes the first."""
         return Look(self.step, (self.prompt + by) % max(1, len(table.prompts)))
 
     def place(self, table: Gallery) -> int:
-        """The column that is looked at: that of the step, else the nearest before it."""
+        """The column of the step, else the nearest before it."""
         if self.step is None:
             return len(table.steps) - 1
         return max((at for at, step in enumerate(table.steps) if step <= self.step), default=0)
 
     def shown_step(self, table: Gallery) -> int | None:
-        """The step that is looked at; None without samples."""
+        """The step shown; None without samples."""
         return table.steps[self.place(table)] if table.steps else None
 
     def sample(self, table: Gallery) -> Sample | None:
-        """The sample that is looked at, or the step's nearest one to the chosen prompt."""
+        """The chosen sample, or the first of the step if its prompt has none."""
         step = self.shown_step(table)
         if step is None:
             return None
@@ -80,9 +80,9 @@ class Look:
 
 
 def page(look: Look, table: Gallery, rows: int, columns: int) -> list[list[Sample | None]]:
-    """The part of the table that fits into so many rows (prompts) and columns (steps), the looked-at cell within.
+    """The part of the table, around the chosen sample, that fits into so many rows (prompts) and columns (steps).
 
-    With one row, the row holds all prompts of the step instead: what belongs together stands together.
+    A single row holds all prompts of the step instead.
     """
     if not table.steps or rows < 1 or columns < 1:
         return []

@@ -1,4 +1,4 @@
-"""The runs on this machine with the one under the highlight in detail, and the ways to a new one."""
+"""The runs on this machine, the highlighted run in detail, and the ways to a new run."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 _LOOK_AT_BOX_EVERY_S = 4.0
 _AFTER_THE_FIRST_PAINT_S = 0.3
-"""Asking drivers takes the processor from what the person waits for."""
+"""Drivers are asked later, so the first paint has the processor."""
 
 
 @dataclass
 class BoxSeen(Message):
-    """The machine and the drafts were looked at, and something is new."""
+    """Something about the machine or the drafts has changed."""
 
     words: str
     drafts: int
@@ -47,7 +47,7 @@ class BoxSeen(Message):
 
 @dataclass
 class RunLaunched(Message):
-    """A run of the list was resumed, or could not be."""
+    """A run was resumed, or could not be."""
 
     name: str
     problem: str = ""
@@ -55,7 +55,7 @@ class RunLaunched(Message):
 
 @dataclass
 class RunSized(Message):
-    """It was added up what deleting a run frees."""
+    """The size of a run is known."""
 
     name: str
     bytes: int
@@ -63,14 +63,14 @@ class RunSized(Message):
 
 @dataclass
 class RunDeleted(Message):
-    """A run is gone, or could not be deleted."""
+    """A run was deleted, or could not be."""
 
     name: str
     problem: str = ""
 
 
 class HomeScreen(LoratuiScreen[None]):
-    """The list of runs; the app looks at them, and hands over what it finds."""
+    """The list of runs, as the app finds them."""
 
     CONTEXT = "home"
     PURPOSE = "runs"
@@ -84,11 +84,11 @@ class HomeScreen(LoratuiScreen[None]):
         self._drafts = ""
 
     def heading_right(self) -> Content:
-        """Where the runs lie."""
+        """The folder of the runs."""
         return plain(self.loratui.home, "$muted")
 
     def body(self) -> ComposeResult:
-        """The machine, column titles, the list, the chosen run, and a word for who has no runs yet."""
+        """The machine, column titles, the list, the chosen run, and a welcome while there are no runs."""
         yield Line(id="box")
         yield Line(id="columns")
         yield RunList(id="runs")
@@ -103,7 +103,7 @@ class HomeScreen(LoratuiScreen[None]):
         yield Line(id="trouble")
 
     def on_mount(self) -> None:
-        """Shows what is known, and has everything looked at."""
+        """Shows what is known, and reads the rest."""
         for id in ("welcome", "drafts", "chosen", "trouble"):
             self.present(id, False)
         self.query_one(RunList).focus()
@@ -135,7 +135,7 @@ class HomeScreen(LoratuiScreen[None]):
         self._drafts = message.newest
         more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
         self.present("drafts", bool(message.drafts) and not self.loratui.view_only)
-        self.line("drafts").say(plain(f"A draft is kept: {clean(message.newest, 60)}{more}. n goes on with it.", "$accent"))
+        self.line("drafts").say(plain(f"Draft: {clean(message.newest, 60)}{more}. n continues it.", "$accent"))
 
     def runs_listed(self, message: RunsListed) -> None:
         """Shows what was found."""
@@ -178,7 +178,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     @property
     def run(self) -> RunSummary | None:
-        """The run under the highlight."""
+        """The highlighted run."""
         at = self.query_one(RunList).highlighted
         return self._runs[at] if at is not None and at < len(self._runs) else None
 
@@ -189,17 +189,17 @@ class HomeScreen(LoratuiScreen[None]):
 
     @property
     def several_runs(self) -> bool:
-        """Whether there is something to compare with."""
+        """Whether there is more than one run."""
         return len(self._runs) > 1
 
     @property
     def several_marked(self) -> bool:
-        """Whether there is something to compare."""
+        """Whether more than one run is marked."""
         return len(self._marked) > 1
 
     @property
     def resumable(self) -> bool:
-        """Whether the run can go on from a checkpoint."""
+        """Whether the run can be resumed."""
         return self.run is not None and resumable(self.run.status)
 
     @property
@@ -208,9 +208,8 @@ class HomeScreen(LoratuiScreen[None]):
         return self.run is not None and bool(self.run.state.output)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """Folder, command to come back, the LoRA file with a line to fetch it, and the error."""
-        run = self.run
-        return run_texts(run) if run else ()
+        """Folder, command to come back, LoRA file, scp line, and error."""
+        return run_texts(self.run) if self.run else ()
 
     def action_open(self) -> None:
         """To the training of the chosen run, or to its validation if it is done."""
@@ -220,14 +219,13 @@ class HomeScreen(LoratuiScreen[None]):
             self.loratui.open("validation" if validating else "training", run.name)
 
     def action_validate(self) -> None:
-        """To the check of the chosen run."""
-        run = self.run
-        if run is not None:
-            self.loratui.open("validation", run.name)
+        """To the validation of the chosen run."""
+        if self.run is not None:
+            self.loratui.open("validation", self.run.name)
 
     @work(exclusive=True, group="new")
     async def action_new_run(self) -> None:
-        """To the wizard; where there are drafts it asks which one to go on with."""
+        """To the wizard; if there are drafts, it asks first which one to continue."""
         from loratui.tui.wizard.choose_draft_screen import DraftsScreen
         from loratui.tui.wizard.drafts import list_drafts
 
@@ -251,7 +249,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     @work(thread=True, exclusive=True, group="resume", description="resume a run")
     def action_resume(self) -> None:
-        """Goes on with the chosen run from its last checkpoint."""
+        """Resumes the chosen run from its last checkpoint."""
         from loratui.engine.errors import LoratuiError
         from loratui.engine.runs.directory import open_run
         from loratui.engine.runs.launcher import launch
@@ -267,7 +265,7 @@ class HomeScreen(LoratuiScreen[None]):
             self.post_message(RunLaunched(run.name))
 
     def on_run_launched(self, message: RunLaunched) -> None:
-        """To the training, or what went wrong."""
+        """Opens the training, or says what went wrong."""
         if message.problem:
             self.loratui.tell(message.problem, "error")
         else:
@@ -290,7 +288,7 @@ class HomeScreen(LoratuiScreen[None]):
         self.loratui.continue_draft(saved_from(recipe, "plan"))
 
     def action_mark(self) -> None:
-        """Marks the chosen run, or takes the mark away."""
+        """Marks or unmarks the chosen run."""
         run = self.run
         if run is not None:
             self._marked ^= {run.name}
@@ -305,16 +303,16 @@ class HomeScreen(LoratuiScreen[None]):
 
     @work(exclusive=True, group="delete")
     async def action_delete(self) -> None:
-        """Deletes the chosen run after a question that says what is freed."""
+        """Deletes the chosen run, after a question that says what this frees."""
         run = self.run
         if run is None:
             return
         if run.active:
-            self.loratui.tell(f"{run.name} is at work; stop it first (enter, then x).", "warning")
+            self.loratui.tell(f"{run.name} is running. Stop it first: enter, then x.", "warning")
             return
         self._add_up(run.name, run.path)
 
-    @work(thread=True, exclusive=True, group="size", description="add up what a run takes")
+    @work(thread=True, exclusive=True, group="size", description="measure a run")
     def _add_up(self, name: str, path: str) -> None:
         from loratui.tui.runs.machine_line import folder_bytes
 
@@ -325,7 +323,7 @@ class HomeScreen(LoratuiScreen[None]):
 
     @work(exclusive=True, group="delete")
     async def on_run_sized(self, message: RunSized) -> None:
-        """Now the question can be asked."""
+        """Asks, now that the size is known."""
         from loratui.tui.screens.confirm import ConfirmScreen
 
         details = (
@@ -347,12 +345,12 @@ class HomeScreen(LoratuiScreen[None]):
             self.post_message(RunDeleted(name))
 
     def on_run_deleted(self, message: RunDeleted) -> None:
-        """Says so, and has the runs looked at again."""
+        """Says so, and lists the runs again."""
         self.loratui.tell(message.problem or f"{message.name} is deleted.", "error" if message.problem else "information")
         self.loratui.look_at_the_runs_again()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lays the columns out anew."""
+        """Lays the columns out again."""
         super().on_resize(event)
         if self._looked and self._runs:
             self.call_after_refresh(self._show)
@@ -383,23 +381,21 @@ class HomeScreen(LoratuiScreen[None]):
 
 
 def _advice(run: RunSummary) -> str:
-    """What to do about a run, by a key where there is one."""
+    """What to do about a run, with the key for it."""
     if resumable(run.status):
-        return "r goes on from its last checkpoint." if run.state.step else "r starts it again; no step was made yet."
-    return "v opens the check: is it any good?" if run.status == "done" else run.advice
+        return "r resumes from the last checkpoint." if run.state.step else "r starts it again; it has made no step yet."
+    return "v opens the validation: is it any good?" if run.status == "done" else run.advice
 
 
 _WELCOME = Content("\n").join(
     [
         plain("No runs yet.", "bold"),
         Content(""),
+        Content.assemble(("n", "bold $accent"), "  trains a LoRA on your own images: preset, base, dataset, plan, preflight."),
         Content.assemble(
-            ("n", "bold $accent"), "  trains a LoRA on your own images: preset, base, data set, plan, checks, start."
-        ),
-        Content.assemble(
-            ("t", "bold $accent"), "  tries it out: an invented person, a few minutes on any machine, no download."
+            ("t", "bold $accent"), "  runs the demo: an invented person, a few minutes on any machine, no download."
         ),
         Content(""),
-        plain("Runs go on when you leave or the connection drops; loratui brings you back to them.", "$muted"),
+        plain("Runs continue when you leave or the connection drops. loratui brings you back.", "$muted"),
     ]
 )

@@ -1,4 +1,4 @@
-"""A page with a run's images for a browser, on loopback and behind a random token; the only listener there is, off until asked."""
+"""A page with a run's images for a browser, on loopback and behind a random token; the only listener, off by default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from loratui.engine.untrusted import read_small
 
 _LARGEST_BYTES = 64 << 20
 _TYPES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
-"""Beginning of a file -> its type; anything else is not served."""
+"""First bytes of a file -> its type; other files are not served."""
 _LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -41,7 +41,7 @@ class PageImage:
 
 
 class ImagePage:
-    """Serves the images that it is given and nothing else, from a thread, until it is closed. A context manager."""
+    """Serves only the given images, from a thread, until it is closed. A context manager."""
 
     def __init__(self, title: str, images: Sequence[PageImage]) -> None:
         self._token = secrets.token_urlsafe(24)
@@ -57,7 +57,7 @@ class ImagePage:
 
     @property
     def url(self) -> str:
-        """The page's address, on this machine and, with the port forwarded, on the person's own."""
+        """The page's address, here and, with the port forwarded, on the person's own machine."""
         return f"http://127.0.0.1:{self.port}/{self._token}/"
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away is no fault, and nothing may be printed over the app."""
+        """Nothing: a browser that leaves is no fault, and the terminal belongs to the app."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     _IMAGE: ClassVar[str] = "p"
 
     def do_GET(self) -> None:
-        """The page at /TOKEN/, image N at /TOKEN/p/N; all else is not there."""
+        """The page at /TOKEN/, image N at /TOKEN/p/N; anything else is not found."""
         rest = self._behind_the_token()
         if rest is None:
             self._say(HTTPStatus.NOT_FOUND, "not here")
@@ -108,9 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Stands in for Python's own page: another method, or what is no request at all."""
+        """Answers other methods, and input that is no request, in place of Python's own page."""
         del message, explain
-        # What may still come belongs to this request, and would be read as the next one.
+        # The rest of this request would be read as the next one.
         self.close_connection = True
         if code == HTTPStatus.NOT_IMPLEMENTED and self._behind_the_token() is not None:
             self._say(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": "GET, HEAD", "Connection": "close"})
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND, "not here", {"Connection": "close"})
 
     def _behind_the_token(self) -> str | None:
-        """What follows the token in the address; None for whoever does not know it or asks by a foreign name."""
+        """What follows the token in the address; None without the token, or with a foreign host name."""
         host = self.headers.get("Host", "").rsplit(":", 1)[0]
         token, slash, rest = self.path.removeprefix("/").partition("/")
         known = host in _LOCAL_HOSTS and hmac.compare_digest(token.encode(), self.server.token.encode())

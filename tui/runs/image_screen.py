@@ -33,11 +33,11 @@ class Shown:
     column: str
     """What its column shows, such as the step."""
     words: str = ""
-    """What else is to say of it."""
+    """Anything else about it."""
 
 
 class ImageScreen(LargeImage):
-    """Shows one of some images; the arrows go along its row and its column. Gives the place of the last one shown."""
+    """Shows one image of a table; the arrows go along its row and its column."""
 
     INSTEAD = "b opens a page for your browser, or copy the file with scp"
     CONTEXT = "image"
@@ -52,7 +52,7 @@ class ImageScreen(LargeImage):
         self._page: ImagePage | None = None
 
     def heading(self) -> Content:
-        """Program and what the images belong to."""
+        """Program and run."""
         return Content.assemble(("loratui", "bold $accent"), "  ", plain(self._about, "bold"))
 
     def body(self) -> ComposeResult:
@@ -68,7 +68,7 @@ class ImageScreen(LargeImage):
         self._show()
 
     def on_unmount(self) -> None:
-        """Nothing listens any more."""
+        """Closes the page."""
         self._close_page()
 
     @property
@@ -102,11 +102,11 @@ class ImageScreen(LargeImage):
         self._show_page()
 
     def action_close(self) -> None:
-        """Back to where the person came from."""
+        """Back to the screen below."""
         self.dismiss(None)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """Path and scp line, and with a page its address and the way to it."""
+        """Path and scp line; for an open page its address and ssh line."""
         pairs = [*super().copyable()]
         if self._page is not None:
             pairs += [
@@ -117,12 +117,12 @@ class ImageScreen(LargeImage):
 
     @property
     def image_path(self) -> Path | None:
-        """The file that is shown."""
+        """The file shown."""
         return self._image.path if self._images else None
 
     @property
     def image_title(self) -> str:
-        """Step and prompt, or what else its place in the table says."""
+        """Its place in the table, such as step and prompt."""
         return f"{self._image.column}  {self._image.row}"
 
     @property
@@ -157,7 +157,7 @@ class ImageScreen(LargeImage):
                 plain(ssh_hints.forward_line(self._page.port), "bold"),
                 "  and open  ",
                 plain(self._page.url, "bold"),
-                plain("  It goes off when you leave this screen, or with b.", "$muted"),
+                plain("  It closes when you leave this screen, or with b.", "$muted"),
             )
 
     def _close_page(self) -> None:

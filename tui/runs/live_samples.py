@@ -1,4 +1,4 @@
-"""Other sample prompts and another interval for a run that trains."""
+"""Changes the sample prompts and their interval while a run trains."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SamplesNow:
 
 
 def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
-    """The changes of the run, else its recipe; nothing where neither can be read."""
+    """The changes of the run, else its recipe; empty if that cannot be read."""
     try:
         samples = read_recipe(run.effective).settings.samples
     except SchemaError:
@@ -42,7 +42,7 @@ def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
 
 
 class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
-    """Gives the arguments of the command `set_samples`; None if nothing shall change."""
+    """Gives the arguments of the command `set_samples`; None if nothing changes."""
 
     DEFAULT_CSS = """
     LiveSamplesScreen {
@@ -59,14 +59,14 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
         self._now = now
 
     def compose(self) -> ComposeResult:
-        """Prompts, interval, what will happen."""
+        """Prompts, interval, keys."""
         with Vertical(classes="dialog"):
-            yield Line(plain("Samples while it trains", "bold $accent"))
-            yield Line("One prompt a line, from the next samples on. {trigger}, {class} and {subject} stand for your words.")
+            yield Line(plain("Samples during training", "bold $accent"))
+            yield Line("One prompt a line, used from the next samples on. {trigger}, {class} and {subject} become your words.")
             yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
-            yield Line("Image-steps between samples, 0 for once an epoch:", id="live-label")
+            yield Line("Image-steps between samples; 0 for once an epoch:", id="live-label")
             yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
-            yield Line(plain("tab to the number · enter there sends it · esc changes nothing", "$muted"))
+            yield Line(plain("tab: to the number · enter there: send · esc: change nothing", "$muted"))
 
     def on_mount(self) -> None:
         """The prompts first."""
@@ -82,7 +82,7 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
         text = event.value.strip()
         prompts = [line.strip() for line in self.query_one(TextArea).text.splitlines() if line.strip()]
         every = int(text) if text.isdecimal() else -1
-        # Only what is new: the prompts of the recipe may be longer than those that can be sent.
+        # Only what changed: the recipe's prompts may be longer than a command may carry.
         args: dict[str, Any] = {} if tuple(prompts) == self._now.prompts else {"prompts": prompts}
         if every != self._now.every_image_steps:
             args["every_image_steps"] = every

@@ -1,4 +1,4 @@
-"""The lines of a run's log in words: what one event tells a person. Pure; the texts are still to be cleaned for the terminal."""
+"""The events of a run's log as lines for a person. Pure; the caller cleans the texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def line(event: Event, before: RunState) -> LogLine | None:
 
 
 def damage(lines: int) -> str:
-    """What is said of lines of the log that could not be used."""
+    """The line about damaged lines of the log."""
     return f"{text.count(lines, 'damaged line')} of the log {'was' if lines == 1 else 'were'} left out"
 
 
@@ -80,7 +80,7 @@ def _words(event: Event, before: RunState) -> Said:
 def _run_started(event: Event, before: RunState) -> str:
     resumed = event.count("resumed_step")
     if resumed or before.step:
-        return f"training goes on from step {text.number(resumed)}"
+        return f"training resumes from step {text.number(resumed)}"
     planned = (("images", "image"), ("epochs", "epoch"), ("image_steps", "image-step"), ("optimizer_steps", "optimizer step"))
     amounts = ", ".join(text.count(event.count(name), noun) for name, noun in planned)
     scaled = ", in fp16 with a scaled loss" if event.text("dtype") == "float16" else ""
@@ -95,4 +95,4 @@ def _step(event: Event, before: RunState, step: str) -> Said:
     if again <= 0:
         return None
     many = text.count(again, "attempt")
-    return f"step {step}: {many} left the range of fp16; made again with a smaller loss scale, and no step is missing", "info"
+    return f"step {step}: {many} left the range of fp16; repeated with a smaller loss scale, and no step is missing", "info"

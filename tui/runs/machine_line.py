@@ -1,4 +1,4 @@
-"""The machine at a glance for the list of runs: GPU, memory and disk in a line that changes only when it has something to say."""
+"""GPU, memory and disk in a line for the list of runs, which changes only when a figure moves noticeably."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from loratui.engine.machine import hardware
 from loratui.tui.runs import figures
 
 _NOTICEABLE = 0.03
-"""Share of the whole by which a figure must have moved before it is told again: a list at rest sends nothing."""
+"""Share of the whole by which a figure must move before the line changes: a list at rest sends nothing."""
 _NOTICEABLE_C = 4
 _NOTICEABLE_PERCENT = 10
 
 
 @dataclass
 class Box:
-    """Keeps what was told last, so that small changes stay untold."""
+    """Remembers the figures shown, so small changes are not."""
 
     _told: dict[str, float] = field(default_factory=dict)
 
     def words(self, home: Path, price_per_hour: float = 0.0) -> str:
-        """The line. Takes up to a second where a driver hangs, so it is asked for in a thread."""
+        """The line. Takes up to a second if a driver hangs: call it in a thread."""
         gpus = hardware.gpus()
-        none = "GPU: its driver does not answer" if hardware.has_device_file() else "no GPU"
+        none = "GPU: driver does not answer" if hardware.has_device_file() else "no GPU"
         parts = [self._gpu(gpu) for gpu in gpus[:2]] or [none]
         memory = hardware.ram()
         if memory.total_gib:
             used = self._steady("ram", memory.total_gib - memory.free_gib, memory.total_gib * _NOTICEABLE)
-            # On a large box that does little, less than one would be none.
             parts.append(f"RAM {used:.{0 if used >= 1 else 1}f} of {memory.total_gib:.0f} GiB")
         free = hardware.disk_free_gib(home)
         if free is not None:
@@ -37,7 +36,7 @@ class Box:
         if price_per_hour:
             parts.append(f"{price_per_hour:.2f} an hour")
         elif gpus:
-            parts.append("its price: f2")
+            parts.append("price: f2")
         return "  ·  ".join(parts)
 
     def _gpu(self, gpu: hardware.Gpu) -> str:
@@ -57,7 +56,7 @@ class Box:
 
 
 def folder_bytes(folder: Path, cancelled: Callable[[], bool] = lambda: False) -> int:
-    """Bytes that deleting a folder frees: what its files take on the disk, each hard link once. Links are not followed."""
+    """Bytes that deleting a folder frees: the disk blocks of its files, each hard link once. Links are not followed."""
     import os
 
     seen: set[tuple[int, int]] = set()

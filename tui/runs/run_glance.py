@@ -1,4 +1,4 @@
-"""One run in words: what it has done and costs, and what there is to copy of it."""
+"""One run in words: its figures, its cost, and the texts to copy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
-    """What the chosen run has done, does and costs, a few words each."""
+    """Progress, cost and LoRA file, a few words each."""
     state, active = run.state, figures.trains(run)
     words = list(figures.progress(state, active)) if state.optimizer_steps else []
     words += figures.costs(state, price_per_hour, active)
@@ -19,7 +19,7 @@ def numbers(run: RunSummary, price_per_hour: float) -> list[str]:
 
 
 def run_texts(run: RunSummary) -> list[tuple[str, str]]:
-    """What there is to copy of a run: names and texts."""
+    """Names and texts to copy."""
     import shlex
 
     from loratui.tui.terminal import ssh_hints
@@ -27,7 +27,7 @@ def run_texts(run: RunSummary) -> list[tuple[str, str]]:
     items = [("folder", run.path), ("command to come back", f"loratui attach {shlex.quote(run.name)}")]
     output = run.file(run.state.output)
     if output is not None:
-        items += [("LoRA file", str(output)), ("line for your own machine, to fetch the file", ssh_hints.scp_line(output))]
+        items += [("LoRA file", str(output)), ("scp line for the LoRA file, for your own machine", ssh_hints.scp_line(output))]
     sample = run.file(run.state.sample)
     if sample is not None:
         items.append(("newest sample", str(sample)))

@@ -1,4 +1,4 @@
-"""What the screens of one run share: following its log in a thread, how it stands, commands, and starting jobs."""
+"""What the screens of one run share: following its log in a thread, its status, and starting jobs."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ _MOST_WAITING = 2
 
 @dataclass
 class EventsRead(Message):
-    """The log of a job went on."""
+    """New events of a job's log."""
 
     job: str
     batch: EventBatch
     restarted: bool = False
-    """Whether the log was begun anew, so that what was read before no longer counts."""
+    """Whether the log began again, so earlier events no longer count."""
     keep_every: int = 1
-    """Of the frequent events only each so many-th is in the batch: a glance at a long past."""
+    """Of the frequent events, only one in so many is in the batch: a glance at a long log."""
     state: RunState | None = None
-    """The exact state after a glance, which gave an estimate of it."""
+    """The exact state after a glance."""
 
 
 @dataclass
 class LogEndReached(Message):
-    """Everything that was in the log has been sent; what follows is new."""
+    """The log was read to its end; what follows is new."""
 
     job: str
 
 
 @dataclass
 class StandingChanged(Message):
-    """How the run stands has changed."""
+    """The status of the run has changed."""
 
     summary: RunSummary
 
@@ -65,7 +65,7 @@ class StandingChanged(Message):
 
 @dataclass
 class JobLaunched(Message):
-    """A job of an existing run was started, or could not be."""
+    """A job was started, or could not be."""
 
     job: str
     problem: str = ""
@@ -90,7 +90,7 @@ class RunScreen(LoratuiScreen[None]):
         return self.run_directory.name
 
     def follow(self) -> None:
-        """Begins to read; called when the screen is mounted."""
+        """Starts to read the log."""
         self._follow()
 
     @work(thread=True, exclusive=True, group="follow", description="follow the log")
@@ -120,7 +120,7 @@ class RunScreen(LoratuiScreen[None]):
                     stood = stands
                     self.post_message(StandingChanged(stands))
             if at_end and not caught_up:
-                # After how it stands: what that adds to the screen would make the images smaller, and sent twice.
+                # After the status: the lines it adds would make the images smaller, and sent twice.
                 caught_up = True
                 self.post_message(LogEndReached(self.JOB))
             if at_end:
@@ -142,19 +142,19 @@ class RunScreen(LoratuiScreen[None]):
             self.events_taken()
 
     def on_log_end_reached(self, message: LogEndReached) -> None:
-        """The past is known; now show it. It stays, and need not be searched for garbage again and again."""
+        """Shows what was read, and keeps the garbage collector from searching it again."""
         del message
         gc.freeze()
         self.caught_up = True
         self.events_taken()
 
     def on_standing_changed(self, message: StandingChanged) -> None:
-        """How the run stands is shown by the subclass."""
+        """Keeps the status; the subclass shows it."""
         self.summary = message.summary
         self.events_taken()
 
     def events_taken(self) -> None:
-        """Something is new: the state, or how the run stands."""
+        """The state or the status is new."""
 
     @property
     def state(self) -> RunState:
@@ -168,12 +168,12 @@ class RunScreen(LoratuiScreen[None]):
 
     @property
     def gone(self) -> bool:
-        """Whether the run's folder was taken away while one looked."""
+        """Whether the run's folder has disappeared."""
         return self.summary is not None and self.summary.reason == GONE
 
     @property
     def only_looks(self) -> bool:
-        """A run that is gone takes nothing: what is written would make a folder that is no run."""
+        """Nothing is written for a run that is gone: that would make a folder that is no run."""
         return super().only_looks or self.gone
 
     def launch(self, job: Job) -> None:
@@ -193,23 +193,23 @@ class RunScreen(LoratuiScreen[None]):
             self.post_message(JobLaunched(job))
 
     def on_job_launched(self, message: JobLaunched) -> None:
-        """Says what became of it, and looks at the run at once."""
+        """Says what failed, and reads the run again."""
         if message.problem:
             self.loratui.tell(message.problem, "error")
         self.follow_again()
 
     def follow_again(self) -> None:
-        """Reads the log from its start, in a new state."""
+        """Reads the log again from its start."""
         self.history = RunStore()
         self.caught_up = False
         self._follow()
 
     def farewell(self) -> Iterator[str]:
-        """What to say when the person leaves the app from here."""
+        """What to print when the person leaves the app here."""
         name = self.run_directory.name
         if self.active and self.summary is not None:
-            what = "The check's images are being made" if self.summary.job == "validate" else "Training goes on"
-            yield f"{what}; come back with: loratui attach {name}"
+            what = "Validation images are being made" if self.summary.job == "validate" else "Training continues"
+            yield f"{what}. Come back with: loratui attach {name}"
 
     def file(self, relative: str) -> Path | None:
         """A file of the run that its log names; None if the name leads out of the run."""

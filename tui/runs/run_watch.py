@@ -1,4 +1,4 @@
-"""Looks at all runs again and again while the app is open, and finds what is news."""
+"""Watches all runs while the app is open, and finds the news."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
 
 _LOOK_EVERY_S, _LOOK_ELSEWHERE_EVERY_S = 2.0, 5.0
-"""How often the runs are looked at while their list is shown, and while it is not."""
+"""How often it looks while the list of runs is shown, and while it is not."""
 _WAKE_S = 0.5
-"""How often a thread that rests looks whether it is still wanted."""
+"""How often a waiting thread asks whether it was cancelled."""
 
 
 class RunWatch:
-    """The runs as they were last looked at."""
+    """The runs as last seen."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -35,7 +35,7 @@ class RunWatch:
         self._disk_low = False
 
     def look_again(self) -> None:
-        """Has the runs looked at now rather than in a while."""
+        """Looks at the runs now."""
         self._again.set()
 
     def follow(self, worker: Worker[None], post: Callable[[RunsListed], object]) -> None:
@@ -48,7 +48,7 @@ class RunWatch:
                 waited += _WAKE_S
 
     def take(self, listed: RunsListed) -> list[watch.Notice]:
-        """Keeps what was seen, and returns what of it is news."""
+        """Keeps what was seen, and returns the news."""
         from loratui.engine.runs.summary import how_the_check_ended
 
         found: list[watch.Notice] = []
@@ -60,11 +60,11 @@ class RunWatch:
         return [*found, *([low] if low else [])]
 
     def farewell(self) -> Iterator[str]:
-        """What to tell of the runs when the app ends."""
+        """What to print about the runs when the app ends."""
         active = [run.name for run in self.runs if run.active]
         if active:
-            more = f" ({len(active) - 1} more at work)" if len(active) > 1 else ""
-            yield f"Training goes on; come back with: loratui attach {clean(active[0])}{more}"
+            more = f" ({len(active) - 1} more running)" if len(active) > 1 else ""
+            yield f"Training continues. Come back with: loratui attach {clean(active[0])}{more}"
 
     def _look(self) -> RunsListed:
         from loratui.engine.runs.summary import summarise_all

@@ -1,4 +1,4 @@
-"""A run in training, in words: where it is, its figures, and how it ended. Pure; every text is still to be cleaned."""
+"""A run in training in words: progress, figures, and how it ended. Pure; the caller cleans the texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBERS: dict[str, str] = {
     "norm": "gradient",
     "memory": "GPU memory",
 }
-"""Id and title of each figure."""
+"""Id -> title of each figure."""
 
 COMMANDS: dict[str, str] = {
     "sample": "sample",
@@ -35,23 +35,23 @@ COMMANDS: dict[str, str] = {
     "stop_after_epoch": "stop after this epoch",
     "set_samples": "other samples",
 }
-"""Commands as people call them."""
+"""Commands in words."""
 
 _WORTH_TELLING_S = 2
-"""Shorter waits are not counted."""
+"""Shorter waits are not shown."""
 
 ASKED: dict[str, str] = {
-    "sample": "Samples are asked for; they come after this step.",
-    "checkpoint": "A checkpoint is asked for; it comes after this step.",
-    "pause": "Pause is asked for: a checkpoint, then the run ends and can be resumed.",
-    "stop": "Stop is asked for: a checkpoint and the LoRA file, then the run ends.",
-    "stop_after_epoch": "It is asked for; the trainer answers after this step.",
-    "set_samples": "The change is asked for; the trainer answers after this step.",
+    "sample": "Samples requested; they come after this step.",
+    "checkpoint": "Checkpoint requested; it comes after this step.",
+    "pause": "Pause requested: the run writes a checkpoint and ends. You can resume it.",
+    "stop": "Stop requested: the run writes a checkpoint and the LoRA file, and ends.",
+    "stop_after_epoch": "Requested; the trainer answers after this step.",
+    "set_samples": "Change requested; the trainer answers after this step.",
 }
 
 
 def steps_words(state: RunState, now: float | None = None, width: int = 200) -> Content:
-    """Where the run is, with both kinds of steps under their names; when it ends, if that is known at time `now` and fits."""
+    """Progress in both kinds of steps; also when the run ends, if that is known at time `now` and fits `width`."""
     progress = state.progress
     if not state.image_step and progress is not None and progress.total:
         made = f"{text.number(progress.done)} of {text.number(progress.total)}"
@@ -70,7 +70,7 @@ def steps_words(state: RunState, now: float | None = None, width: int = 200) -> 
 
 
 def waiting_words(state: RunState, now: float | None) -> str:
-    """What the run waits for before this trainer's first step, and how long by now; empty when steps are made."""
+    """What the run waits for before this trainer's first step, and for how long; empty once it makes steps."""
     awaited = figures.awaited(state)
     if now is None or not awaited:
         return ""
@@ -79,7 +79,7 @@ def waiting_words(state: RunState, now: float | None) -> str:
 
 
 def fraction(state: RunState) -> float:
-    """Share that is done, of training or of the phase before it."""
+    """Share done of training, or of the phase before it."""
     if state.ending and state.ending.status == "done":
         return 1.0
     if state.progress and state.progress.total and not state.image_step:
@@ -118,7 +118,7 @@ def warning_words(state: RunState) -> Content:
 
 
 def pointed_words(history: RunHistory, step: int | None) -> str:
-    """The figures of the step that is pointed at; empty if none is."""
+    """The figures of the chosen step; empty if none is chosen."""
     if step is None:
         return ""
     there, rate = history.losses.at(step), history.learning_rates.at(step)
@@ -129,7 +129,7 @@ def pointed_words(history: RunHistory, step: int | None) -> str:
 
 
 def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str], Path | None]) -> Content:
-    """How a run ended that no longer lives, or why it is silent; empty while all is well."""
+    """How the run ended, or why it is silent; empty while all is well."""
     if summary is None or (summary.active and summary.status != "stalled"):
         return Content("")
     said = "All steps are made." if summary.status == "done" else f"{summary.reason} {what_to_do(summary)}".strip()
@@ -141,28 +141,28 @@ def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str
         where = file(output.path) or output.path
         parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
     if summary.status == "done":
-        parts += [Content("\n"), plain("v", "bold $accent"), plain("  is it any good? The guided check")]
+        parts += [Content("\n"), plain("v", "bold $accent"), plain("  validation: is it any good?")]
     return Content("").join(parts)
 
 
 def what_to_do(summary: RunSummary) -> str:
-    """What the person can do about a run that ended, here by a key where that is enough."""
+    """What to do about a run that ended, with the key for it."""
     if summary.reason == GONE:
         return ""
     if summary.status in ("paused", "stopped", "interrupted"):
-        return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; no step was made yet."
+        return "r resumes from the last checkpoint." if summary.state.step else "r starts it again; it has made no step yet."
     return summary.advice
 
 
 def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> Content:
-    """How the run stands, for the corner of the screen: sign, word, and what was asked for."""
+    """The status for the corner of the screen: sign, words, and what was requested."""
     if summary is None:
         return Content("")
     words = figures.status(summary)
     if summary.status == "running" and summary.job != "validate":
         words = figures.phase(state)
     if asked:
-        words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} asked for"
+        words += f", {' and '.join(sorted({COMMANDS[command] for command in asked}))} requested"
     elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":
         words += f", stops after epoch {state.changes.stop_after_epoch}"
     return plain(f"{text.STATUS_SIGNS[summary.status]} {words}", f"bold {text.STATUS_TONES[summary.status]}")

@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 
 class RunStore(RunHistory):
-    """A history that also tells each event, where it has a line."""
+    """A history that also keeps the log lines of its events."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log: deque[LogLine] = deque(maxlen=500)
         self.log_count = 0
-        """Lines that were ever logged, so that a view knows which of `log` are new."""
+        """Lines ever logged, so a view knows which of `log` are new."""
         self._skipped_told = 0
 
     def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
-        """Takes in what one read of the log found, and tells of lines that could not be used."""
+        """Takes in one read of the log, and logs a line about damaged ones."""
         super().apply_batch(batch, keep_every)
-        # Said again only when there are twice as many: a log that is all damage would else fill every line.
+        # Again only when there are twice as many: else a damaged log would fill every line.
         skipped = self.state.skipped
         if skipped >= max(1, 2 * self._skipped_told):
             self._skipped_told = skipped
             self._say(LogLine(self.state.last_ts, damage(skipped), "warning"))
 
     def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:
-        """Takes in one event and says whether it was new."""
+        """Takes in one event; True if it was new."""
         said = line(event, self.state)
         new = super().apply(event, longest_silence_s)
-        # The last word is often what the trainer said already.
+        # The supervisor's last words often repeat the trainer's.
         again = said is not None and event.type == "run_finished" and bool(self.log) and self.log[-1].text == said.text
         if new and said and not again:
             self._say(said)

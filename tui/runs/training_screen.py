@@ -1,4 +1,4 @@
-"""A run in training: how far it is, what the loss does, the samples, the machine, and what it says."""
+"""A run in training: progress, loss, samples, machine and log."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ from loratui.tui.widgets.progress import Progress
 from loratui.tui.widgets.samples_panel import SamplesPanel
 
 _SHOWN_EVERY_S = 1.0
-"""Everything at once: what a paint costs, in processor and bytes, hardly depends on how much of the screen is new."""
+"""All at once: the cost of a paint hardly depends on how much of the screen is new."""
 _MOST_LEFT_OUT = 3
-"""Paints that are left out one after the other while the line is behind: images must not keep the numbers from their turn."""
+"""Paints in a row that may be left out while the connection is behind: the numbers must get their turn between images."""
 _ROOM_FOR_ALL = 76
-"""Columns for five figures; the learning rate makes room, since the machine's panel has it too."""
+"""Columns for all figures; in fewer, the learning rate gives way to the cost."""
 _PANELS = ("plot", "samples", "machine", "log")
 
 
 class TrainingScreen(RunScreen):
-    """What is new once a second, what a key does at once, and nothing at all while nothing changes."""
+    """Paints news once a second, the effect of a key at once, and nothing while nothing changes."""
 
     CONTEXT = "training"
     JOB = "train"
     CSS_PATH = "training_screen.tcss"
-    AUTO_FOCUS = ""  # the field of the log's filter would take the keys
+    AUTO_FOCUS = ""  # the log's filter would take the keys
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("training")]
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
         self._numbers_due = self._plot_due = True
         self._asked: dict[str, str] = {}
-        """Id of each command that nobody has acknowledged yet -> the command."""
+        """Id of each command not yet acknowledged -> the command."""
         self._left_out = 0
         self._plot_rested = False
         self._log_scale = False
         self._table, self._table_of = Gallery(), -1
         self._look = Look()
         self._large = ""
-        """The panel that has the screen for itself; empty if none has."""
+        """The panel that fills the screen; empty if none does."""
 
     def body(self) -> ComposeResult:
         """Progress, numbers, plot and samples, verdict, machine and log."""
@@ -91,13 +91,13 @@ class TrainingScreen(RunScreen):
         self.follow()
 
     def on_resize(self, event: events.Resize) -> None:
-        """How much is told depends on the room, even if nothing new happens. Textual calls the base's handler too."""
+        """The width decides what is shown. Textual calls the base's handler too."""
         del event
         self._numbers_due = True
         self._show_numbers()
 
     def events_taken(self) -> None:
-        """Something is new; it is shown when its time comes, the first time at once."""
+        """News waits for its second; the first is shown at once."""
         self._numbers_due = self._plot_due = True
         if self.line("steps").said.startswith("Reading"):
             self._show_all()
@@ -112,17 +112,17 @@ class TrainingScreen(RunScreen):
 
     @property
     def can_command(self) -> bool:
-        """Whether the trainer listens."""
+        """Whether the trainer takes commands."""
         return self._trains and not self.state.leaving
 
     @property
     def resumable(self) -> bool:
-        """Whether the run has ended before it was done."""
+        """Whether the run can be resumed."""
         return self.summary is not None and resumable(self.summary.status)
 
     @property
     def can_validate(self) -> bool:
-        """Whether there is a LoRA file to look at."""
+        """Whether there is a LoRA file to validate."""
         return self.summary is not None and bool(self.history.outputs) and not self._trains and not self.gone
 
     @property
@@ -131,12 +131,12 @@ class TrainingScreen(RunScreen):
         return self.summary is not None and self.summary.active and self.summary.job == "train"
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
-        """Asks the trainer for something."""
+        """Sends the trainer a command."""
         from loratui.engine.errors import LoratuiError
         from loratui.engine.runs import control
 
         if command in self._asked.values():
-            self.loratui.tell(f"{run_words.COMMANDS[command]} is asked for already; there is no answer yet.")
+            self.loratui.tell(f"{run_words.COMMANDS[command]} is already requested; the trainer has not answered yet.")
             return
         try:
             self._asked[control.send(self.run_directory, command, **(args or {}))] = command
@@ -148,7 +148,7 @@ class TrainingScreen(RunScreen):
         self._show_numbers()
 
     def action_after_epoch(self) -> None:
-        """Asks the trainer to stop after this epoch, or takes that back."""
+        """Asks the trainer to stop after this epoch, or withdraws that."""
         cancel = self.state.changes.stop_after_epoch is not None
         self.action_command("stop_after_epoch", {"cancel": True} if cancel else None)
 
@@ -157,13 +157,13 @@ class TrainingScreen(RunScreen):
         """Asks the person, then the trainer."""
         from loratui.tui.screens.confirm import ConfirmScreen
 
-        details = "It saves a checkpoint and the LoRA file as far as it is. resume goes on from there."
+        details = "It saves a checkpoint and the LoRA file of this step. You can resume from there."
         if await self.app.push_screen_wait(ConfirmScreen(f"Stop {self.run_directory.name}?", details, "stop")):
             self.action_command("stop")
 
     @work(exclusive=True, group="question")
     async def action_change_samples(self) -> None:
-        """Asks the person for other prompts and another interval, then the trainer."""
+        """Asks for other prompts and another interval, then sends them."""
         from loratui.tui.runs.live_samples import LiveSamplesScreen, samples_now
 
         wanted = await self.app.push_screen_wait(LiveSamplesScreen(samples_now(self.run_directory, self.state)))
@@ -176,15 +176,15 @@ class TrainingScreen(RunScreen):
         self.launch("train")
 
     def action_validate(self) -> None:
-        """To the check."""
+        """To the validation."""
         self.loratui.open("validation", self.run_directory.name)
 
     def parts(self) -> Sequence[tuple[Widget, str]]:
-        """The panels, which have no focus: going to one gives it the screen."""
+        """The panels; choosing one enlarges it."""
         return [(self.query_one(f"#{name}-panel"), f"enlarge('{name}')") for name in _PANELS]
 
     def action_log_scale(self) -> None:
-        """Between a linear and a logarithmic scale of the loss."""
+        """Switches the loss between linear and logarithmic scale."""
         self._log_scale = not self._log_scale
         self._plot_due = True
         self._show_plot()
@@ -204,7 +204,7 @@ class TrainingScreen(RunScreen):
         self._turn_to(self._look.moved(self._table, by))
 
     def action_prompt(self, by: int) -> None:
-        """To another prompt; where the log has the screen, to other lines."""
+        """To another prompt; in an enlarged log, scrolls."""
         if self._large == "log":
             self.query_one(LogTail).scroll_by(-by * 5)
         else:
@@ -212,7 +212,7 @@ class TrainingScreen(RunScreen):
 
     @work(exclusive=True, group="enlarge")
     async def action_enlarge(self, name: str) -> None:
-        """Gives the screen to one panel, or back to all of them."""
+        """Enlarges a panel, or shows all of them again."""
         self._large = "" if self._large == name else name
         for panel in _PANELS:
             self.set_class(panel == self._large, f"-large-{panel}")
@@ -235,7 +235,7 @@ class TrainingScreen(RunScreen):
         self.action_open_image()
 
     def action_back(self) -> None:
-        """From one panel to all of them; from there to the runs."""
+        """From an enlarged panel to all of them, then to the runs."""
         if self._large:
             self.action_enlarge(self._large)
         else:
@@ -258,7 +258,7 @@ class TrainingScreen(RunScreen):
             yield "why it ended", f"{self.summary.reason} {self.summary.advice}".strip()
 
     def farewell(self) -> Iterator[str]:
-        """As for every run; of one that ended, where the file is."""
+        """As for every run; if it ended, also where the file is."""
         yield from super().farewell()
         output = self.history.newest_output
         if not self.active and output is not None and self.file(output.path):
@@ -267,15 +267,15 @@ class TrainingScreen(RunScreen):
     # ---- what is shown
 
     def _show_what_is_new(self) -> None:
-        # Added to a line that has not emptied itself, it would only stand before the answer to the next key.
+        # On a connection that is behind, it would only delay the answer to the next key.
         if self.loratui.output_flow.behind and self._left_out < _MOST_LEFT_OUT:
             self._left_out += 1
             return
         self._left_out = 0
         if self.active and not self.state.stepped:
-            self._numbers_due = True  # the seconds of a wait go on without news
+            self._numbers_due = True  # a wait counts its seconds without news
         self._show_numbers()
-        # A new point moves one cell of the curve: every other time is often enough for what costs most to compute.
+        # The curve costs most and moves by one cell: every other time is enough.
         self._plot_rested = not self._plot_rested
         if not self._plot_rested:
             self._show_plot()
@@ -328,7 +328,6 @@ class TrainingScreen(RunScreen):
             panel.border_subtitle = plain(subtitle)
 
     def _show_samples(self) -> None:
-        # The newest event is what tells that there are more: the samples are few and their table is quickly made.
         written = hash((len(self.history.samples), self.state.sample))
         if written == self._table_of:
             return
@@ -364,8 +363,8 @@ class TrainingScreen(RunScreen):
             ended_by = {"paused": ("pause",), "stopped": ("stop", "stop_after_epoch")}.get(self.summary.status, ())
             for command in self._asked.values():
                 if command in ended_by:
-                    continue  # asked twice, and done
-                self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended before it came to that.", "warning")
+                    continue  # requested twice, and done
+                self.loratui.tell(f"{run_words.COMMANDS[command]}: the run ended first.", "warning")
             self._numbers_due = self._numbers_due or bool(self._asked)
             self._asked.clear()
 

@@ -1,4 +1,4 @@
-"""What a person is told about runs wherever they are in the app: ends, crashes, numbers not finite, a disk running full. Pure."""
+"""News about runs, shown on every screen: ends, crashes, numbers not finite, a disk running full. Pure."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Severity = Literal["information", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to tell, with a bell if the person may be looking away."""
+    """One piece of news."""
 
     words: str
     severity: Severity
     run: str = ""
-    """The run that it is about; empty for the machine."""
+    """Its run; empty for the machine."""
 
 
 def notices(
     before: Mapping[str, RunSummary], now: Iterable[RunSummary], check_ended: Callable[[RunSummary], Verdict]
 ) -> list[Notice]:
-    """What changed between two looks at the runs that is worth a word. Runs that were not seen before are no news.
+    """The changes between two looks at the runs that matter to a person. Runs not seen before are no news.
 
-    `check_ended` is asked how the check of a run ended: its summary tells of the training then.
+    `check_ended` gives how a validation ended: by then the summary is about the training.
     """
     found = []
     for run in now:
@@ -47,18 +47,18 @@ def notices(
 
 
 def disk_notice(free_bytes: int | None, was_low: bool, active: bool) -> tuple[Notice | None, bool]:
-    """A word when the disk runs low while a run is at work, and whether it is low; said once until it was better again."""
+    """A notice when the disk runs low while a run is active, and whether it is low; once until there is space again."""
     if free_bytes is None or not active:
         return None, was_low
     low = disk_is_low(free_bytes, was_low)
     if not low or was_low:
         return None, low
-    words = f"Only {size(free_bytes)} are free where the runs lie. A run that cannot write its checkpoint pauses."
+    words = f"Only {size(free_bytes)} are free on the disk of the runs. A run that cannot write its checkpoint pauses."
     return Notice(f"{words} Free some space.", "error"), True
 
 
 def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
-    """The title of the window: how far the shown run is, else the first that is at work, else the program."""
+    """The title of the window: the progress of the shown run, else of the first active run, else the program."""
     active = [run for run in runs if run.active]
     run = next((run for run in active if run.name == shown), active[0] if active else None)
     if run is None:
@@ -72,7 +72,7 @@ def window_title(runs: Sequence[RunSummary], shown: str = "") -> str:
 def _of_run(old: RunSummary, run: RunSummary) -> Notice | None:
     if run.status == old.status or run.job not in (old.job, ""):
         return None
-    what = "The check of " if old.job == "validate" else ""
+    what = "The validation of " if old.job == "validate" else ""
     match run.status:
         case "done":
             return Notice(f"✔ {what}{run.name} is done.", "information", run.name)

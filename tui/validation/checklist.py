@@ -1,4 +1,4 @@
-"""The check after training: its seven parts, and what a person ticked, noted, rated and chose, kept in the run."""
+"""The validation's seven parts, and what a person ticked, noted, rated and chose, kept in the run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loratui.presets.schema import Settings
 
 FORMAT = 2
-"""Of `validation/checklist.json`; format 1 had only the ticks, and is still read."""
+"""Of `validation/checklist.json`. Format 1 had only ticks; it is still read."""
 
 MOST_STARS = 5
 T = TypeVar("T")
@@ -27,7 +27,7 @@ LONGEST_NOTE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One part of the check; `{trigger}` and `{class}` are filled in before it is shown."""
+    """One part of the validation; `{trigger}` and `{class}` are filled in before it is shown."""
 
     id: str
     title: str
@@ -41,65 +41,65 @@ POINTS: tuple[Point, ...] = (
     Point(
         "likeness",
         "Likeness",
-        "A LoRA of a person or thing is worth nothing if it shows somebody else.",
+        "A LoRA of a person or thing is useless if it shows somebody else.",
         "The same file at its normal strength, with other clothes, places and expressions.",
         "Is it the same person in all of them?",
     ),
     Point(
         "generalises",
         "Generalises, or remembers?",
-        "Something learnt by heart comes back whatever is asked for.",
-        "Each image beside the training image that it is most like. Ask for what those never showed: glasses, other "
+        "A memorised photo comes back whatever you ask for.",
+        "Each image beside the training image it is most like. Ask for what the photos never showed: glasses, other "
         "hair, another background.",
         "Does it follow? Does something from the photos come back unasked?",
     ),
     Point(
         "trigger_alone",
         "Trigger alone",
-        "With nothing else asked for, the LoRA shows what it thinks of first.",
+        "With no other words, the LoRA shows what it learnt most.",
         "“{trigger} portrait photo” with several seeds.",
-        "Always the pose and background of one photo means that it was memorised.",
+        "If all have the pose and background of one photo, it was memorised.",
     ),
     Point(
         "quality",
         "Quality against the base",
         "Training can cost what the base was good at.",
-        "The same prompt and seed without the LoRA, where the class word stands for the trigger, and with it.",
+        "The same prompt and seed with the LoRA, and without it, with the class word in place of the trigger.",
         "Hands, eyes, sharpness: has the LoRA made them worse?",
     ),
     Point(
         "strength",
         "Strength",
-        "How far a LoRA can be turned down and up tells whether it learnt too little or too much.",
+        "Its range of usable strengths shows whether it learnt too little or too much.",
         "The same prompt and seed from strength 0 upwards.",
         "Likeness begins at 0.5 and is right at 1.0; 1.5 is usually too much.",
     ),
     Point(
         "checkpoints",
         "Checkpoints",
-        "A file was saved along the way, and the best is often not the last.",
+        "Training saved several files, and the best is often not the last.",
         "The same prompt and seed through every saved epoch.",
-        "From which epoch on is it right, and where does it begin to stiffen? Rate the files, choose one.",
+        "At which epoch is it right, and when does it become stiff? Rate the files, choose one.",
     ),
     Point(
         "next",
         "Next step",
-        "What was seen says what to do.",
-        "Mark what you saw; what to do about it stands beside it.",
-        "Then choose the file, export it under a name, copy it off this machine, mind the base's licence.",
+        "What you saw says what to do.",
+        "Mark what you saw; the remedy is beside it.",
+        "Then choose a file, export it under a name, copy it off this machine, and check the base's licence.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Something that a check can show, and what to do about it."""
+    """Something that a validation can show, and what to do about it."""
 
     id: str
     seen: str
     do: str
     points: tuple[str, ...]
-    """The parts of the check in which it shows."""
+    """The parts in which it shows."""
 
 
 SEEN: tuple[Seen, ...] = (
@@ -124,9 +124,9 @@ SEEN: tuple[Seen, ...] = (
 
 
 def advice(seen: Seen, *, epochs: int = 0, image_steps: int = 0, rank: int = 0, most_rank: int = 0) -> str:
-    """What to do about something seen, with a run's own numbers where they are known (not 0).
+    """What to do about something seen, with the run's numbers where they are known (not 0).
 
-    `most_rank`: the highest that suits the recipe; its plan would warn of any above.
+    `most_rank`: the highest rank without a warning for this recipe.
     """
     if seen.id == "weak" and epochs > 0:
         more = epochs + max(1, round(epochs / 5))
@@ -153,7 +153,7 @@ def numbers(settings: Settings) -> dict[str, int]:
 
 def _higher(rank: int, most: int) -> str:
     if 0 < most <= rank:
-        return f"higher rank, though {most} is the most that suits this recipe"
+        return f"higher rank, though {most} is the most for this recipe"
     return f"higher rank ({rank} → {min(2 * rank, most or 2 * rank)})" if rank > 0 else "higher rank"
 
 
@@ -168,7 +168,7 @@ class FileMark:
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    """All that a person noted in the check of a run."""
+    """All that a person noted in a validation."""
 
     ticked: Mapping[str, float] = field(default_factory=dict)
     """Id of a part -> when it was ticked, seconds since 1970."""
@@ -177,27 +177,27 @@ class Checklist:
     seen: frozenset[str] = frozenset()
     """Ids of `SEEN`."""
     files: Mapping[str, FileMark] = field(default_factory=dict)
-    """LoRA file, relative to the run -> what is thought of it."""
+    """LoRA file, relative to the run -> rating and note."""
     chosen: str = ""
-    """The file that was chosen, relative to the run; empty if none."""
+    """The chosen file, relative to the run; empty if none."""
 
     def toggle(self, point: str, now: float | None = None) -> Checklist:
-        """With a part ticked, or no longer ticked."""
+        """With a part ticked, or unticked."""
         rest = {known: at for known, at in self.ticked.items() if known != point}
         if point not in self.ticked:
             rest[point] = round(time.time() if now is None else now)
         return replace(self, ticked=rest)
 
     def note(self, point: str, text: str) -> Checklist:
-        """With another note on a part; empty text takes it away."""
+        """With another note on a part; empty text removes it."""
         return replace(self, notes=_with(self.notes, point, text.strip()[:LONGEST_NOTE]))
 
     def toggle_seen(self, id: str) -> Checklist:
-        """With something marked as seen, or no longer."""
+        """With something marked as seen, or unmarked."""
         return replace(self, seen=self.seen ^ {id})
 
     def rate(self, file: str, stars: int) -> Checklist:
-        """With another rating of a file, 0 to 5; 0 takes it away."""
+        """With another rating of a file, 0 to 5; 0 removes it."""
         assert 0 <= stars <= MOST_STARS
         return self._mark(file, replace(self.mark(file), rating=stars))
 
@@ -206,11 +206,11 @@ class Checklist:
         return self._mark(file, replace(self.mark(file), note=text.strip()[:LONGEST_NOTE]))
 
     def choose(self, file: str) -> Checklist:
-        """With a file as the one, or with none if it was that already."""
+        """With a file chosen, or none if it was chosen already."""
         return replace(self, chosen="" if file == self.chosen else file)
 
     def mark(self, file: str) -> FileMark:
-        """What is thought of a file."""
+        """Rating and note of a file."""
         return self.files.get(file, FileMark())
 
     def _mark(self, file: str, mark: FileMark) -> Checklist:
@@ -218,7 +218,7 @@ class Checklist:
 
 
 def read_checklist(path: Path) -> Checklist:
-    """What the file holds; what is missing, of the wrong type or unknown counts as not said."""
+    """What the file holds; missing, unknown and mistyped values count as not given."""
     try:
         body = read_json(path)
     except OSError:
@@ -227,7 +227,7 @@ def read_checklist(path: Path) -> Checklist:
 
 
 def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
-    """Makes a change to what the file holds now, and keeps it: another viewer may have written since it was read.
+    """Makes a change to what the file holds now, since another viewer may have written to it.
 
     Raises `DiskError`, and `UsageError` for a file that a newer loratui wrote or a run that is gone.
     """
@@ -239,8 +239,8 @@ def update(path: Path, change: Callable[[Checklist], Checklist]) -> Checklist:
     except (OSError, AttributeError):
         written_by = None
     if isinstance(written_by, int) and written_by > FORMAT:
-        raise UsageError(f"{path} was written by a newer loratui; it was left as it is.", "Update loratui.")
-    if not path.parent.parent.is_dir():  # what is written would make a folder that is no run
+        raise UsageError(f"{path} was written by a newer loratui; it is unchanged.", "Update loratui.")
+    if not path.parent.parent.is_dir():  # writing would make a folder that is no run
         raise UsageError(GONE)
     changed = change(read_checklist(path))
     durable.make_directory(path.parent)

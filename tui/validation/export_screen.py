@@ -1,4 +1,4 @@
-"""Exports a LoRA file under a name, with the settings beside it, and tells where it goes from there."""
+"""Exports a LoRA file under a name with its settings, and says where to put it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from loratui.tui.widgets.line import Line, joined, plain
 
 @dataclass
 class FileExported(Message):
-    """A LoRA file was written under a name, or could not be."""
+    """A LoRA file was exported, or could not be."""
 
     exported: Exported | None
     problem: str = ""
 
 
 class ExportScreen(LoratuiScreen[None]):
-    """A form of four fields, and below it what became of it."""
+    """A form of four fields, with the result below."""
 
     CONTEXT = "validation_export"
     PANE = "export-words"
@@ -60,12 +60,12 @@ class ExportScreen(LoratuiScreen[None]):
     def body(self) -> ComposeResult:
         """Name, folder, layout, number format; then words."""
         run, name = self.model.run, Path(self._file).stem
-        layouts = "as it is, or kohya (FLUX in Forge), or peft (diffusers)"
-        formats = "as it is, or fp16, bf16, fp32"
+        layouts = "as it is, kohya (FLUX in Forge) or peft (diffusers)"
+        formats = "as it is, fp16, bf16 or fp32"
         with VerticalScroll(id="export-form", can_focus=False):
-            yield Field("name", "Name", "of the new file, without its ending; the recipe gets the same", name)
+            yield Field("name", "Name", "of the new file, without its ending; also of its recipe", name)
             folders = PathSuggester()
-            yield Field("folder", "Folder", "made if it is not there", str(run.path / "export"), suggester=folders)
+            yield Field("folder", "Folder", "created if missing", str(run.path / "export"), suggester=folders)
             yield Field("layout", "Names in it", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
             yield Field("dtype", "Numbers", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
         with VerticalScroll(id="export-words", can_focus=False):
@@ -76,7 +76,7 @@ class ExportScreen(LoratuiScreen[None]):
         self.query(Field).first().enter()
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Says under what name the file will be, where not every sign can be in it."""
+        """Shows the name of the file if it cannot have every character typed."""
         event.stop()
         typed = event.text.strip()
         name = chosen_name(typed)
@@ -87,17 +87,17 @@ class ExportScreen(LoratuiScreen[None]):
 
     @property
     def can_write(self) -> bool:
-        """One file at a time; what was written is not written again before one goes back to the fields."""
+        """One file at a time, and the next one only from the fields."""
         return not self._busy and (self._written is None or self.focused is not None)
 
     def action_next(self) -> None:
-        """Writes the file, if every field can be used."""
+        """Writes the file, if every field is valid."""
         typed = {field.key: field.text.strip() for field in self.query(Field)}
         wrong = {"layout": LAYOUTS, "dtype": DTYPES}
         for field in self.query(Field):
             known = wrong.get(field.key)
             bad = known is not None and typed[field.key] not in known
-            field.explain(f"There are: {', '.join(known)}." if known and bad else "")
+            field.explain(f"Choose one of: {', '.join(known)}." if known and bad else "")
             if bad:
                 field.enter()
                 return
@@ -119,7 +119,7 @@ class ExportScreen(LoratuiScreen[None]):
             self.post_message(FileExported(exported))
 
     def on_file_exported(self, message: FileExported) -> None:
-        """Says what is there and where it goes, or why it is not."""
+        """Says what was written and where to put it, or what failed."""
         self._busy = False
         self._written = message.exported
         said = self.line("export-said")
@@ -127,7 +127,7 @@ class ExportScreen(LoratuiScreen[None]):
             said.say(plain(f"✖ {message.problem}", "$error"))
         else:
             said.say(self._words(message.exported))
-            # Out of the fields, so that y copies and is not typed.
+            # Out of the fields, so y copies and is not typed.
             self.set_focus(None)
             self.query_one("#export-words").scroll_home(animate=False)
         self.refresh_bindings()
@@ -142,7 +142,7 @@ class ExportScreen(LoratuiScreen[None]):
         lines += [joined(plain("To your own computer: ", "$muted"), plain(ssh_hints.scp_line(exported.path), "bold"))]
         lines += [plain(exporting.licence_note(self.model.settings), "$warning")]
         lines += [
-            plain("y copies the scp line or the path, esc goes back to the files, tab to the fields for one more.", "$accent")
+            plain("y copies the scp line or the path. esc: back to the files. tab: to the fields for another.", "$accent")
         ]
         return Content("\n").join(lines)
 

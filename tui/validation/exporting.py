@@ -1,4 +1,4 @@
-"""The chosen LoRA file under a name of one's own, with the settings beside it, and words on where it goes and whose licence it is under."""
+"""Exports a LoRA file under a name with its settings, and says where to put it and which licence applies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES = ("as it is", "fp16", "bf16", "fp32")
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What shall be written."""
+    """What to write."""
 
     file: str
     """LoRA file, relative to the run."""
@@ -33,7 +33,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A program that opens the file, and where it wants it."""
+    """A program that opens the file, and its folder for it."""
 
     program: str
     where: str
@@ -50,9 +50,9 @@ class Exported:
 
 
 def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
-    """Writes the file, and `NAME.recipe.toml` and `NAME.effective.toml` beside it; nothing is ever replaced.
+    """Writes the file, and `NAME.recipe.toml` and `NAME.effective.toml` beside it; never replaces a file.
 
-    A file whose layout and number format are right is copied byte by byte, any other written anew by a process of its own.
+    Copies the bytes if layout and number format stay; else a process of its own writes the file.
     Raises `UsageError`, `DiskError`, and `JobFailed` with what that process said.
     """
     name = chosen_name(wanted.name)
@@ -62,7 +62,7 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
     beside = [(run.recipe, wanted.folder / f"{name}.recipe.toml"), (run.effective, wanted.folder / f"{name}.effective.toml")]
     for target in (path, *(to for _, to in beside)):
         if os.path.lexists(target):
-            raise UsageError(f"{target} is there already.", "Choose another name or folder.")
+            raise UsageError(f"{target} already exists.", "Choose another name or folder.")
     contents.require_sound(run.path)
     durable.make_directory(wanted.folder)
     if wanted.layout == LAYOUTS[0] and wanted.dtype == DTYPES[0]:
@@ -77,15 +77,15 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
 
 
 def copy(source: Path, target: Path) -> None:
-    """As `durable.copy_new`. Raises `UsageError` if something is there, `DiskError` for what the disk refuses."""
+    """As `durable.copy_new`. Raises `UsageError` if `target` exists, `DiskError` if the disk refuses."""
     try:
         durable.copy_new(source, target)
     except FileExistsError as error:
-        raise UsageError(f"{target} is there already.", "Choose another name or folder.") from error
+        raise UsageError(f"{target} already exists.", "Choose another name or folder.") from error
 
 
 def places_of(settings: Settings) -> tuple[Place, ...]:
-    """Which programs open a run's files as they are, and where each wants them."""
+    """The programs that open a run's files as they are, and their folders for them."""
     from loratui.engine.formats.metadata import default_layout
     from loratui.engine.formats.programs import PROGRAMS, readers_of
 
@@ -94,10 +94,10 @@ def places_of(settings: Settings) -> tuple[Place, ...]:
 
 
 def licence_note(settings: Settings) -> str:
-    """What to mind of the base's licence: a LoRA is used with its base, and some licences reach it."""
+    """What the base's licence means for the LoRA."""
     model = settings.base.model.lower()
     if model.startswith("embedded:"):
-        return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base that it fits."
+        return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base for it."
     spec = families.family(settings.base.family)
     return next((note for word, note in spec.licences.items() if word in model), spec.licence)
 
@@ -109,7 +109,7 @@ def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, An
 
 
 def written_by_job(run: RunDirectory, **wanted: Any) -> dict[str, Any]:
-    """What `engine.training.export` tells of the file that it wrote; `wanted` are the fields of its `Wanted`.
+    """What `engine.training.export` says about the file it wrote; `wanted` are the fields of its `Wanted`.
 
     Raises `JobFailed` with the exit code of what went wrong, and `JobDied`.
     """

@@ -1,4 +1,4 @@
-"""The LoRA files of a run: rating, note, which is the one, and the way to export it."""
+"""The LoRA files of a run: rate, note, choose and export them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from loratui.tui.widgets.line import Line, joined, plain
 
 
 class FilesScreen(LoratuiScreen[str]):
-    """One line a file. Gives the file of whose strengths images are wanted, empty if of none."""
+    """One line a file. Gives the file whose strengths the person wants to see, else an empty text."""
 
     CONTEXT = "validation_files"
     CSS_PATH = "files_screen.tcss"
@@ -42,8 +42,8 @@ class FilesScreen(LoratuiScreen[str]):
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  LoRA files", "$muted"))
 
     def body(self) -> ComposeResult:
-        """What to do here, the files, and what is known of the chosen one."""
-        yield Line("Rate what you saw, then choose the one. The best is often not the last.", id="files-help")
+        """Help, the files, and details of the highlighted file."""
+        yield Line("Rate the files, then choose one. The best is often not the last.", id="files-help")
         yield OptionList(*[Option("") for _ in self._files], id="files", markup=False)
         yield Line(id="file-about")
 
@@ -57,7 +57,7 @@ class FilesScreen(LoratuiScreen[str]):
 
     @property
     def file(self) -> str:
-        """The file under the cursor, relative to the run; empty where there is none."""
+        """The highlighted file, relative to the run; empty if there is none."""
         at = self.query_one(OptionList).highlighted
         return self._files[at] if at is not None and self._files else ""
 
@@ -68,7 +68,7 @@ class FilesScreen(LoratuiScreen[str]):
 
     @property
     def can_note(self) -> bool:
-        """Whether there is a file to note something on."""
+        """Whether there is a file."""
         return self.file_here
 
     @property
@@ -77,12 +77,12 @@ class FilesScreen(LoratuiScreen[str]):
         return self.file_here and self.model.can_make
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Tells what is known of the file."""
+        """Shows the details of the file."""
         event.stop()
         self._show_about()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter and double click export."""
+        """Enter and double click export it."""
         event.stop()
         if self.check_action("export", ()):
             self.action_export()
@@ -93,7 +93,7 @@ class FilesScreen(LoratuiScreen[str]):
         self._keep(lambda kept: kept.rate(file, stars))
 
     def action_choose(self) -> None:
-        """The one, or none."""
+        """Chooses the file, or none."""
         file = self.file
         self._keep(lambda kept: kept.choose(file))
 
@@ -114,13 +114,13 @@ class FilesScreen(LoratuiScreen[str]):
         self.dismiss(self.file)
 
     def action_export(self) -> None:
-        """The file under a name."""
+        """Exports the file."""
         from loratui.tui.validation.export_screen import ExportScreen
 
         self.app.push_screen(ExportScreen(self.model, self.file, self._listed.words(self.file)))
 
     def action_back(self) -> None:
-        """To the check."""
+        """To the validation."""
         self.dismiss("")
 
     def copyable(self) -> Sequence[tuple[str, str]]:
@@ -150,7 +150,7 @@ class FilesScreen(LoratuiScreen[str]):
             self.line("file-about").say("There is no LoRA file yet.")
             return
         file, kept = self.file, self.model.kept
-        chosen = "  ◆ the one" if file == kept.chosen else ""
+        chosen = "  ◆ chosen" if file == kept.chosen else ""
         path = self.model.run.path / file
         self.line("file-about").say(
             Content("\n").join(

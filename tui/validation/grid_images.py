@@ -1,4 +1,4 @@
-"""The images of the check as tables: which of them answer each part's question, and how they stand beside one another. Pure."""
+"""The validation images as tables, one for each part of the validation. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from loratui.engine.untrusted import finite, leads_out, read_json
 MOST_LISTED = 10_000
 
 NEARLY_THE_SAME, VERY_LIKE, A_BIT_LIKE = 0.95, 0.85, 0.65
-"""Similarity of layouts from which on an image is called so. On the demo the base's own images have 0.55 to 0.79, obedient
-ones of the LoRA 0.72 to 0.82, one that had been learnt by heart 0.97; two different images of the set reach 0.95."""
+"""Lowest similarity of layouts for each word. On the demo the base's own images have 0.55 to 0.79, good images of the LoRA
+0.72 to 0.82, a memorised one 0.97; two different images of the dataset reach 0.95."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An image of the check, made or still to be made; paths are relative to the run."""
+    """A validation image, made or not yet; paths are relative to the run."""
 
     grid: str
     prompt: str
@@ -34,13 +34,13 @@ class Slot:
     path: str
     made: bool = False
     nearest: str = ""
-    """The training image that it is most like, by its path in the data set; empty if that was not measured."""
+    """The training image it is most like, by its path in the dataset; empty if not measured."""
     similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One place of a table: an image of the check, or the training image that one is most like."""
+    """One cell of a table: a validation image, or the training image it is most like."""
 
     slot: Slot
     training: bool = False
@@ -48,7 +48,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Images side by side; None where there is none."""
+    """Images side by side; None for an empty cell."""
 
     title: str
     tiles: tuple[Tile | None, ...]
@@ -56,14 +56,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What is shown for one part of the check."""
+    """The images for one part of the validation."""
 
     columns: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
 
     @property
     def tiles(self) -> list[Tile]:
-        """All that are there, row by row."""
+        """All images, row by row."""
         return [tile for row in self.rows for tile in row.tiles if tile is not None]
 
 
@@ -78,7 +78,7 @@ class Subject:
 
 
 def read_listed(path: Path) -> list[Slot]:
-    """The images that `validation/grid.json` lists, in their order; none where it is missing or unusable."""
+    """The images that `validation/grid.json` lists, in order; none if it is missing or unusable."""
     try:
         body = read_json(path, 1 << 24)
         listed = body["images"] if "images" in body else body["pictures"]  # the key in earlier runs
@@ -89,10 +89,10 @@ def read_listed(path: Path) -> list[Slot]:
 
 
 def merged(listed: Iterable[Slot], written: Iterable[Image]) -> list[Slot]:
-    """All images: those listed first, filled in from what was written, then those of earlier checks.
+    """All images: those listed first, filled in from what was written, then those of earlier validations.
 
-    Of two for one place the later counts, but a measured similarity is kept where it is of the same file: an image that
-    was there already is told again without it.
+    Of two for one place the later counts, but keeps the similarity measured for the same file: the log repeats an image
+    that existed without it.
     """
     slots = {_place(slot): slot for slot in listed}
     for image in written:
@@ -112,7 +112,7 @@ def merged(listed: Iterable[Slot], written: Iterable[Image]) -> list[Slot]:
 
 
 def _shared_similarity(slots: Iterable[Slot]) -> list[Slot]:
-    """One file can stand in both grids, and is compared once."""
+    """A file may be in both grids, and is compared once."""
     all_slots = list(slots)
     measured = {slot.path: slot for slot in all_slots if slot.nearest}
     return [
@@ -142,7 +142,7 @@ _SAYS_NOTHING = frozenset(
 
 
 def table(point: str, slots: Sequence[Slot], subject: Subject) -> Table:
-    """The images that answer one part of the check; an empty table for a part that is not answered by images."""
+    """The images for one part of the validation; empty for a part without images."""
     strengths = [slot for slot in slots if slot.grid == "strengths"]
     match point:
         case "likeness":
@@ -165,13 +165,13 @@ def table(point: str, slots: Sequence[Slot], subject: Subject) -> Table:
 
 
 def likely_strength(slots: Iterable[Slot], subject: Subject) -> float | None:
-    """The strength of the images that is nearest to the one the LoRA is meant for; None where there are none but the base's."""
+    """The strength nearest to the usual one; None if only the base has images."""
     there = {slot.strength for slot in slots if slot.strength}
     return min(there, key=lambda strength: (abs(strength - subject.likely_strength), strength), default=None)
 
 
 class Likeness(NamedTuple):
-    """How like a training image one is."""
+    """How much an image resembles a training image."""
 
     word: str
     short: str
@@ -182,14 +182,14 @@ class Likeness(NamedTuple):
 def likeness(similarity: float | None) -> Likeness:
     """A similarity of layouts, −1 to 1, in words; see `engine.training.validation.nearest`."""
     if similarity is None:
-        return Likeness("not compared", "", "It was made before images were compared.")
+        return Likeness("not compared", "", "Made before loratui compared images.")
     if similarity >= NEARLY_THE_SAME:
-        meaning = "Pose, framing and background are those of this photo: learnt by heart, unless you asked for them."
+        meaning = "Pose, framing and background are those of this photo: memorised, unless you asked for them."
         return Likeness("nearly the same", "nearly same", meaning)
     if similarity >= VERY_LIKE:
-        return Likeness("very like", "very like", "Much of its layout is that of this photo. Look whether you asked for it.")
+        return Likeness("very like", "very like", "Much of its layout is that of this photo. Did you ask for it?")
     if similarity >= A_BIT_LIKE:
-        meaning = "Light and dark lie alike, as they do in most portraits. That is no copy."
+        meaning = "Light and dark are alike, as in most portraits. It is no copy."
         return Likeness("a bit like", "a bit like", meaning)
     return Likeness("unlike", "unlike", "No photo has this layout: it was not copied.")
 
@@ -209,7 +209,7 @@ def _likeness(slots: Sequence[Slot], files: LoraFiles) -> Table:
 
 
 def without_common_start(prompts: Sequence[str]) -> list[str]:
-    """Prompts without the words with which all of them begin, so that what differs is to be read where room is short."""
+    """Prompts without their common first words, so the differences show where room is short."""
     split = [prompt.split() for prompt in prompts]
     common = 0
     while len(split) > 1 and all(len(words) > common and words[common] == split[0][common] for words in split):
@@ -267,7 +267,7 @@ def _by_file(slots: Sequence[Slot], files: LoraFiles) -> Table:
 
 
 def _title(slot: Slot, among: Sequence[Slot], files: LoraFiles) -> str:
-    """Seed and prompt, and the file where there are several."""
+    """Seed and prompt, and the file if there are several."""
     several = len({other.file for other in among}) > 1
     return f"seed {slot.seed}  {slot.prompt}" + (f"  {files.words(slot.file)}" if several else "")
 
@@ -298,7 +298,7 @@ def _slot(row: object) -> Slot | None:
 
 
 def training_paths(ledger: Path) -> Mapping[str, Path]:
-    """Where each training image lies, by its path in the data set; none where the ledger cannot be used."""
+    """The file of each training image, by its path in the dataset; empty if the ledger is unusable."""
     try:
         images = read_json(ledger, LIST_FILE_BYTES)["images"]
         rows = [(image["relative"], image["path"]) for image in images]

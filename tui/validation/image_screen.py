@@ -1,4 +1,4 @@
-"""An image of the check beside what it is compared with: the base without the LoRA, or the training image it is most like."""
+"""A validation image beside the base alone, or beside the training image it is most like."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ORDER: tuple[Beside, ...] = ("base", "training", "nothing")
 
 
 class ValidationImage(ImageScreen):
-    """Two images side by side; the arrows go along the table, `c` changes what stands beside."""
+    """Two images side by side; the arrows go along the table, `c` changes the second image."""
 
     CONTEXT = "validation_image"
     CSS_PATH = "image_screen.tcss"
@@ -58,16 +58,16 @@ class ValidationImage(ImageScreen):
 
     @property
     def tile(self) -> Tile:
-        """What is shown."""
+        """The tile shown."""
         return self._tiles[self._at]
 
     @property
     def several_beside(self) -> bool:
-        """Whether there is something else to compare with."""
+        """Whether there is another image to compare with."""
         return len(self._possible()) > 1
 
     def action_beside(self) -> None:
-        """The next of what can stand beside."""
+        """Compares with the next possible image."""
         possible = self._possible()
         now = self._beside_now()
         self._wanted = possible[(possible.index(now) + 1) % len(possible)]
@@ -106,7 +106,7 @@ class ValidationImage(ImageScreen):
             return (self.model.run.file(base.path) if base else None), "the base alone"
         if beside == "training" and slot.nearest:
             if tile.training:
-                return self.model.run.file(slot.path), "the image that is like it"
+                return self.model.run.file(slot.path), "the image that resembles it"
             return self.model.training.get(slot.nearest), f"training image {slot.nearest}"
         return None, ""
 

@@ -1,4 +1,4 @@
-"""What the check shall make: which tables, of which file, with which prompts, strengths and seeds; and what that costs."""
+"""Which validation images to make: tables, file, prompts, strengths and seeds; and how long it takes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from loratui.tui.widgets.prompt_fields import PromptFields
 
 
 class MakeScreen(LoratuiScreen[bool]):
-    """A form whose last line counts the images while one types. Gives whether they are to be made."""
+    """A form whose last line counts the images. Gives whether to make them."""
 
     CONTEXT = "validation_make"
     CSS_PATH = "files_screen.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_make")]
 
     def __init__(self, model: ValidationModel, file: str = "", point: str = "") -> None:
-        """`file` is whose strengths are wanted, relative to the run; `point` the part of the check one comes from."""
+        """`file`: whose strengths are wanted, relative to the run. `point`: the part from which the person comes."""
         super().__init__()
         self.model = model
         self._files = lora_files(model.run, model.settings)
         try:
             wish = read_wish(model.run.validation / "wish.json")
         except LoratuiError:
-            wish = GridRequest()  # what cannot be read is written anew
+            wish = GridRequest()  # an unreadable file will be replaced
         typed = request.typed_from(model.settings, wish, self._files)
         self._grids: tuple[Grid, ...] = ("strengths",) if file else typed.grids
         self._file = PurePosixPath(file).name if file else typed.file
@@ -57,16 +57,18 @@ class MakeScreen(LoratuiScreen[bool]):
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  make images", "$muted"))
 
     def body(self) -> ComposeResult:
-        """Tables, file, numbers, prompts, and what it costs."""
+        """Tables, prompts, strengths, seeds, file, and the time it takes."""
         names = [PurePosixPath(file).name for file in self._files.all]
         with VerticalScroll(id="make-form", can_focus=False):
             yield Line(id="make-grids")
             yield PromptFields("prompt", self._prompts, id="make-prompts")
             yield Field(
-                "strengths", "Strengths", "of the LoRA; 0 is the base alone, with the same prompt and seed", self._strengths
+                "strengths", "Strengths", "of the LoRA; 0 is the base alone with the same prompt and seed", self._strengths
             )
-            yield Field("seeds", "Seeds", "images of each prompt and strength, from other noise", self._seeds, numeric=True)
-            about = f"LoRA file of the strengths; tab completes. There are {_listed(names)}"
+            yield Field(
+                "seeds", "Seeds", "images of each prompt and strength, each from other noise", self._seeds, numeric=True
+            )
+            about = f"LoRA file for the strengths; tab completes. Files: {_listed(names)}"
             yield Field("file", "File", about, self._file, suggester=SuggestFromList(names))
         yield Line(id="make-cost")
 
@@ -80,16 +82,16 @@ class MakeScreen(LoratuiScreen[bool]):
 
     @property
     def in_prompt(self) -> bool:
-        """Whether the person is in a prompt."""
+        """Whether a prompt has the focus."""
         return self._fields.here is not None
 
     @property
     def can_drop(self) -> bool:
-        """Whether there are more prompts."""
+        """Whether this prompt can be removed."""
         return self.in_prompt and len(self._prompts) > 1
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Counts anew."""
+        """Counts again."""
         event.stop()
         self._prompts = self._fields.texts
         self._explain_prompts()
@@ -101,7 +103,7 @@ class MakeScreen(LoratuiScreen[bool]):
         self.refresh_bindings()
 
     def action_with_grid(self, grid: Grid) -> None:
-        """With or without one of the tables."""
+        """Switches a table on or off."""
         chosen = set(self._grids) ^ {grid}
         self._grids = tuple(known for known in GRIDS if known in chosen)
         self._show_grids()
@@ -115,14 +117,14 @@ class MakeScreen(LoratuiScreen[bool]):
             await self._show_prompts(here + 1)
 
     async def action_drop(self) -> None:
-        """Takes this prompt away."""
+        """Removes this prompt."""
         here = self._fields.here
         if here is not None and len(self._prompts) > 1:
             del self._prompts[here]
             await self._show_prompts(min(here, len(self._prompts) - 1))
 
     def action_next(self) -> None:
-        """Writes the wish and starts the job."""
+        """Writes the request, and closes."""
         from loratui.engine.durable import make_directory, write_json
 
         if not self.check_action("next", ()):
@@ -139,7 +141,7 @@ class MakeScreen(LoratuiScreen[bool]):
         self.dismiss(True)
 
     def action_back(self) -> None:
-        """To the check; what was typed is dropped."""
+        """To the validation, without what was typed."""
         self.dismiss(False)
 
     def _wish(self) -> GridRequest:
@@ -158,14 +160,14 @@ class MakeScreen(LoratuiScreen[bool]):
         seconds = self.model.image_s
         there = f"{text.count(len(cells), 'place')} in the tables, {text.count(missing, 'image')} to make"
         if not missing:
-            cost.say(plain(f"{there}: all are there.", "bold"))
+            cost.say(plain(f"{there}.", "bold"))
         elif seconds is None:
-            cost.say(plain(there, "bold"), plain(". How long one takes is measured with the first.", "$muted"))
+            cost.say(plain(there, "bold"), plain(". The first one measures the time.", "$muted"))
         else:
             each = f"{seconds:.1f} s" if seconds < 10 else text.duration(seconds)
             cost.say(
                 plain(f"{there}, about {text.time_left(missing * seconds)}", "bold"),
-                plain(f" at {each} each, as measured, and loading the base.", "$muted"),
+                plain(f" at {each} each, as measured, plus loading the base.", "$muted"),
             )
 
     def _show_grids(self) -> None:
@@ -185,7 +187,7 @@ class MakeScreen(LoratuiScreen[bool]):
             if problem:
                 field.note(f"✖ {problem}", "$error")
             elif not field.text.strip():
-                field.note("empty: left out; f8 removes it")
+                field.note("empty: ignored; f8 removes it")
             else:
                 alone = self._is_alone(field.text)
                 field.note(
@@ -197,7 +199,7 @@ class MakeScreen(LoratuiScreen[bool]):
         return self.query_one(PromptFields)
 
     async def _show_prompts(self, at: int) -> None:
-        """Shows the prompts as they are now, and goes to one of them."""
+        """Shows the prompts, and goes to one of them."""
         await self._fields.change(self._prompts, at)
         self._explain_prompts()
         self._count()

@@ -1,4 +1,4 @@
-"""The validation of one run without its screens: its images, how long they take, and what the person noted."""
+"""The validation of one run: its images, how long they take, and what the person noted."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class GridListed(Message):
-    """What the check shall show was read, with what else a screen of it needs from the run."""
+    """The list of validation images was read, with what else the screens need from the run."""
 
     stamp: tuple[int, int]
-    """Time of change and size of the list, by which another one is known."""
+    """Time of change and size of the list."""
     slots: list[Slot]
     training: Mapping[str, Path]
-    """Where each training image lies, by its path in the data set."""
+    """The file of each training image, by its path in the dataset."""
     files: LoraFiles
 
 
 class ValidationModel:
-    """What the screens of a validation show. They change nothing of it but what the person noted."""
+    """What the screens of a validation show; they change only the person's notes."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
@@ -47,15 +47,14 @@ class ValidationModel:
         self.kept = checklist.read_checklist(self._checklist_path)
         """What the person noted."""
         self.slots: list[Slot] = []
-        """All images, made or to be made."""
+        """All images, made or not yet."""
         self.training: Mapping[str, Path] = {}
-        """Where the training images lie."""
         self.state = RunState()
-        """What the log of its job adds up to."""
+        """Of the validation's log."""
         self.summary: RunSummary | None = None
-        """How the run stands; None until that is known."""
+        """None until it was read."""
         self.stopping = False
-        """Whether the making of images was asked to stop, and has not yet."""
+        """Whether the job was asked to stop, and still runs."""
         self._listed: list[Slot] = []
         self._stamp: tuple[int, int] | None = None
 
@@ -78,12 +77,12 @@ class ValidationModel:
 
     @property
     def can_go_on(self) -> bool:
-        """Whether there are images still to be made."""
+        """Whether some images are not made yet."""
         return self.can_make and any(not slot.made for slot in self.slots)
 
     @property
     def can_stop(self) -> bool:
-        """Whether images are being made, and nobody has asked for an end."""
+        """Whether images are being made, and no stop was requested."""
         return self.making and not self.stopping
 
     # What the person noted
@@ -93,7 +92,7 @@ class ValidationModel:
         return self.run.validation / "checklist.json"
 
     def keep(self, change: Callable[[Checklist], Checklist]) -> str:
-        """Makes a change to what the person noted, and keeps it in the run. Returns why it could not be kept, if it could not."""
+        """Changes what the person noted, and writes it. Returns what failed, else an empty text."""
         try:
             self.kept = checklist.update(self._checklist_path, change)
         except LoratuiError as error:
@@ -104,11 +103,11 @@ class ValidationModel:
 
     @property
     def image_s(self) -> float | None:
-        """Seconds that an image takes: of the check, else of the samples while training; None if neither was measured."""
+        """Seconds for an image, measured in the validation, else with the samples in training; None if not measured."""
         return self.state.image_s or (self.summary.state.image_s if self.summary else None)
 
     def read_list(self) -> GridListed | None:
-        """The list of images, and once what else is needed of the run; None where nothing is new. To be called in a thread."""
+        """The list of images, and the rest of the run once; None if nothing is new. To be called in a thread."""
         path = self.run.validation / "grid.json"
         try:
             stamp = (path.stat().st_mtime_ns, path.stat().st_size)
@@ -127,11 +126,11 @@ class ValidationModel:
         self.subject = replace(self.subject, files=message.files)
 
     def merge(self, made: Iterable[Image]) -> None:
-        """Puts the list together with the images that the log tells of."""
+        """Joins the list and the images in the log."""
         self.slots = [slot for slot in grid_images.merged(self._listed, made) if self.run.file(slot.path)]
 
     def path_of(self, tile: Tile) -> Path | None:
-        """Where an image lies; None where there is none yet."""
+        """The file of an image; None if there is none yet."""
         if tile.training:
             return self.training.get(tile.slot.nearest)
         return self.run.file(tile.slot.path) if tile.slot.made else None
@@ -144,7 +143,7 @@ class ValidationModel:
         return "the base alone" if not slot.strength else f"{self.subject.files.words(slot.file)}, strength {slot.strength:g}"
 
     def about(self, tile: Tile) -> str:
-        """The rest that is known of an image."""
+        """The rest about an image."""
         slot = tile.slot
         about = f"{slot.prompt}, seed {slot.seed}"
         if not slot.made:
@@ -155,7 +154,7 @@ class ValidationModel:
         return f"{about}; {grid_images.likeness(slot.similarity).word} {slot.nearest}{figure}"
 
     def words_below(self, tile: Tile) -> str:
-        """What stands below an image in the table."""
+        """The words below an image in the table."""
         slot = tile.slot
         if tile.training:
             return slot.nearest
@@ -165,7 +164,7 @@ class ValidationModel:
         return f"{slot.similarity:.2f} {short}" if slot.similarity is not None else slot.prompt
 
     def mark_of(self, file: str) -> str:
-        """Stars of a file, and whether it is the chosen one, as they stand behind its name."""
+        """Stars of a file and the sign of the chosen one, to follow its name."""
         rating = self.kept.mark(file).rating
         return (f" {'★' * rating}" if rating else "") + (" ◆" if file and file == self.kept.chosen else "")
 

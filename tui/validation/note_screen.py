@@ -1,4 +1,4 @@
-"""A note of one's own, of several lines."""
+"""A note of several lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loratui.tui.widgets.line import Line, joined, plain
 
 
 class NoteEditor(TextArea):
-    """Wraps; what is pasted is cleaned line by line."""
+    """Wraps, and cleans pasted text line by line."""
 
     def __init__(self, note: str) -> None:
         super().__init__(_cleaned(note), soft_wrap=True, show_line_numbers=False, compact=True, id="note")
@@ -29,7 +29,7 @@ class NoteEditor(TextArea):
 
 
 class NoteScreen(ModalScreen[str | None]):
-    """Gives the note; None if it was left as it was."""
+    """Gives the note; None if it is unchanged."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f2", "keep", priority=True),
@@ -51,7 +51,7 @@ class NoteScreen(ModalScreen[str | None]):
         with Vertical(classes="dialog"):
             yield Line(plain(self._title, "bold"))
             yield NoteEditor(self._note)
-            keys = joined(plain("esc", "bold $accent"), "  keep it      ", plain("f8", "bold $accent"), "  leave it as it was")
+            keys = joined(plain("esc", "bold $accent"), "  save      ", plain("f8", "bold $accent"), "  discard changes")
             yield Line(keys, classes="answers")
 
     def on_mount(self) -> None:

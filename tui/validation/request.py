@@ -1,4 +1,4 @@
-"""What the check shall make: from what a person typed to a wish, its images, and which of them are there already."""
+"""Which validation images to make: the form as a request, its images, and which of them are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRIGGER_ALONE = "{trigger} portrait photo"
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """The form as it stands."""
+    """The fields of the form."""
 
     grids: tuple[Grid, ...]
     file: str
@@ -30,7 +30,7 @@ class Typed:
 
 
 def typed_from(settings: Settings, wish: GridRequest, files: LoraFiles) -> Typed:
-    """The form for a wish, with the recipe's values where it leaves them open."""
+    """The form for a request, with the recipe's values where it has none."""
     validation = settings.validation
     return Typed(
         wish.grids,
@@ -42,12 +42,12 @@ def typed_from(settings: Settings, wish: GridRequest, files: LoraFiles) -> Typed
 
 
 def wish_of(typed: Typed, settings: Settings, files: LoraFiles) -> GridRequest:
-    """The wish that the form describes.
+    """The request that the form describes.
 
-    Raises `SchemaError` for numbers that are none, `UsageError` for what cannot be made.
+    Raises `SchemaError` for invalid numbers, `UsageError` for anything else invalid.
     """
     if not typed.grids:
-        raise UsageError("Nothing is chosen.", "Switch at least one of the grids on.")
+        raise UsageError("No table is chosen.", "Switch on at least one.")
     file = f"output/{typed.file.strip()}"
     if file not in files.all:
         names = [PurePosixPath(known).name for known in files.all]
@@ -69,25 +69,25 @@ def wish_of(typed: Typed, settings: Settings, files: LoraFiles) -> GridRequest:
 
 
 def prompt_problem(prompt: str) -> str:
-    """What is wrong with a prompt: a placeholder that nobody fills in would reach the model as it stands."""
+    """What is wrong with a prompt: an unknown placeholder would reach the model as it is."""
     unknown = next((name for name in re.findall(r"\{([^{}]*)\}", prompt) if name not in PLACEHOLDERS), None)
     if unknown is None:
         return ""
-    return f"{{{unknown}}} is no placeholder{nearest(unknown, PLACEHOLDERS)}; there are {{trigger}}, {{class}} and {{subject}}"
+    return f"{{{unknown}}} is no placeholder{nearest(unknown, PLACEHOLDERS)}; use {{trigger}}, {{class}} or {{subject}}"
 
 
 def filled_in(prompt: str, settings: Settings) -> str:
-    """A prompt as it is read with the LoRA."""
+    """A prompt with its placeholders filled in."""
     return filled(prompt, words(settings))
 
 
 def planned(wish: GridRequest, settings: Settings, files: LoraFiles) -> list[Cell]:
-    """Every image of a wish. Raises `UsageError` for too many."""
+    """Every image of a request. Raises `UsageError` for too many."""
     return cells(settings, wish, files=files.epochs, final=wish.file or files.final, fill=words(settings))
 
 
 def missing(cells: Sequence[Cell], slots: Sequence[Slot]) -> int:
-    """How many images of the cells are still to be made; an image of several cells is made once."""
+    """How many images of the cells are not made yet; several cells may share an image."""
     there: Collection[tuple[str, int, str, float]] = {
         (slot.prompt, slot.seed, slot.file, slot.strength) for slot in slots if slot.made
     }

@@ -1,4 +1,4 @@
-"""Is it any good? Seven parts, each with what it is for and the images that answer it, which fill in as they are made."""
+"""The validation: seven parts, each with its purpose and its images, which appear as they are made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from loratui.tui.widgets.image_table import ImageTable
 from loratui.tui.widgets.line import Line, joined, plain
 
 _WIDE = 100
-"""From this width on images and parts stand side by side."""
+"""From this width on, images and parts are side by side."""
 
 
 class ValidationScreen(RunScreen):
@@ -45,7 +45,7 @@ class ValidationScreen(RunScreen):
         self.model = ValidationModel(run)
 
     def body(self) -> ComposeResult:
-        """How far the images are, then images and parts."""
+        """Progress, images and parts."""
         yield Line("Reading the run …", id="grid-status")
         with Horizontal(id="validation-body"):
             with Vertical(id="answers"):
@@ -72,7 +72,7 @@ class ValidationScreen(RunScreen):
     # The run
 
     def events_taken(self) -> None:
-        """Shows new images and how far it is."""
+        """Shows new images and the progress."""
         self.model.summary, self.model.state = self.summary, self.state
         if not self.caught_up:
             return
@@ -88,7 +88,7 @@ class ValidationScreen(RunScreen):
             self.post_message(found)
 
     def on_grid_listed(self, message: GridListed) -> None:
-        """The layout of the tables is known, or is another."""
+        """The list of images is new."""
         self.model.take_list(message)
         self._merge()
 
@@ -102,7 +102,7 @@ class ValidationScreen(RunScreen):
     # What is shown
 
     def _show_kept(self) -> None:
-        """What the person noted is another."""
+        """What the person noted has changed."""
         self.query_one(CheckList).show(self.model.kept)
         numbers = checklist.numbers(self.model.settings)
         self.query_one(SeenList).show(self.model.kept, {seen.id: checklist.advice(seen, **numbers) for seen in SEEN})
@@ -146,10 +146,10 @@ class ValidationScreen(RunScreen):
         lines = [plain(f"Not ticked: {', '.join(open_points)}." if open_points else "All parts are ticked.", "$muted")]
         if kept.chosen:
             rating = stars(kept.mark(kept.chosen).rating)
-            lines.append(joined(plain("◆ the one  ", "bold $success"), plain(f"{kept.chosen}  {rating}")))
-            lines.append(plain("f shows the files; there enter exports it.", "$muted"))
+            lines.append(joined(plain("◆ chosen  ", "bold $success"), plain(f"{kept.chosen}  {rating}")))
+            lines.append(plain("f shows the files; enter there exports it.", "$muted"))
         else:
-            lines.append(plain("No file is chosen yet: f shows them, best first to be rated, then one to be chosen.", "$muted"))
+            lines.append(plain("No file is chosen yet: f shows them. Rate them, then choose one.", "$muted"))
         return Content("\n").join(lines)
 
     def _why_empty(self) -> str:
@@ -178,25 +178,25 @@ class ValidationScreen(RunScreen):
         if ending and ending.status == "failed":
             return plain(f"✖ The images could not be made: {ending.reason} {ending.advice}", "$error")
         if not self.model.has_file:
-            return plain("There is no LoRA file yet: the first one comes after the first epoch.", "$warning")
+            return plain("No LoRA file yet: the first comes after the first epoch.", "$warning")
         if made < total and not self.active:
             left = self._seconds_for(total - made)
             return plain(f"{made} of {text.count(total, 'image')}. r makes the rest{left}; g makes others.")
         if made:
             return plain(f"{text.count(made, 'image')}. g makes others.", "$muted")
         if self.active:
-            return plain("The training is at work; images can be made when it has ended.", "$muted")
+            return plain("Training is running; make images when it has ended.", "$muted")
         return Content.assemble("No images yet. ", ("g", "bold $accent"), "  chooses what to make, and makes it.")
 
     def _making_status(self, made: int, total: int) -> Content:
         if self.model.stopping:
-            return plain(f"Stopping: {made} of {text.number(total)} are there; r goes on later.", "$warning")
+            return plain(f"Stopping: {made} of {text.number(total)} are made; r continues later.", "$warning")
         if made == total:
-            # What is new is listed before the first image, but only after the files were read.
-            phase = self.state.text or "The base is being loaded"
-            return plain(f"{phase} … It goes on if you leave; x stops it.")
+            # New images are listed only after the files were read.
+            phase = self.state.text or "Loading the base"
+            return plain(f"{phase} … It continues if you leave; x stops it.")
         left = self._seconds_for(total - made)
-        return plain(f"Making images: {made} of {text.number(total)} so far{left}. It goes on if you leave; x stops it.")
+        return plain(f"Making images: {made} of {text.number(total)} so far{left}. It continues if you leave; x stops it.")
 
     def _seconds_for(self, images: int) -> str:
         seconds = self.model.image_s
@@ -206,7 +206,7 @@ class ValidationScreen(RunScreen):
 
     @property
     def can_note(self) -> bool:
-        """There is always a part to note something on."""
+        """Always: there is a part to note something on."""
         return True
 
     @property
@@ -230,7 +230,7 @@ class ValidationScreen(RunScreen):
             self.action_look()
 
     def on_image_table_moved(self, message: ImageTable.Moved) -> None:
-        """Tells what the image is."""
+        """Says what the image is."""
         message.stop()
         self._show_image_line()
         self.refresh_bindings()
@@ -250,7 +250,7 @@ class ValidationScreen(RunScreen):
             answers.focus()
 
     def action_look(self) -> None:
-        """From the list to the images; from there to one of them, large."""
+        """From the list to the images, then to one image, large."""
         table = self.query_one(ImageTable)
         if not table.has_focus:
             self.action_panel()
@@ -271,7 +271,7 @@ class ValidationScreen(RunScreen):
             self._keep(lambda kept: kept.toggle(point))
 
     def _keep(self, change: Callable[[Checklist], Checklist]) -> None:
-        """Makes a change to what the person noted, and keeps it in the run."""
+        """Changes what the person noted, and writes it."""
         if problem := self.model.keep(change):
             self.loratui.tell(problem, "error")
         self._show_kept()
@@ -306,7 +306,7 @@ class ValidationScreen(RunScreen):
         self.app.push_screen(FilesScreen(self.model), closed)
 
     def action_panel(self) -> None:
-        """The other panel gets the keys, and on a narrow window the place."""
+        """Focuses the other panel; a narrow window then shows only that one."""
         checks = self.query_one(CheckList)
         to_answers = checks.has_focus
         self.set_class(to_answers, "-answers")
@@ -314,24 +314,24 @@ class ValidationScreen(RunScreen):
         self.refresh_bindings()
 
     def action_make_grid(self, file: str = "") -> None:
-        """Chooses what to make; `file` is whose strengths are wanted, if one is."""
+        """Chooses what to make; `file` is the file whose strengths are wanted, if any."""
         from loratui.tui.validation.make_screen import MakeScreen
 
         def closed(make: bool | None) -> None:
             if make:
-                self.loratui.tell("Making the images; it goes on if you leave.")
+                self.loratui.tell("Making the images. It continues if you leave.")
                 self.launch("validate")
 
         self.app.push_screen(MakeScreen(self.model, file, self.query_one(CheckList).point.id), closed)
 
     def action_go_on(self) -> None:
-        """Starts the job with the wish that it had."""
-        self.loratui.tell("Making the rest of the images; it goes on if you leave.")
+        """Starts the job again with the same request."""
+        self.loratui.tell("Making the rest of the images. It continues if you leave.")
         self.launch("validate")
 
     @work(thread=True, group="stop", description="ask the job to stop")
     def action_stop(self) -> None:
-        """Asks the job to end after the step that it is at."""
+        """Asks the job to stop after its current step."""
         from loratui.engine.runs import control
 
         self.model.stopping = True
@@ -343,11 +343,11 @@ class ValidationScreen(RunScreen):
         self.app.call_from_thread(self._merge)
 
     def action_training(self) -> None:
-        """To the course of the training."""
+        """To the training."""
         self.loratui.open("training", self.run_directory.name)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """The image under the cursor and its scp line, and the folder of all of them."""
+        """The image under the cursor and its scp line, and the folder of the images."""
         tile = self.query_one(ImageTable).tile
         path = self.model.path_of(tile) if tile is not None else None
         pairs = [("path of the image", str(path)), ("its scp line", ssh_hints.scp_line(path))] if path is not None else []

@@ -94,7 +94,7 @@ async def test_leaving_says_that_training_goes_on(home: Path) -> None:
             await shows(pilot, run.name)
             await pilot.press("q")
         assert app.return_value is not None
-        assert app.return_value == (f"Training goes on; come back with: loratui attach {run.name}",)
+        assert app.return_value == (f"Training continues. Come back with: loratui attach {run.name}",)
 
 
 async def test_a_home_that_cannot_be_read_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

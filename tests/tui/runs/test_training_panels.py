@@ -199,7 +199,7 @@ async def test_stopping_after_the_epoch_is_asked_for_confirmed_and_taken_back(ho
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
             await shows(pilot, "e after epoch", "● training")
             await pilot.press("e")
-            await shows(pilot, "stop after this epoch asked for")
+            await shows(pilot, "stop after this epoch requested")
             ((command, args),) = [(c.command, dict(c.args)) for c in control.pending(run)]
             assert (command, args) == ("stop_after_epoch", {})
             trainer.log.append("changes_in_force", prompts=None, every_image_steps=None, stop_after_epoch=1)
@@ -228,7 +228,7 @@ async def test_other_samples_are_asked_for_and_wrong_ones_refused_at_once(home: 
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
             await shows(pilot, "● training")
             await pilot.press("i")
-            await shows(pilot, "Samples while it trains", "a photo of {subject}")
+            await shows(pilot, "Samples during training", "a photo of {subject}")
             await pilot.press("tab", "end", "ctrl+u")
             await type_text(pilot, "-3")
             await pilot.press("enter")
@@ -236,7 +236,7 @@ async def test_other_samples_are_asked_for_and_wrong_ones_refused_at_once(home: 
             await pilot.press("ctrl+u")
             await type_text(pilot, "250")
             await pilot.press("enter")
-            await shows(pilot, "other samples asked for")
+            await shows(pilot, "other samples requested")
             ((command, args),) = [(c.command, dict(c.args)) for c in control.pending(run)]
             assert command == "set_samples"
             assert args["every_image_steps"] == 250
@@ -257,9 +257,9 @@ async def test_a_prompt_of_the_recipe_may_be_longer_than_one_that_is_sent(home: 
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
             await shows(pilot, "● training")
             await pilot.press("i")
-            await shows(pilot, "Samples while it trains", "xxxx")
+            await shows(pilot, "Samples during training", "xxxx")
             await pilot.press("tab", "end", "ctrl+u", "6", "0", "enter")
-            await shows(pilot, "other samples asked for")
+            await shows(pilot, "other samples requested")
             assert [dict(c.args) for c in control.pending(run)] == [{"every_image_steps": 60}]
 
 
@@ -271,7 +271,7 @@ async def test_a_placeholder_that_nobody_fills_in_is_refused_while_it_trains_too
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
             await shows(pilot, "● training")
             await pilot.press("i")
-            await shows(pilot, "Samples while it trains")
+            await shows(pilot, "Samples during training")
             await type_text(pilot, "{subjekt} ")
             await pilot.press("tab", "enter")
             await shows(pilot, "{subjekt} is no placeholder")
@@ -286,11 +286,11 @@ async def test_leaving_the_question_for_samples_changes_nothing(home: Path) -> N
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=NARROW) as pilot:
             await shows(pilot, "● training")
             await pilot.press("i")
-            await shows(pilot, "Samples while it trains")
+            await shows(pilot, "Samples during training")
             await pilot.press("escape")
             await shows(pilot, "● training", "5 of 900")
             await pilot.press("i")
-            await shows(pilot, "Samples while it trains")
+            await shows(pilot, "Samples during training")
             await pilot.press("tab", "enter")
             await shows(pilot, "5 of 900")
             assert control.pending(run) == []
@@ -304,11 +304,11 @@ async def test_a_command_that_the_run_did_not_live_to_see_is_said_so(home: Path)
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=WIDE) as pilot:
             await shows(pilot, "● training")
             await pilot.press("s")
-            await shows(pilot, "sample asked for")
+            await shows(pilot, "sample requested")
             trainer.finish()
             trainer.lock.release()
-            await shows(pilot, "sample: the run ended before it came to that.")
-            await hides(pilot, "sample asked for")
+            await shows(pilot, "sample: the run ended first.")
+            await hides(pilot, "sample requested")
 
 
 async def test_esc_leads_from_one_panel_to_all_and_from_there_to_the_runs(home: Path) -> None:

@@ -61,12 +61,12 @@ async def test_a_key_sends_its_command_once_and_waits_for_the_answer(home: Path,
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
             await shows(pilot, "s sample", "● training")
             await pilot.press(key)
-            await shows(pilot, f"{command} asked for")
+            await shows(pilot, f"{command} requested")
             await pilot.press(key)
             assert [c.command for c in control.pending(run)] == [command]
             trainer.acknowledge(message="all is well")
             await shows(pilot, f"{command}: all is well")
-            await hides(pilot, f"training, {command} asked for")
+            await hides(pilot, f"training, {command} requested")
 
 
 async def test_stopping_asks_first(home: Path) -> None:
@@ -84,7 +84,7 @@ async def test_stopping_asks_first(home: Path) -> None:
             await pilot.press("x")
             await shows(pilot, "y  stop")
             await pilot.press("y")
-            await shows(pilot, "stop asked for")
+            await shows(pilot, "stop requested")
             assert [c.command for c in control.pending(run)] == ["stop"]
 
 
@@ -96,7 +96,7 @@ async def test_a_run_that_ends_as_asked_takes_no_more_commands_and_has_no_rate_u
             trainer.steps(30)
             await shows(pilot, "s sample", "steps/s")
             await pilot.press("p")
-            await shows(pilot, "pause asked for")
+            await shows(pilot, "pause requested")
             trainer.acknowledge()
             assert "s sample" not in await shows(pilot, "● pausing")
             trainer.finish("paused", 10, "Paused; a checkpoint was saved.", f"loratui resume {run.name} goes on.")
@@ -150,7 +150,7 @@ async def test_a_refused_command_says_why(home: Path) -> None:
         async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
             await shows(pilot, "s sample")
             await pilot.press("s")
-            await shows(pilot, "sample asked for")
+            await shows(pilot, "sample requested")
             trainer.acknowledge(ok=False, message="not while saving")
             await shows(pilot, "sample: refused. not while saving")
 
@@ -239,7 +239,7 @@ async def test_leaving_says_how_to_come_back(home: Path) -> None:
             await shows(pilot, "● training")
             await pilot.press("q")
         assert app.return_value is not None
-        assert app.return_value == (f"Training goes on; come back with: loratui attach {run.name}",)
+        assert app.return_value == (f"Training continues. Come back with: loratui attach {run.name}",)
 
 
 async def test_leaving_a_done_run_says_where_the_file_is(home: Path) -> None:

@@ -63,13 +63,13 @@ def test_what_was_not_seen_before_is_no_news() -> None:
 def test_the_end_of_a_grid_is_told_as_such() -> None:
     validating = dataclasses.replace(RUN, job="validate")
     (notice,) = notices({RUN.name: validating}, [_as("done")])
-    assert notice.words == "✔ The check of anafox-1 is done."
+    assert notice.words == "✔ The validation of anafox-1 is done."
 
 
 def test_a_check_that_failed_is_not_told_as_done() -> None:
     validating = dataclasses.replace(RUN, job="validate")
     (notice,) = notices({RUN.name: validating}, [_as("done")], Verdict("failed", "The GPU is gone.", "Start anew.", 33))
-    assert notice == Notice("✖ The check of anafox-1 ended. The GPU is gone. Start anew.", "error", "anafox-1")
+    assert notice == Notice("✖ The validation of anafox-1 ended. The GPU is gone. Start anew.", "error", "anafox-1")
 
 
 def test_how_a_check_ended_stands_in_its_own_log(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_the_advice_has_the_runs_own_numbers() -> None:
     assert advice(by_id["weak"], epochs=1) == "more steps (1 → 2 epochs), or a higher rank"
     assert "→" not in advice(by_id["weak"])
     assert advice(by_id["feature"], rank=24, most_rank=32) == "higher rank (24 → 32)"
-    assert advice(by_id["feature"], rank=128, most_rank=128) == "higher rank, though 128 is the most that suits this recipe"
+    assert advice(by_id["feature"], rank=128, most_rank=128) == "higher rank, though 128 is the most for this recipe"
     assert advice(by_id["sticks"], epochs=10).endswith("fewer epochs (10 → 8)")
     assert advice(by_id["earlier"], epochs=10, rank=4) == "use that file"
 

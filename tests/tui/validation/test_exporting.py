@@ -39,7 +39,7 @@ def test_a_file_is_copied_with_its_settings_beside_it(run: RunDirectory, tmp_pat
 @pytest.mark.parametrize("taken", ["ana.safetensors", "ana.recipe.toml", "ana.effective.toml"])
 def test_nothing_is_ever_replaced(run: RunDirectory, tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         export(run, Settings(), Export(FILE, "ana", tmp_path))
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("ana")] == [taken]
     assert (tmp_path / taken).read_text() == "mine"

@@ -44,7 +44,7 @@ def test_the_form_describes_a_wish_and_its_images() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"grids": ()}, "Nothing is chosen"),
+        ({"grids": ()}, "No table is chosen"),
         ({"file": "b.safetensors"}, "no LoRA file b.safetensors; did you mean a.safetensors?"),
         ({"file": "../a.safetensors"}, "no LoRA file"),
         ({"file": ""}, "no LoRA file –"),

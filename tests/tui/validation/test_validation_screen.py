@@ -142,14 +142,14 @@ async def test_ticks_notes_and_what_was_seen_are_kept_in_the_run(home: Path) -> 
         await pilot.press("space", "down", "space")
         await shows(pilot, "2 of 7 ticked", "[✔] Likeness", "[✔] Generalises")
         await pilot.press("space", "e")
-        await shows(pilot, "Note on “Generalises, or remembers?”", "esc  keep it")
+        await shows(pilot, "Note on “Generalises, or remembers?”", "esc  save")
         await type_text(pilot, "the bow returns")
         await pilot.press("escape")
         await shows(pilot, "1 of 7 ticked", "note  the bow returns")
         await pilot.press("e")
         await type_text(pilot, "xyz")
         await pilot.press("f8")
-        await hides(pilot, "leave it as it was")
+        await hides(pilot, "discard changes")
         await pilot.press("p", "p", "enter", "down", "space")
         await shows(pilot, "[✔] details of the photos stick")
     path = run.validation / "checklist.json"
@@ -189,7 +189,7 @@ async def test_an_image_large_stands_beside_the_base_or_its_nearest_photo(home: 
         text = await shows(
             pilot, "anafox.safetensors, strength 1.5", "the base alone", "nearly the same anafox_03.png (0.97 of 1)"
         )
-        assert "learnt by heart" in text
+        assert "memorised" in text
         assert isinstance(pilot.app.screen, ValidationImage)
         assert ("path", f"{run.validation}/00-anafox-1.50-1000.png") in pilot.app.screen.copyable()
         await waits(pilot, lambda: all(view._image is not None for view in pilot.app.screen.query(ThumbnailView)))

@@ -128,9 +128,9 @@ async def test_what_is_typed_is_on_the_disk_and_is_offered_again(home: Path) -> 
     assert "Your draft is kept" in app.return_value[0]
     async with LoratuiApp(home, view_only=True).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "view only", "RAM")
-        assert "A draft is kept" not in screen_text(pilot.app)
+        assert "Draft: " not in screen_text(pilot.app)
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "A draft is kept: anafox", "n goes on with it")
+        await shows(pilot, "Draft: anafox", "n continues it")
         await pilot.press("n")
         await shows(pilot, "Continue a draft?", "left at plan", "plan a new run")
         await pilot.press("enter")

@@ -316,7 +316,7 @@ async def test_who_only_looks_at_the_presets_leaves_no_draft(home: Path) -> None
         await shows(pilot, "[1 preset]")
         await pilot.press("down", "escape")
         text = await shows(pilot, "No runs yet")
-        assert "A draft is kept" not in text
+        assert "Draft: " not in text
 
 
 async def test_a_base_that_was_found_is_taken_with_down_and_enter(home: Path) -> None:
