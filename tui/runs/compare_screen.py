@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 
-from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean
 from loratui.tui.text import columns, count, shorten_path
@@ -21,8 +18,6 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loratui.engine.runs.summary import RunSummary
 
 _MOST = 6
@@ -32,20 +27,10 @@ _AROUND = 7
 """Columns that padding and the scroll bar take."""
 
 
-@dataclass
-class ComparisonMade(Message):
-    """The runs to compare have been read."""
-
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
-    """(what, value of each run)."""
-    samples: tuple[Path | None, ...]
-
-
 class CompareScreen(LoratuiScreen[None]):
     """A table that scrolls, and a row of images."""
 
     CONTEXT = "compare"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("compare")]
 
     def __init__(self, runs: Sequence[RunSummary]) -> None:
         super().__init__()
@@ -53,11 +38,9 @@ class CompareScreen(LoratuiScreen[None]):
         self._rows: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def heading(self) -> Content:
-        """Program and purpose."""
         return Content.assemble(("loratui", "bold $accent"), (f"  {count(len(self._compared), 'run')} compared", "$muted"))
 
     def body(self) -> ComposeResult:
-        """Names, table, samples."""
         yield Line(id="compare-names")
         with VerticalScroll(id="compare-table"):
             yield Line("Reading the runs …", id="compare-text")
@@ -72,23 +55,18 @@ class CompareScreen(LoratuiScreen[None]):
         self.query_one("#compare-table").focus()
         self._read()
 
-    @work(thread=True, exclusive=True, group="compare", description="read the runs")
-    def _read(self) -> None:
+    @work(exclusive=True, group="compare", description="read the runs")
+    async def _read(self) -> None:
+        """Shows the table and the images."""
         from loratui.tui.runs.comparing import compare
 
-        rows = compare(self._compared, self.loratui.settings.price_per_hour)
-        self.post_message(ComparisonMade(rows, tuple(run.file(run.state.sample) for run in self._compared)))
-
-    def on_comparison_made(self, message: ComparisonMade) -> None:
-        """Shows the table and the images."""
-        self._rows = message.rows
+        self._rows = await asyncio.to_thread(compare, self._compared, self.loratui.settings.price_per_hour)
         self._show()
-        for at, path in enumerate(message.samples):
-            if path is not None:
+        for at, run in enumerate(self._compared):
+            if path := run.file(run.state.sample):
                 self.query_one(f"#compare-sample-{at}", ThumbnailView).show(path)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lays the columns out again."""
         super().on_resize(event)
         self._show()
 
@@ -99,7 +77,6 @@ class CompareScreen(LoratuiScreen[None]):
         return [("the table, as one line a row", " | ".join(line.replace("\t", " ; ") for line in lines))] if self._rows else ()
 
     def action_back(self) -> None:
-        """To the list of runs."""
         self.loratui.open("home")
 
     def _show(self) -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Rows = tuple[tuple[str, tuple[str, ...]], ...]
 
-_ALWAYS_DIFFERENT = ("output.name",)
-
 
 def compare(runs: Sequence[RunSummary], price_per_hour: float = 0.0) -> Rows:
     """(what, value of each run): results first, then every setting that differs."""
@@ -47,7 +45,7 @@ def differing(settings: Sequence[dict[str, Any] | None]) -> Rows:
     rows = []
     for key in keys:
         values = ["–" if table is None else shown_value(table.get(key, "–")) for table in settings]
-        if len(set(values)) > 1 and key not in _ALWAYS_DIFFERENT:
+        if len(set(values)) > 1 and key != "output.name":
             rows.append((key, tuple(values)))
     return tuple(rows)
 

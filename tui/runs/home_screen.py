@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.outcomes import resumable
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.messages import RunsListed
 from loratui.tui.runs.run_glance import numbers, run_texts
 from loratui.tui.screens.base import LoratuiScreen
@@ -45,36 +45,11 @@ class BoxSeen(Message):
     """What the newest draft is about; not yet cleaned."""
 
 
-@dataclass
-class RunLaunched(Message):
-    """A run was resumed, or could not be."""
-
-    name: str
-    problem: str = ""
-
-
-@dataclass
-class RunSized(Message):
-    """The size of a run is known."""
-
-    name: str
-    bytes: int
-
-
-@dataclass
-class RunDeleted(Message):
-    """A run was deleted, or could not be."""
-
-    name: str
-    problem: str = ""
-
-
 class HomeScreen(LoratuiScreen[None]):
     """The list of runs, as the app finds them."""
 
     CONTEXT = "home"
     PURPOSE = "runs"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("home")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,11 +59,9 @@ class HomeScreen(LoratuiScreen[None]):
         self._drafts = ""
 
     def heading_right(self) -> Content:
-        """The folder of the runs."""
         return plain(self.loratui.home, "$muted")
 
     def body(self) -> ComposeResult:
-        """The machine, column titles, the list, the chosen run, and a welcome while there are no runs."""
         yield Line(id="box")
         yield Line(id="columns")
         yield RunList(id="runs")
@@ -103,7 +76,6 @@ class HomeScreen(LoratuiScreen[None]):
         yield Line(id="trouble")
 
     def on_mount(self) -> None:
-        """Shows what is known, and reads the rest."""
         for id in ("welcome", "drafts", "chosen", "trouble"):
             self.present(id, False)
         self.query_one(RunList).focus()
@@ -124,13 +96,12 @@ class HomeScreen(LoratuiScreen[None]):
             drafts = list_drafts(self.loratui.home)
             newest = drafts[0].title if drafts else ""
             seen = BoxSeen(box.words(self.loratui.home, self.loratui.settings.price_per_hour), len(drafts), newest)
-            if (seen.words, seen.drafts, seen.newest) != (said.words, said.drafts, said.newest):
+            if seen != said:
                 said = seen
                 self.post_message(seen)
             self.rest(worker, _LOOK_AT_BOX_EVERY_S)
 
     def on_box_seen(self, message: BoxSeen) -> None:
-        """Shows the machine, and that there are drafts."""
         self.line("box").say(plain(message.words, "$muted"))
         self._drafts = message.newest
         more = f" and {message.drafts - 1} more" if message.drafts > 1 else ""
@@ -138,7 +109,6 @@ class HomeScreen(LoratuiScreen[None]):
         self.line("drafts").say(plain(f"Draft: {clean(message.newest, 60)}{more}. n continues it.", "$accent"))
 
     def runs_listed(self, message: RunsListed) -> None:
-        """Shows what was found."""
         if not self.stands:
             return
         first = not self._looked
@@ -167,12 +137,10 @@ class HomeScreen(LoratuiScreen[None]):
         self._explain()
 
     def on_option_list_option_highlighted(self) -> None:
-        """Shows the chosen run in detail."""
         self._explain()
         self.refresh_bindings()
 
     def on_option_list_option_selected(self, event: RunList.OptionSelected) -> None:
-        """Enter or a click opens the run."""
         event.stop()
         self.action_open()
 
@@ -184,22 +152,18 @@ class HomeScreen(LoratuiScreen[None]):
 
     @property
     def can_copy(self) -> bool:
-        """Whether there is a run."""
         return self.run is not None
 
     @property
     def several_runs(self) -> bool:
-        """Whether there is more than one run."""
         return len(self._runs) > 1
 
     @property
     def several_marked(self) -> bool:
-        """Whether more than one run is marked."""
         return len(self._marked) > 1
 
     @property
     def resumable(self) -> bool:
-        """Whether the run can be resumed."""
         return self.run is not None and resumable(self.run.status)
 
     @property
@@ -213,13 +177,11 @@ class HomeScreen(LoratuiScreen[None]):
 
     def action_open(self) -> None:
         """To the training of the chosen run, or to its validation if it is done."""
-        run = self.run
-        if run is not None:
-            validating = run.status == "done" or run.job == "validate"
-            self.loratui.open("validation" if validating else "training", run.name)
+        if self.run is not None:
+            validating = self.run.status == "done" or self.run.job == "validate"
+            self.loratui.open("validation" if validating else "training", self.run.name)
 
     def action_validate(self) -> None:
-        """To the validation of the chosen run."""
         if self.run is not None:
             self.loratui.open("validation", self.run.name)
 
@@ -234,23 +196,19 @@ class HomeScreen(LoratuiScreen[None]):
             self.loratui.plan_new()
             return
         chosen = await self.app.push_screen_wait(DraftsScreen(drafts))
-        if chosen is None:
-            return
         if chosen == "":
             self.loratui.plan_new()
-            return
-        self.loratui.continue_draft(next(draft for draft in drafts if draft.id == chosen))
+        elif chosen is not None:
+            self.loratui.continue_draft(chosen)
 
     def action_demo(self) -> None:
-        """To the plan of the demo."""
         from loratui.tui.wizard.demo import demo_draft
 
         self.loratui.plan_new(demo_draft(), "plan")
 
-    @work(thread=True, exclusive=True, group="resume", description="resume a run")
-    def action_resume(self) -> None:
-        """Resumes the chosen run from its last checkpoint."""
-        from loratui.engine.errors import LoratuiError
+    @work(exclusive=True, group="resume", description="resume a run")
+    async def action_resume(self) -> None:
+        """Resumes the chosen run from its last checkpoint, and opens its training."""
         from loratui.engine.runs.directory import open_run
         from loratui.engine.runs.launcher import launch
 
@@ -258,18 +216,11 @@ class HomeScreen(LoratuiScreen[None]):
         if run is None:
             return
         try:
-            launch(open_run(self.loratui.home, run.name))
+            await asyncio.to_thread(lambda: launch(open_run(self.loratui.home, run.name)))
         except (LoratuiError, OSError) as error:
-            self.post_message(RunLaunched(run.name, str(error)))
+            self.loratui.tell(str(error), "error")
         else:
-            self.post_message(RunLaunched(run.name))
-
-    def on_run_launched(self, message: RunLaunched) -> None:
-        """Opens the training, or says what went wrong."""
-        if message.problem:
-            self.loratui.tell(message.problem, "error")
-        else:
-            self.loratui.open("training", message.name)
+            self.loratui.open("training", run.name)
 
     def action_duplicate(self) -> None:
         """To the plan of a new run with this run's recipe."""
@@ -288,7 +239,6 @@ class HomeScreen(LoratuiScreen[None]):
         self.loratui.continue_draft(saved_from(recipe, "plan"))
 
     def action_mark(self) -> None:
-        """Marks or unmarks the chosen run."""
         run = self.run
         if run is not None:
             self._marked ^= {run.name}
@@ -296,7 +246,6 @@ class HomeScreen(LoratuiScreen[None]):
             self.refresh_bindings()
 
     def action_compare(self) -> None:
-        """The marked runs side by side."""
         from loratui.tui.runs.compare_screen import CompareScreen
 
         self.app.switch_screen(CompareScreen([run for run in self._runs if run.name in self._marked]))
@@ -304,53 +253,33 @@ class HomeScreen(LoratuiScreen[None]):
     @work(exclusive=True, group="delete")
     async def action_delete(self) -> None:
         """Deletes the chosen run, after a question that says what this frees."""
-        run = self.run
+        from loratui.tui.runs.machine_line import folder_bytes
+        from loratui.tui.screens.confirm import ConfirmScreen
+
+        run, worker = self.run, get_current_worker()
         if run is None:
             return
         if run.active:
             self.loratui.tell(f"{run.name} is running. Stop it first: enter, then x.", "warning")
             return
-        self._add_up(run.name, run.path)
+        taken = await asyncio.to_thread(folder_bytes, Path(run.path), lambda: worker.is_cancelled)
+        details = f"This frees {text.size(taken)}: its LoRA files, checkpoints, samples, cache and log. Your images stay."
+        if await self.app.push_screen_wait(ConfirmScreen(f"Delete {run.name}?", details, "delete")):
+            self._delete(run.name)
 
-    @work(thread=True, exclusive=True, group="size", description="measure a run")
-    def _add_up(self, name: str, path: str) -> None:
-        from loratui.tui.runs.machine_line import folder_bytes
-
-        worker = get_current_worker()
-        taken = folder_bytes(Path(path), lambda: worker.is_cancelled)
-        if not worker.is_cancelled:
-            self.post_message(RunSized(name, taken))
-
-    @work(exclusive=True, group="delete")
-    async def on_run_sized(self, message: RunSized) -> None:
-        """Asks, now that the size is known."""
-        from loratui.tui.screens.confirm import ConfirmScreen
-
-        details = (
-            f"This frees {text.size(message.bytes)}: its LoRA files, checkpoints, samples, cache and log. Your images stay."
-        )
-        if await self.app.push_screen_wait(ConfirmScreen(f"Delete {message.name}?", details, "delete")):
-            self._delete(message.name)
-
-    @work(thread=True, group="delete files", description="delete a run")
-    def _delete(self, name: str) -> None:
-        from loratui.engine.errors import LoratuiError
+    @work(group="delete files", description="delete a run")
+    async def _delete(self, name: str) -> None:
         from loratui.engine.runs.directory import delete_run, open_run
 
         try:
-            delete_run(open_run(self.loratui.home, name, to_delete=True))
+            await asyncio.to_thread(lambda: delete_run(open_run(self.loratui.home, name, to_delete=True)))
         except LoratuiError as error:
-            self.post_message(RunDeleted(name, str(error)))
+            self.loratui.tell(str(error), "error")
         else:
-            self.post_message(RunDeleted(name))
-
-    def on_run_deleted(self, message: RunDeleted) -> None:
-        """Says so, and lists the runs again."""
-        self.loratui.tell(message.problem or f"{message.name} is deleted.", "error" if message.problem else "information")
+            self.loratui.tell(f"{name} is deleted.")
         self.loratui.look_at_the_runs_again()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Lays the columns out again."""
         super().on_resize(event)
         if self._looked and self._runs:
             self.call_after_refresh(self._show)
@@ -360,15 +289,9 @@ class HomeScreen(LoratuiScreen[None]):
         if run is None:
             return
         state = run.state
-        about = " · ".join(
-            words
-            for words in (
-                state.preset and f"preset {state.preset}",
-                text.base_name(state.base),
-                text.count(state.images, "image") if state.images else "",
-            )
-            if words
-        )
+        preset = f"preset {state.preset}" if state.preset else ""
+        images = text.count(state.images, "image") if state.images else ""
+        about = " · ".join(words for words in (preset, text.base_name(state.base), images) if words)
         self.line("chosen-name").say(Content.assemble(plain(run.name, "bold"), plain(f"  {about}", "$muted")))
         self.line("chosen-numbers").say(plain(" · ".join(numbers(run, self.loratui.settings.price_per_hour))))
         reason = f"{run.reason} {_advice(run)}".strip()

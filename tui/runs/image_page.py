@@ -12,7 +12,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from loratui.engine.untrusted import read_small
 
@@ -30,20 +30,22 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class PageImage:
-    """One image of the page."""
+class Shown:
+    """An image in a table of images."""
 
     path: Path
     row: str
     """What its row shows, such as the prompt."""
     column: str
     """What its column shows, such as the step."""
+    words: str = ""
+    """Anything else about it."""
 
 
 class ImagePage:
     """Serves only the given images, from a thread, until it is closed. A context manager."""
 
-    def __init__(self, title: str, images: Sequence[PageImage]) -> None:
+    def __init__(self, title: str, images: Sequence[Shown]) -> None:
         self._token = secrets.token_urlsafe(24)
         page = render(title, images).encode("utf-8")
         self._server = _Server(self._token, page, tuple(image.path for image in images))
@@ -90,7 +92,6 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "loratui", ""
-    _IMAGE: ClassVar[str] = "p"
 
     def do_GET(self) -> None:
         """The page at /TOKEN/, image N at /TOKEN/p/N; anything else is not found."""
@@ -127,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _image(self, rest: str) -> None:
         folder, _, number = rest.partition("/")
         # A number into our own list: no name from outside ever becomes a path.
-        known = folder == self._IMAGE and number.isascii() and number.isdecimal() and len(number) < 7
+        known = folder == "p" and number.isascii() and number.isdecimal() and len(number) < 7
         path = self.server.paths[int(number)] if known and int(number) < len(self.server.paths) else None
         data = _read(path) if path is not None else None
         kind = next((kind for start, kind in _TYPES.items() if data is not None and data.startswith(start)), "")
@@ -159,7 +160,7 @@ def _read(path: Path) -> bytes | None:
     return data if len(data) <= _LARGEST_BYTES else None
 
 
-def render(title: str, images: Sequence[PageImage]) -> str:
+def render(title: str, images: Sequence[Shown]) -> str:
     """The page: a table of rows and columns, each image a link to itself in full size."""
     columns = list(dict.fromkeys(image.column for image in images))
     rows = list(dict.fromkeys(image.row for image in images))

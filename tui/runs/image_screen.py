@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.content import Content
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.records import Sample
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.gallery import Gallery
-from loratui.tui.runs.image_page import ImagePage, PageImage
+from loratui.tui.runs.image_page import ImagePage, Shown
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.widgets.thumbnail import ThumbnailView
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An image in a table of images."""
-
-    path: Path
-    row: str
-    """What its row shows, such as the prompt."""
-    column: str
-    """What its column shows, such as the step."""
-    words: str = ""
-    """Anything else about it."""
 
 
 class ImageScreen(LargeImage):
@@ -42,7 +25,6 @@ class ImageScreen(LargeImage):
     INSTEAD = "b opens a page for your browser, or copy the file with scp"
     CONTEXT = "image"
     CSS_PATH = "image_screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("image")]
 
     def __init__(self, title: str, images: Sequence[Shown], at: int = 0) -> None:
         super().__init__()
@@ -52,11 +34,9 @@ class ImageScreen(LargeImage):
         self._page: ImagePage | None = None
 
     def heading(self) -> Content:
-        """Program and run."""
         return Content.assemble(("loratui", "bold $accent"), "  ", plain(self._about, "bold"))
 
     def body(self) -> ComposeResult:
-        """The image, then words that can be copied."""
         yield ThumbnailView("no image", id="image")
         yield Line(id="image-words")
         yield Line(id="image-path")
@@ -64,21 +44,17 @@ class ImageScreen(LargeImage):
         yield Line(id="image-page")
 
     def on_mount(self) -> None:
-        """The chosen image."""
         self._show()
 
     def on_unmount(self) -> None:
-        """Closes the page."""
         self._close_page()
 
     @property
     def several_images(self) -> bool:
-        """Whether there is another image to go to."""
         return len(self._images) > 1
 
     @property
     def image_here(self) -> bool:
-        """Whether there is an image."""
         return bool(self._images)
 
     def action_along(self, by: int) -> None:
@@ -94,15 +70,13 @@ class ImageScreen(LargeImage):
         if self._page is not None:
             self._close_page()
         else:
-            images = [PageImage(shown.path, shown.row, shown.column) for shown in self._images]
             try:
-                self._page = ImagePage(self._about, images)
+                self._page = ImagePage(self._about, self._images)
             except OSError as error:
                 self.loratui.tell(f"The page cannot be opened: {error.strerror}", "error")
         self._show_page()
 
     def action_close(self) -> None:
-        """Back to the screen below."""
         self.dismiss(None)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
@@ -117,7 +91,6 @@ class ImageScreen(LargeImage):
 
     @property
     def image_path(self) -> Path | None:
-        """The file shown."""
         return self._image.path if self._images else None
 
     @property

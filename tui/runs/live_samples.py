@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on
@@ -21,24 +20,15 @@ from loratui.tui.validation.request import prompt_problem
 from loratui.tui.widgets.line import Line, plain
 
 
-@dataclass(frozen=True)
-class SamplesNow:
-    """What is in force."""
-
-    prompts: tuple[str, ...]
-    every_image_steps: int
-    """0: once an epoch."""
-
-
-def samples_now(run: RunDirectory, state: RunState) -> SamplesNow:
-    """The changes of the run, else its recipe; empty if that cannot be read."""
+def samples_now(run: RunDirectory, state: RunState) -> tuple[tuple[str, ...], int]:
+    """Prompts and image-steps between samples (0: once an epoch), as changed, else from the recipe; empty if unreadable."""
     try:
         samples = read_recipe(run.effective).settings.samples
+        prompts, every = samples.prompts, samples.every_image_steps
     except SchemaError:
-        samples = None
-    prompts = state.changes.prompts or (samples.prompts if samples else ())
-    every = state.changes.every_image_steps
-    return SamplesNow(prompts, (samples.every_image_steps if samples else 0) if every is None else every)
+        prompts, every = (), 0
+    changed = state.changes.every_image_steps
+    return state.changes.prompts or prompts, every if changed is None else changed
 
 
 class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
@@ -54,26 +44,23 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_it", priority=True)]
 
-    def __init__(self, now: SamplesNow) -> None:
+    def __init__(self, prompts: tuple[str, ...], every_image_steps: int) -> None:
         super().__init__()
-        self._now = now
+        self._prompts, self._every = prompts, every_image_steps
 
     def compose(self) -> ComposeResult:
-        """Prompts, interval, keys."""
         with Vertical(classes="dialog"):
             yield Line(plain("Samples during training", "bold $accent"))
             yield Line("One prompt a line, used from the next samples on. {trigger}, {class} and {subject} become your words.")
-            yield TextArea("\n".join(self._now.prompts), id="live-prompts", tab_behavior="focus", compact=True)
+            yield TextArea("\n".join(self._prompts), id="live-prompts", tab_behavior="focus", compact=True)
             yield Line("Image-steps between samples; 0 for once an epoch:", id="live-label")
-            yield Input(str(self._now.every_image_steps), id="live-every", type="integer", max_length=10, compact=True)
+            yield Input(str(self._every), id="live-every", type="integer", max_length=10, compact=True)
             yield Line(plain("tab: to the number · enter there: send · esc: change nothing", "$muted"))
 
     def on_mount(self) -> None:
-        """The prompts first."""
         self.query_one(TextArea).focus()
 
     def action_leave_it(self) -> None:
-        """Nothing changes."""
         self.dismiss(None)
 
     @on(Input.Submitted)
@@ -83,8 +70,8 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
         prompts = [line.strip() for line in self.query_one(TextArea).text.splitlines() if line.strip()]
         every = int(text) if text.isdecimal() else -1
         # Only what changed: the recipe's prompts may be longer than a command may carry.
-        args: dict[str, Any] = {} if tuple(prompts) == self._now.prompts else {"prompts": prompts}
-        if every != self._now.every_image_steps:
+        args: dict[str, Any] = {} if tuple(prompts) == self._prompts else {"prompts": prompts}
+        if every != self._every:
             args["every_image_steps"] = every
         try:
             with_samples(Changes(), args)

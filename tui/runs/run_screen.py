@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from textual import work
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
+from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
@@ -63,14 +65,6 @@ class StandingChanged(Message):
         return isinstance(message, StandingChanged)
 
 
-@dataclass
-class JobLaunched(Message):
-    """A job was started, or could not be."""
-
-    job: str
-    problem: str = ""
-
-
 class RunScreen(LoratuiScreen[None]):
     """Follows one job of one run. Subclasses give `JOB`, and `events_taken()` to show what is new."""
 
@@ -86,15 +80,11 @@ class RunScreen(LoratuiScreen[None]):
 
     @property
     def run_name(self) -> str:
-        """The name of the run."""
         return self.run_directory.name
 
-    def follow(self) -> None:
-        """Starts to read the log."""
-        self._follow()
-
     @work(thread=True, exclusive=True, group="follow", description="follow the log")
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Reads the log and the status, in a thread, for as long as the screen is open."""
         worker = get_current_worker()
         tail = Tail(self.run_directory.events_of(self.JOB))
         stood: RunSummary | None = None
@@ -132,7 +122,6 @@ class RunScreen(LoratuiScreen[None]):
             self.rest(worker, 0.005)
 
     def on_events_read(self, message: EventsRead) -> None:
-        """Takes the events in."""
         if message.restarted:
             self.history = RunStore()
         if message.state is not None:
@@ -158,7 +147,6 @@ class RunScreen(LoratuiScreen[None]):
 
     @property
     def state(self) -> RunState:
-        """The figures of the run."""
         return self.history.state
 
     @property
@@ -176,33 +164,18 @@ class RunScreen(LoratuiScreen[None]):
         """Nothing is written for a run that is gone: that would make a folder that is no run."""
         return super().only_looks or self.gone
 
-    def launch(self, job: Job) -> None:
-        """Starts a job of the run in the background."""
-        self._launch(job)
-
-    @work(thread=True, exclusive=True, group="launch", description="start a job")
-    def _launch(self, job: Job) -> None:
-        from loratui.engine.errors import LoratuiError
+    @work(exclusive=True, group="launch", description="start a job")
+    async def launch(self, job: Job) -> None:
+        """Starts a job of the run in the background, and reads the log again from its start."""
         from loratui.engine.runs.launcher import launch
 
         try:
-            launch(self.run_directory, job)
+            await asyncio.to_thread(launch, self.run_directory, job)
         except (LoratuiError, OSError) as error:
-            self.post_message(JobLaunched(job, str(error)))
-        else:
-            self.post_message(JobLaunched(job))
-
-    def on_job_launched(self, message: JobLaunched) -> None:
-        """Says what failed, and reads the run again."""
-        if message.problem:
-            self.loratui.tell(message.problem, "error")
-        self.follow_again()
-
-    def follow_again(self) -> None:
-        """Reads the log again from its start."""
+            self.loratui.tell(str(error), "error")
         self.history = RunStore()
         self.caught_up = False
-        self._follow()
+        self.follow()
 
     def farewell(self) -> Iterator[str]:
         """What to print when the person leaves the app here."""
@@ -216,7 +189,6 @@ class RunScreen(LoratuiScreen[None]):
         return self.run_directory.file(relative)
 
     def action_back(self) -> None:
-        """To the runs."""
         self.loratui.open("home")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,8 +165,3 @@ def standing(summary: RunSummary | None, state: RunState, asked: list[str]) -> C
     elif state.changes.stop_after_epoch and summary.status != "done" and summary.job != "validate":
         words += f", stops after epoch {state.changes.stop_after_epoch}"
     return plain(f"{text.STATUS_SIGNS[summary.status]} {words}", f"bold {text.STATUS_TONES[summary.status]}")
-
-
-def current_time() -> float:
-    """Seconds since 1970; for what people read only."""
-    return time.time()

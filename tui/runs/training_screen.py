@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.outcomes import resumable
-from loratui.tui.keymap import bindings_for
 from loratui.tui.runs import figures, run_words
 from loratui.tui.runs.gallery import Gallery, Look, gallery
 from loratui.tui.runs.run_screen import RunScreen
@@ -44,7 +43,6 @@ class TrainingScreen(RunScreen):
     JOB = "train"
     CSS_PATH = "training_screen.tcss"
     AUTO_FOCUS = ""  # the log's filter would take the keys
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("training")]
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
@@ -60,7 +58,6 @@ class TrainingScreen(RunScreen):
         """The panel that fills the screen; empty if none does."""
 
     def body(self) -> ComposeResult:
-        """Progress, numbers, plot and samples, verdict, machine and log."""
         yield Line("Reading the run …", id="steps")
         with Horizontal(id="progress-row"):
             yield Progress(id="progress")
@@ -84,7 +81,6 @@ class TrainingScreen(RunScreen):
             yield LogPanel(id="log-panel", classes="panel")
 
     def on_mount(self) -> None:
-        """Starts to read and to show."""
         for name in ("alert", "verdict"):
             self.present(name, False)
         self.set_interval(_SHOWN_EVERY_S, self._show_what_is_new)
@@ -107,17 +103,14 @@ class TrainingScreen(RunScreen):
 
     @property
     def has_samples(self) -> bool:
-        """Whether there is a sample."""
         return bool(self.history.samples)
 
     @property
     def can_command(self) -> bool:
-        """Whether the trainer takes commands."""
         return self._trains and not self.state.leaving
 
     @property
     def resumable(self) -> bool:
-        """Whether the run can be resumed."""
         return self.summary is not None and resumable(self.summary.status)
 
     @property
@@ -127,7 +120,6 @@ class TrainingScreen(RunScreen):
 
     @property
     def _trains(self) -> bool:
-        """Whether the trainer works on the run."""
         return self.summary is not None and self.summary.active and self.summary.job == "train"
 
     def action_command(self, command: str, args: dict[str, Any] | None = None) -> None:
@@ -166,17 +158,15 @@ class TrainingScreen(RunScreen):
         """Asks for other prompts and another interval, then sends them."""
         from loratui.tui.runs.live_samples import LiveSamplesScreen, samples_now
 
-        wanted = await self.app.push_screen_wait(LiveSamplesScreen(samples_now(self.run_directory, self.state)))
+        wanted = await self.app.push_screen_wait(LiveSamplesScreen(*samples_now(self.run_directory, self.state)))
         if wanted:
             self.action_command("set_samples", wanted)
 
     def action_resume(self) -> None:
-        """Starts the trainer again."""
         self.loratui.tell("Starting from the last checkpoint …")
         self.launch("train")
 
     def action_validate(self) -> None:
-        """To the validation."""
         self.loratui.open("validation", self.run_directory.name)
 
     def parts(self) -> Sequence[tuple[Widget, str]]:
@@ -184,13 +174,11 @@ class TrainingScreen(RunScreen):
         return [(self.query_one(f"#{name}-panel"), f"enlarge('{name}')") for name in _PANELS]
 
     def action_log_scale(self) -> None:
-        """Switches the loss between linear and logarithmic scale."""
         self._log_scale = not self._log_scale
         self._plot_due = True
         self._show_plot()
 
     def action_filter(self) -> None:
-        """The field of the log's filter."""
         if self._large not in ("", "log"):
             self.action_enlarge("log")
         self.query_one(LogPanel).ask()
@@ -221,7 +209,6 @@ class TrainingScreen(RunScreen):
         self._show_all()
 
     def action_open_image(self) -> None:
-        """The chosen sample as large as the terminal can show it."""
         from loratui.tui.runs.image_screen import ImageScreen, shown_samples
 
         sample = self._look.sample(self._table)
@@ -242,7 +229,6 @@ class TrainingScreen(RunScreen):
             super().action_back()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """The sample, the LoRA file, the run, and why it failed."""
         return list(self._copyable())
 
     def _copyable(self) -> Iterator[tuple[str, str]]:
@@ -290,7 +276,7 @@ class TrainingScreen(RunScreen):
         self._numbers_due = False
         state = self.state
         self.line("heading-right").say(run_words.standing(self.summary, state, list(self._asked.values())))
-        now = run_words.current_time() if self.active else None
+        now = time.time() if self.active else None
         self.line("steps").say(run_words.steps_words(state, now, self.size.width - 2))
         self.query_one(Progress).show(run_words.fraction(state))
         shown = run_words.numbers(state, active=self.active, price_per_hour=self.loratui.settings.price_per_hour)
@@ -370,5 +356,4 @@ class TrainingScreen(RunScreen):
 
 
 def _number(title: str, value: str) -> Content:
-    """A figure under its title."""
     return Content("\n").join([plain(title, "$muted"), plain(value, "bold")])

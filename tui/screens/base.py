@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ from textual.widget import Widget
 from textual.worker import Worker
 
 from loratui.tui.bindings import Key
-from loratui.tui.keymap import action_name, keys_of
+from loratui.tui.keymap import action_name, bindings_for, keys_of
 from loratui.tui.services import Services, services_of
 from loratui.tui.terminal.kept_focus import LEAST_HEIGHT, LEAST_WIDTH, is_too_small
 from loratui.tui.widgets.key_bar import KeyBar
@@ -40,6 +40,12 @@ class LoratuiScreen(Screen[T]):
     """What it is for, in the heading."""
     PANE: ClassVar[str] = ""
     """Id of a text that cannot have the focus and may be longer than its place: pgdn and pgup scroll it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Gives a screen with its own `CONTEXT` the bindings of that context."""
+        if "CONTEXT" in vars(cls) and "BINDINGS" not in vars(cls):
+            cls.BINDINGS = [*bindings_for(cls.CONTEXT)]
+        super().__init_subclass__(**options)
 
     @property
     def run_name(self) -> str:

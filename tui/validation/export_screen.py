@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.suggester import SuggestFromList
 
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.lora_files import chosen_name, file_name
-from loratui.tui.keymap import bindings_for
 from loratui.tui.paths import path_from_text
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import clean, ssh_hints
@@ -28,21 +24,12 @@ from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, joined, plain
 
 
-@dataclass
-class FileExported(Message):
-    """A LoRA file was exported, or could not be."""
-
-    exported: Exported | None
-    problem: str = ""
-
-
 class ExportScreen(LoratuiScreen[None]):
     """A form of four fields, with the result below."""
 
     CONTEXT = "validation_export"
     PANE = "export-words"
     CSS_PATH = "files_screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_export")]
 
     def __init__(self, model: ValidationModel, file: str, words: str) -> None:
         """`words` is what `file` is called on the screens."""
@@ -53,12 +40,10 @@ class ExportScreen(LoratuiScreen[None]):
         self._written: Exported | None = None
 
     def heading(self) -> Content:
-        """Program, run and file."""
         name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain(f"  export of {self._words_of_file}", "$muted"))
 
     def body(self) -> ComposeResult:
-        """Name, folder, layout, number format; then words."""
         run, name = self.model.run, Path(self._file).stem
         layouts = "as it is, kohya (FLUX in Forge) or peft (diffusers)"
         formats = "as it is, fp16, bf16 or fp32"
@@ -72,7 +57,6 @@ class ExportScreen(LoratuiScreen[None]):
             yield Line(plain(exporting.licence_note(self.model.settings), "$muted"), id="export-said")
 
     def on_mount(self) -> None:
-        """At the name."""
         self.query(Field).first().enter()
 
     def on_field_edited(self, event: Field.Edited) -> None:
@@ -91,7 +75,6 @@ class ExportScreen(LoratuiScreen[None]):
         return not self._busy and (self._written is None or self.focused is not None)
 
     def action_next(self) -> None:
-        """Writes the file, if every field is valid."""
         typed = {field.key: field.text.strip() for field in self.query(Field)}
         wrong = {"layout": LAYOUTS, "dtype": DTYPES}
         for field in self.query(Field):
@@ -109,27 +92,21 @@ class ExportScreen(LoratuiScreen[None]):
         self.refresh_bindings()
         self._write(Export(self._file, typed["name"], folder, typed["layout"], typed["dtype"]))
 
-    @work(thread=True, exclusive=True, group="export", description="export a LoRA file")
-    def _write(self, wanted: Export) -> None:
-        try:
-            exported = exporting.export(self.model.run, self.model.settings, wanted)
-        except (LoratuiError, OSError) as error:
-            self.post_message(FileExported(None, str(error)))
-        else:
-            self.post_message(FileExported(exported))
-
-    def on_file_exported(self, message: FileExported) -> None:
+    @work(exclusive=True, group="export", description="export a LoRA file")
+    async def _write(self, wanted: Export) -> None:
         """Says what was written and where to put it, or what failed."""
-        self._busy = False
-        self._written = message.exported
         said = self.line("export-said")
-        if message.exported is None:
-            said.say(plain(f"✖ {message.problem}", "$error"))
+        try:
+            self._written = await asyncio.to_thread(exporting.export, self.model.run, self.model.settings, wanted)
+        except (LoratuiError, OSError) as error:
+            self._written = None
+            said.say(plain(f"✖ {error}", "$error"))
         else:
-            said.say(self._words(message.exported))
+            said.say(self._words(self._written))
             # Out of the fields, so y copies and is not typed.
             self.set_focus(None)
             self.query_one("#export-words").scroll_home(animate=False)
+        self._busy = False
         self.refresh_bindings()
 
     def _words(self, exported: Exported) -> Content:
@@ -147,7 +124,6 @@ class ExportScreen(LoratuiScreen[None]):
         return Content("\n").join(lines)
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """Path and scp lines of what was written."""
         if self._written is None:
             return ()
         path = self._written.path
@@ -155,5 +131,4 @@ class ExportScreen(LoratuiScreen[None]):
         return [("scp line", ssh_hints.scp_line(path)), ("path", str(path)), *settings]
 
     def action_back(self) -> None:
-        """To the files."""
         self.dismiss(None)

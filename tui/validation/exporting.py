@@ -69,7 +69,9 @@ def export(run: RunDirectory, settings: Settings, wanted: Export) -> Exported:
         copy(run.inside(wanted.file), path)
         places = places_of(settings)
     else:
-        written = _written_anew(run, wanted, path)
+        layout = "auto" if wanted.layout == LAYOUTS[0] else wanted.layout
+        dtype = "" if wanted.dtype == DTYPES[0] else wanted.dtype
+        written = written_by_job(run, file=wanted.file, format=layout, dtype=dtype, name=name, output=str(path))
         places = tuple(Place(program["title"], program["place"]) for program in written["opened_by"])
     for source, target in beside:
         copy(source, target)
@@ -100,12 +102,6 @@ def licence_note(settings: Settings) -> str:
         return "The base is a toy that comes with loratui (Apache 2.0): programs read the file, but have no base for it."
     spec = families.family(settings.base.family)
     return next((note for word, note in spec.licences.items() if word in model), spec.licence)
-
-
-def _written_anew(run: RunDirectory, wanted: Export, path: Path) -> dict[str, Any]:
-    layout = "auto" if wanted.layout == LAYOUTS[0] else wanted.layout
-    dtype = "" if wanted.dtype == DTYPES[0] else wanted.dtype
-    return written_by_job(run, file=wanted.file, format=layout, dtype=dtype, name=path.stem, output=str(path))
 
 
 def written_by_job(run: RunDirectory, **wanted: Any) -> dict[str, Any]:

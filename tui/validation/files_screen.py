@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.engine.runs.lora_files import lora_files
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation.checklist import Checklist
@@ -27,7 +24,6 @@ class FilesScreen(LoratuiScreen[str]):
 
     CONTEXT = "validation_files"
     CSS_PATH = "files_screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_files")]
 
     def __init__(self, model: ValidationModel) -> None:
         super().__init__()
@@ -37,12 +33,10 @@ class FilesScreen(LoratuiScreen[str]):
         self._sizes = {file: _size(model, file) for file in self._files}
 
     def heading(self) -> Content:
-        """Program and run."""
         name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  LoRA files", "$muted"))
 
     def body(self) -> ComposeResult:
-        """Help, the files, and details of the highlighted file."""
         yield Line("Rate the files, then choose one. The best is often not the last.", id="files-help")
         yield OptionList(*[Option("") for _ in self._files], id="files", markup=False)
         yield Line(id="file-about")
@@ -63,13 +57,9 @@ class FilesScreen(LoratuiScreen[str]):
 
     @property
     def file_here(self) -> bool:
-        """Whether there is a file."""
         return bool(self._files)
 
-    @property
-    def can_note(self) -> bool:
-        """Whether there is a file."""
-        return self.file_here
+    can_note = file_here
 
     @property
     def can_make_strengths(self) -> bool:
@@ -77,7 +67,6 @@ class FilesScreen(LoratuiScreen[str]):
         return self.file_here and self.model.can_make
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Shows the details of the file."""
         event.stop()
         self._show_about()
 
@@ -88,7 +77,6 @@ class FilesScreen(LoratuiScreen[str]):
             self.action_export()
 
     def action_rate(self, stars: int) -> None:
-        """Stars for the file."""
         file = self.file
         self._keep(lambda kept: kept.rate(file, stars))
 
@@ -98,7 +86,6 @@ class FilesScreen(LoratuiScreen[str]):
         self._keep(lambda kept: kept.choose(file))
 
     def action_note(self) -> None:
-        """A note on the file."""
         from loratui.tui.validation.note_screen import NoteScreen
 
         file = self.file
@@ -110,21 +97,17 @@ class FilesScreen(LoratuiScreen[str]):
         self.app.push_screen(NoteScreen(f"Note on {self._listed.words(file)}", self.model.kept.mark(file).note), written)
 
     def action_strengths(self) -> None:
-        """The form for the images of this file's strengths."""
         self.dismiss(self.file)
 
     def action_export(self) -> None:
-        """Exports the file."""
         from loratui.tui.validation.export_screen import ExportScreen
 
         self.app.push_screen(ExportScreen(self.model, self.file, self._listed.words(self.file)))
 
     def action_back(self) -> None:
-        """To the validation."""
         self.dismiss("")
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """The file's path and its scp line."""
         if not self._files:
             return ()
         path = self.model.run.path / self.file

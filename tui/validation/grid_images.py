@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,42 +102,57 @@ def merged(listed: Iterable[Slot], written: Iterable[Image]) -> list[Slot]:
         slot = Slot(image.grid, image.prompt, image.seed, file, image.strength, image.path, True)
         before = slots.get(_place(slot))
         known = image if image.nearest or before is None or before.path != image.path else before
-        slots[_place(slot)] = Slot(
-            *(slot.grid, slot.prompt, slot.seed, slot.file, slot.strength, slot.path),
-            made=True,
-            nearest=known.nearest,
-            similarity=known.similarity,
-        )
-    return _shared_similarity(slots.values())
-
-
-def _shared_similarity(slots: Iterable[Slot]) -> list[Slot]:
-    """A file may be in both grids, and is compared once."""
-    all_slots = list(slots)
-    measured = {slot.path: slot for slot in all_slots if slot.nearest}
-    return [
-        Slot(s.grid, s.prompt, s.seed, s.file, s.strength, s.path, s.made, m.nearest, m.similarity)
-        if (m := measured.get(s.path)) and not s.nearest
-        else s
-        for s in all_slots
-    ]
+        slots[_place(slot)] = replace(slot, nearest=known.nearest, similarity=known.similarity)
+    # A file may be in both grids, and is compared once.
+    measured = {slot.path: slot for slot in slots.values() if slot.nearest}
+    for place, slot in slots.items():
+        if not slot.nearest and (known := measured.get(slot.path)):
+            slots[place] = replace(slot, nearest=known.nearest, similarity=known.similarity)
+    return list(slots.values())
 
 
 def is_trigger_alone(prompt: str, subject: Subject) -> bool:
     """Whether a prompt names the subject and otherwise only says that it is an image."""
-    words = re.findall(r"[^\W_]+(?:[_'-][^\W_]+)*", prompt.lower())
-    own = set(re.findall(r"[^\W_]+(?:[_'-][^\W_]+)*", f"{subject.trigger} {subject.class_word}".lower()))
-    if not own & set(words):
-        return False
-    return all(word in own or word in _SAYS_NOTHING or word.startswith(("score_", "score-")) for word in words)
+    words = set(_WORD.findall(prompt.lower()))
+    own = set(_WORD.findall(f"{subject.trigger} {subject.class_word}".lower()))
+    others = {word for word in words - own - _SAYS_NOTHING if not word.startswith(("score_", "score-"))}
+    return bool(own & words) and not others
 
 
+_WORD = re.compile(r"[^\W_]+(?:[_'-][^\W_]+)*")
 _SAYS_NOTHING = frozenset(
-    re.findall(
-        r"\S+",
-        "a an the of in photo photograph photography portrait picture image drawing drawn painting painted art illustration "
-        "raw close-up closeup headshot shot high quality masterpiece best style simple plain background",
-    )
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "photo",
+        "photograph",
+        "photography",
+        "portrait",
+        "picture",
+        "image",
+        "drawing",
+        "drawn",
+        "painting",
+        "painted",
+        "art",
+        "illustration",
+        "raw",
+        "close-up",
+        "closeup",
+        "headshot",
+        "shot",
+        "high",
+        "quality",
+        "masterpiece",
+        "best",
+        "style",
+        "simple",
+        "plain",
+        "background",
+    ]
 )
 
 

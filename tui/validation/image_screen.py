@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 
-from loratui.tui.keymap import bindings_for
-from loratui.tui.runs.image_screen import ImageScreen, Shown
+from loratui.tui.runs.image_page import Shown
+from loratui.tui.runs.image_screen import ImageScreen
 from loratui.tui.validation import grid_images
 from loratui.tui.validation.grid_images import Slot, Table, Tile
 from loratui.tui.validation.model import ValidationModel
@@ -26,7 +25,6 @@ class ValidationImage(ImageScreen):
 
     CONTEXT = "validation_image"
     CSS_PATH = "image_screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_image")]
 
     def __init__(self, model: ValidationModel, table: Table, tile: Tile) -> None:
         self.model = model
@@ -42,7 +40,6 @@ class ValidationImage(ImageScreen):
         self._wanted: Beside = "base" if tile.slot.strength else "training"
 
     def body(self) -> ComposeResult:
-        """The two images, then words that can be copied."""
         with Horizontal(id="pair"):
             with Vertical(classes="half"):
                 yield Line(id="left-title", classes="half-title")
@@ -58,12 +55,10 @@ class ValidationImage(ImageScreen):
 
     @property
     def tile(self) -> Tile:
-        """The tile shown."""
         return self._tiles[self._at]
 
     @property
     def several_beside(self) -> bool:
-        """Whether there is another image to compare with."""
         return len(self._possible()) > 1
 
     def action_beside(self) -> None:

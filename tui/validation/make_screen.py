@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.suggester import SuggestFromList
@@ -17,7 +15,6 @@ from loratui.engine.planning.validation_grid import GRIDS, Grid, GridRequest, re
 from loratui.engine.runs.lora_files import lora_files
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.validation import grid_images, request
 from loratui.tui.validation.model import ValidationModel
@@ -32,7 +29,6 @@ class MakeScreen(LoratuiScreen[bool]):
 
     CONTEXT = "validation_make"
     CSS_PATH = "files_screen.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation_make")]
 
     def __init__(self, model: ValidationModel, file: str = "", point: str = "") -> None:
         """`file`: whose strengths are wanted, relative to the run. `point`: the part from which the person comes."""
@@ -52,12 +48,10 @@ class MakeScreen(LoratuiScreen[bool]):
         self._strengths, self._seeds = typed.strengths, typed.seeds
 
     def heading(self) -> Content:
-        """Program and run."""
         name = plain(self.model.run.name, "bold")
         return joined(plain("loratui", "bold $accent"), "  ", name, plain("  make images", "$muted"))
 
     def body(self) -> ComposeResult:
-        """Tables, prompts, strengths, seeds, file, and the time it takes."""
         names = [PurePosixPath(file).name for file in self._files.all]
         with VerticalScroll(id="make-form", can_focus=False):
             yield Line(id="make-grids")
@@ -73,7 +67,6 @@ class MakeScreen(LoratuiScreen[bool]):
         yield Line(id="make-cost")
 
     def on_mount(self) -> None:
-        """Counts at once."""
         self._show_grids()
         self._explain_prompts()
         self._count()
@@ -82,7 +75,6 @@ class MakeScreen(LoratuiScreen[bool]):
 
     @property
     def in_prompt(self) -> bool:
-        """Whether a prompt has the focus."""
         return self._fields.here is not None
 
     @property
@@ -91,7 +83,6 @@ class MakeScreen(LoratuiScreen[bool]):
         return self.in_prompt and len(self._prompts) > 1
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Counts again."""
         event.stop()
         self._prompts = self._fields.texts
         self._explain_prompts()
@@ -103,7 +94,6 @@ class MakeScreen(LoratuiScreen[bool]):
         self.refresh_bindings()
 
     def action_with_grid(self, grid: Grid) -> None:
-        """Switches a table on or off."""
         chosen = set(self._grids) ^ {grid}
         self._grids = tuple(known for known in GRIDS if known in chosen)
         self._show_grids()
@@ -117,7 +107,6 @@ class MakeScreen(LoratuiScreen[bool]):
             await self._show_prompts(here + 1)
 
     async def action_drop(self) -> None:
-        """Removes this prompt."""
         here = self._fields.here
         if here is not None and len(self._prompts) > 1:
             del self._prompts[here]
@@ -199,7 +188,6 @@ class MakeScreen(LoratuiScreen[bool]):
         return self.query_one(PromptFields)
 
     async def _show_prompts(self, at: int) -> None:
-        """Shows the prompts, and goes to one of them."""
         await self._fields.change(self._prompts, at)
         self._explain_prompts()
         self._count()

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
 from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import lora_files, lora_paths
@@ -24,9 +22,9 @@ if TYPE_CHECKING:
     from loratui.engine.runs.summary import RunSummary
 
 
-@dataclass
-class GridListed(Message):
-    """The list of validation images was read, with what else the screens need from the run."""
+@dataclass(frozen=True, slots=True)
+class GridList:
+    """The list of validation images, with what else the screens need from the run."""
 
     stamp: tuple[int, int]
     """Time of change and size of the list."""
@@ -44,6 +42,7 @@ class ValidationModel:
         self.settings = read_settings(run)
         dataset = self.settings.dataset
         self.subject = Subject(dataset.trigger, dataset.class_word, self.settings.validation.likely_strength)
+        self._checklist_path = run.validation / "checklist.json"
         self.kept = checklist.read_checklist(self._checklist_path)
         """What the person noted."""
         self.slots: list[Slot] = []
@@ -87,10 +86,6 @@ class ValidationModel:
 
     # What the person noted
 
-    @property
-    def _checklist_path(self) -> Path:
-        return self.run.validation / "checklist.json"
-
     def keep(self, change: Callable[[Checklist], Checklist]) -> str:
         """Changes what the person noted, and writes it. Returns what failed, else an empty text."""
         try:
@@ -106,7 +101,7 @@ class ValidationModel:
         """Seconds for an image, measured in the validation, else with the samples in training; None if not measured."""
         return self.state.image_s or (self.summary.state.image_s if self.summary else None)
 
-    def read_list(self) -> GridListed | None:
+    def read_list(self) -> GridList | None:
         """The list of images, and the rest of the run once; None if nothing is new. To be called in a thread."""
         path = self.run.validation / "grid.json"
         try:
@@ -117,13 +112,12 @@ class ValidationModel:
             return None
         first = self._stamp is None
         training = grid_images.training_paths(self.run.dataset) if first else self.training
-        return GridListed(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings))
+        return GridList(stamp, grid_images.read_listed(path), training, lora_files(self.run, self.settings))
 
-    def take_list(self, message: GridListed) -> None:
+    def take_list(self, found: GridList) -> None:
         """Takes in what `read_list` found."""
-        self._stamp, self._listed = message.stamp, list(message.slots)
-        self.training = message.training
-        self.subject = replace(self.subject, files=message.files)
+        self._stamp, self._listed, self.training = found.stamp, found.slots, found.training
+        self.subject = replace(self.subject, files=found.files)
 
     def merge(self, made: Iterable[Image]) -> None:
         """Joins the list and the images in the log."""

@@ -47,7 +47,6 @@ class NoteScreen(ModalScreen[str | None]):
         self._note = note
 
     def compose(self) -> ComposeResult:
-        """Title, text, keys."""
         with Vertical(classes="dialog"):
             yield Line(plain(self._title, "bold"))
             yield NoteEditor(self._note)
@@ -55,17 +54,14 @@ class NoteScreen(ModalScreen[str | None]):
             yield Line(keys, classes="answers")
 
     def on_mount(self) -> None:
-        """The cursor at the end."""
         editor = self.query_one(NoteEditor)
         editor.move_cursor(editor.document.end)
         editor.focus()
 
     def action_keep(self) -> None:
-        """Closes with the text."""
         self.dismiss(self.query_one(NoteEditor).text)
 
     def action_discard(self) -> None:
-        """Closes without."""
         self.dismiss(None)
 
 

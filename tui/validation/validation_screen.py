@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList
@@ -17,12 +16,11 @@ from loratui.engine.errors import LoratuiError
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.summary import GONE
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.runs.run_screen import RunScreen
 from loratui.tui.terminal import ssh_hints
 from loratui.tui.validation import checklist, grid_images
 from loratui.tui.validation.checklist import POINTS, SEEN, Checklist
-from loratui.tui.validation.model import GridListed, ValidationModel
+from loratui.tui.validation.model import ValidationModel
 from loratui.tui.widgets.check_list import CheckList, SeenList, explain, stars
 from loratui.tui.widgets.image_table import ImageTable
 from loratui.tui.widgets.line import Line, joined, plain
@@ -38,14 +36,13 @@ class ValidationScreen(RunScreen):
     PURPOSE = "validation"
     CSS_PATH = "validation_screen.tcss"
     JOB = "validate"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("validation")]
+    can_note = True  # there is always a part to note something on
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
         self.model = ValidationModel(run)
 
     def body(self) -> ComposeResult:
-        """Progress, images and parts."""
         yield Line("Reading the run …", id="grid-status")
         with Horizontal(id="validation-body"):
             with Vertical(id="answers"):
@@ -72,7 +69,6 @@ class ValidationScreen(RunScreen):
     # The run
 
     def events_taken(self) -> None:
-        """Shows new images and the progress."""
         self.model.summary, self.model.state = self.summary, self.state
         if not self.caught_up:
             return
@@ -81,16 +77,12 @@ class ValidationScreen(RunScreen):
         self._look()
         self._merge()
 
-    @work(thread=True, exclusive=True, group="look", description="read the list of images")
-    def _look(self) -> None:
-        found = self.model.read_list()
+    @work(group="look", description="read the list of images")
+    async def _look(self) -> None:
+        found = await asyncio.to_thread(self.model.read_list)
         if found is not None:
-            self.post_message(found)
-
-    def on_grid_listed(self, message: GridListed) -> None:
-        """The list of images is new."""
-        self.model.take_list(message)
-        self._merge()
+            self.model.take_list(found)
+            self._merge()
 
     def _merge(self) -> None:
         self.model.merge(self.history.grid_images)
@@ -205,17 +197,11 @@ class ValidationScreen(RunScreen):
     # Keys
 
     @property
-    def can_note(self) -> bool:
-        """Always: there is a part to note something on."""
-        return True
-
-    @property
     def file_here(self) -> bool:
         """Whether the image under the cursor was made with a file."""
         return self._file_here() != ""
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Shows the part."""
         event.stop()
         if isinstance(event.option_list, CheckList):
             self._show_part(anew=True)
@@ -230,7 +216,6 @@ class ValidationScreen(RunScreen):
             self.action_look()
 
     def on_image_table_moved(self, message: ImageTable.Moved) -> None:
-        """Says what the image is."""
         message.stop()
         self._show_image_line()
         self.refresh_bindings()
@@ -277,7 +262,6 @@ class ValidationScreen(RunScreen):
         self._show_kept()
 
     def action_note(self) -> None:
-        """A note on the part."""
         from loratui.tui.validation.note_screen import NoteScreen
 
         point = self.query_one(CheckList).point
@@ -295,7 +279,6 @@ class ValidationScreen(RunScreen):
         self.loratui.tell(f"{self.model.subject.files.words(file)}: {'★' * stars or 'no stars'}")
 
     def action_files(self) -> None:
-        """The LoRA files."""
         from loratui.tui.validation.files_screen import FilesScreen
 
         def closed(file: str | None) -> None:
@@ -329,21 +312,20 @@ class ValidationScreen(RunScreen):
         self.loratui.tell("Making the rest of the images. It continues if you leave.")
         self.launch("validate")
 
-    @work(thread=True, group="stop", description="ask the job to stop")
-    def action_stop(self) -> None:
+    @work(group="stop", description="ask the job to stop")
+    async def action_stop(self) -> None:
         """Asks the job to stop after its current step."""
         from loratui.engine.runs import control
 
         self.model.stopping = True
         try:
-            control.send(self.run_directory, "stop")
+            await asyncio.to_thread(control.send, self.run_directory, "stop")
         except LoratuiError as error:
             self.model.stopping = False
-            self.app.call_from_thread(self.loratui.tell, str(error), "error")
-        self.app.call_from_thread(self._merge)
+            self.loratui.tell(str(error), "error")
+        self._merge()
 
     def action_training(self) -> None:
-        """To the training."""
         self.loratui.open("training", self.run_directory.name)
 
     def copyable(self) -> Sequence[tuple[str, str]]:

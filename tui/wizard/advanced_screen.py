@@ -48,7 +48,6 @@ class AdvancedScreen(ModalScreen[None]):
         self._infos: list[KeyInfo] = []
 
     def compose(self) -> ComposeResult:
-        """Search, list, explanation, value."""
         with Vertical():
             yield Input(placeholder="/ finds a setting, such as rank or noise", id="setting-find", compact=True)
             yield OptionList(id="settings-list", markup=False)
@@ -57,7 +56,6 @@ class AdvancedScreen(ModalScreen[None]):
             yield Line(plain("enter edits or switches · r resets · / finds · esc closes", "$muted"))
 
     def on_mount(self) -> None:
-        """All settings."""
         for field in self.query(Input):
             field.cursor_blink = False
         self._show("")
@@ -81,7 +79,6 @@ class AdvancedScreen(ModalScreen[None]):
         return self._infos[at] if at is not None and at < len(self._infos) else None
 
     def on_option_list_option_highlighted(self) -> None:
-        """Explains the setting."""
         self._explain()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -102,7 +99,6 @@ class AdvancedScreen(ModalScreen[None]):
             self._value.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Searches as the person types."""
         event.stop()
         if event.input.id == "setting-find":
             self._show(event.value)
@@ -122,11 +118,9 @@ class AdvancedScreen(ModalScreen[None]):
             self._options.focus()
 
     def action_find(self) -> None:
-        """To the search."""
         self.query_one("#setting-find").focus()
 
     def action_reset(self) -> None:
-        """The preset's value."""
         info = self._chosen
         if info is not None:
             self._app.draft = self._app.draft.reset(info.name)

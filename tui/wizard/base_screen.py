@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
-from textual.worker import get_current_worker
 
 from loratui.engine import families
+from loratui.engine.errors import LoratuiError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
-from loratui.tui.keymap import bindings_for
 from loratui.tui.paths import ENDINGS, path_text
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
@@ -29,48 +26,16 @@ from loratui.tui.wizard.steps import StepScreen
 if TYPE_CHECKING:
     from loratui.engine.families.spec import Source
     from loratui.engine.formats.base_parts import BaseFiles
-    from loratui.engine.machine.hub import DownloadPlan
     from loratui.engine.planning.bases import FoundBase
-    from loratui.presets.schema import Base
 
 _TYPING_PAUSE_S = 0.3
 _HELP = "a .safetensors file, a diffusers folder, or owner/name on the hub"
-
-
-@dataclass
-class BasesFound(Message):
-    """The search for base models ended."""
-
-    bases: tuple[FoundBase, ...]
-    cut: bool
-    """Whether the search ended early."""
-
-
-@dataclass
-class BaseLookedAt(Message):
-    """The chosen base was read, or cannot be used."""
-
-    model: str
-    found: BaseFiles | None
-    problem: str = ""
-    remedy: str = ""
-
-
-@dataclass
-class OfferMade(Message):
-    """The hub answered what a download would fetch, or refused."""
-
-    model: str
-    offer: DownloadPlan | None
-    problem: str = ""
-    remedy: str = ""
 
 
 class BaseModelScreen(StepScreen):
     """A field, facts about the base in it, and the bases found here."""
 
     CONTEXT = "base"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("base")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +44,6 @@ class BaseModelScreen(StepScreen):
         self._fetchable = False
 
     def body(self) -> ComposeResult:
-        """Field, facts, list."""
         with Vertical(id="base-form"):
             value = str(self.loratui.draft.value("base.model"))
             yield Field("base.model", "Base model", _HELP, value, suggester=PathSuggester(ENDINGS["base.model"]))
@@ -92,7 +56,6 @@ class BaseModelScreen(StepScreen):
         yield found
 
     def on_mount(self) -> None:
-        """Reads the chosen base and searches for others."""
         self.query_one(Field).enter()
         self._say()
         self.line("base-title").wait("Looking for base models on this machine")
@@ -101,25 +64,21 @@ class BaseModelScreen(StepScreen):
         if now is not None:
             self.download_went(now.repo, now.words)
 
-    @work(thread=True, exclusive=True, group="bases", description="look for base models")
-    def _search(self) -> None:
+    @work(exclusive=True, group="bases", description="look for base models")
+    async def _search(self) -> None:
+        """Lists the bases of the preset's family; unusable ones come last, with the reason."""
         from loratui.engine.planning.bases import discover
 
-        found, cut = discover()
-        if not get_current_worker().is_cancelled:
-            self.post_message(BasesFound(tuple(found), cut))
-
-    def on_bases_found(self, message: BasesFound) -> None:
-        """Lists the bases of the preset's family; unusable ones come last, with the reason."""
+        found, cut = await asyncio.to_thread(discover)
         family = self.loratui.draft.value("base.family")
         demo = str(self.loratui.draft.preset_value("base.model")).startswith("embedded:")
-        proposed = [base for base in message.bases if demo or not base.toy]
+        proposed = [base for base in found if demo or not base.toy]
         self._choices = tuple(base for base in proposed if base.family in (family, None))
         others = len(proposed) - len(self._choices)
         count = len(self._choices)
         words = f"Here: {text.count(count, 'base')} for this preset" if count else "Here: no base for this preset"
         words += f", {others} of other families" if others else ""
-        words += ", search cut short" if message.cut else ""
+        words += ", search cut short" if cut else ""
         how = " · ↓ and enter choose one" if self._choices else ""
         self.line("base-title").say(plain(f"{words}{how}", "$muted"))
         options = self.query_one(OptionList)
@@ -129,7 +88,6 @@ class BaseModelScreen(StepScreen):
         options.can_focus = bool(self._choices)  # enter would do nothing there
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Reads the base when the typing pauses."""
         event.stop()
         self.keep()
         self._forget_problem()
@@ -155,49 +113,40 @@ class BaseModelScreen(StepScreen):
         self._say()
 
     def keep(self) -> None:
-        """Puts the field into the draft."""
         self.loratui.draft = self.loratui.draft.with_values({"base.model": path_text(self.query_one(Field).text)})
 
     def action_next(self) -> None:
-        """To the dataset; planning needs no base on this machine."""
+        # Planning needs no base on this machine.
         self.keep()
         self.go_on()
 
-    def _say(self) -> None:
-        recipe = self.loratui.draft.recipe
-        assert recipe is not None
-        self._look_at(recipe.settings.base)
-
-    @work(thread=True, exclusive=True, group="base", description="look at a base model")
-    def _look_at(self, base: Base) -> None:
-        from loratui.engine.errors import LoratuiError
+    @work(exclusive=True, group="base", description="look at a base model")
+    async def _say(self) -> None:
+        """Shows what the chosen base is, or why it cannot be used."""
         from loratui.engine.planning.bases import find_base
 
+        recipe = self.loratui.draft.recipe
+        assert recipe is not None
+        base = recipe.settings.base
+        problem: tuple[str, str] | None = None
         try:
-            message = BaseLookedAt(base.model, find_base(base))
+            found = await asyncio.to_thread(find_base, base)
         except LoratuiError as error:
-            message = BaseLookedAt(base.model, None, error.message, error.remedy)
+            problem = error.message, error.remedy
         except OSError as error:
-            message = BaseLookedAt(base.model, None, f"{base.model}: {error.strerror}")
-        if not get_current_worker().is_cancelled:
-            self.post_message(message)
-
-    def on_base_looked_at(self, message: BaseLookedAt) -> None:
-        """Shows what the base is, or why it cannot be used."""
-        from loratui.engine.families import known_base
-
-        if message.model != self.loratui.draft.value("base.model"):
+            problem = f"{base.model}: {error.strerror}", ""
+        if base.model != self.loratui.draft.value("base.model"):
             return
-        if message.found is not None:
-            self._forget_problem()
-        self._fetchable = message.found is None and looks_like_hub_id(message.model)
+        self._fetchable = problem is not None and looks_like_hub_id(base.model)
         self.refresh_bindings()
-        if message.found is None:
-            source = known_base(message.model)
-            lines = list(describe_source(source) if source else _describe_unknown(message, self._fetchable))
+        if problem is None:
+            self._forget_problem()
+            lines = describe_base(found, str(self.loratui.draft.value("base.family")))
+        elif source := families.known_base(base.model):
+            lines = describe_source(source)
         else:
-            lines = list(describe_base(message.found, str(self.loratui.draft.value("base.family"))))
-        self.line("base-text").say(Content("\n").join(lines))
+            lines = _describe_unknown(*problem, self._fetchable)
+        self.line("base-text").say(Content("\n").join(list(lines)))
 
     @property
     def can_download(self) -> bool:
@@ -223,47 +172,33 @@ class BaseModelScreen(StepScreen):
         self.line("base-download").wait("Asking the hub for the files")
         self._ask_hub(self.query_one(Field).text.strip())
 
-    @work(thread=True, exclusive=True, group="hub", description="ask the hub what to fetch")
-    def _ask_hub(self, model: str) -> None:
-        from loratui.engine.errors import LoratuiError
-        from loratui.engine.machine import hub
-
-        try:
-            message = OfferMade(model, hub.look_up(model))
-        except LoratuiError as error:
-            message = OfferMade(model, None, error.message, error.remedy)
-        except OSError as error:
-            message = OfferMade(model, None, str(error))
-        if not get_current_worker().is_cancelled:
-            self.post_message(message)
-
-    @work(exclusive=True, group="confirm")
-    async def on_offer_made(self, message: OfferMade) -> None:
+    @work(exclusive=True, group="hub", description="ask the hub what to fetch")
+    async def _ask_hub(self, model: str) -> None:
         """Shows what would be downloaded and asks; nothing is downloaded without a yes."""
+        from loratui.engine.machine import hub
         from loratui.tui.commands.download import offer_text
         from loratui.tui.screens.confirm import ConfirmScreen
 
-        if message.offer is None:
-            words = f"✖ {message.problem} {in_keys(message.remedy)}".rstrip()
-            self.line("base-download").say(plain(words, "$error"))
+        try:
+            offer = await asyncio.to_thread(hub.look_up, model)
+        except (LoratuiError, OSError) as error:
+            self.line("base-download").say(plain(f"✖ {in_keys(str(error))}", "$error"))
             return
         self.line("base-download").say("")
-        details = "; ".join(line.strip() for line in offer_text(message.offer))
-        question = f"Download {message.offer.repo}, {text.size(message.offer.fetch_bytes)}?"
+        details = "; ".join(line.strip() for line in offer_text(offer))
+        question = f"Download {offer.repo}, {text.size(offer.fetch_bytes)}?"
         if await self.app.push_screen_wait(ConfirmScreen(question, details, "download it")):
-            self.loratui.download(message.offer)
+            self.loratui.download(offer)
             self.refresh_bindings()
 
     @work(exclusive=True, group="token")
     async def action_token(self) -> None:
-        """Signs in to the hub."""
         from loratui.tui.wizard.token_screen import TokenScreen
 
         if await self.app.push_screen_wait(TokenScreen()) and self.can_download:
             self.action_download()
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """The chosen base."""
         model = self.query_one(Field).text.strip()
         return [("base model", model)] if model else ()
 
@@ -289,12 +224,12 @@ def describe_source(source: Source) -> Iterator[Content]:
     yield plain("  f6 downloads it, after it shows the exact size and you say yes.", "$accent")
 
 
-def _describe_unknown(message: BaseLookedAt, fetchable: bool) -> Iterator[Content]:
-    yield plain(f"✖ {message.problem}", "$error")
+def _describe_unknown(problem: str, remedy: str, fetchable: bool) -> Iterator[Content]:
+    yield plain(f"✖ {problem}", "$error")
     if fetchable:
         yield plain("  If it is on the hub, f6 downloads it, after it shows the size and you say yes.", "$accent")
     else:
-        yield plain(f"  {in_keys(message.remedy)}")
+        yield plain(f"  {in_keys(remedy)}")
 
 
 def describe_base(found: BaseFiles, family: str) -> Iterator[Content]:

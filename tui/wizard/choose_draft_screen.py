@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import work
 from textual.app import ComposeResult
@@ -24,8 +24,8 @@ from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.drafts import SavedDraft, delete_draft
 
 
-class DraftsScreen(ModalScreen[str | None]):
-    """Closes with the id of a draft, "" for a new run, or None."""
+class DraftsScreen(ModalScreen[SavedDraft | Literal[""] | None]):
+    """Closes with a draft, "" for a new run, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "answer"), Binding("d", "drop"), Binding("n", "new")]
 
@@ -34,7 +34,6 @@ class DraftsScreen(ModalScreen[str | None]):
         self._drafts = list(drafts)
 
     def compose(self) -> ComposeResult:
-        """The drafts, newest first, and a line for a new run."""
         with Vertical(classes="dialog"):
             yield Line(plain("Continue a draft?", "bold $accent"))
             yield OptionList(*self._options(), id="draft-list", markup=False)
@@ -44,14 +43,12 @@ class DraftsScreen(ModalScreen[str | None]):
         """Continues the draft; the last line is a new run."""
         event.stop()
         at = event.option_index
-        self.dismiss(self._drafts[at].id if at < len(self._drafts) else "")
+        self.dismiss(self._drafts[at] if at < len(self._drafts) else "")
 
     def action_answer(self) -> None:
-        """Closes without a choice."""
         self.dismiss(None)
 
     def action_new(self) -> None:
-        """A new run; the drafts stay."""
         self.dismiss("")
 
     @work

@@ -24,7 +24,6 @@ class CurrentDraft:
 
     @property
     def draft(self) -> Draft:
-        """The current draft."""
         return self._draft
 
     def change(self, draft: Draft) -> None:

@@ -28,11 +28,9 @@ class Download:
 
     @property
     def repo(self) -> str:
-        """What it downloads."""
         return self.offer.repo
 
     def start(self) -> None:
-        """Begins."""
         self._thread.start()
 
     def cancel(self) -> None:

@@ -146,14 +146,14 @@ class Draft:
         return schema.get(self.recipe.settings, key)
 
     def preset_value(self, key: str) -> Any:
-        """The preset's value."""
         assert self.recipe is not None
         return self.recipe.preset_value(key)
 
     def filled_in(self, prompt: str) -> str:
         """A prompt as the model gets it: `{trigger}`, `{class}` and `{subject}` replaced by the person's words."""
-        settings = self.named().settings.dataset
-        return fill_in(prompt, settings.trigger, settings.class_word)
+        from loratui.engine.planning.validation_grid import filled, words
+
+        return filled(prompt, words(self.named().settings))
 
     def plan(self) -> Plan | None:
         """The plan of the recipe with its names; None before the folder is read."""
@@ -192,13 +192,6 @@ def range_words(info: KeyInfo) -> str:
     low = f"from {least:.15g}" if least is not None else f"more than {info.above:g}" if info.above is not None else ""
     high = f"to {info.high:.15g}" if info.high is not None and info.high < 1e15 else ""
     return f"{low} {high}".strip()
-
-
-def fill_in(prompt: str, trigger: str, class_word: str) -> str:
-    """`prompt` with its placeholders replaced; `{subject}` is trigger and class word."""
-    subject = f"{trigger} {class_word}".strip()
-    filled = prompt.replace("{subject}", subject).replace("{trigger}", trigger).replace("{class}", class_word)
-    return " ".join(filled.split())
 
 
 def shown_value(value: Any) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 
@@ -18,14 +17,15 @@ from loratui.presets.schema import KEYS, SchemaError
 from loratui.tui import text
 from loratui.tui.app_words import in_keys
 from loratui.tui.findings import SIGNS, TONES
-from loratui.tui.keymap import bindings_for
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import BY_RULE, PLAN_FIELDS, Draft, changes_in_words, range_words, shown_value
-from loratui.tui.wizard.steps import MachineKnown, StepScreen
+from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.findings import Finding
+    from loratui.engine.machine.accelerator import Accelerator
+    from loratui.engine.planning.measured import Measurement
     from loratui.engine.planning.plan import Plan
 
 
@@ -34,16 +34,15 @@ class PlanScreen(StepScreen):
 
     CONTEXT = "plan"
     PANE = "plan-result"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("plan")]
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: MachineKnown | None = None
+        self._machine: Accelerator | None = None
+        self._measurements: Sequence[Measurement] = ()
         self._problems: dict[str, str] = {}
         """Key of the field -> what is wrong with its text."""
 
     def body(self) -> ComposeResult:
-        """Form and arithmetic."""
         with Horizontal(id="plan-body"):
             with Vertical(id="plan-form"):
                 for field in PLAN_FIELDS:
@@ -53,7 +52,6 @@ class PlanScreen(StepScreen):
                 yield Line(id="plan-text")
 
     def on_mount(self) -> None:
-        """Fills the fields."""
         self._fill()
         next(iter(self.query(Field))).enter()
         for field in self.query(Field):
@@ -61,18 +59,15 @@ class PlanScreen(StepScreen):
                 self._take(field, self.loratui.draft.typed[field.key])
         self.look_at_the_machine()
 
-    def on_machine_known(self, message: MachineKnown) -> None:
-        """Shows the costs, now known."""
-        self._known = message
+    def machine_known(self, machine: Accelerator, measurements: Sequence[Measurement]) -> None:
+        self._machine, self._measurements = machine, measurements
         self._fill()
 
     def on_field_entered(self, event: Field.Entered) -> None:
-        """Explains the field."""
         event.stop()
         self._explain(event.field)
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Takes the number and recalculates."""
         event.stop()
         self._take(event.field, event.text)
         self._explain(event.field)
@@ -97,7 +92,6 @@ class PlanScreen(StepScreen):
 
     @work(exclusive=True, group="advanced")
     async def action_advanced(self) -> None:
-        """Every setting with its reason and range."""
         from loratui.tui.wizard.advanced_screen import AdvancedScreen
 
         await self.app.push_screen_wait(AdvancedScreen())
@@ -105,7 +99,6 @@ class PlanScreen(StepScreen):
         self._fill()
 
     def action_next(self) -> None:
-        """To the prompts, if every number is valid."""
         if self._problems:
             wrong = next(field for field in self.query(Field) if field.key in self._problems)
             wrong.enter()
@@ -135,11 +128,10 @@ class PlanScreen(StepScreen):
         from loratui.engine.planning.estimate import estimate
         from loratui.tui.commands.plan import FITS, gib_range, run_time
 
-        if self._known is None:
+        if self._machine is None:
             return ()
         price = self.loratui.settings.price_per_hour or None
-        known = self._known
-        cost = estimate(draft.named(), plan, known.machine, price_per_hour=price, measurements=known.measurements)
+        cost = estimate(draft.named(), plan, self._machine, price_per_hour=price, measurements=self._measurements)
         here = cost.here
         memory = f" · {gib_range(here.vram_gib)} GiB of GPU memory{FITS.get(here.fits, '')}" if here.vram_gib else ""
         money = f" · costs {text.money_range(*here.money, between='–')}" if here.money else ""
@@ -150,8 +142,7 @@ class PlanScreen(StepScreen):
         """What cannot be trained, and what a careful trainer would warn of."""
         from loratui.engine.planning.preflight import check_plan
 
-        here = self._known.machine if self._known else None
-        return [*check_plan(draft.named(), plan, here), *_without_trigger(draft)]
+        return [*check_plan(draft.named(), plan, self._machine), *_without_trigger(draft)]
 
     def _explain(self, field: Field) -> None:
         problem = self._problems.get(field.key)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from loratui.engine.errors import LoratuiError
 from loratui.tui import text
 from loratui.tui.findings import SIGNS, TONES
-from loratui.tui.keymap import bindings_for
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.preflight_rows import Row, base_row, cost_words, probed_row, rows
 from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
-    from loratui.engine.dataset.facts import ImageFacts
     from loratui.engine.machine.accelerator import Accelerator
+    from loratui.engine.planning.estimate import Cost
     from loratui.engine.planning.prepare import Prepared
-    from loratui.engine.planning.recipe import Recipe
-    from loratui.engine.runs.directory import RunDirectory
-    from loratui.engine.runs.probe import BaseRead
+    from loratui.engine.runs.probe import BaseRead, Probed
 
 _NOT_PROBED = Row(
     "info",
@@ -39,46 +37,16 @@ _NOT_PROBED = Row(
 
 
 @dataclass
-class PreflightFinished(Message):
-    """The checks are done, or failed."""
-
-    prepared: Prepared | None
-    problem: str = ""
-    costs: str = ""
-    """The run's time and cost, as far as known."""
-
-
-@dataclass
 class ProbeWent(Message):
     """The real step made progress."""
 
     words: str
 
 
-@dataclass
-class ProbeEnded(Message):
-    """The real step ended, failed or was cancelled, as the row says."""
-
-    row: Row
-    costs: str = ""
-    """The run's time and cost by the measurement; empty without one."""
-    base: BaseRead | None = None
-    """How the base judged the images, if it was read."""
-
-
-@dataclass
-class RunStarted(Message):
-    """A run was started, or could not be."""
-
-    run: RunDirectory | None
-    problem: str = ""
-
-
 class PreflightScreen(StepScreen):
     """The list of checks; without errors, enter runs the last one, a real step, and then starts the run."""
 
     CONTEXT = "preflight"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preflight")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,19 +58,18 @@ class PreflightScreen(StepScreen):
         self._base: BaseRead | None = None
         self._base_row: Row | None = None
         """A fault of the base, found by the real step."""
-        self._probing = False
+        self.probing = False
+        """Whether a real step is in progress."""
         self._cancel = threading.Event()
         self._costs_now = ""
         """The run's time and cost."""
 
     def body(self) -> ComposeResult:
-        """The run, the checks, and a verdict."""
         yield Line(id="preflight-run")
         yield OptionList(id="preflight-list", markup=False)
         yield Line(id="preflight-verdict")
 
     def on_mount(self) -> None:
-        """Checks at once."""
         self.query_one("#preflight-list").focus()
         self.action_check_again()
 
@@ -111,61 +78,53 @@ class PreflightScreen(StepScreen):
         self._cancel.set()
 
     def action_check_again(self) -> None:
-        """Runs the checks."""
-        if self._starting:
-            return
-        self._prepared = None
-        self.line("preflight-verdict").wait("Checking images, captions, base model, GPU and disk")
-        self.refresh_bindings()
-        edits = self.loratui.draft.edits
-        self._check(self.loratui.draft.named(), edits.trained_facts if edits else {})
+        if not self._starting:
+            self._prepared = None
+            self.line("preflight-verdict").wait("Checking images, captions, base model, GPU and disk")
+            self.refresh_bindings()
+            self._check()
 
-    @work(thread=True, exclusive=True, group="check", description="check before the start")
-    def _check(self, recipe: Recipe, facts: Mapping[str, ImageFacts]) -> None:
-        from loratui.engine.errors import LoratuiError
-        from loratui.engine.machine.accelerator import accelerator
-        from loratui.engine.planning.prepare import prepare
+    @work(exclusive=True, group="check", description="check before the start")
+    async def _check(self) -> None:
+        """Shows the list and whether the run can start."""
+        edits = self.loratui.draft.edits
+        facts = edits.trained_facts if edits else {}
+        recipe, home = self.loratui.draft.named(), self.loratui.home
+
+        def check() -> tuple[Prepared, Accelerator, Cost]:
+            from loratui.engine.machine.accelerator import accelerator
+            from loratui.engine.planning.prepare import prepare
+
+            machine = accelerator()
+            prepared = prepare(recipe, home, machine=machine, facts=facts)
+            return prepared, machine, self._estimate(prepared, machine)
 
         try:
-            self._machine = accelerator()
-            prepared = prepare(recipe, self.loratui.home, machine=self._machine, facts=facts)
-            self.post_message(PreflightFinished(prepared, costs=self._costs(prepared, self._machine)))
+            self._prepared, self._machine, here = await asyncio.to_thread(check)
         except (LoratuiError, OSError) as error:
-            self.post_message(PreflightFinished(None, str(error)))
+            self._rows = [Row("error", str(error), "", "dataset")]
+        else:
+            self._costs_now = cost_words(here, measured=here.time_source.startswith("time measured:"))
+            self.line("preflight-run").say(plain(self._prepared.plan.formula, "$muted"))
+            self._rows = [*rows(self._prepared, home), *self._others_at_work()]
+        self._show()
 
-    def _costs(self, prepared: Prepared, machine: Accelerator) -> str:
+    def _estimate(self, prepared: Prepared, machine: Accelerator) -> Cost:
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
 
         price = self.loratui.settings.price_per_hour or None
-        here = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all()).here
-        return cost_words(here, measured=here.time_source.startswith("time measured:"))
+        return estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all()).here
 
     def _others_at_work(self) -> list[Row]:
         names = [run.name for run in self.loratui.runs if run.active]
         remedy = "Both runs would share its memory and speed: wait for that run to end, or pause it."
         return [Row("warning", f"{clean(name)} is running on this machine.", remedy) for name in names]
 
-    def on_preflight_finished(self, message: PreflightFinished) -> None:
-        """Shows the list and whether the run can start."""
-        self._prepared = message.prepared
-        if message.prepared is None:
-            self._rows = [Row("error", message.problem, "", "dataset")]
-        else:
-            self.line("preflight-run").say(plain(message.prepared.plan.formula, "$muted"))
-            self._costs_now = message.costs
-            self._rows = [*rows(message.prepared, self.loratui.home), *self._others_at_work()]
-        self._show()
-
     @property
     def at_rest(self) -> bool:
         """Whether no start and no real step is in progress."""
-        return not (self._starting or self._probing)
-
-    @property
-    def probing(self) -> bool:
-        """Whether a real step is in progress."""
-        return self._probing
+        return not (self._starting or self.probing)
 
     @property
     def unmeasured(self) -> bool:
@@ -194,7 +153,6 @@ class PreflightScreen(StepScreen):
         return self._prepared is not None and not self._prepared.errors and self.at_rest
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """The checks as text."""
         found = [f"{SIGNS[row.mark]} {row.message} {row.remedy}".rstrip() for row in self._all_rows()]
         return [(f"check {at}", words) for at, words in enumerate(found, 1)]
 
@@ -206,67 +164,55 @@ class PreflightScreen(StepScreen):
 
     def action_next(self) -> None:
         """The last check: one real step."""
-        if self._prepared is not None and not self._prepared.errors and not self._probing:
-            self._probing = True
+        if self._prepared is not None and not self._prepared.errors and not self.probing:
+            self.probing = True
             self._cancel = threading.Event()
             self.line("preflight-verdict").wait("One real step: starting the trainer", "p cancels.", style="$accent")
             self.refresh_bindings()
             self._probe(self._prepared, self._cancel)
 
     def action_probe_again(self) -> None:
-        """Measures again."""
         self.action_next()
 
     def action_cancel_probe(self) -> None:
-        """Cancels the real step."""
         self._cancel.set()
         self.line("preflight-verdict").wait("Cancelling")
 
-    @work(thread=True, exclusive=True, group="probe", description="measure one real step")
-    def _probe(self, prepared: Prepared, cancel: threading.Event) -> None:
-        from loratui.engine.errors import LoratuiError
-        from loratui.engine.planning.estimate import estimate
-        from loratui.engine.planning.measured import read_all
+    @work(exclusive=True, group="probe", description="measure one real step")
+    async def _probe(self, prepared: Prepared, cancel: threading.Event) -> None:
+        """Shows the measurement and the new estimate."""
         from loratui.engine.runs.probe import probe
 
-        machine, price = self._machine, self.loratui.settings.price_per_hour or None
+        machine, home = self._machine, self.loratui.home
         assert machine is not None, "a step is measured after the checks"
-        before = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
+
+        def measure() -> tuple[Cost, Probed | None, Cost]:
+            before = self._estimate(prepared, machine)
+            probed = probe(prepared, home, tell=lambda words: self.post_message(ProbeWent(words)), cancelled=cancel.is_set)
+            return before, probed, self._estimate(prepared, machine)
+
+        probed, row = None, _NOT_PROBED
         try:
-            probed = probe(prepared, self.loratui.home, tell=self._tell_probe, cancelled=cancel.is_set)
+            before, probed, after = await asyncio.to_thread(measure)
         except (LoratuiError, OSError) as error:
-            remedy = getattr(error, "remedy", "")
-            self.post_message(
-                ProbeEnded(Row("error", f"One real step failed: {getattr(error, 'message', error)}", remedy, "plan"))
-            )
-            return
-        if probed is None:
-            self.post_message(ProbeEnded(_NOT_PROBED))
-            return
-        after = estimate(prepared.recipe, prepared.plan, machine, price_per_hour=price, measurements=read_all())
-        row = probed_row(probed, before.here, after.here, machine.vram_gib)
-        self.post_message(ProbeEnded(row, cost_words(after.here, measured=True), probed.base))
-
-    def _tell_probe(self, words: str) -> None:
-        self.post_message(ProbeWent(words))
-
-    def on_probe_went(self, message: ProbeWent) -> None:
-        """Shows the progress."""
-        if self._probing and not self._cancel.is_set():
-            what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
-            self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
-
-    def on_probe_ended(self, message: ProbeEnded) -> None:
-        """Shows the measurement and the new estimate."""
-        self._probing = False
-        if message.row is _NOT_PROBED:
-            self.loratui.tell("The real step was cancelled; nothing was measured.")
-        self._costs_now = message.costs or self._costs_now
-        self._probed, self._base = message.row, message.base
-        check = self._prepared.recipe.settings.base.check if self._prepared else "on"
-        self._base_row = base_row(message.base, check) if message.base else None
+            problem, remedy = getattr(error, "message", error), getattr(error, "remedy", "")
+            row = Row("error", f"One real step failed: {problem}", remedy, "plan")
+        else:
+            if probed is None:
+                self.loratui.tell("The real step was cancelled; nothing was measured.")
+            else:
+                row = probed_row(probed, before, after, machine.vram_gib)
+                self._costs_now = cost_words(after, measured=True)
+        self._probed, self._base = row, probed.base if probed else None
+        self._base_row = base_row(self._base, prepared.recipe.settings.base.check) if self._base else None
+        self.probing = False
         self._show()
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
+
+    def on_probe_went(self, message: ProbeWent) -> None:
+        if self.probing and not self._cancel.is_set():
+            what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
+            self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
 
     def on_option_list_option_highlighted(self) -> None:
         """Refreshes the keys: others may work on this line."""
@@ -281,11 +227,9 @@ class PreflightScreen(StepScreen):
             self.action_start()
 
     def action_start_unmeasured(self) -> None:
-        """Starts the run without the real step."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Starts the run."""
         if self._prepared is None or self._starting:
             return
         self._starting = True
@@ -293,26 +237,21 @@ class PreflightScreen(StepScreen):
         self.refresh_bindings()
         self._start(self._prepared, self._base)
 
-    @work(thread=True, exclusive=True, group="start", description="start the run")
-    def _start(self, prepared: Prepared, base: BaseRead | None) -> None:
-        from loratui.engine.errors import LoratuiError
+    @work(exclusive=True, group="start", description="start the run")
+    async def _start(self, prepared: Prepared, base: BaseRead | None) -> None:
+        """Opens the training, or shows the error."""
         from loratui.tui.commands.common import start_prepared
 
         try:
-            self.post_message(RunStarted(start_prepared(prepared, self.loratui.home, base=base)))
+            run = await asyncio.to_thread(start_prepared, prepared, self.loratui.home, base=base)
         except (LoratuiError, OSError) as error:
-            self.post_message(RunStarted(None, str(error)))
-
-    def on_run_started(self, message: RunStarted) -> None:
-        """To the training, or shows the error."""
+            self.loratui.tell(str(error), "error")
+            self.line("preflight-verdict").say(plain(f"✖ {error}", "$error"))
+        else:
+            self.loratui.forget_draft()
+            self.loratui.open("training", run.name)
         self._starting = False
-        if message.run is None:
-            self.loratui.tell(message.problem, "error")
-            self.line("preflight-verdict").say(plain(f"✖ {message.problem}", "$error"))
-            self.refresh_bindings()
-            return
-        self.loratui.forget_draft()
-        self.loratui.open("training", message.run.name)
+        self.refresh_bindings()
 
     def _all_rows(self) -> list[Row]:
         if self._prepared is None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import OptionList
@@ -17,13 +16,13 @@ from loratui.engine import families
 from loratui.engine.planning.bases import base_path
 from loratui.presets import Found, Preset, find_presets
 from loratui.tui import text
-from loratui.tui.keymap import bindings_for
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.wizard.draft import setting_in_words
-from loratui.tui.wizard.steps import MachineKnown, StepScreen
+from loratui.tui.wizard.steps import StepScreen
 
 if TYPE_CHECKING:
     from loratui.engine.machine.accelerator import Accelerator
+    from loratui.engine.planning.measured import Measurement
     from loratui.presets.schema import Settings
 
 _TONE = {True: "$success", False: "$warning"}
@@ -49,7 +48,6 @@ class PresetScreen(StepScreen):
 
     CONTEXT = "preset"
     PANE = "preset-about"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("preset")]
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +55,6 @@ class PresetScreen(StepScreen):
         self._machine: Accelerator | None = None
 
     def body(self) -> ComposeResult:
-        """List and explanation."""
         options = [Option(_option(preset)) for preset in self._found.presets]
         with Horizontal(id="preset-body"):
             yield OptionList(*options, id="presets", markup=False)
@@ -76,13 +73,12 @@ class PresetScreen(StepScreen):
         options.focus()
         self.look_at_the_machine()
 
-    def on_machine_known(self, message: MachineKnown) -> None:
-        """Explains again, now with whether the preset fits this GPU."""
-        self._machine = message.machine
+    def machine_known(self, machine: Accelerator, measurements: Sequence[Measurement]) -> None:
+        del measurements
+        self._machine = machine
         self._explain()
 
     def on_option_list_option_highlighted(self) -> None:
-        """Explains the preset under the highlight."""
         self._explain()
         self.query_one("#preset-about").scroll_home(animate=False)
 
@@ -93,12 +89,10 @@ class PresetScreen(StepScreen):
             self.query_one("#preset-text", Line).say(Content("\n").join(list(about)))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter and click."""
         event.stop()
         self.action_next()
 
     def keep(self) -> None:
-        """Puts the selected preset into the draft."""
         at = self.query_one(OptionList).highlighted
         if at is not None:
             self.loratui.draft = self.loratui.draft.with_preset(self._found.presets[at].name)
@@ -111,7 +105,6 @@ class PresetScreen(StepScreen):
             super().action_back()
 
     def action_next(self) -> None:
-        """On to the base model."""
         self.keep()
         self.go_on()
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import VerticalScroll
 
 from loratui.presets.schema import KEYS, SchemaError
-from loratui.tui.keymap import bindings_for
 from loratui.tui.text import both_ends
 from loratui.tui.validation.request import prompt_problem
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.prompt_fields import PromptFields
-from loratui.tui.wizard.draft import Draft, shown_value
+from loratui.tui.wizard.draft import shown_value
 from loratui.tui.wizard.steps import StepScreen
 
 Prompts = Literal["samples.prompts", "validation.prompts"]
@@ -39,27 +37,23 @@ class SamplesScreen(StepScreen):
     """Two lists of prompts, filled in below each, and their numbers."""
 
     CONTEXT = "samples"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("samples")]
 
     def body(self) -> ComposeResult:
-        """Both parts."""
         with VerticalScroll(id="samples-form", can_focus=False):
             for part in _TITLES:
                 yield Line(plain(_TITLES[part], "bold"), classes="samples-title")
                 yield PromptFields(part, self._texts(part), id=_id(part))
                 for key, label in _NUMBERS[part]:
                     numeric = KEYS[key].type in (int, float)
-                    value = self._draft_now.typed.get(key, shown_value(self._draft_now.value(key)))
+                    value = self.loratui.draft.typed.get(key, shown_value(self.loratui.draft.value(key)))
                     yield Field(key, label, KEYS[key].help, value, numeric=numeric)
 
     def on_mount(self) -> None:
-        """Shows the prompts filled in."""
         for field in self.query(Field):
             self._explain(field)
         self.query(Field).first().enter()
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Puts it into the draft and shows it filled in."""
         event.stop()
         self._take(event.field)
 
@@ -82,7 +76,6 @@ class SamplesScreen(StepScreen):
         return _part(field.key) if field else None
 
     def action_next(self) -> None:
-        """To the preflight, if every field is valid."""
         wrong = next((field for field in self.query(Field) if self._problem(field)), None)
         if wrong is not None:
             wrong.enter()
@@ -90,7 +83,6 @@ class SamplesScreen(StepScreen):
             self.go_on()
 
     async def action_reset(self) -> None:
-        """The preset's prompts or number."""
         field = self._here()
         if field is None:
             return
@@ -99,7 +91,7 @@ class SamplesScreen(StepScreen):
         if part:
             await self._show_prompts(part, 0)
         else:
-            field.set(shown_value(self._draft_now.value(field.key)))
+            field.set(shown_value(self.loratui.draft.value(field.key)))
             self._explain(field)
 
     async def action_add(self) -> None:
@@ -107,7 +99,6 @@ class SamplesScreen(StepScreen):
         await self._change_list(+1)
 
     async def action_drop(self) -> None:
-        """Removes this prompt."""
         await self._change_list(-1)
 
     def on_field_entered(self, event: Field.Entered) -> None:
@@ -115,17 +106,13 @@ class SamplesScreen(StepScreen):
         event.stop()
         self.refresh_bindings()
 
-    @property
-    def _draft_now(self) -> Draft:
-        return self.loratui.draft
-
     def _here(self) -> Field | None:
         return next((field for field in self.query(Field) if field.entered), None)
 
     def _texts(self, part: Prompts) -> list[str]:
         """The prompts as typed, empty ones too."""
-        typed = self._draft_now.typed.get(part)
-        return typed.split("\n") if typed is not None else list(self._draft_now.value(part))
+        typed = self.loratui.draft.typed.get(part)
+        return typed.split("\n") if typed is not None else list(self.loratui.draft.value(part))
 
     def _prompts(self, part: Prompts) -> PromptFields:
         return self.query_one(f"#{_id(part)}", PromptFields)
@@ -136,14 +123,14 @@ class SamplesScreen(StepScreen):
             self._keep_prompts(part, self._prompts(part).texts)
         else:
             try:
-                self.loratui.draft = self._draft_now.with_text(field.key, field.text)
+                self.loratui.draft = self.loratui.draft.with_text(field.key, field.text)
             except SchemaError:
-                self.loratui.draft = self._draft_now.with_typed(field.key, field.text)
+                self.loratui.draft = self.loratui.draft.with_typed(field.key, field.text)
         self._explain(field)
 
     def _keep_prompts(self, part: Prompts, texts: list[str]) -> None:
         filled = tuple(text.strip() for text in texts if text.strip())
-        draft = self._draft_now.with_values({part: filled}) if filled else self._draft_now
+        draft = self.loratui.draft.with_values({part: filled}) if filled else self.loratui.draft
         # Empty prompts are no part of a recipe, but the draft keeps them.
         self.loratui.draft = draft if len(filled) == len(texts) else draft.with_typed(part, "\n".join(texts))
 
@@ -162,7 +149,6 @@ class SamplesScreen(StepScreen):
         await self._show_prompts(part, min(at + max(0, change), len(texts) - 1))
 
     async def _show_prompts(self, part: Prompts, at: int) -> None:
-        """Shows the changed prompts and goes to one of them."""
         prompts = self._prompts(part)
         await prompts.change(self._texts(part), at)
         for field in prompts.fields:
@@ -173,7 +159,7 @@ class SamplesScreen(StepScreen):
         """What is wrong with a field's text; an unknown placeholder would reach the model unchanged."""
         if _part(field.key) is None:
             try:
-                self._draft_now.with_text(field.key, field.text)
+                self.loratui.draft.with_text(field.key, field.text)
             except SchemaError as error:
                 return str(error)
             return ""
@@ -186,11 +172,10 @@ class SamplesScreen(StepScreen):
         elif _part(field.key) is None:
             field.explain()
         elif not field.text.strip():
-            field.note("empty: left out; f8 removes it")
+            field.note("empty: ignored; f8 removes it")
         else:
-            filled = self._draft_now.filled_in(field.text)
-            shown = both_ends(filled)
-            field.note(f"→ {shown}" if filled != field.text.strip() else "→ unchanged: it has no placeholder")
+            filled = self.loratui.draft.filled_in(field.text)
+            field.note(f"→ {both_ends(filled)}" if filled != field.text.strip() else "→ unchanged: it has no placeholder")
 
 
 def _part(key: str) -> Prompts | None:

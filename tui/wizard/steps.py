@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.content import Content
-from textual.message import Message
 
 from loratui.tui.bindings import WIZARD
 from loratui.tui.screens.base import LoratuiScreen
 from loratui.tui.widgets.line import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loratui.engine.machine.accelerator import Accelerator
     from loratui.engine.planning.measured import Measurement
 
@@ -26,19 +27,10 @@ _VIEW_ONLY = len("view only  ")
 """Columns that the words take from it."""
 
 
-@dataclass
-class MachineKnown(Message):
-    """The machine and its earlier measurements were read."""
-
-    machine: Accelerator
-    measurements: tuple[Measurement, ...]
-
-
 class StepScreen(LoratuiScreen[None]):
     """A step of the wizard. The app's draft holds all input, so steps may come and go."""
 
     def heading(self) -> Content:
-        """Program and, if there is room, purpose."""
         purpose = "  new run" if self.app.size.width >= _ROOM_FOR_ALL else ""
         return Content.assemble(("loratui", "bold $accent"), (purpose, "$muted"))
 
@@ -54,7 +46,6 @@ class StepScreen(LoratuiScreen[None]):
         return Content(" › ").join(parts)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Shows as many steps as fit."""
         super().on_resize(event)
         self.line("heading-left").say(self.heading())
         self.line("heading-right").say(self.heading_right())
@@ -71,16 +62,19 @@ class StepScreen(LoratuiScreen[None]):
         self.loratui.open(WIZARD[at - 1] if at else "home")
 
     def go_on(self) -> None:
-        """To the next step."""
         self.loratui.open(WIZARD[WIZARD.index(self.CONTEXT) + 1])
 
-    @work(thread=True, exclusive=True, group="machine", description="look at the machine")
-    def look_at_the_machine(self) -> None:
-        """Posts `MachineKnown` from a thread: a driver may be slow."""
+    @work(exclusive=True, group="machine", description="look at the machine")
+    async def look_at_the_machine(self) -> None:
+        """Reads the machine and its measurements in a thread, as a driver may be slow, and shows them."""
         from loratui.engine.machine.accelerator import accelerator
         from loratui.engine.planning.measured import read_all
 
-        self.post_message(MachineKnown(accelerator(), tuple(read_all())))
+        machine = await asyncio.to_thread(accelerator)
+        self.machine_known(machine, await asyncio.to_thread(read_all))
+
+    def machine_known(self, machine: Accelerator, measurements: Sequence[Measurement]) -> None:
+        """Shows what depends on the machine."""
 
     def keep(self) -> None:
         """Puts the input into the draft, complete or not."""

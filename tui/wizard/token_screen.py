@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
+from loratui.engine.errors import LoratuiError
 from loratui.tui.app_words import in_token_field
 from loratui.tui.services import services_of
 from loratui.tui.widgets.line import Line, plain
-
-
-@dataclass
-class SignedIn(Message):
-    """The hub has confirmed a token, or refused it."""
-
-    name: str
-    problem: str = ""
 
 
 class TokenScreen(ModalScreen[bool]):
@@ -32,7 +24,6 @@ class TokenScreen(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", priority=True)]
 
     def compose(self) -> ComposeResult:
-        """Explanation, field, and answer."""
         with Vertical(classes="dialog"):
             yield Line(plain("Hugging Face token", "bold $accent"))
             words = (
@@ -48,34 +39,27 @@ class TokenScreen(ModalScreen[bool]):
             yield Line(plain("enter signs in, esc closes", "$muted"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Has the hub confirm it."""
         event.stop()
         token = event.value.strip()
         if token:
-            self.query_one("#token-said", Line).wait("Checking the token with the hub")
             self._sign_in(token)
 
-    @work(thread=True, exclusive=True, group="sign in", description="sign in to the hub")
-    def _sign_in(self, token: str) -> None:
-        from loratui.engine.errors import LoratuiError
+    @work(exclusive=True, group="sign in", description="sign in to the hub")
+    async def _sign_in(self, token: str) -> None:
+        """Closes, or shows the problem."""
         from loratui.engine.machine import hub
 
+        said = self.query_one("#token-said", Line)
+        said.wait("Checking the token with the hub")
         try:
-            account = hub.login(token)
+            account = await asyncio.to_thread(hub.login, token)
         except (LoratuiError, OSError) as error:
             # An error about a token must not repeat it.
-            self.post_message(SignedIn("", str(error).replace(token, "…")))
+            problem = in_token_field(str(error).replace(token, "…"))
+            said.say(plain(f"✖ {problem}", "$error"))
         else:
-            self.post_message(SignedIn(account.name))
-
-    def on_signed_in(self, message: SignedIn) -> None:
-        """Closes, or shows the problem."""
-        if message.problem:
-            self.query_one("#token-said", Line).say(plain(f"✖ {in_token_field(message.problem)}", "$error"))
-            return
-        services_of(self).tell(f"Signed in to the hub as {message.name}.")
-        self.dismiss(True)
+            services_of(self).tell(f"Signed in to the hub as {account.name}.")
+            self.dismiss(True)
 
     def action_leave(self) -> None:
-        """Without a token."""
         self.dismiss(False)

@@ -81,7 +81,7 @@ async def test_a_living_run_is_not_deleted(home: Path) -> None:
         async with LoratuiApp(home).run_test(notifications=True, size=(100, 30)) as pilot:
             await shows(pilot, run.name, "running")
             await pilot.press("d")
-            await shows(pilot, "stop it first")
+            await shows(pilot, "Stop it first")
     assert run.path.is_dir()
 
 

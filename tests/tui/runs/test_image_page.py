@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from loratui.tui.runs.image_page import ImagePage, PageImage, render
+from loratui.tui.runs.image_page import ImagePage, Shown, render
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def page(tmp_path: Path) -> Iterator[ImagePage]:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
     (tmp_path / "secret.txt").write_text("secret")
     images = [
-        PageImage(tmp_path / "a.png", "<script>alert(1)</script>", "step 90"),
-        PageImage(tmp_path / "secret.txt", "b", "step 90"),
-        PageImage(tmp_path / "gone.png", "b", "step 180"),
+        Shown(tmp_path / "a.png", "<script>alert(1)</script>", "step 90"),
+        Shown(tmp_path / "secret.txt", "b", "step 90"),
+        Shown(tmp_path / "gone.png", "b", "step 180"),
     ]
     with ImagePage("anafox & co", images) as served:
         yield served
@@ -153,5 +153,5 @@ def test_tokens_differ(tmp_path: Path) -> None:
 
 
 def test_an_image_missing_in_the_table_leaves_a_blank() -> None:
-    images = [PageImage(Path("a"), "p", "1"), PageImage(Path("b"), "q", "2")]
+    images = [Shown(Path("a"), "p", "1"), Shown(Path("b"), "q", "2")]
     assert render("t", images).count("<img") == 2

@@ -61,7 +61,7 @@ async def test_the_form_counts_what_it_makes_and_starts_it(home: Path, launched:
         await pilot.press("f6")
         await shows(pilot, "8 places in the tables, 6 images to make")
         await pilot.press("f7")
-        await shows(pilot, "Prompt 2", "empty: left out")
+        await shows(pilot, "Prompt 2", "empty: ignored")
         await type_text(pilot, "{trigger} portrait photo")
         await shows(pilot, "→ anafox portrait photo  (the trigger alone)", "12 places in the tables, 10 images to make")
         await pilot.press("down", "down", "backspace", "backspace", "backspace", "backspace", "backspace")
@@ -154,7 +154,7 @@ async def test_the_one_is_exported_under_a_name(home: Path) -> None:
         await type_text(pilot, "-v1")
         await hides(pilot, "will be written as")
         await pilot.press("enter")
-        await shows(pilot, "y copies the scp line or the path, esc goes back to the files")
+        await shows(pilot, "y copies the scp line or the path. esc: back to the files")
         await shows(
             pilot, "✔", "beside it anafox-v1.recipe.toml, anafox-v1.effective.toml", "ComfyUI: models/loras", "scp", "y copy"
         )

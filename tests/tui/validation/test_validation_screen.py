@@ -103,7 +103,7 @@ async def test_x_asks_the_job_to_stop_and_r_goes_on(home: Path, launched: list[s
             text = await shows(pilot, "1 of 8 so far", "x stop")
             assert "g make" not in text
             await pilot.press("x")
-            await shows(pilot, "Stopping: 1 of 8 are there")
+            await shows(pilot, "Stopping: 1 of 8 are made")
             assert [command.command for command in control.pending(run)] == ["stop"]
     with FakeTrainer(run, "validate") as trainer:
         trainer.acknowledge()
@@ -198,7 +198,7 @@ async def test_an_image_large_stands_beside_the_base_or_its_nearest_photo(home: 
         await pilot.press("c")
         await hides(pilot, "training image anafox_03.png")
         await pilot.press("left")
-        await shows(pilot, "strength 1", "a bit like anafox_03.png (0.79 of 1)", "That is no copy")
+        await shows(pilot, "strength 1", "a bit like anafox_03.png (0.79 of 1)", "It is no copy")
         await pilot.press("down")
         await shows(pilot, PROMPTS[1])
         await pilot.press("left", "left", "c")
@@ -284,6 +284,6 @@ async def test_a_disk_that_refuses_is_told(home: Path, monkeypatch: pytest.Monke
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
         await shows(pilot, "1/7 Likeness")
         await pilot.press("space")
-        await shows(pilot, "written by a newer loratui")
+        await shows(pilot, "by a newer loratui")
         assert "0 of 7 ticked" in screen_text(pilot.app)
     assert json.loads((run.validation / "checklist.json").read_text())["format"] == 9

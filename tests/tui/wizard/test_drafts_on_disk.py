@@ -125,7 +125,7 @@ async def test_what_is_typed_is_on_the_disk_and_is_offered_again(home: Path) -> 
         await pilot.press("q")
     app.close()
     assert app.return_value is not None
-    assert "Your draft is kept" in app.return_value[0]
+    assert "Your draft is saved" in app.return_value[0]
     async with LoratuiApp(home, view_only=True).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "view only", "RAM")
         assert "Draft: " not in screen_text(pilot.app)
@@ -181,7 +181,7 @@ async def test_a_draft_that_cannot_be_used_is_told(home: Path) -> None:
         await pilot.press("n")
         await shows(pilot, "Continue a draft?")
         await pilot.press("enter")
-        await shows(pilot, "cannot be used", "gone")
+        await shows(pilot, "cannot read the draft", "gone")
 
 
 def test_a_draft_without_a_preset_is_none(home: Path) -> None:

@@ -52,7 +52,7 @@ async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypa
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
         text = await shows(pilot, "One real step: loading the base … p cancels.")
         assert "enter start training" not in text
@@ -109,11 +109,9 @@ async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Pat
     runs = _started(monkeypatch)
     _probe_that(monkeypatch, lambda *_, **__: dataclasses.replace(MEASURED, base=V))
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
-        text = await shows(
-            pilot, "✖ The base should predict epsilon", "Set base.prediction to v.", "not what it was taken for"
-        )
+        text = await shows(pilot, "✖ The base should predict epsilon", "Set base.prediction to v.", "not what it was taken for")
         assert "enter start training" not in text
         await pilot.press("enter", "s")
         await shows(pilot, "not what it was taken for", "m fix")
@@ -132,7 +130,7 @@ async def test_it_starts_where_the_check_is_off_and_keeps_what_was_read(home: Pa
     _probe_that(monkeypatch, lambda *_, **__: dataclasses.replace(MEASURED, base=V))
     draft = demo_draft().with_values({"base.check": "off"})
     async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
         await shows(pilot, "! The base should predict epsilon", "enter start training")
         await pilot.press("enter")
@@ -150,7 +148,7 @@ async def test_a_real_step_can_be_cancelled(home: Path, monkeypatch: pytest.Monk
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
         await shows(pilot, "p cancels")
         await pilot.press("p")
@@ -164,7 +162,7 @@ async def test_a_real_step_that_fails_says_what_to_do(home: Path, monkeypatch: p
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
         await shows(pilot, "✖ One real step failed: There is too little memory", "Try a batch size of 1.", "m fix")
         await pilot.press("m")
@@ -181,7 +179,7 @@ async def test_leaving_ends_the_step_that_is_measured(home: Path, monkeypatch: p
 
     _probe_that(monkeypatch, probe)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "enter makes one real step")
+        await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
         await shows(pilot, "p cancels")
         await pilot.press("escape")

@@ -51,7 +51,7 @@ async def test_prompts_come_and_go(home: Path) -> None:
     async with _app(home).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "[5 samples]")
         await pilot.press("f7")
-        await shows(pilot, "empty: left out; f8 removes it")
+        await shows(pilot, "empty: ignored; f8 removes it")
         draft = _draft(pilot)
         assert len(draft.value("samples.prompts")) == 2
         await type_text(pilot, "a cat")
@@ -97,8 +97,8 @@ async def test_an_empty_prompt_is_left_out_and_is_there_again(home: Path) -> Non
     async with _app(home).run_test(notifications=True, size=(120, 60)) as pilot:
         await shows(pilot, "[5 samples]")
         await pilot.press("f7")
-        await shows(pilot, "empty: left out")
+        await shows(pilot, "empty: ignored")
         await pilot.press("escape")
         await shows(pilot, "[4 plan]")
         await pilot.press("enter")
-        await shows(pilot, "[5 samples]", "empty: left out")
+        await shows(pilot, "[5 samples]", "empty: ignored")

@@ -54,7 +54,7 @@ async def test_the_whole_way_by_keys_alone(home: Path, images: Path) -> None:
         await pilot.press("enter")
         await shows(pilot, "[5 samples]", "→ ", "zorblax man")
         await pilot.press("enter")
-        await shows(pilot, "[6 preflight]", "All 18 images can be read", "enter makes one real step")
+        await shows(pilot, "[6 preflight]", "All 18 images can be read", "enter runs one real step")
         await pilot.press("escape", "escape", "escape", "escape", "escape")
         await shows(pilot, "[1 preset]")
         draft = pilot.app.draft  # type: ignore[attr-defined]
@@ -216,7 +216,7 @@ async def test_letters_are_keys_in_a_number_field(home: Path) -> None:
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "1 800 image-steps", "q leave", "? help")
         await pilot.press("question_mark")
-        await shows(pilot, "put the value of this field back")
+        await shows(pilot, "reset this field to the preset's value")
         await pilot.press("escape")
         await pilot.press("q")
         await pilot.pause(0.1)
@@ -232,7 +232,7 @@ async def test_letters_are_letters_in_a_text_field_and_f1_still_helps(home: Path
         await type_text(pilot, "q?")
         assert pilot.app.screen.query(Field).first().text == "q?"
         await pilot.press("f1")
-        await shows(pilot, "Your images and the word")
+        await shows(pilot, "Your images and their trigger word")
 
 
 async def test_the_costs_on_this_machine_are_told(home: Path) -> None:
@@ -267,7 +267,7 @@ async def test_images_that_go_between_plan_and_start_are_noticed(home: Path, tmp
     draft = draft.with_values({"dataset.path": str(folder)}).with_scan(draft.scan)
     shutil.rmtree(folder)
     async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "This cannot start", "anafox")
+        await shows(pilot, "The run cannot start", "anafox")
 
 
 async def test_the_start_makes_a_run_and_opens_its_training(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ async def test_enter_makes_one_real_step_and_starts_only_when_asked_again(home: 
     measured = Probed(device="cpu", step_s=0.5, image_step_s=0.25, peak_vram_gib=None, peak_ram_gib=0.6, load_s=3.0)
     monkeypatch.setattr("loratui.engine.runs.probe.probe", lambda *_, **__: measured)
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "enter makes one real step, the last check", "enter one real step", "s start without it")
+        await shows(pilot, "enter runs one real step, the last check", "enter one real step", "s start without it")
         await pilot.press("enter")
         await shows(pilot, "One real step took 0.50 s", "Start the training?", "enter start training")
         assert not launched
