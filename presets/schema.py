@@ -96,9 +96,7 @@ class Base:
     check: Literal["on", "off"] = key(
         "on", "refuse a base whose answers make no sense, before the first step; off starts anyway"
     )
-    clip_skip: int = key(
-        1, "text layer to use, counted as in Automatic1111: 1 is the last, 2 the last but one", low=1, high=12
-    )
+    clip_skip: int = key(1, "text layer to use, counted as in Automatic1111: 1 is the last, 2 the last but one", low=1, high=12)
 
     @property
     def is_embedded(self) -> bool:
@@ -184,9 +182,7 @@ class Schedule:
     halve_balanced: bool = key(False, "divide balanced repeats by their common divisor and multiply the epochs")
     folder_repeats: bool = key(True, "the N of an N_name folder sets its repeats")
     exposures_wanted: tuple[int, int] = key((100, 150), "fewest and most exposures per image that the recipe works with")
-    image_steps_warn: int = key(
-        0, "image-steps beyond which quality falls; 0: not stated", low=0, high=1_000_000_000
-    )
+    image_steps_warn: int = key(0, "image-steps beyond which quality falls; 0: not stated", low=0, high=1_000_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
