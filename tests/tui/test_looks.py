@@ -95,7 +95,7 @@ async def test_the_check(home: Path, size: tuple[int, int], monkeypatch: pytest.
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("screen", "words"),
-    [("plan", ("looking at this machine",)), ("samples", ("→ a photo of anafox",)), ("preflight", ("Ready:",))],
+    [("plan", ("reading this machine",)), ("samples", ("→ a photo of anafox",)), ("preflight", ("Ready:",))],
 )
 async def test_the_wizard(home: Path, size: tuple[int, int], screen: str, words: tuple[str, ...]) -> None:
     app = LoratuiApp(Path("home"), screen, draft=demo_draft())

@@ -88,15 +88,15 @@ class Wizard:
 
         if not drafts:
             return False
-        options = [f"{draft.title}: preset {draft.preset}, {text.ago(time.time() - draft.saved)}" for draft in drafts]
-        at = self._ask.choose("Continue a draft?", ["Plan something new", *options])
+        options = [f"{draft.title}: {draft.about()}" for draft in drafts]
+        at = self._ask.choose("Continue a draft?", ["Plan a new run", *options])
         if not at:
             return False
         chosen = drafts[at - 1]
         try:
             draft = chosen.open()
         except (SchemaError, TypeError) as error:
-            say(f"This version cannot use the draft: {error}")
+            say(f"This version cannot read the draft: {error}")
             return False
         self._draft_id, self._draft = chosen.id, draft
         try:

@@ -85,7 +85,7 @@ POINTS: tuple[Point, ...] = (
         "next",
         "Next step",
         "What you saw says what to do.",
-        "Mark what you saw; the remedy is beside it.",
+        "Mark what you saw; what to do is beside it.",
         "Then choose a file, export it under a name, copy it off this machine, and check the base's licence.",
     ),
 )

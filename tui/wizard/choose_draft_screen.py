@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -10,17 +9,15 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from loratui.engine.errors import LoratuiError
-from loratui.tui import text
 from loratui.tui.screens.confirm import ConfirmScreen
 from loratui.tui.services import services_of
 from loratui.tui.terminal import clean
-from loratui.tui.widgets.line import Line, plain
+from loratui.tui.widgets.line import Line, joined, plain
 from loratui.tui.wizard.drafts import SavedDraft, delete_draft
 
 
@@ -37,7 +34,7 @@ class DraftsScreen(ModalScreen[SavedDraft | Literal[""] | None]):
         with Vertical(classes="dialog"):
             yield Line(plain("Continue a draft?", "bold $accent"))
             yield OptionList(*self._options(), id="draft-list", markup=False)
-            yield Line(plain("enter continues · n plans a new run · d deletes the draft · esc closes", "$muted"))
+            yield Line(plain("enter continues · n new run · d deletes · esc closes", "$muted"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Continues the draft; the last line is a new run."""
@@ -73,11 +70,5 @@ class DraftsScreen(ModalScreen[SavedDraft | Literal[""] | None]):
         options.highlighted = min(at, len(self._drafts))
 
     def _options(self) -> list[Option]:
-        now = time.time()
-        rows = [_words(draft, now) for draft in self._drafts]
-        return [Option(row) for row in [*rows, plain("plan a new run")]]
-
-
-def _words(draft: SavedDraft, now: float) -> Content:
-    left = f"  preset {draft.preset}, left at {draft.step or 'the start'}, {text.ago(now - draft.saved)}"
-    return Content.assemble(plain(draft.title[:60]), plain(left, "$muted"))
+        rows = [joined(plain(draft.title[:60]), plain(f": {draft.about()}", "$muted")) for draft in self._drafts]
+        return [Option(row) for row in [*rows, plain("Plan a new run")]]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loratui.engine.untrusted import finite, read_json
+from loratui.tui import text
 from loratui.tui.wizard.draft import Draft
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class SavedDraft:
         named = self.changes.get("output.name") or self.changes.get("dataset.trigger")
         folder = str(self.changes.get("dataset.path") or "").rstrip("/").rpartition("/")[2]
         return str(named or folder or self.preset)
+
+    def about(self) -> str:
+        """`preset sd15-portrait, left at the plan step, 3 min ago`; not yet cleaned."""
+        return f"preset {self.preset}, left at the {self.step or 'first'} step, {text.ago(time.time() - self.saved)}"
 
     def open(self) -> Draft:
         """The draft for the wizard, its folder not yet read. Raises `SchemaError` for what this version cannot use."""

@@ -161,7 +161,7 @@ async def test_the_one_is_exported_under_a_name(home: Path) -> None:
         await pilot.press("y")
         await shows(pilot, "scp line of anafox-v1.recipe.toml")
         await pilot.press("escape", "enter", "tab", "enter")
-        await shows(pilot, "✖", "already.")
+        await shows(pilot, "✖", "Choose another name or folder.")
         await pilot.press("down", "x")
         await pilot.press("enter")
         await shows(pilot, "There are: as it is, kohya, peft.")

@@ -109,7 +109,7 @@ async def test_x_asks_the_job_to_stop_and_r_goes_on(home: Path, launched: list[s
         trainer.acknowledge()
         trainer.finish("stopped", 143, "Stopped as asked.")
     async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-        await shows(pilot, "1 of 8 images. r makes the rest", "r go on", "g make")
+        await shows(pilot, "1 of 8 images. r makes the rest", "r resume", "g make")
         await pilot.press("r")
         await shows(pilot, "Making the rest of the images")
         await waits(pilot, lambda: launched == ["validate"])
