@@ -106,8 +106,8 @@ def merged(listed: Iterable[Slot], written: Iterable[Image]) -> list[Slot]:
     # A file may be in both grids, and is compared once.
     measured = {slot.path: slot for slot in slots.values() if slot.nearest}
     for place, slot in slots.items():
-        if not slot.nearest and (known := measured.get(slot.path)):
-            slots[place] = replace(slot, nearest=known.nearest, similarity=known.similarity)
+        if not slot.nearest and (same := measured.get(slot.path)):
+            slots[place] = replace(slot, nearest=same.nearest, similarity=same.similarity)
     return list(slots.values())
 
 

@@ -100,13 +100,14 @@ class PreflightScreen(StepScreen):
             return prepared, machine, self._estimate(prepared, machine)
 
         try:
-            self._prepared, self._machine, here = await asyncio.to_thread(check)
+            prepared, self._machine, here = await asyncio.to_thread(check)
         except (LoratuiError, OSError) as error:
             self._rows = [Row("error", str(error), "", "dataset")]
         else:
             self._costs_now = cost_words(here, measured=here.time_source.startswith("time measured:"))
-            self.line("preflight-run").say(plain(self._prepared.plan.formula, "$muted"))
-            self._rows = [*rows(self._prepared, home), *self._others_at_work()]
+            self.line("preflight-run").say(plain(prepared.plan.formula, "$muted"))
+            self._prepared = prepared
+            self._rows = [*rows(prepared, home), *self._others_at_work()]
         self._show()
 
     def _estimate(self, prepared: Prepared, machine: Accelerator) -> Cost:
@@ -186,9 +187,12 @@ class PreflightScreen(StepScreen):
         machine, home = self._machine, self.loratui.home
         assert machine is not None, "a step is measured after the checks"
 
+        def tell(words: str) -> None:
+            self.post_message(ProbeWent(words))
+
         def measure() -> tuple[Cost, Probed | None, Cost]:
             before = self._estimate(prepared, machine)
-            probed = probe(prepared, home, tell=lambda words: self.post_message(ProbeWent(words)), cancelled=cancel.is_set)
+            probed = probe(prepared, home, tell=tell, cancelled=cancel.is_set)
             return before, probed, self._estimate(prepared, machine)
 
         probed, row = None, _NOT_PROBED
