@@ -46,8 +46,8 @@ class SavedDraft:
         return str(named or folder or self.preset)
 
     def about(self) -> str:
-        """`preset sd15-portrait, left at the plan step, 3 min ago`; not yet cleaned."""
-        return f"preset {self.preset}, left at the {self.step or 'first'} step, {text.ago(time.time() - self.saved)}"
+        """`preset sd15-portrait, last step: plan, 3 min ago`; not yet cleaned."""
+        return f"preset {self.preset}, last step: {self.step or 'preset'}, {text.ago(time.time() - self.saved)}"
 
     def open(self) -> Draft:
         """The draft for the wizard, its folder not yet read. Raises `SchemaError` for what this version cannot use."""

@@ -132,7 +132,7 @@ async def test_what_is_typed_is_on_the_disk_and_is_offered_again(home: Path) -> 
     async with LoratuiApp(home).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "Draft: anafox", "n continues it")
         await pilot.press("n")
-        await shows(pilot, "Continue a draft?", "left at the plan step", "Plan a new run")
+        await shows(pilot, "Continue a draft?", "last step: plan", "Plan a new run")
         await pilot.press("enter")
         text = await shows(pilot, "[4 plan]", "× 5 epochs = 900 image-steps")
         assert "999" in text
