@@ -1,4 +1,4 @@
-"""The families of base models: one folder each, with all in which they differ. Everything else asks for a trait, never for a name."""
+"""The families of base models: one folder each, with everything that sets them apart. All other code asks for a trait, never for a name."""
 
 from __future__ import annotations
 
@@ -9,36 +9,33 @@ from loratui.engine.families.sdxl.spec import SDXL
 from loratui.engine.families.spec import FamilySpec, PartName, Source
 
 FAMILIES: tuple[FamilySpec, ...] = (SD15, SDXL, FLUX)
-"""All that can be trained. Ask for it where it is needed and keep no table made of it, so that it can be added to."""
+"""All that can be trained. Read it where it is needed and keep no table made from it, since tests add families to it."""
 
 
 def family(name: str) -> FamilySpec:
-    """The family of this name. Raises `KeyError` for a name that none has."""
-    for spec in FAMILIES:
-        if spec.name == name:
-            return spec
-    raise KeyError(name)
+    """The family of this name. Raises `KeyError` for an unknown name."""
+    named: dict[str, FamilySpec] = {spec.name: spec for spec in FAMILIES}
+    return named[name]
 
 
 def networks() -> tuple[Network, ...]:
     """Every kind of network that a part of a base can be, the denoisers first."""
-    denoisers = [network for spec in FAMILIES for network in spec.denoiser.networks]
-    others = [network for spec in FAMILIES for part in spec.parts[1:] for network in part.networks]
-    return tuple({network.name: network for network in (*denoisers, *others)}.values())
+    parts = sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser")
+    return tuple({network.name: network for part in parts for network in part.networks}.values())
 
 
 def weight_parts() -> tuple[PartName, ...]:
     """Names of the parts with weights, of all families, the denoisers first."""
-    named = [spec.denoiser.name for spec in FAMILIES]
-    return tuple(dict.fromkeys(named + [part.name for spec in FAMILIES for part in spec.parts if part.networks]))
+    parts = sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser")
+    return tuple(dict.fromkeys(part.name for part in parts if part.networks))
 
 
 def choices() -> str:
-    """What a base can be chosen of, for people."""
+    """The kinds of base to choose from, for people."""
     *most, last = (spec.choice for spec in FAMILIES)
     return f"{', '.join(most)} or {last}"
 
 
 def known_base(model: str) -> Source | None:
-    """Where a base that a preset names can be had; None for any other."""
+    """The source of a base that a preset names; None for any other."""
     return next((base for spec in FAMILIES for base in spec.bases if base.repo == model), None)

@@ -1,10 +1,9 @@
-"""CLIP as a text encoder: captions in windows of 77 tokens, and the hidden layer that clip skip names."""
+"""CLIP as a text encoder: captions in windows of 77 tokens, and the hidden layer that clip skip selects."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,38 +13,27 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families.common.clip import CLIP_L
 from loratui.engine.words import count
 
-WINDOW = CLIP_L.window
-"""Tokens that CLIP takes: begin, 75 of content, end."""
-
-CONTENT = WINDOW - 2
+CONTENT = CLIP_L.window - 2
+"""Tokens of content in a window; the others mark its begin and end."""
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """A caption as CLIP reads it."""
+def tokenize(tokenizer: Any, captions: Sequence[str], limit: int) -> Iterator[tuple[Tensor, int]]:
+    """For each caption the windows that its first `limit` content tokens need, and how many tokens were cut off.
 
-    ids: Tensor
-    """(n, 77), one row a window: begin, up to 75 of content, end, and the end again as padding."""
-    cut: int
-    """Content tokens that did not fit."""
-
-
-def tokenize(tokenizer: Any, captions: Sequence[str], limit: int) -> list[Tokens]:
-    """The windows of each caption, as many as it needs for its first `limit` content tokens, at least one."""
+    Windows are (n, 77), n at least 1: begin, up to 75 tokens of content, end, and the end again as padding.
+    """
     begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-    made = []
     for full in tokenizer(list(captions), add_special_tokens=False, verbose=False).input_ids:
         content = full[:limit]
         windows = [content[at : at + CONTENT] for at in range(0, max(1, len(content)), CONTENT)]
         rows = [[begin, *window, *[end] * (CONTENT - len(window) + 1)] for window in windows]
-        made.append(Tokens(torch.tensor(rows), len(full) - len(content)))
-    return made
+        yield torch.tensor(rows), len(full) - len(content)
 
 
 def padded_with_zeros(ids: Tensor, end: int) -> Tensor:
-    """`ids` with 0 behind the first end of each row, as SDXL's second encoder was trained.
+    """`ids` with 0 after the first end of each row, as SDXL's second encoder was trained.
 
-    Asking its own tokenizer for that would be wrong: with `!` as its padding, `!` within a caption becomes 0 too.
+    Its own tokenizer would do it wrong: its padding is `!`, so every `!` in a caption becomes 0 too.
     """
     ended = (ids == end).cumsum(1)
     behind = ended - (ids == end).long()
@@ -53,52 +41,47 @@ def padded_with_zeros(ids: Tensor, end: int) -> Tensor:
 
 
 def first_end(ids: Tensor, end: int) -> Tensor:
-    """(n,) place of the first end in each row; what CLIP's pooled state is taken from."""
+    """(n,) position of the first end in each row, from which CLIP's pooled state is taken."""
     return (ids == end).int().argmax(1)
 
 
-def text_model(encoder: Any) -> Any:
-    """Where the layers are; CLIPTextModel before transformers 5.6, and CLIPTextModelWithProjection, have one more level."""
-    return getattr(encoder, "text_model", encoder)
-
-
-def check_clip_skip(encoder: Any, clip_skip: int) -> None:
-    """Raises `UsageError` if the encoder has fewer layers than clip skip says."""
+def _check_clip_skip(encoder: Any, clip_skip: int) -> None:
     layers = encoder.config.num_hidden_layers
     if clip_skip > layers:
         raise UsageError(f"base.clip_skip {clip_skip}: the text encoder has only {count(layers, 'layer')}.")
 
 
 def states_sd15(encoder: Any, ids: Tensor, clip_skip: int) -> Tensor:
-    """(n, 77, width) fp32 states of the layer that `clip_skip` names, behind the final layer norm.
+    """(n, 77, width) fp32 states of the layer that `clip_skip` selects, after the final layer norm.
 
-    A1111 counts the last layer as clip skip 1; that one is taken as the encoder gives it, since releases of transformers
-    differ in whether the last hidden state is already behind the norm.
+    Automatic1111 counts the last layer as clip skip 1. It is taken as the encoder returns it, since releases of transformers
+    differ in whether the last hidden state has passed the norm. Raises `UsageError` if the encoder has too few layers.
     """
-    check_clip_skip(encoder, clip_skip)
+    _check_clip_skip(encoder, clip_skip)
     output = encoder(ids, output_hidden_states=True)
     if clip_skip == 1:
         last: Tensor = output.last_hidden_state
         return last.float()
-    states: Tensor = text_model(encoder).final_layer_norm(output.hidden_states[-clip_skip])
+    # CLIPTextModel before transformers 5.6, and CLIPTextModelWithProjection, have one more level.
+    states: Tensor = getattr(encoder, "text_model", encoder).final_layer_norm(output.hidden_states[-clip_skip])
     return states.float()
 
 
 def states_sdxl(encoder: Any, ids: Tensor, clip_skip: int) -> tuple[Tensor, Tensor]:
-    """(n, 77, width) fp32 states of the last layer but one, without the final norm, and (n, 77, width) behind the last and the norm.
+    """(n, 77, width) fp32 states of the last layer but one, without the final norm, and (n, 77, width) of the last after the norm.
 
-    On SDXL clip skip 1 and 2 both mean the last layer but one, 3 the one before it.
+    On SDXL clip skip 1 and 2 both mean the last layer but one, 3 the layer before it. Raises as `states_sd15`.
     """
     skipped = max(2, clip_skip)
-    check_clip_skip(encoder, skipped)
+    _check_clip_skip(encoder, skipped)
     output = encoder(ids, output_hidden_states=True)
     return output.hidden_states[-skipped].float(), output.last_hidden_state
 
 
 def of_equal_length(states: Sequence[Tensor]) -> Tensor:
-    """(B, tokens, width) from (tokens, width) each, the shorter ones repeated as a whole.
+    """(B, tokens, width) from (tokens, width) each, shorter ones repeated as a whole.
 
-    Attention is a mean over tokens, weighted by what they are and not by where they stand, so a repetition changes nothing.
+    Attention is a mean over tokens, weighted by their content and not by their position, so repetition changes nothing.
     """
     length = math.lcm(*(len(one) for one in states))
     return torch.stack([one.repeat(length // len(one), 1) for one in states])

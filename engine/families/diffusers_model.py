@@ -1,4 +1,4 @@
-"""What the families have in common: parts of diffusers and transformers, loaded when they are needed, as the family's spec names them."""
+"""What the families have in common: parts of diffusers and transformers as the family's spec names them, each loaded when it is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from loratui.presets.schema import Settings
 
 
 class DiffusersModel:
-    """A base model of any family, as far as the families are alike."""
+    """A base model of any family, as far as the families are alike. `Model` says what its methods do."""
 
     spec: FamilySpec
     prediction: Prediction
@@ -30,10 +30,10 @@ class DiffusersModel:
     def __init__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
     ) -> None:
-        """Nothing is fetched, and no weights are loaded yet. `dtype` is that of the denoiser and of text encoders that are
+        """Downloads nothing, and loads no weights yet. `dtype` is that of the denoiser and of text encoders that are
         never trained; the VAE and the others stay in fp32, since each image and caption is encoded once.
 
-        Raises `UsageError` for a base of another family or one with parts missing.
+        Raises `UsageError` for a base of another family or with parts missing.
         """
         spec = self.spec
         if files.family != spec.name:
@@ -48,6 +48,10 @@ class DiffusersModel:
         self._tokenizers = {part: loading.load_tokenizer(files, part) for part in self._names("tokenizer")}
         loaders: dict[str, Callable[[], nn.Module]] = {part: functools.partial(self._load, part) for part in weights}
         self._parts = Parts(loaders, device)
+        self._read_configs()
+
+    def _read_configs(self) -> None:
+        """Reads what else the family needs to know of the base. Raises `UsageError`."""
 
     def _names(self, role: str) -> list[PartName]:
         return [part.name for part in self.spec.parts if part.role == role and part.name in self._files.parts]
@@ -55,9 +59,7 @@ class DiffusersModel:
     def _load(self, part: PartName) -> nn.Module:
         model = loading.load_part(self._files, part, device=self.device, dtype=self._dtypes[part])
         if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
-            raise UsageError(
-                f"The weights of this base ({part}) go beyond the range of fp16.", "Set training.precision to fp32 for it."
-            )
+            raise UsageError(f"The weights of this base ({part}) exceed the range of fp16.", "Set training.precision to fp32.")
         if part == self.spec.denoiser.name:
             self._check_denoiser(model)
         return model
@@ -67,13 +69,11 @@ class DiffusersModel:
 
     @property
     def denoiser(self) -> nn.Module:
-        """The UNet or transformer, frozen but for its LoRA."""
         denoiser: nn.Module = self._parts[self.spec.denoiser.name]
         return denoiser
 
     @property
     def text_encoders(self) -> Mapping[str, nn.Module]:
-        """The text encoders that a LoRA may train too, by the name of their part."""
         return {part.name: self._parts[part.name] for part in self.spec.trainable_text}
 
     @functools.cached_property
@@ -84,54 +84,45 @@ class DiffusersModel:
         settings = (self.spec.name, base.clip_skip, dataset.caption_tokens, formats)
         images = _joined([self._digests.of(parts["vae"]), str(self._dtypes["vae"])])
         texts = _joined([*(self._digests.of(parts[part]) for part in reading), repr(settings)])
-        return images, f"{texts}\n{base.clip_skip}"  # twice, as files in the caches of older runs are called by it
+        return images, f"{texts}\n{base.clip_skip}"  # clip skip twice: cache files of older runs are named so
 
     def fingerprints(self) -> tuple[str, str]:
-        """What names all that makes latents, and all that makes prompt embeddings. Loads no part."""
         return self._fingerprints
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
-        """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU."""
         return vae.encode(self._parts["vae"], self.spec.vae, pixels)
 
     def decode_image(self, latents: Tensor) -> Tensor:
-        """The image (3, H, W) uint8 on the CPU of latents (C, …, h, w)."""
         return vae.decode(self._parts["vae"], self.spec.vae, latents[None].to(self.device))
 
     def latent_scale(self) -> tuple[float, float] | None:
-        """Scaling factor and shift of the VAE; None where each channel has its own."""
         if self.spec.vae.normalisation != "scalar":
             return None
         shift, scale = vae.shift_and_scale(self._parts["vae"], self.spec.vae)
         return float(scale), float(shift)
 
     def _latent_shape(self, width: int, height: int) -> tuple[int, ...]:
-        """(1, C, …, h, w) of the latents of an image."""
         return vae.latent_shape(self._parts["vae"], self.spec.vae, width, height)
 
     @property
     def has_frozen_text(self) -> bool:
-        """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
         return self.spec.text_encoders != self.spec.trainable_text
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
-        """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
         self._parts.free(*(part for part in self._names("text_encoder") if part not in but))
 
     def free_vae(self) -> None:
-        """Forgets the VAE; it is loaded again if it is needed again."""
         self._parts.free("vae")
 
     @contextmanager
     def _sampling(self) -> Iterator[None]:
-        """How the denoiser works while it makes samples: as in training, but not compiled, since their shapes and batches differ."""
+        """How the denoiser makes samples: as in training, but not compiled, since shapes and batches differ."""
         dtype = self._dtypes[self.spec.denoiser.name]
         mixed = is_mixed(self.device, dtype)
         with torch.compiler.set_stance("force_eager"), torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
             yield
 
     def enable_gradient_checkpointing(self) -> None:
-        """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
         self._parts[self.spec.denoiser.name].enable_gradient_checkpointing()
 
 

@@ -104,56 +104,44 @@ class Model(Protocol):
     @property
     def denoiser(self) -> nn.Module:
         """What the LoRA is put on; frozen."""
-        ...
 
     @property
     def text_encoders(self) -> Mapping[str, nn.Module]:
         """The text encoders that a LoRA may train too, by the name of their part; frozen."""
-        ...
 
     def fingerprints(self) -> tuple[str, str]:
         """What names all that makes latents, and all that makes prompt embeddings, for cache keys. Loads no part."""
-        ...
 
     @property
     def has_frozen_text(self) -> bool:
         """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
-        ...
 
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """The embeddings of each caption, on the device, with gradients where they are enabled.
 
         What no LoRA can change is taken from `known`, embeddings of the same captions, where these are given.
         """
-        ...
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
         """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of the family's `side_px`."""
-        ...
 
     def decode_image(self, latents: Tensor) -> Tensor:
         """The image (3, H, W) uint8 on the CPU of latents (C, …, h, w), as `encode_image` makes them."""
-        ...
 
     def latent_scale(self) -> tuple[float, float] | None:
         """Scaling factor and shift of the VAE: latents are (z − shift) · scaling. None where each channel has its own."""
-        ...
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
         """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
-        ...
 
     def free_vae(self) -> None:
         """Forgets what only `encode_image` and `decode_image` need; it is loaded again if it is needed again."""
-        ...
 
     def enable_gradient_checkpointing(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
-        ...
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
-        ...
 
     def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
         """What `predict` wants of B captions, which may be of unequal length, and B images; each tensor has B as its first
@@ -161,18 +149,15 @@ class Model(Protocol):
 
         With gradients where they are enabled and the embeddings have them.
         """
-        ...
 
     def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
         """The denoiser's prediction (B, C, …, h, w), with gradients where they are enabled.
 
         Everything that differs between batches of the same shape is in the tensors given, and they are on the device.
         """
-        ...
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         """An image as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
-        ...
 
 
 class ModelLoader(Protocol):
@@ -185,7 +170,6 @@ class ModelLoader(Protocol):
 
         Raises `UsageError` for a base that is not whole, or that the settings do not fit.
         """
-        ...
 
 
 def load_model(

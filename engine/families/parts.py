@@ -1,4 +1,4 @@
-"""The parts of a base model, each loaded when it is first asked for, frozen, and forgotten when its work is done."""
+"""The parts of a base model, each loaded when it is first needed, frozen, and dropped when its work is done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Parts:
         self._loaded: dict[str, nn.Module] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The part, loaded now if it is not there: on the device, in evaluation mode, without gradients.
+        """The part, loaded now if it is not in memory: on the device, in evaluation mode, without gradients.
 
         Raises what its loader raises; `UsageError` for a file that cannot be used.
         """
@@ -28,12 +28,8 @@ class Parts:
             self._loaded[name] = self._loaders[name]().to(self._device).eval().requires_grad_(False)
         return self._loaded[name]
 
-    def is_loaded(self, name: str) -> bool:
-        """Whether the part lies in memory."""
-        return name in self._loaded
-
     def free(self, *names: str) -> None:
-        """Forgets these parts; asked for again, they are loaded again."""
+        """Drops these parts from memory; the next use loads them again."""
         for name in names:
             self._loaded.pop(name, None)
         if self._device.type == "cuda":
@@ -41,19 +37,21 @@ class Parts:
 
 
 def is_mixed(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a denoiser of this format is computed under autocast; on a CPU bf16 is computed as it lies."""
+    """Whether a denoiser of this format is computed under autocast; on a CPU bf16 is computed as it is."""
     return dtype == torch.float16 or (device.type == "cuda" and dtype != torch.float32)
 
 
 def finite(tensor: Tensor, what: str) -> Tensor:
-    """`tensor` itself. Raises `NotFiniteError` if a value of it is not finite."""
+    """`tensor` itself. Raises `NotFiniteError` if one of its values is not finite."""
     if not bool(torch.isfinite(tensor).all()):
-        raise NotFiniteError(f"The base model made {what} that are not finite.", "Its file may be damaged; load it anew.")
+        raise NotFiniteError(
+            f"The base model produced {what} with values that are not finite.", "Its file may be damaged: download it again."
+        )
     return tensor
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on the device. The copy to a GPU is only ordered, so that the program need not wait for what the GPU has to do before."""
+    """`tensor` on the device. A copy to a GPU is only queued, so the program does not wait for the GPU's earlier work."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

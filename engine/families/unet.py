@@ -12,23 +12,18 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, loading
 from loratui.engine.families.ddpm import Diffusion
 from loratui.engine.families.diffusers_model import DiffusersModel
-from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import on_device
-from loratui.engine.formats.base_parts import BaseFiles
-from loratui.presets.schema import Settings
 
 
 class UNetModel(DiffusersModel):
-    """A base with a UNet. Its families differ in what they tell the UNet of a caption and an image."""
+    """A base with a UNet. The families differ in what the UNet reads of a caption and an image."""
 
-    def __init__(
-        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
-    ) -> None:
-        super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
+    def _read_configs(self) -> None:
+        files = self._files
         self._diffusion = Diffusion(
             loading.scheduler_config(files),
-            settings.base,
+            self._settings.base,
             prediction=files.prediction,
             zero_terminal_snr=files.zero_terminal_snr,
         )
@@ -47,7 +42,7 @@ class UNetModel(DiffusersModel):
     def conditioning(
         self,
         prompt_embeds: Sequence[PromptEmbeds],
-        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - SDXL alone is told of it
+        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - only SDXL reads it
     ) -> dict[str, Tensor]:
         """`states` (B, tokens, width)."""
         return {"states": on_device(clip.of_equal_length([one.tensors["states"] for one in prompt_embeds]), self.device)}
@@ -79,5 +74,4 @@ class UNetModel(DiffusersModel):
         return self.decode_image(self._diffusion.sample(plan, shape, self.device, denoise, on_step)[0])
 
     def _negative(self, plan: SamplePlan) -> PromptEmbeds:
-        """What guidance leads away from."""
         return plan.negative_prompt_embeds

@@ -1,4 +1,4 @@
-"""FLUX.1-dev: CLIP's pooled text, T5's states, and a transformer over packed latents that was distilled to take the guidance as an input."""
+"""FLUX.1-dev: CLIP's pooled text, T5's states, and a transformer over packed latents, distilled to take the guidance as an input."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, flow, loading
 from loratui.engine.families.diffusers_model import DiffusersModel
-from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.model import ModelLoader, NoisyInput, Prediction, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import finite, on_device
-from loratui.engine.formats.base_parts import BaseFiles
-from loratui.presets.schema import Settings
 
 
 class Flux(DiffusersModel):
@@ -25,11 +22,8 @@ class Flux(DiffusersModel):
     spec = FLUX
     prediction: Prediction = "flow"
 
-    def __init__(
-        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
-    ) -> None:
-        super().__init__(files, settings, device=device, dtype=dtype, digests=digests)
-        self._schedule = loading.scheduler_config(files)
+    def _read_configs(self) -> None:
+        self._schedule = loading.scheduler_config(self._files)
 
     def _check_denoiser(self, denoiser: Any) -> None:
         if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.spec.vae.channels:
@@ -57,17 +51,17 @@ class Flux(DiffusersModel):
         return PromptEmbeds({"states": finite(states, "text")}, max(0, read - window))
 
     def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
-        """(768,) each: CLIP's last layer behind the final norm, at the first end of the first window."""
+        """(768,) each: CLIP's last layer after the final norm, at the first end of the first window."""
         tokenizer, encoder = self._tokenizers["tokenizer"], self._parts["text_encoder"]
         made = []
-        for tokens in clip.tokenize(tokenizer, captions, clip.CONTENT):
-            ids = tokens.ids.to(self.device)
+        for windows, _ in clip.tokenize(tokenizer, captions, clip.CONTENT):
+            ids = windows.to(self.device)
             last = encoder(ids).last_hidden_state
             made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
         return made
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
-        """Continuous σ, shifted as this size of image asks; see `flow`."""
+        """Continuous σ, shifted for this size of image; see `flow`."""
         height, width = latents.shape[-2:]
         shift = flow.shift_of(height * width // 4, self._schedule)
         return flow.add_noise(latents, noise, flow.trained_sigmas(uniform, self._settings.training, shift))
@@ -75,7 +69,7 @@ class Flux(DiffusersModel):
     def conditioning(
         self,
         prompt_embeds: Sequence[PromptEmbeds],
-        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX is not told where an image comes from
+        sizes: Sequence[SizeConditioning],  # noqa: ARG002 - FLUX does not read it
     ) -> dict[str, Tensor]:
         """`states` (B, 512, 4096) and `pooled` (B, 768)."""
         names = ("states", "pooled")
@@ -105,7 +99,7 @@ class Flux(DiffusersModel):
 
     @torch.no_grad()
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
-        """One pass a step: the guidance is an input of the transformer, and there is no negative prompt."""
+        """One pass per step: the guidance is an input of the transformer, and there is no negative prompt."""
         shape = self._latent_shape(plan.width, plan.height)
         conditioning = self.conditioning([plan.prompt_embeds], [])
 
@@ -132,7 +126,7 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def image_ids(rows: int, columns: int, device: torch.device | None = None) -> Tensor:
-    """(rows · columns, 3): 0, row, column of each token, in fp32, since bf16 holds no whole numbers above 256 exactly."""
+    """(rows · columns, 3): 0, row, column of each token, in fp32, since bf16 cannot hold every whole number above 256."""
     ids = torch.zeros(rows, columns, 3, device=device)
     ids[..., 1] += torch.arange(rows, device=device)[:, None]
     ids[..., 2] += torch.arange(columns, device=device)[None]
@@ -140,10 +134,10 @@ def image_ids(rows: int, columns: int, device: torch.device | None = None) -> Te
 
 
 class _DenseGradient(torch.autograd.Function):
-    """The identity, whose gradient lies densely in memory.
+    """The identity, with a gradient that is contiguous in memory.
 
     A single block's attention gets its gradient as a slice, a double block's as a whole. cuDNN's attention on Hopper
-    (torch 2.11) plans for the first layout that it meets and goes wrong on the other: a crash, or silently wrong gradients.
+    (torch 2.11) plans for the first layout it meets and fails on the other: a crash, or silently wrong gradients.
     """
 
     @staticmethod
@@ -156,7 +150,7 @@ class _DenseGradient(torch.autograd.Function):
 
 
 def keep_gradients_dense(transformer: Any) -> None:
-    """Gives the attention of every single block its gradient densely; see `_DenseGradient`."""
+    """Gives the attention of every single block contiguous gradients; see `_DenseGradient`."""
     for block in transformer.single_transformer_blocks:
         block.attn.register_forward_hook(_with_dense_gradient)
 

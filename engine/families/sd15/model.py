@@ -21,15 +21,15 @@ class Sd15(UNetModel):
         captions: Sequence[str],
         known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
     ) -> list[PromptEmbeds]:
-        """(77·n, 768) `states` for each caption: the layer that clip skip names, behind the final layer norm.
+        """(77·n, 768) `states` for each caption: the layer that clip skip selects, after the final layer norm.
 
         Raises `UsageError` if the encoder has fewer layers than clip skip says.
         """
         encoder, settings = self._parts["text_encoder"], self._settings
         made = []
-        for tokens in clip.tokenize(self._tokenizers["tokenizer"], captions, settings.dataset.caption_tokens):
-            states = clip.states_sd15(encoder, tokens.ids.to(self.device), settings.base.clip_skip)
-            made.append(PromptEmbeds({"states": finite(states, "text").flatten(0, 1)}, tokens.cut))
+        for ids, cut in clip.tokenize(self._tokenizers["tokenizer"], captions, settings.dataset.caption_tokens):
+            states = clip.states_sd15(encoder, ids.to(self.device), settings.base.clip_skip)
+            made.append(PromptEmbeds({"states": finite(states, "text").flatten(0, 1)}, cut))
         return made
 
 

@@ -84,7 +84,7 @@ def test_images_and_captions_are_encoded_once(make_family_run: MakeRun) -> None:
     def look(trainer: Trainer) -> None:
         def held_now() -> None:
             parts = trainer.model._parts  # type: ignore[attr-defined]
-            held.extend(name for name in ("vae", "text_encoder", "text_encoder_2") if parts.is_loaded(name))
+            held.extend(name for name in ("vae", "text_encoder", "text_encoder_2") if name in parts._loaded)
 
         after_step(trainer, 1, held_now)
 
