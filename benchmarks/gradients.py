@@ -30,7 +30,7 @@ from made_bases import new_part
 
 from loratui.engine.families.flux.model import image_ids, keep_gradients_dense
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.adapters import Target, add_adapters
+from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.presets.schema import Adapter
 
 WAYS = ("flash", "math", "default", "checkpointing", "compiled", "default-sliced")

@@ -16,8 +16,8 @@ from loratui.engine.formats.metadata import default_layout
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.runs.events import last_events
 from loratui.engine.runs.lora_files import file_name
-from loratui.engine.training.adapters import LoraAdapter
-from loratui.engine.training.cache import Texts
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.cache import TextCache
 from loratui.engine.training.checkpoint import Checkpoint, prune, save_checkpoint
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.data import TrainProgress
@@ -51,7 +51,7 @@ class Artifacts:
         stepped_over: Sequence[str],
         ema: EMA,
         scaling: LossScaling,
-        texts: Texts,
+        texts: TextCache,
         identity: dict[str, Any],
     ) -> None:
         self._job, self._report, self._control, self._overrides = job, report, control, overrides

@@ -20,7 +20,7 @@ from loratui.engine.families.parts import on_device
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.base_readings import JUDGED, LEVELS, BaseReadings, judge
 from loratui.engine.runs.probe import BaseRead
-from loratui.engine.training.cache import LatentCache, Texts
+from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.diffusion_loss import texts_of
 from loratui.engine.training.images import load_pixels, size_conditioning_of
 from loratui.engine.training.noise import generator
@@ -67,7 +67,7 @@ def look_at_the_base(
     entries: Sequence[LedgerEntry],
     settings: Settings,
     latents: LatentCache,
-    texts: Texts,
+    texts: TextCache,
     autocast: torch.autocast,
 ) -> BaseRead:
     """Reads the base on a run's first images and judges it. A LoRA on it must be out of effect."""

@@ -1,4 +1,4 @@
-"""Latents and text states on disk, keyed by everything that they depend on, so that a stale one can never be used."""
+"""Latents and text states on disk, keyed by everything they depend on, so a stale one is never used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -23,10 +22,10 @@ from loratui.engine.training.images import load_pixels
 from loratui.engine.untrusted import open_regular
 
 VERSION = 1
-"""Raised when the same image or caption would be encoded differently by newer code."""
+"""Increased when newer code would encode the same image or caption differently."""
 
 _MOST_BYTES = 1 << 30
-"""Of one image's latents, or one caption's states; T5's take 4 MB."""
+"""Limit for one image's latents or one caption's states; T5's take 4 MB."""
 
 Progress = Callable[[int, int], None]
 
@@ -48,9 +47,9 @@ class LatentCache:
         self._known: dict[tuple[str, bool], LatentDistribution] = {}
 
     def fill(self, entries: Sequence[LedgerEntry], flips: Iterable[bool], progress: Progress) -> None:
-        """Encodes what is not there yet. `progress(done, total)` is called after each image and may raise to stop.
+        """Encodes what is missing. `progress(done, total)` is called after each image and may raise to stop.
 
-        Raises `DatasetError` for an image that is gone, changed or damaged, `NotFiniteError` for one that the VAE cannot encode.
+        Raises `DatasetError` for an image that is missing, changed or damaged, `NotFiniteError` for one the VAE cannot encode.
         """
         wanted = [(entry, flip) for entry in entries if entry.repeats for flip in flips]
         for done, (entry, flip) in enumerate(wanted, 1):
@@ -77,76 +76,17 @@ class LatentCache:
             pixels = load_pixels(entry.path, entry.fit, entry.bucket) if unchanged else None
         except (OSError, ImageError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise DatasetError(f"{entry.path}: {reason}.", "Put it back or start a new run without it.") from error
+            raise DatasetError(f"{entry.path}: {reason}.", "Restore it, or start a new run without it.") from error
         if pixels is None:
-            raise DatasetError(f"{entry.path}: changed since the run was planned.", "Put the old file back or start a new run.")
+            raise DatasetError(f"{entry.path}: changed since the run was planned.", "Restore the old file, or start a new run.")
         try:
-            # A mirrored image is encoded anew: the VAE of a mirror image is not the mirror image of its latents.
+            # A mirrored image is encoded itself: the VAE of a mirror image is not the mirror image of its latents.
             latents = self._model.encode_image(pixels.flip(-1) if flip else pixels)
         except NotFiniteError as error:
-            raise NotFiniteError(f"{entry.path}: the VAE made numbers that are not finite.", error.remedy) from error
+            raise NotFiniteError(f"{entry.path}: the VAE produced values that are not finite.", error.remedy) from error
         if self._on_disk:
             write_file(self._path(entry, flip), save({"mean": latents.mean, "std": latents.std}), durable=False)
         return latents
-
-
-class Texts(Protocol):
-    """Where the text states of captions and prompts come from."""
-
-    def fill(self, captions: Iterable[str], progress: Progress) -> None:
-        """Makes ready what will be asked for."""
-        ...
-
-    def get(self, caption: str) -> PromptEmbeds:
-        """The states of a caption that `fill` was given, without gradients."""
-        ...
-
-    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
-        """The states of captions that `fill` was given, with gradients where they are enabled and can be."""
-        ...
-
-    def cut(self) -> Mapping[str, int]:
-        """Captions that did not fit, with the number of tokens that were cut."""
-        ...
-
-
-def text_states(folder: Path, model: Model, *, trained: bool) -> Texts:
-    """From the disk, or made anew each time where the text encoders are `trained`."""
-    return LiveTexts(folder, model) if trained else TextCache(folder, model)
-
-
-class LiveTexts:
-    """Text states that are made anew each time, because a text encoder is being trained; what stays frozen is kept."""
-
-    def __init__(self, folder: Path, model: Model) -> None:
-        self._model = model
-        self._frozen = TextCache(folder, model) if model.has_frozen_text else None
-        self._cut: dict[str, int] = {}
-
-    def fill(self, captions: Iterable[str], progress: Progress) -> None:
-        """Keeps what no LoRA changes; of the rest it looks only which captions are cut."""
-        wanted = list(dict.fromkeys(captions))
-        if self._frozen is not None:
-            self._frozen.fill(wanted, progress)
-            self._cut = dict(self._frozen.cut())
-            return
-        for done, caption in enumerate(wanted, 1):
-            self._cut[caption] = self.get(caption).tokens_cut
-            progress(done, len(wanted))
-
-    def get(self, caption: str) -> PromptEmbeds:
-        """The states of a caption as the encoders make them now, without gradients."""
-        with torch.no_grad():
-            return self.batch([caption])[0]
-
-    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
-        """The states of captions as the encoders make them now, with gradients where they are enabled."""
-        known = None if self._frozen is None else self._frozen.batch(captions)
-        return self._model.encode_prompts(captions, known)
-
-    def cut(self) -> Mapping[str, int]:
-        """Captions that did not fit, with the number of tokens that were cut."""
-        return {caption: tokens for caption, tokens in self._cut.items() if tokens}
 
 
 class TextCache:
@@ -159,43 +99,55 @@ class TextCache:
         self._known: dict[str, PromptEmbeds] = {}
 
     def fill(self, captions: Iterable[str], progress: Progress) -> None:
-        """Encodes what is not there yet. `progress(done, total)` is called after each text and may raise to stop."""
+        """Prepares what `get` and `batch` will be asked for. `progress(done, total)` is called after each text and may raise to stop."""
         wanted = list(dict.fromkeys(captions))
         for done, caption in enumerate(wanted, 1):
             if caption not in self._known:
-                path = self._folder / f"text-{cache_key(self._encoder, caption)}.safetensors"
-                self._known[caption] = self._stored(path) or self._encode(caption, path)
+                self._known[caption] = self._prepared(caption)
             progress(done, len(wanted))
 
     def get(self, caption: str) -> PromptEmbeds:
-        """The states of a caption that `fill` was given."""
+        """The states of a caption that `fill` was given, without gradients."""
         return self._known[caption]
 
     def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
-        """The states of captions that `fill` was given; they have no gradients."""
-        return [self.get(caption) for caption in captions]
+        """The states of captions that `fill` was given, with gradients where they are enabled and possible."""
+        return [self._known[caption] for caption in captions]
 
     def cut(self) -> Mapping[str, int]:
         """Captions that did not fit, with the number of tokens that were cut."""
         return {caption: states.tokens_cut for caption, states in self._known.items() if states.tokens_cut}
 
-    @staticmethod
-    def _stored(path: Path) -> PromptEmbeds | None:
-        tensors = _read(path, {"tokens_cut"})
-        if tensors is None:
-            return None
-        return PromptEmbeds({name: t for name, t in tensors.items() if name != "tokens_cut"}, int(tensors["tokens_cut"]))
-
-    def _encode(self, caption: str, path: Path) -> PromptEmbeds:
-        with torch.no_grad():  # one at a time: a caption's states must not depend on what else is in a batch
+    def _prepared(self, caption: str) -> PromptEmbeds:
+        path = self._folder / f"text-{cache_key(self._encoder, caption)}.safetensors"
+        if stored := _read(path, {"tokens_cut"}):
+            return PromptEmbeds({name: t for name, t in stored.items() if name != "tokens_cut"}, int(stored["tokens_cut"]))
+        with torch.no_grad():  # one at a time: a caption's states must not depend on the rest of a batch
             (states,) = self._model.encode_prompts([caption])
         states = PromptEmbeds({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
         write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
         return states
 
 
+class LiveTexts(TextCache):
+    """Text states that are made again each time, because a text encoder is being trained; what stays frozen is kept."""
+
+    def get(self, caption: str) -> PromptEmbeds:
+        with torch.no_grad():
+            return self.batch([caption])[0]
+
+    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
+        known = super().batch(captions) if self._model.has_frozen_text else None
+        return self._model.encode_prompts(captions, known)
+
+    def _prepared(self, caption: str) -> PromptEmbeds:
+        if self._model.has_frozen_text:
+            return super()._prepared(caption)
+        return PromptEmbeds({}, self.get(caption).tokens_cut)
+
+
 def _with_sum(entry: LedgerEntry) -> LedgerEntry:
-    """`entry` with the hash of its file, which nobody could know before the base had made it."""
+    """`entry` with the hash of its file, which is unknown until the base has made it."""
     if not entry.made:
         return entry
     with open_regular(entry.path) as file:
@@ -203,7 +155,7 @@ def _with_sum(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _read(path: Path, needed: set[str]) -> dict[str, Tensor] | None:
-    """The tensors of a cache file, or None if it is missing, torn or not finite, so that it is made anew."""
+    """The tensors of a cache file; None if it is missing, torn or not finite, and must be made again."""
     try:
         tensors = load(read_checked(path, _MOST_BYTES)[1])
     except (UsageError, SafetensorError):

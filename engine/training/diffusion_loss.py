@@ -1,4 +1,4 @@
-"""The loss of a batch, from its images and captions to one number an image."""
+"""The loss of a batch, from its images and captions to one number per image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import Model, NoisyInput
 from loratui.engine.families.parts import on_device
 from loratui.engine.planning.memory_plan import is_repeatable
-from loratui.engine.training import cache, losses, noise
-from loratui.engine.training.cache import LatentCache
+from loratui.engine.training import losses, noise
+from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.images import size_conditioning_of
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import Settings
@@ -26,11 +26,11 @@ class TrainingBatch:
 
     noisy: NoisyInput
     conditioning: Mapping[str, Tensor]
-    """What the model's `predict` wants besides."""
+    """What else the model's `predict` takes."""
     weights: Tensor
     """(B,) of each image's loss."""
     window_images: Tensor
-    """() images that the optimizer step is made of, this batch's among them."""
+    """() images of the whole optimizer step, this batch's included."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name."""
@@ -53,19 +53,15 @@ _CONDITIONING = "conditioning."
 class DiffusionLoss:
     """What is minimised. Everything is a pure function of the trained values and the batch's number."""
 
-    def __init__(self, job: Job, model: Model, latents: LatentCache, texts: cache.Texts) -> None:
+    def __init__(self, job: Job, model: Model, latents: LatentCache, texts: TextCache) -> None:
         self._job, self._model = job, model
         self._entries = job.ledger.images
         self._latents, self._texts = latents, texts
         self._seed = job.settings.training.seed
         self._ahead: tuple[tuple[object, ...], TrainingBatch] | None = None
 
-    def losses(self, batch: tuple[int, ...], micro_step: int) -> Tensor:
-        """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
-        return self.compute(self.prepare(batch, micro_step, len(batch)))
-
     def look_ahead(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()) -> None:
-        """Prepares a batch that will be asked for next, while the GPU is busy; only where that is the same as doing it then."""
+        """Prepares the next batch while the GPU is busy, where the result is the same as preparing it later."""
         if is_repeatable(self._job.settings):
             asked = (batch, micro_step, window_images, shown)
             self._ahead = asked, self._prepared(*asked)
@@ -73,9 +69,9 @@ class DiffusionLoss:
     def prepare(
         self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...] = ()
     ) -> TrainingBatch:
-        """The images with these numbers as batch number `micro_step` of the run, in a window of so many images.
+        """The images with these numbers as batch number `micro_step` of the run, in a window of `window_images`.
 
-        `shown` is how often each of them was shown before, which decides over its caption; none of them, where it is empty.
+        `shown` is how often each image was shown before, which decides its caption; empty: never.
         """
         asked = (batch, micro_step, window_images, shown)
         ahead, self._ahead = self._ahead, None
@@ -92,7 +88,7 @@ class DiffusionLoss:
     def autocast(self) -> torch.autocast:
         """The number format that a forward pass of the base computes in."""
         job = self._job
-        # Without its cache: every weight is used once a pass, and a recording must not hold on to casts of values that change.
+        # Without its cache: every weight is used once per pass, and a recording must not keep casts of values that change.
         return torch.autocast(job.device.type, dtype=job.dtype, enabled=job.mixed, cache_enabled=False)
 
     def _prepared(self, batch: tuple[int, ...], micro_step: int, window_images: int, shown: tuple[int, ...]) -> TrainingBatch:
@@ -129,7 +125,7 @@ class DiffusionLoss:
         return noisy
 
     def _caption(self, entry: LedgerEntry, shown: int) -> str:
-        """The caption of an image that was shown so often before: one of the texts that were encoded."""
+        """The caption of an image that was shown `shown` times before: one of the encoded texts."""
         return drawn(texts_of(entry, self._job.settings), self._seed, entry.relative, shown)
 
 

@@ -1,10 +1,9 @@
-"""The values that samples and files are made of, where these are not the ones being trained: an average over the steps."""
+"""The average over the steps from which samples and files are made, where they do not use the trained values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,10 @@ WARM_UP = 10
 
 
 class EMA:
-    """Keeps the moving average of the trained values, or knows the one that a schedule-free optimizer keeps."""
+    """Keeps the moving average of the trained values, or uses that of a schedule-free optimizer."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer, decay: float) -> None:
-        """`decay` 0: no average of our own."""
+        """`decay` 0: no own average."""
         self._parameters = dict(parameters)
         self._optimizer = optimizer
         self._decay = decay
@@ -27,9 +26,9 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes in the values after optimizer step `step` (from 1): a ← d·a + (1 − d)·w."""
+        """Adds the values after optimizer step `step` (from 1): a ← d·a + (1 − d)·w."""
         decay = min(self._decay, (1 + step) / (WARM_UP + step))
-        if self._average:  # all in a few launches
+        if self._average:
             torch._foreach_lerp_(list(self._average.values()), [self._parameters[name] for name in self._average], 1 - decay)
 
     @contextmanager
@@ -47,7 +46,7 @@ class EMA:
                     self._parameters[name].copy_(average)
             yield
         finally:
-            # Copied back, since the optimizer's own way back loses bits and sampling must not change the training.
+            # Copied back: the optimizer's own way back loses bits, and sampling must not change the training.
             with torch.no_grad():
                 for name, value in trained.items():
                     self._parameters[name].copy_(value)
@@ -56,7 +55,7 @@ class EMA:
 
     @property
     def differs(self) -> bool:
-        """Whether other values are shipped than those that are trained."""
+        """Whether the shipped values are not the trained ones."""
         return bool(self._average) or self._schedule_free
 
     @property
@@ -69,16 +68,10 @@ class EMA:
             return {name: value.detach().to("cpu", copy=True) for name, value in self._parameters.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes in what `shipped` gave, if an average of our own is kept. Raises `UsageError` if it belongs to other layers."""
+        """Restores what `shipped` returned, if an own average is kept. Raises `UsageError` if it belongs to other layers."""
         if not self._average:  # a schedule-free optimizer's follows from its own state
             return
         if tensors.keys() != self._average.keys():
             raise UsageError("The checkpoint's moving average belongs to other layers.", "Start a new run.")
         for name, value in tensors.items():
             self._average[name].copy_(value)
-
-
-def start_schedule_free(optimizer: Any) -> None:
-    """Puts a schedule-free optimizer into its training mode; any other is left alone."""
-    if "train_mode" in optimizer.param_groups[0]:
-        optimizer.train()

@@ -21,7 +21,7 @@ from loratui.engine.runs.contents import require_sound
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import ENDING, chosen_name, file_name, lora_files
 from loratui.engine.training.checkpoint import BadCheckpointError, load_checkpoint
-from loratui.engine.training.lora_file import read_lora
+from loratui.engine.training.lora_file.read import read_lora
 from loratui.engine.training.setup import Job, read_job
 from loratui.engine.training.shipped import Shipped, shipped_in, write_shipped
 from loratui.presets.schema import Settings

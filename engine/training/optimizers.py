@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.planning.family_rules import ONE_RATE
-from loratui.engine.training.ema import start_schedule_free
 from loratui.engine.training.flat_parameters import SMALL
 from loratui.engine.untrusted import parse_json
 from loratui.presets.schema import OptimizerSection, Scheduler
 
 TEXT_PART = "text_encoder"
-"""How the names of the text encoders' parameters begin; the denoiser's begin otherwise."""
+"""How the names of the text encoders' parameters begin."""
 
 GROUP = "group"
-"""Where the name of a parameter stands, for tensors that an optimizer keeps for a whole group."""
+"""In place of a parameter's name, for tensors that an optimizer keeps for a whole group."""
 
 USUAL_BETA2, LION_BETA2 = 0.999, 0.99
 """Lion's second beta is of its momentum, not of a variance: with Adam's it hardly moves from its first gradients
@@ -33,8 +32,8 @@ Groups = list[dict[str, Any]]
 def learning_rate_factor(step: int, total: int, *, scheduler: Scheduler, warmup_steps: int, cycles: int = 1) -> float:
     """Factor on the learning rate for optimizer step `step` (from 0) of `total`.
 
-    It rises linearly over `warmup_steps`, the first step already having a rate above 0, then follows the schedule, whose
-    last step is above 0 too: a step with rate 0 would be paid for and do nothing.
+    It rises linearly over `warmup_steps`, then follows the schedule. The first and the last step have a rate above 0,
+    since a step with rate 0 would do nothing.
     """
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
@@ -57,7 +56,7 @@ def warmup_steps(settings: OptimizerSection, total: int) -> int:
 
 
 def resolve_name(name: str, device: torch.device) -> str:
-    """The optimizer that `auto` means here: AdamW8bit on a GPU, AdamW on a CPU, where bitsandbytes has no advantage."""
+    """The optimizer that `auto` means here: AdamW8bit on a GPU; AdamW on a CPU, where bitsandbytes has no advantage."""
     if name == "auto":
         return "adamw8bit" if device.type == "cuda" else "adamw"
     return name
@@ -66,9 +65,9 @@ def resolve_name(name: str, device: torch.device) -> str:
 def build_optimizer(
     settings: OptimizerSection, parameters: Mapping[str, nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """The optimizer over `parameters`, whose order must be the same at each start, the text encoders' behind all others.
+    """The optimizer over `parameters`, whose order must be the same at each start, the text encoders' last.
 
-    The text encoders' parameters, whose names begin with `text_encoder`, get a learning rate of their own.
+    The text encoders' parameters, whose names begin with `text_encoder`, get their own learning rate.
     Raises `UsageError` for an optimizer that cannot work here.
     """
     name = resolve_name(settings.name, device)
@@ -81,101 +80,72 @@ def build_optimizer(
     groups = [{"params": values, "lr": rate, "base_lr": rate} for values, rate in rates if values]
     if name in ONE_RATE and len({group["base_lr"] for group in groups}) > 1:
         raise UsageError(
-            f"optimizer.name {name}: it finds one rate for all parts, and the text encoder is given another.",
-            "Set optimizer.text_encoder_learning_rate to the same as optimizer.learning_rate.",
+            f"optimizer.name {name}: it finds one rate for all parts, but the text encoder has another.",
+            "Set optimizer.text_encoder_learning_rate to the value of optimizer.learning_rate.",
         )
-    optimizer = _MAKERS[name](groups, settings, device)
+    optimizer: torch.optim.Optimizer = _made(name, groups, settings, device)
     if name == "adamw8bit":
-        _keep_in_fp32([value for path, value in parameters.items() if path.endswith(SMALL)])
-    start_schedule_free(optimizer)
+        from bitsandbytes.optim import GlobalOptimManager
+
+        small = [value for path, value in parameters.items() if path.endswith(SMALL)]
+        GlobalOptimManager.get_instance().override_config(small, "optim_bits", 32)  # however many values they have
+    if "train_mode" in optimizer.param_groups[0]:
+        optimizer.train()  # type: ignore[attr-defined]  # schedule-free optimizers have it
     return optimizer
 
 
-def _adamw(groups: Groups, settings: OptimizerSection, device: torch.device) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(
-        groups, betas=_betas(settings), weight_decay=settings.weight_decay, fused=True if device.type == "cuda" else None
-    )
+def _made(name: str, groups: Groups, settings: OptimizerSection, device: torch.device) -> Any:
+    beta2 = settings.beta2 or (LION_BETA2 if settings.name == "lion" else USUAL_BETA2)
+    betas, weight_decay = (settings.beta1, beta2), settings.weight_decay
+    if name == "adamw8bit":
+        return _adamw8bit(device)(groups, betas=betas, weight_decay=weight_decay)
+    if name == "adafactor":
+        # Torch's own makes every step relative to the tensor's size, and a LoRA's second factor starts at 0: it would never move.
+        from transformers.optimization import Adafactor
+
+        return Adafactor(groups, scale_parameter=False, relative_step=False, warmup_init=False, weight_decay=weight_decay)
+    if name == "prodigy":
+        from pytorch_optimizer import Prodigy
+
+        # The safeguard keeps the rate of a warm-up from being mistaken for the distance travelled.
+        safeguard = settings.warmup > 0
+        return Prodigy(
+            groups,
+            betas=betas,
+            weight_decay=weight_decay,
+            d_coef=settings.d_coef,
+            bias_correction=True,
+            safeguard_warmup=safeguard,
+        )
+    if name == "dadapt_adam":
+        from pytorch_optimizer import DAdaptAdam
+
+        return DAdaptAdam(groups, betas=betas, weight_decay=weight_decay, weight_decouple=True)
+    if name == "lion":
+        from pytorch_optimizer import Lion
+
+        return Lion(groups, betas=betas, weight_decay=weight_decay)
+    if name == "adamw_schedule_free":
+        from pytorch_optimizer import ScheduleFreeAdamW
+
+        return ScheduleFreeAdamW(groups, betas=betas, weight_decay=weight_decay)
+    return torch.optim.AdamW(groups, betas=betas, weight_decay=weight_decay, fused=True if device.type == "cuda" else None)
 
 
-def _adamw8bit(groups: Groups, settings: OptimizerSection, device: torch.device) -> torch.optim.Optimizer:
+def _adamw8bit(device: torch.device) -> Any:
     if device.type != "cuda":
         raise UsageError("optimizer.name adamw8bit: needs an NVIDIA GPU.", "Choose adamw or auto.")
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
         raise UsageError("optimizer.name adamw8bit: bitsandbytes is not installed.", "Install it, or choose adamw.") from error
-    optimizer: torch.optim.Optimizer = AdamW8bit(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
-    return optimizer
-
-
-def _keep_in_fp32(parameters: list[nn.Parameter]) -> None:
-    """Has bitsandbytes keep the state of these in fp32, however many values they have."""
-    from bitsandbytes.optim import GlobalOptimManager
-
-    GlobalOptimManager.get_instance().override_config(parameters, "optim_bits", 32)
-
-
-def _adafactor(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    # Torch's own makes every step relative to the tensor's size, and a LoRA's second factor has none at first: it stands still.
-    from transformers.optimization import Adafactor
-
-    optimizer: torch.optim.Optimizer = Adafactor(
-        groups, scale_parameter=False, relative_step=False, warmup_init=False, weight_decay=settings.weight_decay
-    )
-    return optimizer
-
-
-def _prodigy(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    from pytorch_optimizer import Prodigy
-
-    return Prodigy(
-        groups,
-        betas=_betas(settings),
-        weight_decay=settings.weight_decay,
-        d_coef=settings.d_coef,
-        bias_correction=True,
-        # The rate of a warm-up must not be mistaken for the distance travelled.
-        safeguard_warmup=settings.warmup > 0,
-    )
-
-
-def _dadapt_adam(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    from pytorch_optimizer import DAdaptAdam
-
-    return DAdaptAdam(groups, betas=_betas(settings), weight_decay=settings.weight_decay, weight_decouple=True)
-
-
-def _lion(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    from pytorch_optimizer import Lion
-
-    return Lion(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
-
-
-def _adamw_schedule_free(groups: Groups, settings: OptimizerSection, _: torch.device) -> torch.optim.Optimizer:
-    from pytorch_optimizer import ScheduleFreeAdamW
-
-    return ScheduleFreeAdamW(groups, betas=_betas(settings), weight_decay=settings.weight_decay)
-
-
-_MAKERS: Mapping[str, Callable[[Groups, OptimizerSection, torch.device], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "adamw8bit": _adamw8bit,
-    "adafactor": _adafactor,
-    "prodigy": _prodigy,
-    "dadapt_adam": _dadapt_adam,
-    "lion": _lion,
-    "adamw_schedule_free": _adamw_schedule_free,
-}
-
-
-def _betas(settings: OptimizerSection) -> tuple[float, float]:
-    return settings.beta1, settings.beta2 or (LION_BETA2 if settings.name == "lion" else USUAL_BETA2)
+    return AdamW8bit
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Sets every group to `factor` times its own rate; returns the denoiser's rate as it now works.
+    """Sets every group to `factor` times its own rate; returns the denoiser's effective rate.
 
-    An adaptive optimizer multiplies it with the distance d that it has estimated.
+    An adaptive optimizer multiplies it by its estimate d of the distance.
     """
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
@@ -186,7 +156,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
 def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple[dict[str, Tensor], str]:
     """The optimizer's state as (tensors by `<parameter>|<key>`, JSON of all else), free of pickle.
 
-    States are kept by parameter name, not by position, so that they can never be given to another tensor.
+    States are kept by parameter name, not by position, so none can reach another tensor.
     """
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
@@ -209,7 +179,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: list[str]) -> tuple
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor], plain: str) -> None:
-    """Gives back what `optimizer_state` took. Raises `UsageError` if it belongs to other parameters."""
+    """Restores what `optimizer_state` returned. Raises `UsageError` if it belongs to other parameters."""
     stored = parse_json(plain, not_finite=True)
     groups = stored["groups"]
     if len(groups) != len(optimizer.param_groups):
@@ -235,7 +205,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], ten
 
 
 def _flat(entries: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested entries, each with its path; bitsandbytes keeps its 8-bit state one level further down."""
+    """The leaves of nested entries, each with its path; bitsandbytes keeps its 8-bit state one level deeper."""
     for key, value in entries.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{above}{key}|")

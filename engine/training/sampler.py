@@ -7,8 +7,8 @@ from pathlib import Path
 
 from loratui.engine.durable import make_directory, write_file
 from loratui.engine.families.model import Model, SamplePlan
-from loratui.engine.training.adapters import LoraAdapter
-from loratui.engine.training.cache import Texts
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.cache import TextCache
 from loratui.engine.training.images import to_png
 from loratui.engine.training.noise import derived_seed
 from loratui.presets.schema import Settings
@@ -17,7 +17,7 @@ NEGATIVE = ""
 """The negative prompt: none, so that samples show what was learnt and nothing else."""
 
 
-def sample_plan(settings: Settings, texts: Texts, prompt: str, seed: int) -> SamplePlan:
+def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) -> SamplePlan:
     """One image of `prompt`, with the recipe's sampling settings."""
     samples, side = settings.samples, settings.dataset.resolution
     return SamplePlan(

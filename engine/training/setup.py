@@ -29,7 +29,8 @@ from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import output_name
-from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.engine.training.torch_facts import gather
 from loratui.engine.words import GIB
 from loratui.presets.schema import Settings, replace

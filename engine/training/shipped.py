@@ -22,8 +22,8 @@ from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.checkpoint import BadCheckpointError, Checkpoint
 from loratui.engine.training.data import TrainProgress
 from loratui.engine.training.flat_parameters import taken_apart
-from loratui.engine.training.lora_file import Written, write_lora_file
 from loratui.engine.training.lora_file.layouts import Changes
+from loratui.engine.training.lora_file.write import Written, write_lora_file
 from loratui.engine.training.setup import Job
 from loratui.engine.untrusted import parse_json
 from loratui.presets.schema import Settings

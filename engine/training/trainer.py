@@ -29,7 +29,7 @@ from loratui.engine.runs.times_shown import record_times_shown
 from loratui.engine.training import class_images, speed
 from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
-from loratui.engine.training.cache import LatentCache, text_states
+from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.cuda_graph import CudaGraphStep
@@ -39,7 +39,7 @@ from loratui.engine.training.ema import EMA
 from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
-from loratui.engine.training.lora_file import init_from
+from loratui.engine.training.lora_file.init_from import init_from
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
@@ -166,7 +166,7 @@ class Trainer:
         self.model = load_base(job)
         self.latents = LatentCache(job.run.cache, self.model, on_disk=settings.memory.cache_latents)
         trains_text = settings.training.train_text_encoder
-        self.texts = text_states(job.run.cache, self.model, trained=trains_text)
+        self.texts = (LiveTexts if trains_text else TextCache)(job.run.cache, self.model)
         texts = captions_to_encode(job) + prompts_to_encode(self.overrides.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, self._caching("captions"))

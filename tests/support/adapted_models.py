@@ -13,8 +13,9 @@ from loratui.engine.families.lora import LoraLayout
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import LoraFacts, default_layout
 from loratui.engine.planning.targets import denoiser_patterns, text_patterns
-from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters
-from loratui.engine.training.lora_file import Written, write_lora_file
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.adapters.build import Target, add_adapters
+from loratui.engine.training.lora_file.write import Written, write_lora_file
 from loratui.presets.schema import Adapter, Family, Settings
 
 

@@ -1,4 +1,4 @@
-"""Rank dropout and module dropout for LoRA, as sd-scripts has them; PEFT has them for LoHa and LoKr only."""
+"""Rank dropout and module dropout for LoRA, as in sd-scripts; PEFT has them only for LoHa and LoKr."""
 
 from __future__ import annotations
 
@@ -11,42 +11,28 @@ from loratui.presets.schema import Adapter
 
 
 def add_dropouts(layer: Any, name: str, settings: Adapter) -> None:
-    """Puts the dropouts of `settings` onto one LoRA layer of PEFT; they work in training mode only.
+    """Adds the dropouts of `settings` to one LoRA layer of PEFT; they work only in training mode.
 
-    Draws come from torch's default generator of the device, which the trainer seeds anew for each batch.
+    Draws come from torch's default generator of the device, which the trainer seeds for each batch.
     """
     if settings.kind not in ("lora", "locon"):
         return
     if settings.rank_dropout:
-        layer.lora_A[name].register_forward_hook(_RankDropout(settings.rank_dropout))
+        layer.lora_A[name].register_forward_hook(_Dropout(settings.rank_dropout, whole_layer=False))
     if settings.module_dropout:
-        layer.lora_B[name].register_forward_hook(_ModuleDropout(settings.module_dropout))
+        layer.lora_B[name].register_forward_hook(_Dropout(settings.module_dropout, whole_layer=True))
 
 
-class _RankDropout:
-    """Leaves out ranks for each image on its own, and makes up for it by 1 / (1 − p)."""
+class _Dropout:
+    """Drops ranks for each image separately and scales the rest by 1 / (1 − p), or a whole layer's LoRA for the batch."""
 
-    def __init__(self, share: float) -> None:
-        self._share = share
+    def __init__(self, share: float, *, whole_layer: bool) -> None:
+        self._share, self._whole_layer = share, whole_layer
 
     def __call__(self, module: nn.Module, _: Any, output: Tensor) -> Tensor:
         if not module.training:
             return output
         rank_axis = 1 if isinstance(module, nn.Conv2d) else output.dim() - 1
-        shape = [1] * output.dim()
-        shape[0], shape[rank_axis] = output.shape[0], output.shape[rank_axis]
-        kept = torch.rand(shape, device=output.device) >= self._share
-        return output * (kept.to(output.dtype) / (1 - self._share))
-
-
-class _ModuleDropout:
-    """Leaves out a whole layer's LoRA, for the batch."""
-
-    def __init__(self, share: float) -> None:
-        self._share = share
-
-    def __call__(self, module: nn.Module, _: Any, output: Tensor) -> Tensor:
-        if not module.training:
-            return output
-        kept = torch.rand((), device=output.device) >= self._share
-        return output * kept.to(output.dtype)
+        shape = [] if self._whole_layer else [n if axis in (0, rank_axis) else 1 for axis, n in enumerate(output.shape)]
+        kept = (torch.rand(shape, device=output.device) >= self._share).to(output.dtype)
+        return output * (kept if self._whole_layer else kept / (1 - self._share))

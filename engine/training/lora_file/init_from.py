@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import UsageError
-from loratui.engine.training.adapters import LoraAdapter
+from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.lora_file.layouts import is_finite
 from loratui.engine.training.lora_file.read import FoundLora, read_lora

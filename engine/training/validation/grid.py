@@ -22,7 +22,7 @@ from loratui.engine.planning.validation_grid import (
     words,
 )
 from loratui.engine.runs.lora_files import lora_files
-from loratui.engine.training.cache import LatentCache, text_states
+from loratui.engine.training.cache import LatentCache, LiveTexts, TextCache
 from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.images import to_tensor
 from loratui.engine.training.lora_file.init_from import read_lora_file
@@ -104,7 +104,7 @@ class _Maker:
         report.phase("loading", f"Loading {settings.base.model}")
         self._model = load_base(job)
         trains_text = settings.training.train_text_encoder
-        self._texts = text_states(job.run.cache, self._model, trained=trains_text)
+        self._texts = (LiveTexts if trains_text else TextCache)(job.run.cache, self._model)
         prompts = prompts_to_encode([prompt_read(cell, settings) for cell in wanted])
         self._texts.fill(prompts, progress)
         self._model.free_text_encoders(but=self._model.text_encoders if trains_text else ())

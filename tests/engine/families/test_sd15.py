@@ -17,7 +17,7 @@ from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats import kohya
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
-from loratui.engine.training.adapters import matching_modules
+from loratui.engine.training.adapters.build import matching_modules
 from loratui.engine.training.losses import min_snr_weight
 from loratui.presets.schema import Base, Settings
 

@@ -15,7 +15,8 @@ from loratui.engine.formats.layers import part_of
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.lora_size import Layer, factors, tensor_shapes
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns
-from loratui.engine.training.adapters import LoraAdapter, Target, add_adapters, matching_modules
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.adapters.build import Target, add_adapters, matching_modules
 from loratui.presets.schema import Adapter, Base, Family, Output, Settings
 
 ADAPTER = Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv")

@@ -20,7 +20,7 @@ from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe, effective_toml
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.training.export import Wanted, export
-from loratui.engine.training.lora_file import read_lora_file
+from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.setup import add_adapter, load_base, read_job
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset, embedded_base

@@ -27,8 +27,9 @@ from loratui.engine.formats.lora_keys import split
 from loratui.engine.formats.programs import opened_by
 from loratui.engine.planning.lora_size import clip_layers, denoiser_layers, targeted, tensor_shapes, text_encoders_of
 from loratui.engine.planning.targets import text_layers_used, text_patterns
-from loratui.engine.training.adapters import WeightDelta
-from loratui.engine.training.lora_file import file_tensors, write_lora_file
+from loratui.engine.training.adapters.weight_delta import WeightDelta
+from loratui.engine.training.lora_file.layouts import file_tensors
+from loratui.engine.training.lora_file.write import write_lora_file
 from loratui.presets.schema import Adapter, Family, Targets
 
 # ---- ComfyUI

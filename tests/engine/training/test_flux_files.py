@@ -16,9 +16,10 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families.flux.names import original
 from loratui.engine.families.lora import Original
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.training.adapters import WeightDelta
-from loratui.engine.training.lora_file import read_lora, read_lora_file
+from loratui.engine.training.adapters.weight_delta import WeightDelta
 from loratui.engine.training.lora_file.fuse import fuse, unfuse
+from loratui.engine.training.lora_file.init_from import read_lora_file
+from loratui.engine.training.lora_file.read import read_lora
 from loratui.presets.schema import Adapter
 
 QKV = original("transformer_blocks.0.attn.to_q")

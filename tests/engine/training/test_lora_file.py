@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from loratui.engine.errors import DiskError, NotFiniteError, UsageError
 from loratui.engine.formats.metadata import ALLOWED, DORA_HINT, build_metadata
 from loratui.engine.formats.safetensors_file import read_header
-from loratui.engine.training.adapters import LoraAdapter
-from loratui.engine.training.lora_file import read_lora_file, write_lora_file
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.lora_file.layouts import file_tensors
+from loratui.engine.training.lora_file.write import write_lora_file
 from loratui.presets.schema import Adapter
 
 LORA = Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv")

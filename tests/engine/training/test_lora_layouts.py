@@ -21,8 +21,7 @@ from loratui.engine.families.lora import Original
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.lora_facts import lora_file_facts
-from loratui.engine.training.lora_file import Started, init_from
-from loratui.engine.training.lora_file.init_from import fit
+from loratui.engine.training.lora_file.init_from import Started, fit, init_from
 from loratui.presets.schema import Adapter, Family
 
 RANK = 3
@@ -408,7 +407,7 @@ def test_a_layer_that_stands_twice_is_taken_once_and_the_other_is_listed(tmp_pat
 
 @pytest.mark.parametrize(("file_has", "wanted_has"), [(4, 2), (2, 4)])
 def test_a_convolution_of_one_pixel_and_a_linear_layer_are_the_same(file_has: int, wanted_has: int) -> None:
-    from loratui.engine.training.adapters import WeightDelta
+    from loratui.engine.training.adapters.weight_delta import WeightDelta
 
     def pair(dimensions: int, rank: int) -> dict[str, Tensor]:
         ones = (1,) * (dimensions - 2)

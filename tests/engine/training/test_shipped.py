@@ -32,9 +32,8 @@ def test_an_export_is_what_lies_in_output(
     make_run: MakeRun, optimizer: str, decay: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if optimizer == "adamw8bit":  # refused on a CPU as being of no use, but bitsandbytes can do it
-        in_8_bits = optimizers._MAKERS["adamw8bit"]
-        maker = lambda groups, settings, _: in_8_bits(groups, settings, torch.device("cuda"))  # noqa: E731 - one line
-        monkeypatch.setattr(optimizers, "_MAKERS", {"adamw": maker})
+        made, gpu = optimizers._made, torch.device("cuda")
+        monkeypatch.setattr(optimizers, "_made", lambda _, groups, settings, __: made("adamw8bit", groups, settings, gpu))
         optimizer = "adamw"
     run = make_run(*SHORT, f"optimizer.name={optimizer}", f"training.ema_decay={decay}")
     assert train(run, without_samples) == ExitCode.DONE

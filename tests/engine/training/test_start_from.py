@@ -18,9 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families.common import unet_names
-from loratui.engine.training.adapters import WeightDelta
-from loratui.engine.training.lora_file import init_from
-from loratui.engine.training.lora_file.init_from import fit, reduce_rank
+from loratui.engine.training.adapters.weight_delta import WeightDelta
+from loratui.engine.training.lora_file.init_from import fit, init_from, reduce_rank
 from loratui.presets.schema import Adapter
 
 OLD = Adapter(rank=4, alpha=2.0, targets="sd-scripts+conv")

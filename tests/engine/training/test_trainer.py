@@ -41,6 +41,12 @@ def test_the_plan_counts_the_steps_that_are_made(make_run: MakeRun, batch: int, 
     assert (started["steps_per_epoch"], started["epochs"]) == (plan.steps_per_epoch, plan.epochs)
 
 
+def losses_of(trainer: Trainer, batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
+    """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
+    loss = trainer.diffusion_loss
+    return loss.compute(loss.prepare(batch, micro_step, len(batch)))
+
+
 def test_a_whole_run_leaves_all_that_it_promises(make_run: MakeRun) -> None:
     run = make_run("samples.before_training=true")
     assert train(run) == ExitCode.DONE
@@ -156,10 +162,7 @@ def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches
         step = trainer._step
 
         def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
-            losses = [
-                trainer.diffusion_loss.losses(batch, window.before.micro_step + micro)
-                for micro, batch in enumerate(window.batches)
-            ]
+            losses = [losses_of(trainer, batch, window.before.micro_step + micro) for micro, batch in enumerate(window.batches)]
             tensors = trainer.adapter.parameters
             found = torch.autograd.grad(torch.cat(losses).sum() / window.images, list(tensors.values()))
             gradients.append(dict(zip(tensors, found, strict=True)))
@@ -190,7 +193,7 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
                 trainer.diffusion_loss._entries = entries
                 with torch.no_grad():
-                    values[weight] = trainer.diffusion_loss.losses((0, 1), 0)
+                    values[weight] = losses_of(trainer, (0, 1), 0)
 
             trainer._load = loaded  # type: ignore[method-assign]
 
@@ -215,9 +218,9 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
 
             trainer.model.add_noise = seen  # type: ignore[method-assign]
             with torch.no_grad():
-                trainer.diffusion_loss.losses((0,), 0)
-                trainer.diffusion_loss.losses((0,), 1)
-                trainer.diffusion_loss.losses((0,), 0)
+                losses_of(trainer, (0,), 0)
+                losses_of(trainer, (0,), 1)
+                losses_of(trainer, (0,), 0)
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -404,7 +407,7 @@ def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make
             trainer.model.conditioning = conditioned  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
-                    trainer.diffusion_loss.losses(batch, 0)
+                    losses_of(trainer, batch, 0)
             trainer.model.conditioning = conditioning  # type: ignore[method-assign]
 
         after_loading(trainer, look)
@@ -426,7 +429,7 @@ def test_half_of_the_images_are_mirrored_and_which_is_drawn_anew(make_run: MakeR
             trainer.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
             with torch.no_grad():
                 for micro_step in range(40):
-                    trainer.diffusion_loss.losses((0, 1), micro_step)
+                    losses_of(trainer, (0, 1), micro_step)
 
         after_loading(trainer, look)
 
