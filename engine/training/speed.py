@@ -1,4 +1,4 @@
-"""Carries a memory plan out: the base is made ready for its rung, and its blocks are compiled once that pays."""
+"""What makes a step fast: casts left to autocast, and blocks that are compiled once that pays."""
 
 from __future__ import annotations
 
@@ -11,30 +11,23 @@ import torch
 from torch import nn
 
 from loratui.engine.families.figures import FamilyFigures
-from loratui.engine.families.model import Model
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.reporting import Reporter
 
 STEPS_TO_LOOK_AT = 8
-"""Steps whose median tells how long one takes; the first are longer."""
-
-
-def apply(plan: MemoryPlan, model: Model) -> None:
-    """Makes a base lie in memory as the plan says, before the LoRA is put on it."""
-    if plan.rung.recomputed:
-        model.enable_gradient_checkpointing()
+"""Steps that are timed before compiling is decided; the first are slower and not counted."""
 
 
 def let_autocast_cast(denoiser: nn.Module) -> None:
-    """Leaves the casting of a LoRA's inputs to autocast, which casts once; PEFT would go to fp32 and autocast back again."""
+    """Leaves the casting of a LoRA's inputs to autocast, which casts once; PEFT would cast to fp32, and autocast back."""
     for module in denoiser.modules():
         if hasattr(module, "cast_input_dtype_enabled"):
             module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # PEFT's switch, made for autocast
 
 
 class Compiling:
-    """Compiles the blocks of a denoiser that occur many times, once it is clear that the run is long enough to gain from it."""
+    """Compiles the repeated blocks of a denoiser once it is clear that the run is long enough to gain from it."""
 
     def __init__(self, plan: MemoryPlan, known: FamilyFigures, report: Reporter) -> None:
         self._plan, self._known = plan, known
@@ -42,7 +35,7 @@ class Compiling:
         self._step_s: deque[float] = deque(maxlen=STEPS_TO_LOOK_AT - 3)
         self._seen = 0
         self.done = plan.compile == "off"
-        """Whether all is decided."""
+        """Whether the decision is made."""
         self.compiled = False
         """Whether the blocks are compiled."""
 
@@ -58,14 +51,14 @@ class Compiling:
         return not self.done
 
     def note(self, step_s: float) -> None:
-        """A step took so long."""
+        """Records the duration of a step."""
         self._seen += 1
         if self._seen > 3:  # the first ones choose kernels and fill the allocator
             self._step_s.append(step_s)
 
     def compile(self, denoiser: Any, trial: Callable[[], None]) -> None:
-        """Compiles, and tries it with `trial`, a forward and a backward pass that change nothing. If that fails the blocks
-        stay as they were, and a warning says so."""
+        """Compiles, and runs `trial`, a forward and a backward pass that change nothing. If it fails, the blocks stay
+        uncompiled, with a warning."""
         self.done = True
         self._report.phase("loading", "Compiling the base for this GPU")
         try:
@@ -73,19 +66,14 @@ class Compiling:
             trial()
             self.compiled = True
         except Exception as error:
-            undo(denoiser)
+            for module in denoiser.modules():
+                module._compiled_call_impl = None  # what nn.Module.compile sets
             if is_gpu_lost(error):
                 raise
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             self._report.warn("compile_failed", reason=reason)
-        # A shape that comes later and cannot be compiled is computed without, and ends nothing.
+        # A later shape that cannot be compiled runs uncompiled and does not end the run.
         torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")
-
-
-def undo(denoiser: nn.Module) -> None:
-    """Has every block computed as before it was compiled."""
-    for module in denoiser.modules():
-        module._compiled_call_impl = None  # what nn.Module.compile sets

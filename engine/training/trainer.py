@@ -1,4 +1,4 @@
-"""One training run: set up, then window by window (forward, backward, step), with what is due after each."""
+"""One training run: set up, then forward, backward and step for each window, with what is due after it."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ from loratui.engine.training.setup import Job, add_adapter, load_base
 from loratui.engine.words import GIB, count
 
 FEWEST_STEPS_TO_MEASURE = 20
-"""A shorter run says nothing of how long a step takes here."""
+"""A shorter run does not tell how long a step takes here."""
 
 
 class Trainer:
-    """The training of one run. `run()` does all of it and returns how it ended."""
+    """The training of one run. `run()` does everything and returns how it ended."""
 
     def __init__(self, job: Job, report: Reporter, control: ControlQueue) -> None:
         self.job, self.report, self.control = job, report, control
@@ -82,7 +82,7 @@ class Trainer:
         self.epoch_loss = (0.0, 0)
         self.at: TrainProgress = START
         self.epoch_shown = START.epoch
-        """That of the last step, also while the samples at its end are made: what a person means by "this epoch"."""
+        """The epoch of the last step, also while its final samples are made: what a person means by "this epoch"."""
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
         self.compiling = speed.Compiling(job.memory_plan, families.family(settings.base.family).figures, report)
@@ -91,11 +91,11 @@ class Trainer:
     # ---- from start to end
 
     def run(self) -> ExitCode:
-        """Trains to the end, or to where it is asked to end. Errors are raised."""
+        """Trains to the end, or until a person ends the run. Errors are raised."""
         with self.control.at_once():
             self._set_up()
         self.checkpointed_at = time.monotonic()
-        with contextlib.suppress(Interrupted):  # what it cuts off is thrown away: a sample, or a window without its step
+        with contextlib.suppress(Interrupted):  # it cuts off only what is discarded: a sample, or a window without its step
             self._train()
         if self.control.ending is not None and self.at != self.total:
             return self._end_early(self.control.ending)
@@ -116,10 +116,10 @@ class Trainer:
         else:
             self._check_the_base()
         self.artifacts = Artifacts(
-            self.job,
-            self.report,
-            self.control,
-            self.overrides,
+            job=self.job,
+            report=self.report,
+            control=self.control,
+            overrides=self.overrides,
             model=self.model,
             adapter=self.adapter,
             optimizer=self.optimizer,
@@ -152,7 +152,7 @@ class Trainer:
                 self._sample()
 
     def _catch_up(self) -> None:
-        """Makes what was due at this step and is not there: samples before the first step, or what a kill prevented
+        """Makes what was due at this step and is missing: samples before the first step, or what a kill prevented
         after the checkpoint."""
         last = next((window for window in self.batch_schedule.windows() if window.after == self.at), None)
         if last is not None and self._lora_is_due(last) and not self.artifacts.has_lora(self.at):
@@ -170,18 +170,20 @@ class Trainer:
         texts = captions_to_encode(job) + prompts_to_encode(self.overrides.prompts)
         report.phase("caching", "Encoding captions")
         self.texts.fill(texts, self._caching("captions"))
-        cut = self.texts.cut()
-        if cut:
+        if cut := self.texts.cut():
             report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
         self.model.free_text_encoders(but=self.model.text_encoders if trains_text else ())
-        self._make_class_images()
+        if wanted := class_images.missing(self.entries):
+            report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
+            class_images.make(wanted, settings, self.model, self.texts, self._caching("images of the class"))
         report.phase("caching", "Encoding images")
         flips = (False, True) if settings.dataset.flip else (False,)
         self.latents.fill(self.entries, flips, self._caching("images"))
         self.model.free_vae()
         report.phase("loading", f"Loading {settings.base.model}")
         print(f"memory plan: {job.memory_plan.name}", flush=True)
-        speed.apply(job.memory_plan, self.model)
+        if job.memory_plan.rung.recomputed:
+            self.model.enable_gradient_checkpointing()
         self.adapter = add_adapter(job, self.model)
         if job.mixed:
             speed.let_autocast_cast(self.model.denoiser)
@@ -199,23 +201,16 @@ class Trainer:
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
 
-    def _make_class_images(self) -> None:
-        wanted = class_images.missing(self.entries)
-        if wanted:
-            self.report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
-            class_images.make(wanted, self.settings, self.model, self.texts, self._caching("images of the class"))
-
     def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
         self.adapter.load_state(stored.adapter)
         self.ema.load_state(stored.shipped)
         load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
         self.scaling.load_state(stored.scaling)
-        differing = surroundings_differ(stored.identity, identity)
-        if differing:
+        if differing := surroundings_differ(stored.identity, identity):
             self.report.warn("other_surroundings", differing=differing)
 
     def _check_the_base(self) -> None:
-        """Reads a base that no real step before the start has read, and ends a run whose base is not what it was taken for."""
+        """Reads a base that the preflight's real step has not read, and ends a run whose base is not what it was taken for."""
         run = self.job.run
         if self.settings.base.check == "off" or run.base_readings.exists():
             return
@@ -225,13 +220,13 @@ class Trainer:
         keep_base_read(run, read)
 
     def read_the_base(self) -> BaseRead:
-        """Tells what the base makes of the images, the LoRA out of effect, and what it was probably mistaken for."""
+        """Reports how the base predicts the images without the LoRA, and what it was probably mistaken for."""
         self.report.phase("loading", "Checking the base on your images")
         with self.adapter.strength(0.0):
             found = look_at_the_base(
                 self.model, self.entries, self.settings, self.latents, self.texts, self.diffusion_loss.autocast()
             )
-        if self.job.device.type == "cuda":  # what that took is not the training's
+        if self.job.device.type == "cuda":  # the training does not need that memory
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.job.device)
         self.report.event("base_read", **dataclasses.asdict(found))
@@ -246,6 +241,7 @@ class Trainer:
 
     def _announce(self) -> None:
         settings, job = self.settings, self.job
+        on_gpu = job.device.type == "cuda"
         self.epoch_shown = min(self.at.epoch, self.total.epoch - 1)
         self.report.event(
             "run_started",
@@ -262,7 +258,7 @@ class Trainer:
             batch_size=settings.training.batch_size,
             accumulation=settings.training.accumulation,
             resumed_step=self.at.step,
-            device=_device_name(job.device),
+            device=torch.cuda.get_device_name(job.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
             dtype=TORCH_NAMES[job.memory_plan.precision],
             memory_plan=job.memory_plan.name,
             loratui=version("loratui"),
@@ -272,7 +268,7 @@ class Trainer:
     # ---- one step
 
     def _step(self, window: AccumulationWindow, following: AccumulationWindow | None = None) -> None:
-        """One optimizer step. What the `following` one needs is prepared while the GPU works on this one."""
+        """One optimizer step. The `following` one is prepared while the GPU works on this one."""
         began = time.monotonic()
         settings, at = self.settings, window.before
         factor = learning_rate_factor(
@@ -313,12 +309,12 @@ class Trainer:
         )
 
     def _forward_backward(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
-        """The gradients of a step, clipped; returns its mean loss, and their norm before that."""
+        """The gradients of a step, clipped; returns its mean loss, and their norm before clipping."""
         self.adapter.train()
         self.flat_parameters.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
         for number, _ in self.job.world.share(window.batches):
-            if number >= self.job.world.size:  # a long window must not keep a stop waiting; a resume makes its gradients again
+            if number >= self.job.world.size:  # a long window must not delay a stop; a resume computes its gradients again
                 self.control.stop_if_asked()
             summed += self.graph_step(self.diffusion_loss.prepare(*_draw_of(window, number))).sum()
         if following is not None:
@@ -331,7 +327,7 @@ class Trainer:
         return total / window.images, norm
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
-        """Adds a batch's gradients to those that are there; returns its (B,) losses."""
+        """Adds a batch's gradients to the existing ones; returns its (B,) losses."""
         losses = self.diffusion_loss.compute(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
         found = torch.autograd.grad(loss, list(self.flat_parameters.tensors.values()), allow_unused=True)
@@ -339,22 +335,23 @@ class Trainer:
         return losses.detach()
 
     def _try(self, window: AccumulationWindow) -> None:
-        """Computes the gradients of a window's first batch, for nothing: every step begins with gradients of 0."""
+        """Computes the gradients of a window's first batch as a trial: every step sets gradients to 0 first."""
         self.adapter.train()
         self._add_gradients(self.diffusion_loss.prepare(*_draw_of(window, 0)))
 
     def _not_finite(self, window: AccumulationWindow, loss: float) -> None:
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
         what = "loss" if not math.isfinite(loss) else "gradient"
+        fp32 = "Set training.precision to fp32 or lower" if self.job.dtype == torch.float16 else "Lower"
         raise NotFiniteError(
             f"The {what} of step {window.after.step} is not a finite number; the step was not made. Its images: {', '.join(names[:8])}.",
-            f"{_not_finite_advice(self.job.dtype)}, then start anew; the last checkpoint and the LoRA files are good.",
+            f"{fp32} the learning rate, then start a new run; the last checkpoint and the LoRA files are good.",
         )
 
     # ---- on the way
 
     def _serve_commands(self) -> bool:
-        """Does what was asked for; True if the run shall end."""
+        """Carries out the commands; True if the run must end."""
         while True:
             command = self.control.next()
             if command is None or self.control.ending is not None:
@@ -383,14 +380,10 @@ class Trainer:
 
     def _end_epoch(self, window: AccumulationWindow) -> None:
         total, images = self.epoch_loss
-        loss = total / images
         self.epoch_loss = (0.0, 0)
+        at = self.at
         self.report.event(
-            "epoch_finished",
-            epoch=window.before.epoch,
-            step=self.at.step,
-            image_step=self.at.image_step,
-            loss=loss,
+            "epoch_finished", epoch=window.before.epoch, step=at.step, image_step=at.image_step, loss=total / images
         )
         self._checkpoint("epoch")
         if self._lora_is_due(window):
@@ -425,7 +418,7 @@ class Trainer:
             self.artifacts.lora(self.at, final=final)
 
     def _record_times_shown(self) -> None:
-        """Writes down how often each image was shown; that it cannot be written ends no run."""
+        """Records how often each image was shown; a failure to write does not end the run."""
         try:
             record_times_shown(self.job.run, self.settings, self.at.image_step)
         except LoratuiError as error:
@@ -436,20 +429,15 @@ class Trainer:
     def _finish(self) -> None:
         if self.job.world.is_writer:
             self._record_times_shown()  # a kill may have come between the last checkpoint and this
-            self._remember()
+            if len(self.image_step_s) >= FEWEST_STEPS_TO_MEASURE:
+                remember(self._measured(statistics.median(self.image_step_s)))
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
         self.overrides.forget_the_end()
         self.control.acknowledge_ending("The run is done.")
 
-    def _remember(self) -> None:
-        """Keeps what this run took for the estimates of the next one on this machine."""
-        if len(self.image_step_s) < FEWEST_STEPS_TO_MEASURE:
-            return
-        remember(self._measured(statistics.median(self.image_step_s)))
-
     def _measured(self, image_step_s: float, loading_gib: float = 0.0) -> Measurement:
-        """The figures of this run; `loading_gib` is the most GPU memory that was held before its peak was counted anew."""
+        """The figures of this run; `loading_gib` is the peak of GPU memory before the counter was reset."""
         on_gpu, settings = self.job.device.type == "cuda", self.settings
         return Measurement(
             gpu=self.job.card.name if self.job.card else "cpu",
@@ -481,14 +469,6 @@ def _with_next(windows: Iterable[AccumulationWindow]) -> Iterator[tuple[Accumula
 
 
 def _draw_of(window: AccumulationWindow, number: int) -> tuple[tuple[int, ...], int, int, tuple[int, ...]]:
-    """What `DiffusionLoss.prepare` makes a batch of a window from: its images, its number in the run, the images of the whole
-    window, by which its losses are divided so that short batches and windows keep their exact mean, and how often each was shown."""
+    """The arguments of `DiffusionLoss.prepare` for a batch of a window: its images, its number in the run, the images of the whole
+    window, which divide the losses so that short batches and windows keep their exact mean, and how often each was shown."""
     return window.batches[number], window.before.micro_step + number, window.images, window.shown[number]
-
-
-def _not_finite_advice(dtype: torch.dtype) -> str:
-    return "Set training.precision to fp32 or lower the learning rate" if dtype == torch.float16 else "Lower the learning rate"
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
