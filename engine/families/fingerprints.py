@@ -1,4 +1,4 @@
-"""SHA-256 of the parts of a base, remembered by file, so that ten gigabytes are not read again at each start."""
+"""SHA-256 of the parts of a base, remembered by file, so ten gigabytes are not read again at each start."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _KEPT = 500
 
 
 class Digests:
-    """Digests of files and of parts of files. Known ones hold as long as path, size, time of change and inode do."""
+    """Digests of files and of parts of files. A known one is valid while path, size, time of change and inode stay."""
 
     def __init__(self, memory: Path | None = None) -> None:
-        """`memory` is the file in which digests are kept; without one they are forgotten with this object."""
+        """`memory` is the file that keeps the digests; without one they are lost with this object."""
         self._memory = memory
         self._known: dict[str, str] = _read(memory) if memory else {}
 
     def of(self, part: PartFile) -> str:
-        """What decides a part's work: its tensors, and its configuration or vocabulary where these lie beside them."""
+        """What decides a part's output: its tensors, and its configuration or vocabulary where these are beside them."""
         digest = hashlib.sha256(repr((part.prefix, part.fp8, sorted(part.config_changes.items()))).encode())
         weights = {path.resolve() for path in part.files}
         if part.in_folder:
@@ -43,15 +43,10 @@ class Digests:
         key = hashlib.sha256(repr((str(path), info.st_size, info.st_mtime_ns, info.st_ino, prefix)).encode()).hexdigest()
         if key not in self._known:
             self._known[key] = _of_file(path) if prefix is None else _of_tensors(path, prefix)
-            self._remember()
+            newest = dict(list(self._known.items())[-_KEPT:])
+            if self._memory and not remember(self._memory, {"format": FORMAT, "digests": newest}):
+                self._memory = None
         return self._known[key]
-
-    def _remember(self) -> None:
-        if self._memory is None:
-            return
-        newest = dict(list(self._known.items())[-_KEPT:])
-        if not remember(self._memory, {"format": FORMAT, "digests": newest}):
-            self._memory = None
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -83,7 +78,7 @@ def _of_tensors(path: Path, prefix: str) -> str:
             while left:
                 block = file.read(min(left, CHUNK_BYTES))
                 if not block:
-                    raise UsageError(f"{path}: the file became shorter while it was read.", "Load the file anew.")
+                    raise UsageError(f"{path}: the file became shorter while it was read.", "Download it again.")
                 digest.update(block)
                 left -= len(block)
     return digest.hexdigest()

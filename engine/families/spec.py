@@ -1,6 +1,6 @@
-"""What a family of base models is, in words that need no torch: parts, sizes, names in files, licences, figures.
+"""What a family of base models is, without torch: parts, sizes, names in files, licences, figures.
 
-A family states its traits once, in `families/<name>/spec.py`; everything else asks for a trait, never for a name.
+A family states its traits once, in `families/<name>/spec.py`; all other code asks for a trait, never for a name.
 """
 
 from __future__ import annotations
@@ -13,26 +13,23 @@ from typing import Literal
 
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.families.lora import LoraSpec
-from loratui.engine.families.network import Config as Config
-from loratui.engine.families.network import Network, Sizes
+from loratui.engine.families.network import Config, Network, Sizes
 from loratui.engine.untrusted import read_json
 from loratui.presets.schema import Family
 
-PartName = Literal[
-    "unet", "transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"
-]  # fmt: skip
-"""Parts by the names that diffusers gives their folders."""
+PartName = str
+"""A part by the name that diffusers gives its folder: `unet`, `transformer`, `vae`, `text_encoder_2`, `tokenizer`."""
 
 Role = Literal["denoiser", "vae", "text_encoder", "tokenizer", "scheduler"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What can be had from the hub: a file that holds a part, or a whole base."""
+    """A download from the hub: a file that holds a part, or a whole base."""
 
     repo: str
     file: str
-    """Empty for all of the repository that a base needs."""
+    """Empty: everything in the repository that a base needs."""
     licence: str
     bytes: int
     gated: bool = False
@@ -50,31 +47,31 @@ class PartSpec:
     title: str = ""
     """For people."""
     networks: tuple[Network, ...] = ()
-    """What may stand in its place; none for tokenizers and the scheduler."""
+    """The networks that it can be; none for tokenizers and the scheduler."""
     sources: tuple[Source, ...] = ()
-    """Where its file can be had; the first is proposed. Sizes are those of the hub's pages."""
+    """Where its file can be downloaded; the first is proposed. Sizes come from the hub's pages."""
     found_by_shape: bool = True
-    """Whether its shape alone tells it from parts of other families, so that one lying nearby may be taken."""
+    """Whether its shape alone tells it from parts of other families, so that one found nearby may be used."""
     trainable: bool = False
     """Text encoders: whether a LoRA may train it too."""
     tokenizer: str = ""
-    """Text encoders: the part that cuts its captions into tokens."""
+    """Text encoders: the part that tokenizes its captions."""
     lora_prefix: str = ""
-    """Trainable text encoders: what stands before a module's name in kohya's layout."""
+    """Trainable text encoders: the prefix of a module's name in kohya's layout."""
     lora_level: str = ""
-    """Trainable text encoders: the level of modules that files have and classes may lack. CLIPTextModel has no `text_model.`
-    since transformers 5.6, and other programs drop tensors without it."""
+    """Trainable text encoders: a level of modules that files have and classes may lack. CLIPTextModel has no `text_model.`
+    since transformers 5.6, but other programs drop tensors without it."""
     window: int = 0
-    """Text encoders: tokens that it takes at once, with the marks of beginning and end."""
+    """Text encoders: tokens that it reads at once, including the marks of beginning and end."""
     pooled: bool = False
-    """Text encoders: whether its last layer is read, as a pooled vector, whatever clip skip says."""
+    """Text encoders: whether its last layer is read as a pooled vector, whatever clip skip is."""
     patterns: tuple[str, ...] = ()
-    """Tokenizers: regular expressions by which those of all versions cut texts. Any other may take for ever."""
+    """Tokenizers: regular expressions with which all versions split texts. Any other could run forever."""
     is_tokenizer: Callable[[Config], bool] = lambda _: False
-    """Tokenizers: whether the `model` of a `tokenizer.json` that lies nearby is of this kind; it may raise `KeyError`, `TypeError`
-    or `IndexError` for none at all."""
+    """Tokenizers: whether the `model` of a `tokenizer.json` found nearby is of this kind; it may raise `KeyError`, `TypeError`
+    or `IndexError` for a damaged one."""
     bundled: Path | None = None
-    """Tokenizers: the folder of the one that comes along."""
+    """Tokenizers: the folder of the bundled one."""
 
 
 @dataclass(frozen=True)
@@ -88,17 +85,14 @@ class VaeSpec:
     patch: int = 1
     """Latents to a token of the denoiser, along one side."""
     normalisation: Literal["scalar", "per_channel", "batch_norm"] = "scalar"
-    """(z − shift)·scaling; (z − mean)/deviation of each channel; or the running statistics of a batch norm behind the patching."""
+    """(z − shift)·scaling; (z − mean)/deviation of each channel; or the running statistics of a batch norm after the patching."""
     scaling: float = 1.0
     shift: float = 0.0
-    """The family's usual ones; of use where the normalisation is scalar."""
+    """The family's usual values, where the normalisation is scalar."""
     frames: bool = False
     """Whether latents have an axis of frames, which is 1 for images: (B, C, 1, h, w)."""
-
-    @property
-    def dimensions(self) -> int:
-        """Axes of a batch of latents as the VAE makes them."""
-        return 5 if self.frames else 4
+    sampled: bool = True
+    """Whether training draws from the VAE's distribution; else it takes the mode, as some families were trained."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,7 @@ class TextSpec:
     several_windows: bool = False
     """Whether a caption is read in as many of its windows as `dataset.caption_tokens` asks for; else in one."""
     clip_skip: int = 0
-    """The least `base.clip_skip` that means something of its own; 0 where the family has no such choice."""
+    """The lowest `base.clip_skip` with a meaning of its own; 0 where the family has no such choice."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +119,14 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilySpec:
-    """A family of base models. Facts that a base's own files tell otherwise are the usual ones here."""
+    """A family of base models. Where a base's own files differ from these usual facts, the files count."""
 
     name: Family
     title: str
     """For people, short: `SD1.5`."""
     long_title: str
     choice: str
-    """What a person is told to choose a model of: `SDXL (Pony too)`."""
+    """The kind of model to choose, for people: `SDXL (Pony too)`."""
     model: str
     """The module with torch that loads a base (`ModelLoader`)."""
     objective: Literal["diffusion", "flow"]
@@ -142,52 +136,52 @@ class FamilySpec:
     claims: Callable[[Sizes], bool] = lambda _: True
     """Whether a denoiser of these sizes is of this family, where others have the same network."""
     reads: Callable[[Sizes, Config], Mapping[PartName, int]]
-    """Part -> the width that a denoiser of these sizes was made for, by its sizes and configuration; 0 where they do not tell."""
+    """Part -> the width that a denoiser was made for, from its sizes and configuration; 0: unknown."""
     fewer_layers: str = ""
-    """What a denoiser of fewer layers than usual may be."""
+    """What a denoiser with fewer layers than usual may be."""
     pipelines: tuple[str, ...]
     """Classes of diffusers' pipelines of this family that have ordinary weights."""
     other_pipelines: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Pipelines whose weights may look ordinary -> what they are, id of the refusal."""
+    """Pipelines whose weights may look ordinary -> what they are, and the id of the refusal."""
     vae: VaeSpec
     text: TextSpec
     embedded_guidance: bool = False
     """Whether the denoiser takes the guidance scale as an input."""
     highest_guidance: float = 0.0
-    """`samples.guidance` above which images are spoiled, in families where people slip; 0: nothing is said."""
+    """`samples.guidance` above which images degrade, in families where people slip; 0: no warning."""
     fp16: bool = True
     """Whether its activations stay within the range of fp16."""
     native_px: tuple[int, int]
     """Smallest and largest usual resolution of training images."""
     usual_rates: tuple[float, float]
-    """Effective learning rates of AdamW in the guides and the common trainers, with some room."""
+    """Effective learning rates of AdamW in guides and common trainers, with some margin."""
     targets: Mapping[str, tuple[str, ...]]
-    """Target set -> patterns of module paths, each of which must find something; matched against the whole path."""
+    """Target set -> patterns of whole module paths, each of which must match something."""
     lora: LoraSpec
     convolutions: str = ""
-    """Pattern of what `+conv` adds; empty where the denoiser has none."""
+    """Pattern of what `+conv` adds; empty where the denoiser has no convolutions."""
     layers: Callable[[Config], Iterator[Layer]]
-    """The denoiser's layers on which a LoRA may be put, by its configuration. Raises `ValueError`, `KeyError` or `TypeError`
+    """The denoiser's layers that a LoRA can adapt, from its configuration. Raises `ValueError`, `KeyError` or `TypeError`
     for sizes that no model has."""
     cross_attention_width: int = 0
-    """Width of the text states that the layers `attn2.to_k` read, by which LoRA files are told apart; 0: there are none."""
+    """Width of the text states that the layers `attn2.to_k` read, which tells LoRA files apart; 0: it has no such layers."""
     folders: tuple[str, ...] = ()
-    """Names, in lower case, of folders in which other programs keep this family's models."""
+    """Lower-case names of folders in which other programs keep this family's models."""
     bundled: Path
-    """A folder in diffusers layout with the usual configuration of every part, for files that bring none."""
+    """A folder in diffusers layout with the usual configuration of every part, for files without one."""
     figures: FamilyFigures
     bases: tuple[Source, ...]
-    """Bases of this family that presets name. Sizes are about those of what a download takes."""
+    """Bases of this family that presets name. Sizes are those of the download, roughly."""
     default_preset: str
     demo_preset: str
     licence: str
-    """What to mind of the base's licence: a sentence."""
+    """What to know about the base's licence, in one sentence."""
     licences: Mapping[str, str] = field(default_factory=dict)
-    """Word in a base's name -> what to mind instead."""
+    """Word in a base's name -> what to know instead."""
 
     @property
     def side_px(self) -> int:
-        """What sides of images must be multiples of."""
+        """Sides of images must be multiples of it."""
         return self.vae.px * self.vae.patch
 
     @property
@@ -212,15 +206,12 @@ class FamilySpec:
 
     @property
     def caption_tokens(self) -> int:
-        """Tokens that are read of a caption in any case; 0 where `dataset.caption_tokens` says how many."""
+        """Tokens of a caption that are read; 0 where `dataset.caption_tokens` decides."""
         return 0 if self.text.several_windows else self.part(self.text.reader).window
 
     def part(self, name: str) -> PartSpec:
         """The part of this name. Raises `KeyError` where the family has none."""
-        for part in self.parts:
-            if part.name == name:
-                return part
-        raise KeyError(name)
+        return {part.name: part for part in self.parts}[name]
 
     def has(self, name: str) -> bool:
         """Whether it has a part of this name."""

@@ -1,4 +1,4 @@
-"""Images to latents and back, whichever way a family's VAE is scaled."""
+"""Images to latents and back, however a family's VAE is scaled."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from loratui.engine.families.spec import VaeSpec
 
 
 def shift_and_scale(vae: Any, spec: VaeSpec) -> tuple[float | Tensor, float | Tensor]:
-    """(shift, scale) of a VAE; latents for the denoiser are (z − shift) · scale. Numbers, or (C, 1, 1) of each channel, with one
-    more axis where the latents have frames."""
+    """(shift, scale) of a VAE; latents for the denoiser are (z − shift) · scale. Numbers, or (C, 1, 1) per channel, with
+    another axis where the latents have frames."""
     if spec.normalisation == "scalar":
         return float(vae.config.shift_factor or 0.0), float(vae.config.scaling_factor)
-    axes = (-1, *(1 for _ in range(spec.dimensions - 2)))
+    axes = (-1, 1, 1, 1) if spec.frames else (-1, 1, 1)
     if spec.normalisation == "per_channel":
         mean, deviation = (torch.tensor(one) for one in (vae.config.latents_mean, vae.config.latents_std))
     else:
@@ -27,7 +27,7 @@ def shift_and_scale(vae: Any, spec: VaeSpec) -> tuple[float | Tensor, float | Te
 
 
 def latent_shape(vae: Any, spec: VaeSpec, width: int, height: int) -> tuple[int, ...]:
-    """(1, C, h, w) of an image's latents, with an axis of 1 behind C where the VAE has frames."""
+    """(1, C, h, w) of an image's latents, with an axis of 1 after C where the VAE has frames."""
     patch = _patch(spec)
     side = _px_to_a_latent(vae, spec) * patch
     return (1, spec.channels * patch**2, *((1,) if spec.frames else ()), height // side, width // side)
@@ -35,7 +35,8 @@ def latent_shape(vae: Any, spec: VaeSpec, width: int, height: int) -> tuple[int,
 
 @torch.no_grad()
 def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
-    """The distribution of one image (3, H, W) in [−1, 1], computed in fp32: bf16 loses detail, fp16 overflows on SDXL.
+    """The distribution of one image (3, H, W) in [−1, 1], computed in fp32: bf16 loses detail, and fp16 overflows on SDXL.
+    Its spread is 0 where the family takes the mode.
 
     Raises `NotFiniteError`.
     """
@@ -44,7 +45,7 @@ def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
     image = pixels[None].to(parameter.device, parameter.dtype)
     distribution = vae.encode(image[:, :, None] if spec.frames else image).latent_dist
     mean, std = (_patched(one.float(), _patch(spec))[0] for one in (distribution.mean, distribution.std))
-    mean, std = (mean - shift) * scale, std * scale
+    mean, std = (mean - shift) * scale, std * scale if spec.sampled else torch.zeros_like(std)
     return LatentDistribution(finite(mean.cpu(), "latents"), finite(std.cpu(), "latents"))
 
 
@@ -61,13 +62,13 @@ def decode(vae: Any, spec: VaeSpec, latents: Tensor) -> Tensor:
 
 
 def _px_to_a_latent(vae: Any, spec: VaeSpec) -> int:
-    """Along one side, as the VAE's own configuration tells: a small base can have fewer levels than its family."""
+    """Along one side, from the VAE's own configuration: a small base can have fewer levels than its family."""
     levels = getattr(vae.config, "block_out_channels", None)
     return 2 ** (len(levels) - 1) if levels else int(getattr(vae, "spatial_compression_ratio", spec.px))
 
 
 def _patch(spec: VaeSpec) -> int:
-    """Latents that are made one before they are normalised, along one side: a batch norm's statistics are those of such patches."""
+    """Latents that become one before normalisation, along one side: a batch norm's statistics are those of such patches."""
     return spec.patch if spec.normalisation == "batch_norm" else 1
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import families
-from loratui.engine.families.spec import Config, Layer
+from loratui.engine.families.network import Config
+from loratui.engine.families.spec import Layer
 from loratui.engine.formats import kohya, peft_names
 from loratui.engine.formats.layers import Part
 from loratui.engine.formats.metadata import usual_layout

@@ -220,7 +220,7 @@ def write_grid(run: RunDirectory, count: int = 8, *, epochs: bool = False) -> No
     list_grid(run, cells)
     with FakeTrainer(run, "validate") as trainer:
         trainer.log.append("trainer_started", attempt=1, pid=4712)
-        trainer.phase("sampling", "Making the images of the check")
+        trainer.phase("sampling", "Making the validation images")
         for cell in cells if epochs else cells[:count]:
             chosen = {name: cell[name] for name in ("prompt", "strength", "seed", "grid", "file")}
             trainer.image(**chosen, nearest="anafox_03.png", similarity=0.97 if cell["strength"] > 1 else 0.79)

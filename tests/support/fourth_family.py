@@ -12,8 +12,8 @@ from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
 from loratui.engine.families.common.text_networks import text_config_sizes
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.lora import LoraSpec, Original
-from loratui.engine.families.network import Network, Sizes, Tensors, has, read, whole
-from loratui.engine.families.spec import Config, FamilySpec, Layer, PartSpec, Source, TextSpec, VaeSpec
+from loratui.engine.families.network import Config, Network, Sizes, Tensors, has, read, whole
+from loratui.engine.families.spec import FamilySpec, Layer, PartSpec, Source, TextSpec, VaeSpec
 from loratui.engine.findings import Finding
 
 NAME: Any = "quartz"

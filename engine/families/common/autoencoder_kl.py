@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from loratui.engine.families.network import Network, Sizes, read, told
+from loratui.engine.families.spec import PartSpec, Source
 
 
 def _title(sizes: Sizes) -> str:
@@ -22,3 +23,16 @@ AUTOENCODER_KL = Network(
     title=_title,
     needed={"encoder": "its encoder is missing, which training needs"},
 )
+
+
+def vae_part(title: str, *sources: Source, found_by_shape: bool = True) -> PartSpec:
+    """The VAE of a family whose VAE is an AutoencoderKL."""
+    return PartSpec(
+        "vae",
+        "vae",
+        "diffusers.AutoencoderKL",
+        title,
+        networks=(AUTOENCODER_KL,),
+        sources=sources,
+        found_by_shape=found_by_shape,
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from loratui.engine.families.spec import Config, Layer
+from loratui.engine.families.network import Config
+from loratui.engine.families.spec import Layer
 
 _DOUBLE, _SINGLE = r"transformer_blocks\.\d+", r"single_transformer_blocks\.\d+"
 _ATTENTION = rf"{_DOUBLE}\.attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)"

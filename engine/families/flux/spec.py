@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
+from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import T5, T5_PATTERNS, is_t5_tokenizer
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
@@ -42,16 +42,10 @@ FLUX = FamilySpec(
         PartSpec(
             "transformer", "denoiser", "diffusers.FluxTransformer2DModel", "FLUX transformer", networks=(FLUX_TRANSFORMER,)
         ),
-        PartSpec(
-            "vae",
-            "vae",
-            "diffusers.AutoencoderKL",
+        vae_part(
             "FLUX VAE (ae)",
-            networks=(AUTOENCODER_KL,),
-            sources=(
-                Source("black-forest-labs/FLUX.1-schnell", "ae.safetensors", "Apache-2.0", 335_304_388, gated=True),
-                Source("black-forest-labs/FLUX.1-dev", "ae.safetensors", _DEV_LICENCE, 335_304_388, gated=True),
-            ),
+            Source("black-forest-labs/FLUX.1-schnell", "ae.safetensors", "Apache-2.0", 335_304_388, gated=True),
+            Source("black-forest-labs/FLUX.1-dev", "ae.safetensors", _DEV_LICENCE, 335_304_388, gated=True),
         ),
         replace(CLIP_L, pooled=True),
         PartSpec(

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
+from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sd15, unchanged
@@ -42,13 +42,9 @@ SD15 = FamilySpec(
     objective="diffusion",
     parts=(
         PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet", networks=(UNET,)),
-        PartSpec(
-            "vae",
-            "vae",
-            "diffusers.AutoencoderKL",
+        vae_part(
             "SD1.5 VAE",
-            networks=(AUTOENCODER_KL,),
-            sources=(Source("stabilityai/sd-vae-ft-mse", "diffusion_pytorch_model.safetensors", "MIT", 334_643_276),),
+            Source("stabilityai/sd-vae-ft-mse", "diffusion_pytorch_model.safetensors", "MIT", 334_643_276),
             found_by_shape=False,  # SDXL's has the same tensors
         ),
         replace(CLIP_L, lora_prefix="lora_te_"),

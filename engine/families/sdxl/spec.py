@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from loratui.engine.families.common.autoencoder_kl import AUTOENCODER_KL
+from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import CLIP, OPEN_CLIP
 from loratui.engine.families.common.unet_layers import CONVOLUTIONS, layers_in, target_sets
@@ -14,8 +14,8 @@ from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sdxl
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
 from loratui.engine.families.lora import LoraLayout, LoraSpec, Original
-from loratui.engine.families.network import Sizes
-from loratui.engine.families.spec import Config, FamilySpec, PartName, PartSpec, Source, TextSpec, VaeSpec
+from loratui.engine.families.network import Config, Sizes
+from loratui.engine.families.spec import FamilySpec, PartName, PartSpec, Source, TextSpec, VaeSpec
 from loratui.presets.schema import LYCORIS, Adapter
 
 _LICENCE = "CreativeML Open RAIL++-M"
@@ -47,13 +47,9 @@ SDXL = FamilySpec(
     objective="diffusion",
     parts=(
         PartSpec("unet", "denoiser", "diffusers.UNet2DConditionModel", "UNet", networks=(UNET,)),
-        PartSpec(
-            "vae",
-            "vae",
-            "diffusers.AutoencoderKL",
+        vae_part(
             "SDXL VAE",
-            networks=(AUTOENCODER_KL,),
-            sources=(Source("stabilityai/sdxl-vae", "sdxl_vae.safetensors", "MIT", 334_641_164),),
+            Source("stabilityai/sdxl-vae", "sdxl_vae.safetensors", "MIT", 334_641_164),
             found_by_shape=False,  # SD1.5's has the same tensors
         ),
         CLIP_L,

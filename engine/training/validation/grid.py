@@ -1,4 +1,4 @@
-"""The check's images: prompts × strengths and prompts × epochs, each made once from the LoRA file that a person would use."""
+"""The validation's images: prompts × strengths and prompts × epochs, each made once from the LoRA file that a person would use."""
 
 from __future__ import annotations
 
@@ -34,60 +34,45 @@ from loratui.engine.untrusted import open_regular
 
 
 def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
-    """Makes what `validation/wish.json` asks for, or else both grids of the recipe; images that are there stay.
+    """Makes what `validation/wish.json` asks for, else both grids of the recipe; existing images stay.
 
     Raises `UsageError` if the run has no LoRA file.
     """
     with requests.at_once():
-        _Check(job, report, requests).make()
+        wish = read_wish(job.run.validation / "wish.json")
+        planned = _cells(job, wish)
+        sums = {file: _sum(job, file) for file in {cell.file for cell in planned}}
+        paths = [f"validation/{image_name(cell, job.settings, sums[cell.file])}" for cell in planned]
+        # Before the first image, so that a viewer can lay out the grids.
+        listed = [_fields(cell, path) for cell, path in zip(planned, paths, strict=True)]
+        write_json(job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "images": listed})
+        # The base's images are the same in every grid, so several cells can share a path.
+        missing = {path: cell for cell, path in zip(planned, paths, strict=True) if not (job.run.path / path).is_file()}
+        maker = _Maker(job, report, requests, list(missing.values())) if missing else None
+        for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
+            found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
+            nearest = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
+            report.event("image_written", durable=True, **_fields(cell, path), **nearest)
     requests.acknowledge_ending("All images are made.")
     return ExitCode.DONE
 
 
-class _Check:
-    """One start of the job."""
+def _cells(job: Job, wish: GridRequest) -> list[Cell]:
+    files = lora_files(job.run, job.settings)
+    final = wish.file or files.final
+    if not final:
+        raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
+    if not job.run.inside(final).is_file():
+        raise UsageError(f"{job.run.name} has no file {final}.", "Choose a file in its output folder.")
+    return cells(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
 
-    def __init__(self, job: Job, report: Reporter, requests: ControlQueue) -> None:
-        self._job, self._report, self._requests = job, report, requests
-        self._sums: dict[str, str] = {"": ""}
 
-    def make(self) -> None:
-        wish = read_wish(self._job.run.validation / "wish.json")
-        planned = self._cells(wish)
-        paths = [f"validation/{image_name(cell, self._job.settings, self._sum(cell.file))}" for cell in planned]
-        self._list(wish, planned, paths)
-        # The base's images are the same in every grid, so one path can stand for several cells.
-        missing = {path: cell for cell, path in zip(planned, paths, strict=True) if not (self._job.run.path / path).is_file()}
-        maker = _Maker(self._job, self._report, self._requests, list(missing.values())) if missing else None
-        for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
-            found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
-            self._tell(cell, path, found)
-
-    def _cells(self, wish: GridRequest) -> list[Cell]:
-        job = self._job
-        files = lora_files(job.run, job.settings)
-        final = wish.file or files.final
-        if not final:
-            raise UsageError(f"{job.run.name} has no LoRA file yet.", "Wait for its first epoch.")
-        if not job.run.inside(final).is_file():
-            raise UsageError(f"{job.run.name} has no file {final}.", "Choose one of its output folder.")
-        return cells(job.settings, wish, files=files.epochs, final=final, fill=words(job.settings))
-
-    def _sum(self, file: str) -> str:
-        """SHA-256 of a LoRA file, read once."""
-        if file not in self._sums:
-            with open_regular(self._job.run.inside(file), follow=False) as opened:
-                self._sums[file] = hashlib.file_digest(opened, "sha256").hexdigest()
-        return self._sums[file]
-
-    def _list(self, wish: GridRequest, planned: Sequence[Cell], paths: Sequence[str]) -> None:
-        """Writes what will be there, so that a viewer can lay out the grids before the first image."""
-        listed = [_fields(cell, path) for cell, path in zip(planned, paths, strict=True)]
-        write_json(self._job.run.validation / "grid.json", {"format": FORMAT, "grids": list(wish.grids), "images": listed})
-
-    def _tell(self, cell: Cell, path: str, found: Nearest | None) -> None:
-        nearest: dict[str, Any] = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
-        self._report.event("image_written", durable=True, **_fields(cell, path), **nearest)
+def _sum(job: Job, file: str) -> str:
+    """SHA-256 of a LoRA file; empty for the base alone."""
+    if not file:
+        return ""
+    with open_regular(job.run.inside(file), follow=False) as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 class _Maker:
@@ -113,10 +98,10 @@ class _Maker:
         latents.fill(job.ledger.images, (False,), progress)
         self._gallery = Gallery(self._model, latents, job.ledger.images)
         self._adapter = add_adapter(job, self._model)
-        report.phase("sampling", "Making the images of the check")
+        report.phase("sampling", "Making the validation images")
 
     def make(self, cell: Cell, path: str, number: int, total: int) -> Nearest | None:
-        """Writes the image of a cell, the `number`-th of `total`; returns the training image that it is most like."""
+        """Writes the image of a cell, the `number`-th of `total`; returns the training image it resembles most."""
         settings, target = self._job.settings, self._job.run.path / path
         if cell.file and cell.file != self._loaded:
             read_lora_file(self._job.run.inside(cell.file), self._job.settings.base.family, self._adapter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,3 +83,13 @@ def test_latents_are_scaled_as_the_library_does_it_and_decode_back(
     plain = own.decode(reference.mean).sample[0]
     expected = ((plain[:, 0] if spec.frames else plain).clamp(-1, 1) + 1) * 127.5
     assert (vae.decode(own, spec, latents.mean[None]).float() - expected).abs().max() <= 0.51
+
+
+@torch.no_grad()
+def test_a_family_that_takes_the_mode_has_latents_without_a_spread() -> None:
+    own = scalar_vae().eval()
+    pixels = torch.rand(3, 64, 96) * 2 - 1
+    drawn, mode = (vae.encode(own, replace(SCALAR, sampled=sampled), pixels) for sampled in (True, False))
+    assert float(drawn.std.min()) > 0
+    assert torch.equal(mode.mean, drawn.mean)
+    assert not mode.std.any()

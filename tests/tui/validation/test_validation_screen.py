@@ -80,7 +80,7 @@ async def test_the_table_stands_before_the_first_image_and_fills_as_they_come(ho
     list_grid(run, strength_cells())
     with FakeTrainer(run, "validate") as trainer:
         trainer.log.append("trainer_started", attempt=1, pid=1)
-        trainer.phase("sampling", "Making the images of the check")
+        trainer.phase("sampling", "Making the validation images")
         async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
             await shows(pilot, "● making images", "0 of 8 so far", "not made yet")
             pilot.app.screen.query_one(CheckList).highlighted = 4
