@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on exactly, whole or not there, and never trusted without their sums."""
+"""Checkpoints: everything a run needs to resume exactly, written whole or not at all, never trusted without their sums."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHIPPED = "average.safetensors"
 
 
 class BadCheckpointError(ValueError):
-    """A checkpoint that cannot be used; the text says why."""
+    """A checkpoint that cannot be used, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,23 @@ class Checkpoint:
     position: TrainProgress
     adapter: Mapping[str, Tensor]
     shipped: Mapping[str, Tensor]
-    """The weights that leave the run, where these are not the trained ones; else empty."""
+    """The weights that leave the run, where they differ from the trained ones; else empty."""
     optimizer: Mapping[str, Tensor]
     optimizer_plain: str
-    """JSON of the optimizer's state that is no tensor."""
+    """JSON of the optimizer's state other than tensors."""
     identity: Mapping[str, Any]
-    """What must be the same to go on: see `Trainer`."""
+    """What must be the same to resume: see `training.identity`."""
     epoch_loss: tuple[float, int]
     """Sum of the losses of the unfinished epoch's image-steps, and their number."""
     scaling: Mapping[str, Any] = field(default_factory=dict)
-    """What `LossScaling` knows; empty where the loss is not scaled."""
+    """State of `LossScaling`; empty where the loss is not scaled."""
 
 
 def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, int]:
     """Writes a checkpoint, reads it back, and returns its folder and its bytes.
 
     On return it is on the disk, names included. An unreadable folder of the same step is replaced.
-    Raises `DiskError`, also if the disk gives back something else than was written.
+    Raises `DiskError`, also if the disk returns other data than was written.
     """
     final = run.checkpoint(checkpoint.position.step)
     if final.exists():
@@ -89,7 +89,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> tuple[Path, in
     try:
         verify(final)
     except BadCheckpointError as error:
-        raise DiskError(f"{final}: the disk gave back something else than was written.", "Check the volume.") from error
+        raise DiskError(f"{final}: the disk returned other data than was written.", "Check the volume.") from error
     return final, sum(map(len, files.values()))
 
 
@@ -100,7 +100,7 @@ def verify(folder: Path) -> dict[str, bytes]:
         if manifest["format"] > FORMAT:
             raise BadCheckpointError(f"{folder.name} was written by a newer loratui")
         if set(manifest["files"]) - {SHIPPED} != {ADAPTER, OPTIMIZER, STATE}:
-            raise BadCheckpointError(f"{folder.name} has another set of files than a checkpoint has")
+            raise BadCheckpointError(f"{folder.name} does not have the files of a checkpoint")
         files = {name: read_whole(folder / name, row["bytes"], follow=False) for name, row in manifest["files"].items()}
         for name, data in files.items():
             if len(data) != manifest["files"][name]["bytes"] or _sum(data) != manifest["files"][name]["sha256"]:
@@ -135,24 +135,18 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     return checkpoint
 
 
-def checkpoint_folders(run: RunDirectory) -> list[Path]:
-    """Checkpoint folders by step, oldest first; whether they are good is not looked at."""
-    return [run.checkpoint(step) for step in run.checkpoint_steps()]
-
-
 def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint | None:
-    """The newest checkpoint that is whole; bad ones are told to `on_bad` and left where they are.
+    """The newest checkpoint that is whole; bad ones are reported to `on_bad` and kept.
 
-    None if the run has none at all. Raises `UsageError` if it has some and every one is bad, since starting over would
-    write over what can perhaps be saved.
+    None if the run has none. Raises `UsageError` if all are bad, since a restart would overwrite what can perhaps be saved.
     """
-    folders = checkpoint_folders(run)
-    for folder in reversed(folders):
+    steps = run.checkpoint_steps()
+    for step in reversed(steps):
         try:
-            return load_checkpoint(folder)
+            return load_checkpoint(run.checkpoint(step))
         except BadCheckpointError as error:
             on_bad(str(error))
-    if folders:
+    if steps:
         raise UsageError(
             f"Every checkpoint in {run.checkpoints} is damaged.",
             "The LoRA files in output/ are untouched. Start a new run: loratui train RUN/recipe.toml",
@@ -161,12 +155,12 @@ def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint 
 
 
 def prune(run: RunDirectory, keep: int) -> None:
-    """Deletes all but the newest `keep` checkpoints, and what a crash left behind.
+    """Deletes all but the newest `keep` checkpoints, and the leftovers of a crash.
 
     Folders without a manifest are neither counted nor deleted.
     """
     sweep_leftovers(run.checkpoints)
-    good = [path for path in checkpoint_folders(run) if (path / MANIFEST).is_file()]
+    good = [path for path in map(run.checkpoint, run.checkpoint_steps()) if (path / MANIFEST).is_file()]
     for path in good[:-keep]:
         remove_tree(path)
 

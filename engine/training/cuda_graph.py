@@ -1,4 +1,4 @@
-"""Forward and backward passes recorded as CUDA graphs and replayed: the GPU is given a whole pass at once and never waits for Python."""
+"""Forward and backward passes recorded as CUDA graphs and replayed: the GPU gets a whole pass at once and never waits for Python."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.training.diffusion_loss import TrainingBatch
-from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.reporting import Reporter, first_line
 
 EAGER = 2
-"""Passes over a shape before it is recorded: they choose kernels, compile, and load what must not be loaded while recording."""
+"""Passes over a shape before it is recorded: they choose kernels, compile, and load what recording must not load."""
 MOST = 32
-"""Shapes that are recorded; each graph keeps its list of some ten thousand kernels."""
+"""Limit for recorded shapes; each graph keeps a list of some ten thousand kernels."""
 
 _NO_ROOM = "there is too little memory"
 
 Compute = Callable[[TrainingBatch], Tensor]
-"""Adds the gradients of a batch to those that are there, and returns its (B,) losses without gradients."""
+"""Adds the gradients of a batch to the existing ones, and returns its (B,) losses without gradients."""
 
 Shape = tuple[tuple[str, tuple[int, ...], torch.dtype], ...]
 
 
 class CudaGraphStep:
-    """A `Compute` that does the same as the one it is given.
+    """A `Compute` with the same result as the given one.
 
-    Where it is `wanted`, a batch whose tensors have shapes that came before is computed by replaying a recording. That needs a
-    computation without dropout, whose every input is in the batch and whose every output has a fixed place. All recordings
-    share their memory, which is as much as one pass needs; what they return must be used before the next call.
+    Where it is `wanted`, a batch with known tensor shapes is computed by replaying a recording. That needs a computation
+    without dropout, with every input in the batch and every output at a fixed address. All recordings share the memory of
+    one pass, so their results must be used before the next call.
     """
 
     def __init__(self, compute: Compute, report: Reporter, *, wanted: bool) -> None:
@@ -52,36 +52,36 @@ class CudaGraphStep:
 
     @property
     def any(self) -> bool:
-        """Whether something is recorded."""
+        """Whether a shape is recorded."""
         return bool(self._recordings)
 
     def forget(self) -> None:
-        """Gives the memory of all recordings back; they are made again when their shapes come again."""
+        """Frees the memory of all recordings; they are made again when their shapes return."""
         self._met.clear()
         if self._recordings:
             self._recordings.clear()
             torch.cuda.empty_cache()
 
     def _launch(self, batch: TrainingBatch) -> Tensor:
-        """As it would be without recordings, which give way if their memory is needed: a shape that comes late needs its own."""
+        """Computes without a recording; frees the recordings if a new shape needs their memory."""
         try:
             return self._compute(batch)
         except Exception as error:
             if not (self._recordings and is_out_of_memory(error)):
                 raise
-        # Not within the handler: the error holds on to all that the failed pass had made. It had added no gradient yet.
+        # Not within the handler: the error keeps everything the failed pass made. No gradient was added yet.
         self._stop(_NO_ROOM)
         return self._compute(batch)
 
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:
-        """Records the pass over `batch`, without computing anything; False, with a warning, if it cannot be done here."""
+        """Records the pass over `batch` without computing it; False, with a warning, if that is impossible here."""
         before = next(iter(self._recordings.values()), None)
         try:
             self._recordings[shape] = _Recording.of(self._compute, batch, before)
         except Exception as error:
             if is_gpu_lost(error):
                 raise
-            self._stop(_NO_ROOM if is_out_of_memory(error) else _first_line(error))
+            self._stop(_NO_ROOM if is_out_of_memory(error) else first_line(error))
             return False
         return True
 
@@ -95,9 +95,9 @@ class CudaGraphStep:
 class _Recording:
     graph: torch.cuda.CUDAGraph
     inputs: dict[str, Tensor]
-    """Where the recorded kernels look for the batch."""
+    """Where the recorded kernels read the batch."""
     losses: Tensor
-    """Where they leave its losses."""
+    """Where they write its losses."""
 
     @classmethod
     def of(cls, compute: Compute, batch: TrainingBatch, before: _Recording | None) -> _Recording:
@@ -117,7 +117,3 @@ class _Recording:
 
 def _shape(batch: TrainingBatch) -> Shape:
     return tuple((name, tuple(value.shape), value.dtype) for name, value in batch.tensors().items())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

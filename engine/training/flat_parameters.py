@@ -1,9 +1,8 @@
-"""The trained tensors of each part side by side in one, so that a step over all of them takes a launch or two and not a thousand."""
+"""The trained tensors of each part side by side in one tensor, so a step over all of them takes one or two launches, not a thousand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -13,36 +12,36 @@ from loratui.engine.formats.layers import part_of
 from loratui.engine.training.adapters.weight_delta import TENSORS
 
 ALIGNMENT = 256
-"""Values at which each tensor begins: 8-bit optimizers scale blocks of this many together, and two tensors shall not share one."""
+"""Each tensor begins at a multiple of it: 8-bit optimizers scale blocks of this many values, which two tensors must not share."""
 
 BY_TENSOR = ("adafactor",)
-"""Optimizers that work on rows and columns, so that they must see each tensor in its own shape."""
+"""Optimizers that work on rows and columns, and so need each tensor in its own shape."""
 
 FEWEST_IN_8_BITS = 4096
-"""bitsandbytes keeps the state of a tensor of fewer values in fp32 (`min_8bit_size`). In 8 bits throughout, as one long tensor
-would be taken, 216 steps of the demo at rank 8, whose tensors are all smaller, ended with a LoRA 2.9 % from that of AdamW in fp32;
+"""bitsandbytes keeps the state of a tensor with fewer values in fp32 (`min_8bit_size`). With everything in 8 bits, as one long
+tensor would be, 216 steps of the demo at rank 8, whose tensors are all smaller, ended with a LoRA 2.9 % from that of AdamW in fp32;
 with the library's rule it is 0.00008 % away."""
 
 SMALL = ".small"
-"""Ends the name of a flat tensor of small ones, whose state stays in fp32."""
+"""Ends the name of a flat tensor made of small ones, whose state stays in fp32."""
 
 
 class FlatParameters:
     """Trained tensors, moved into one tensor for each part; the tensors themselves become views of it.
 
-    A LoRA has a thousand small tensors. What is done to each value alone, such as AdamW's step, the gradients' norm or setting
-    them to 0, is the same over one long tensor.
+    A LoRA has a thousand small tensors. Work on single values, such as AdamW's step, the gradients' norm or setting them
+    to 0, gives the same over one long tensor.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, small_apart: bool = False) -> None:
-        """Names are `<part>.<module path>.<tensor>`. Gradients are there from now on, and 0.
+        """Names are `<part>.<module path>.<tensor>`. Gradients exist from now on, and are 0.
 
-        `small_apart`: those of fewer than `FEWEST_IN_8_BITS` values lie in a flat tensor of their own.
+        `small_apart`: tensors of fewer than `FEWEST_IN_8_BITS` values get a separate flat tensor.
         """
         self.tensors = dict(parameters)
         """By name, in the shapes that the layers use; each has a view as its gradient."""
         self.parts: dict[str, nn.Parameter] = {}
-        """(n,) of each part that is trained, padding included, with its gradient; with `SMALL` behind its name, of its small ones."""
+        """(n,) of each trained part, padding included, with its gradient; with `SMALL` after its name, of its small tensors."""
         for part in dict.fromkeys(map(part_of, self.tensors)):
             own = [value for name, value in self.tensors.items() if part_of(name) == part]
             large = [value for value in own if not small_apart or value.numel() >= FEWEST_IN_8_BITS]
@@ -52,11 +51,10 @@ class FlatParameters:
         self._gradients = [value.grad for value in self.tensors.values() if value.grad is not None]
 
     def for_optimizer(self, name: str) -> dict[str, nn.Parameter]:
-        """What the optimizer of this name shall step over, by the names that its state is kept under."""
+        """What the optimizer of this name steps over, by the names under which its state is kept."""
         return dict(self.tensors) if name in BY_TENSOR else dict(self.parts)
 
     def zero_gradients(self) -> None:
-        """Sets all gradients to 0."""
         for value in self.parts.values():
             if value.grad is not None:
                 value.grad.zero_()
@@ -64,12 +62,12 @@ class FlatParameters:
     @torch.no_grad()
     def add_gradients(self, found: Sequence[Tensor | None]) -> None:
         """Adds one gradient for each tensor, in the order of `tensors`; None is 0."""
-        there = [(own, new) for own, new in zip(self._gradients, found, strict=True) if _is_there(new)]
+        there = [(own, new) for own, new in zip(self._gradients, found, strict=True) if new is not None]
         torch._foreach_add_([own for own, _ in there], [new for _, new in there])
 
     @torch.no_grad()
     def add_over(self, group: ProcessGroup | None, *others: Tensor) -> None:
-        """Puts the sum over all processes of `group` in place of the gradients and of `others`: the one exchange of a step.
+        """Replaces the gradients and `others` by their sums over all processes of `group`: the only exchange of a step.
 
         Each process has added the gradients of its share, divided by the images of the whole window (`planning.world`).
         """
@@ -84,7 +82,7 @@ class FlatParameters:
 
 
 def keeps_small_apart(optimizer: str, stored: Mapping[str, Tensor]) -> bool:
-    """Whether an optimizer wants small tensors apart. A run whose `stored` optimizer state had them among the others goes on so."""
+    """Whether an optimizer needs small tensors apart. A run whose `stored` optimizer state has them among the others keeps them there."""
     return optimizer == "adamw8bit" and (not stored or any(f"{SMALL}|" in key for key in stored))
 
 
@@ -104,10 +102,10 @@ def _side_by_side(tensors: Sequence[nn.Parameter]) -> nn.Parameter:
 
 
 def taken_apart(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of the names and shapes of `like` out of a flat tensor of one part, such as an optimizer's state.
+    """Tensors with the names and shapes of `like` from a flat tensor of one part, such as an optimizer's state.
 
-    The order in which the layers lie is written down nowhere, so each is found by its values, which are near those of `like`.
-    Raises `ValueError` where they are not near enough to tell.
+    The order of the layers is not stored, so each is found by its values, which are close to those of `like`.
+    Raises `ValueError` where they are not close enough.
     """
     layers: dict[str, list[str]] = {}
     for name in sorted(like, key=lambda name: _ORDER.index(name.rpartition(".")[2])):
@@ -119,7 +117,7 @@ def taken_apart(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         fitting = {path: values for path, values in expected.items() if at + len(values) <= len(flat)}
         apart = sorted((float((flat[at : at + len(v)] - v).norm() / v.norm()), path) for path, v in fitting.items())
         if not apart or not apart[0][0] < 0.5 * min([1.0, *(distance for distance, _ in apart[1:2])]):
-            raise ValueError("the order of the layers cannot be made out")
+            raise ValueError("the order of the layers cannot be determined")
         path = apart[0][1]
         for name in layers[path]:
             found[name] = flat[at : at + like[name].numel()].view(like[name].shape)
@@ -131,13 +129,9 @@ def taken_apart(flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 _ORDER = [name for names in TENSORS.values() for name in names]
-"""A layer's tensors as they follow one another."""
+"""A layer's tensors in their order."""
 
 
 def _padded(value: Tensor) -> Tensor:
-    """Its values in a row, with zeros up to the next place where a tensor may begin."""
+    """Its values in a row, with zeros up to the next multiple of `ALIGNMENT`."""
     return torch.nn.functional.pad(value.flatten(), (0, -value.numel() % ALIGNMENT))
-
-
-def _is_there(gradient: Tensor | None) -> TypeGuard[Tensor]:
-    return gradient is not None

@@ -1,4 +1,4 @@
-"""The job `probe`: loads the base, encodes the largest images, reads the base and makes a few real steps, to measure memory and time.
+"""The job `probe`: loads the base, encodes the largest images, reads the base and makes a few real steps to measure memory and time.
 
 The job `base` is the same without the steps.
 """
@@ -19,28 +19,28 @@ from loratui.engine.training.trainer import Trainer
 from loratui.engine.words import GIB
 
 SETTLING = EAGER + 1
-"""Steps on a GPU before a step takes as long as it will."""
+"""Steps on a GPU before the duration of a step settles."""
 
 
 class BaseReading(Trainer):
-    """A training of which nothing is carried out: the base is loaded and read as it is."""
+    """A training without steps: the base is loaded and read as it is."""
 
     def run(self) -> ExitCode:
-        """Reads the base on the run's images and tells it in `base_read`. Errors are raised."""
+        """Reads the base on the run's images and reports it in `base_read`. Errors are raised."""
         with self.control.at_once():  # nothing here is worth saving
             self._set_up()
             self.read_the_base()
         return ExitCode.DONE
 
     def _check_the_base(self) -> None:
-        """What is read here decides in the app; see `read_the_base`."""
+        """The app decides on what is read here; see `read_the_base`."""
 
 
 class Probe(BaseReading):
-    """A training of which only the beginning is carried out; nothing it makes is kept but the measurement."""
+    """The first steps of a training; only the measurement is kept."""
 
     def run(self) -> ExitCode:
-        """Measures, tells it in `probe_finished`, and remembers it for the estimates. Errors are raised."""
+        """Measures, reports it in `probe_finished`, and remembers it for the estimates. Errors are raised."""
         on_gpu, started = self.job.device.type == "cuda", time.monotonic()
         with self.control.at_once():  # nothing here is worth saving
             self._set_up()
@@ -52,7 +52,8 @@ class Probe(BaseReading):
             for window in itertools.islice(self.batch_schedule.windows(), STEPS if on_gpu else STEPS // 2):
                 began = time.monotonic()
                 self._step(window)
-                self._wait_for_the_device()
+                if on_gpu:
+                    torch.cuda.synchronize(self.job.device)  # else the time would be that of queueing the work
                 seconds.append((time.monotonic() - began, window.images))
         timed = seconds[SETTLING if on_gpu else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
@@ -69,8 +70,3 @@ class Probe(BaseReading):
             load_s=load_s,
         )
         return ExitCode.DONE
-
-    def _wait_for_the_device(self) -> None:
-        """A GPU works behind the program's back; a time is right only when it is done."""
-        if self.job.device.type == "cuda":
-            torch.cuda.synchronize(self.job.device)

@@ -1,4 +1,4 @@
-"""What the trainer tells: events, and a sign of life while it is busy."""
+"""What the trainer reports: events, and a heartbeat while it is busy."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MEASURE_EVERY_S = 5.0
 
 
 class Told:
-    """In the place of an event log: the events of a job without one are told to whoever started it."""
+    """In place of an event log: sends the events of a job to the process that started it."""
 
     def __init__(self, path: Path, tell: Callable[[Any], None]) -> None:
-        """`path` is that of the log that is not written."""
+        """`path` is that of the log, which is not written."""
         self.path = path
         self.last: dict[str, Any] = {}
         """The fields of the last event of each type."""
@@ -32,7 +32,7 @@ class Told:
         self._last = time.monotonic()
 
     def append(self, type: str, *, durable: bool = False, **fields: Any) -> int:
-        """Tells one event; its fields stand beside its `type`."""
+        """Sends one event, its fields beside its `type`."""
         del durable
         self.last[type] = finite_fields(fields)
         self._tell({"type": type, **self.last[type]})
@@ -41,12 +41,12 @@ class Told:
 
     @property
     def quiet_s(self) -> float:
-        """As that of a log."""
+        """Seconds since the last event."""
         return time.monotonic() - self._last
 
 
 class Reporter:
-    """The only one in the trainer that writes to the event log."""
+    """The only writer of the event log in the trainer."""
 
     def __init__(self, log: EventLog | Told) -> None:
         self.log = log
@@ -55,7 +55,7 @@ class Reporter:
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
-        # Never joined: a broken driver may keep it for minutes, and nothing is lost with it.
+        # Never joined: a broken driver may block it for minutes, and nothing is lost with it.
         self._sampler = MachineMonitor(log.path.parent)
         threading.Thread(target=self._measure, name="telemetry", daemon=True).start()
 
@@ -65,17 +65,16 @@ class Reporter:
         self._heart.join()
 
     def event(self, type: str, *, durable: bool = False, **fields: Any) -> None:
-        """An event, now."""
         self.log.append(type, durable=durable, **fields)
 
     def phase(self, phase: str, text: str) -> None:
-        """The trainer turns to something else."""
+        """A new phase begins."""
         self._phase = phase
         self._last_progress = float("-inf")
         self.event("phase_changed", phase=phase, text=text)
 
     def progress(self, done: int, total: int, text: str = "") -> None:
-        """How far the phase is; thinned, but its end is always written."""
+        """Progress of the phase; thinned, but its end is always written."""
         now = time.monotonic()
         if done >= total or now - self._last_progress >= 1 / PROGRESS_A_SECOND:
             self._last_progress = now
@@ -89,16 +88,16 @@ class Reporter:
             self.event("step", **fields)
 
     def warn(self, key: str, **figures: Any) -> None:
-        """Something that the person should know: a row of the table of findings."""
+        """A warning from the table of findings."""
         found = Finding.of(key, **figures)
         self.event("warning", code=found.code, message=found.message, remedy=found.remedy)
 
     def watch(self, uuid: str) -> None:
-        """The telemetry is to be that of the GPU with this UUID."""
+        """Takes the telemetry from the GPU with this UUID."""
         self._sampler.watch(uuid)
 
     def _measure(self) -> None:
-        """Tells what the machine does: each few seconds where something changes, else each half minute."""
+        """Reports the machine's telemetry: every few seconds while it changes, else every half minute."""
         sampler = self._sampler
         told: TelemetrySample | None = None
         told_at = 0.0
@@ -123,3 +122,8 @@ class Reporter:
         while not self._ended.wait(1.0):
             if self.log.quiet_s >= HEARTBEAT_AFTER_S:
                 self.log.append("heartbeat", phase=self._phase)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, else its kind."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

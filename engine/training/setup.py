@@ -1,11 +1,10 @@
-"""What every job needs before it can begin: the run's settings, its images, a device, and the base model on it."""
+"""What every job needs before it can begin: the run's settings, its images, a device, and the base model."""
 
 from __future__ import annotations
 
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch.distributed import ProcessGroup
@@ -50,7 +49,7 @@ class Job:
     """The GPU that trains; None on a CPU."""
     world: World = ALONE
     group: ProcessGroup | None = None
-    """By which the processes of `world` add up what each has computed; None for one alone."""
+    """With which the processes of `world` add up their results; None for a single process."""
 
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
@@ -58,7 +57,7 @@ class Job:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the frozen base; the LoRA is fp32."""
+        """Number format of the frozen base; the LoRA is fp32."""
         found: torch.dtype = getattr(torch, TORCH_NAMES[self.memory_plan.precision])
         return found
 
@@ -69,19 +68,19 @@ class Job:
 
     @property
     def trained_images(self) -> int:
-        """Images that are trained on, regularisation left out."""
+        """Images that are trained on, without regularisation images."""
         return sum(1 for entry in self.ledger.images if entry.repeats and not entry.regularisation)
 
     @property
     def output_name(self) -> str:
-        """What the LoRA files are called, without step and ending."""
+        """Name of the LoRA files, without step and ending."""
         return output_name(self.settings)
 
 
 def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
-    """The job of a run directory. `computes` False: nothing is trained or sampled, so that the CPU will do.
+    """The job of a run directory. `computes` False: nothing is trained or sampled, so the CPU is enough.
 
-    Raises `UsageError` and `DatasetError` for files that cannot be used, and `UsageError` for a GPU that cannot be.
+    Raises `UsageError` and `DatasetError` for unusable files, and `UsageError` for an unusable GPU.
     """
     recipe = read_recipe(run.effective)
     settings = recipe.settings
@@ -94,8 +93,8 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
 
 
 def usable_card() -> accelerator.Card | None:
-    """The card to train on; None where the machine has none. Raises `UsageError` for one that torch cannot use, since nobody
-    pays for a GPU to train on the CPU beside it, and `GpuLostError` for one that does not work now."""
+    """The card to train on; None where the machine has none. Raises `UsageError` for a card that torch cannot use, since nobody
+    rents a GPU to train on its CPU, and `GpuLostError` for one that does not respond."""
     listed, visible = hardware.listing(hardware.NVML_COLD_S), os.environ.get(accelerator.VISIBLE)
     here = accelerator.judge(listed, accelerator.facts_of(gather()), visible)
     if here.problem:
@@ -104,7 +103,7 @@ def usable_card() -> accelerator.Card | None:
 
 
 def configure_torch(device: torch.device, threads: int) -> None:
-    """Threads as allowed here, and on a CPU the same bits at each run."""
+    """Sets the threads allowed here, and on a CPU the same bits in each run."""
     torch.set_num_threads(threads or hardware.allowed_cpus())
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -114,7 +113,7 @@ def configure_torch(device: torch.device, threads: int) -> None:
 
 
 def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPlan:
-    """The plan for what is free on the card now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
+    """The plan for the memory that is free now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
     free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB
     found = decide(Facts.of(settings, card, free_gib))
     if isinstance(found, Finding):
@@ -123,10 +122,10 @@ def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPl
 
 
 def load_base(job: Job) -> Model:
-    """The base model of a job; its parts come onto the device when they are first needed.
+    """The base model of a job; each part is loaded onto the device when it is first needed.
 
-    Raises `UsageError` for a base that is gone, not whole, or of another family than the recipe says, and for settings
-    that mean nothing to its family.
+    Raises `UsageError` for a base that is missing, incomplete, or of another family than the recipe says, and for settings
+    without meaning for its family.
     """
     settings = job.settings
     for misfit in misfits(settings):
@@ -136,9 +135,9 @@ def load_base(job: Job) -> Model:
 
 
 def add_adapter(job: Job, model: Model) -> LoraAdapter:
-    """A new LoRA on the base, as the job's settings have it: on the denoiser and, where they are trained, the text encoders.
+    """A new LoRA on the base with the job's settings: on the denoiser and, where they are trained, the text encoders.
 
-    Raises `UsageError` for settings that exclude each other, and where no layer matches.
+    Raises `UsageError` for contradictory settings, and where no layer matches.
     """
     settings = job.settings
     adapter, name = settings.adapter, settings.base.family
@@ -147,10 +146,7 @@ def add_adapter(job: Job, model: Model) -> LoraAdapter:
     targets: dict[Part, Target] = {"denoiser": Target(model.denoiser, denoiser_patterns(name, adapter.targets), adapter)}
     if settings.training.train_text_encoder:
         for part, encoder in model.text_encoders.items():
-            used = text_layers_used(name, part, _layers_of(encoder), settings.base.clip_skip)
+            layers = int(encoder.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]  # transformers' own
+            used = text_layers_used(name, part, layers, settings.base.clip_skip)
             targets[part] = Target(encoder, text_patterns(adapter.targets, used), adapter)
     return add_adapters(targets, seed=settings.training.seed)
-
-
-def _layers_of(encoder: Any) -> int:
-    return int(encoder.config.num_hidden_layers)

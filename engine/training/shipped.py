@@ -1,7 +1,7 @@
-"""The weights that leave a run: which they are, and the one way in which they become a LoRA file.
+"""The weights that leave a run, and the only way they become a LoRA file.
 
 They are the run's moving average where it keeps one, else the average of a schedule-free optimizer, else the trained weights.
-`EMA.shipped` has them while the run is at work; a checkpoint keeps them beside the trained ones where they differ.
+`EMA.shipped` has them during the run; a checkpoint keeps them beside the trained weights where they differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Shipped:
     step: int
     epoch: int
     prediction: str
-    """What the base predicts; empty where that was not written down."""
+    """What the base predicts; empty where it was not recorded."""
     precision: str
     """Number format of the base while it was trained on."""
     optimizer: str
@@ -65,13 +65,13 @@ def shipped_of(weights: Mapping[str, Tensor], at: TrainProgress, identity: Mappi
 
 
 def shipped_in(checkpoint: Checkpoint, settings: Settings) -> Shipped:
-    """The LoRA that a checkpoint holds. Raises `BadCheckpointError` where an older loratui left out what it takes."""
+    """The LoRA that a checkpoint holds. Raises `BadCheckpointError` where an older loratui left out what is needed."""
     step = f"step-{checkpoint.position.step:06d}"
     try:
         weights = checkpoint.shipped or _schedule_free_average(checkpoint) or checkpoint.adapter
     except ValueError:
         raise BadCheckpointError(
-            f"{step} was made by an older loratui, which kept only what a schedule-free optimizer trains and not what is used"
+            f"{step} was made by an older loratui, which kept only the trained weights of a schedule-free optimizer, not its average"
         ) from None
     try:
         return shipped_of(weights, checkpoint.position, checkpoint.identity, settings)
@@ -80,7 +80,7 @@ def shipped_in(checkpoint: Checkpoint, settings: Settings) -> Shipped:
 
 
 def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout: LoraLayout, dtype: str) -> Written:
-    """Writes the LoRA file, reads it back, and tells how strong it is. Raises as `write_lora_file`."""
+    """Writes the LoRA file, reads it back, and returns its size and strength. Raises as `write_lora_file`."""
     facts = LoraFacts(
         settings=job.settings,
         title=title,
@@ -98,18 +98,15 @@ def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout:
 
 def _schedule_free_average(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """x = y + (1 − 1/β₁)(z − y), from the trained y and the optimizer's z, as `ScheduleFreeAdamW.eval` has it (Defazio et al.,
-    "The Road Less Scheduled", 2024); empty for other optimizers. Raises `ValueError` where z cannot be made out."""
+    "The Road Less Scheduled", 2024); empty for other optimizers. Raises `ValueError` where z cannot be found."""
     groups = parse_json(checkpoint.optimizer_plain, not_finite=True)["groups"]
     found = {key.removesuffix("|z"): value for key, value in checkpoint.optimizer.items() if key.endswith("|z")}
     if not found or "train_mode" not in groups[0]:
         return {}
     if found.keys() != checkpoint.adapter.keys():  # one long tensor for each part
-        found = {
-            name: z for part, flat in found.items() for name, z in taken_apart(flat, _of(part, checkpoint.adapter)).items()
-        }
+        whole, found = found, {}
+        for part, flat in whole.items():
+            own = {name: value for name, value in checkpoint.adapter.items() if name.startswith(f"{part}.")}
+            found |= taken_apart(flat, own)
     beta1 = float(groups[0]["betas"][0])
     return {name: torch.lerp(y, found[name], 1.0 - 1.0 / beta1) for name, y in checkpoint.adapter.items()}
-
-
-def _of(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}

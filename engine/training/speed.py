@@ -13,7 +13,7 @@ from torch import nn
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.memory_plan import MemoryPlan
-from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.reporting import Reporter, first_line
 
 STEPS_TO_LOOK_AT = 8
 """Steps that are timed before compiling is decided; the first are slower and not counted."""
@@ -72,8 +72,7 @@ class Compiling:
                 raise
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            self._report.warn("compile_failed", reason=reason)
+            self._report.warn("compile_failed", reason=first_line(error))
         # A later shape that cannot be compiled runs uncompiled and does not end the run.
         torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")

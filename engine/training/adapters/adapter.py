@@ -1,4 +1,4 @@
-"""All layers that are trained, of one model or of several, as the trainer, the checkpoints and the files see them."""
+"""All trained layers, of one model or several, as the trainer, the checkpoints and the files see them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AdaptedLayer:
     path: str
     """Of the module within its part."""
     layer: Any
-    """PEFT's layer, in the place of the module."""
+    """PEFT's layer, in place of the module."""
 
     @property
     def name(self) -> str:
@@ -50,7 +50,7 @@ class AdaptedLayer:
 
 
 class LoraAdapter:
-    """What is trained. Tensors are named `<part>.<module path>.<tensor>`, the parts one after the other."""
+    """What is trained. Tensors are named `<part>.<module path>.<tensor>`, part after part."""
 
     def __init__(self, layers: Sequence[AdaptedLayer]) -> None:
         self.layers = tuple(layers)
@@ -58,7 +58,7 @@ class LoraAdapter:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Trainable tensors by name, in a fixed order; `formats.layers.part_of` says of which part a name is."""
+        """Trainable tensors by name, in a fixed order; `formats.layers.part_of` tells the part of a name."""
         return dict(self._parameters)
 
     def state(self) -> dict[str, Tensor]:
@@ -67,7 +67,7 @@ class LoraAdapter:
 
     @torch.no_grad()
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes in what `state` gave. Raises `UsageError` if names or shapes differ."""
+        """Restores what `state` returned. Raises `UsageError` if names or shapes differ."""
         shapes = {name: tuple(value.shape) for name, value in self._parameters.items()}
         given = {name: tuple(value.shape) for name, value in tensors.items()}
         if shapes != given:
@@ -77,20 +77,20 @@ class LoraAdapter:
             value.copy_(tensors[name])
 
     def changes(self, state: Mapping[str, Tensor]) -> dict[tuple[Part, str], WeightDelta]:
-        """By part and module path, what each layer's change is with the values of a `state`."""
+        """By part and module path, the change of each layer with the values of a `state`."""
         return {
             (one.part, one.path): WeightDelta({name: state[f"{one.name}.{name}"] for name in one.parameters}, one.scale)
             for one in self.layers
         }
 
     def train(self, training: bool = True) -> None:
-        """Switches dropout on or off; new PEFT layers are in training mode even on a model that is not."""
+        """Switches dropout on or off; new PEFT layers start in training mode whatever the model's mode."""
         for one in self.layers:
             one.layer.train(training)
 
     @contextmanager
     def strength(self, value: float) -> Iterator[None]:
-        """Within the block the LoRA works `value` times as strongly, without dropout; at 0 it is switched off altogether."""
+        """Within the block the LoRA has `value` times its strength, without dropout; at 0 it is off."""
         before = [(one.layer, one.scale, one.layer.training) for one in self.layers]
         try:
             for layer, scale, _ in before:
@@ -103,5 +103,5 @@ class LoraAdapter:
                 layer.enable_adapters(True)
                 layer.scaling[NAME] = scale
                 layer.train(was_training)
-            for parameter in self._parameters.values():  # enable_adapters(False) had switched their gradients off
+            for parameter in self._parameters.values():  # enable_adapters(False) switches their gradients off
                 parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Puts adapters of every kind onto frozen models, with PEFT."""
+"""Adds adapters of every kind to frozen models, with PEFT."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from loratui.presets.schema import Adapter
 
 @dataclass(frozen=True)
 class Target:
-    """Where adapters go in one part."""
+    """Where adapters are added in one part."""
 
     model: nn.Module
     patterns: tuple[str, ...]
@@ -30,9 +30,9 @@ class Target:
 
 
 def add_adapters(targets: Mapping[Part, Target], *, seed: int) -> LoraAdapter:
-    """Puts an adapter onto every module that the patterns match; everything else of the models is frozen.
+    """Adds an adapter to every module that the patterns match and freezes the rest of the models.
 
-    One factor of each adapter starts at 0, so that the model is unchanged at first. The starting values depend on `seed` alone.
+    One factor of each adapter starts at 0, so the model is unchanged at first. The starting values depend only on `seed`.
     Raises `UsageError` if a pattern matches nothing.
     """
     return LoraAdapter([layer for part, target in targets.items() for layer in _add(part, target, seed)])
@@ -41,7 +41,7 @@ def add_adapters(targets: Mapping[Part, Target], *, seed: int) -> LoraAdapter:
 def matching_modules(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
     """Linear and convolution modules whose full path matches one of `patterns`, in the model's order.
 
-    Raises `UsageError` if a pattern matches nothing: a name that was misspelt would otherwise train less than was asked for.
+    Raises `UsageError` if a pattern matches nothing: otherwise a misspelt name would silently train less.
     """
     matched: dict[str, nn.Module] = {}
     unused = set(patterns)
@@ -64,7 +64,8 @@ def _add(part: Part, target: Target, seed: int) -> list[AdaptedLayer]:
 
     model, settings = target.model, target.settings
     modules = matching_modules(model, target.patterns)
-    assert all(is_wide_convolution(path) == _is_wide(module) for path, module in modules.items())
+    wide = {path for path, one in modules.items() if isinstance(one, nn.Conv2d) and tuple(one.kernel_size) != (1, 1)}
+    assert all(is_wide_convolution(path) == (path in wide) for path in modules)
     model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, *(("adapter",) if part == "denoiser" else ("adapter", part))))
@@ -88,7 +89,7 @@ def _config(settings: Adapter, paths: list[str]) -> Any:
     rank, alpha = rank_and_alpha(settings, "")
     common: dict[str, Any] = {
         "r": rank,
-        # A list would also take every module whose path only ends so.
+        # A list would also match every module whose path only ends like this.
         "target_modules": "|".join(re.escape(path) for path in paths),
         "rank_pattern": {re.escape(path): r for path, (r, _) in each.items() if r != rank},
         "alpha_pattern": {re.escape(path): a for path, (_, a) in each.items() if a != alpha},
@@ -105,7 +106,3 @@ def _config(settings: Adapter, paths: list[str]) -> Any:
         rank_dropout_scale=True,
         init_weights="lycoris",
     )
-
-
-def _is_wide(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d) and tuple(module.kernel_size) != (1, 1)

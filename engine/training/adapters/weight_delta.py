@@ -1,4 +1,4 @@
-"""What an adapter adds to one layer, as plain tensors: the same whether it is trained, read from a file or written to one."""
+"""What an adapter adds to one layer, as plain tensors, whether trained, read from a file or written to one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TENSORS: Mapping[Form, tuple[str, ...]] = {
     "loha": ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"),
     "lokr": ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"),
 }
-"""Names of the tensors of each form, of which a layer has some."""
+"""Tensor names of each form; a layer has some of them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class WeightDelta:
 
     @property
     def form(self) -> Form:
-        """Which of the three it is."""
         if "lora_A" in self.tensors:
             return "lora"
         return "loha" if "hada_w1_a" in self.tensors else "lokr"
@@ -43,10 +42,8 @@ class WeightDelta:
     @property
     def rank(self) -> int:
         """The rank by which alpha is divided; 1 for a LoKr of two whole factors, which has none."""
-        for name, axis in (("lora_A", 0), ("hada_w1_b", 0), ("lokr_w1_b", 0), ("lokr_w2_b", 0)):
-            if name in self.tensors:
-                return int(self.tensors[name].shape[axis])
-        return 1
+        downs = (self.tensors[name] for name in ("lora_A", "hada_w1_b", "lokr_w1_b", "lokr_w2_b") if name in self.tensors)
+        return next((int(down.shape[0]) for down in downs), 1)
 
     @property
     def dora(self) -> bool:
@@ -74,9 +71,9 @@ class WeightDelta:
         return self.scale * torch.kron(*self.factors())
 
     def norm(self) -> float:
-        """The Frobenius norm of ΔW; 0 means that it changes nothing. For a LoRA and a LoKr, ΔW itself is never made."""
+        """The Frobenius norm of ΔW; 0 means no change. For a LoRA and a LoKr, ΔW itself is never made."""
         if self.form == "loha":
-            return float(WeightDelta({n: t.float() for n, t in self.tensors.items()}, self.scale).matrix().norm())
+            return float(self.to(torch.float32).matrix().norm())
         if self.form == "lokr":
             w1, w2 = self.to(torch.float64).factors()
             return abs(self.scale) * float(w1.norm() * w2.norm())

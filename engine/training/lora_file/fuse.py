@@ -1,20 +1,19 @@
-"""Layers that the makers' code fuses: several LoRAs of separate modules as one of the original Linear, and back."""
+"""Layers that the makers' code fuses: LoRAs of separate modules as one LoRA of the original Linear, and back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from loratui.engine.families.lora import Original
 from loratui.engine.training.adapters.weight_delta import WeightDelta
 
 
 def fuse(original: Original, members: Mapping[str, WeightDelta]) -> WeightDelta:
-    """One LoRA that does what those of the members do: A stacked (n·r, in), B block-diagonal (Σ out, n·r), the scale kept.
+    """One LoRA with the effect of those of the members: A stacked (n·r, in), B block-diagonal (Σ out, n·r), the scale kept.
 
-    A member without a LoRA becomes a block of zeros of the same rank, so that readers can take the whole apart again.
+    A member without a LoRA becomes a block of zeros of the same rank, so that readers can split the whole again.
     All members have the same input; n is their number, present or not.
     """
     one = next(iter(members.values()))
@@ -37,10 +36,10 @@ def fuse(original: Original, members: Mapping[str, WeightDelta]) -> WeightDelta:
 
 
 def unfuse(original: Original, fused: WeightDelta) -> dict[str, WeightDelta]:
-    """What a LoRA of the original Linear does to each of its members; members that it leaves alone are not there.
+    """The effect of a LoRA of the original Linear on each of its members; members without an effect are left out.
 
-    B is cut by rows. Ranks that do nothing for a member are left out of it, so that what `fuse` made comes apart into what
-    it was made of, and a dense one into copies of A. No two tensors share memory. Raises `ValueError` for another number of rows.
+    B is split by rows. Ranks without effect on a member are left out of it, so `unfuse` returns what `fuse` was given, and
+    copies of A for a dense LoRA. No two tensors share memory. Raises `ValueError` for another number of rows.
     """
     if len(original.members) == 1:
         return {original.members[0]: _swapped(fused) if original.halves_swapped else fused}
@@ -59,9 +58,5 @@ def unfuse(original: Original, fused: WeightDelta) -> dict[str, WeightDelta]:
 
 def _swapped(change: WeightDelta) -> WeightDelta:
     """Scale and shift of the last norm, in the other order."""
-    return WeightDelta({**change.tensors, "lora_B": _halves_swapped(change.tensors["lora_B"])}, change.scale)
-
-
-def _halves_swapped(up: Tensor) -> Tensor:
-    first, second = up.chunk(2)
-    return torch.cat([second, first])
+    first, second = change.tensors["lora_B"].chunk(2)
+    return WeightDelta({**change.tensors, "lora_B": torch.cat([second, first])}, change.scale)
