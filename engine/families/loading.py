@@ -1,4 +1,4 @@
-"""Loads the parts of a base from every layout in which bases are found: without the network, onto the device, one copy in memory."""
+"""Loads the parts of a base from every layout of bases: without the network, onto the device, one copy in memory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from loratui.engine.limits import MODEL_JSON_BYTES
 from loratui.engine.untrusted import read_json
 
 UNET_PREFIX = "model.diffusion_model."
-"""diffusers' converter knows a UNet in its original names only behind this prefix."""
+"""diffusers' converter recognises a UNet in its original names only after this prefix."""
 
 _LEFT_OUT = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
-"""Ends of keys that say how fp8 weights are used when generating; they are no weights."""
+"""Ends of keys that describe the use of fp8 weights in generation; they are not weights."""
 
 _OLD_VAE_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""What diffusers called these layers until 2023 -> now. `sd-vae-ft-mse` and its like are still stored so."""
+"""Names of these layers in diffusers until 2023 -> now. `sd-vae-ft-mse` and others still use the old ones."""
 
 _OPEN_CLIP = {
     "positional_embedding": "embeddings.position_embedding.weight",
@@ -42,14 +42,11 @@ _OPEN_CLIP_LAYER = {
     "mlp.c_fc": "mlp.fc1",
     "mlp.c_proj": "mlp.fc2",
 }
-"""OpenCLIP's names -> those of transformers, below `text_model.`; attn.in_proj is split into q, k and v besides."""
+"""OpenCLIP's names -> those of transformers, below `text_model.`; attn.in_proj is also split into q, k and v."""
 
 
 def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A part with weights, on `device` and in `dtype`.
-
-    Raises `UsageError` if its files cannot be read, or do not hold all of it.
-    """
+    """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the trainer's log is for people
@@ -64,7 +61,7 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
         raise UsageError(f"{part.path}: the {name} cannot be loaded: {_whole(error)}") from error
     missing = next((key for key, value in model.named_parameters() if value.is_meta), None)
     if missing is not None:
-        raise UsageError(f"{part.path}: the {name} is not whole; {missing} is missing.", "Load the file anew.")
+        raise UsageError(f"{part.path}: the {name} is incomplete; {missing} is missing.", "Download the file again.")
     return model
 
 
@@ -82,13 +79,13 @@ _LONGEST_REASON = 1500
 
 
 def _whole(error: BaseException) -> str:
-    """All that a library says, for its first line is often a heading; on one line, and cut to what can be read."""
+    """A library's whole message, since its first line is often a heading: on one line, cut to a readable length."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= _LONGEST_REASON else f"{words[: _LONGEST_REASON - 1]}…"
 
 
 def _refuse_json(folder: Path) -> None:
-    """Looks through the JSON files of a part before a library reads them. Raises `UsageError` for one that is none."""
+    """Checks the JSON files of a part before a library reads them. Raises `UsageError` for an invalid one."""
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
             read_json(path, MODEL_JSON_BYTES)
@@ -100,23 +97,22 @@ def _refuse_json(folder: Path) -> None:
 
 def scheduler_config(files: BaseFiles) -> dict[str, Any]:
     """The configuration of the base's noise schedule. Raises `UsageError`."""
-    return _json_of(files.parts["scheduler"], "scheduler_config.json")
+    return _json_of(files.parts["scheduler"].path / "scheduler_config.json")
 
 
 def pipeline_config(files: BaseFiles) -> Mapping[str, Any]:
     """`model_index.json` of the base, or of its family where it is a single file; empty if there is none."""
     path = files.config / "model_index.json"
-    return _json_of(PartFile(files.config), "model_index.json") if path.is_file() else {}
+    return _json_of(path) if path.is_file() else {}
 
 
-def _json_of(part: PartFile, name: str) -> dict[str, Any]:
-    path = part.path / name
+def _json_of(path: Path) -> dict[str, Any]:
     try:
         value = read_json(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: this file of the base cannot be read.") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path}: this file of the base is no table.")
+        raise UsageError(f"{path}: this file of the base is not a JSON table.")
     return value
 
 
@@ -134,7 +130,7 @@ def _from_folder(kind: Any, part: PartFile, device: torch.device, dtype: torch.d
         local_files_only=True,
         use_safetensors=True,
         dtype=dtype,
-        device_map={"": device},  # tensor by tensor onto the device, so that a large model never lies in memory twice
+        device_map={"": device},  # tensor by tensor onto the device, so a large model is never in memory twice
     )
     return model
 
@@ -165,7 +161,7 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
 
 
 def _tensors(part: PartFile, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a part by their keys without the prefix, still in the file where they need no work."""
+    """The tensors of a part by their keys without the prefix, still in the file where they need no change."""
     scales: dict[str, Tensor] = {}
     if part.fp8 == "scaled":
         scales = {key: value for key, value in _stored(part) if key.endswith(part.scale_suffix)}
@@ -173,7 +169,7 @@ def _tensors(part: PartFile, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]
         if key in scales or key.endswith(_LEFT_OUT):
             continue
         scale = scales.get(key.removesuffix(".weight") + part.scale_suffix) if scales else None
-        # The scale is one number, or one for each row; the product is rounded once, to the format that is trained in.
+        # The scale is one number, or one per row; the product is rounded once, to the format of the training.
         yield key, value if scale is None else (value.float() * scale.float().reshape(-1, *[1] * (value.dim() - 1))).to(dtype)
 
 
@@ -189,16 +185,13 @@ def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
 def _assembled(
     make: Callable[[], nn.Module], tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    """The model that `make` builds, with a file's tensors in it, which are moved one after the other.
-
-    What the file lacks stays on torch's meta device.
-    """
+    """The model that `make` builds, with a file's tensors moved into it one by one; others stay on torch's meta device."""
     from accelerate import init_empty_weights
 
     with init_empty_weights(include_buffers=False):
         model = make()
     own = model.state_dict().keys()
-    if "encoder.embed_tokens.weight" in own:  # T5's table of tokens has two names, of which files hold either
+    if "encoder.embed_tokens.weight" in own:  # T5's table of tokens has two names; files hold either
         table = tensors.get("shared.weight", tensors.get("encoder.embed_tokens.weight"))
         tensors |= {key: table for key in ("shared.weight", "encoder.embed_tokens.weight") if table is not None}
     nested = any(key.startswith("text_model.") for key in own)  # CLIPTextModel has no such level since transformers 5.6

@@ -20,10 +20,7 @@ class Parts:
         self._loaded: dict[str, nn.Module] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The part, loaded now if it is not in memory: on the device, in evaluation mode, without gradients.
-
-        Raises what its loader raises; `UsageError` for a file that cannot be used.
-        """
+        """The part, loaded now if needed: on the device, in evaluation mode, without gradients. Raises what its loader raises."""
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name]().to(self._device).eval().requires_grad_(False)
         return self._loaded[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from loratui.engine.families.model import LatentDistribution
@@ -44,7 +45,7 @@ def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
     parameter = next(vae.parameters())
     image = pixels[None].to(parameter.device, parameter.dtype)
     distribution = vae.encode(image[:, :, None] if spec.frames else image).latent_dist
-    mean, std = (_patched(one.float(), _patch(spec))[0] for one in (distribution.mean, distribution.std))
+    mean, std = (F.pixel_unshuffle(one.float(), _patch(spec))[0] for one in (distribution.mean, distribution.std))
     mean, std = (mean - shift) * scale, std * scale if spec.sampled else torch.zeros_like(std)
     return LatentDistribution(finite(mean.cpu(), "latents"), finite(std.cpu(), "latents"))
 
@@ -53,7 +54,7 @@ def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
 def decode(vae: Any, spec: VaeSpec, latents: Tensor) -> Tensor:
     """(3, H, W) uint8 on the CPU from (1, C, …, h, w) latents of the denoiser."""
     shift, scale = shift_and_scale(vae, spec)
-    z = _unpatched(latents.float() / scale + shift, _patch(spec))
+    z = F.pixel_shuffle(latents.float() / scale + shift, _patch(spec))
     pixels = vae.decode(z.to(next(vae.parameters()).dtype)).sample[0].float()
     if spec.frames:
         pixels = pixels[:, 0]
@@ -68,14 +69,8 @@ def _px_to_a_latent(vae: Any, spec: VaeSpec) -> int:
 
 
 def _patch(spec: VaeSpec) -> int:
-    """Latents that become one before normalisation, along one side: a batch norm's statistics are those of such patches."""
+    """Latents that become one before normalisation, along one side: a batch norm's statistics are those of such patches.
+
+    Channel c at (dy, dx) of a patch becomes number patch²·c + patch·dy + dx.
+    """
     return spec.patch if spec.normalisation == "batch_norm" else 1
-
-
-def _patched(latents: Tensor, patch: int) -> Tensor:
-    """(B, C, h, w) -> (B, C · patch², h/patch, w/patch); channel c at (dy, dx) becomes number patch²·c + patch·dy + dx."""
-    return latents if patch == 1 else torch.nn.functional.pixel_unshuffle(latents, patch)
-
-
-def _unpatched(latents: Tensor, patch: int) -> Tensor:
-    return latents if patch == 1 else torch.nn.functional.pixel_shuffle(latents, patch)

@@ -155,10 +155,7 @@ def newest_good(run: RunDirectory, on_bad: Callable[[str], None]) -> Checkpoint 
 
 
 def prune(run: RunDirectory, keep: int) -> None:
-    """Deletes all but the newest `keep` checkpoints, and the leftovers of a crash.
-
-    Folders without a manifest are neither counted nor deleted.
-    """
+    """Deletes all but the newest `keep` checkpoints, and a crash's leftovers. Folders without a manifest do not count and stay."""
     sweep_leftovers(run.checkpoints)
     good = [path for path in map(run.checkpoint, run.checkpoint_steps()) if (path / MANIFEST).is_file()]
     for path in good[:-keep]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,11 @@ from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import SizeConditioning
 
 _MOST_COVER = 8
-"""Times its bucket that an image is resized to as a whole before it is cropped."""
+"""Limit, in areas of its bucket, up to which a whole image is resized before it is cropped."""
 
 
 def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
-    """(3, H, W) fp32 in [−1, 1], H × W being the bucket: upright, sRGB, resized to cover, cropped.
-
-    Raises `ImageError`.
-    """
+    """(3, H, W) fp32 in [−1, 1], H × W being the bucket: upright, sRGB, resized to cover, cropped. Raises `ImageError`."""
     image = load_rgb(path)
     if fit.resized_w * fit.resized_h > _MOST_COVER * bucket.width * bucket.height:
         # A strip: what is cropped away would be far larger than what is kept.
@@ -36,7 +34,7 @@ def load_pixels(path: Path, fit: Fit, bucket: Bucket) -> Tensor:
 
 
 def size_conditioning_of(entry: LedgerEntry, flip: bool) -> SizeConditioning:
-    """Where a training image comes from; of a mirrored one, where it lies in the mirrored photo."""
+    """Where a training image comes from; for a mirrored one, its place in the mirrored photo."""
     fit, bucket = entry.fit, entry.bucket
     left = fit.resized_w - bucket.width - fit.left if flip else fit.left
     return SizeConditioning((entry.width, entry.height), (left, fit.top), (bucket.width, bucket.height))
@@ -50,8 +48,6 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def to_png(pixels: Tensor) -> bytes:
     """A PNG file without any metadata, from (3, H, W) uint8."""
-    import io
-
     buffer = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy(), "RGB").save(buffer, "PNG")
     return buffer.getvalue()

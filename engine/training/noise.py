@@ -1,6 +1,6 @@
 """Everything random in training, each draw a pure function of the run's seed, the batch's number and a purpose.
 
-Nothing depends on what was drawn before, so a resumed run draws exactly what the uninterrupted one would have drawn.
+No draw depends on an earlier one, so a resumed run draws exactly what the uninterrupted run would have drawn.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Draw:
     uniform: Tensor
     """(B,) fp32 in [0, 1); the family turns it into timesteps or sigmas."""
     latent_noise: Tensor
-    """(B, C, …, h, w) fp32, N(0, 1); picks one latent out of the VAE's distribution."""
+    """(B, C, …, h, w) fp32, N(0, 1); picks one latent from the VAE's distribution."""
     input_noise: Tensor
-    """(B, C, …, h, w) fp32: `noise`, perturbed where the input shall have more of it than the target tells of."""
+    """(B, C, …, h, w) fp32: `noise`, perturbed where the input gets more noise than the target accounts for."""
 
 
 def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training | None = None) -> Draw:
@@ -67,7 +67,7 @@ def draw(shape: Sequence[int], *, seed: int, micro_step: int, settings: Training
 def multires(noise: Tensor, iterations: int, discount: float, source: torch.Generator) -> Tensor:
     """`noise` (B, C, …, h, w) with up to `iterations` coarser layers of noise, each `discount` times as strong as the one before.
 
-    Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) anew for each, down to one pixel; each image is scaled back
+    Layer i, from 0, is 1/rⁱ the size of `noise`, r ~ U(2, 4) drawn for each, down to one pixel; each image is scaled back
     to a spread of 1. Source: sd-scripts' `pyramid_noise_like`, after J. Whitaker, "Multi-Resolution Noise for Diffusion
     Model Training", 2023.
     """
@@ -83,8 +83,5 @@ def multires(noise: Tensor, iterations: int, discount: float, source: torch.Gene
 
 
 def high_noise_uniform(uniform: Tensor, bias: float) -> Tensor:
-    """`uniform` bent towards 1, that is towards noise: u^(1/(1+bias)). bias 0 leaves it alone.
-
-    The density becomes (1+bias)·u^bias.
-    """
+    """`uniform` bent towards 1, that is noise: u^(1/(1+bias)), of density (1+bias)·u^bias; unchanged for bias 0."""
     return uniform if bias == 0 else uniform.pow(1.0 / (1.0 + bias))

@@ -143,10 +143,7 @@ def _adamw8bit(device: torch.device) -> Any:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Sets every group to `factor` times its own rate; returns the denoiser's effective rate.
-
-    An adaptive optimizer multiplies it by its estimate d of the distance.
-    """
+    """Sets every group to `factor` times its own rate; returns the denoiser's, times an adaptive optimizer's distance d."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor
     first = optimizer.param_groups[0]

@@ -1,4 +1,4 @@
-"""What torch can use here; as a job, for those who do not load torch."""
+"""What torch can use here; as a job for processes that do not load torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def gather() -> dict[str, Any]:
     """The fields of `machine.accelerator.TorchFacts`. Never raises."""
     try:
         import torch
-    except Exception as error:  # a missing library, another Python, half an installation: all are told in the same way
+    except Exception as error:  # a missing library, another Python, half an installation: all are reported alike
         return _table(broken=_words(error))
     found = _table(version=str(torch.__version__), cuda=torch.version.cuda or "", hip=torch.version.hip or "")
     if found["hip"] or not found["cuda"]:
@@ -30,9 +30,8 @@ def gather() -> dict[str, Any]:
             found["arches"] = torch.cuda.get_arch_list() if usable else []
             found["devices"] = [_device(torch, index) for index in range(torch.cuda.device_count())] if usable else []
             if found["devices"]:
-                torch.ones(
-                    8, device="cuda"
-                ).sum().item()  # kernels, a card that others hold: seen only when something is computed
+                # Missing kernels and a card that others hold show only in a computation.
+                torch.ones(8, device="cuda").sum().item()
         except Exception as error:  # as above
             found["problem"] = _words(error)
     if not found["devices"] and not found["problem"] and said:
@@ -57,12 +56,12 @@ def _device(torch: Any, index: int) -> dict[str, Any]:
 
 
 def _words(error: BaseException | Any) -> str:
-    """The first sentence or so of an error, on one line; its links and hints for developers are left out."""
+    """The first sentence or so of an error, on one line, without links and hints for developers."""
     text = str(error).strip() or type(error).__name__
     text = re.split(r"\n|CUDA kernel errors might|Search for `|Please update your GPU driver|Compile with", text)[0]
     return re.sub(r"\s+", " ", text).strip()[:_MOST]
 
 
 def begin(_: Parent) -> Answer:
-    """Answers whatever is asked with what torch can use."""
+    """Answers any request with what torch can use."""
     return lambda _: gather()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 from loratui.engine.families.network import Config, Network, Sizes, Tensors, has, read, whole
@@ -50,28 +51,25 @@ def _config_sizes(config: Config) -> Sizes:
 
 
 def _refusals(tensors: Tensors, unet: Sizes) -> Iterator[Finding]:
+    other = functools.partial(Finding.of, "base_other_family", remedy="")
     if unet["inputs"] in _INPUTS:
         code, kind = _INPUTS[unet["inputs"]]
         yield Finding.of(code, problem=f"this is {kind}.", remedy=_ORDINARY)
     if unet["inputs"] != 4:
-        yield Finding.of(
-            "base_other_family", problem=f"its UNet takes {unet['inputs']} channels; SD1.5 and SDXL take 4.", remedy=""
-        )
+        yield other(problem=f"its UNet takes {unet['inputs']} channels; SD1.5 and SDXL take 4.")
     if unet["width"] == 1024:
-        yield Finding.of(
-            "base_other_family", problem="this is a Stable Diffusion 2 model, which cannot be trained here.", remedy=""
-        )
+        yield other(problem="this is a Stable Diffusion 2 model, which cannot be trained here.")
     if unet["added"] and unet["width"] == 1280:
         yield Finding.of(
             "base_refiner", problem="this is the SDXL refiner, not the base model.", remedy="Choose the SDXL base model."
         )
     if has(tensors, "encoder_hid_proj."):
-        yield Finding.of("base_other_family", problem="this is a Kolors model, which cannot be trained here.", remedy="")
+        yield other(problem="this is a Kolors model, which cannot be trained here.")
     if has(tensors, "time_embed.cond_proj.") or has(tensors, "time_embedding.cond_proj."):
         message = "this is a distilled model for few steps (LCM), which a LoRA would undo."
         yield Finding.of("base_distilled", problem=message, remedy=_ORDINARY)
     if not unet["layers"]:
-        yield Finding.of("base_other_family", problem="its UNet reads no text.", remedy="")
+        yield other(problem="its UNet reads no text.")
 
 
 UNET = Network(
@@ -92,5 +90,4 @@ UNET = Network(
     exact=True,
     refusals=_refusals,
 )
-"""`width` is that of the text states that it reads, `layers` all transformer blocks, `added` the width of the pooled text and
-sizes that SDXL takes."""
+"""`width` is that of its text states, `layers` counts all transformer blocks, `added` is the width of SDXL's pooled text and sizes."""

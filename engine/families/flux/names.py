@@ -1,4 +1,4 @@
-"""The names of FLUX.1's modules in Black Forest Labs' code, where one Linear stands for several of diffusers'."""
+"""The names of FLUX.1's modules in Black Forest Labs' code, where one Linear holds several of diffusers'."""
 
 from __future__ import annotations
 
@@ -43,10 +43,7 @@ _BLOCK = re.compile(r"(single_)?transformer_blocks\.(\d+)\.(.+)")
 
 
 def original(module: str) -> Original:
-    """The original Linear that holds a diffusers module of FLUX's transformer.
-
-    Raises `ValueError` for a module that FLUX.1 does not have.
-    """
+    """The original Linear that holds a diffusers module. Raises `ValueError` for a module that FLUX.1 does not have."""
     if module in _OUTSIDE:
         return Original(_OUTSIDE[module], (module,), halves_swapped=module == "norm_out.linear")
     found = _BLOCK.fullmatch(module)
@@ -75,10 +72,7 @@ _XLABS_MEMBERS: Mapping[str, tuple[str, ...]] = {
 
 
 def originals(module: str) -> tuple[Original, ...]:
-    """Every Linear in which a LoRA for this module may stand: that of Black Forest Labs' code, and that of XLabs' trainer.
-
-    Raises `ValueError` as `original`.
-    """
+    """Every Linear that may hold a module's LoRA: in Black Forest Labs' code and in XLabs' trainer. Raises as `original`."""
     first = original(module)
     found = _BLOCK.fullmatch(module)
     if found is None:

@@ -21,10 +21,7 @@ class Sd15(UNetModel):
         captions: Sequence[str],
         known: Sequence[PromptEmbeds] | None = None,  # noqa: ARG002 - a LoRA may change all of it
     ) -> list[PromptEmbeds]:
-        """(77·n, 768) `states` for each caption: the layer that clip skip selects, after the final layer norm.
-
-        Raises `UsageError` if the encoder has fewer layers than clip skip says.
-        """
+        """(77·n, 768) `states` per caption, of the layer that clip skip selects, after the norm. Raises as `clip.states_sd15`."""
         encoder, settings = self._parts["text_encoder"], self._settings
         made = []
         for ids, cut in clip.tokenize(self._tokenizers["tokenizer"], captions, settings.dataset.caption_tokens):

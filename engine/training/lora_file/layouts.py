@@ -25,7 +25,7 @@ Changes = Mapping[tuple[Part, str], WeightDelta]
 def file_tensors(family: Family, changes: Changes, layout: LoraLayout, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of a file, contiguous and without shared memory; alphas are fp32 scalars.
 
-    Raises `UsageError` for what the layout cannot hold, and `NotFiniteError` if a value is not finite or too large for `dtype`.
+    Raises `UsageError` for a change that the layout cannot hold, and `NotFiniteError` if a value is not finite or too large for `dtype`.
     """
     named = _peft(family, changes) if layout == "peft" else _kohya(family, changes)
     tensors: dict[str, Tensor] = {}
@@ -41,7 +41,7 @@ def file_tensors(family: Family, changes: Changes, layout: LoraLayout, dtype: to
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether no value of it is infinite or not a number; in one pass, for a NaN or an infinity outlasts any sum."""
+    """Whether all values are finite; in one pass, since a NaN or an infinity survives a sum."""
     return bool(torch.isfinite(value.sum(dtype=torch.float64)))
 
 
@@ -59,7 +59,7 @@ def _does_not_fit(name: str, value: Tensor, dtype: torch.dtype) -> NotFiniteErro
 def _kohya(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
     """kohya's names, with alpha; LyCORIS' for LoHa and LoKr."""
     if any(change.dora for change in changes.values()):
-        raise UsageError("A DoRA cannot be written in kohya's names: the programs that read them compute it in another way.",
+        raise UsageError("A DoRA cannot be written in kohya's layout: the programs that read it compute DoRA in another way.",
                          "Choose the format peft.")  # fmt: skip
     fused: dict[str, tuple[Original, dict[str, WeightDelta]]] = {}
     for (part, path), change in changes.items():
@@ -85,16 +85,16 @@ def _lycoris(family: Family, part: Part, path: str, change: WeightDelta) -> Iter
     stem = kohya.lycoris_stem(family, part, path)
     whole = {"lokr_w1", "lokr_w2"} <= change.tensors.keys()
     for name, value in change.tensors.items():
-        # Readers take scale 1 where both factors are whole, whatever alpha says.
+        # Readers take scale 1 where both factors are whole, whatever alpha is.
         yield f"{stem}.{name}", value * change.scale if whole and name == "lokr_w1" else value
     yield f"{stem}.{kohya.ALPHA}", _alpha(1.0 if whole else change.scale * change.rank)
 
 
 def _peft(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
-    """PEFT's names. The scale is multiplied into B: without metadata that only diffusers reads, every program takes it for 1."""
+    """PEFT's names. The scale is multiplied into B: without metadata, which only diffusers reads, every program assumes 1."""
     for (part, path), change in changes.items():
         if change.form != "lora":
-            raise UsageError(f"A {change.form} has LyCORIS' names in files, not PEFT's.", "Choose the format kohya or auto.")
+            raise UsageError(f"A {change.form} needs LyCORIS' layout, not PEFT's.", "Choose the format kohya or auto.")
         stem = peft_names.stem(family, part, path)
         yield f"{stem}.{peft_names.DOWN}", change.tensors["lora_A"]
         yield f"{stem}.{peft_names.UP}", change.tensors["lora_B"] * change.scale

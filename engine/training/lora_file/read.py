@@ -1,4 +1,4 @@
-"""A LoRA file of any maker, read as the changes of the layers that are asked for."""
+"""A LoRA file from any program, read as the changes of the wanted layers."""
 
 from __future__ import annotations
 
@@ -26,25 +26,22 @@ from loratui.engine.untrusted import Unreadable, finite, parse_json, read_json
 from loratui.presets.schema import Family
 
 ADAPTER_METADATA = "lora_adapter_metadata"
-"""Where diffusers keeps alpha and its like, as JSON."""
+"""Key of the metadata in which diffusers keeps alpha and the like, as JSON."""
 
 
 @dataclass(frozen=True)
 class FoundLora:
-    """What of a file belongs to the layers asked for."""
+    """The content of a file for the wanted layers."""
 
     changes: Mapping[tuple[Part, str], WeightDelta]
     others: tuple[str, ...]
-    """Names of tensors that belong to other layers, or are nothing that is known here."""
+    """Names of tensors of other layers, or of an unknown kind."""
     unread: Mapping[tuple[Part, str], tuple[str, ...]]
-    """Layers asked for whose tensors are there but make no change that is known here -> the names of these tensors."""
+    """Wanted layers with tensors that make no known kind of change -> the names of these tensors."""
 
 
 def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) -> FoundLora:
-    """The changes that a LoRA file makes to `layers`, in fp32.
-
-    Raises `UsageError` if the file is damaged, or is not a safetensors file.
-    """
+    """The changes that a LoRA file makes to `layers`, in fp32. Raises `UsageError` if it is not a sound safetensors file."""
     header, data = read_checked(path, MOST_LORA_BYTES)
     try:
         tensors = load(data)
@@ -54,7 +51,7 @@ def read_lora(path: Path, family: Family, layers: Iterable[tuple[Part, str]]) ->
 
 
 def _beside(path: Path) -> dict[str, str]:
-    """What PEFT says of alphas in a file of its own, where the LoRA's file is PEFT's, in the words of diffusers' metadata."""
+    """The alphas in the separate file of PEFT, where the LoRA's file is PEFT's, in the form of diffusers' metadata."""
     if not path.name.startswith("adapter_model"):
         return {}
     try:
@@ -73,7 +70,7 @@ def changes_in(
 ) -> FoundLora:
     """As `read_lora`, from a file's tensors and metadata.
 
-    The scale is alpha / rank; without an alpha it is what diffusers' own metadata say, and else 1.
+    The scale is alpha / rank; without an alpha it comes from diffusers' metadata, else it is 1.
     """
     wanted = set(layers)
     sorted_keys = sort_keys(tensors, family, wanted)
@@ -93,13 +90,13 @@ def changes_in(
         meant = {(place.part, path): one for path, one in (parts or {}).items() if (place.part, path) in wanted}
         kept = {layer: one for layer, one in meant.items() if layer not in changes}
         changes |= kept
-        if not kept or len(kept) < len(meant):  # a layer that stands in a file under two names is taken once, and that is told
+        if not kept or len(kept) < len(meant):  # a layer with two names in a file is taken once, and reported
             others += names.values()
     return FoundLora(changes, tuple(others), {layer: names for layer, names in unread.items() if layer not in changes})
 
 
 def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place], float | None]) -> WeightDelta | None:
-    """The change that a layer's tensors make; None if some are missing, do not go together, or need what is not known here."""
+    """The change that a layer's tensors make; None if some are missing, do not fit together, or are of an unknown kind."""
     values = {what: value.float() for what, value in given.items() if what != "alpha"}
     if UNREAD & values.keys() or not _go_together(values):
         return None
@@ -120,7 +117,7 @@ def _change(place: Place, given: Mapping[str, Tensor], scales: Callable[[Place],
 
 
 def _go_together(values: Mapping[str, Tensor]) -> bool:
-    """Whether all tensors of one of the forms are there, and their products can be made."""
+    """Whether all tensors of one form exist and can be multiplied."""
     names = values.keys()
     if {"lora_A", "lora_B"} <= names:
         return _is_product(values["lora_B"], values["lora_A"])
@@ -142,10 +139,8 @@ def _is_product(up: Tensor, down: Tensor) -> bool:
 
 
 def _diffusers_scales(metadata: Mapping[str, str], family: Family) -> Callable[[Place], float | None]:
-    """Looks up the scale of a layer in the metadata that diffusers writes; None where they say nothing.
-
-    It raises `ValueError` where they say something that cannot be made out: without its scale a LoRA would be another one.
-    """
+    """Looks up the scale of a layer in diffusers' metadata; None where they have none. It raises `ValueError` where they cannot
+    be understood: with a wrong scale it would be another LoRA."""
     try:
         table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=SMALL_FILE_BYTES)
     except Unreadable:
@@ -167,12 +162,12 @@ def _diffusers_scales(metadata: Mapping[str, str], family: Family) -> Callable[[
 
 
 _PLAIN = re.compile(r"\^?(?:[\w-]|\\?\.)+\$?")
-"""A path, perhaps with the marks that regular expressions have for its ends and dots."""
+"""A path, perhaps with a regular expression's marks for its ends and dots."""
 
 
 def _for(path: str, pattern: object, default: object) -> object:
-    """A value for one module. PEFT's patterns are regular expressions over the end of its path; those that are more than a
-    path are not carried out, since a file could bring one that takes for ever. Raises `ValueError` for them."""
+    """A value for one module. PEFT's patterns are regular expressions for the end of its path. Raises `ValueError` for one
+    that is more than a path, since a file could contain one that runs forever."""
     for key, value in pattern.items() if isinstance(pattern, dict) else ():
         if not _PLAIN.fullmatch(key):
             raise ValueError(f"the pattern {key[:60]!r} is more than a path")

@@ -1,4 +1,4 @@
-"""Writes a LoRA file, opens it again, and checks that a reader finds in it what was trained."""
+"""Writes a LoRA file, opens it again, and checks that it holds what was trained."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class Written:
 
     bytes: int
     norms: Mapping[Part, float]
-    """Norm of the change of each part, as a reader of the file finds it."""
+    """Norm of the change of each part, read back from the file."""
 
     @property
     def has_effect(self) -> bool:
-        """Whether it changes anything at all."""
+        """Whether it changes anything."""
         return any(self.norms.values())
 
 
 def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> Written:
-    """Writes the changes of an adapter in one move, reads them back, and tells how strong they are.
+    """Writes the changes of an adapter atomically, reads them back, and returns their strength.
 
-    Raises `DiskError`, also if the disk gives back something else than was written; `NotFiniteError` if a value is not finite
+    Raises `DiskError`, also if the disk returns other data than was written; `NotFiniteError` if a value is not finite
     or does not fit into `precision`; `UsageError` for a form that the layout cannot hold.
     """
     family = facts.settings.base.family
@@ -50,9 +50,7 @@ def write_lora_file(path: Path, changes: Changes, facts: LoraFacts, precision: s
     data = save(tensors, metadata_of(tensors, facts))
     write_file(path, data)
     if _written(path, len(data)) != data:
-        raise DiskError(
-            f"{path}: the disk gave back another file than was written.", "Check the volume; the checkpoint is good."
-        )
+        raise DiskError(f"{path}: the disk returned other data than was written.", "Check the volume; the checkpoint is good.")
     return Written(len(data), check(path, changes, facts, precision))
 
 
@@ -64,7 +62,7 @@ def _written(path: Path, most: int) -> bytes:
 
 
 def metadata_of(tensors: Mapping[str, Tensor], facts: LoraFacts) -> dict[str, str]:
-    """All metadata of a file, with the hashes by which other programs know a LoRA whatever its metadata say."""
+    """All metadata of a file, with the hashes by which other programs recognise a LoRA whatever its metadata."""
     table = build_metadata(facts)
     trained = {key: value for key, value in table.items() if key.startswith("ss_")}
     plain = save(dict(tensors), trained)
@@ -74,10 +72,7 @@ def metadata_of(tensors: Mapping[str, Tensor], facts: LoraFacts) -> dict[str, st
 
 
 def check(path: Path, changes: Changes, facts: LoraFacts, precision: str) -> dict[Part, float]:
-    """The norm of each part's change as a reader finds it in a file that was just written.
-
-    Raises `DiskError` if a layer is missing, a value is not finite, or the change is another one.
-    """
+    """The norm of each part's change, read back from a new file. Raises `DiskError` if it does not hold `changes`."""
     try:
         tensors = load(read_checked(path, MOST_LORA_BYTES)[1])
         found = changes_in(tensors, {}, facts.settings.base.family, changes)

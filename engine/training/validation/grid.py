@@ -34,10 +34,7 @@ from loratui.engine.untrusted import open_regular
 
 
 def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
-    """Makes what `validation/wish.json` asks for, else both grids of the recipe; existing images stay.
-
-    Raises `UsageError` if the run has no LoRA file.
-    """
+    """Makes what `validation/wish.json` asks for, else the recipe's grids. Raises `UsageError` if the run has no LoRA file."""
     with requests.at_once():
         wish = read_wish(job.run.validation / "wish.json")
         planned = _cells(job, wish)

@@ -204,7 +204,7 @@ def test_a_file_that_misses_a_tensor_is_named(flux_folder: Path, tmp_path: Path)
     del tensors["encoder.final_layer_norm.weight"]
     path = tmp_path / "t5.safetensors"
     save_file(tensors, path)
-    with pytest.raises(UsageError, match=r"t5\.safetensors: the text_encoder_2 is not whole; encoder\.final_layer_norm"):
+    with pytest.raises(UsageError, match=r"t5\.safetensors: the text_encoder_2 is incomplete; encoder\.final_layer_norm"):
         load_part(with_files(flux_folder, path), "text_encoder_2", device=CPU, dtype=torch.float32)
 
 
@@ -213,7 +213,7 @@ def test_a_transformer_that_misses_a_tensor_is_named(flux_folder: Path, tmp_path
     del tensors["x_embedder.weight"]
     path = tmp_path / "flux.safetensors"
     save_file(tensors, path)
-    with pytest.raises(UsageError, match=r"flux\.safetensors: the transformer is not whole; x_embedder\.weight"):
+    with pytest.raises(UsageError, match=r"flux\.safetensors: the transformer is incomplete; x_embedder\.weight"):
         load_part(with_files(flux_folder, path), "transformer", device=CPU, dtype=torch.float32)
 
 
