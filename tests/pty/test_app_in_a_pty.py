@@ -40,7 +40,7 @@ def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
         terminal.press("\r")
         terminal.shows("[2 base]", "toy for the demo")
         terminal.press("\r")
-        terminal.shows("[3 data set]", "Folder")
+        terminal.shows("[3 dataset]", "Folder")
         terminal.press(str(demo_dataset()))
         terminal.shows("18 images, 18 with a caption")
         terminal.press("\ranafox\rwoman\r")
@@ -48,7 +48,7 @@ def test_a_new_person_walks_from_nothing_to_the_start(home: Path) -> None:
         terminal.press("\r")
         terminal.shows("[5 samples]", "→ a photo of anafox woman")
         terminal.press("\r")
-        terminal.shows("[6 preflight]", "All 18 images can be read", "enter makes one real")
+        terminal.shows("[6 preflight]", "All 18 images can be read", "enter runs one real")
         terminal.press("q")
         assert terminal.ended(5)
         assert terminal.exit_code == 0

@@ -127,9 +127,9 @@ def test_after_a_fault_of_the_app_one_key_starts_it_again(home: Path, tmp_path: 
             if answer == "r":
                 terminal.shows("9 of 900", "? help")
                 terminal.press("?")
-                terminal.shows("What the run tells.")
+                terminal.shows("The run's progress.")
                 terminal.press("\x1b")
-                terminal.hides("What the run tells.")
+                terminal.hides("The run's progress.")
                 terminal.press("q")
             assert terminal.ended(5)
             assert terminal.exit_code == (0 if answer == "r" else 70)

@@ -356,7 +356,7 @@ async def test_a_run_that_cannot_be_opened_is_told_and_the_app_stays(
         else:
             monkeypatch.setattr("os.geteuid", lambda: 65_534)
         await pilot.press("enter")
-        words = {"gone": "no run", "newer": "a newer loratui", "another's": "(uid"}  # a word that no line end can part
+        words = {"gone": "no run", "newer": "A newer loratui", "another's": "(uid"}  # a word that no line end can part
         await shows(pilot, words[trouble])
         assert pilot.app.is_running
 

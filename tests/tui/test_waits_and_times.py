@@ -59,10 +59,10 @@ def test_plain_lines_say_what_they_wait_for_each_half_minute() -> None:
     assert len(list(narrator.lines(0.0))) == 2
     assert list(narrator.lines(29.0)) == []
     (line,) = narrator.lines(31.0)
-    assert "till loading SDXL, 31 s by now" in line
+    assert "till loading SDXL, 31 s so far" in line
     assert " UTC  " in line
     assert list(narrator.lines(40.0)) == []
-    assert "1 min 02 s by now" in next(narrator.lines(62.0))
+    assert "1 min 02 s so far" in next(narrator.lines(62.0))
 
 
 @pytest.mark.parametrize("command", ["pause", "stop"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -60,7 +59,7 @@ class CompareScreen(LoratuiScreen[None]):
         """Shows the table and the images."""
         from loratui.tui.runs.comparing import compare
 
-        self._rows = await asyncio.to_thread(compare, self._compared, self.loratui.settings.price_per_hour)
+        self._rows = await self.in_thread(compare, self._compared, self.loratui.settings.price_per_hour)
         self._show()
         for at, run in enumerate(self._compared):
             if path := run.file(run.state.sample):

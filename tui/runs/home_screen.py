@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -216,7 +215,7 @@ class HomeScreen(LoratuiScreen[None]):
         if run is None:
             return
         try:
-            await asyncio.to_thread(lambda: launch(open_run(self.loratui.home, run.name)))
+            await self.in_thread(lambda: launch(open_run(self.loratui.home, run.name)))
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
         else:
@@ -262,7 +261,7 @@ class HomeScreen(LoratuiScreen[None]):
         if run.active:
             self.loratui.tell(f"{run.name} is running. Stop it first: enter, then x.", "warning")
             return
-        taken = await asyncio.to_thread(folder_bytes, Path(run.path), lambda: worker.is_cancelled)
+        taken = await self.in_thread(folder_bytes, Path(run.path), lambda: worker.is_cancelled)
         details = f"This frees {text.size(taken)}: its LoRA files, checkpoints, samples, cache and log. Your images stay."
         if await self.app.push_screen_wait(ConfirmScreen(f"Delete {run.name}?", details, "delete")):
             self._delete(run.name)
@@ -272,7 +271,7 @@ class HomeScreen(LoratuiScreen[None]):
         from loratui.engine.runs.directory import delete_run, open_run
 
         try:
-            await asyncio.to_thread(lambda: delete_run(open_run(self.loratui.home, name, to_delete=True)))
+            await self.in_thread(lambda: delete_run(open_run(self.loratui.home, name, to_delete=True)))
         except LoratuiError as error:
             self.loratui.tell(str(error), "error")
         else:

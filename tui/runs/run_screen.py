@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import time
 from collections.abc import Iterator
@@ -170,7 +169,7 @@ class RunScreen(LoratuiScreen[None]):
         from loratui.engine.runs.launcher import launch
 
         try:
-            await asyncio.to_thread(launch, self.run_directory, job)
+            await self.in_thread(launch, self.run_directory, job)
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
         self.history = RunStore()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -30,6 +31,8 @@ _WAKE_S = 0.5
 """How often a thread that rests looks whether it is still wanted."""
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class LoratuiScreen(Screen[T]):
@@ -61,6 +64,14 @@ class LoratuiScreen(Screen[T]):
     def stands(self) -> bool:
         """Whether its widgets are there: not before they are composed, and no longer once the screen is being taken away."""
         return self.is_mounted and self.display  # Textual displays nothing of what it removes
+
+    async def in_thread(self, function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
+        """What a function returns that is called in a thread. Ends the worker that awaits it if the screen has gone by then."""
+        try:
+            return await asyncio.to_thread(function, *arguments, **options)
+        finally:
+            if not self.stands:
+                raise asyncio.CancelledError
 
     def rest(self, worker: Worker[object], seconds: float) -> None:
         """Sleeps in a worker thread; wakes soon after the worker is cancelled, and at once when the app ends."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,7 +96,7 @@ class ExportScreen(LoratuiScreen[None]):
         """Says what was written and where to put it, or what failed."""
         said = self.line("export-said")
         try:
-            self._written = await asyncio.to_thread(exporting.export, self.model.run, self.model.settings, wanted)
+            self._written = await self.in_thread(exporting.export, self.model.run, self.model.settings, wanted)
         except (LoratuiError, OSError) as error:
             self._written = None
             said.say(plain(f"✖ {error}", "$error"))

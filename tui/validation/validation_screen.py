@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -79,7 +78,7 @@ class ValidationScreen(RunScreen):
 
     @work(group="look", description="read the list of images")
     async def _look(self) -> None:
-        found = await asyncio.to_thread(self.model.read_list)
+        found = await self.in_thread(self.model.read_list)
         if found is not None:
             self.model.take_list(found)
             self._merge()
@@ -319,7 +318,7 @@ class ValidationScreen(RunScreen):
 
         self.model.stopping = True
         try:
-            await asyncio.to_thread(control.send, self.run_directory, "stop")
+            await self.in_thread(control.send, self.run_directory, "stop")
         except LoratuiError as error:
             self.model.stopping = False
             self.loratui.tell(str(error), "error")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ class BaseModelScreen(StepScreen):
         """Lists the bases of the preset's family; unusable ones come last, with the reason."""
         from loratui.engine.planning.bases import discover
 
-        found, cut = await asyncio.to_thread(discover)
+        found, cut = await self.in_thread(discover)
         family = self.loratui.draft.value("base.family")
         demo = str(self.loratui.draft.preset_value("base.model")).startswith("embedded:")
         proposed = [base for base in found if demo or not base.toy]
@@ -130,7 +129,7 @@ class BaseModelScreen(StepScreen):
         base = recipe.settings.base
         problem: tuple[str, str] | None = None
         try:
-            found = await asyncio.to_thread(find_base, base)
+            found = await self.in_thread(find_base, base)
         except LoratuiError as error:
             problem = error.message, error.remedy
         except OSError as error:
@@ -180,7 +179,7 @@ class BaseModelScreen(StepScreen):
         from loratui.tui.screens.confirm import ConfirmScreen
 
         try:
-            offer = await asyncio.to_thread(hub.look_up, model)
+            offer = await self.in_thread(hub.look_up, model)
         except (LoratuiError, OSError) as error:
             self.line("base-download").say(plain(f"✖ {in_keys(str(error))}", "$error"))
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ class PreflightScreen(StepScreen):
             return prepared, machine, self._estimate(prepared, machine)
 
         try:
-            prepared, self._machine, here = await asyncio.to_thread(check)
+            prepared, self._machine, here = await self.in_thread(check)
         except (LoratuiError, OSError) as error:
             self._rows = [Row("error", str(error), "", "dataset")]
         else:
@@ -197,7 +196,7 @@ class PreflightScreen(StepScreen):
 
         probed, row = None, _NOT_PROBED
         try:
-            before, probed, after = await asyncio.to_thread(measure)
+            before, probed, after = await self.in_thread(measure)
         except (LoratuiError, OSError) as error:
             problem, remedy = getattr(error, "message", error), getattr(error, "remedy", "")
             row = Row("error", f"One real step failed: {problem}", remedy, "plan")
@@ -247,7 +246,7 @@ class PreflightScreen(StepScreen):
         from loratui.tui.commands.common import start_prepared
 
         try:
-            run = await asyncio.to_thread(start_prepared, prepared, self.loratui.home, base=base)
+            run = await self.in_thread(start_prepared, prepared, self.loratui.home, base=base)
         except (LoratuiError, OSError) as error:
             self.loratui.tell(str(error), "error")
             self.line("preflight-verdict").say(plain(f"✖ {error}", "$error"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from textual import events, work
@@ -70,8 +69,8 @@ class StepScreen(LoratuiScreen[None]):
         from loratui.engine.machine.accelerator import accelerator
         from loratui.engine.planning.measured import read_all
 
-        machine = await asyncio.to_thread(accelerator)
-        self.machine_known(machine, await asyncio.to_thread(read_all))
+        machine = await self.in_thread(accelerator)
+        self.machine_known(machine, await self.in_thread(read_all))
 
     def machine_known(self, machine: Accelerator, measurements: Sequence[Measurement]) -> None:
         """Shows what depends on the machine."""

@@ -243,6 +243,6 @@ def test_a_file_in_place_of_the_home_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_cannot_be_written_down_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no UTF-8 text"):
+    with pytest.raises(UsageError, match="not UTF-8"):
         create_run(tmp_path, "anafox", recipe_toml="a\udcff", effective_toml="", ledger={})
     assert list(tmp_path.iterdir()) == []

@@ -154,4 +154,4 @@ def test_row_14_captions_that_are_cut_are_told(make_run: MakeRun, images: Any) -
     run = make_run(*SMALL)
     train(run)
     [told] = [event.fields for event in events(run, "warning") if event.fields["code"] == "captions_cut"]
-    assert told["message"].startswith("1 text is longer than the text encoder reads")
+    assert told["message"].startswith("1 text is too long for the text encoder")

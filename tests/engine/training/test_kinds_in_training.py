@@ -83,14 +83,14 @@ def test_what_cannot_be_gone_on_from_is_told_before_the_start(tmp_path: Path) ->
         return [f"{one.message} {one.remedy}" for one in check_settings(recipe) if one.code == "start_from"]
 
     (relative,) = findings("some/lora.safetensors")
-    assert "whole path" in relative
+    assert "full path" in relative
     (missing,) = findings(str(tmp_path / "none.safetensors"))
     assert "no such file" in missing
     other = tmp_path / "other.safetensors"
     header = b'{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}'
     other.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     (unknown,) = findings(str(other))
-    assert "no LoRA" in unknown
+    assert "not a LoRA" in unknown
     header = b'{"transformer.proj_out.lora_A.weight":{"dtype":"F16","shape":[1,1],"data_offsets":[0,2]}}'
     other.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     (foreign,) = findings(str(other))

@@ -108,7 +108,7 @@ def test_the_text_names_findings_remedies_and_what_was_not_checked(tmp_path: Pat
     assert cli.main(["check", str(folder), "--preset", "demo", "--trigger", "anafox"]) == 1
     out = capsys.readouterr().out
     assert "12 images, 12 with a caption." in out
-    assert "warning: 1 image is more than twice as long as wide" in out
+    assert "warning: 1 image is longer than 2:1" in out
     assert "  Crop around the subject." in out
     assert "1 warning." in out
     assert "needs the deep pass (loratui check --deep makes it)" in out

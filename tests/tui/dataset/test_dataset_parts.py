@@ -69,7 +69,7 @@ async def test_an_image_tells_its_path_is_copied_and_asked_for_in_real_pixels(ho
         assert [name for name, _ in screen.copyable()] == ["path", "scp line"]
         assert screen.copyable()[0][1] == str(path)
         await pilot.press("p")
-        await shows(pilot, "No real pixels", "y copies")
+        await shows(pilot, "No real pixels", "copies the file")
         await pilot.press("y")
         await shows(pilot, "scp line", "path")
         await pilot.press("escape")
@@ -87,7 +87,7 @@ async def test_writing_a_caption_counts_its_tokens_and_waits_for_a_save(home: Pa
         await pilot.press("e")
         await type_text(pilot, ", q x")
         await shows(pilot, "not saved yet", "q x", "of 75 tokens")
-        writing = await shows(pilot, "esc done", "pgdn next", "pgup before")
+        writing = await shows(pilot, "esc done", "pgdn next", "pgup previous")
         assert "x leave out" not in writing
         assert "esc back" not in writing
         await pilot.press("pagedown")

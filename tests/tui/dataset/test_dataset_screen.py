@@ -135,7 +135,7 @@ async def test_one_change_can_be_taken_out_of_the_list(home: Path, photos: Path)
             await on_topic(pilot, words)
             await pilot.press("m")
         await pilot.press("w")
-        await shows(pilot, "2 changes", "x not this one")
+        await shows(pilot, "2 changes", "x drop")
         await pilot.press("x")
         await shows(pilot, "1 change, made on a copy")
         await pilot.press("escape")
@@ -466,7 +466,7 @@ async def test_the_footer_tells_only_keys_that_work(home: Path, photos: Path) ->
         await shows(pilot, "m fix", "enter images", "n next", "d deep check")
         assert "s save captions" not in screen_text(pilot.app).splitlines()[-1]
         await pilot.press("question_mark")
-        await shows(pilot, "choose the remedy of this finding")
+        await shows(pilot, "choose the quick fix of this finding")
 
 
 async def test_a_copy_that_is_no_longer_wanted_leaves_nothing(home: Path, photos: Path) -> None:

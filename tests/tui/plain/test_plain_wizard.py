@@ -119,7 +119,7 @@ def test_a_draft_is_kept_at_each_answer_and_offered_again(
     folder = tmp_path / "photos"
     shutil.copytree(demo_dataset(), folder)
     number = [preset.name for preset in list_presets()].index("demo") + 1
-    with pytest.raises(UsageError, match="nobody to ask"):
+    with pytest.raises(UsageError, match="Nobody can answer"):
         _wizard(home, "1", str(number), "", str(folder), "zorblax", "man").menu()
     (draft,) = list_drafts(home)
     assert draft.title == "zorblax"
@@ -183,7 +183,7 @@ def test_leaving_at_once(home: Path) -> None:
 
 
 def test_an_end_of_answers_is_an_error_with_a_remedy(home: Path) -> None:
-    with pytest.raises(UsageError, match="nobody to ask"):
+    with pytest.raises(UsageError, match="Nobody can answer"):
         _wizard(home).menu()
 
 

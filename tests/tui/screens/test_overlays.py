@@ -59,7 +59,7 @@ async def test_the_palette_finds_a_command_by_its_word_in_the_key_bar(home: Path
         await shows(pilot, "What do you want to do?", "reuse: plan a new run with this run's recipe  (u)")
         await type_text(pilot, "resume")
         await waits(pilot, lambda: "with this run's recipe" not in screen_text(pilot.app))
-        await shows(pilot, "resume: go on from the run's last checkpoint  (r)")
+        await shows(pilot, "resume the run from its last checkpoint  (r)")
 
 
 async def test_the_palette_finds_a_command_and_carries_it_out(home: Path) -> None:
@@ -146,7 +146,7 @@ async def test_view_only_sends_and_starts_nothing(home: Path) -> None:
             text = await shows(pilot, "What do you want to do?")
             assert "save a checkpoint" not in text
             await pilot.press("escape", "question_mark")
-            text = await shows(pilot, "the log: everything, warnings")
+            text = await shows(pilot, "log level: everything, warnings")
             assert "save a checkpoint" not in text
             await pilot.press("escape")
             await pilot.pause(0.2)

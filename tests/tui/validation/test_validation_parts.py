@@ -164,7 +164,7 @@ async def test_the_one_is_exported_under_a_name(home: Path) -> None:
         await shows(pilot, "✖", "Choose another name or folder.")
         await pilot.press("down", "x")
         await pilot.press("enter")
-        await shows(pilot, "There are: as it is, kohya, peft.")
+        await shows(pilot, "Choose one of: as it is, kohya, peft.")
         await pilot.press("escape", "escape")
         await shows(pilot, "Checklist")
     assert (run.path / "export" / "anafox-v1.safetensors").is_file()
