@@ -1,13 +1,14 @@
-"""Trains true-size bases with random weights through `loratui train`, and measures its step beside a plain diffusers + PEFT step.
+"""Trains true-size bases with random weights through `loratui train`, and compares its step with plain diffusers + PEFT.
 
     python benchmarks/true_size.py flux|sdxl|sd15 [--work DIR] [--out DIR] [--rungs A,B] [--steps 40] [--tiny]
 
-Rungs: `default` (with samples, a kill -9 in the middle, the resume and an export), `kept` (activations kept, eager),
-`checkpointing` (computed twice, eager), `compiled` (kept, blocks compiled), each with `-launched` (no CUDA graphs: every kernel
-is launched by the CPU), `compiled-adamw`, `kept-fp16`, `checkpointing-fp16` and `compiled-fp16` (in fp16 with a scaled loss), `reference` (diffusers and PEFT by hand, with checkpointing and the same targets,
-rank and batch), `graph` (the same by hand without checkpointing, replayed as one CUDA graph). Each writes its figures to
-DIR/true_size-FAMILY.json when it is done.
-The base is made once in the work folder (34 GB for FLUX) and used again. `--tiny` tries all of it on a CPU.
+Rungs: `default` (with samples, a kill -9 in the middle, the resume and an export), `kept` (activations kept, not compiled),
+`checkpointing` (gradient checkpointing, not compiled), `compiled` (activations kept, blocks compiled), `kept-eager` and
+`compiled-eager` (no CUDA graphs: the CPU launches every kernel), `compiled-adamw`, `kept-fp16`, `checkpointing-fp16` and
+`compiled-fp16` (fp16 with a scaled loss), `reference` (diffusers and PEFT by hand, with checkpointing and the same targets,
+rank and batch), `graph` (the same by hand without checkpointing, replayed as one CUDA graph). Each finished rung writes its
+figures to DIR/true_size-FAMILY.json. The script makes the base once, in the work folder (34 GB for FLUX), and uses it again.
+`--tiny` tries everything on a CPU.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 _KEPT = ("memory.gradient_checkpointing=off", "memory.compile=off")
 _COMPILED = ("memory.gradient_checkpointing=off", "memory.compile=on")
-_LAUNCHED = "memory.cuda_graphs=off"
+_EAGER = "memory.cuda_graphs=off"
 RUNGS: dict[str, tuple[str, ...]] = {
     "default": (),
     "kept": _KEPT,
-    "kept-launched": (*_KEPT, _LAUNCHED),
+    "kept-eager": (*_KEPT, _EAGER),
     "checkpointing": ("memory.gradient_checkpointing=on", "memory.compile=off"),
     "compiled": _COMPILED,
-    "compiled-launched": (*_COMPILED, _LAUNCHED),
+    "compiled-eager": (*_COMPILED, _EAGER),
     "compiled-adamw": (*_COMPILED, "optimizer.name=adamw"),
     "kept-fp16": (*_KEPT, "training.precision=fp16"),
     "checkpointing-fp16": ("memory.gradient_checkpointing=on", "memory.compile=off", "training.precision=fp16"),
@@ -47,11 +48,11 @@ PRESETS = {
     "sdxl": ("sdxl-person", 1024, 2, 32, ("training.train_text_encoder=false",)),
     "sd15": ("sd15-portrait", 512, 2, 32, ()),
 }
-"""Family -> preset, side in px, batch, rank, and what else is set."""
+"""Family -> preset, side in px, batch, rank, and other settings."""
 
 IMAGES = 4
 LEFT_OUT = 10
-"""First steps, in which kernels are chosen and the allocator fills; they are not measured."""
+"""First steps, not measured: they choose kernels and fill the allocator."""
 
 
 def main() -> None:

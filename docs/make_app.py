@@ -1,4 +1,4 @@
-"""Writes `docs/app.md`: the keys of every screen from the table of keys, and the files in which a person changes them."""
+"""Writes `docs/app.md`: the keys of every screen, from the table of keys, and the app's own files."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from loratui.tui.keymap import keys_of
 
 HEAD = """# The app
 
-`loratui` opens the list of runs, `loratui attach RUN` one of them, and `--view-only` either of them without any key that starts,
-commands or deletes something. Where there is no terminal that can be drawn on, or with `--plain`, the same steps are questions and
-answers, and a run is told in one sentence a change. A key is shown at the bottom of the screen whenever it works; `?` explains the
-screen and the part that has the focus, `ctrl+p` finds any command by its words, `ctrl+o` puts a letter on every part that can be gone to,
-and everything can be clicked. What `y` copies goes to the clipboard of the terminal in front of you (OSC 52), and is shown too.
+`loratui` opens the list of runs, `loratui attach RUN` opens one run. With `--view-only` neither has keys that start, command or delete
+anything. With `--plain`, or without a terminal that the app can draw on, the same steps are questions and answers, and a run prints one
+sentence for each change. The bottom of the screen shows the keys that work. `?` explains the screen and its focused part, `ctrl+p` finds
+any command by its words, `ctrl+o` puts a letter on every part that you can go to, and you can click on everything. `y` copies to the
+clipboard of the terminal in front of you (OSC 52), and shows the copied text.
 
 ## Files
 
-All are looked for in `LORATUI_CONFIG`, else in the configuration folder of the system (`~/.config/loratui`). What cannot be used is told
-when the app starts, with file, line and the nearest name, and keeps its default.
+The app looks for them in `LORATUI_CONFIG`, else in the system's configuration folder (`~/.config/loratui`). At the start it reports what it
+cannot use, with file, line and the nearest name, and takes the default.
 
-`app.toml`, written by the preferences (`f2`) and open to be edited:
+`app.toml`, written by the preferences (`f2`); you may edit it:
 
 | key | default | meaning |
 |---|---|---|
 | `format` | `1` | version of the file |
 | `theme` | `"dark"` | {themes} |
 | `bell` | `true` | ring when a run ends, fails or runs out of disk |
-| `title` | `true` | tell the progress in the window's title |
+| `title` | `true` | show the progress in the window's title |
 | `price_per_hour` | `0.0` | price of this machine in your currency; 0: unknown |
 
-`keys.toml` gives commands other keys, by the names in the tables below. The app never writes it.
+`keys.toml` gives commands other keys, by the names in the tables below. The app never writes this file.
 
 ```toml
 pause = "P"
@@ -41,10 +41,10 @@ palette = "ctrl+p, f10"
 ```
 
 A key is a letter (`P` is shift and p), a digit, a sign, `f1` to `f12`, `enter`, `space`, `tab`, `escape`, `up`, `home` …, or `ctrl+` and a letter.
-Two commands of one screen may change places; a key that another command of the same screen has is refused.
+Two commands of one screen may swap their keys; otherwise a key that another command of the screen has is refused.
 
-Drafts of the wizard are kept in `<home>/drafts/<id>.json` (format 1: `format saved step preset changes typed others`) at each change and
-deleted when their run starts. Reports on faults of the app itself are in `<home>/reports/`, without tokens, passwords and names.
+The wizard saves drafts in `<home>/drafts/<id>.json` (format 1: `format saved step preset changes typed others`) at each change and deletes
+them when their run starts. Reports of faults in the app itself are in `<home>/reports/`, without tokens, passwords and names.
 
 ## Keys
 """

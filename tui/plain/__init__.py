@@ -1,4 +1,4 @@
-"""The app without a screen: its steps as questions, then the run in plain lines."""
+"""The app in plain lines: its steps as questions, then the run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from loratui.presets.schema import SchemaError
 from loratui.tui import text
 from loratui.tui.findings import in_one_line
 from loratui.tui.paths import path_from_text, path_text
+from loratui.tui.plain import follow
 from loratui.tui.plain.asking import Asker, asker
 from loratui.tui.plain.follow import follow_to_the_end, say_conclusion
 from loratui.tui.runs import figures
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def run_plain() -> int:
-    """Lists the runs and asks what to do; returns the exit code. Raises `UsageError` if nobody answers."""
+    """Lists the runs, asks what to do, and returns the exit code. Raises `UsageError` if nobody can answer."""
     return Wizard(asker(), loratui_home()).menu()
 
 
@@ -45,10 +46,9 @@ class Wizard:
         self._home = home
         self._draft = Draft()
         self._draft_id = ""
-        """Name of the draft on the disk; empty if it is not kept."""
+        """Name of the saved draft; empty if there is none."""
 
     def menu(self) -> int:
-        """The first question."""
         runs = summarise_all(self._home)
         say(f"loratui: {text.count(len(runs), 'run')} in {self._home}")
         options = ["Train a LoRA on my images", "Try the demo: an invented person, a few minutes, no download"]
@@ -63,7 +63,7 @@ class Wizard:
         return 0
 
     def new_run(self) -> int:
-        """A draft, or preset, base and dataset; then plan, prompts, preflight and start."""
+        """Asks for a draft, or preset, base and dataset; then plan, prompts, preflight and start."""
         from loratui.tui.wizard.drafts import list_drafts, new_id
 
         self._draft_id = new_id()
@@ -76,14 +76,13 @@ class Wizard:
         return self._plan_and_start()
 
     def demo(self) -> int:
-        """The demo with everything chosen."""
         from loratui.tui.wizard.demo import demo_draft
 
         self._draft = demo_draft()
         return self._plan_and_start()
 
     def _continue(self, drafts: list[SavedDraft]) -> bool:
-        """Asks which draft to continue, if there are any; True if the person chose one."""
+        """Asks which draft to continue, if there are any; True if the person chose a usable one."""
         from loratui.engine.dataset.scan import scan
 
         if not drafts:
@@ -106,7 +105,7 @@ class Wizard:
         return True
 
     def _keep(self) -> None:
-        """Saves the draft; a disk that refuses does not end the conversation."""
+        """Saves the draft; a disk error does not end the conversation."""
         from loratui.tui.wizard.drafts import write_draft
 
         if self._draft_id:
@@ -116,7 +115,7 @@ class Wizard:
                 say(f"The draft could not be saved: {error}")
 
     def old_run(self, summary: RunSummary) -> int:
-        """What to do with an existing run."""
+        """Asks what to do with an existing run."""
         run = open_run(self._home, summary.name)
         if summary.reason:
             say(summary.reason)
@@ -134,7 +133,7 @@ class Wizard:
             case "Make the validation images":
                 return self._make_grid(run)
             case "Go through the validation":
-                self._check(run)
+                self._validate(run)
         return 0
 
     def _choose_preset(self) -> None:
@@ -146,7 +145,7 @@ class Wizard:
         self._draft = self._draft.with_preset(chosen.name)
 
     def _choose_base(self) -> None:
-        """A base found here, the preset's, or one that the person types."""
+        """The preset's base, one found here, or one that the person types."""
         from loratui.engine.planning.bases import discover
 
         say("Looking for base models on this machine …")
@@ -157,7 +156,7 @@ class Wizard:
         here = {base.model: base.title for base in found}
         for model in models:
             if model not in here:
-                say(_to_fetch(model))  # here, where it wraps: a choice is cut off at the width of the window
+                say(_to_fetch(model))  # a line wraps; a choice is cut off at the width of the window
         options = [f"{model}: {here.get(model, 'not on this machine yet')}" for model in models]
         at = self._ask.choose("Which base model?", [*options, "Another: type its path or hub name"])
         model = models[at] if at < len(models) else path_text(self._ask.path("Base model: a file, a folder or owner/name", own))
@@ -200,20 +199,17 @@ class Wizard:
         self._keep()
 
     def _choose_prompts(self) -> None:
-        """Shows the prompts filled in, and takes others one by one; an empty line keeps one."""
-        for key, title in (
-            ("samples.prompts", "Samples during training"),
-            ("validation.prompts", "Prompts of the validation"),
-        ):
+        """Shows the filled-in prompts, and asks for others one by one; an empty line keeps a prompt."""
+        titles = {"samples.prompts": "Samples during training", "validation.prompts": "Prompts of the validation"}
+        for key, title in titles.items():
             prompts = [str(prompt) for prompt in self._draft.value(key)]
             say(f"{title}:")
             for prompt in prompts:
                 say(f"  {self._draft.filled_in(prompt)}")
             if self._ask.confirm("Change them?", default=False):
-                typed = [
-                    self._ask.text(f"Prompt {at}; {{subject}} becomes your words", old) for at, old in enumerate(prompts, 1)
-                ]
-                self._draft = self._draft.with_values({key: tuple(typed)})
+                question = "Prompt {}; {{subject}} becomes your words"
+                typed = tuple(self._ask.text(question.format(at), old) for at, old in enumerate(prompts, 1))
+                self._draft = self._draft.with_values({key: typed})
                 self._keep()
 
     def _plan_and_start(self) -> int:
@@ -240,11 +236,8 @@ class Wizard:
             if row.mark == "error":
                 return int(LoratuiError.exit_code)
         if not self._ask.confirm("Start the training?"):
-            say(
-                "Not started. The draft is saved; loratui offers it again."
-                if self._draft_id
-                else "Not started. Nothing was written."
-            )
+            saved = "The draft is saved; loratui offers it again." if self._draft_id else "Nothing was written."
+            say(f"Not started. {saved}")
             return 0
         run = start_prepared(prepared, self._home, base=base)
         if self._draft_id:
@@ -254,13 +247,12 @@ class Wizard:
 
     @functools.cached_property
     def _machine(self) -> Accelerator:
-        """Asked once, for the plan; the preflight asks again."""
         from loratui.engine.machine.accelerator import accelerator
 
         return accelerator()
 
     def _probe(self, prepared: Prepared) -> BaseRead | None:
-        """One real step, with a line for its result; Ctrl-C cancels it."""
+        """Makes one real step, with a line for its result; Ctrl-C cancels it."""
         from loratui.engine.planning.estimate import estimate
         from loratui.engine.planning.measured import read_all
         from loratui.engine.runs.probe import probe
@@ -273,14 +265,15 @@ class Wizard:
         except LoratuiError as error:
             say(f"One real step failed: {error}")
             return None
-        if probed is not None:
-            after = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
-            row = probed_row(probed, before, after, machine.vram_gib)
-            say(f"{row.message} {row.remedy}")
-        return None if probed is None else probed.base
+        if probed is None:
+            return None
+        after = estimate(prepared.recipe, prepared.plan, machine, measurements=read_all()).here
+        row = probed_row(probed, before, after, machine.vram_gib)
+        say(f"{row.message} {row.remedy}")
+        return probed.base
 
     def _change_numbers(self) -> bool:
-        """Shows the plan and changes one number; False when the plan is right."""
+        """Shows the plan and changes one number; False if the plan is right."""
         from loratui.engine.planning.preflight import check_plan
 
         plan = self._draft.plan()
@@ -330,10 +323,10 @@ class Wizard:
         if ended.status == "done":
             say(f"Validation images: {run.validation}")
             if self._ask.confirm("Go through the validation now?", default=False):
-                self._check(run)
+                self._validate(run)
         return int(ended.exit_code)
 
-    def _check(self, run: RunDirectory) -> None:
+    def _validate(self, run: RunDirectory) -> None:
         from loratui.tui.plain.validation import walk
 
         walk(run, self._ask, say)
@@ -341,13 +334,10 @@ class Wizard:
 
 def say(line: str) -> None:
     """Prints one line, cleaned, at once."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(clean(line).encode(encoding, "replace").decode(encoding) + "\n")
-    sys.stdout.flush()
+    follow.say(sys.stdout, clean(line), as_it_is=True)
 
 
 def _to_fetch(model: str) -> str:
-    """How to fetch a base that is not here."""
     from loratui.engine.families import known_base
 
     source = known_base(model)

@@ -25,15 +25,15 @@ from loratui.tui.runs.store import RunStore
 from loratui.tui.terminal import clean, hangup
 
 STEP_LINE_S = 2.0
-"""Step lines are at least that far apart,"""
+"""Step lines are at least so far apart."""
 STEP_SHARE = 0.05
-"""and come when that share of the steps is done,"""
+"""A step line follows each such share of the steps,"""
 STEP_LATEST_S = 30.0
-"""or when nothing was said for so long."""
+"""and each silence of this length."""
 
 
 class Narrator:
-    """Turns what a `RunStore` takes in into lines. Decides only by what it is told, the time included."""
+    """Turns the content of a `RunStore` into lines. Reads no clock: `lines` gets the time."""
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Narrator:
         """When the last news was printed."""
 
     def lines(self, now: float) -> Iterator[str]:
-        """What is new at `now` (seconds on any steady clock): log lines, then progress if it is time for that."""
+        """The new lines at `now` (s on any steady clock): log lines, then progress if a line is due."""
         log = self._store.log
         new = min(self._store.log_count - self._told, len(log))
         for line in list(log)[len(log) - new :]:
@@ -60,14 +60,13 @@ class Narrator:
             yield f"{text.clock_with_zone(time.time())}  {clean(_sentence(progress))}"
 
     def _wait(self, now: float) -> str:
-        """What the run waits for before its first step, if nothing was printed for long."""
+        """What the run waits for before its first step, after a long silence."""
         waited, awaited = now - self._news_at, figures.awaited(self._store.state)
         if not awaited or not waited >= STEP_LATEST_S or now - self._told_at < STEP_LATEST_S:
             return ""
         return f"still {awaited}, {text.duration(waited)} so far"
 
     def _progress(self, now: float) -> str:
-        """A sentence on progress, if it is time for one."""
         state = self._store.state
         if state.progress is not None and state.progress.total > 0:
             place, total = state.progress.done, state.progress.total
@@ -86,18 +85,18 @@ class Narrator:
 
 @dataclass(frozen=True)
 class Followed:
-    """A run as it was when following it ended."""
+    """A run at the end of following it."""
 
     run: RunDirectory
     store: RunStore
     status: str
     """As in `RunSummary`."""
     exit_code: int
-    """The run's; 70 if it ended without a word."""
+    """The run's; 70 if it ended without a final event."""
     reason: str
     advice: str
     seconds: float
-    """Spent by the run's trainers so far, else by following it."""
+    """Time of the run's trainers so far, else of following it."""
 
     @property
     def output(self) -> Path | None:
@@ -106,7 +105,7 @@ class Followed:
         return self.run.path / newest if newest else None
 
     def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints. `optimizer_steps` and `image_steps` are those that were made."""
+        """The object that `--json` prints. `optimizer_steps` and `image_steps` count finished steps."""
         store, state = self.store, self.store.state
         return {
             "run": self.run.name,
@@ -132,17 +131,10 @@ class Followed:
         }
 
 
-def follow(
-    run: RunDirectory,
-    job: str,
-    out: TextIO,
-    *,
-    past: bool = False,
-    poll_s: float = POLL_S,
-) -> Followed:
-    """Prints what happens in a job of a run to `out` until no process works on it any more.
+def follow(run: RunDirectory, job: str, out: TextIO, *, past: bool = False, poll_s: float = POLL_S) -> Followed:
+    """Prints the events of a run's job to `out` until no process works on the run.
 
-    Earlier events are read, and printed only with `past`. KeyboardInterrupt passes through.
+    Prints earlier events only with `past`. KeyboardInterrupt passes through.
     """
     began = time.monotonic()
     store, tail = RunStore(), Tail(run.events_of(job))
@@ -152,7 +144,7 @@ def follow(
         store.state = read_state(run, job)
     narrator = Narrator(store)
     while True:
-        # First whether it lives, then its log: so nothing of a dead run is missed.
+        # First check whether it lives, then read the log, so nothing of a dead run is missed.
         alive = lock.is_held(run.lock)
         for batch in tail.drain():
             store.apply_batch(batch)
@@ -166,7 +158,7 @@ def follow(
 
 
 def follow_to_the_end(run: RunDirectory, job: str, out: TextIO, *, past: bool = False) -> Followed | None:
-    """`follow`, until Ctrl-C: then prints how to come back and returns None. The run continues."""
+    """As `follow`, but after Ctrl-C prints how to come back and returns None. The run continues."""
     hangup.watch_output()
     try:
         return follow(run, job, out, past=past)
@@ -189,14 +181,14 @@ def say_conclusion(ended: Followed, out: TextIO) -> None:
 
 
 _WORD = re.compile(r" *[^ ]+")
-"""A word with the blanks before it; other kinds of spaces do not break a line."""
+"""A word with the blanks before it; other spaces do not break a line."""
 
 
 def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = None) -> None:
-    """One line, at once. `line` must be clean already.
+    """Prints one line at once. `line` must be clean.
 
-    On a terminal it is wrapped between words at its width, further lines indented by `hang` cells (default: as the first).
-    `as_it_is` is for paths, commands and tables, which people copy or read by column.
+    On a terminal it wraps between words, further lines indented by `hang` cells (default: as the first). `as_it_is` is for
+    paths, commands and tables, which people copy or read by column.
     """
     columns = None if as_it_is else _columns(out)
     lines = [line] if columns is None or cell_len(line) <= columns else _wrapped(line, columns, hang)
@@ -206,7 +198,7 @@ def say(out: TextIO, line: str, *, as_it_is: bool = False, hang: int | None = No
 
 
 def _columns(out: TextIO) -> int | None:
-    """The width of the terminal behind `out`; None where there is none, or one too narrow to wrap for."""
+    """The width of the terminal behind `out`; None without one, or if it is too narrow to wrap."""
     try:
         columns = os.get_terminal_size(out.fileno()).columns
     except (OSError, ValueError):
@@ -215,7 +207,7 @@ def _columns(out: TextIO) -> int | None:
 
 
 def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
-    """Longer words stay whole. Not `textwrap`: it counts letters, and some are two cells wide."""
+    """Long words stay whole. Not `textwrap`: it counts characters, and some are two cells wide."""
     further = " " * (len(line) - len(line.lstrip()) if hang is None else hang)
     lines, now = [], ""
     for word in _WORD.findall(line):
@@ -228,7 +220,7 @@ def _wrapped(line: str, columns: int, hang: int | None) -> list[str]:
 
 
 def progress_stream(json_wanted: bool, wait: bool) -> TextIO:
-    """Stderr where stdout is for a script, else stdout."""
+    """Stderr if stdout is for a script, else stdout."""
     return sys.stderr if json_wanted or wait else sys.stdout
 
 

@@ -1,4 +1,4 @@
-"""The validation without a screen: its parts in turn, then the files and the export."""
+"""The validation in plain lines: its parts in turn, then the files and the export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def walk(run: RunDirectory, ask: Asker, say: Say) -> None:
-    """Goes through the validation of a run. Raises `DiskError`, and `UsageError` for a checklist from a newer loratui."""
+    """Goes through the validation of a run. Raises `DiskError`, and `UsageError` for a checklist of a newer loratui."""
     from loratui.engine.planning.recipe import read_recipe
 
     _Walk(run, read_recipe(run.effective).settings, ask, say).whole()
@@ -77,9 +77,7 @@ class _Walk:
     def _words(self, tile: Tile) -> str:
         slot = tile.slot
         file = f"{self._subject.files.words(slot.file)}, strength {slot.strength:g}" if slot.strength else "the base alone"
-        like = ""
-        if slot.nearest:
-            like = f"; {grid_images.likeness(slot.similarity).word} {slot.nearest}"
+        like = f"; {grid_images.likeness(slot.similarity).word} {slot.nearest}" if slot.nearest else ""
         return f"{self._run.path / slot.path}: {file}, {slot.prompt}, seed {slot.seed}{like}"
 
     def _next_step(self) -> None:

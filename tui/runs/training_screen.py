@@ -23,7 +23,7 @@ from loratui.tui.widgets.gpu_panel import GpuPanel
 from loratui.tui.widgets.line import Line, plain
 from loratui.tui.widgets.log_panel import LogPanel
 from loratui.tui.widgets.log_tail import LogTail
-from loratui.tui.widgets.loss_plot import Extras, LossPlot
+from loratui.tui.widgets.loss_plot import LossPlot
 from loratui.tui.widgets.progress import Progress
 from loratui.tui.widgets.samples_panel import SamplesPanel
 
@@ -305,9 +305,8 @@ class TrainingScreen(RunScreen):
             braille.CHECKPOINT: [c.step for c in history.checkpoints if c.reason != "time"],
             braille.SAMPLE: self._table.steps,
         }
-        extras = Extras(marks, pointed, self._log_scale)
         plot = self.query_one(LossPlot)
-        plot.show(history.losses, self.state.optimizer_steps, extras)
+        plot.show(history.losses, self.state.optimizer_steps, marks, pointed, self._log_scale)
         panel = self.query_one("#plot-panel")
         subtitle = run_words.pointed_words(history, pointed) or plot.legend
         if str(panel.border_subtitle) != subtitle:

@@ -1,4 +1,4 @@
-"""What all screens share: a heading, the line of keys, view-only, and a plain word where the terminal is too small."""
+"""What all screens share: heading, key bar, view-only, and a notice where the terminal is too small."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from loratui.tui.messages import RunsListed
 
 _WAKE_S = 0.5
-"""How often a thread that rests looks whether it is still wanted."""
+"""How often a resting thread checks whether it was cancelled."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,33 +36,32 @@ P = ParamSpec("P")
 
 
 class LoratuiScreen(Screen[T]):
-    """A screen of the app. Subclasses give `CONTEXT`, their name in the table of keys, and `body()`."""
+    """A screen of the app. Subclasses define `CONTEXT`, their name in the table of keys, and `body()`."""
 
     CONTEXT: ClassVar[str]
     PURPOSE: ClassVar[str] = ""
-    """What it is for, in the heading."""
+    """Its purpose, for the heading."""
     PANE: ClassVar[str] = ""
-    """Id of a text that cannot have the focus and may be longer than its place: pgdn and pgup scroll it."""
+    """Id of a text without focus that may overflow: pgdn and pgup scroll it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Gives a screen with its own `CONTEXT` the bindings of that context."""
+        """Adds the key bindings of the screen's own `CONTEXT`."""
         if "CONTEXT" in vars(cls) and "BINDINGS" not in vars(cls):
             cls.BINDINGS = [*bindings_for(cls.CONTEXT)]
         super().__init_subclass__(**options)
 
     @property
     def run_name(self) -> str:
-        """The run that it is about; empty where it is about none."""
+        """The run that the screen shows; empty without one."""
         return ""
 
     @property
     def loratui(self) -> Services:
-        """The app, as far as screens know it."""
         return services_of(self)
 
     @property
     def stands(self) -> bool:
-        """Whether its widgets are there: not before they are composed, and no longer once the screen is being taken away."""
+        """Whether its widgets exist: from compose until Textual removes the screen."""
         return self.is_mounted and self.display  # Textual displays nothing of what it removes
 
     async def in_thread(self, function: Callable[P, R], *arguments: P.args, **options: P.kwargs) -> R:
@@ -74,14 +73,13 @@ class LoratuiScreen(Screen[T]):
                 raise asyncio.CancelledError
 
     def rest(self, worker: Worker[object], seconds: float) -> None:
-        """Sleeps in a worker thread; wakes soon after the worker is cancelled, and at once when the app ends."""
+        """Sleeps in a worker thread; wakes soon after a cancel, and at once when the app ends."""
         end = time.monotonic() + seconds
         while not worker.is_cancelled and (left := end - time.monotonic()) > 0:
             if self.loratui.ending.wait(min(_WAKE_S, left)):
                 return
 
     def compose(self) -> ComposeResult:
-        """Heading, body, keys, and the notice shown instead of them in a small window."""
         with Horizontal(id="heading"):
             yield Line(self.heading(), id="heading-left")
             if self.loratui.view_only:
@@ -92,12 +90,12 @@ class LoratuiScreen(Screen[T]):
         yield Line(id="too-small")
 
     def heading(self) -> Content:
-        """The first line at the left: program, run and purpose."""
+        """The left half of the first line: program, run and purpose."""
         words = [("loratui", "bold $accent"), (self.run_name, "bold"), (self.PURPOSE, "$muted")]
         return Content("  ").join([plain(word, style) for word, style in words if word])
 
     def heading_right(self) -> Content:
-        """The first line at the right."""
+        """The right half of the first line."""
         return Content("")
 
     def body(self) -> ComposeResult:
@@ -123,24 +121,23 @@ class LoratuiScreen(Screen[T]):
 
     @property
     def keys_here(self) -> tuple[Key, ...]:
-        """The keys of this screen, with the person's own; view-only, those that change nothing."""
+        """The keys of this screen, with the person's own; in view-only mode without those that change something."""
         only_looks = self.only_looks
         return tuple(key for key in keys_of(self.CONTEXT, self.loratui.key_table) if not (key.changes and only_looks))
 
     def holds(self, key: Key) -> bool:
-        """Whether a key of this screen works now; others are hidden."""
+        """Whether a key of this screen works now; the key bar hides the others."""
         if key.changes and self.only_looks:
             return False
         return not key.when or (self.stands and bool(attrgetter(key.when)(self)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tells Textual whether a key works."""
         del parameters
         key = _keys_by_action(self.CONTEXT).get(action)
         return key is None or self.holds(key)
 
     def on_mount(self) -> None:
-        """Shows the scroll key while there is something to scroll."""
+        """Watches the pane, so the scroll key shows only while it overflows."""
         if self.PANE:
             self.watch(self._pane(), "show_vertical_scrollbar", self.refresh_bindings, init=False)
 
@@ -148,18 +145,16 @@ class LoratuiScreen(Screen[T]):
         return self.query_one(f"#{self.PANE}")
 
     def action_scroll_pane(self, pages: int) -> None:
-        """Scrolls by pages less two lines, for orientation."""
+        """Scrolls by pages; two lines stay, for orientation."""
         pane = self._pane()
         pane.scroll_relative(y=pages * max(1, pane.size.height - 2), animate=False)
 
     def action_help(self) -> None:
-        """Help for this screen and the focused widget."""
         from loratui.tui.screens.help import HelpScreen
 
         self.app.push_screen(HelpScreen(self.CONTEXT, self, self.focused))
 
     def action_palette(self) -> None:
-        """A search through the screen's commands."""
         from textual.command import CommandPalette
 
         from loratui.tui.screens.palette import KeyCommands
@@ -167,25 +162,21 @@ class LoratuiScreen(Screen[T]):
         self.app.push_screen(CommandPalette(providers=[KeyCommands], placeholder="What do you want to do?"))
 
     def action_jump(self) -> None:
-        """Letters on everything focusable."""
         from loratui.tui.screens.jump import JumpScreen
 
         self.app.push_screen(JumpScreen(self, self.parts()))
 
     def action_preferences(self) -> None:
-        """Theme, bell, title, price."""
         from loratui.tui.screens.preferences import PreferencesScreen
 
         self.app.push_screen(PreferencesScreen())
 
     def action_debug(self) -> None:
-        """Versions, terminal and errors for a bug report."""
         from loratui.tui.screens.debug import DebugScreen
 
         self.app.push_screen(DebugScreen())
 
     def action_copy(self) -> None:
-        """The list of texts to copy."""
         from loratui.tui.screens.copying import CopyScreen
 
         items = self.copyable()
@@ -195,39 +186,37 @@ class LoratuiScreen(Screen[T]):
             self.loratui.tell("Nothing to copy here.")
 
     def parts(self) -> Sequence[tuple[Widget, str]]:
-        """Parts without focus, each with the action that goes to it, for the jump mode."""
+        """For the jump mode: parts without focus, each with the action that goes there."""
         return ()
 
     def asks_before_leaving(self, leave: Callable[[], None]) -> bool:
-        """Asks about unsaved work and calls `leave` after the answer. False: nothing to ask."""
+        """Asks about unsaved work and calls `leave` after the answer; False if there is none."""
         del leave
         return False
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """What `y` offers to copy: pairs of name and text."""
+        """Names and texts that `y` offers to copy."""
         return ()
 
     def farewell(self) -> Iterator[str]:
-        """Lines printed when the person leaves the app from here."""
+        """Lines to print when the person leaves the app from here."""
         yield from ()
 
     def runs_listed(self, message: RunsListed) -> None:
         """Takes a new list of runs."""
 
     def download_went(self, repo: str, words: str) -> None:
-        """A download went on, or ended where `words` is empty; screens that show it take it from here."""
+        """Takes a download's progress; empty `words` mean that it ended."""
 
     def line(self, id: str) -> Line:
-        """The line of text with that id."""
         return self.query_one(f"#{id}", Line)
 
     def present(self, id: str, there: bool) -> None:
-        """Shows a widget, or takes it and its room away."""
-        # By a class, not by the style itself, which would outdo the notice of a window that is too small.
+        """Shows a widget, or removes it and its room."""
+        # By a class: a style would override the notice of a window that is too small.
         self.query_one(f"#{id}").set_class(not there, "-absent")
 
     def on_resize(self, event: events.Resize) -> None:
-        """Shows the notice where there is too little room."""
         small = is_too_small(event.size)
         self.set_class(small, "-too-small")
         if small:

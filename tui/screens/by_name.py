@@ -1,4 +1,4 @@
-"""The screens that open by name."""
+"""Opens screens by name."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_A_RUN = ("training", "validation")
 
 
 def make_screen(name: str, run: RunDirectory | None) -> LoratuiScreen[Any]:
-    """A new screen; the list of runs for an unknown name or a missing run."""
+    """A new screen; the list of runs if the name is unknown or the run is missing."""
     if name in _OF_A_RUN and run is None:
         name = "home"
     module, class_name = _SCREENS.get(name, _SCREENS["home"])

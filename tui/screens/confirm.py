@@ -13,11 +13,11 @@ from loratui.tui.widgets.line import Line, joined, plain
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """Asks; `y` means yes, and every usual key for no means no."""
+    """Asks; `y` means yes, every usual key for no means no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)"),
-        Binding("n,escape,q", "answer(False)"),
+        Binding("y", "dismiss(True)"),
+        Binding("n,escape,q", "dismiss(False)"),
     ]
 
     def __init__(self, question: str, details: str, yes: str) -> None:
@@ -27,7 +27,6 @@ class ConfirmScreen(ModalScreen[bool]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """Question, details, and the two keys."""
         with Vertical(classes="dialog"):
             yield Line(plain(self._question, "bold"))
             yield Line(plain(self._details, "$muted"))
@@ -35,7 +34,3 @@ class ConfirmScreen(ModalScreen[bool]):
                 joined(plain("y", "bold $accent"), f"  {self._yes}      ", plain("n", "bold $accent"), "  no"),
                 classes="answers",
             )
-
-    def action_answer(self, yes: bool) -> None:
-        """Closes with the answer."""
-        self.dismiss(yes)

@@ -1,4 +1,4 @@
-"""Texts to copy, shown in full for terminals that do not pass on a clipboard."""
+"""Texts to copy, shown in full for terminals without clipboard access."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class CopyScreen(ModalScreen[None]):
         self._items = tuple(items)
 
     def compose(self) -> ComposeResult:
-        """Name and text of each."""
         options = [Option(Content.assemble(plain(name, "$muted"), "\n", plain(text))) for name, text in self._items]
         with Vertical(classes="dialog wide"):
             yield Line(plain("Copy", "bold $accent"))
@@ -36,7 +35,6 @@ class CopyScreen(ModalScreen[None]):
             yield Line(plain(words, "$muted"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Copies."""
         event.stop()
         name, text = self._items[event.option_index]
         self.dismiss()

@@ -1,4 +1,4 @@
-"""Versions, terminal and last errors as text that can be pasted into a bug report, without secrets or names."""
+"""Versions, terminal and last errors as text for a bug report, without secrets or names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
 
@@ -20,7 +21,7 @@ from loratui.tui.widgets.line import Line, plain
 
 @dataclass
 class FactsGathered(Message):
-    """What a bug report needs was looked up."""
+    """The facts of a bug report are known."""
 
     report: str
 
@@ -35,7 +36,6 @@ class DebugScreen(ModalScreen[None]):
         self._report = ""
 
     def compose(self) -> ComposeResult:
-        """The report and its keys."""
         with VerticalScroll(classes="dialog wide"):
             yield Line(plain("For a bug report", "bold $accent"))
             yield Line(plain("Looking …", "$muted"), id="debug-text")
@@ -43,26 +43,21 @@ class DebugScreen(ModalScreen[None]):
             yield Line(plain(words, "$muted"))
 
     def on_mount(self) -> None:
-        """Gathers in a thread: a driver may be slow."""
         self._gather()
 
     @work(thread=True, exclusive=True, group="facts", description="gather facts for a report")
-    def _gather(self) -> None:
+    def _gather(self) -> None:  # in a thread: a GPU driver may be slow
         from loratui.tui import crash
 
         rows = crash.facts((self.app.size.width, self.app.size.height), theme=themes.short(self.app.theme))
         self.post_message(FactsGathered(crash.report(rows, services_of(self).errors)))
 
     def on_facts_gathered(self, message: FactsGathered) -> None:
-        """Shows the report line by line, so no line is cut."""
-        from textual.content import Content
-
         self._report = message.report
         lines = [plain(clean(line)) for line in message.report.splitlines()]
         self.query_one("#debug-text", Line).say(Content("\n").join(lines))
 
     def action_copy_report(self) -> None:
-        """Sends the report to the clipboard."""
         if self._report:
             self.app.copy_to_clipboard(self._report)
-            services_of(self).tell("The report was sent to your clipboard. If it is not there, select it here with the mouse.")
+            services_of(self).tell("Report sent to your clipboard. If it is not there, select it here with the mouse.")

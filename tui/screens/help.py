@@ -1,4 +1,4 @@
-"""What the screen is for and which keys work on it, generated from the table of keys."""
+"""Help: the purpose of a screen and its keys, from the table of keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
 
 _FIELD_BY_FIELD = ("dataset",)
-"""Screens on which enter goes through the fields before it leaves them."""
+"""Screens on which enter goes from field to field."""
 _ON = ("next", "apply_edit", "write_file", "make_now")
 """Ids of the actions that enter triggers in a field."""
 _WORDS = (
@@ -39,11 +39,10 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self._explained = context
         self._keys = [(key, screen.holds(key)) for key in screen.keys_here]
-        """Each with whether it works now."""
+        """Each key, and whether it works now."""
         self._focused_below = focused
 
     def compose(self) -> ComposeResult:
-        """Purpose, the focused part, keys, words."""
         about = CONTEXTS[self._explained]
         with VerticalScroll(classes="dialog wide help"):
             yield Line(plain(about.title, "bold $accent"))
@@ -62,7 +61,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def about_widget(widget: Widget | None, context: str, keys: Iterable[Key]) -> tuple[str, list[tuple[str, str]]]:
-    """A title, and rows of key and meaning, for the focused widget; both empty where it takes no keys."""
+    """A title, and rows of key and meaning, for the focused widget; both empty if it takes no keys."""
     field = next((node for node in widget.ancestors_with_self if isinstance(node, Field)), None) if widget else None
     if field is not None:
         on = next((key.help for key in keys if key.id in _ON), "")

@@ -1,4 +1,4 @@
-"""Jump mode: a letter on every part of the screen that can have the focus; the letter's key goes there."""
+"""Jump mode: a letter on every part of the screen that can have the focus; its key goes there."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from textual.widget import Widget
 from loratui.tui.widgets.line import Line, plain
 
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
-"""Those under the fingers first."""
+"""The home row first."""
 
 
 class JumpScreen(ModalScreen[None]):
-    """The letters; any other key leaves everything as it is."""
+    """The letters; any other key only closes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss")]
     DEFAULT_CSS = """
@@ -31,14 +31,13 @@ class JumpScreen(ModalScreen[None]):
     """
 
     def __init__(self, below: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> None:
-        """`parts` cannot have the focus; each comes with the screen's action that goes to it."""
+        """`parts` cannot have the focus; each has the screen's action that goes there."""
         super().__init__()
         self._seen_at = below.size
         self._below = below
         self._targets = dict(zip(LETTERS, targets(below, parts), strict=False))
 
     def compose(self) -> ComposeResult:
-        """A letter at the upper left corner of each."""
         for letter, target in self._targets.items():
             label = Line(plain(f" {letter} "), classes="jump")
             label.absolute_offset = target.at
@@ -47,7 +46,6 @@ class JumpScreen(ModalScreen[None]):
         yield Line(plain(words, "$muted"), id="jump-hint")
 
     async def on_key(self, event: events.Key) -> None:
-        """Goes to the letter's place."""
         if event.key == "escape":
             return
         event.stop()
@@ -61,23 +59,22 @@ class JumpScreen(ModalScreen[None]):
             target.widget.focus()
 
     def on_click(self) -> None:
-        """A click closes; the mouse needs no letters."""
         self.dismiss()
 
     def on_resize(self, event: events.Resize) -> None:
-        """A new window size moves the targets."""
-        if event.size != self._seen_at:
+        if event.size != self._seen_at:  # the targets have moved
             self.dismiss()
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A part of the screen, with its upper left corner."""
+    """A part of the screen."""
 
     widget: Widget
     at: Offset
+    """Its upper left corner."""
     action: str = ""
-    """The screen's action that goes there; without one it gets the focus."""
+    """The screen's action that goes there; empty: focus it."""
 
 
 def targets(screen: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> list[Target]:

@@ -1,4 +1,4 @@
-"""What the screens with one large image share: real pixels by a key, and the way to the file for the person's own computer."""
+"""What screens with one large image share: a key for real pixels, and the scp line of the file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from loratui.tui.terminal.thumbnails import ThumbnailError
 
 
 class LargeImage(LoratuiScreen[None]):
-    """Subclasses give `image_path` and `image_title`."""
+    """Subclasses define `image_path` and `image_title`."""
 
     INSTEAD: ClassVar[str] = "y copies the file's scp command"
-    """What to do where there are no real pixels."""
+    """What to do without real pixels."""
 
     @property
     def image_path(self) -> Path | None:
-        """The file shown."""
         raise NotImplementedError
 
     @property
     def image_title(self) -> str:
-        """The caption below the image in real pixels."""
+        """The line below the image in real pixels."""
         raise NotImplementedError
 
     def action_pixels(self) -> None:
-        """The image in real pixels, if this terminal has them."""
         from loratui.tui.terminal import full_image
 
         path = self.image_path
@@ -47,6 +45,5 @@ class LargeImage(LoratuiScreen[None]):
             self.loratui.tell(f"No real pixels: {problem}. {self.INSTEAD}.", "warning")
 
     def copyable(self) -> Sequence[tuple[str, str]]:
-        """Path and scp line."""
         path = self.image_path
         return [("path", str(path)), ("scp line", ssh_hints.scp_line(path))] if path is not None else []

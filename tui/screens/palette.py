@@ -1,4 +1,4 @@
-"""The command palette: every key of the screen that works now, searched by its help text."""
+"""The command palette: every key that works now, found by its help text."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from loratui.tui.bindings import Key
 from loratui.tui.keymap import HasKeys
 
 _BEFORE_OTHERS = 1000.0
-"""Beyond any score of the matcher, which gives some points for each letter."""
+"""More than any score of the matcher, which gives a few points a letter."""
 
 
 class KeyCommands(Provider):
     """The table of keys as commands."""
 
     async def discover(self) -> Hits:
-        """All of them, before anything is typed."""
         for key in self._now():
             yield DiscoveryHit(_words(key), partial(self._run, key))
 
     async def search(self, query: str) -> Hits:
-        """Those that match."""
         matcher = self.matcher(query)
         for key in self._now():
             words = _words(key)
             score = matcher.match(words)
-            # People search for the label in the key bar, so it ranks above a match in the sentence.
+            # People search for the label of the key bar, so it ranks above a match in the sentence.
             if query.strip() and query.strip().casefold() in key.label.casefold():
                 score += _BEFORE_OTHERS
             if score > 0:

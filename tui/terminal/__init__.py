@@ -1,4 +1,4 @@
-"""What may reach the terminal (`clean()` of `engine.cleaning` for every string that is not a literal of ours), and what it can do."""
+"""What may reach the terminal (every string that is not our own literal goes through `clean()`), and what it can do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from loratui.engine.cleaning import clean as clean
 from loratui.engine.cleaning import clean_lines as clean_lines
 
 _COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
-"""What Textual knows as `TEXTUAL_COLOR_SYSTEM`."""
+"""Textual's values of `TEXTUAL_COLOR_SYSTEM`."""
 _LARGEST_SCREEN = {"COLUMNS": 1000, "LINES": 500}
 
 
 def drop_absurd(environ: MutableMapping[str, str]) -> None:
-    """Takes out of the environment what would make the app fall over or paint for ever: colours that Textual does not know,
-    and screens larger than any."""
+    """Removes variables with which the app would fail or paint for ever: unknown colour systems, and impossible sizes."""
     if environ.get("TEXTUAL_COLOR_SYSTEM", "auto") not in _COLOR_SYSTEMS:
         del environ["TEXTUAL_COLOR_SYSTEM"]
     for name, most in _LARGEST_SCREEN.items():
@@ -32,23 +31,23 @@ _HAS_256_COLOURS = re.compile(
     r"(alacritty|contour|foot|ghostty|gnome|iterm2?|kitty|konsole|mintty|mlterm|putty|rio|rxvt|screen|st|tmux|vte|wezterm|xterm)"
     r"(?!.*-(8|16|88)?(color|mono|m)$)(-.*)?"
 )
-"""Names of terminals (`TERM`); screen and tmux turn the colours into what the terminal around them has."""
+"""Names of terminals (`TERM`); screen and tmux convert the colours for the terminal around them."""
 
 
 def has_256_colours(environ: Mapping[str, str]) -> bool:
-    """Whether the terminal's name tells that it has 256 colours. SSH passes on `TERM` but not `COLORTERM`, and Textual takes
-    any name that does not end in 256color for a terminal with 16, in which no image can be recognised."""
+    """Whether the terminal's name implies 256 colours. SSH passes on `TERM` but not `COLORTERM`, and Textual assumes 16 for
+    any name that does not end in 256color; with 16 no image is recognisable."""
     return _HAS_256_COLOURS.fullmatch(environ.get("TERM", "").strip().lower()) is not None
 
 
 def wants_plain(plain_flag: bool = False) -> bool:
-    """True where a full-screen app would do harm: asked for, no terminal, or one that cannot move the cursor."""
+    """True if the person asked for plain lines, or the output is no terminal that can move its cursor."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     return plain_flag or not terminal or os.environ.get("TERM", "") in ("", "dumb", "unknown") or _encoding() not in _DRAWABLE
 
 
 def use_utf8() -> None:
-    """Has the app's output written as UTF-8 in the C locale, which containers have although the terminal knows better."""
+    """Writes the app's output as UTF-8 in the C locale: containers have it although the terminal can do more."""
     if isinstance(sys.__stderr__, io.TextIOWrapper) and _encoding() == "ascii":
         sys.__stderr__.reconfigure(encoding="utf-8", errors="replace")
 
@@ -58,7 +57,7 @@ _DRAWABLE = ("utf-8", "ascii")
 
 
 def _encoding() -> str:
-    """The encoding of what the app writes, by Python's own name for it."""
+    """The encoding of the app's output, by Python's own name for it."""
     try:
         return codecs.lookup(getattr(sys.__stderr__, "encoding", None) or "utf-8").name
     except LookupError:
@@ -66,7 +65,7 @@ def _encoding() -> str:
 
 
 def has_shell() -> bool:
-    """Whether a shell with job control started this process: only such a shell can bring a stopped process back."""
+    """Whether a shell with job control started this process: only such a shell can continue a stopped process."""
     parent = os.getppid()
     try:
         return os.getsid(parent) == os.getsid(0) and os.getpgid(parent) != os.getpgrp()

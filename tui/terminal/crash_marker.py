@@ -1,4 +1,4 @@
-"""Notices that the app was killed in this very terminal, which keeps its modes then: the next start says how to reset them."""
+"""Notices that the app was killed in this terminal, which then keeps its modes: the next start says how to reset it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from loratui.engine import durable
 from loratui.engine.errors import LoratuiError
 from loratui.engine.untrusted import read_text
 
-HINT = "loratui was killed in this terminal before; its runs went on. If the terminal looks wrong, type: reset"
+HINT = "loratui was killed in this terminal; its runs continued. If the terminal looks wrong, type: reset"
 
 _FOLDER = "open"
 
 
 @contextmanager
 def watched(home: Path, session: int | None = None) -> Iterator[bool]:
-    """Says whether an app of this login session was killed, and leaves a mark of its own until the `with` is over.
+    """Yields whether an app of this login session was killed, and keeps its own mark until the `with` ends.
 
-    `session` is the id of the POSIX session (default: this process's). A terminal that is opened anew has another one,
-    so a pseudo-terminal's number that is used again raises no false alarm. Without a home to write to it knows nothing.
+    `session` is the id of the POSIX session (default: this process's). A new terminal has another session, so a reused
+    pseudo-terminal number raises no false alarm. False where home cannot be written.
     """
     known = os.getsid(0) if session is None else session
     mark = home / _FOLDER / f"{known}"
@@ -36,13 +36,12 @@ def watched(home: Path, session: int | None = None) -> Iterator[bool]:
     try:
         yield before is not None and not _lives(before)
     finally:
-        # Of two apps of one session the last to leave takes the mark along.
+        # Of two apps in one session, the last to write owns the mark.
         if _process_in(mark) == os.getpid():
             mark.unlink(missing_ok=True)
 
 
 def _forget_gone(folder: Path) -> None:
-    """Removes the marks of sessions that are over."""
     for mark in folder.glob("*") if folder.is_dir() else ():
         if mark.name.isdecimal() and not _lives(int(mark.name)):
             mark.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What the terminal shows by now, so that a paint sends only the cells that differ, each with no more colour codes than it needs.
+"""Remembers what the terminal shows, so a paint sends only the cells that differ, with as few colour codes as possible.
 
-Textual sends again whole lines of whatever it paints, and every colour for every piece of text. On a thin line those bytes
-stand before the answer to the next key.
+Textual sends whole lines of everything that it paints, and every colour for every piece of text. On a thin line those
+bytes delay the answer to the next key.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from loratui.tui.terminal.palette import NUMBERS
 from loratui.tui.terminal.textual_private import ChopsUpdate, CompositorUpdate, LayoutUpdate, colour_system
 
 _NEAR = 3
-"""Up to so many cells in between that are right already are written again: moving the cursor costs as much."""
+"""A gap of so many unchanged cells is written again: moving the cursor costs as much."""
 _SEEN_ON_BLANKS = frozenset(("4", "5", "6", "7", "9", "21", "53"))
-"""Attributes that show where there is nothing but a space: underline, blink, reverse, strike, double underline, overline."""
+"""Attributes that are visible on a space: underline, blink, reverse, strike, double underline, overline."""
 _PICTOGRAPHS = "\U0001f000"
 """From here on terminals disagree on how wide a character is."""
 
 
 class Pen(NamedTuple):
-    """What a cell is written with: the parameters of SGR for attributes and for each colour, and a link."""
+    """How a cell is written: the parameters of SGR for attributes and for each colour, and a link."""
 
     attributes: str = ""
     colour: str | None = "39"
-    """None on blanks, where it cannot be seen."""
+    """None on blanks, where it is invisible."""
     ground: str = "49"
     link: str = ""
 
 
 Cell = tuple[str, Pen]
-"""A character with what combines with it; empty in the second cell of a wide one."""
+"""A character with its combining characters; empty in the second cell of a wide one."""
 
 _PLAIN = Pen()
 _UNKNOWN: Cell = ("\0", _PLAIN)
 
 
 class DiffRenderer:
-    """Remembers each cell that was sent. Whoever else writes to the screen has to let it `forget`."""
+    """Remembers each cell that was sent. Any other writer to the screen must call `forget`."""
 
     def __init__(self) -> None:
         self._rows: list[list[Cell]] = []
         self._size = (0, 0)
 
     def forget(self) -> None:
-        """Nothing is known of what the terminal shows; the next paint sends everything that it covers."""
+        """Forgets what the terminal shows; the next paint sends everything that it covers."""
         self._rows = []
 
     def only_new(self, update: RenderableType | None) -> RenderableType | None:
-        """The same update, without what is there already; anything that is no update as it is."""
+        """The same update without the cells that are already there; other renderables unchanged."""
         return _OnlyNew(self, update) if isinstance(update, (LayoutUpdate, ChopsUpdate)) else update
 
     def difference(self, update: LayoutUpdate | ChopsUpdate, system: ColorSystem) -> str:
-        """What has to be written for the update, and remembers it as written."""
+        """What the update must write; remembers it as written."""
         size = _size(update)
         if size != self._size:
-            # What was still sent for the old size has gone anywhere in the new one.
+            # Output sent for the old size may be anywhere in the new one.
             self.forget()
             self._size = size
         pieces: list[str] = []
@@ -96,7 +96,7 @@ class DiffRenderer:
 
 
 class _OnlyNew(CompositorUpdate):
-    """Is worked out when it is written, so that an update that Textual drops is not taken for one that was sent."""
+    """Computed when it is written, so an update that Textual drops does not count as sent."""
 
     def __init__(self, sent: DiffRenderer, update: LayoutUpdate | ChopsUpdate) -> None:
         self._sent, self._update = sent, update
@@ -105,12 +105,11 @@ class _OnlyNew(CompositorUpdate):
         return self._update
 
     def render_segments(self, console: Console) -> str:
-        """The sequences to write."""
         return self._sent.difference(self._update, colour_system(console))
 
 
 def _size(update: LayoutUpdate | ChopsUpdate) -> tuple[int, int]:
-    """Columns and lines of the screen for which an update was made."""
+    """Columns and lines of the screen that an update is for."""
     if isinstance(update, LayoutUpdate):
         return update.region.width, update.region.height
     return max((ends[-1] for ends in update.chop_ends if ends), default=0), len(update.chops)
@@ -163,9 +162,9 @@ def _wide_cells(text: str, pen: Pen) -> Iterable[Cell]:
 
 
 def _runs(old: list[Cell], new: list[Cell]) -> Iterator[tuple[int, int]]:
-    """Start and end of what has to be written of a piece of a line."""
+    """Start and end of each part of a line that must be written."""
     if any(_odd(cell) for cell in new) or any(_odd(cell) for cell in old):
-        # Where terminal and table may disagree on widths, only the whole piece, from its own start, comes out right.
+        # Where terminal and table may disagree on widths, only the whole line piece is safe.
         yield 0, len(new)
         return
     start = end = -1
@@ -188,7 +187,7 @@ def _odd(cell: Cell) -> bool:
 
 @lru_cache(8192)
 def _pens(style: Style, system: ColorSystem) -> tuple[Pen, Pen]:
-    """What a style writes characters with, and what it writes spaces with."""
+    """The pens of a style for characters and for spaces."""
     codes = Strip.render_ansi(style.without_color, system)
     colour = _codes(style.color, system) if style.color else "39"
     ground = _codes(style.bgcolor, system, foreground=False) if style.bgcolor else "49"
@@ -199,7 +198,7 @@ def _pens(style: Style, system: ColorSystem) -> tuple[Pen, Pen]:
 
 
 def _codes(colour: Color, system: ColorSystem, *, foreground: bool = True) -> str:
-    """The parameters of SGR for a colour; one that the terminal has is that, for which Rich may take a grey."""
+    """The parameters of SGR for a colour. The terminal's own colours keep their number: Rich may choose a grey instead."""
     if system is ColorSystem.EIGHT_BIT and colour.triplet in NUMBERS:
         return f"{38 if foreground else 48};5;{NUMBERS[colour.triplet]}"
     return ";".join(colour.downgrade(system).get_ansi_codes(foreground))
@@ -207,7 +206,7 @@ def _codes(colour: Color, system: ColorSystem, *, foreground: bool = True) -> st
 
 @lru_cache(8192)
 def _one(pen: Pen) -> Pen:
-    """The one object that stands for all equal pens: comparing cells then costs next to nothing."""
+    """One shared object for all equal pens: comparing cells then costs almost nothing."""
     return pen
 
 

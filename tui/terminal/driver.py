@@ -1,4 +1,4 @@
-"""Textual's driver for terminals that send what is no UTF-8, and whose threads tell of their faults instead of dying with them."""
+"""Textual's driver for terminals that send invalid UTF-8. Its threads report their faults instead of dying silently."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ if TYPE_CHECKING:
 
 
 _LOOK_S = 0.1
-"""How often the thread that reads looks whether it is still wanted, and whether an escape was a key by itself."""
+"""How often the reading thread checks whether the app ends, and whether an escape was a key by itself."""
 _READ_BYTES = 4096
 
 _PASTE, _PASTE_END = "\x1b[200~", "\x1b[201~"
 _NO_TEXT = {0: None, 0x1B: None}
 _PASTE_SILENCE_S = 5.0
-"""After so long a silence within a paste its end is taken for lost; until it came no key would be heard again."""
+"""After so long a silence within a paste, its end counts as lost: until it came, the app would hear no key."""
 
 _OLD_MOUSE = re.compile(rb"\x1b\[M[\x20-\xff]{3}", re.DOTALL)
-"""A mouse event in X10's encoding: button, column and row as a byte each, 32 added. From column 96 on it is no UTF-8."""
+"""A mouse event in X10's encoding: button, column and row as a byte each, 32 added. From column 96 it is invalid UTF-8."""
 _OLD_MOUSE_BEGUN = re.compile(rb"\x1b\[M[\x20-\xff]{0,2}\Z", re.DOTALL)
 
 
 class TypedText:
-    """Turns the bytes that a terminal sends into text: mouse events in bytes go, other bytes that are no UTF-8 become U+FFFD."""
+    """Decodes what a terminal sends: drops mouse events in bytes, and turns other invalid UTF-8 into U+FFFD."""
 
     def __init__(self) -> None:
         self._decode = getincrementaldecoder("utf-8")("replace").decode
         self._held = b""
 
     def take(self, data: bytes) -> str:
-        """The text of what came; half a character or mouse event is kept for the next call."""
+        """The decoded text; half a character or mouse event waits for the next call."""
         data = _OLD_MOUSE.sub(b"", self._held + data)
         begun = _OLD_MOUSE_BEGUN.search(data)
         self._held = data[begun.start() :] if begun else b""
         return self._decode(data[: len(data) - len(self._held)])
 
     def rest(self) -> str:
-        """What was kept and has not been completed while nothing came: some terminals send `ESC [ M` for a key."""
+        """The kept bytes, when nothing completes them: some terminals send `ESC [ M` for a key."""
         held, self._held = self._held, b""
         return self._decode(held)
 
 
 class Keys:
-    """What a terminal sends as events. A sequence whose numbers mean nothing (a key beyond Unicode, a window of no pixels) is
-    left out: the parser raises over it and could not be used any more.
+    """Turns what a terminal sends into events. Drops sequences with absurd numbers (a key beyond Unicode, a window of no
+    pixels): the parser raises over them and is unusable afterwards.
 
-    Pastes are kept from the parser, which takes what follows an escape in one for keys: text from a web page could press them,
-    and so could the terminal's answer to a question of ours that comes amid a long paste.
+    Pastes do not reach the parser. It would read keys after an escape within one: text from a web page could press keys, and
+    so could the terminal's answer to our question amid a long paste.
     """
 
     def __init__(self, left_out: Callable[[str], None]) -> None:
@@ -69,18 +69,18 @@ class Keys:
         self._left_out = left_out
         self._pasted: list[str] | None = None
         self._recent = ""
-        """The last letters before the next read: a mark may be cut."""
+        """The last characters read: a mark may be cut by the next read."""
         self._heard = 0.0
 
     def take(self, data: bytes) -> Iterable[Message]:
-        """The events of what came, nothing for a look in vain; nothing is kept back longer than an escape takes to be known for
-        a key, and a paste that does not end longer than a poor link is silent."""
+        """The events of `data`; call it with no bytes after a wait in vain, so a lone escape becomes a key and a paste
+        without its end is released."""
         text = self._text.take(data) if data else self._text.rest()
         now = time.monotonic()
         if text:
             self._heard = now
         elif self._pasted is not None and now - self._heard > _PASTE_SILENCE_S:
-            self._left_out("The terminal sent a paste without its end; it was taken as far as it came.")
+            self._left_out("The terminal sent a paste without its end; loratui used what arrived.")
             yield self._paste(self._pasted)
         while text:
             if self._pasted is None:
@@ -88,7 +88,7 @@ class Keys:
                 for character in typed.removesuffix(_PASTE):
                     yield from self._feed(character)
                 if found:
-                    self._parser, self._pasted = _anew(self._parser), []  # it may have got a part of the mark
+                    self._parser, self._pasted = _anew(self._parser), []  # it may hold a part of the mark
             else:
                 part, found, text = self._until(_PASTE_END, text)
                 self._pasted.append(part)
@@ -101,10 +101,10 @@ class Keys:
             yield from self._parser.feed(character)
         except (ValueError, ArithmeticError) as error:
             self._parser = _anew(self._parser)
-            self._left_out(f"A sequence of the terminal was left out: {error}")
+            self._left_out(f"loratui ignored a sequence of the terminal: {error}")
 
     def _until(self, mark: str, text: str) -> tuple[str, bool, str]:
-        """`text` up to the end of `mark`, whether it is there, and the rest; what was read before may hold its beginning."""
+        """`text` up to the end of `mark`, whether it is there, and the rest; the text before may hold its beginning."""
         seen = self._recent + text
         place = seen.find(mark)
         if place < 0:
@@ -120,7 +120,7 @@ class Keys:
 
 
 def _anew(parser: XTermParser) -> XTermParser:
-    """A parser at the start of a sequence, which knows what the old one did of the terminal."""
+    """A fresh parser that keeps what the old one knew of the terminal."""
     fresh = XTermParser()
     fresh.mouse_pixels, fresh.terminal_size = parser.mouse_pixels, parser.terminal_size
     fresh.terminal_pixel_size = parser.terminal_pixel_size
@@ -128,18 +128,18 @@ def _anew(parser: XTermParser) -> XTermParser:
 
 
 class Screen:
-    """The terminal as a file that is written to from a thread. After a fault, which is told once, it takes everything and
-    writes nothing: a thread that died would leave the app waiting for it for ever."""
+    """The terminal as a file that a thread writes to. After a fault, reported once, it accepts everything and writes nothing:
+    the app would wait for a dead thread for ever."""
 
     def __init__(self, stream: TextIO, failed: Callable[[BaseException], None]) -> None:
-        stream.flush()  # from here on it is passed by
+        stream.flush()  # from here on the descriptor is written to directly
         self._fd = stream.fileno()
         self._encoding = stream.encoding
         self._failed = failed
         self._broken = False
 
     def write(self, text: str) -> int:
-        """Writes all of it, however slowly the terminal takes it, also where another program has made it non-blocking."""
+        """Writes everything, however slow the terminal is, even where another program made it non-blocking."""
         data = memoryview(text.encode(self._encoding, "replace"))
         while data and not self._broken:
             try:
@@ -153,10 +153,9 @@ class Screen:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Does nothing: writes are not buffered."""
 
     def fileno(self) -> int:
-        """The terminal's descriptor."""
         return self._fd
 
 
@@ -172,12 +171,11 @@ class TerminalDriver(HookedDriver):
         self.write_to(Screen(cast(TextIO, sys.__stderr__), self._failed))
 
     def on_fault(self, error: BaseException) -> None:
-        """A fault of the thread that reads ends the app."""
+        """Ends the app for a fault of the reading thread."""
         if not (isinstance(error, OSError) and hangup.is_gone(self.fileno)):
             self._failed(error)
 
     def run_input_thread(self) -> None:
-        """Reads until the app ends."""
         keys = Keys(self._note)
         while not self.exit_event.is_set():
             for event in keys.take(self._read()):
@@ -188,7 +186,7 @@ class TerminalDriver(HookedDriver):
             return b""
         try:
             data = os.read(self.fileno, _READ_BYTES)
-        except BlockingIOError:  # another program has made the terminal non-blocking, and read what had come
+        except BlockingIOError:  # another program made the terminal non-blocking, and read the bytes
             return b""
         if not data:
             self.exit_event.wait(_LOOK_S)  # at the end of the input there is always something to read

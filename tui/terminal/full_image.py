@@ -1,4 +1,4 @@
-"""One image in real pixels, drawn while the app stands aside, and again when the window has another size; any key returns to it."""
+"""One image in real pixels, drawn while the app is suspended, and again after a resize; any key returns to the app."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _LARGEST_PX = 2400
-"""More pixels than a usual screen has would only take longer on the line."""
+"""More pixels than a usual screen has would only take longer to send."""
 
 _known: dict[str, Capability] = {}
-"""What was found out about the terminal; it is asked once, and in tmux once for each that tmux is shown in."""
+"""Each terminal is asked once; in tmux, each terminal around it. The key is tmux's report of it."""
 
 
 def show(path: Path, caption: str) -> str:
-    """Draws the image and waits for a key. Gives back why there is no image; empty if there was one.
+    """Draws the image and waits for a key. Returns why there is no image; empty if there was one.
 
-    Must be called while the app is suspended. Raises `ThumbnailError` for a file that cannot be shown.
+    The app must be suspended. Raises `ThumbnailError` for a file that cannot be shown.
     """
     from PIL import Image
 
@@ -61,13 +61,13 @@ def show_on(stdin: int, stdout: int, image: Image.Image, caption: str, environ: 
         finally:
             _write(stdout, forget + b"\x1b[?25h\x1b[?1049l")
         if not capability.answered:
-            # It is not asked again: whatever it was to say has been waited for.
+            # Its answer has been waited for, so it is not asked again.
             _known[outside] = graphics.Capability(capability.protocol, capability.why, capability.cell_px, capability.tmux)
     return "" if capability.protocol != "none" else capability.why
 
 
 class _Resized:
-    """Whether the window has another size than what was drawn, and keeps it: while it is being dragged nothing is drawn."""
+    """Whether the window has a new, stable size: nothing is drawn during a drag."""
 
     def __init__(self, fd: int, drawn: tuple[int, int]) -> None:
         self._fd = fd
@@ -79,7 +79,6 @@ class _Resized:
 
 
 def _size(fd: int) -> tuple[int, int]:
-    """Columns and rows of the terminal."""
     try:
         columns, rows = os.get_terminal_size(fd)
     except OSError:
@@ -92,7 +91,6 @@ def _size(fd: int) -> tuple[int, int]:
 def _draw(
     fd: int, capability: Capability, image: Image.Image, caption: str, size: tuple[int, int], environ: Mapping[str, str]
 ) -> None:
-    """Draws the image and a line of words below it."""
     columns, rows = size
     for part in _drawing(capability, image, columns, rows - 1, environ):
         _write(fd, part)
@@ -102,7 +100,7 @@ def _draw(
 
 
 def _drawing(capability: Capability, image: Image.Image, columns: int, rows: int, environ: Mapping[str, str]) -> list[bytes]:
-    """What is written to draw the image in the upper left of so many cells."""
+    """The bytes that draw the image in the upper left of so many cells."""
     if capability.protocol == "none":
         return []
     width, height = capability.cell_px
@@ -115,7 +113,7 @@ def _drawing(capability: Capability, image: Image.Image, columns: int, rows: int
         return parts
     tmux = graphics.ask_tmux(environ)
     left, top = tmux.place if tmux else (0, 0)
-    # tmux does not move the outer cursor before it hands something on.
+    # tmux does not move the outer cursor before it passes a sequence on.
     at = f"\x1b7\x1b[{top + 1};{left + 1}H".encode()
     return [pixels.through_tmux(part) for part in (at, *parts, b"\x1b8")]
 

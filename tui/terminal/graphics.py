@@ -1,12 +1,10 @@
-"""What images this terminal can show: told by its name where that is certain, else by one question with a time limit."""
+"""Which images this terminal can show: known by its name where that is certain, else by one question with a time limit."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import select
-import struct
 import subprocess
 import termios
 import time
@@ -17,27 +15,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loratui.engine import children
+from loratui.tui.terminal.canvas import window_size
 
 Protocol = Literal["kitty", "iterm", "sixel", "none"]
 
 PATIENCE_S = 2.0
-"""Some terminals are far away; one that says nothing for so long is taken to show no images."""
+"""Some terminals are far away; one that is silent for longer counts as unable to show images."""
 GRACE_S = 4.0
-"""So long after the question its answer is still waited for before the app reads keys again: it would be taken for keys."""
+"""For so long after the question, the app waits for the answer before it reads keys again: it would take it for keys."""
 _LOOK_S = 0.3
-"""How often it is looked whether the window has another size."""
+"""How often the size of the window is checked."""
 
 _KITTY_QUERY = b"\x1b_Gi=4242,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _CELL_QUERY = b"\x1b[16t"
 _ATTRIBUTES_QUERY = b"\x1b[c"
-"""Every terminal answers this one, in order: its answer is the end of all answers."""
+"""Every terminal answers this question, in order: its answer ends all answers."""
 
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([0-9;]*)c")
 _CELL = re.compile(rb"\x1b\[6;([0-9]+);([0-9]+)t")
 _REPORT = re.compile(
     rb"\x1b\[[?>=]?[0-9;]*[cntRuy]|\x1b\[\?[0-9;]*\$y|\x1b_[^\x1b\x07]*(?:\x1b\\|\x07)|\x1b[P\]][^\x1b\x07]*(?:\x1b\\|\x07)"
 )
-"""What a terminal says by itself or when asked: never a key."""
+"""What a terminal sends that is not a key."""
 
 _KITTY_LIKE = ("kitty", "ghostty")
 _ITERM_LIKE = ("iterm", "wezterm", "vscode", "mintty", "rio")
@@ -49,32 +48,32 @@ class Capability:
 
     protocol: Protocol
     why: str
-    """How this is known, or why there are no images."""
+    """The source of this knowledge, or why there are no images."""
     cell_px: tuple[int, int] = (10, 20)
-    """Width and height of a cell; a guess if neither terminal nor kernel told."""
+    """Width and height of a cell; a guess if terminal and kernel do not tell."""
     tmux: bool = False
     """Whether sequences must be wrapped for tmux."""
     answered: bool = True
-    """Whether no answer is still on its way."""
+    """False while an answer may still be on its way."""
     asked_at: float = 0.0
     """`time.monotonic()` of the question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tmux:
-    """What tmux says of itself and of the terminal that it is shown in."""
+    """What tmux reports of itself and of the terminal around it."""
 
     terminal: str
-    """Name and version of the terminal outside, such as `xterm-kitty kitty(0.32)`."""
+    """Name and version of the terminal around it, such as `xterm-kitty kitty(0.32)`."""
     passthrough: bool
     place: tuple[int, int] = (0, 0)
-    """Column and row of the pane in the terminal outside."""
+    """Column and row of the pane in that terminal."""
 
 
 def by_name(environ: Mapping[str, str], tmux: Tmux | None) -> Capability | None:
     """What the names in the environment say; None where only the terminal itself can tell.
 
-    `LORATUI_PICTURES` overrules everything: kitty, iterm, sixel or none.
+    `LORATUI_PICTURES` (kitty, iterm, sixel or none) overrides everything.
     """
     wanted = environ.get("LORATUI_PICTURES", "")
     if wanted in ("kitty", "iterm", "sixel", "none"):
@@ -91,7 +90,7 @@ def by_name(environ: Mapping[str, str], tmux: Tmux | None) -> Capability | None:
             return Capability(outside, f"tmux in {tmux.terminal.split()[0] if tmux.terminal else outside}", tmux=True)
         return None
     if "STY" in environ:
-        return Capability("none", "GNU screen hands no images on")
+        return Capability("none", "GNU screen passes no images on")
     names = " ".join(environ.get(name, "") for name in ("TERM", "TERM_PROGRAM", "LC_TERMINAL"))
     found = _of_names(names) if "KITTY_WINDOW_ID" not in environ else "kitty"
     return Capability(found, "its name") if found != "none" else None
@@ -107,18 +106,17 @@ def by_answer(reply: bytes, *, in_tmux: bool) -> Protocol:
     return "none"
 
 
-def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: float = PATIENCE_S) -> Capability:
-    """What this terminal can show. `stdin` must be in raw mode (`raw`); asks at most once, and reads all that is answered."""
+def detect(stdin: int, stdout: int, environ: Mapping[str, str]) -> Capability:
+    """What this terminal can show. `stdin` must be in raw mode (`raw`); asks at most once, and reads the whole answer."""
     tmux = ask_tmux(environ)
     known = by_name(environ, tmux)
     if known is not None and known.protocol == "none":
         return known
     asked_at = time.monotonic()
-    # With ssh from inside a tmux nothing but TERM tells of it; it would take kitty's question for a window's title.
+    # After ssh from inside tmux only TERM tells of it; tmux would take kitty's question for a window's title.
     far = tmux is None and environ.get("TERM", "").startswith(("tmux", "screen"))
-    query = _CELL_QUERY + _ATTRIBUTES_QUERY if known or tmux or far else _KITTY_QUERY + _CELL_QUERY + _ATTRIBUTES_QUERY
-    os.write(stdout, query)
-    reply = read_until(stdin, lambda data: _ATTRIBUTES.search(data) is not None, asked_at + patience_s)
+    os.write(stdout, (b"" if known or tmux or far else _KITTY_QUERY) + _CELL_QUERY + _ATTRIBUTES_QUERY)
+    reply = read_until(stdin, lambda data: _ATTRIBUTES.search(data) is not None, asked_at + PATIENCE_S)
     answered = _ATTRIBUTES.search(reply) is not None
     cell = _CELL.search(reply)
     told = (int(cell.group(2)), int(cell.group(1))) if cell else (0, 0)
@@ -126,26 +124,26 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str], patience_s: floa
     if known is not None:
         return Capability(known.protocol, known.why, size, known.tmux, answered, asked_at)
     if not answered:
-        return Capability("none", f"the terminal did not say within {patience_s:g} s", answered=False, asked_at=asked_at)
+        return Capability("none", f"the terminal did not answer within {PATIENCE_S:g} s", answered=False, asked_at=asked_at)
     protocol = by_answer(reply, in_tmux=tmux is not None or far)
     why = "the terminal's answer" if protocol != "none" else _why_none(environ, tmux, far)
     return Capability(protocol, why, size, answered=True, asked_at=asked_at)
 
 
 def _why_none(environ: Mapping[str, str], tmux: Tmux | None, far: bool) -> str:
-    """Why a terminal that has answered shows no images."""
+    """Why a terminal that answered shows no images."""
     if tmux is not None and tmux.passthrough:
         outside = f"the terminal around it ({tmux.terminal.split()[0]})" if tmux.terminal else "the terminal around it"
-        return f"tmux shows no sixel here, and {outside} is not known for images (LORATUI_PICTURES overrules)"
+        return f"tmux shows no sixel here, and {outside} is not known for images (LORATUI_PICTURES overrides this)"
     if tmux is not None:
-        return "tmux shows no sixel here and hands no images on (set -g allow-passthrough on)"
+        return "tmux shows no sixel here and passes no images on (set -g allow-passthrough on)"
     if far:
         return f"by its TERM ({environ['TERM']}) you come from inside tmux or screen, which shows no sixel here"
     return "this terminal shows no images"
 
 
 def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
-    """What tmux knows; None outside of it."""
+    """What tmux reports; None outside tmux."""
     if "TMUX" not in environ:
         return None
     format = "#{client_termname} #{client_termtype}\n#{pane_left} #{pane_top}\n#{allow-passthrough}"
@@ -160,18 +158,15 @@ def ask_tmux(environ: Mapping[str, str]) -> Tmux | None:
 
 
 def cell_by_kernel(fd: int) -> tuple[int, int]:
-    """Width and height of a cell by the window's size in pixels, which tmux and ssh hand on; 10 × 20 if it is not known."""
-    try:
-        rows, columns, width, height = struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
-    except OSError:
-        return 10, 20
+    """Width and height of a cell in px, from the window's size; 10 × 20 if unknown."""
+    rows, columns, width, height = window_size(fd)
     cell = (width // columns, height // rows) if rows and columns else (0, 0)
     return cell if all(cell) else (10, 20)
 
 
 @contextmanager
 def raw(fd: int) -> Iterator[None]:
-    """The terminal hands over each byte at once and shows none of them; what nobody read is thrown away at the end."""
+    """The terminal passes each byte on at once and echoes none; unread bytes are dropped at the end."""
     before = termios.tcgetattr(fd)
     try:
         tty.setraw(fd)
@@ -180,44 +175,43 @@ def raw(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSAFLUSH, before)
 
 
-def read_until(fd: int, enough: object, deadline: float) -> bytes:
+def read_until(fd: int, enough: Callable[[bytes], bool], deadline: float) -> bytes:
     """Bytes until `enough(bytes)` is true, the deadline (`time.monotonic()`), or the end of the terminal."""
-    assert callable(enough)
     data = b""
     while not enough(data):
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([fd], [], [], left)[0]:
             break
-        try:
-            part = os.read(fd, 4096)
-        except OSError:
-            break
+        part = _read(fd)
         if not part:
             break
         data += part
     return data
 
 
-def wait_for_key(
-    fd: int, capability: Capability, grace_s: float = GRACE_S, *, stale: Callable[[], bool] = lambda: False
-) -> bool:
+def _read(fd: int) -> bytes:
+    """What has come; empty if the terminal is gone."""
+    try:
+        return os.read(fd, 4096)
+    except OSError:
+        return b""
+
+
+def wait_for_key(fd: int, capability: Capability, *, stale: Callable[[], bool] = lambda: False) -> bool:
     """Returns when a person has pressed a key and no answer of the terminal can still come, or when the terminal is gone.
 
-    `stale` is asked a few times a second whether what is shown has to be drawn anew: then it returns early, with False.
+    A few times a second it asks `stale` whether the image must be drawn again: then it returns early, with False.
     """
     answered, pressed, pending = capability.answered, False, b""
-    while not (pressed and (answered or time.monotonic() >= capability.asked_at + grace_s)):
-        limit_s = max(0.0, capability.asked_at + grace_s - time.monotonic()) if pressed else 3600.0
+    while not (pressed and (answered or time.monotonic() >= capability.asked_at + GRACE_S)):
+        limit_s = max(0.0, capability.asked_at + GRACE_S - time.monotonic()) if pressed else 3600.0
         if not select.select([fd], [], [], min(limit_s, 0.1 if pending else _LOOK_S))[0]:
-            # Half a report waits for its other half, but a lone escape is a key.
+            # Half a report waits for its other half; a lone escape is a key.
             pressed, pending = pressed or bool(pending), b""
             if not pressed and stale():
                 return False
             continue
-        try:
-            part = os.read(fd, 4096)
-        except OSError:
-            return True
+        part = _read(fd)
         if not part:
             return True
         pending += part

@@ -1,4 +1,4 @@
-"""Ends the app and what follows a run when the terminal is gone, even where SIGHUP is ignored (nohup): nothing is left that spins."""
+"""Ends the app or a follower when the terminal is gone, even where SIGHUP is ignored (nohup), so nothing spins."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _LOOK_EVERY_MS = 300
 
 
 def watch(fd: int) -> None:
-    """Watches a terminal from a thread of its own and ends the process with exit code 129 when it hangs up.
+    """Watches a terminal from its own thread and ends the process with exit code 129 when it hangs up.
 
-    The process holds nothing that would be lost: runs are processes of their own.
+    Nothing is lost: runs are separate processes.
     """
     threading.Thread(target=_wait, args=(fd,), name="hang-up", daemon=True).start()
 
 
 def watch_output() -> None:
-    """As `watch`, for the terminal that plain lines go to; where they go to a file or a pipe, nothing is watched."""
+    """As `watch`, for the terminal of plain lines; does nothing for a file or a pipe."""
     try:
         fd = sys.stdout.fileno()
         termios.tcgetattr(fd)
     except termios.error as error:
-        if error.args[0] == errno.EIO:  # a terminal that is gone already
+        if error.args[0] == errno.EIO:  # already gone
             os._exit(129)
         return
     except OSError:  # no descriptor at all
@@ -35,7 +35,7 @@ def watch_output() -> None:
 
 
 def is_gone(fd: int, wait_ms: int = 0) -> bool:
-    """Whether the terminal has hung up, or does within so many milliseconds."""
+    """Whether the terminal hangs up within so many milliseconds."""
     poll = select.poll()
     poll.register(fd, 0)
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(wait_ms))

@@ -1,4 +1,4 @@
-"""Windows that are too small for any screen: which they are, and which widget has the focus on each screen meanwhile."""
+"""Windows too small for any screen: their size, and the focus of each screen until there is room again."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def is_too_small(size: Size) -> bool:
 
 
 class KeptFocus:
-    """Takes the focus away before a widget is hidden, for then Textual would give it to another one or to none for good."""
+    """Removes the focus before its widget is hidden: Textual would move it to another widget, or lose it."""
 
     def __init__(self) -> None:
         self._kept: WeakKeyDictionary[Screen[Any], Widget] = WeakKeyDictionary()
 
     def take(self, screens: Iterable[Screen[Any]]) -> None:
-        """Remembers what has the focus, screen by screen, and takes it away."""
+        """Remembers and removes the focus of each screen."""
         for screen in screens:
             if screen.focused is not None:
                 self._kept[screen] = screen.focused
                 screen.set_focus(None)
 
     def give_back(self) -> None:
-        """Gives it back where nothing else got it meanwhile."""
+        """Restores the focus of each screen that has none."""
         while self._kept:
             screen, widget = self._kept.popitem()
             if screen.focused is None and widget.is_attached:

@@ -1,4 +1,4 @@
-"""Keys one after another: over a slow line many come in one piece, and each must find what the one before has left."""
+"""Handles keys one after another: over a slow line many arrive in one piece, and each must see the effect of the last."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from textual.widget import Widget
 from loratui.tui.terminal.textual_private import has_no_message, is_idle, waits_for_paint
 
 _LOOKS_AT_ONCE, _LOOKS, _LOOK_EVERY_S = 50, 300, 0.002
-"""How often a waiting key looks whether all is done: first as soon as others have had their turn, then only in a while.
+"""How often a waiting key checks whether all is done: first after every other task's turn, then every 2 ms.
 
-After the last look, half a second on a machine with time to spare, it waits no longer: a widget that is busy must not hold
-keys up. Looks are counted, not seconds: on a loaded machine a screen that opens may need longer, and has its turn between them.
+After the last check, half a second on an idle machine, it stops waiting: a busy widget must not delay keys. Checks are
+counted, not seconds: on a loaded machine a screen may take longer to open, and gets its turn between them.
 """
 
 
 class KeyQueue:
-    """Hands each key or pasted text to `handle` only when what the one before has set off is over.
+    """Passes each key or pasted text to `handle` only when the effects of the last one are over.
 
-    Textual alone looks at all keys of a piece before the first one has reached the widget with the focus. So `7` and enter went on
-    without the 7, a word before a backspace was cut in the wrong place, and a letter meant for a field that a key
-    before it opens was taken for a command.
+    Textual alone dispatches all keys of a piece before the first reaches the focused widget. So `7` and enter continued
+    without the 7, a backspace cut a word in the wrong place, and a letter for a field that the key before opens counted as a
+    command.
 
-    A key that comes alone finds everything at rest and waits for nothing. Letters after letters into the same field wait for
-    nothing either: the field takes them in their order.
+    A single key never waits. Letters after letters in the same field do not wait either: the field keeps their order.
     """
 
     def __init__(self, app: App[Any], handle: Callable[[events.Event], Awaitable[None]]) -> None:
@@ -40,10 +39,10 @@ class KeyQueue:
         self._typed_into: Widget | None = None
         """The field that took the last key as text."""
         self._patient = True
-        """Whether keys wait at all: not after one has waited in vain, until there is rest again."""
+        """False after a key has waited in vain, until the app is at rest again: then keys do not wait."""
 
     async def take(self, event: events.Event) -> None:
-        """Handles an event now, or behind those that wait. To be called while the app handles the event."""
+        """Handles an event now, or after those that wait. Call it while the app handles the event."""
         if not self._waiting and (self._goes_on_typing(event) or self._may_go(while_app_handles=True)):
             await self._pass_on(event)
             return
@@ -78,7 +77,7 @@ class KeyQueue:
         return field is not None and field is self._focused() and _is_text_for(field, event)
 
     async def _rest(self) -> None:
-        """Comes back when nothing is under way any more between the focus and the app, or when that takes too long."""
+        """Returns when nothing is pending between the focus and the app, or when that takes too long."""
         looks = 0
         while not self._may_go():
             await asyncio.sleep(0 if looks < _LOOKS_AT_ONCE else _LOOK_EVERY_S)
@@ -92,11 +91,11 @@ class KeyQueue:
         return at_rest or not self._patient
 
     def _at_rest(self, while_app_handles: bool) -> bool:
-        """Whether all is done that lay in the queues on the way from the focus up to the app, but for what the app handles now."""
+        """Whether the queues from the focus up to the app are empty, apart from what the app handles now."""
         try:
             screen = self._app.screen
         except ScreenError:
-            return True  # none is there yet, or any more
+            return True  # no screen yet, or any more
         focus = screen.focused or screen
         return (
             screen.is_mounted

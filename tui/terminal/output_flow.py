@@ -1,7 +1,7 @@
-"""Whether what was sent has come to the person's screen: the terminal is asked after a paint, and answers when it has got there.
+"""Whether output has reached the person's screen: the app asks the terminal after a paint, and the answer proves it.
 
-Between here and there stand the buffers of ssh and of the network, which take in far more than a thin line carries in a
-second, so that a write that returns tells nothing.
+The buffers of ssh and of the network hold far more than a thin line carries in a second, so a write that returns proves
+nothing.
 """
 
 from __future__ import annotations
@@ -10,40 +10,34 @@ import time
 from collections.abc import Callable
 
 QUESTION = "\x1b[?2026$p"
-"""Whether synchronised output is known (DECRQM). Textual asks it at the start, and knows the answer from a key."""
+"""Asks about synchronised output (DECRQM). Textual asks the same at the start, and tells the answer from a key."""
 
 _LONGEST_S = 3.0
-"""An answer that takes longer is taken for lost; nobody shall look at a screen that stands still."""
+"""An answer that takes longer counts as lost: the screen must not freeze."""
 
 
 class OutputFlow:
-    """Keeps the account of questions and answers. A terminal that never answers is never asked, nor waited for."""
+    """Counts questions and answers. The app never asks, or waits for, a terminal that never answers."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.answers = False
-        """Whether this terminal answers at all."""
         self._sent_at = 0.0
         self._unanswered = 0
 
     def painted(self) -> bool:
-        """Something was sent. Whether to send the question after it."""
+        """Notes that something was sent; True if the question must follow it."""
         if self.answers:
-            self._wait()
+            self._unanswered = self._unanswered + 1 if self.behind else 1
+            self._sent_at = self._clock()
         return self.answers
 
     def answered(self) -> None:
-        """An answer is here, and so is everything that was sent before its question."""
+        """Notes an answer: everything sent before its question has arrived."""
         self.answers = True
         self._unanswered = max(0, self._unanswered - 1)
 
     @property
     def behind(self) -> bool:
-        """Whether something is still on its way. What can wait should wait then; answers to keys never do."""
+        """Whether output is still on its way. Then what can wait should wait; answers to keys never do."""
         return self._unanswered > 0 and self._clock() - self._sent_at < _LONGEST_S
-
-    def _wait(self) -> None:
-        if not self.behind:
-            self._unanswered = 0
-        self._unanswered += 1
-        self._sent_at = self._clock()

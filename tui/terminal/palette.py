@@ -1,4 +1,4 @@
-"""The 240 fixed colours that every terminal of 256 has: the number of each, and images drawn in them."""
+"""The 240 fixed colours of every terminal with 256: the number of each, and images drawn in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from bisect import bisect
 from functools import cache, lru_cache
 
 _FIRST = 16
-"""The numbers below are the terminal's own colours, which look different everywhere."""
+"""Lower numbers are the terminal's own colours, which look different everywhere."""
 _LEVELS = (0, 95, 135, 175, 215, 255)
 
 COLOURS: tuple[tuple[int, int, int], ...] = (
@@ -16,28 +16,28 @@ COLOURS: tuple[tuple[int, int, int], ...] = (
 """The cube and the greys, in the order of their numbers."""
 
 NUMBERS = {colour: number for number, colour in enumerate(COLOURS, _FIRST)}
-"""Colour -> its number. Rich, which goes by hue and saturation, takes a grey for some of them."""
+"""Colour -> its number. Rich, which compares hue and saturation, chooses a grey for some of them."""
 _BYTES = tuple(bytes(colour) for colour in COLOURS)
 
 _LIGHTNESS_WEIGHT = 1.5
-"""How much more a step of lightness counts than one of colour. A pixel of a thumbnail is half a cell, about 0.2° of what the
-eye sees: at that size a pattern of light and dark stands out, and one of colours nearly mixes."""
+"""How much more a step of lightness counts than one of colour. A pixel of a thumbnail is half a cell, about 0.2° of the
+view: at that size a pattern of light and dark is visible, and one of colours almost mixes."""
 _LIGHTNESS_KEPT, _COLOUR_KEPT = 0.4, 0.8
-"""How much of a pixel's error its neighbours make up for."""
+"""How much of a pixel's error its neighbours correct."""
 _BOLDNESS = 1 / 3
-"""How much of that a pixel follows when it chooses; the rest is for those after it. With 1 a grey sky gets blue dots."""
+"""How much of that a pixel itself follows; the rest is for later pixels. With 1 a grey sky gets blue dots."""
 _SHARES = (7 / 16, 3 / 16, 5 / 16, 1 / 16)
-"""Of an error, to the pixel ahead and to those behind, below and ahead of the row below (Floyd and Steinberg)."""
+"""Shares of an error: to the pixel ahead, and in the row below to those behind, below and ahead (Floyd and Steinberg)."""
 
 _GRID = 100
-"""Places a unit of OKLab at which the nearest colour is looked for; between them it is that of the nearest place."""
+"""Grid points a unit of OKLab; the nearest colour is found for the nearest grid point."""
 
 _Lab = tuple[float, float, float]
 
 
 def drawn(rgb: bytes, width: int) -> bytes:
-    """An image of three bytes a pixel in colours of the palette: errors are diffused in OKLab, to and fro and damped, so that
-    surfaces keep their colour and get no chequered pattern. Some 4 µs a pixel; `benchmarks/dithering.py` compares."""
+    """An image of three bytes a pixel, in colours of the palette. Errors are diffused in OKLab, in alternating directions and
+    damped, so surfaces keep their colour without a chequered pattern. About 4 µs a pixel (`benchmarks/dithering.py`)."""
     pixels = [_oklab(*rgb[at : at + 3]) for at in range(0, len(rgb), 3)]
     out = bytearray()
     owed: list[_Lab] = [(0.0, 0.0, 0.0)] * (width + 2)  # one pixel to spare at each end
@@ -48,7 +48,7 @@ def drawn(rgb: bytes, width: int) -> bytes:
 
 
 def _row_drawn(pixels: list[_Lab], owed: list[_Lab], step: int) -> tuple[list[int], list[_Lab]]:
-    """The colours of one row (from 0), gone through forwards (`step` 1) or backwards (-1), and what the next row has to make up for."""
+    """The colour indices of one row, forwards (`step` 1) or backwards (-1), and the errors that the next row corrects."""
     ahead, behind, below, beyond = _SHARES
     known = _in_oklab()
     width = len(pixels)
@@ -79,7 +79,7 @@ def _row_drawn(pixels: list[_Lab], owed: list[_Lab], step: int) -> tuple[list[in
 
 @lru_cache(1 << 16)
 def _nearest(light: int, a: int, b: int) -> int:
-    """Which colour (from 0) is nearest to a place of the grid in OKLab. Begins with those of the same lightness."""
+    """The index of the colour nearest to a grid point of OKLab. Tries colours of the same lightness first."""
     ladder = _by_lightness()
     wanted_light, wanted_a, wanted_b = light / _GRID, a / _GRID, b / _GRID
     start = bisect(ladder, (wanted_light,))
@@ -108,12 +108,12 @@ def _by_lightness() -> tuple[tuple[float, float, float, int], ...]:
 
 @cache
 def _linear() -> tuple[float, ...]:
-    """Light of each level of sRGB, 0 to 1."""
+    """Linear light of each sRGB level, 0 to 1."""
     return tuple(v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (level / 255 for level in range(256)))
 
 
 def _oklab(red: int, green: int, blue: int) -> _Lab:
-    """A colour of sRGB in OKLab, in which equal distances look about equally large (B. Ottosson, 2020)."""
+    """An sRGB colour in OKLab, where equal distances look about equally large (B. Ottosson, 2020)."""
     light = _linear()
     r, g, b = light[red], light[green], light[blue]
     long = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)

@@ -1,4 +1,4 @@
-"""Images as the bytes that terminals with pixels understand: kitty's protocol, iTerm2's, and sixel. Loads Pillow when used."""
+"""Images as escape sequences for terminals with pixels: kitty's protocol, iTerm2's, and sixel. Loads Pillow on use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIXEL_COLOURS = 255
 
 
 def kitty(image: Image.Image, columns: int, rows: int) -> Iterator[bytes]:
-    """Escape sequences that draw an image at the cursor over so many cells. They ask for no answer.
+    """Escape sequences that draw an image at the cursor over so many cells, without asking for an answer.
 
     https://sw.kovidgoyal.net/kitty/graphics-protocol/
     """
@@ -41,11 +41,13 @@ def iterm(image: Image.Image, columns: int, rows: int) -> Iterator[bytes]:
 
 
 def sixel(image: Image.Image) -> Iterator[bytes]:
-    """A sixel image of up to 255 colours, pixel for pixel; each band of six rows names only the colours that it has.
+    """A sixel image of up to 255 colours, pixel for pixel; each band of six rows names only its own colours.
 
     VT330/VT340 Programmer Reference Manual, chapter 14.
     """
-    few = image.convert("RGB").quantize(_SIXEL_COLOURS, dither=_floyd_steinberg())
+    from PIL import Image as images
+
+    few = image.convert("RGB").quantize(_SIXEL_COLOURS, dither=images.Dither.FLOYDSTEINBERG)
     width, height = few.size
     palette = few.getpalette() or []
     yield b'\x1bP0;1q"1;1;%d;%d' % (width, height)
@@ -59,12 +61,12 @@ def sixel(image: Image.Image) -> Iterator[bytes]:
 
 
 def through_tmux(sequence: bytes) -> bytes:
-    """A sequence that tmux hands to the terminal outside (its option `allow-passthrough`)."""
+    """A sequence that tmux passes to the terminal around it (its option `allow-passthrough`)."""
     return b"\x1bPtmux;" + sequence.replace(b"\x1b", b"\x1b\x1b") + b"\x1b\\"
 
 
 def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
-    """An upright RGB image, no larger than so many pixels; small ones are enlarged up to four times."""
+    """The image fitted into so many pixels; small images grow up to four times."""
     from PIL import Image
 
     scale = min(width / image.width, height / image.height, 4.0)
@@ -74,14 +76,11 @@ def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def _band(pixels: bytes, width: int) -> bytes:
     """Up to six rows of indices as one line of sixels for each colour."""
-    columns: dict[int, bytearray] = {}
+    columns = {index: bytearray(b"?" * width) for index in dict.fromkeys(pixels)}
     for y in range(len(pixels) // width):
         bit = 1 << y
         for x, index in enumerate(pixels[y * width : (y + 1) * width]):
-            line = columns.get(index)
-            if line is None:
-                line = columns[index] = bytearray(b"?" * width)
-            line[x] += bit
+            columns[index][x] += bit
     parts = [b"#%d" % index + _RUN.sub(_repeated, bytes(line).rstrip(b"?")) for index, line in columns.items()]
     return b"$".join(parts) + b"-"
 
@@ -94,9 +93,3 @@ def _encoded(image: Image.Image, format: str) -> bytes:
     out = io.BytesIO()
     image.save(out, format, **({"quality": 88} if format == "JPEG" else {"compress_level": 6}))
     return out.getvalue()
-
-
-def _floyd_steinberg() -> Image.Dither:
-    from PIL import Image
-
-    return Image.Dither.FLOYDSTEINBERG

@@ -1,4 +1,4 @@
-"""An app and its terminal: only what is new is sent, keys come one after another, and a fault leaves a report."""
+"""The app's terminal: sends only changed cells, handles keys one after another, and writes a report of a fault."""
 
 from __future__ import annotations
 
@@ -34,36 +34,35 @@ if TYPE_CHECKING:
 Severity = Literal["information", "warning", "error"]
 
 _AS_WE_DRAW = "\x0f\x1b(B\x1b[r\x1b[?6l\x1b[?7l\x1b[?25l\x1b[0m\x1b[2J"
-"""Letters instead of line drawing, no scrolling part, no wrapping, no cursor, no colour, nothing on the screen."""
+"""Letters instead of line drawing, no scroll region, no wrapping, no cursor, no colour, an empty screen."""
 _KEYS_WHERE_NOTHING_IS_SEEN = ("q", "escape", "ctrl+c", "ctrl+l")
-"""What still works in a window that is too small: to leave, and to draw it again."""
+"""Keys for leaving and repainting still work in a window that is too small."""
 _ERRORS_KEPT = 20
 _TOLD_S, _GRAVE_S = 6.0, 12.0
-"""How long a notice stays, and one of something that went wrong."""
+"""How long a notice stays, and a notice of a problem."""
 
 
 class TerminalApp(HookedApp[ReturnType]):
-    """What any full-screen app over SSH needs; what this one is about is in its subclass."""
+    """What any full-screen app over SSH needs; the subclass adds what loratui is about."""
 
     FAULT_CODE = int(ExitCode.CRASHED)
 
     def __init__(self, home: Path) -> None:
-        # Without colours the terminal's own ones are kept, rather than shades of grey.
+        # NO_COLOR keeps the terminal's own colours instead of shades of grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         if self.console.color_system == "standard" and "TEXTUAL_COLOR_SYSTEM" not in os.environ and has_256_colours(os.environ):
             use_256_colours(self.console)
         self.home = home
         self.errors: deque[str] = deque(maxlen=_ERRORS_KEPT)
-        """What went wrong in this app, for bug reports."""
+        """Problems in this app, for bug reports."""
         self.crash = ""
-        """What to tell of a fault of the app itself; empty while there was none."""
+        """The message about a fault of the app itself; empty without one."""
         self.output_flow = OutputFlow()
-        """Whether what was painted has come to the person's screen."""
         self.canvas: Canvas | None = None
-        """What images are drawn on; not known before the app runs."""
+        """None before the app runs."""
         self.window_title = WindowTitle(self)
         self._grave_until = 0.0
-        """Until when (monotonic, s) a notice of something that went wrong is shown."""
+        """Until when (monotonic, s) the notice of a problem is shown."""
         self._sent = DiffRenderer()
         self._keys = KeyQueue(self, super().on_event)
         self._focus_kept = KeptFocus()
@@ -73,21 +72,21 @@ class TerminalApp(HookedApp[ReturnType]):
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-short"), (32, "-tall")]
 
     def on_mount(self) -> None:
-        """Ends with the terminal, and gives it back on SIGTERM and SIGHUP."""
+        """Ends the app with its terminal, and restores the terminal on SIGTERM and SIGHUP."""
         self.canvas = Canvas.of(self)
         self.app_resume_signal.subscribe(self, lambda _: self._sent.forget(), immediate=True)
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                     asyncio.get_running_loop().add_signal_handler(number, self.action_help_quit)
             hangup.watch(sys.__stdin__.fileno() if sys.__stdin__ else 0)
 
     def on_ready(self) -> None:
-        """From here on only what is new is searched for garbage: a search through all that was loaded holds the screen up."""
+        """Exempts all loaded objects from garbage collection: searching them delays the screen."""
         gc.freeze()
 
     def get_driver_class(self) -> type[Driver]:
-        """Ours where Textual would take its own for Linux; tests and TEXTUAL_DRIVER bring others."""
+        """Our driver instead of Textual's for Linux; tests and TEXTUAL_DRIVER choose others."""
         from textual.drivers.linux_driver import LinuxDriver
 
         from loratui.tui.terminal.driver import TerminalDriver
@@ -98,23 +97,23 @@ class TerminalApp(HookedApp[ReturnType]):
     # Keys and sizes
 
     async def on_event(self, event: events.Event) -> None:
-        """Keys in their turn, everything else at once."""
+        """Queues keys, and handles everything else at once."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if isinstance(event, events.Key) and event.key == "ctrl+c" and isinstance(self.screen, ModalScreen):
-                self.action_help_quit()  # Textual keeps it from the app while a question is open
+                self.action_help_quit()  # Textual withholds it from the app while a dialog is open
             elif not is_too_small(self.size) or (isinstance(event, events.Key) and event.key in _KEYS_WHERE_NOTHING_IS_SEEN):
                 await self._keys.take(event)
         elif not (isinstance(event, events.Resize) and self._was_told_at_start(event)):
             await super().on_event(event)
 
     def _was_told_at_start(self, event: events.Resize) -> bool:
-        """Whether it is the second word on the size with which the app begins: Textual says it itself, and then so does its
-        driver. To lay out and paint the first screen once more would take a tenth of the time in which it appears."""
+        """Whether the event repeats the size at start: Textual sends it, then its driver does. A second layout and paint of
+        the first screen would take a tenth of the time until it appears."""
         self._sizes_told.append(event.size)
         return not self.is_headless and len(self._sizes_told) == 2 and self._sizes_told[0] == self._sizes_told[1]
 
     def on_resize(self, event: events.Resize) -> None:
-        """Terminals move and drop lines when their size changes, even if it is the old one again by the time we look."""
+        """Repaints everything: terminals move and drop lines in a resize, even if the size is the same afterwards."""
         self.canvas = Canvas.of(self)
         self._sent.forget()
         self.refresh()
@@ -126,26 +125,26 @@ class TerminalApp(HookedApp[ReturnType]):
     # Painting
 
     def before_paint(self, update: RenderableType | None) -> RenderableType | None:
-        """Without what the terminal shows already."""
+        """The update without the cells that the terminal already shows."""
         return self._sent.only_new(update)
 
     def after_paint(self) -> None:
-        """Asks the terminal to say when it has got there."""
+        """Asks the terminal to answer when the paint arrives."""
         if self.output_flow.painted():
             self.write_to_terminal(QUESTION)
 
     def on_terminal_supports_synchronized_output(self) -> None:
-        """The terminal's answer, which has passed everything that was painted before the question."""
+        """Takes the terminal's answer, which proves that everything before the question arrived."""
         self.output_flow.answered()
 
     def action_repaint(self) -> None:
-        """Everything again, and the terminal put back into the state that it is drawn in: others may have written to it."""
+        """Resets the terminal's state and repaints everything: other programs may have written to it."""
         self.write_to_terminal(_AS_WE_DRAW)
         self._sent.forget()
         self.refresh()
 
     def action_suspend_process(self) -> None:
-        """To the shell, where there is one to come back from; without one the app would stand still for ever."""
+        """Suspends the app if a shell can bring it back; without one it would hang for ever."""
         if has_shell():
             super().action_suspend_process()
         else:
@@ -154,33 +153,33 @@ class TerminalApp(HookedApp[ReturnType]):
     # Notices
 
     def tell(self, words: str, severity: Severity = "information") -> None:
-        """A notice that goes by itself; errors are kept for the debug screen."""
+        """Shows a notice for a few seconds; errors are kept for the debug screen."""
         if severity == "error":
             self.errors.append(clean(words, 500))
         now = time.monotonic()
         if severity == "information" and now > self._grave_until:
-            # Answers come in quick succession; on 24 rows a pile of them would hide what they are about.
+            # Notices follow each other quickly; on 24 rows a pile of them would hide the screen.
             self.clear_notifications()
         elif severity != "information":
             self._grave_until = now + _GRAVE_S
         self.notify(clean(words), severity=severity, markup=False, timeout=_TOLD_S if severity == "information" else _GRAVE_S)
 
     def copy(self, text: str, what: str) -> None:
-        """Puts text into the clipboard of the person's own terminal (OSC 52), and shows it: not every terminal allows that."""
+        """Copies text to the clipboard of the person's terminal (OSC 52), and shows it: not every terminal allows that."""
         self.copy_to_clipboard(clean(text, 100_000))
         self.tell(f"{what} sent to your clipboard: {clean(text, 400)}")
 
     # Faults
 
     def on_fault(self, error: Exception) -> None:
-        """Writes a report of the first one."""
+        """Writes a report of the first fault."""
         from loratui.tui.crash import crash_message, write_crash_report
 
         if not self.crash:
             self.crash = crash_message(error, write_crash_report(error, self.home, self.errors))
 
     def note(self, words: str) -> None:
-        """Keeps it for bug reports: a mouse that moves says the same again and again."""
+        """Keeps a problem for bug reports, once: a moving mouse repeats it."""
         words = clean(words, 200)
         if not self.errors or self.errors[-1] != words:
             self.errors.append(words)

@@ -1,4 +1,4 @@
-"""Every private name of Textual that the app relies on, and no other module of it: at an update, the canary test tells which are gone."""
+"""The only module that uses private names of Textual: after an update, the canary test lists those that are gone."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from textual.screen import Screen
 
 
 class HookedApp(App[ReturnType]):
-    """An app whose subclass sees each paint before it is sent, and decides how a fault ends the app."""
+    """An app whose subclass sees each paint before it is sent, and handles faults."""
 
     FAULT_CODE = 1
     """Exit code after a fault."""
 
     def before_paint(self, update: RenderableType | None) -> RenderableType | None:
-        """What is painted instead of `update`."""
+        """The update to paint instead of `update`."""
         return update
 
     def after_paint(self) -> None:
-        """A paint was handed to the driver."""
+        """Called after each paint."""
 
     def on_fault(self, error: Exception) -> None:
-        """A fault ends the app."""
+        """Called when a fault ends the app."""
 
     def note(self, words: str) -> None:
-        """Something went wrong that ends nothing."""
+        """Called for a problem that does not end the app."""
 
     def fail(self, error: Exception) -> None:
         """Ends the app with a fault."""
         self._handle_exception(error)
 
     def fail_from_thread(self, error: BaseException) -> None:
-        """As `fail`, to be called in a thread that is no worker of Textual's."""
+        """As `fail`, for threads that are not Textual workers."""
         if self._loop is not None and not self._loop.is_closed():
-            # Not by a message: the app does not look at those before it has a screen.
+            # Not by a message: the app handles none before it has a screen.
             fault = error if isinstance(error, Exception) else RuntimeError(f"a thread ended with {error!r}")
             self._loop.call_soon_threadsafe(self._handle_exception, fault)
 
     def write_to_terminal(self, text: str) -> None:
-        """Sends text past the compositor; nothing where there is no terminal."""
+        """Sends text past the compositor, if there is a terminal."""
         if self._driver is not None and not self.is_headless:
             self._driver.write(text)
 
     def panic(self, *renderables: RenderableType) -> None:
-        """What Textual would print in place of the app, and end with 0, is a fault like any other."""
+        """Makes a fault of what Textual would print before it ends with exit code 0."""
         if self._exception is None:
             self.fail(RuntimeError("Textual gave up: " + " ".join(str(part) for part in renderables)))
         else:
@@ -71,19 +71,19 @@ class HookedApp(App[ReturnType]):
         self._return_code = self.FAULT_CODE
 
     def _fatal_error(self) -> None:
-        # A traceback with the values of all variables is for the report's reader, not for the person's terminal.
+        # A traceback with all values belongs in the report, not on the person's terminal.
         self._close_messages_no_wait()
 
 
 class HookedDriver(LinuxDriver):
-    """A driver that writes where it is told, and tells of a fault in the thread that reads."""
+    """A driver with its own output, which reports a fault of the reading thread."""
 
     def write_to(self, output: Any) -> None:
-        """Has everything written to `output`, which can write, flush and tell its descriptor. To be called before the app runs."""
+        """Sets the output, an object with `write`, `flush` and `fileno`. Call it before the app runs."""
         self._file = output
 
     def on_fault(self, error: BaseException) -> None:
-        """The thread that reads has ended with a fault."""
+        """Called when a fault ends the reading thread."""
         raise NotImplementedError
 
     def _run_input_thread(self) -> None:
@@ -99,28 +99,28 @@ def key_name(character: str) -> str:
 
 
 def is_idle(pump: MessagePump) -> bool:
-    """Whether a widget waits for its next message: neither has it one, nor does it handle one."""
+    """Whether a widget waits for its next message: it has none, and handles none."""
     queue: Any = pump._message_queue
-    # Should another version keep its queues otherwise, keys go as Textual alone has them go.
+    # With other queues in another version, keys behave as in Textual alone.
     waiting = getattr(getattr(queue, "ready_event", None), "_waiters", True)
     return queue.empty() and bool(waiting)
 
 
 def has_no_message(pump: MessagePump) -> bool:
-    """Whether nothing waits in the queue of a widget, which may be handling something."""
+    """Whether a widget's queue is empty, though it may be handling a message."""
     return pump._message_queue.empty()
 
 
 def waits_for_paint(screen: Screen[Any]) -> bool:
-    """Whether something is to be done after the next paint, which often is another focus."""
+    """Whether callbacks wait for the next paint; often they move the focus."""
     return bool(screen._callbacks)
 
 
 def colour_system(console: Console) -> ColorSystem:
-    """What a console writes colours in; all of them where it writes none."""
+    """The colour system of a console; true colour if it has none."""
     return console._color_system or ColorSystem.TRUECOLOR
 
 
 def use_256_colours(console: Console) -> None:
-    """Has a console write the colours that every terminal has."""
+    """Limits a console to the 256 colours."""
     console._color_system = ColorSystem.EIGHT_BIT

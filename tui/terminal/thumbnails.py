@@ -1,4 +1,4 @@
-"""Images as half blocks: decoded small in a worker, cached, refused when they are too large or no image."""
+"""Images as half blocks: decoded small in a worker, and cached."""
 
 from __future__ import annotations
 
@@ -16,27 +16,18 @@ _GROUND = (128, 128, 128)
 """What shows through transparency."""
 
 _decoding = threading.Lock()
-"""One image at a time: several decoders make the screen wait, and finish no sooner on two cores."""
+"""One image at a time: several decoders slow the screen, and finish no sooner on two cores."""
 
 _cache: OrderedDict[tuple[str, int, int, int, int, bool, float], Thumbnail] = OrderedDict()
 
 
 class ThumbnailError(ValueError):
-    """A file that cannot be shown, and why; the text continues the file's name to a sentence."""
+    """Why a file cannot be shown; with the file's name before it, the text is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A small image, `width` × `height` pixels; one cell shows two pixels, one above the other."""
-
-    width: int
-    height: int
-    """Always even."""
-    rgb: bytes
-    """Three bytes a pixel, row by row."""
-    source_width: int
-    """px of the file, after rotation; so is `source_height`."""
-    source_height: int
+class Thumbnail(Shown):
+    """A small image of even height; one cell shows two pixels, one above the other."""
 
     def row(self, y: int) -> list[tuple[tuple[int, int, int], tuple[int, int, int]]]:
         """The cells of line `y`: colour of the upper and of the lower pixel."""
@@ -46,10 +37,10 @@ class Thumbnail:
 
 
 def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shape: float = 1.0) -> Thumbnail:
-    """The image at `path`, as large as fits into `columns` × `rows` cells with its shape kept.
+    """The image at `path`, as large as fits into `columns` × `rows` cells in its own proportions.
 
-    `few_colours` draws it in the colours of `palette`; `shape` is a cell's width by half its height. Meant for worker threads: loads Pillow, reads
-    the disk. Raises `ThumbnailError`.
+    `few_colours` draws it in the colours of `palette`; `shape` is a cell's width by half its height. For worker threads: it
+    reads the disk. Raises `ThumbnailError`.
     """
     try:
         state = path.stat()
@@ -57,7 +48,7 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shap
         raise ThumbnailError(f"cannot be read: {error.strerror}") from None
     except ValueError:
         # A null byte in the name, from a log that was tampered with.
-        raise ThumbnailError("cannot be read: its name is none") from None
+        raise ThumbnailError("cannot be read: its name is invalid") from None
     key = (str(path), state.st_mtime_ns, state.st_size, columns, rows, few_colours, shape)
     with _decoding:
         if key in _cache:
@@ -71,7 +62,7 @@ def load(path: Path, columns: int, rows: int, *, few_colours: bool = False, shap
 
 
 def upright_image(path: Path, room: Room) -> Shown:
-    """The image at `path` as it fits into `room`, transparency laid on mid grey. Raises `ThumbnailError`."""
+    """The image at `path`, fitted into `room`, transparency on mid grey. Raises `ThumbnailError`."""
     try:
         return DISPLAY.shown(path, room, _GROUND)
     except ImageError as error:
@@ -79,7 +70,7 @@ def upright_image(path: Path, room: Room) -> Shown:
 
 
 def room_of(columns: int, rows: int, shape: float = 1.0) -> Room:
-    """So many cells of one by two pixels, each of which is `shape` as wide as it is high."""
+    """The room of so many cells, each one by two pixels; a pixel is `shape` times as wide as high."""
     return Room(columns, 2 * rows, shape, even=True)
 
 

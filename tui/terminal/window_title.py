@@ -1,4 +1,4 @@
-"""The title of the terminal's window: ours while the app is open, then again the one that was there."""
+"""The title of the terminal's window: ours while the app is open, afterwards the old one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _KEEP, _GIVE_BACK = "\x1b[22;2t", "\x1b[23;2t"
 
 
 class WindowTitle:
-    """Sets the title by OSC 2, only where it differs from what was said last."""
+    """Sets the title by OSC 2 when it changes."""
 
     def __init__(self, app: HookedApp[Any]) -> None:
         self._app = app
         self._said = ""
 
     def say(self, title: str) -> None:
-        """Shows `title`; an empty one gives the old title back."""
+        """Shows `title`; an empty one restores the old title."""
         if title == self._said or self._app.is_headless or os.environ.get("TERM", "").startswith("linux"):
             return
         if not self._said:
@@ -30,5 +30,5 @@ class WindowTitle:
 
     @property
     def farewell(self) -> str:
-        """The sequence that gives the old title back once the app has ended; empty if it is there already."""
+        """The sequence that restores the old title after the app has ended; empty if it is already there."""
         return _GIVE_BACK if self._said else ""

@@ -1,4 +1,4 @@
-"""The arithmetic of the loss plot: which dots of which braille character stand for which loss. No screen, no colour."""
+"""The arithmetic of the loss plot: losses as dots of braille characters. No screen, no colour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from loratui.engine.runs.series import Bin, Series, merged
 
 RAW, SMOOTHED, CURSOR, EPOCH, CHECKPOINT, SAMPLE = range(1, 7)
-"""What a character shows; where several fall into one, the later wins."""
+"""What a character shows; of several in one cell, the later wins."""
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Unicode's bit for the dot in row 0 to 3 and column 0 to 1 of a braille character."""
@@ -32,7 +32,7 @@ class YRange:
 
 
 def columns(history: Series, count: int, steps: int) -> list[Bin]:
-    """The history in `count` columns over optimizer steps 1 to `steps`, to be read only; empty bins where nothing is known."""
+    """The history in `count` columns over optimizer steps 1 to `steps`, read-only; empty bins where there are no losses."""
     result = []
     width = history.steps_per_bin
     for column in range(count):
@@ -46,9 +46,9 @@ def columns(history: Series, count: int, steps: int) -> list[Bin]:
 def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
     """A range of round numbers around the bulk of the losses; None without losses.
 
-    The outermost tenth of the single losses on either side may lie outside, since they scatter widely, and the
-    outermost thirtieth of the smoothed ones. `before` stays while it holds the bulk and is not twice too wide: each
-    new range is a whole new image.
+    The outermost tenth of the single losses on either side may be outside, since they scatter widely, and the outermost
+    thirtieth of the smoothed ones. `before` stays while it holds the bulk and is not twice too wide: each new range
+    repaints the whole plot.
     """
     single = sorted(b.mean for b in shown if b.mean is not None)
     smoothed = sorted(b.smoothed for b in shown if b.smoothed is not None)
@@ -63,15 +63,15 @@ def y_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
     elif before is not None and (high - low) * 2 >= before.high - before.low:
         low, high = min(low, before.low), max(high, before.high)
     if high - low < max(abs(high) * _LEAST_HEIGHT, 1e-6):
-        # Magnified without end, the first two losses and a flat line would look like an upheaval.
+        # Magnified without limit, the first two losses and a flat line would look dramatic.
         low, high = low - abs(low) * _LEAST_HEIGHT / 2, max(high + abs(high) * _LEAST_HEIGHT / 2, low + 1e-6)
     step = round_step((high - low) / 4)
-    # The small allowance keeps a border that is already round from growing by another step.
+    # The small allowance keeps an edge that is already round from growing by a step.
     return YRange(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
 
 
 def logged(shown: Sequence[Bin]) -> list[Bin]:
-    """The same columns with the decimal logarithms of their losses; what is not above 0 becomes a gap."""
+    """The same columns with the decimal logarithms of their losses; a loss of 0 or less becomes a gap."""
     result = []
     for there in shown:
         mean, smoothed = there.mean, there.smoothed
@@ -83,7 +83,7 @@ def logged(shown: Sequence[Bin]) -> list[Bin]:
 
 
 def log_range(shown: Sequence[Bin], before: YRange | None) -> YRange | None:
-    """As `y_range`, of logarithms: its edges are those of 1, 2 or 5 × 10^n, at least one such step apart on each side."""
+    """As `y_range`, of logarithms: its edges are logarithms of 1, 2 or 5 × 10^n, at least one such step apart."""
     single = sorted(b.mean for b in shown if b.mean is not None)
     smoothed = [b.smoothed for b in shown if b.smoothed is not None]
     if not single or not smoothed:
@@ -111,8 +111,8 @@ def round_step(least: float) -> float:
 
 
 def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
-    """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, and the smoothed loss as
-    a line without breaks except where there are no losses. Losses outside the range lie on its edge."""
+    """Rows of cells, two columns of `shown` to a cell: the mean loss of each column as a dot, the smoothed loss as a line
+    with gaps only where there are no losses. Losses outside the range are on its edge."""
     width = (len(shown) + 1) // 2
     bits = [[0] * width for _ in range(rows)]
     kinds = [[0] * width for _ in range(rows)]
@@ -123,7 +123,7 @@ def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
             if kind < kinds[row][cell]:
                 continue
             if kind > kinds[row][cell]:
-                # A character has one colour: the line would drag the dots beside it along.
+                # A character has one colour, so the line replaces the dots in its cell.
                 bits[row][cell], kinds[row][cell] = 0, kind
             bits[row][cell] |= _DOTS[y % 4][column % 2]
 
@@ -142,7 +142,7 @@ def draw(shown: Sequence[Bin], rows: int, limits: YRange) -> list[list[Cell]]:
 
 
 def place(step: int, width: int, steps: int) -> int:
-    """The cell of `width` in which optimizer step `step` of `steps` lies."""
+    """The cell, of `width`, of optimizer step `step` of `steps`."""
     return min(width - 1, max(0, (max(1, step) - 1) * width // max(1, steps)))
 
 
@@ -151,7 +151,7 @@ _LEGEND = {SAMPLE: "samples", CHECKPOINT: "checkpoint", EPOCH: "epoch"}
 
 
 def marks(width: int, steps: int, at: Mapping[int, Iterable[int]]) -> list[Cell]:
-    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the rarest of these wins."""
+    """The line below the plot. `at` has the steps of EPOCH, CHECKPOINT and SAMPLE; in one cell the rarest kind wins."""
     line = [BLANK] * width
     places = {kind: {place(step, width, steps) for step in at.get(kind, ())} for kind in (EPOCH, CHECKPOINT, SAMPLE)}
     if len(places[EPOCH]) * 3 > width:
@@ -163,13 +163,13 @@ def marks(width: int, steps: int, at: Mapping[int, Iterable[int]]) -> list[Cell]
 
 
 def legend(line: Iterable[Cell]) -> str:
-    """What the marks of that line mean, of those that are in it."""
+    """The meaning of the marks in a line."""
     there = {kind for _, kind in line}
     return "  ".join(f"{_MARKS[kind]} {words}" for kind, words in _LEGEND.items() if kind in there)
 
 
 def spark(values: Sequence[float | None], width: int, low: float, high: float) -> str:
-    """`values`, two to a character and the last at the right end, as columns of up to four dots in `width` characters."""
+    """`values` as columns of up to four dots in `width` characters, two to a character, the last at the right end."""
     shown = [None] * max(0, 2 * width - len(values)) + list(values)[-2 * width :]
     bits = [0] * width
     for column, value in enumerate(shown):
@@ -182,13 +182,13 @@ def spark(values: Sequence[float | None], width: int, low: float, high: float) -
 
 
 def dot_row(value: float, rows: int, limits: YRange) -> int:
-    """The row of dots, from the top, in which a loss lies."""
+    """The row of dots of a loss, from the top."""
     share = (limits.high - value) / (limits.high - limits.low)
     return min(rows * 4 - 1, max(0, round(share * (rows * 4 - 1))))
 
 
 def ticks(rows: int, limits: YRange) -> dict[int, str]:
-    """Row of characters -> the round loss that is written there; never two in neighbouring rows."""
+    """Row of characters -> its round loss; never in neighbouring rows."""
     step = round_step((limits.high - limits.low) / max(1, rows // 2))
     first, last = math.floor(limits.high / step + 1e-9), math.ceil(limits.low / step - 1e-9)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
@@ -201,7 +201,7 @@ def ticks(rows: int, limits: YRange) -> dict[int, str]:
 
 
 def log_ticks(rows: int, limits: YRange) -> dict[int, str]:
-    """As `ticks`, where the limits are logarithms."""
+    """As `ticks`, for limits that are logarithms."""
     marked: dict[int, str] = {}
     for edge in reversed(_log_edges(limits.low, limits.high)):
         row = dot_row(edge, rows, limits) // 4
@@ -212,7 +212,7 @@ def log_ticks(rows: int, limits: YRange) -> dict[int, str]:
 
 
 def changed_spans(before: Sequence[Cell], after: Sequence[Cell]) -> list[tuple[int, int]]:
-    """Where two rows differ, as (start, length); differences up to three cells apart make one span."""
+    """The differences of two rows as (start, length); those up to three cells apart are one span."""
     spans: list[tuple[int, int]] = []
     for x in range(max(len(before), len(after))):
         if before[x : x + 1] == after[x : x + 1]:

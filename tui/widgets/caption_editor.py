@@ -1,4 +1,4 @@
-"""A field of several lines for one caption: what is pasted is cleaned, line ends do not get in."""
+"""A field of several lines for one caption; pasted text is cleaned and loses its line ends."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class CaptionEditor(TextArea):
         self.cursor_blink = False
 
     def action_another_line(self) -> None:
-        """Begins a line, for another caption of the same image."""
+        """Begins a line for another caption of the same image."""
         self.insert("\n")
 
     def set(self, caption: str) -> None:
-        """Another caption, without calling it edited."""
+        """Shows another caption without an edit event."""
         shown = clean_lines(caption, 100_000, 100_000)
         if shown != self.text:
             with self.prevent(TextArea.Changed):
@@ -43,7 +43,7 @@ class CaptionEditor(TextArea):
             self.move_cursor(self.document.end)
 
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
-        """Arrows move in the text too, so while one writes they are no keys of the screen."""
+        """Keeps the arrows for the text: during editing they are not keys of the screen."""
         return key in ("left", "right", "up", "down", "enter") or super().check_consume_key(key, character)
 
     # Textual calls the handlers of all classes, this one first.

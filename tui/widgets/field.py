@@ -1,9 +1,10 @@
-"""A labelled input with one line that explains it, and a line for what is wrong with what was typed."""
+"""A labelled input with one line below it: an explanation, or what is wrong with the text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
@@ -23,11 +24,11 @@ _NUMBER = re.compile(r"[0-9.,eE+-]")
 
 
 class CompletingInput(Input):
-    """An input in which tab takes what is offered in grey, and what is pasted becomes one harmless line."""
+    """An input in which tab takes the grey completion, and pasted text becomes one harmless line."""
 
-    # Textual calls the handlers of all classes, those of the subclass first; those of Input still follow.
+    # Textual calls the handlers of all classes, the subclass first; Input's still follow.
     async def on_key(self, event: events.Key) -> None:
-        # Asked anew rather than taken from the screen: a slow line brings a path and its tab in one piece.
+        # Asked again instead of read from the screen: a slow line brings a path and its tab in one piece.
         if event.key == "tab" and self.cursor_at_end and (completed := await self._completed()):
             event.stop()
             event.prevent_default()
@@ -35,25 +36,24 @@ class CompletingInput(Input):
             self.cursor_position = len(completed)
 
     async def offer_again(self) -> None:
-        """Shows in grey what is offered; an input that gets the focus forgets it."""
+        """Shows the grey completion again: an input that gets the focus forgets it."""
         if completed := await self._completed():
             self.post_message(SuggestionReady(self.value, completed))
 
     async def _completed(self) -> str:
-        """The text with what is offered in grey; empty where nothing is."""
+        """The text with its grey completion; empty without one."""
         offered = await self.suggester.get_suggestion(self.value) if self.suggester and self.value else None
         return offered if offered and offered != self.value else ""
 
     def on_paste(self, event: events.Paste) -> None:
-        # Pasted text may hold anything, escape sequences too, and terminals send line ends as carriage returns.
+        # Pasted text may hold escape sequences, and terminals send line ends as carriage returns.
         event.text = clean(" ".join(event.text.split()))
 
 
 class FieldInput(CompletingInput):
-    """An input that moves on with up, down and enter, takes no control characters, and leaves letters to the keys of
-    the screen where only numbers make sense."""
+    """An input that moves on with up, down and enter, and, if numeric, leaves letters to the keys of the screen."""
 
-    # With priority the focus has moved before the next key is looked at: over a slow link keys come in bunches.
+    # With priority the focus moves before the next key is dispatched: over a slow link keys come in bunches.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", show=False, priority=True),
         Binding("down", "app.focus_next", show=False, priority=True),
@@ -64,11 +64,11 @@ class FieldInput(CompletingInput):
         super().__init__(clean(value), placeholder=clean(placeholder), suggester=suggester, compact=True, select_on_focus=False)
         self._numeric = numeric
         self.offered = ""
-        """What the right arrow puts into the empty field."""
+        """The text that the right arrow puts into the empty field."""
         self.cursor_blink = False
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
-        """Whether the key is typed here rather than being a key of the screen."""
+        """Whether the key is text here instead of a key of the screen."""
         return super().check_consume_key(key, character) and self._takes(character)
 
     async def on_key(self, event: events.Key) -> None:
@@ -85,7 +85,7 @@ class FieldInput(CompletingInput):
 
 
 class Field(Widget):
-    """Label, input, a mark beside it, and below either the explanation or what is wrong."""
+    """Label, input, a mark beside it, and below it the explanation or the problem."""
 
     DEFAULT_CSS = """
     Field { height: auto; margin-bottom: 1; }
@@ -101,20 +101,18 @@ class Field(Widget):
     Field.-quiet { margin-bottom: 0; }
     """
 
+    @dataclass
     class Edited(Message):
         """The person changed the text."""
 
-        def __init__(self, field: Field, text: str) -> None:
-            super().__init__()
-            self.field = field
-            self.text = text
+        field: Field
+        text: str
 
+    @dataclass
     class Entered(Message):
         """The person came to the field."""
 
-        def __init__(self, field: Field) -> None:
-            super().__init__()
-            self.field = field
+        field: Field
 
     def __init__(
         self,
@@ -137,7 +135,6 @@ class Field(Widget):
         self._input = FieldInput(value, placeholder=placeholder, numeric=numeric, suggester=suggester)
 
     def compose(self) -> ComposeResult:
-        """Two lines."""
         with Horizontal(classes="field-row"):
             yield Line(plain(self.label), classes="field-label")
             yield self._input
@@ -146,16 +143,15 @@ class Field(Widget):
 
     @property
     def text(self) -> str:
-        """What stands in the field."""
         return self._input.value
 
     def offer(self, words: str) -> None:
-        """Shows these words in grey while the field is empty, for the right arrow to take; none takes the offer back."""
+        """Shows grey words in the empty field, which the right arrow takes; empty words withdraw the offer."""
         self._input.offered = clean(words)
         self.set(self.text, words)
 
     def set(self, value: str, placeholder: str = "") -> None:
-        """Puts text into the field without calling it edited."""
+        """Puts text into the field without an `Edited` message."""
         placeholder = clean(placeholder)
         if self._input.placeholder != placeholder:
             self._input.placeholder = placeholder
@@ -165,46 +161,41 @@ class Field(Widget):
             self._input.cursor_position = len(self._input.value)
 
     def enter(self) -> None:
-        """Moves the focus here."""
         self.screen.set_focus(self._input)
 
     def when_typed(self, do: Callable[[], object]) -> None:
-        """Calls `do` once all keys that came before are in the text: a slow line brings a word and its enter in one piece."""
+        """Calls `do` when all earlier keys are in the text: a slow line brings a word and its enter in one piece."""
         self._input.call_later(do)
 
     @property
     def entered(self) -> bool:
-        """Whether the focus is here."""
-        # The flag of the input follows later than the focus itself.
+        # The input's own flag changes later than the focus.
         return self.screen.focused is self._input
 
     def mark(self, words: str) -> None:
-        """Words beside the input."""
+        """Shows words beside the input."""
         self.query_one(".field-mark", Line).say(words)
 
     def explain(self, problem: str = "") -> None:
-        """Below the input: the problem, or else the explanation."""
+        """Shows the problem below the input, else the explanation."""
         self.query_one(".field-note", Line).say(plain(problem, "$error") if problem else plain(self.help))
 
     def note(self, words: str, tone: str = "$muted") -> None:
-        """Other words below the input than the explanation."""
+        """Shows other words below the input than the explanation."""
         self.query_one(".field-note", Line).say(plain(words, tone))
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Passes it on under our name."""
         event.stop()
-        # Of letters that came in one piece only the last is told: each may cost a whole new plan.
+        # Only the last of several letters in one piece: each may cost a new plan.
         if event.value == self._input.value:
             self.post_message(self.Edited(self, event.value))
 
     def on_descendant_focus(self) -> None:
-        """Marks the field, and tells the screen where the person is."""
         self.add_class("-here")
         self._input.call_later(self._input.offer_again)
         self.post_message(self.Entered(self))
 
     def on_descendant_blur(self) -> None:
-        """Takes the mark away."""
         self.remove_class("-here")
 
 
@@ -214,8 +205,7 @@ class PathSuggester(Suggester):
     def __init__(self, endings: tuple[str, ...] = ()) -> None:
         super().__init__(use_cache=False, case_sensitive=True)
         self._endings = endings
-        """Of the files that are offered beside folders."""
+        """Of the files that are offered beside folders; empty: folders only."""
 
     async def get_suggestion(self, value: str) -> str | None:
-        """The only or first folder or file that begins so."""
         return completion(value, self._endings)

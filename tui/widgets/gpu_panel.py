@@ -1,4 +1,4 @@
-"""What the machine does and how fast training goes, as lines with small curves."""
+"""The machine's load and the training rate, as lines with small curves."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ from loratui.engine.words import GIB
 from loratui.tui import text
 from loratui.tui.runs import figures
 from loratui.tui.widgets import braille
-from loratui.tui.widgets.line import plain
+from loratui.tui.widgets.line import joined, plain
 from loratui.tui.widgets.rows import Rows
 
 _HOT_C = 85
 
 
 class GpuPanel(Rows):
-    """The figures of the last telemetry and the curves of the run."""
+    """The figures of the last sample and the curves of the run."""
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._history: RunHistory | None = None
 
     def show_history(self, history: RunHistory) -> None:
-        """Shows what is known now."""
         self._history = history
         self.show(list(lines(history, self.content_size.width or 40)))
 
     def on_resize(self) -> None:
-        """The curves are as wide as there is room."""
         if self._history is not None:
             self.show_history(self._history)
 
 
 def lines(history: RunHistory, width: int) -> Iterator[Content]:
-    """The lines of the panel, for so many columns."""
+    """The lines of the panel, in so many columns."""
     state, machine = history.state, history.state.machine
     curve = max(0, min(40, width - 24))
     if machine is None:
@@ -49,8 +47,7 @@ def lines(history: RunHistory, width: int) -> Iterator[Content]:
     if history.rates.bins:
         yield _row("rate", figures.rate(state, True), _course(history.rates, curve, state.optimizer_steps))
     if history.learning_rates.bins:
-        course = _course(history.learning_rates, curve, state.optimizer_steps)
-        yield _row("lr", figures.learning_rate(state), course)
+        yield _row("lr", figures.learning_rate(state), _course(history.learning_rates, curve, state.optimizer_steps))
 
 
 def _machine(machine: Machine, history: RunHistory, curve: int) -> Iterator[Content]:
@@ -61,30 +58,22 @@ def _machine(machine: Machine, history: RunHistory, curve: int) -> Iterator[Cont
         yield _row("VRAM", figures.of_gib(machine.gpu_memory_gib, machine.gpu_memory_total_gib), _bar(machine, curve))
         yield _heat(machine)
         if machine.throttle:
-            yield Content("").join([_label(""), plain(f"slowed: {', '.join(machine.throttle)}", "$warning")])
+            yield joined(_label(""), plain(f"slowed: {', '.join(machine.throttle)}", "$warning"))
     elif machine.cpu_share is not None:
         yield _row("CPU", f"{machine.cpu_share:.0f} % of {text.count(machine.cpus, 'CPU')}", busy)
     yield _row("RAM", figures.of_gib(machine.ram_gib, machine.ram_total_gib), "")
     if machine.disk_free_gib is not None:
         low = disk_is_low(machine.disk_free_gib * GIB)
-        words = (
-            f"{machine.disk_free_gib:.1f} GiB free" if machine.disk_free_gib < 10 else f"{machine.disk_free_gib:.0f} GiB free"
-        )
-        yield _row("disk", f"{words}{', low!' if low else ''}", "", "$error" if low else "")
+        free = f"{machine.disk_free_gib:.{1 if machine.disk_free_gib < 10 else 0}f} GiB free"
+        yield _row("disk", f"{free}{', low!' if low else ''}", "", "$error" if low else "")
 
 
 def _heat(machine: Machine) -> Content:
-    heat = f"{machine.gpu_c:.0f} °C" if machine.gpu_c is not None else "–"
+    hot = machine.gpu_c is not None and machine.gpu_c >= _HOT_C
+    heat = f"{machine.gpu_c:.0f} °C{' hot' if hot else ''}" if machine.gpu_c is not None else "–"
     power = f"{machine.gpu_w:.0f}" if machine.gpu_w is not None else "–"
     limit = f" of {machine.gpu_limit_w:.0f}" if machine.gpu_limit_w is not None else ""
-    hot = machine.gpu_c is not None and machine.gpu_c >= _HOT_C
-    return Content("").join(
-        [
-            _label("heat"),
-            plain(f"{heat}{' hot' if hot else ''}", "bold $warning" if hot else "bold"),
-            plain(f"  {power}{limit} W", "bold"),
-        ]
-    )
+    return joined(_label("heat"), plain(heat, "bold $warning" if hot else "bold"), plain(f"  {power}{limit} W", "bold"))
 
 
 def _bar(machine: Machine, width: int) -> str:
@@ -96,17 +85,15 @@ def _bar(machine: Machine, width: int) -> str:
 
 
 def _course(series: Series, width: int, steps: int) -> str:
-    """A curve over the whole plan, so that what was drawn stays."""
+    """A curve over the whole plan, so drawn cells stay."""
     values = [there.mean for there in braille.columns(series, width * 2, max(steps, series.last_step, 1))]
     known = [value for value in values if value is not None]
     return braille.spark(values, width, 0.0, max(known)) if known else ""
 
 
 def _row(label: str, value: str, curve: str, style: str = "") -> Content:
-    parts = [_label(label), plain(value.ljust(16 if curve else 0), f"bold {style}".strip())]
-    if curve:
-        parts += [Content(" "), Content.styled(curve, "$primary")]
-    return Content("").join(parts)
+    words = plain(value.ljust(16 if curve else 0), f"bold {style}".strip())
+    return joined(_label(label), words, Content.styled(f" {curve}", "$primary") if curve else "")
 
 
 def _label(words: str) -> Content:

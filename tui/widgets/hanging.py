@@ -1,4 +1,4 @@
-"""Text whose long lines go on where their words began: below an indent, a mark or a label, not at the left edge."""
+"""Text with hanging indents: long lines continue below their first word, not at the left edge."""
 
 from __future__ import annotations
 
@@ -11,38 +11,34 @@ from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
 _BEGINNING = re.compile(r" *(?:[^\w\s] |\S(?:\S| (?! ))* {2,})?")
-"""Spaces; then a mark such as ✔, or a label that two spaces part from what is said of it."""
+"""Spaces; then a mark such as ✔, or a label with two spaces after it."""
 _LARGEST_SHARE = 4
-"""A beginning takes at most this part of the width; below a longer one too little room would be left."""
+"""A beginning takes at most one part of so many of the width, to leave room for the text."""
 
 
 class Hanging(Visual):
-    """Content that is wrapped with a hanging indent."""
+    """Content that wraps with a hanging indent."""
 
     def __init__(self, content: Content) -> None:
         self._content = content
 
     def wrapped(self, width: int) -> Content:
-        """The text with its line ends for `width` cells."""
+        """The text with line ends for `width` cells."""
         if self._content.cell_length <= width and "\n" not in self._content.plain:
             return self._content
         parts = [part for line in self._content.split(allow_blank=True) for part in _wrapped(line, width)]
         return Content("\n").join(parts)
 
     def render_strips(self, width: int, height: int | None, style: Style, options: RenderOptions) -> list[Strip]:
-        """Textual's question for the lines."""
         return self._laid_out(options.rules, width).render_strips(width, height, style, options)
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
-        """The width in cells that needs no wrapping."""
         return self._content.get_optimal_width(rules, container_width)
 
     def get_minimal_width(self, rules: RulesMap) -> int:
-        """The width in cells below which words are cut."""
         return self._content.get_minimal_width(rules)
 
     def get_height(self, rules: RulesMap, width: int) -> int:
-        """How many lines there are at `width` cells."""
         return self._laid_out(rules, width).get_height(rules, width)
 
     def _laid_out(self, rules: RulesMap, width: int) -> Content:
@@ -50,7 +46,6 @@ class Hanging(Visual):
 
 
 def _wrapped(line: Content, width: int) -> list[Content]:
-    """One line in as many as it needs."""
     if line.cell_length <= width:
         return [line]
     beginning = _beginning(line, width)
@@ -60,7 +55,7 @@ def _wrapped(line: Content, width: int) -> list[Content]:
 
 
 def _beginning(line: Content, width: int) -> Content:
-    """The part of a line that the lines after it leave free."""
+    """The part of a line that its further lines leave free."""
     found = _BEGINNING.match(line.plain)
     assert found is not None  # it may be empty
     spaces = len(line.plain) - len(line.plain.lstrip(" "))

@@ -1,4 +1,4 @@
-"""The images of a folder as tiles: only what is visible is drawn and decoded, so that 10 000 images cost no more than 10."""
+"""The images of a folder as tiles. Only visible tiles are drawn and decoded, so 10 000 images cost no more than 10."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ WORD_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image of the grid."""
+    """An image."""
 
     name: str
-    """Relative path, as it is known everywhere else."""
+    """Its path relative to the folder."""
     path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What stands below an image."""
+    """The words below an image."""
 
     sign: str
-    """How it stands, in one character; a blank if nothing is to be said."""
+    """One character for its state; a blank if there is nothing to say."""
     tone: str
     """Component class of its colour: `error`, `warning`, `note`, `out` or empty."""
     line: str
-    """Size and bucket, or why it is left out."""
+    """Size and bucket, or why loratui leaves it out."""
 
 
 class ImageGrid(ImageScroll):
@@ -63,38 +63,26 @@ class ImageGrid(ImageScroll):
     ImageGrid:nocolor > .grid--here { text-style: reverse; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "grid--name",
-        "grid--line",
-        "grid--here",
-        "grid--error",
-        "grid--warning",
-        "grid--note",
-        "grid--out",
+        f"grid--{part}" for part in ("name", "line", "here", "error", "warning", "note", "out")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1, 0)", show=False),
-        Binding("right,l", "move(1, 0)", show=False),
-        Binding("up,k", "move(0, -1)", show=False),
-        Binding("down,j", "move(0, 1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
         Binding("home", "edge(0)", show=False),
         Binding("end", "edge(-1)", show=False),
     ]
 
+    @dataclass
     class Moved(Message):
         """The cursor is on another image."""
 
-        def __init__(self, item: Item) -> None:
-            super().__init__()
-            self.item = item
+        item: Item
 
+    @dataclass
     class Opened(Message):
         """An image was clicked twice."""
 
-        def __init__(self, item: Item) -> None:
-            super().__init__()
-            self.item = item
+        item: Item
 
     def __init__(self, label: Callable[[str], Label], id: str | None = None) -> None:
         super().__init__(id=id)
@@ -105,7 +93,7 @@ class ImageGrid(ImageScroll):
     # What is shown
 
     def show(self, items: Sequence[Item], name: str = "") -> None:
-        """Other images, with the cursor on `name` if that is among them."""
+        """Shows other images; the cursor goes to `name`, else stays on its image, else goes to the first."""
         here = name or (self.item.name if self.item else "")
         self._items = items
         self._at = next((at for at, item in enumerate(items) if item.name == here), 0)
@@ -113,17 +101,15 @@ class ImageGrid(ImageScroll):
         self.follow_cursor()
 
     def relabel(self) -> None:
-        """The labels may say something else now."""
+        """Repaints the labels."""
         self.refresh()
 
     @property
     def item(self) -> Item | None:
-        """The image under the cursor."""
         return self._items[self._at] if self._items else None
 
     @property
     def names(self) -> list[str]:
-        """The names of all images, in order."""
         return [item.name for item in self._items]
 
     @property
@@ -133,11 +119,9 @@ class ImageGrid(ImageScroll):
 
     @property
     def _tile_height(self) -> int:
-        # Without enough colours there is no image, only words.
         return WORD_ROWS + (1 if self.canvas.only_words else IMAGE_ROWS)
 
     def lay_out(self) -> None:
-        """As many tiles in a row as fit."""
         rows = -(-len(self._items) // self.across)
         self.virtual_size = Size(self.size.width, rows * self._tile_height)
         self.refresh()
@@ -146,21 +130,17 @@ class ImageGrid(ImageScroll):
     # Moving
 
     def action_move(self, x: int, y: int) -> None:
-        """One tile further."""
         self._go(self._at + x + y * self.across)
 
     def action_page(self, pages: int) -> None:
-        """As many rows as are visible."""
         rows = max(1, self.size.height // self._tile_height)
         at = self._at + pages * rows * self.across
         self._go(min(max(at, 0), len(self._items) - 1))
 
     def action_edge(self, at: int) -> None:
-        """The first image, or the last one."""
         self._go(at % len(self._items) if self._items else 0)
 
     def go_to(self, name: str) -> None:
-        """The cursor on an image by its name."""
         at = next((at for at, item in enumerate(self._items) if item.name == name), None)
         if at is not None:
             self._go(at)
@@ -175,7 +155,7 @@ class ImageGrid(ImageScroll):
         self.post_message(self.Moved(self._items[at]))
 
     def follow_cursor(self) -> None:
-        """The row of the cursor is in view."""
+        """Scrolls the cursor's row into view."""
         if self._items and self.size.height:
             top = self._at // self.across * self._tile_height
             self.scroll_to_region(Region(0, top, 1, self._tile_height), animate=False, force=True, x_axis=False)
@@ -186,7 +166,6 @@ class ImageGrid(ImageScroll):
         self.refresh(region.translate(-self.scroll_offset))
 
     def on_click(self, event: events.Click) -> None:
-        """The cursor goes where one clicks; a double click opens."""
         across = self.across
         at = (event.y + self.scroll_offset.y) // self._tile_height * across + min(event.x // (TILE_WIDTH + 1), across - 1)
         if 0 <= at < len(self._items):
@@ -197,18 +176,16 @@ class ImageGrid(ImageScroll):
     # Decoding
 
     def visible_items(self) -> Sequence[Item]:
-        """The images in view, and those of one more row."""
+        """The images in view and of one more row."""
         height, across = self._tile_height, self.across
         first = self.scroll_offset.y // height * across
         count = (self.size.height // height + 2) * across
         return self._items[first : first + count]
 
     def in_view(self) -> Sequence[Wanted]:
-        """The images to decode, in their order."""
         return [self._wanted(item) for item in self.visible_items()]
 
     def arrived(self, wanted: Wanted) -> None:
-        """An image can be drawn now."""
         across = self.across
         first = self.scroll_offset.y // self._tile_height * across
         for at, item in enumerate(self.visible_items(), first):
@@ -218,7 +195,6 @@ class ImageGrid(ImageScroll):
     # Drawing
 
     def render_line(self, y: int) -> Strip:
-        """Line `y` of what is visible: one line of each tile of a row."""
         row, inner = divmod(y + self.scroll_offset.y, self._tile_height)
         across, ground = self.across, self.rich_style
         segments: list[Segment] = []

@@ -1,4 +1,4 @@
-"""What the widgets with many images share: a thread decodes what is in view, and no more is kept than is likely to be seen again."""
+"""What widgets with many images share: a thread decodes the images in view, and a limited number is kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from rich.segment import Segment
 from textual import work
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.worker import get_current_worker
@@ -19,7 +21,7 @@ from loratui.tui.terminal.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.widgets.thumbnail import half_blocks
 
 KEPT = 400
-"""Thumbnails that are kept; more are decoded again when they come into view."""
+"""Thumbnails that are kept; others are decoded again when they come into view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +37,47 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A thumbnail as the segments of its lines: made once, since the cursor's every move draws its row again."""
+    """A thumbnail as the segments of its lines: made once, since each move of the cursor draws its row again."""
 
     width: int
     lines: tuple[list[Segment], ...]
 
     @classmethod
     def of(cls, image: Thumbnail) -> Drawn:
-        """The segments of a thumbnail."""
         return cls(image.width, tuple(half_blocks(image, y) for y in range(image.height // 2)))
 
 
 class ImageScroll(ScrollView, can_focus=True):
-    """A scrolled widget that shows images. Subclasses give `in_view()`, `lay_out()`, `follow_cursor()` and `arrived()`."""
+    """A scrolled widget that shows images. Subclasses add `action_move` and the methods that raise NotImplementedError."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,h", "move(-1, 0)", show=False),
+        Binding("right,l", "move(1, 0)", show=False),
+        Binding("up,k", "move(0, -1)", show=False),
+        Binding("down,j", "move(0, 1)", show=False),
+    ]
+
+    @dataclass
     class Decoded(Message):
-        """A thumbnail is there, None where the file cannot be shown; without `wanted`, the thread has nothing more to do."""
+        """A thumbnail is ready, None if the file cannot be shown; without `wanted`, the thread has finished."""
 
-        def __init__(self, wanted: Wanted | None = None, drawn: Drawn | None = None) -> None:
-            super().__init__()
-            self.wanted = wanted
-            self.drawn = drawn
+        wanted: Wanted | None = None
+        drawn: Drawn | None = None
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.images: dict[Wanted, Drawn | None] = {}
-        """What was decoded; None where a file cannot be shown."""
+        """Decoded thumbnails; None if a file cannot be shown."""
         self._queue: Sequence[Wanted] = ()
         self._queueing = threading.Lock()
         self._decoding = False
 
     def in_view(self) -> Sequence[Wanted]:
-        """The images to decode, in their order."""
+        """The thumbnails to decode, in order."""
         raise NotImplementedError
 
     def lay_out(self) -> None:
-        """Fits the tiles into the present size."""
+        """Fits the tiles into the current size."""
         raise NotImplementedError
 
     def follow_cursor(self) -> None:
@@ -78,31 +85,28 @@ class ImageScroll(ScrollView, can_focus=True):
         raise NotImplementedError
 
     def arrived(self, wanted: Wanted) -> None:
-        """An image can be drawn now."""
+        """Repaints a decoded image."""
         raise NotImplementedError
 
     @property
     def canvas(self) -> Canvas:
-        """What is drawn on."""
         return canvas_of(self.app)
 
     @property
     def shown_images(self) -> Mapping[Path, bool]:
-        """The files that were decoded, and whether they can be shown."""
+        """The decoded files, and whether they can be shown."""
         return {wanted.path: drawn is not None for wanted, drawn in self.images.items()}
 
     def on_resize(self) -> None:
-        """Other sizes, another number of tiles in a row."""
         self.lay_out()
         self.follow_cursor()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other tiles come into view."""
         super().watch_scroll_y(old_value, new_value)
         self.decode_what_is_in_view()
 
     def decode_what_is_in_view(self) -> None:
-        """Has the images in view decoded, and those that have left it forgotten where they still wait."""
+        """Queues the images in view, in place of those still waiting."""
         if self.canvas.only_words or not self.size.width:
             return
         wanted = [want for want in self.in_view() if want not in self.images]
@@ -128,7 +132,6 @@ class ImageScroll(ScrollView, can_focus=True):
         self.post_message(self.Decoded())
 
     def on_image_scroll_decoded(self, message: Decoded) -> None:
-        """Takes a thumbnail in."""
         message.stop()
         if message.wanted is None:
             self._decoding = False

@@ -1,8 +1,9 @@
-"""Images in rows and columns under their titles, with a cursor: only what is in view is drawn and decoded."""
+"""Images in rows and columns with titles and a cursor. Only images in view are drawn and decoded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,15 +22,15 @@ from loratui.tui.validation.grid_images import Table, Tile
 from loratui.tui.widgets.image_scroll import ImageScroll, Wanted
 
 LEAST_WIDTH = 17
-"""Columns of the terminal that an image gets at least; where that is too much for all, the table scrolls sideways."""
+"""Least columns of the terminal for an image; a table that needs more scrolls sideways."""
 MOST_ROWS = 20
 _HEAD = 1
 _WORDS = 2
-"""Lines of a row that are no image: its title, and what stands below each image."""
+"""Lines of a row besides the image: its title, and the words below each image."""
 
 
 class ImageTable(ImageScroll):
-    """A table of the check. What stands below an image, and where its file lies, is asked of the owner."""
+    """A table of the validation. Its owner gives the words below an image and the path of its file."""
 
     DEFAULT_CSS = """
     ImageTable { background: $background; scrollbar-size-vertical: 1; overflow-x: hidden; }
@@ -42,29 +43,23 @@ class ImageTable(ImageScroll):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"table--head", "table--title", "table--words", "table--here"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,h", "move(-1, 0)", show=False),
-        Binding("right,l", "move(1, 0)", show=False),
-        Binding("up,k", "move(0, -1)", show=False),
-        Binding("down,j", "move(0, 1)", show=False),
         Binding("pageup", "move(0, -3)", show=False),
         Binding("pagedown", "move(0, 3)", show=False),
         Binding("home", "move(-999, 0)", show=False),
         Binding("end", "move(999, 0)", show=False),
     ]
 
+    @dataclass
     class Moved(Message):
-        """The cursor is on another image, or the image under it is another."""
+        """Another image is under the cursor."""
 
-        def __init__(self, tile: Tile | None) -> None:
-            super().__init__()
-            self.tile = tile
+        tile: Tile | None
 
+    @dataclass
     class Opened(Message):
         """An image was clicked twice."""
 
-        def __init__(self, tile: Tile) -> None:
-            super().__init__()
-            self.tile = tile
+        tile: Tile
 
     def __init__(self, path_of: Callable[[Tile], Path | None], words_of: Callable[[Tile], str], id: str | None = None) -> None:
         super().__init__(id=id)
@@ -79,9 +74,9 @@ class ImageTable(ImageScroll):
     # What is shown
 
     def show(self, table: Table, *, anew: bool = False) -> None:
-        """Another table; `anew` puts the cursor back to its beginning."""
+        """Shows another table; `anew` moves the cursor to its beginning."""
         if table == self._table and not anew:
-            self.refresh()  # the words below the images may be others
+            self.refresh()  # the words below the images may have changed
             return
         self._table = table
         if anew:
@@ -94,18 +89,15 @@ class ImageTable(ImageScroll):
 
     @property
     def table(self) -> Table:
-        """What is shown."""
         return self._table
 
     @property
     def tile(self) -> Tile | None:
-        """What is under the cursor."""
         row, column = self._at
         rows = self._table.rows
         return rows[row].tiles[column] if row < len(rows) and column < len(rows[row].tiles) else None
 
     def go_to(self, tile: Tile) -> None:
-        """Puts the cursor on an image."""
         place = next(((y, row.tiles.index(tile)) for y, row in enumerate(self._table.rows) if tile in row.tiles), None)
         if place is not None:
             self._go(*place)
@@ -135,7 +127,6 @@ class ImageTable(ImageScroll):
         return self._image_rows + _WORDS
 
     def lay_out(self) -> None:
-        """As many columns as fit."""
         self._first = max(0, min(self._first, len(self._table.columns) - self._across))
         self.virtual_size = Size(self.size.width, _HEAD + len(self._table.rows) * self._height)
         self.refresh()
@@ -144,7 +135,6 @@ class ImageTable(ImageScroll):
     # Moving
 
     def action_move(self, x: int, y: int) -> None:
-        """Some images further, as far as there are any."""
         row, column = self._at
         rows, columns = len(self._table.rows), len(self._table.columns)
         self._go(min(max(0, row + y), max(0, rows - 1)), min(max(0, column + x), max(0, columns - 1)))
@@ -158,7 +148,7 @@ class ImageTable(ImageScroll):
         self.post_message(self.Moved(self.tile))
 
     def follow_cursor(self) -> None:
-        """Row and column of the cursor are in view."""
+        """Scrolls the cursor's row and column into view."""
         row, column = self._at
         first = min(max(self._first, column - self._across + 1), column)
         if first != self._first:
@@ -169,7 +159,6 @@ class ImageTable(ImageScroll):
             self.scroll_to_region(region, animate=False, force=True, x_axis=False)
 
     def on_click(self, event: events.Click) -> None:
-        """The cursor goes where one clicks; a double click opens."""
         row = (event.y - _HEAD + self.scroll_offset.y) // self._height
         column = self._first + event.x // (self._width + 1)
         if event.y >= _HEAD and 0 <= row < len(self._table.rows) and column < len(self._table.columns):
@@ -178,11 +167,9 @@ class ImageTable(ImageScroll):
                 self.post_message(self.Opened(self.tile))
 
     def on_focus(self) -> None:
-        """The cursor looks otherwise where the keys are."""
-        self.refresh()
+        self.refresh()  # the cursor has other colours with the focus
 
     def on_blur(self) -> None:
-        """The cursor looks otherwise where the keys are not."""
         self.refresh()
 
     # Decoding
@@ -197,18 +184,16 @@ class ImageTable(ImageScroll):
         return None if path is None else Wanted(path, self._width, self._image_rows, self.canvas.shape)
 
     def in_view(self) -> Sequence[Wanted]:
-        """The images to decode, in their order."""
         return [want for tile in self._visible() if (want := self._wanted(tile))]
 
     def arrived(self, wanted: Wanted) -> None:
-        """An image can be drawn now."""
         del wanted
         self.refresh()
 
     # Drawing
 
     def render_line(self, y: int) -> Strip:
-        """Line `y` of what is visible: the titles of the columns, then the rows."""
+        """Visible line `y`: the titles of the columns, then the rows."""
         ground = self.rich_style
         width = self._room
         if y < _HEAD:

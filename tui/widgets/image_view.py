@@ -9,7 +9,7 @@ from loratui.tui.widgets.thumbnail import ThumbnailView
 
 
 class ImageView(ThumbnailView):
-    """Shows one file as it will be after what was chosen for it."""
+    """Shows one file as it will be after the chosen edits."""
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__("", id=id)
@@ -17,14 +17,14 @@ class ImageView(ThumbnailView):
         self._change: Callable[[Thumbnail], Thumbnail] = lambda image: image
 
     def mark(self, change: Callable[[Thumbnail], Thumbnail]) -> None:
-        """Draws other marks."""
+        """Changes the marks."""
         self._change = change
         self._take(self._bare)
 
     def on_thumbnail_view_decoded(self, message: ThumbnailView.Decoded) -> None:
-        """Takes the image in with its marks, unless another is wanted by now."""
+        """Takes the image with its marks, unless another file is wanted now."""
         message.stop()
-        message.prevent_default()  # ours stands in for the handler of the widget below
+        message.prevent_default()  # this replaces the handler of the base class
         if message.path == self.path:
             self._problem = message.problem
             self._bare = message.image

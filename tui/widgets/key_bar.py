@@ -1,4 +1,4 @@
-"""The bottom line: the keys that work now, generated from the table of keys, as many as fit."""
+"""The bottom line: as many of the keys that work now as fit, from the table of keys."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from loratui.tui.bindings import written
 from loratui.tui.keymap import HasKeys
 
 _LAST = ("back", "end_caption", "runs", "help", "leave")
-"""These stay when others must go for want of space."""
+"""These stay when there is no room for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A key as the bar shows it."""
+    """A key in the bar."""
 
     id: str
     key: str
-    """Textual's name of the key to press."""
+    """Textual's name of the key."""
     written: str
     label: str
 
     @property
     def width(self) -> int:
-        """Cells that it takes."""
         return len(self.written) + 1 + len(self.label)
 
 
@@ -39,16 +38,13 @@ class KeyBar(Widget):
     """One line, painted only when the keys change; a click on a key presses it."""
 
     ALLOW_SELECT = False
-    DEFAULT_CSS = """
-    KeyBar { dock: bottom; height: 1; background: $panel; color: $muted; padding: 0 1; }
-    """
+    DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; background: $panel; color: $muted; padding: 0 1; }"
 
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[Shown, ...] = ()
 
     def on_mount(self) -> None:
-        """Follows the screen's bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
         self.call_after_refresh(self._changed, self.screen)
 
@@ -64,19 +60,17 @@ class KeyBar(Widget):
         for key in screen.keys_here:
             if not key.label or not screen.holds(key):
                 continue
-            # A field that takes letters takes the first of a key's names; then another is the one to press.
+            # A field that takes letters takes a key's first name; then show another name.
             names = [n for n in key.keys.split(",") if focused is None or not focused.check_consume_key(n, _character(n))]
             if names:
                 yield Shown(key.id, names[0], key.shown if names[0] == key.keys.split(",")[0] else written(names[0]), key.label)
 
     def render(self) -> RenderResult:
-        """The keys that fit."""
         return Content("  ").join(
             [Content.assemble((item.written, "bold $accent"), " ", item.label) for item in self._fitting()]
         )
 
     def on_click(self, event: events.Click) -> None:
-        """Presses the key under the pointer."""
         x = 0
         for item in self._fitting():
             if x <= event.x - self.gutter.left < x + item.width:
@@ -93,5 +87,5 @@ class KeyBar(Widget):
 
 
 def _character(name: str) -> str | None:
-    """The character that a key types, for keys that type one."""
+    """The character that a key types, if any."""
     return {"question_mark": "?", "space": " "}.get(name, name if len(name) == 1 else None)

@@ -1,4 +1,4 @@
-"""Text on the screen that is never read as markup, always cleaned, and repainted only when it says something else."""
+"""Text on the screen that is never parsed as markup, always cleaned, and repainted only when it changes."""
 
 from __future__ import annotations
 
@@ -14,26 +14,24 @@ from loratui.tui.widgets.hanging import Hanging
 
 
 def plain(value: object, style: str = "") -> Content:
-    """Any text as harmless content: cleaned, not parsed as markup. `style` is Textual's, such as `$error` or `bold`."""
+    """Any text as harmless content: cleaned, not parsed as markup. `style` is a Textual style, such as `$error` or `bold`."""
     return Content.styled(clean(value), style) if style else Content(clean(value))
 
 
 def joined(*parts: Content | str) -> Content:
-    """Contents one after the other; strings in between are cleaned."""
+    """Contents in a row; strings among them are cleaned."""
     return Content("").join([part if isinstance(part, Content) else plain(part) for part in parts])
 
 
 _TICK_S = 1.0
 _WORTH_TELLING_S = 2
-"""Shorter waits are not counted: the seconds would only flicker."""
+"""Shorter waits show no seconds: they would only flicker."""
 
 
 class Line(Static):
-    """Text that changes while one looks."""
+    """Text that can change."""
 
-    DEFAULT_CSS = """
-    Line { height: auto; }
-    """
+    DEFAULT_CSS = "Line { height: auto; }"
 
     def __init__(self, value: Content | str = "", *, id: str | None = None, classes: str | None = None) -> None:
         self._said = value if isinstance(value, Content) else plain(value)
@@ -42,12 +40,12 @@ class Line(Static):
         super().__init__(self._hanging, id=id, classes=classes)
 
     def say(self, *parts: Content | str) -> None:
-        """Shows other text. Says nothing to the terminal if it is the same."""
+        """Shows other text; the same text sends nothing to the terminal."""
         self._wait_no_more()
         self._show_text(joined(*parts))
 
     def wait(self, what: str, after: str = "", *, style: str = "$muted") -> None:
-        """Says what is waited for, and with each second how long by now, until something else is said."""
+        """Says what the app waits for, and for how many seconds so far, until the line says something else."""
         self._wait_no_more()
         since = monotonic()
 
@@ -76,14 +74,12 @@ class Line(Static):
 
     @property
     def said(self) -> str:
-        """The text as shown, without styles."""
         return self._said.plain
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """Textual's question for what was marked with the mouse."""
         return selection.extract(self._hanging.wrapped(max(1, self.content_size.width)).plain), "\n"
 
     def _wraps(self, said: Content) -> bool:
-        """Whether the text, old or new, may need more than the lines it has."""
+        """Whether the old or the new text may need another number of lines."""
         width = max(1, self.content_size.width)
         return said.cell_length > width or self._said.cell_length > width

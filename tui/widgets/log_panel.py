@@ -16,10 +16,9 @@ from loratui.tui.widgets.log_tail import LEVELS, Least, LogTail, matcher
 
 
 class _FilterInput(Input):
-    """Takes escape for itself: it takes the filter away instead of leaving the screen."""
+    """Escape clears and closes it, and does not leave the screen."""
 
     def on_key(self, event: events.Key) -> None:
-        """Escape clears and closes."""
         if event.key == "escape":
             event.stop()
             event.prevent_default()
@@ -31,9 +30,7 @@ class _FilterInput(Input):
 class LogPanel(Vertical):
     """Title and lines of the log."""
 
-    DEFAULT_CSS = """
-    LogPanel _FilterInput { display: none; height: 1; border: none; padding: 0; background: $panel; }
-    """
+    DEFAULT_CSS = "LogPanel _FilterInput { display: none; height: 1; border: none; padding: 0; background: $panel; }"
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -41,28 +38,24 @@ class LogPanel(Vertical):
         self._problem = ""
 
     def compose(self) -> ComposeResult:
-        """The field of the filter, hidden at first, and the lines."""
         yield _FilterInput(
             placeholder="words, or /regular expression/ · enter keeps, esc clears", id="log-filter", compact=True
         )
         yield LogTail(id="log")
 
     def on_mount(self) -> None:
-        """The title."""
         self._say()
 
     def show(self, store: RunStore) -> None:
-        """Takes in what is new."""
         self.query_one(LogTail).show(store.log, store.log_count)
 
     def ask(self) -> None:
-        """Opens the field of the filter."""
         field = self.query_one(_FilterInput)
         field.display = True
         field.focus()
 
     def next_level(self) -> None:
-        """Everything, then warnings and errors, then errors alone, and round again."""
+        """Turns from everything to warnings and errors, to errors alone, and back."""
         names = list(LEVELS)
         self._least = names[(names.index(self._least) + 1) % len(names)]
         self._apply()

@@ -1,4 +1,4 @@
-"""What a run tells: its last lines, those of a level, or those that contain some words; older ones by scrolling."""
+"""A run's log: its last lines, those of a level, or those that match a filter; older lines by scrolling."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ LEVELS: dict[Least, tuple[Level, ...]] = {
     "errors": ("error",),
 }
 _LONGEST_SEARCHED = 300
-"""Characters of a line that are searched: a person's regular expression must not keep the screen busy."""
+"""Searched characters of a line: a person's regular expression must not block the screen."""
 
 
 class LogTail(Widget):
-    """Repaints only when what it shows has changed."""
+    """Repaints only when its lines change."""
 
-    DEFAULT_CSS = """
-    LogTail { height: 1fr; }
-    """
+    DEFAULT_CSS = "LogTail { height: 1fr; }"
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -45,44 +43,40 @@ class LogTail(Widget):
         self._shown: tuple[LogLine, ...] = ()
 
     def show(self, lines: Iterable[LogLine], count: int) -> None:
-        """Takes in the end of the log; `count` is how many lines there ever were."""
+        """Shows the end of the log; `count` is how many lines there ever were."""
         if count != self._count:
             if self._back:
-                # A person who reads the past keeps it before their eyes.
+                # A person who scrolled back keeps their place.
                 self._back += sum(map(self._wanted, list(lines)[-max(0, count - self._count) :]))
             self._count = count
             self._lines = list(lines)
             self._look()
 
     def filter(self, matches: Callable[[str], bool], least: Least) -> None:
-        """Shows only lines that match and are of this level or worse."""
+        """Shows only matching lines of this level or worse."""
         self._matches, self._least, self._back = matches, least, 0
         self._look()
 
     def scroll_by(self, lines: int) -> None:
-        """Older lines (above 0) or newer ones (below)."""
+        """Scrolls to older lines (above 0) or newer ones (below 0)."""
         self._back += lines
         self._look()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Older lines."""
         event.stop()
         self.scroll_by(3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Newer lines."""
         event.stop()
         self.scroll_by(-3)
 
     def on_resize(self) -> None:
-        """Another number of lines fits."""
         self._look()
 
     def render(self) -> RenderResult:
-        """The lines, the newest at the bottom, each cut to the width."""
         width = self.content_size.width
         if not self._shown and self._count > 0:
-            return plain("no line of the log is like that", "$muted")
+            return plain("no line of the log matches", "$muted")
         return Content("\n").join([_line(line).truncate(width, ellipsis=True) for line in self._shown])
 
     def _wanted(self, line: LogLine) -> bool:
@@ -100,21 +94,20 @@ class LogTail(Widget):
 
 
 def always(text: str) -> bool:
-    """Every line."""
     del text
     return True
 
 
 def matcher(wanted: str) -> tuple[Callable[[str], bool], str]:
-    """A test of a line's text for what a person typed, and what is wrong with it if it is no regular expression.
+    """A test of a line's text for a person's filter, and what is wrong with an invalid regular expression.
 
-    Words are looked for as they stand, in any case; `/…/` is a regular expression.
+    Words match literally, in any case; `/…/` is a regular expression.
     """
     if len(wanted) >= 2 and wanted.startswith("/") and wanted.endswith("/"):
         try:
             pattern = re.compile(wanted[1:-1], re.IGNORECASE)
         except (re.error, OverflowError, RecursionError) as error:
-            return always, f"no regular expression: {error}"
+            return always, f"invalid regular expression: {error}"
         return lambda text: pattern.search(text[:_LONGEST_SEARCHED]) is not None, ""
     words = wanted.casefold()
     return (lambda text: words in text.casefold()) if words else always, ""

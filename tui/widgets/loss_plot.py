@@ -1,10 +1,9 @@
-"""The loss by optimizer step: its x axis is the whole plan, so that what was drawn stays and only new cells are sent."""
+"""The loss by optimizer step. The x axis is the whole plan, so drawn cells stay and only new ones are sent."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -22,19 +21,6 @@ _GUTTER = 8
 """Cells at the left for the numbers of the y axis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What is drawn beside the loss of the training."""
-
-    marks: Mapping[int, Iterable[int]] = field(default_factory=dict)
-    """Optimizer steps by kind, as `braille.marks` takes them."""
-    cursor: int | None = None
-    """The optimizer step that is pointed at."""
-    log_scale: bool = False
-
-
-_NOTHING = Extras()
-
 _COMPONENTS = {
     braille.RAW: "loss-plot--raw",
     braille.SMOOTHED: "loss-plot--smoothed",
@@ -43,19 +29,13 @@ _COMPONENTS = {
     braille.EPOCH: "loss-plot--axis",
     braille.CHECKPOINT: "loss-plot--axis",
 }
-"""What a cell shows -> the name of its style. Cells that show nothing have none: the widget's ground is laid below them."""
+"""What a cell shows -> the name of its style. Empty cells have none: they show the widget's background."""
 
 
 class LossPlot(Widget):
     """Losses as dim dots, the smoothed loss as a bright line, marks below. Repaints only the cells that changed."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "loss-plot--raw",
-        "loss-plot--smoothed",
-        "loss-plot--cursor",
-        "loss-plot--sample",
-        "loss-plot--axis",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(_COMPONENTS.values())
     DEFAULT_CSS = """
     LossPlot {
         min-height: 4;
@@ -74,23 +54,28 @@ class LossPlot(Widget):
         self._range: YRange | None = None
         self._ticks: dict[int, str] = {}
         self._cells: list[list[Cell]] = []
-        self._log_scale = False
+        self._marks: Mapping[int, Iterable[int]] = {}
+        self._cursor: int | None = None
+        self._wants_log_scale = self._log_scale = False
         self._frame: tuple[object, ...] = ()
-        """What the x axis and the size of everything rest on; where it changes, all is painted again."""
-        self._extras = Extras()
+        """What the x axis and all sizes depend on; a change repaints everything."""
 
-    def show(self, history: Series, steps: int, extras: Extras = _NOTHING) -> None:
-        """Draws a history on an axis of `steps` optimizer steps, or of the steps made if they are more."""
-        self._history, self._extras = history, extras
+    def show(
+        self, history: Series, steps: int, marks: Mapping[int, Iterable[int]], cursor: int | None, log_scale: bool
+    ) -> None:
+        """Draws the losses on an axis of `steps` optimizer steps, or of the steps made if they are more.
+
+        `marks` is as in `braille.marks`; `cursor` is the optimizer step pointed at.
+        """
+        self._history, self._marks, self._cursor, self._wants_log_scale = history, marks, cursor, log_scale
         self._steps = max(steps, history.last_step, 1)
         self._draw()
 
     def on_resize(self) -> None:
-        """Draws anew in the new size."""
         self._draw()
 
     def render(self) -> RenderResult:
-        """Never used: the widget renders line by line."""
+        """Unused: the widget renders line by line."""
         return ""
 
     @property
@@ -105,7 +90,7 @@ class LossPlot(Widget):
         if y >= self.size.height - 1:
             return Strip([Segment(self._x_axis(width), axis)], width)
         cells = self._cells[y] if y < len(self._cells) else []
-        ground = self.rich_style  # without it the terminal's own background shows, which need not be that of the theme
+        ground = self.rich_style  # without it the terminal's background shows, not the theme's
         segments = [Segment(self._y_label(y), axis)]
         for kind, run in itertools.groupby(cells, lambda cell: cell[1]):
             style = self.get_component_rich_style(_COMPONENTS[kind]) if kind else ground
@@ -116,7 +101,7 @@ class LossPlot(Widget):
         if self._history is None or self.size.width <= _GUTTER + 2 or self.size.height < 4:
             return
         rows, width = self.size.height - 2, self.size.width - _GUTTER
-        extras, log_scale = self._extras, self._extras.log_scale
+        log_scale = self._wants_log_scale
         shown = braille.columns(self._history, width * 2, self._steps)
         before_range = self._range if self._log_scale == log_scale else None
         if log_scale:
@@ -125,9 +110,9 @@ class LossPlot(Widget):
         else:
             limits = braille.y_range(shown, before_range)
         cells = braille.draw(shown, rows, limits) if limits else [[BLANK] * width for _ in range(rows)]
-        cells.append(braille.marks(width, self._steps, extras.marks))
-        if extras.cursor is not None:
-            _point(cells, braille.place(extras.cursor, width, self._steps))
+        cells.append(braille.marks(width, self._steps, self._marks))
+        if self._cursor is not None:
+            _point(cells, braille.place(self._cursor, width, self._steps))
         before, had, rescaled = self._cells, self._labels(), log_scale != self._log_scale
         self._cells, self._range, self._log_scale = cells, limits, log_scale
         self._ticks = (braille.log_ticks if log_scale else braille.ticks)(rows, limits) if limits else {}
@@ -169,7 +154,7 @@ class LossPlot(Widget):
 
 
 def _point(cells: list[list[Cell]], x: int) -> None:
-    """A vertical line through what is blank, and a head in the line of marks."""
+    """Draws a vertical line through blank cells, and its head among the marks."""
     for row in cells[:-1]:
         if row[x] == BLANK:
             row[x] = ("┊", braille.CURSOR)

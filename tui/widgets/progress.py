@@ -1,4 +1,4 @@
-"""A progress bar of one line in eighths of a cell, which sends only the cells that changed."""
+"""A progress bar of one line, in eighths of a cell; sends only changed cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class Progress(Widget):
-    """Fills from left to right and ends in its percentage, so that colour alone says nothing."""
+    """Fills from left to right and ends with its percentage, so colour is not the only sign."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"progress--bar", "progress--rest"}
     DEFAULT_CSS = """
@@ -31,7 +31,7 @@ class Progress(Widget):
         self.fraction = 0.0
 
     def show(self, fraction: float) -> None:
-        """Shows a share of 0 to 1."""
+        """Shows a fraction of 0 to 1."""
         self.fraction = min(1.0, max(0.0, fraction))
         before, self._line = self._line, self._text()
         if len(before) != len(self._line):
@@ -42,16 +42,14 @@ class Progress(Widget):
             self.refresh(Region(changed[0], 0, changed[-1] - changed[0] + 1, 1))
 
     def on_resize(self) -> None:
-        """Fills the new width."""
         self._line = self._text()
         self.refresh()
 
     def render(self) -> RenderResult:
-        """Never used: the widget renders its line itself."""
+        """Unused: the widget renders line by line."""
         return ""
 
     def render_line(self, y: int) -> Strip:
-        """The bar and the percentage."""
         del y
         bar = max(0, self.size.width - 6)
         styles = self.get_component_rich_style("progress--bar"), self.get_component_rich_style("progress--rest")

@@ -1,4 +1,4 @@
-"""Fields for a list of prompts, one each, which can become more or fewer."""
+"""Fields for a list of prompts of any length, one field each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loratui.tui.widgets.field import Field
 
 
 class PromptFields(Vertical):
-    """The fields keep their places when the list changes: nothing scrolls away, and the focus is always in one of them."""
+    """The fields keep their places when the list changes: nothing scrolls away, and the focus stays in one of them."""
 
     DEFAULT_CSS = "PromptFields { height: auto; }"
 
@@ -20,21 +20,19 @@ class PromptFields(Vertical):
 
     @property
     def fields(self) -> list[Field]:
-        """All, from the first prompt on."""
         return list(self.query_children(Field))
 
     @property
     def texts(self) -> list[str]:
-        """What stands in them, empty prompts too."""
+        """The text of each field, empty prompts too."""
         return [field.text for field in self.fields]
 
     @property
     def here(self) -> int | None:
-        """The index of the field that has the focus."""
         return next((at for at, field in enumerate(self.fields) if field.entered), None)
 
     async def change(self, prompts: Sequence[str], at: int) -> None:
-        """Shows other prompts, and goes to the one with an index."""
+        """Shows other prompts, and moves the focus to index `at`."""
         fields = self.fields
         for field, prompt in zip(fields, prompts, strict=False):
             field.set(prompt)
@@ -45,7 +43,7 @@ class PromptFields(Vertical):
         here.enter()
         for field in fields[len(prompts) :]:
             await field.remove()
-        # Only after the layout is it known where the field is.
+        # The field's place is known only after the layout.
         here.call_after_refresh(here.scroll_visible, animate=False)
 
 

@@ -1,4 +1,4 @@
-"""Lines of text of which only those are painted again that changed."""
+"""Lines of text; only changed lines are repainted."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from textual.widget import Widget
 class Rows(Widget):
     """Shows as many of its lines as fit; each is cut to the width."""
 
-    DEFAULT_CSS = """
-    Rows { height: 1fr; }
-    """
+    DEFAULT_CSS = "Rows { height: 1fr; }"
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._rows: tuple[Content, ...] = ()
 
     def show(self, rows: Sequence[Content]) -> None:
-        """Shows other lines."""
         before, self._rows = self._rows, tuple(rows)
         if len(before) != len(self._rows):
             self.refresh()
@@ -32,13 +29,11 @@ class Rows(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render(self) -> RenderResult:
-        """The lines that fit."""
         size = self.content_size
         return Content("\n").join([row.truncate(size.width, ellipsis=True) for row in self._rows[: size.height]])
 
     @property
     def said(self) -> str:
-        """The text as shown, without styles."""
         return "\n".join(row.plain for row in self._rows)
 
 

@@ -1,4 +1,4 @@
-"""The runs, one line each in columns; a line is repainted only when it changes."""
+"""The runs, one line each, in columns; only changed lines are repainted."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str, str, str, str, str, str]
 
 _AROUND = 7
-"""Cells that margins and the scroll bar take."""
+"""Cells of the margins and the scroll bar."""
 
 TITLES: Row = ("run", "status", "done", "optimizer step", "rate", "loss", "time left", "made")
 
 
 class RunList(OptionList):
-    """The list; the option at place n is the n-th run."""
+    """The list; option n is the n-th run."""
 
-    DEFAULT_CSS = """
-    RunList, RunList:focus { height: 1fr; border: none; padding: 0; background: $background; }
-    """
+    DEFAULT_CSS = "RunList, RunList:focus { height: 1fr; border: none; padding: 0; background: $background; }"
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, markup=False)
@@ -39,11 +37,11 @@ class RunList(OptionList):
 
     @property
     def titles(self) -> str:
-        """The titles of the columns, as wide as the columns."""
+        """The titles of the columns, in the columns' widths."""
         return text.columns(TITLES, self._widths) if self._widths else ""
 
     def show(self, runs: Sequence[RunSummary], now: float, marked: Collection[str] = (), width: int = 0) -> None:
-        """Shows the runs as they stand, in so many cells; the highlight stays on its run."""
+        """Shows the runs in `width` cells (default: the screen's); the highlight stays on its run."""
         self._widths = column_widths([_shown_name(run) for run in runs], width or self.app.size.width)
         lines = [(run.name, text.columns(self._cells(run, now, run.name in marked), self._widths)) for run in runs]
         contents = [_coloured(line, run.status, self._widths[0]) for (_, line), run in zip(lines, runs, strict=True)]
@@ -61,7 +59,7 @@ class RunList(OptionList):
         self._shown = lines
 
     def _cells(self, run: RunSummary, now: float, marked: bool) -> Row:
-        """The words of one run; a long name keeps its end, by which runs of one subject differ."""
+        """The words of one run; a long name keeps its end, where runs of one subject differ."""
         name, *others = row(run, now, marked)
         return (text.cut_middle(name, self._widths[0]), *others)  # type: ignore[return-value]  # as many as before
 
@@ -79,12 +77,12 @@ def row(run: RunSummary, now: float, marked: bool = False) -> Row:
 
 
 def _shown_name(run: RunSummary) -> str:
-    """The name, with whose run it is where another account made it."""
+    """The name, after its owner if another account made the run."""
     return f"{clean(run.owner, 20)}'s {clean(run.name)}" if run.owner else clean(run.name)
 
 
 def column_widths(names: Sequence[str], width: int) -> tuple[int, ...]:
-    """Widths of the columns for a window of `width` cells; below 0 for columns aligned to the right, 0 to leave out."""
+    """Widths of the columns for a window of `width` cells; below 0: aligned to the right; 0: left out."""
     fixed = (13, -5, -14, -12, -8, -11, -11)
     if width < 120:
         fixed = (13, -5, -14, 0, -8, -11, -11)

@@ -1,8 +1,9 @@
-"""Samples as thumbnails: those of one step side by side, or prompts against steps where there is room."""
+"""Sample images as thumbnails: one step's side by side, or prompts against steps where there is room."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual import events
@@ -22,17 +23,15 @@ from loratui.tui.widgets.thumbnail import ThumbnailView
 
 _LEAST_WIDTH, _LEAST_HEIGHT = 18, 8
 _MOST_ROWS, _MOST_COLUMNS = 4, 6
-"""More thumbnails than that are a flood on a thin line."""
+"""More thumbnails would flood a thin line."""
 _ROOM_FOR_WORDS = 16
-"""From so many rows on the words have lines of their own; with fewer they stand in the frame, and the image gets the rows."""
+"""With so many rows the words have their own lines; with fewer they are in the frame, and the image gets the rows."""
 
 
 class _Slot(ThumbnailView):
-    """One thumbnail with a line of words below it. One widget: the wall mounts two dozen of them at once."""
+    """One thumbnail with a line of words below it, in one widget: the wall mounts two dozen at once."""
 
-    DEFAULT_CSS = """
-    _Slot { width: 1fr; height: 1fr; }
-    """
+    DEFAULT_CSS = "_Slot { width: 1fr; height: 1fr; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,11 +41,11 @@ class _Slot(ThumbnailView):
 
     @property
     def image_rows(self) -> int:
-        """All but the last, which has the words, if there are any."""
+        """All rows but the last, which has the words, if any."""
         return self.size.height - (1 if self._caption else 0)
 
     def present(self, sample: Sample | None, path: Path | None, caption: Content) -> None:
-        """Shows another sample, or nothing."""
+        """Shows another sample, or none."""
         self.sample = sample
         if caption != self._caption or caption.spans != self._caption.spans:
             other_size = bool(caption) != bool(self._caption)
@@ -59,7 +58,7 @@ class _Slot(ThumbnailView):
         self.show(path)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Finds out once a paint which line has the words."""
+        """Finds once a paint which line has the words."""
         self._caption_row = self.image_rows if self.size.width and self._caption else -1
         return super().render_lines(crop)
 
@@ -73,14 +72,13 @@ class _Slot(ThumbnailView):
         return Visual.to_strips(self, centred, width, 1, self.visual_style, pad=True)[0]
 
     def on_click(self, event: events.Click) -> None:
-        """Tells which."""
         event.stop()
         if self.sample is not None:
             self.post_message(SamplesPanel.Chosen(self.sample))
 
 
 class SamplesPanel(Vertical):
-    """Shows what a `Look` points at. Thumbnails that stay are neither decoded nor sent again."""
+    """Shows the samples of a `Look`. Unchanged thumbnails are not decoded or sent again."""
 
     DEFAULT_CSS = """
     SamplesPanel .sample-row { height: 1fr; }
@@ -88,12 +86,11 @@ class SamplesPanel(Vertical):
     SamplesPanel.-close > #sample-step, SamplesPanel.-close > #sample-path { display: none; }
     """
 
+    @dataclass
     class Chosen(Message):
         """An image was clicked."""
 
-        def __init__(self, sample: Sample) -> None:
-            super().__init__()
-            self.sample = sample
+        sample: Sample
 
     def __init__(self, file: Callable[[str], Path | None], id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -103,7 +100,6 @@ class SamplesPanel(Vertical):
         """Whether prompts are shown against steps."""
 
     def compose(self) -> ComposeResult:
-        """The rows of thumbnails, and what the chosen one is."""
         yield Line(plain("no sample yet", "$muted"), id="sample-step")
         with Horizontal(classes="sample-row"):
             yield _Slot()
@@ -111,25 +107,21 @@ class SamplesPanel(Vertical):
         yield Line(id="sample-path")
 
     def show(self, table: Gallery, look: Look) -> None:
-        """Shows other samples, or other ones of them."""
         self._table, self._look = table, look
         self._fill()
 
     async def on_resize(self) -> None:
-        """As many slots as there is room for."""
         self.set_class(self._close, "-close")
-        await self._fit()
-        self._fill()
+        await self.refit()
 
     async def set_wall(self, wall: bool) -> None:
-        """Changes between the samples of a step and prompts against steps."""
+        """Switches between the samples of a step and prompts against steps."""
         self.wall = wall
-        await self._fit()
-        self._fill()
+        await self.refit()
 
     @property
     def _close(self) -> bool:
-        """Whether every row is needed for the image."""
+        """Whether the image needs every row."""
         return self.content_size.height < _ROOM_FOR_WORDS
 
     def _wanted(self) -> tuple[int, int]:
@@ -141,24 +133,18 @@ class SamplesPanel(Vertical):
         rows = max(1, min(_MOST_ROWS, (height - 3) // _LEAST_HEIGHT, len(self._table.prompts)))
         return rows, max(1, min(columns, len(self._table.steps)))
 
-    async def _fit(self) -> None:
-        rows, columns = self._wanted()
-        lines = list(self.query(".sample-row"))
-        if len(lines) == rows and all(len(line.children) == columns for line in lines):
-            return
-        async with self.batch():
-            for line in lines:
-                await line.remove()
-            new = [Horizontal(*(_Slot() for _ in range(columns)), classes="sample-row") for _ in range(rows)]
-            await self.mount_all(new, after="#sample-step")
-
     async def refit(self) -> None:
-        """More prompts or steps than before may want more slots."""
-        await self._fit()
+        """Mounts as many slots as there is room and use for, and fills them."""
+        if self.needs_refit():
+            rows, columns = self._wanted()
+            async with self.batch():
+                await self.query(".sample-row").remove()
+                new = [Horizontal(*(_Slot() for _ in range(columns)), classes="sample-row") for _ in range(rows)]
+                await self.mount_all(new, after="#sample-step")
         self._fill()
 
     def needs_refit(self) -> bool:
-        """Whether the slots no longer fit what there is to show."""
+        """Whether room, prompts and steps ask for other slots."""
         rows, columns = self._wanted()
         lines = list(self.query(".sample-row"))
         return len(lines) != rows or any(len(line.children) != columns for line in lines)
@@ -180,7 +166,7 @@ class SamplesPanel(Vertical):
             return Content("")
         words = f"step {text.number(sample.step)}" if self.wall else self._number(sample) if self._wanted()[1] > 1 else ""
         if not words:
-            return Content("")  # the only one: there is nothing to choose
+            return Content("")  # there is only one, so no choice
         return plain(f"▸{words}", "bold $accent") if chosen else plain(words, "$muted")
 
     def _number(self, sample: Sample) -> str:

@@ -1,7 +1,8 @@
-"""An image in the terminal, two pixels a cell; without enough colours, its name and size."""
+"""An image in the terminal, two pixels a cell; its name and size where there are too few colours."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,24 +25,21 @@ from loratui.tui.terminal.thumbnails import Thumbnail, ThumbnailError
 from loratui.tui.text import cut
 
 _PART, _PART_EVERY_S = 2, 0.02
-"""An image is sent in parts of so many lines: all of it at once is ten thousand bytes, which a key has to wait for."""
+"""An image is sent in parts of so many lines: a whole one is ten thousand bytes, and the next key would wait for them."""
 
 
 class ThumbnailView(Widget):
-    """Shows one file. Decoding happens in a thread; until it is done, what was shown before stays."""
+    """Shows one file. A thread decodes it; until then the last image stays."""
 
-    DEFAULT_CSS = """
-    ThumbnailView { color: $muted; }
-    """
+    DEFAULT_CSS = "ThumbnailView { color: $muted; }"
 
+    @dataclass
     class Decoded(Message):
-        """The image is there, or cannot be shown."""
+        """The image is decoded, or cannot be shown."""
 
-        def __init__(self, path: Path, image: Thumbnail | None, problem: str) -> None:
-            super().__init__()
-            self.path = path
-            self.image = image
-            self.problem = problem
+        path: Path
+        image: Thumbnail | None
+        problem: str
 
     def __init__(self, placeholder: str = "", id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -51,13 +49,13 @@ class ThumbnailView(Widget):
         self._problem = ""
         self._painting: Timer | None = None
         self._ground = Style()
-        """Without it the terminal's own background shows, which need not be that of the theme."""
+        """The theme's background; without it the terminal's own one shows."""
         self._words: dict[int, str] = {}
-        """What stands on which line in the image's place."""
+        """Words in place of the image, by line."""
         self._blank = Strip([])
 
     def show(self, path: Path | None) -> None:
-        """Shows another file, or none."""
+        """Shows another file, or nothing."""
         if path == self._path:
             return
         self._path = path
@@ -68,20 +66,18 @@ class ThumbnailView(Widget):
 
     @property
     def image_rows(self) -> int:
-        """Rows that the image may take; a subclass may keep some at the bottom for itself."""
+        """Rows for the image; a subclass may keep some at the bottom for itself."""
         return self.size.height
 
     @property
     def path(self) -> Path | None:
-        """The file that is shown or will be."""
         return self._path
 
     def on_resize(self) -> None:
-        """Decodes for the new size."""
         self._start()
 
     def on_thumbnail_view_decoded(self, message: Decoded) -> None:
-        """Takes the image in, unless another is wanted by now."""
+        """Takes the image, unless another file is wanted now."""
         message.stop()
         if message.path == self._path:
             self._image, self._problem = message.image, message.problem
@@ -90,7 +86,7 @@ class ThumbnailView(Widget):
                 self.post_message(FewColoursSeen())
 
     def _paint(self) -> None:
-        """Paints the image: at once, or part by part where the terminal tells that what was sent before has arrived."""
+        """Paints the image: at once, or in parts if the terminal confirms what arrived."""
         line: OutputFlow | None = getattr(self.app, "output_flow", None)
         if self._painting is not None:
             self._painting.stop()
@@ -100,7 +96,7 @@ class ThumbnailView(Widget):
             self._paint_on(line, 0)
 
     def _paint_on(self, line: OutputFlow, top: int) -> None:
-        """Paints from line `top` on, as far as there is room on the line."""
+        """Paints from row `top`, as fast as the connection takes it."""
         if not line.behind:
             self.refresh(Region(0, top, self.size.width, _PART))
             top += _PART
@@ -108,18 +104,17 @@ class ThumbnailView(Widget):
             self._painting = self.set_timer(_PART_EVERY_S, partial(self._paint_on, line, top))
 
     def render(self) -> RenderResult:
-        """Never used: the widget renders line by line."""
+        """Unused: the widget renders line by line."""
         return ""
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Finds out once a paint what every line needs: each of these asks the style sheet, which costs more than a line."""
+        """Finds once a paint what every line needs: looking up styles costs more than drawing a line."""
         self._ground = self.rich_style
         self._blank = Strip.blank(self.size.width, self._ground)
         self._words = self._words_by_line() if self._image is None or canvas_of(self.app).only_words else {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """Line `y` of the image, centred, or of the words that stand for it."""
         image = self._image
         width = self._blank.cell_length
         if image is None or self._words:

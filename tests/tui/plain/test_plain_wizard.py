@@ -19,7 +19,7 @@ from loratui.presets import list_presets
 from loratui.presets.bases import demo_dataset
 from loratui.tui import plain
 from loratui.tui.plain import Wizard
-from loratui.tui.plain.asking import LineAsker
+from loratui.tui.plain.asking import Asker
 from loratui.tui.wizard.drafts import list_drafts
 
 _KEEP = ("", "", "n")
@@ -27,7 +27,7 @@ _KEEP = ("", "", "n")
 
 
 def _wizard(home: Path, *answers: str) -> Wizard:
-    return Wizard(LineAsker(io.StringIO("".join(f"{answer}\n" for answer in answers)), io.StringIO()), home)
+    return Wizard(Asker(io.StringIO("".join(f"{answer}\n" for answer in answers)), io.StringIO()), home)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_base_that_is_not_here_is_told_with_its_source_in_lines_that_nothing_c
     number = [preset.name for preset in list_presets()].index("flux-identity-18img") + 1
     out = io.StringIO()
     with pytest.raises(UsageError):
-        Wizard(LineAsker(io.StringIO(f"1\n{number}\n"), out), home).menu()
+        Wizard(Asker(io.StringIO(f"1\n{number}\n"), out), home).menu()
     told = "loratui download black-forest-labs/FLUX.1-dev fetches the preset's base (about 33.7 GB, licence FLUX.1 [dev]"
     assert told in capsys.readouterr().out
     choices = out.getvalue().split("Which base model?")[1].splitlines()
@@ -190,13 +190,13 @@ def test_an_end_of_answers_is_an_error_with_a_remedy(home: Path) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r"), max_size=10), max_size=6), st.integers(1, 5))
 def test_whatever_is_typed_a_choice_is_one_of_the_list(answers: list[str], options: int) -> None:
     source = io.StringIO("".join(f"{answer}\n" for answer in [*answers, "1"]))
-    chosen = LineAsker(source, io.StringIO()).choose("Which?", [str(n) for n in range(options)])
+    chosen = Asker(source, io.StringIO()).choose("Which?", [str(n) for n in range(options)])
     assert 0 <= chosen < options
 
 
 def test_yes_and_no_in_all_their_forms() -> None:
     def asked(text: str, default: bool) -> bool:
-        return LineAsker(io.StringIO(text), io.StringIO()).confirm("Sure?", default)
+        return Asker(io.StringIO(text), io.StringIO()).confirm("Sure?", default)
 
     assert asked("y\n", False)
     assert asked("YES\n", False)
@@ -208,6 +208,6 @@ def test_yes_and_no_in_all_their_forms() -> None:
 
 def test_questions_fit_any_encoding() -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    LineAsker(io.StringIO("1\n"), out).choose("18 × 10 – which?", ["a…"])
+    Asker(io.StringIO("1\n"), out).choose("18 × 10 – which?", ["a…"])
     out.flush()
     assert b"18 ? 10" in out.buffer.getvalue()  # type: ignore[attr-defined]

@@ -148,7 +148,7 @@ async def test_the_log_is_filtered_by_words_expression_and_level(home: Path) -> 
             await pilot.press("escape")
             await pilot.press("slash")
             await type_text(pilot, "/epoch [1/")
-            await shows(pilot, "no regular expression")
+            await shows(pilot, "invalid regular expression")
             await pilot.press("escape")
             await pilot.press("w")
             await shows(pilot, "log · warnings", "Something is odd")

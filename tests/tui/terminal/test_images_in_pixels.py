@@ -149,22 +149,22 @@ def test_an_image_is_drawn_again_when_the_window_has_another_size_and_keeps_it()
 
 
 def test_a_silent_terminal_costs_a_moment_and_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphics.detect, "__defaults__", (0.3,))
-    monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (0.6,))
+    monkeypatch.setattr(graphics, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(graphics, "GRACE_S", 0.6)
     terminal = FakeTerminal(b"", None)
     terminal.press(b"x", 0.4)
     began = time.monotonic()
     problem = full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm-256color"})
-    assert "did not say" in problem
+    assert "did not answer" in problem
     assert 0.5 < time.monotonic() - began < 2.0
     asked = terminal.seen.count(graphics._ATTRIBUTES_QUERY)
-    assert "did not say" in full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm-256color"})
+    assert "did not answer" in full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm-256color"})
     assert terminal.seen.count(graphics._ATTRIBUTES_QUERY) == asked == 1
 
 
 def test_an_answer_after_the_patience_is_over_never_reaches_the_app_as_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphics.detect, "__defaults__", (0.2,))
-    monkeypatch.setattr(graphics.wait_for_key, "__defaults__", (2.0,))
+    monkeypatch.setattr(graphics, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(graphics, "GRACE_S", 2.0)
     terminal = FakeTerminal(XTERM_SIXEL, 0.7)
     terminal.press(b"q", 0.3)
     full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm-256color"})
