@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,11 @@ def family(base_folder: Path) -> Sd15:
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Five captioned images of 64 × 64 px and two of 64 × 128."""
-    folder = tmp_path / "images"
+    return write_images(tmp_path / "images")
+
+
+def write_images(folder: Path) -> Path:
+    """Writes what `images` tells of into a new folder, which it returns."""
     folder.mkdir()
     for i in range(7):
         size = (64, 64) if i < 5 else (64, 128)
@@ -222,32 +227,33 @@ MakeRun = Callable[..., RunDirectory]
 @pytest.fixture
 def make_run(tmp_path: Path, images: Path, base_folder: Path) -> MakeRun:
     """Makes a run directory on the random base: `make_run("training.batch_size=2", …)`."""
+    return partial(run_on, base_folder, tmp_path, folder=images)
 
-    def make(*sets: str, folder: Path = images) -> RunDirectory:
-        small = (
-            f"base.model={base_folder}",
-            "base.check=off",  # its weights are random: there is nothing to read
-            "dataset.resolution=64",
-            "schedule.folder_repeats=false",
-            "schedule.repeats=2",
-            "schedule.epochs=2",
-            "adapter.rank=2",
-            "adapter.alpha=4",
-            "samples.every_image_steps=0",
-            "samples.before_training=false",
-            "samples.steps=2",
-            "output.checkpoint_every_s=3600",
-            "memory.threads=1",
-        )
-        recipe = build_recipe("demo", dataset=folder, trigger="qxz", class_word="thing", sets=(*small, *sets))
-        ready = prepare(recipe, tmp_path)
-        assert not ready.errors, ready.errors
-        return create_run(
-            tmp_path,
-            "qxz",
-            recipe_toml=ready.recipe.to_toml(),
-            effective_toml=effective_toml(ready.recipe, ready.plan),
-            ledger=build_ledger(ready.recipe.settings, ready.scan, ready.plan),
-        )
 
-    return make
+def run_on(base: Path, home: Path, *sets: str, folder: Path) -> RunDirectory:
+    """Makes a run directory in `home` that trains on the images of `folder` for two epochs of seven steps."""
+    small = (
+        f"base.model={base}",
+        "base.check=off",  # its weights are random: there is nothing to read
+        "dataset.resolution=64",
+        "schedule.folder_repeats=false",
+        "schedule.repeats=2",
+        "schedule.epochs=2",
+        "adapter.rank=2",
+        "adapter.alpha=4",
+        "samples.every_image_steps=0",
+        "samples.before_training=false",
+        "samples.steps=2",
+        "output.checkpoint_every_s=3600",
+        "memory.threads=1",
+    )
+    recipe = build_recipe("demo", dataset=folder, trigger="qxz", class_word="thing", sets=(*small, *sets))
+    ready = prepare(recipe, home)
+    assert not ready.errors, ready.errors
+    return create_run(
+        home,
+        "qxz",
+        recipe_toml=ready.recipe.to_toml(),
+        effective_toml=effective_toml(ready.recipe, ready.plan),
+        ledger=build_ledger(ready.recipe.settings, ready.scan, ready.plan),
+    )
