@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
@@ -121,9 +120,7 @@ def test_after_a_fault_of_the_app_one_key_starts_it_again(home: Path, tmp_path: 
             terminal.shows("9 of 900", "? help")
             terminal.press("?rrr")
             terminal.shows("a fault of its own: RuntimeError: a bug", "r starts loratui again; any other key leaves.")
-            time.sleep(0.3)
-            assert not terminal.ended(0)
-            terminal.press(answer)
+            terminal.press(answer)  # ends it with 70 only if the keys before the question were not its answer
             if answer == "r":
                 terminal.shows("9 of 900", "? help")
                 terminal.press("?")

@@ -9,6 +9,8 @@ from typing import Any
 from textual.app import App
 from textual.pilot import Pilot
 
+from loratui.tui.terminal.textual_private import has_no_message, is_idle, waits_for_paint
+
 POLL_S = 0.01
 """How long to wait between two looks at the screen, seconds."""
 
@@ -50,6 +52,38 @@ async def waits(pilot: Pilot[Any], condition: Callable[[], bool], timeout_s: flo
     while not condition():
         assert time.monotonic() < end, screen_text(pilot.app)
         await pilot.pause(POLL_S)
+
+
+async def rests(pilot: Pilot[Any], timeout_s: float = 8.0) -> None:
+    """Waits until nothing is under way: what was asked for has been done, or nothing comes of it.
+
+    No widget has a message left, nothing is to be painted, no worker works but those that watch for as long as a screen is open
+    or wait for the answer to a question.
+    """
+    end = time.monotonic() + timeout_s
+    looks = 0
+    while looks < 2:  # a message that was handled may have had something called a turn later
+        await pilot.pause()
+        looks = 0 if _is_under_way(pilot.app) else looks + 1
+        assert time.monotonic() < end, f"no rest:\n{screen_text(pilot.app)}"
+
+
+def _is_under_way(app: App[Any]) -> bool:
+    if not app.is_running or not app.screen_stack:
+        return False
+    shown = app.screen
+    pumps = [app, *(widget for screen in app.screen_stack for widget in screen.walk_children(with_self=True))]
+    return (
+        waits_for_paint(shown)
+        or not all(is_idle(pump) or (pump is app and has_no_message(app)) for pump in pumps)
+        or any(
+            not worker.is_finished and worker.node.screen is shown and (worker.group, worker.description) not in _WATCHING
+            for worker in app.workers
+        )
+    )
+
+
+_WATCHING = (("follow", "follow the log"), ("box", "look at the machine"), ("look", "look at the runs"))
 
 
 async def paste(pilot: Pilot[Any], text: str) -> None:

@@ -9,7 +9,7 @@ from fake_run import FakeTrainer, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from screen_text import paste, screen_text, shows, waits
+from screen_text import paste, rests, screen_text, shows, waits
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
@@ -70,7 +70,7 @@ async def test_hostile_events(home: Path) -> None:
             app.tell(hostile)
             app.push_screen(ConfirmScreen(hostile, hostile, hostile[:40]))
             await waits(pilot, lambda: isinstance(app.screen, ConfirmScreen))
-            await pilot.pause(0.1)
+            await rests(pilot)
             _harmless(app)
             app.pop_screen()
         assert app.return_code is None
@@ -125,7 +125,7 @@ async def test_hostile_pastes(home: Path) -> None:
             field.set("")
             await paste(pilot, hostile)
             await waits(pilot, lambda: bool(field.text.strip()))
-            await pilot.pause(0.4)
+            await rests(pilot)
             _harmless(app)
         field.set("")
         await paste(pilot, "once")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run, write_grid
-from screen_text import screen_lines, shows
+from screen_text import rests, screen_lines, shows
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
@@ -101,5 +101,5 @@ async def test_the_wizard(home: Path, size: tuple[int, int], screen: str, words:
     app = LoratuiApp(Path("home"), screen, draft=demo_draft())
     async with app.run_test(notifications=True, size=size) as pilot:
         await shows(pilot, *words)
-        await pilot.pause(0.2)
+        await rests(pilot)
         _compare(app, screen, size)

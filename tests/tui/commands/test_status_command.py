@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
@@ -59,6 +59,13 @@ def test_watching_says_a_line_a_change_and_ends_with_the_run(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     monkeypatch.setattr(status, "LEAST_INTERVAL_S", 0.05)
+    told, tell = threading.Semaphore(0), status._tell
+
+    def tell_on(*args: Any, **options: Any) -> None:
+        tell(*args, **options)
+        told.release()
+
+    monkeypatch.setattr(status, "_tell", tell_on)
     run = make_run(home)
     with FakeTrainer(run) as trainer:
         trainer.start()
@@ -66,7 +73,7 @@ def test_watching_says_a_line_a_change_and_ends_with_the_run(
 
         def go_on() -> None:
             for _ in range(3):
-                time.sleep(0.4)
+                told.acquire(timeout=10)
                 trainer.steps(10)
             trainer.finish()
             trainer.lock.release()

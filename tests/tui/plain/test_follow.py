@@ -9,7 +9,6 @@ import os
 import struct
 import termios
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,8 +21,9 @@ from rich.cells import cell_len
 from loratui.engine.runs import lock
 from loratui.engine.runs.directory import RunDirectory, create_run
 from loratui.engine.runs.eta import TimeLeft
-from loratui.engine.runs.events import Event, EventLog
+from loratui.engine.runs.events import Event, EventBatch, EventLog
 from loratui.engine.runs.state import RunState
+from loratui.engine.runs.tail import Tail
 from loratui.tui import text
 from loratui.tui.plain.follow import STEP_LATEST_S, STEP_LINE_S, Narrator, _wrapped, follow, say
 from loratui.tui.runs import figures
@@ -136,14 +136,24 @@ def run(tmp_path: Path) -> RunDirectory:
     return create_run(tmp_path, "anafox", recipe_toml="", effective_toml="", ledger={}, today="20261121")
 
 
-def test_following_ends_with_the_lock_and_sees_the_last_word(run: RunDirectory) -> None:
+def test_following_ends_with_the_lock_and_sees_the_last_word(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     held = lock.acquire(run.lock)
     log = EventLog.open(run.events)
     log.append("run_finished", status="paused", exit_code=10, reason="An earlier end.", advice="", step=1)
     log.append("trainer_started", attempt=1, pid=1)
 
+    followed = threading.Event()
+
+    class Followed(Tail):
+        def read(self) -> EventBatch:
+            batch = super().read()
+            followed.set()
+            return batch
+
+    monkeypatch.setattr("loratui.tui.plain.follow.Tail", Followed)
+
     def carry_on() -> None:
-        time.sleep(0.1)
+        assert followed.wait(10)
         log.append("step", step=5, image_step=10, epoch=1, loss=0.5)
         log.append("run_finished", status="stopped", exit_code=143, reason="Stopped as asked.", advice="Go on.", step=5)
         held.release()

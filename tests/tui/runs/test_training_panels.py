@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from fake_run import PROMPTS, FakeTrainer, make_run
-from screen_text import hides, screen_text, shows, type_text, waits
+from screen_text import hides, rests, screen_text, shows, type_text, waits
 
 from loratui.engine.runs import control
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
+from loratui.tui.widgets.log_tail import LogTail
 from loratui.tui.widgets.samples_panel import SamplesPanel
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -171,7 +172,9 @@ async def test_older_lines_of_the_log_are_reached_and_stay_when_new_ones_come(ho
             await hides(pilot, "line 099")
             before = screen_text(pilot.app)
             trainer.phase("training", "line 100")
-            await pilot.pause(1.2)
+            log = pilot.app.screen.query_one(LogTail)
+            await waits(pilot, lambda: "line 100" in str(log._lines[-1]))
+            await rests(pilot)
             shown = [line for line in before.splitlines() if "line 0" in line]
             assert shown
             assert all(line in screen_text(pilot.app) for line in shown)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
-from screen_text import hides, screen_text, shows, waits
+from screen_text import hides, rests, screen_text, shows, waits
 
 from loratui.engine.runs import control
 from loratui.tui.app import LoratuiApp
+from loratui.tui.runs import training_screen
+from loratui.tui.runs.training_screen import TrainingScreen
 from loratui.tui.widgets.loss_plot import LossPlot
 from loratui.tui.widgets.thumbnail import ThumbnailView
 
@@ -139,7 +141,7 @@ async def test_a_run_whose_folder_is_taken_away_is_said_so_and_nothing_is_writte
         footer = (await hides(pilot, "v validate")).splitlines()[-1]
         assert "resume" not in footer
         await pilot.press("space", "r", "v", "g")
-        await pilot.pause(0.3)
+        await rests(pilot)
         assert not run.path.exists()
 
 
@@ -169,8 +171,7 @@ async def test_a_paused_run_offers_to_resume(home: Path, monkeypatch: pytest.Mon
         assert "p pause" not in text
         await pilot.press("r")
         await shows(pilot, "Starting from the last checkpoint")
-        await pilot.pause(0.2)
-        assert launched == ["train"]
+        await waits(pilot, lambda: launched == ["train"])
 
 
 async def test_a_failed_run_says_why_and_what_to_do(home: Path) -> None:
@@ -253,15 +254,25 @@ async def test_leaving_a_done_run_says_where_the_file_is(home: Path) -> None:
     assert app.return_value == (f"LoRA file: {run.output / 'anafox.safetensors'}",)
 
 
-async def test_while_nothing_changes_nothing_is_painted(home: Path) -> None:
+async def test_while_nothing_changes_nothing_is_painted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = finished_run(home)
+    looked: list[object] = []
+    look = TrainingScreen._show_what_is_new
+
+    def show_what_is_new(screen: TrainingScreen) -> None:
+        look(screen)
+        looked.append(screen)
+
+    monkeypatch.setattr(training_screen, "_SHOWN_EVERY_S", 0.05)
+    monkeypatch.setattr(TrainingScreen, "_show_what_is_new", show_what_is_new)
     async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "✔ done", "All steps are made", "1 800 of 1 800")
-        await pilot.pause(1.5)
+        await rests(pilot)
         painted: list[object] = []
         screen = pilot.app.screen
         pilot.app._display = lambda *update: painted.append(update)  # type: ignore[method-assign]
-        await pilot.pause(1.5)
+        looked.clear()
+        await waits(pilot, lambda: len(looked) > 4)
         assert screen is pilot.app.screen
         assert painted == []
 

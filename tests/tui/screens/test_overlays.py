@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run
-from screen_text import hides, screen_text, shows, type_text, waits
+from screen_text import hides, rests, screen_text, shows, type_text, waits
 
 from loratui.engine.runs import control
 from loratui.tui import cli
 from loratui.tui.app import LoratuiApp
 from loratui.tui.screens.jump import JumpScreen
-from loratui.tui.widgets.field import Field
+from loratui.tui.widgets.field import Field, FieldInput
 from loratui.tui.wizard.advanced_screen import AdvancedScreen
 from loratui.tui.wizard.demo import demo_draft
 from loratui.tui.wizard.draft import Draft
@@ -33,7 +33,7 @@ async def test_help_explains_the_field_that_has_the_focus(home: Path) -> None:
 )
 async def test_help_says_what_enter_does_in_a_field_of_this_screen(home: Path, step: str, words: str) -> None:
     async with LoratuiApp(home, step, draft=demo_draft()).run_test(notifications=True, size=(120, 60)) as pilot:
-        await pilot.pause(0.2)
+        await waits(pilot, lambda: isinstance(pilot.app.focused, FieldInput))
         await pilot.press("f1")
         text = await shows(pilot, "Here:", words)
         assert ("next field" in text) == (step == "dataset")
@@ -149,7 +149,7 @@ async def test_view_only_sends_and_starts_nothing(home: Path) -> None:
             text = await shows(pilot, "log level: everything, warnings")
             assert "save a checkpoint" not in text
             await pilot.press("escape")
-            await pilot.pause(0.2)
+            await rests(pilot)
             assert "Stop" not in screen_text(app)
         assert control.pending(run) == []
 
@@ -161,13 +161,13 @@ async def test_view_only_deletes_and_starts_no_run(home: Path) -> None:
         listed = await shows(pilot, "view only", run.name)
         assert "n new run" not in listed
         await pilot.press("d", "n", "t", "u")
-        await pilot.pause(0.3)
+        await rests(pilot)
         assert "Delete" not in screen_text(app)
         app.plan_new(demo_draft(), "preflight")
         text = await shows(pilot, "[6 preflight]", "This window is view-only")
         assert "enter start training" not in text
         await pilot.press("enter", "s", "p")
-        await pilot.pause(0.3)
+        await rests(pilot)
     assert [path.name for path in (home / "runs").iterdir()] == [run.name]
     assert not (home / "probes").exists()
 

@@ -34,6 +34,7 @@ class FakeTerminal:
         self.master, self.slave = os.openpty()
         self.seen = b""
         self._answer, self._delay_s = answer, delay_s
+        self.said = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -55,9 +56,24 @@ class FakeTerminal:
         os.write(self.master, self._answer[:half])
         time.sleep(0.02)
         os.write(self.master, self._answer[half:])
+        self.said.set()
 
     def press(self, keys: bytes, after_s: float = 0.0) -> None:
         threading.Timer(after_s, os.write, (self.master, keys)).start()
+
+    def waits_for(self, words: bytes, count: int = 1) -> None:
+        """Waits until something was written to it so often."""
+        end = time.monotonic() + 10
+        while self.seen.count(words) < count:
+            assert time.monotonic() < end, self.seen[-500:]
+            time.sleep(0.005)
+
+    def waits_for_all(self) -> None:
+        """Waits until what was written so far has come through."""
+        mark = b"-- all --"
+        os.write(self.slave, mark)
+        self.waits_for(mark)
+        self.seen = self.seen.replace(mark, b"")
 
     def left_over(self) -> bytes:
         """What the app would read as keys."""
@@ -125,7 +141,7 @@ def test_a_sixel_terminal_is_found_however_far_away_and_no_answer_is_left_over(d
     terminal.press(b"x", delay_s + 0.6)
     problem = full_image.show_on(terminal.slave, terminal.slave, IMAGE, "a caption", {"TERM": "xterm-256color"})
     assert problem == ""
-    time.sleep(0.1)
+    terminal.waits_for_all()
     assert b"\x1bP0;1q" in terminal.seen
     assert b"a caption" in terminal.seen
     assert terminal.seen.endswith(b"\x1b[?25h\x1b[?1049l")
@@ -134,14 +150,21 @@ def test_a_sixel_terminal_is_found_however_far_away_and_no_answer_is_left_over(d
 
 def test_an_image_is_drawn_again_when_the_window_has_another_size_and_keeps_it() -> None:
     terminal = FakeTerminal(XTERM_SIXEL, 0.0)
-    for after_s, columns in ((0.0, 80), (0.6, 120)):
-        size = struct.pack("HHHH", 40, columns, 0, 0)
-        threading.Timer(after_s, fcntl.ioctl, (terminal.slave, termios.TIOCSWINSZ, size)).start()
-    terminal.press(b"x", 2.2)
+
+    def has_columns(columns: int) -> None:
+        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+
+    def person() -> None:
+        terminal.waits_for(b"any key returns")
+        has_columns(120)
+        terminal.waits_for(b"any key returns", 2)
+        os.write(terminal.master, b"x")
+
+    has_columns(80)
+    threading.Thread(target=person, daemon=True).start()
     wide = Image.new("RGB", (640, 80), (200, 40, 40))
-    time.sleep(0.1)
     assert full_image.show_on(terminal.slave, terminal.slave, wide, "a caption", {"TERM": "xterm"}) == ""
-    time.sleep(0.1)
+    terminal.waits_for_all()
     drawn = re.findall(rb'\x1bP[0-9;]*q"1;1;(\d+);', terminal.seen)
     assert drawn == [b"720", b"1080"]
     assert terminal.seen.count(b"any key returns") == 2
@@ -168,7 +191,7 @@ def test_an_answer_after_the_patience_is_over_never_reaches_the_app_as_keys(monk
     terminal = FakeTerminal(XTERM_SIXEL, 0.7)
     terminal.press(b"q", 0.3)
     full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm-256color"})
-    time.sleep(0.8)
+    assert terminal.said.wait(10)
     assert terminal.left_over() == b""
 
 
@@ -193,7 +216,7 @@ def test_a_terminal_that_goes_away_ends_the_wait() -> None:
 def test_a_terminal_without_images_says_so_at_once_and_draws_nothing() -> None:
     terminal = FakeTerminal(XTERM_PLAIN, 0.0)
     assert "no images" in full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": "xterm"})
-    time.sleep(0.05)
+    terminal.waits_for_all()
     assert b"\x1b[?1049h" not in terminal.seen
 
 
@@ -203,7 +226,7 @@ def test_a_tmux_at_the_other_end_of_ssh_is_not_asked_what_it_would_take_for_a_ti
     why = full_image.show_on(terminal.slave, terminal.slave, IMAGE, "c", {"TERM": term})
     assert "from inside tmux" in why
     assert term in why
-    time.sleep(0.05)
+    terminal.waits_for_all()
     assert b"\x1b_G" not in terminal.seen
     assert graphics._ATTRIBUTES_QUERY in terminal.seen
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import FakeTrainer, finished_run, make_run, write_grid
-from screen_text import press_in_one_piece, shows, waits
+from screen_text import press_in_one_piece, rests, shows, waits
 from textual.events import Key, Paste
 from textual.pilot import Pilot
 from textual.widgets import TextArea
@@ -205,10 +205,15 @@ async def test_a_busy_widget_holds_the_keys_up_once_and_not_for_long(home: Path)
     app = LoratuiApp(home, "plan", draft=demo_draft())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "[4 plan]", "× 10 epochs")
-        free, plan = asyncio.Event(), app.screen
+        busy, free, plan = asyncio.Event(), asyncio.Event(), app.screen
+
+        async def hold() -> None:
+            busy.set()
+            await free.wait()
+
         assert app.focused is not None
-        app.focused.call_later(free.wait)
-        await asyncio.sleep(0.05)
+        app.focused.call_later(hold)
+        await busy.wait()
         begun = time.monotonic()
         send(pilot, "down", "up", "down", "up", "down", "ctrl+p")
         try:
@@ -236,10 +241,10 @@ async def test_a_key_that_comes_alone_waits_for_nothing(home: Path, monkeypatch:
     app = LoratuiApp(home, "samples", draft=demo_draft())
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
         await shows(pilot, "[5 samples]", "→ ")
-        await asyncio.sleep(0.2)
+        await rests(pilot)
         waited = watch_waiting(monkeypatch)
         send(pilot, key)
-        await asyncio.sleep(0.1)
+        await rests(pilot)
         assert waited == []
 
 

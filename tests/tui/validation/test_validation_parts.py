@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_run import finished_run, write_grid
-from screen_text import hides, screen_text, shows, type_text, waits
+from screen_text import hides, rests, screen_text, shows, type_text, waits
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
@@ -43,7 +43,7 @@ async def test_a_form_whose_run_is_taken_away_writes_nothing(home: Path, launche
         check = next(screen for screen in app.screen_stack if isinstance(screen, ValidationScreen))
         await waits(pilot, lambda: check.gone)
         await pilot.press("enter")
-        await pilot.pause(0.3)
+        await rests(pilot)
     assert launched == []
     assert not run.path.exists()
 

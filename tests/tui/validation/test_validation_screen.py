@@ -19,7 +19,7 @@ from fake_run import (
     write_grid,
     write_ledger,
 )
-from screen_text import hides, screen_text, shows, type_text, waits
+from screen_text import hides, rests, screen_text, shows, type_text, waits
 from textual.app import App
 
 from loratui.engine.runs import control
@@ -131,7 +131,7 @@ async def test_a_run_without_a_file_cannot_be_checked_yet(home: Path) -> None:
         assert "g make" not in text
         assert "f files" not in text
         await pilot.press("g", "f")
-        await pilot.pause(0.1)
+        await rests(pilot)
         assert "1/7 Likeness" in screen_text(pilot.app)
 
 
@@ -238,12 +238,12 @@ async def test_view_only_shows_everything_and_writes_nothing(home: Path, launche
         await pilot.press("space", "g", "r", "e", "tab", "5", "f")
         await shows(pilot, "LoRA files")
         await pilot.press("4", "space", "e", "s", "enter")
-        await pilot.pause(0.2)
+        await rests(pilot)
         assert "LoRA files" in screen_text(pilot.app)
         await pilot.press("escape", "p")
         await shows(pilot, "7/7", "likeness weak")
         await pilot.press("enter", "space")
-        await pilot.pause(0.2)
+        await rests(pilot)
         assert "[✔] likeness weak" not in screen_text(pilot.app)
     assert not (run.validation / "checklist.json").exists()
     assert launched == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from screen_text import hides, screen_text, shows, type_text, waits
+from screen_text import hides, rests, screen_text, shows, type_text, waits
 from textual.pilot import Pilot
 
 from loratui.tui.app import LoratuiApp
@@ -39,7 +39,7 @@ async def test_an_unknown_placeholder_is_told_and_keeps_one_here(home: Path) -> 
         await type_text(pilot, " {tigger}")
         await shows(pilot, "✖ {tigger} is no placeholder; did you mean trigger?")
         await pilot.press("enter")
-        await pilot.pause(0.1)
+        await rests(pilot)
         assert "[5 samples]" in screen_text(pilot.app)
         await pilot.press("f6")
         await hides(pilot, "tigger")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from screen_text import hides, paste, screen_text, shows, type_text
+from screen_text import hides, paste, rests, screen_text, shows, type_text, waits
 
 from loratui.engine.families import known_base
 from loratui.engine.machine.accelerator import Accelerator, Card
@@ -111,7 +111,7 @@ async def test_a_folder_that_cannot_be_used_gives_the_next_step(home: Path, tmp_
             assert "photos-of-anna" in text
         for _ in range(4):
             await pilot.press("enter")
-        await pilot.pause(0.2)
+        await rests(pilot)
         assert "[3 dataset]" in screen_text(pilot.app)
 
 
@@ -126,7 +126,7 @@ async def test_the_folder_completes_with_the_right_arrow(home: Path, images: Pat
     draft = Draft().with_preset("demo")
     async with LoratuiApp(home, "dataset", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
         await paste(pilot, str(images)[:-3])
-        await pilot.pause(0.2)
+        await waits(pilot, lambda: pilot.app.screen.query(FieldInput).first()._suggestion == str(images))
         await pilot.press("right")
         await shows(pilot, "18 images")
         assert pilot.app.screen.query(Field).first().text == str(images)
@@ -150,8 +150,7 @@ async def test_tab_takes_the_completion_and_moves_on_where_there_is_none(home: P
         assert field.text == str(images)
         assert field.entered
         await pilot.press("backspace", "down", "up")
-        await pilot.pause(0.1)
-        assert field.query_one(FieldInput)._suggestion == str(images)  # it comes back with the person
+        await waits(pilot, lambda: field.query_one(FieldInput)._suggestion == str(images))  # it comes back with the person
         await pilot.press("tab", "tab")
         assert field.text == str(images)
         assert not field.entered
@@ -195,7 +194,7 @@ async def test_a_number_out_of_range_is_told_and_keeps_one_on_the_step(home: Pat
         await pilot.press("down", "down", "9", "9", "9")
         await shows(pilot, "too large", "Not in these numbers, because invalid: Batch.")
         await pilot.press("enter")
-        await pilot.pause(0.1)
+        await rests(pilot)
         assert "[4 plan]" in screen_text(pilot.app)
         await pilot.press("r")
         await hides(pilot, "too large")
@@ -219,8 +218,7 @@ async def test_letters_are_keys_in_a_number_field(home: Path) -> None:
         await shows(pilot, "reset this field to the preset's value")
         await pilot.press("escape")
         await pilot.press("q")
-        await pilot.pause(0.1)
-        assert pilot.app.return_code == 0
+        await waits(pilot, lambda: pilot.app.return_code == 0)
 
 
 async def test_letters_are_letters_in_a_text_field_and_f1_still_helps(home: Path) -> None:
@@ -254,7 +252,7 @@ async def test_a_base_that_is_not_here_stops_the_start(home: Path) -> None:
         text = await shows(pilot, "✖", "/nowhere/model.safetensors", "1 error")
         assert "enter start" not in text
         await pilot.press("enter")
-        await pilot.pause(0.2)
+        await rests(pilot)
         assert "[6 preflight]" in screen_text(pilot.app)
     assert not (home / "runs").exists()
 
