@@ -9,7 +9,6 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from loratui.engine import durable, words
@@ -42,20 +41,6 @@ RECORD = ".loratui-unpacked.json"
 """Beside the unpacked images: what of the zip was left out; hidden, so that a scan passes over it."""
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """The folder of an unpacked zip."""
-
-    folder: Path
-    """Where its images are: the single folder in it if there is but one."""
-    left_out: tuple[tuple[str, str], ...]
-    """(name in the zip, why it was not unpacked), the name as it can be shown."""
-
-    def findings(self) -> Iterator[Finding]:
-        """What was not unpacked: see `findings`."""
-        return findings(self.left_out)
-
-
 def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """What of a zip was not unpacked: a warning for each reason for which entries may be missed, one note for all else."""
     others: list[str] = []
@@ -73,16 +58,14 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
 
 def is_archive(path: Path) -> bool:
     """Whether `path` is a zip file, by its name and its content."""
-    try:
-        return path.suffix.lower() == ".zip" and path.is_file() and zipfile.is_zipfile(path)
-    except OSError:
-        return False
+    # os.path: no error for a name that cannot be.
+    return path.suffix.lower() == ".zip" and os.path.isfile(path) and zipfile.is_zipfile(path)  # noqa: PTH113
 
 
-def unpack(archive: Path, target: Path) -> Unpacked:
-    """Unpacks images and captions into the new folder `target`; all else is left out with a reason.
+def unpack(archive: Path, target: Path) -> Path:
+    """Unpacks images and captions into the new folder `target`; all else is left out with a reason, see `left_out_of`.
 
-    Nothing is there unless everything was unpacked. Names that lead out, links, encrypted entries and entries beyond the
+    Returns the folder with the images: the only folder in the zip if there is but one. Nothing is there unless everything was unpacked. Names that lead out, links, encrypted entries and entries beyond the
     limits are left out; sizes are counted as they are written, whatever the zip says of them. Raises `DatasetError` for a
     zip that is damaged, or so large that no set of images is meant, and `DiskError` if the disk is full.
     """
@@ -94,11 +77,11 @@ def unpack(archive: Path, target: Path) -> Unpacked:
                 durable.write_json(_inner(building) / RECORD, left_out, durable=False)
     except OSError as error:
         raise durable.disk_error(error, target) from error
-    return Unpacked(_inner(target), tuple(left_out))
+    return _inner(target)
 
 
 def unpack_once(archive: Path, place: Path) -> Path:
-    """The folder of the zip's images below `place`; unpacked anew only if that content was not unpacked there before.
+    """The folder of the zip's images below `place`; unpacked only if this content was not unpacked there before.
 
     Raises as `unpack`.
     """
@@ -110,7 +93,7 @@ def unpack_once(archive: Path, place: Path) -> Path:
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", archive.stem)[:40].strip(".-")
     # The name begins with a word, so that a number in front of the zip's own name is not taken for repeats.
     target = place / f"unpacked-{stem or 'images'}-{digest}"
-    return _inner(target) if target.is_dir() else unpack(archive, target).folder
+    return _inner(target) if target.is_dir() else unpack(archive, target)
 
 
 def left_out_of(folder: Path) -> tuple[tuple[str, str], ...]:
@@ -134,7 +117,7 @@ def _unpack(archive: Path, building: Path) -> list[tuple[str, str]]:
                 "Unpack it yourself and give the folder.",
             )
         if sum(entry.compress_size for entry in entries) > size:
-            raise DatasetError(f"{archive}: its files lie over one another, as in a bomb.", "Pack it again.")
+            raise DatasetError(f"{archive}: its files overlap, as in a zip bomb.", "Pack it again.")
         for entry in entries:
             if entry.filename.endswith("/"):
                 continue
@@ -203,7 +186,7 @@ def _write(packed: zipfile.ZipFile, entry: zipfile.ZipInfo, building: Path, budg
         durable.make_directory(path.parent)
         file = durable.new_file(path)
     except (FileExistsError, UsageError):  # the latter where a file stands in a folder's place
-        return 0, "stands twice in the zip"
+        return 0, "is in the zip twice"
     try:
         with file:
             for chunk in _chunks(packed, entry, limit + 1):

@@ -45,12 +45,7 @@ class BucketRule:
     def of(cls, dataset: Dataset) -> BucketRule:
         """The rule in a recipe's `[dataset]`."""
         return cls(
-            dataset.resolution,
-            dataset.bucket_step,
-            dataset.bucket_min,
-            dataset.bucket_max,
-            dataset.upscale,
-            dataset.buckets,
+            dataset.resolution, dataset.bucket_step, dataset.bucket_min, dataset.bucket_max, dataset.upscale, dataset.buckets
         )
 
 

@@ -94,7 +94,6 @@ def _shuffled(read: Texts, lines: tuple[str, ...], count: int, keep: int, seed: 
 
 @lru_cache(maxsize=4096)
 def _order(count: int, seed: int, of: str, turn: int) -> tuple[int, ...]:
-    """The numbers below `count` in an order of their own for each turn."""
     order = list(range(count))
     if count > 1:
         random.Random(f"loratui caption {seed} {turn} {of}").shuffle(order)

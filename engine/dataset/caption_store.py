@@ -47,7 +47,7 @@ def save(scan: DatasetScan, changed: Mapping[str, str]) -> Saved:
     images = {image.relative: image for image in scan.images}
     unknown = [name for name in changed if name not in images]
     if unknown:
-        raise DatasetError(f"{unknown[0]}: there is no such image in this folder.", "Read the folder again.")
+        raise DatasetError(f"{unknown[0]}: this folder has no such image.", "Read the folder again.")
     targets = {caption_path(images[name]): _bytes(text) for name, text in changed.items()}
     elsewhere = next((path for path in targets if path.parent.resolve() != path.parent), None)
     if elsewhere:
@@ -98,7 +98,6 @@ def _keep(root: Path, paths: list[Path]) -> Path:
 
 
 def _bring_back(root: Path, kept: Path, paths: Iterable[Path]) -> None:
-    """Puts the old captions back; the files at `paths` that were not there before go."""
     for path in paths:
         copy = kept / path.relative_to(root)
         if os.path.lexists(copy):

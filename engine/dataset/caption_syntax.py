@@ -44,8 +44,6 @@ class Syntax:
 
 @dataclass(frozen=True)
 class _Group:
-    """A pair of brackets that belong together."""
-
     start: int
     """Of the opening one."""
     end: int

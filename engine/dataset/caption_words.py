@@ -13,30 +13,10 @@ Style = Literal["words", "tags", "booru", "mixed", "none"]
 """`words`: sentences; `tags`: short parts between commas; `booru`: tags of the image boards; `none`: no captions."""
 
 _GLUE = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "in",
-        "on",
-        "at",
-        "with",
-        "is",
-        "are",
-        "was",
-        "and",
-        "or",
-        "to",
-        "from",
-        "by",
-        "his",
-        "her",
-        "their",
-        "its",
-        "wearing",
-        "standing",
-    ]
+    {
+        *("a", "an", "the", "of", "in", "on", "at", "with", "is", "are", "was", "and", "or", "to", "from", "by"),
+        *("his", "her", "their", "its", "wearing", "standing"),
+    }
 )
 _BOORU = re.compile(r"\b\d\+?(girl|boy|other)s?\b|\b[a-z]+_[a-z_]+\b|\blooking at viewer\b|(^|,)\s*(solo|anthro)\s*(,|$)")
 _LEAD = re.compile(
@@ -123,12 +103,8 @@ def tag_counts(captions: Iterable[str]) -> Counter[str]:
 def implied(caption: str) -> list[tuple[str, str]]:
     """Pairs of tags of which the first implies the second: `red hair` and `hair`, `german shepherd` and `dog`."""
     tags = list(dict.fromkeys(part.lower().replace("_", " ") for part in parts(caption)))
-    pairs = []
-    for tag in tags:
-        for other in tags:
-            if tag != other and (tag.endswith(f" {other}") or other in _IMPLIES.get(tag, ())):
-                pairs.append((tag, other))
-    return pairs
+    pairs = ((tag, other) for tag in tags for other in tags if tag != other)
+    return [(tag, other) for tag, other in pairs if tag.endswith(f" {other}") or other in _IMPLIES.get(tag, ())]
 
 
 def repeated(caption: str) -> list[str]:
@@ -154,16 +130,15 @@ def shared_unknown_word(captions: Sequence[str]) -> str:
     return unknown[0] if len(unknown) == 1 else ""
 
 
-def proposals(trigger: str, taken: Iterable[str] = ()) -> tuple[str, ...]:
-    """Made-up words near `trigger`: letters as digits, without vowels, and with an ending; none of `taken`."""
+def proposals(trigger: str) -> tuple[str, ...]:
+    """Made-up words near `trigger`: letters as digits, without vowels, and with an ending."""
     bare = re.sub(r"[^a-z0-9]", "", trigger.lower())
     if not bare:
         return ()
     digits = bare.translate(str.maketrans("aeios", "43105"))
     without_vowels = bare[0] + re.sub(r"[aeiou]", "", bare[1:])
     made = [digits, without_vowels if len(without_vowels) > 3 else f"{without_vowels}{bare[-1]}x", f"{without_vowels}lora"]
-    known = {word.lower() for word in taken} | {bare}
-    return tuple(word for word in dict.fromkeys(made) if word not in known and not is_common(word))
+    return tuple(word for word in dict.fromkeys(made) if word != bare and not is_common(word))
 
 
 def _one_off(word: str, wanted: str) -> bool:
@@ -197,5 +172,5 @@ _IMPLIES: dict[str, tuple[str, ...]] = {
 
 @cache
 def _common() -> frozenset[str]:
-    text = (Path(__file__).with_name("common_words.txt")).read_text(encoding="utf-8")
+    text = Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8")
     return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())

@@ -12,7 +12,7 @@ FOLDER = "class_images"
 """Where they lie in the run's folder."""
 
 SHOWN_AS = "made by the base"
-"""Where they stand among the images of the data set; no folder of a person's is likely to have this name."""
+"""Where they stand among the images of the dataset; no folder of a person's is likely to have this name."""
 
 
 def with_class_images(found: DatasetScan, dataset: Dataset) -> DatasetScan:

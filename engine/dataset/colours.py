@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -127,24 +126,19 @@ def _with_8_bits(image: Image) -> Image:
         values = values.view(np.uint32)
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ColourError("holds values that are no numbers (NaN or infinite): save it anew as PNG")
+        raise ColourError("has values that are not numbers (NaN or infinite): save it again as PNG")
     start, scale = _range(low, high, bits, image.mode, signed=kind == _SIGNED)
     grey = np.empty(values.shape, np.uint8)
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):
         strip = (values[top : top + rows].astype(np.float64) - start) * (255 / scale)
-        grey[top : top + rows] = _levels(255 - strip if _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO else strip)
+        strip = 255 - strip if _tag(image, _PHOTOMETRIC, 1) == _WHITE_IS_ZERO else strip
+        grey[top : top + rows] = np.clip(np.floor(strip + 0.5), 0, 255)
     shown = pillow.fromarray(grey)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         shown.putalpha(pillow.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return shown
-
-
-def _levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    import numpy as np
-
-    return np.clip(np.floor(values + 0.5), 0, 255)
 
 
 def _range(low: float, high: float, bits: int, mode: str, *, signed: bool) -> tuple[float, float]:

@@ -41,6 +41,14 @@ class ImageEntry:
     """How the bytes of its caption file were read: see `captions.Decoded`."""
 
     @property
+    def modified_ns(self) -> int:
+        """When its file was changed; 0 once it is gone."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    @property
     def caption_file(self) -> str:
         """Path of its caption file within the folder; empty without one."""
         return str(PurePosixPath(self.relative).parent / self.caption_path.name) if self.caption_path else ""
@@ -95,18 +103,13 @@ class DatasetScan:
         """Whether more than one subject is taught."""
         return len({concept.name for concept in self.concepts if not concept.regularisation}) > 1
 
-    def folder_words(self) -> tuple[str, str]:
-        """Trigger and class word as the name of the only `N_token class` folder gives them; empty without one."""
-        subjects = {concept.name for concept in self.concepts if not concept.regularisation}
-        trigger, _, class_word = (subjects.pop() if len(subjects) == 1 else "").partition(" ")
-        return trigger, class_word.strip()
-
     def words_by_folder(self, dataset: Dataset) -> dict[str, str]:
         """Settings by dotted key that the name of the only `N_token class` folder gives, where no trigger was given."""
-        trigger, class_word = self.folder_words()
+        subjects = {concept.name for concept in self.concepts if not concept.regularisation}
+        trigger, _, class_word = (subjects.pop() if len(subjects) == 1 else "").partition(" ")
         if dataset.trigger or not trigger:
             return {}
-        return {"dataset.trigger": trigger, "dataset.class_word": dataset.class_word or class_word}
+        return {"dataset.trigger": trigger, "dataset.class_word": dataset.class_word or class_word.strip()}
 
 
 def without(found: DatasetScan, reasons: dict[str, str]) -> DatasetScan:

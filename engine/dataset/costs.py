@@ -86,7 +86,7 @@ def too_many_scans(image: Image, file: BufferedReader) -> str:
     while (found := _MARKER.search(data, at)) and found[1][0] != _END:
         scans += found[1][0] == _SCAN
         if scans > MOST_SCANS:
-            return f"is a JPEG in more than {MOST_SCANS} passes, which only keep decoders busy: save it anew"
+            return f"is a JPEG in more than {MOST_SCANS} passes, which only keep decoders busy: save it again"
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     return ""
 

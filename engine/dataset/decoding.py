@@ -67,8 +67,6 @@ class Header:
     width: int
     height: int
     format: str
-    orientation: int
-    """EXIF orientation, 1 (upright) to 8."""
     traits: Traits = Traits()
     bytes: int = 0
     """Of the whole file."""
@@ -131,18 +129,15 @@ def read_header(path: Path, heif: Callable[[Path], Header] | None = None) -> Hea
                 raise ImageError(problem)
             if not image.complete:
                 raise ImageError(CUT_SHORT)
-            kind = _plain_format(image.image.format or "")
-            return Header(image.width, image.height, kind, image.turned, _traits(image), image.bytes)
+            kind = "JPEG" if image.image.format == "MPO" else image.image.format or ""
+            return Header(image.width, image.height, kind, _traits(image), image.bytes)
     except _HeifElsewhereError:
         assert heif is not None
         return heif(path)
 
 
 def check_decodes(path: Path) -> None:
-    """Decodes an image, as coarsely as its format allows, to find damage that its header does not show.
-
-    Raises `ImageError`.
-    """
+    """Decodes an image, as coarsely as its format allows, to find damage that its header does not show. Raises `ImageError`."""
     with opened(path) as image:
         image.decode((64, 64))
 
@@ -198,10 +193,7 @@ def heif_is_read() -> bool:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[BufferedReader]:
-    """Opens a regular file for reading, never blocking on a pipe that took its place.
-
-    Raises `ImageError` for anything else.
-    """
+    """Opens a regular file for reading, never blocking on a pipe that took its place. Raises `ImageError` for anything else."""
     try:
         raw = untrusted.open_regular(path)
     except OSError as error:
@@ -288,7 +280,6 @@ def _traits(opened: OpenImage) -> Traits:
 
 
 def _camera(image: Image) -> tuple[bool, bool]:
-    """Whether EXIF tells a place, and whether it names a front camera."""
     if "exif" not in image.info:
         return False, False
     try:
@@ -307,10 +298,6 @@ def _jpeg_quality(image: Image) -> int | None:
     scale: float = 100 * sum(next(iter(tables.values()))) / _LUMA_TABLE_SUM
     quality = 5000 / scale if scale > 100 else (200 - scale) / 2
     return max(1, min(100, round(quality)))
-
-
-def _plain_format(name: str) -> str:
-    return "JPEG" if name == "MPO" else name
 
 
 def _reason(error: BaseException) -> str:

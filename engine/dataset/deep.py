@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.dataset.facts import ImageFacts
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
+from loratui.engine.dataset.scan import ImageEntry
 from loratui.engine.dataset.worker_limits import why_no_answer
 from loratui.engine.jobs import Cancelled, JobDied, JobFailed, Process
 
@@ -43,10 +43,6 @@ class DeepPass:
     """Images that a cancelled pass did not come to."""
     failure: str = ""
     """Why no worker could begin, so that images are unchecked."""
-
-    def applied_to(self, scan: DatasetScan) -> DatasetScan:
-        """`scan` with the damaged images left out."""
-        return without(scan, dict(self.damaged))
 
 
 def measure_all(

@@ -86,7 +86,11 @@ def utf16_without_mark(data: bytes) -> str:
     controls = len(_CONTROLS.findall(data))
     if len(data) < 2 or len(data) % 2 or not controls or (data.isascii() and 4 * controls < len(data)):
         return ""
-    fitting = [codec for codec in ("utf-16-le", "utf-16-be") if (text := _strictly(data, codec)) and _is_plain(text)]
+    fitting = [
+        codec
+        for codec in ("utf-16-le", "utf-16-be")
+        if (text := _strictly(data, codec)) and all(char.isprintable() or char in "\t\n\r\f\v" for char in text)
+    ]
     # Text keeps to few scripts; with its bytes swapped it is strewn over all of them.
     return min(fitting, key=lambda codec: len({ord(char) >> 8 for char in data.decode(codec)}), default="")
 
@@ -105,7 +109,7 @@ def likely(sample: bytes) -> tuple[str, ...]:
     ranked = [match.encoding for match in found]
     ranked.sort(key=lambda codec: _is_odd(_strictly(sample, codec) or "", codec))  # stable: else the library's order
     western = _strictly(sample, "cp1252")
-    in_latin = _accents_alone(sample) or (bool(ranked) and ranked[0] in _LATIN)
+    in_latin = _LONE_ACCENTS.fullmatch(sample) or (bool(ranked) and ranked[0] in _LATIN)
     if in_latin and (codec := _by_alphabet(sample)):
         ranked.insert(0, codec)
     elif in_latin and western is not None and _WESTERN.fullmatch(western) and not _is_odd(western, "cp1252"):
@@ -162,10 +166,6 @@ def beginning(data: bytes, most: int) -> bytes:
     return found.group() if found else data[:most]
 
 
-def _accents_alone(sample: bytes) -> bool:
-    return _LONE_ACCENTS.fullmatch(sample) is not None
-
-
 def _by_alphabet(sample: bytes) -> str:
     """The codec of the first language whose letters nearly all of these are; empty if they are those of none."""
     for codec, letters in _ALPHABETS:
@@ -214,10 +214,6 @@ def _fits(text: str, codec: str) -> bool:
     except UnicodeError:
         return False
     return True
-
-
-def _is_plain(text: str) -> bool:
-    return all(char.isprintable() or char in "\t\n\r\f\v" for char in text)
 
 
 def _strictly(data: bytes, codec: str) -> str | None:

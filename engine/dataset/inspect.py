@@ -7,18 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from loratui.engine.dataset import archives, caption_words, similar
-from loratui.engine.dataset.checks import Checked, run_checks
+from loratui.engine.dataset.checks import run_checks
 from loratui.engine.dataset.checks.case import Case
 from loratui.engine.dataset.deep import DeepPass, measure_all
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.ledger import final_caption
-from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder
+from loratui.engine.dataset.scan import DatasetScan, decoded, read_folder, without
 from loratui.engine.dataset.tokens import ESTIMATE, TokenCounter
 from loratui.engine.findings import Finding, worst_first
 from loratui.presets import schema
 from loratui.presets.schema import Settings
-
-EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Inspection:
     def examples(self) -> tuple[str, ...]:
         """Three captions exactly as the model will see them: of the first, a middle and the last image."""
         training, settings = self.scan.training, self.case.settings
-        places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
+        places = sorted({0, len(training) // 2, len(training) - 1}) if training else []
         return tuple(final_caption(training[at], settings, several_concepts=self.scan.several_concepts) for at in places)
 
 
@@ -66,8 +64,9 @@ def inspect_folder(
         return inspect_scan(found, settings, preset=preset, tokenizer=tokenizer)
     resolution = settings.dataset.resolution
     measured = measure_all(found.images, resolution, detector=detector, progress=progress, cancelled=cancelled)
-    applied = measured.applied_to(found)
-    inspected = inspect_scan(applied, settings, preset=preset, tokenizer=tokenizer, facts=measured.facts)
+    inspected = inspect_scan(
+        without(found, dict(measured.damaged)), settings, preset=preset, tokenizer=tokenizer, facts=measured.facts
+    )
     findings = inspected.findings
     if measured.failure:
         findings = tuple(worst_first((*findings, Finding.of("not_measured", measured.unchecked, failure=measured.failure))))
@@ -100,7 +99,7 @@ def inspect_scan(
         settings = schema.replace(settings, {"dataset.trigger": guess})
     groups = similar.copies(found.images) if copies is None else copies
     case = Case(found, settings, preset, groups, facts or None, tokenizer, guess=guess)
-    checked: Checked = run_checks(case)
+    checked = run_checks(case)
     of_the_zip = archives.findings(archives.left_out_of(found.root))
     findings = tuple(worst_first((*checked.findings, *of_the_zip)))
     return Inspection(case, findings, checked.not_checked, None, guess or by_folder.get("dataset.trigger", ""))

@@ -135,10 +135,7 @@ def _drawn(relative: str, lines: tuple[str, ...], read: caption_choice.Texts, se
 
 
 def read_ledger(path: Path) -> Ledger:
-    """The ledger in a `dataset.json`.
-
-    Raises `DatasetError` for a file that is missing, damaged, or of a newer format.
-    """
+    """The ledger in a `dataset.json`. Raises `DatasetError` for a file that is missing, damaged, or of a newer format."""
     table = read_table(path)
     try:
         left_out = tuple((item["relative"], item["reason"]) for item in table["left_out"])
@@ -209,10 +206,7 @@ def final_lines(image: ImageEntry, settings: Settings, *, several_concepts: bool
 
 
 def hash_file(image: ImageEntry) -> str:
-    """SHA-256 of an image's bytes.
-
-    Raises `DatasetError` if the file is gone or has another size than the scan saw.
-    """
+    """SHA-256 of an image's bytes. Raises `DatasetError` if the file is gone or has another size than the scan saw."""
     try:
         with decoding.open_regular(image.path) as file:
             digest = hashlib.file_digest(file, "sha256")
@@ -253,4 +247,4 @@ def _entry(row: Mapping[str, Any], folder: Path) -> LedgerEntry:
 
 
 def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path}: is damaged: {error!r}.", "Start the run anew from its recipe.")
+    return DatasetError(f"{path}: is damaged: {error!r}.", "Start the run again from its recipe.")

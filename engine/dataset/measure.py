@@ -94,12 +94,14 @@ def _facts(
     image: Image, transparent: float, profile: str, blockiness: float | None, detector: FaceDetector | None
 ) -> ImageFacts:
     """The facts of an upright RGB image; its blockiness is measured here if it is not known."""
+    from PIL import Image as pillow
+
     grey = image.convert("L")
     luma = np.asarray(grey, dtype=np.uint8)
     lines = Lines.of(luma)
     histogram = np.bincount(lines.rows.ravel(), minlength=256)
     levels = np.cumsum(histogram) / lines.rows.size
-    tiny = np.asarray(_shrunk(image, 32), dtype=np.float32)
+    tiny = np.asarray(image.resize((32, 32), pillow.Resampling.BOX, reducing_gap=1.0), dtype=np.float32)
     small = tiny.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
     red, _, blue = (float(value) for value in small.reshape(-1, 3).mean(axis=0))
     content, bars = _content(lines)
@@ -193,15 +195,7 @@ def _measured_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _shrunk(image: Image, side: int) -> Image:
-    """The image as a small square, by plain averages."""
-    from PIL import Image as pillow
-
-    return image.resize((side, side), pillow.Resampling.BOX, reducing_gap=1.0)
-
-
 def _tile_starts(count: int) -> list[int]:
-    """Where 4 tiles of nearly equal size begin."""
     return [tile * count // _TILES for tile in range(_TILES)]
 
 
@@ -222,7 +216,6 @@ def _tile_sums(values: Steps) -> Plane:
 
 
 def _sums(values: Steps | Plane) -> Plane:
-    """Sums along the first axis."""
     sums: Plane = np.ones(len(values), dtype=np.float32) @ values.astype(np.float32, copy=False)
     return sums
 

@@ -93,11 +93,9 @@ class Pieces(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """True."""
         return True
 
     def seekable(self) -> bool:
-        """True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -156,7 +154,6 @@ def _long_profile(descriptor: int, at: int, length: int) -> bytes:
 
 
 def _joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Pieces that follow one another in the file as one."""
     joined: list[tuple[int, int]] = []
     for begin, end in pieces:
         if joined and joined[-1][1] == begin:

@@ -30,16 +30,6 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Copied:
-    """A prepared copy."""
-
-    folder: Path
-    images: int
-    changed: int
-    left_out: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class History:
     """Where the images of a prepared copy came from, and what became of them."""
 
@@ -75,7 +65,7 @@ def copy_below(
     `make_copy`; so what is raised.
     """
     chosen = tuple(chosen)
-    known = [(i.relative, i.bytes, _modified_ns(i), i.caption, (captions or {}).get(i.relative)) for i in scan.images]
+    known = [(i.relative, i.bytes, i.modified_ns, i.caption, (captions or {}).get(i.relative)) for i in scan.images]
     key = json.dumps([str(scan.root), known, remedies.to_json(chosen)], sort_keys=True)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scan.root.name)[:40].strip(".-") or "images"
     # The name begins with a word, so that a number in front of the folder's own name is not taken for its repeats.
@@ -93,18 +83,17 @@ def make_copy(
     target: Path,
     progress: Callable[[int, int], None] | None = None,
     captions: Mapping[str, str] | None = None,
-) -> Copied:
+) -> None:
     """Writes the images of `scan` with their remedies and captions into the new folder `target`.
 
     An image without a remedy keeps its bytes; one with some becomes a PNG without EXIF. The folders of concepts stay.
     `captions` (by relative path) take the place of what the caption files say. It is built under a hidden name and appears
-    whole or not at all. Raises `DatasetError` for an image that changed or vanished, or if `target` exists, and
-    `DiskError`.
+    whole or not at all. Raises `DatasetError` for an image that changed or vanished, or if `target` exists, and `DiskError`.
     """
     chosen = tuple(map(remedies.checked, chosen))
     own = remedies.by_image(chosen)
     if target.exists():
-        raise DatasetError(f"{target}: there is something already.", "Give another name, or remove it.")
+        raise DatasetError(f"{target}: this already exists.", "Give another name, or remove it.")
     names = {image.relative for image in scan.images}
     gone = {remedy.relative for remedy in chosen if remedy.kind == "leave_out"} & names
     kept = [image for image in scan.images if image.relative not in gone]
@@ -122,8 +111,6 @@ def make_copy(
         raise DatasetError(str(error), "The folder changed while it was copied; start again.") from error
     except OSError as error:
         raise durable.disk_error(error, target) from error
-    changed = sum(image.relative in own for image in kept)
-    return Copied(target, len(kept), changed, tuple(sorted(gone)))
 
 
 def read_history(folder: Path) -> History | None:
@@ -163,13 +150,6 @@ def _record(scan: DatasetScan, chosen: tuple[Remedy, ...], rows: list[dict[str, 
         "images": rows,
         "left_out": [{"relative": relative, "reason": reason} for relative, reason in left_out],
     }
-
-
-def _modified_ns(image: ImageEntry) -> int:
-    try:
-        return image.path.stat().st_mtime_ns
-    except OSError:
-        return 0  # it vanished; the copy itself says so
 
 
 def _copy(image: ImageEntry, own: tuple[Remedy, ...], text: str, building: Path) -> dict[str, str]:

@@ -43,8 +43,6 @@ _REGULARISATION = re.compile(
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder whose images are read, and what they have in common."""
-
     path: Path
     concept: str
     repeats: int | None
@@ -118,7 +116,6 @@ class FolderReader:
                 self._skip(seen)
 
     def _counted(self, folder: Path) -> bool:
-        """Whether one more folder may be looked into."""
         self._folders += 1
         if self._folders == MOST_FOLDERS + 1:
             self._leave_out(folder, f"and what follows was not looked into: there are over {MOST_FOLDERS} folders", image=True)
@@ -143,7 +140,6 @@ class FolderReader:
             return []
 
     def _read_folder(self, folder: _Folder) -> list[Path]:
-        """Reads the files of one folder and returns its child folders."""
         children: list[Path] = []
         files: list[str] = []
         for entry in self._entries(folder.path):
@@ -260,7 +256,7 @@ class FolderReader:
             return captions.Decoded("", "utf-8")
         decoded = captions.decode(data, (_UNSETTLED,))
         if decoded.encoding == captions.NO_TEXT:
-            self._note("caption_unreadable", path, reason="is no text, by its bytes")
+            self._note("caption_unreadable", path, reason="is not text")
             return captions.Decoded("", "utf-8")
         if decoded.encoding == _UNSETTLED:
             if sum(map(len, self._foreign.values())) < _MOST_FOREIGN_BYTES:
@@ -311,7 +307,6 @@ def _named(folder: Path, *, regularisation: bool) -> _Folder:
 
 
 def _suffix(name: str) -> str:
-    """The ending of a name, in lower case."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - ten thousand names, and a path takes ten times as long
 
 
@@ -326,7 +321,6 @@ def _is_image(name: str) -> bool:
 
 
 def _is_concept(name: str) -> bool:
-    """Whether a folder of this name holds images to train on."""
     named = _CONCEPT.fullmatch(name) or _REGULARISATION.fullmatch(name)
     return named is not None and _suffix(name) not in CAPTION_SUFFIXES
 
@@ -348,7 +342,6 @@ def _caption_names(image: str, caption_files: Set[str], by_key: Mapping[str, str
 
 
 def _same_stems(images: Sequence[ImageEntry]) -> Iterator[str]:
-    """All images that share a caption file with another."""
     sharing: dict[Path, list[str]] = {}
     for image in images:
         if image.caption_path:

@@ -105,24 +105,6 @@ def checked(remedy: Remedy) -> Remedy:
     return remedy
 
 
-def added(remedies: Sequence[Remedy], remedy: Remedy) -> tuple[Remedy, ...]:
-    """The list with one more; it takes the place of one of the same kind for the same image. Raises `UsageError`."""
-    others = (r for r in remedies if (r.kind, r.relative) != (remedy.kind, remedy.relative))
-    return (*others, checked(remedy))
-
-
-def dropped(remedies: Sequence[Remedy], kind: Kind, relative: str) -> tuple[Remedy, ...]:
-    """The list without one: that is undo."""
-    return tuple(r for r in remedies if (r.kind, r.relative) != (kind, relative))
-
-
-def described(remedies: Iterable[Remedy]) -> Iterator[str]:
-    """What will be done, one line for each image."""
-    for relative, own in by_image(remedies).items():
-        gone = next((r for r in own if r.kind == "leave_out"), None)
-        yield f"{relative}: {gone.describe() if gone else ', '.join(r.describe() for r in own)}"
-
-
 def by_image(remedies: Iterable[Remedy]) -> dict[str, tuple[Remedy, ...]]:
     """Remedies of each image, in the order in which they take effect."""
     grouped: dict[str, list[Remedy]] = {}
@@ -147,7 +129,7 @@ def as_read(image: ImageEntry) -> tuple[Remedy, ...]:
 def proposed(
     findings: Iterable[Finding], scan: DatasetScan, facts: Mapping[str, ImageFacts] | None = None, colour: str = VARIED
 ) -> tuple[Remedy, ...]:
-    """A remedy for every finding that one can mend; nothing is done by proposing it.
+    """A remedy for every finding that one can fix; nothing is done by proposing it.
 
     Of duplicates all but one are left out, see `_worth`; crops keep the subject as far as `facts` show where it is.
     """
@@ -216,7 +198,6 @@ def _with_margin(box: Box, margin: float) -> Box:
 
 
 def _around(middle: float, share: float, low: float, high: float) -> tuple[float, float]:
-    """A span of length `share` around `middle`, moved so that it lies within `low` to `high`."""
     start = min(max(middle - share / 2, low), high - share)
     return start, start + share
 

@@ -8,11 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from loratui.engine.dataset import decoding, file_kinds
-from loratui.engine.dataset.contents import Concept as Concept  # everybody takes these from here
-from loratui.engine.dataset.contents import DatasetScan as DatasetScan
+from loratui.engine.dataset.contents import DatasetScan as DatasetScan  # everybody takes these from here
 from loratui.engine.dataset.contents import ImageEntry as ImageEntry
-from loratui.engine.dataset.contents import LeftOut as LeftOut
-from loratui.engine.dataset.contents import concepts_of as concepts_of
 from loratui.engine.dataset.contents import without as without
 from loratui.engine.dataset.display import DISPLAY
 from loratui.engine.dataset.reader import RESULTS, FolderReader
@@ -61,7 +58,7 @@ def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
     for image in found.images:
         if time.monotonic() > end:
             unchecked += 1
-        elif fault := _fault(image):
+        elif fault := _fault(image.path, image.bytes, image.modified_ns):
             damaged[image.relative] = fault
     result = without(found, damaged)
     if unchecked:
@@ -70,17 +67,8 @@ def decoded(found: DatasetScan, budget_s: float = 10.0) -> DatasetScan:
     return result
 
 
-def _fault(image: ImageEntry) -> str:
-    """Why an image cannot be decoded; empty if it can. A file that is gone counts as changed."""
-    try:
-        modified_ns = image.path.stat().st_mtime_ns
-    except OSError:
-        modified_ns = 0
-    return _fault_of(image.path, image.bytes, modified_ns)
-
-
 @lru_cache(maxsize=20_000)
-def _fault_of(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
+def _fault(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - part of the cache's key
     try:
         DISPLAY.check(path)
     except decoding.ImageError as error:
@@ -92,7 +80,7 @@ def _resolved(path: Path) -> Path:
     try:
         root = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # ValueError: a NUL or half a surrogate in the name
-        raise DatasetError(f"{path}: there is no such folder.", "Check the path; a folder of images is meant.") from None
+        raise DatasetError(f"{path}: there is no such folder.", "Check the path and give a folder of images.") from None
     if root.is_file() and root.suffix.lower() == ".zip":  # a whole one was unpacked before anybody asks here
         raise DatasetError(f"{path}: this zip is damaged, or its end is missing.", "Pack or copy it again.")
     if root.is_file() and root.suffix.lower() in file_kinds.ARCHIVES:
@@ -112,6 +100,6 @@ def _nothing_found(path: Path, found: DatasetScan) -> DatasetError:
         return DatasetError(f"{path}: there are only regularisation images.", "Add images of the subject.")
     results = next((item for item in found.left_out if item.reason == RESULTS), None)
     if results:
-        return DatasetError(f"{path}: there are only images that a trainer wrote.", f"If they are meant, give {results.path}.")
+        return DatasetError(f"{path}: there are only images that a trainer wrote.", f"To train on them, give {results.path}.")
     what = "the folder is empty" if not found.left_out else "there are no images in this folder"
     return DatasetError(f"{path}: {what}.", "Put JPEG, PNG or WebP images into it.")

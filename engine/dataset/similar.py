@@ -93,9 +93,8 @@ def same_background(facts: Mapping[str, ImageFacts]) -> tuple[str, ...]:
 def _candidates(ones: Sequence[tuple[str, int]], others: Sequence[tuple[str, int]]) -> Iterator[tuple[str, str]]:
     """Pairs of one of each whose hashes differ in at most `NEAR_BITS` bits, each pair once.
 
-    At least one of the bands of such a pair differs in no more than its share of those bits, so that it is found by
-    looking that many changed bits around each band: Norouzi et al., "Fast Search in Hamming Space with Multi-Index
-    Hashing" (2012).
+    At least one of the bands of such a pair differs in no more than its share of those bits, so that it is found by looking
+    that many changed bits around each band: Norouzi et al., "Fast Search in Hamming Space with Multi-Index Hashing" (2012).
     """
     for band in range(_BANDS):
         shift = band * _BAND_BITS

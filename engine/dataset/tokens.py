@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from loratui.engine import families
 from loratui.engine.dataset.caption_words import is_common
@@ -29,31 +28,14 @@ _STEPS = frozenset(
 _PIECES = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
 
 
-class TokenCounter(Protocol):
-    """Counts tokens of captions, without the marks of beginning and end."""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the base's own tokenizer counts."""
-
-    def count(self, text: str) -> int:
-        """Number of tokens."""
-
-    def lost(self, text: str, window: int) -> str:
-        """The end of `text` that does not fit into `window` tokens."""
-
-    def knows(self, word: str) -> bool:
-        """Whether `word` is one token, so that the base probably has a meaning for it."""
-
-
-@dataclass(frozen=True)
 class Estimate:
     """Counts without a tokenizer: a common word is one token, others one for each begun 4 letters; a sign, a digit one.
 
     CLIP's vocabulary holds most English words; the made-up ones fall into pieces of 2 to 4 letters.
     """
 
-    exact: bool = False
+    exact = False
+    """Whether the base's own tokenizer counts."""
 
     def count(self, text: str) -> int:
         """Number of tokens, within about a fifth for English captions."""
@@ -104,6 +86,10 @@ class Exact:
     def knows(self, word: str) -> bool:
         """Whether `word` is one token, or a common word of several."""
         return bool(word) and (self.count(word) == 1 or is_common(word))
+
+
+TokenCounter = Estimate | Exact
+"""Counts tokens of captions, without the marks of beginning and end."""
 
 
 def counter_for(base: Path | None, tokenizer: str = "tokenizer") -> TokenCounter:

@@ -39,7 +39,8 @@ def upright_size(image: Image, turned: int) -> tuple[int, int]:
     """Width and height in px of an opened image after it is turned; `turned` is its orientation."""
     if turned not in _SWAPS_SIDES:
         return image.size
-    if image.format == "TIFF" and _tag(image) in _SWAPS_SIDES:  # Pillow tells the size after turning
+    stored = getattr(image, "tag_v2", {}).get(_ORIENTATION)
+    if image.format == "TIFF" and stored in _SWAPS_SIDES:  # Pillow tells the size after turning
         return image.size
     return image.height, image.width
 
@@ -68,7 +69,3 @@ def upright(image: Image, turned: int) -> Image:
         8: pillow.Transpose.ROTATE_90,
     }
     return image.transpose(transposes[turned]) if turned in transposes else image
-
-
-def _tag(image: Image) -> object:
-    return getattr(image, "tag_v2", {}).get(_ORIENTATION)

@@ -62,8 +62,7 @@ def parse(text: str) -> tuple[Node, ...]:
 
 def drawn(text: str, count: int, seed: str) -> tuple[str, ...]:
     """`count` readings of the text, the same for the same seed. At each choice every option comes equally often, as nearly as
-    the count allows, and so do pairs of options: nothing is spelled out that is not drawn, however many readings there are.
-    """
+    the count allows, and so do pairs of options: nothing is spelled out that is not drawn, however many readings there are."""
     readings: list[list[str]] = [[] for _ in range(count)]
     _deal(parse(text), list(range(count)), readings, random.Random(seed))
     return tuple(_tidy("".join(reading)) for reading in readings)

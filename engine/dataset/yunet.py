@@ -68,7 +68,7 @@ def fetch_weights(home: Path, download: Download | None = None) -> Path:
     except Exception as error:  # the hub's client throws its own, its transport's and the system's errors
         raise LoratuiError(f"The face detector could not be downloaded: {error}.", by_hand) from error
     if not _is_whole(path):
-        raise LoratuiError(f"{path}: these are not the weights of the face detector that are known here.", by_hand)
+        raise LoratuiError(f"{path}: these are not the weights of the face detector that loratui knows.", by_hand)
     return path
 
 

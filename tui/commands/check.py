@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if not archives.is_archive(path):
         return _check(args, path, path)
     with tempfile.TemporaryDirectory(prefix="loratui-check-") as place:
-        return _check(args, path, archives.unpack(path, Path(place) / "images").folder)
+        return _check(args, path, archives.unpack(path, Path(place) / "images"))
 
 
 def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:

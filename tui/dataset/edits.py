@@ -11,10 +11,11 @@ from pathlib import Path
 
 from loratui.engine.dataset import remedies
 from loratui.engine.dataset.captions import normalised
+from loratui.engine.dataset.contents import LeftOut
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.prepared_copy import read_history
 from loratui.engine.dataset.remedies import Kind, Remedy
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, LeftOut, without
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry, without
 from loratui.engine.untrusted import parse_json
 
 BY_CHOICE = "left out by you"
@@ -171,9 +172,8 @@ class DatasetEdits:
 
     def without_remedy(self, what: str, kind: Kind, relative: str) -> DatasetEdits:
         """One remedy less."""
-        return self._chose(
-            what, dataclasses.replace(self.chosen, remedies=remedies.dropped(self.chosen.remedies, kind, relative))
-        )
+        kept = tuple(r for r in self.chosen.remedies if (r.kind, r.relative) != (kind, relative))
+        return self._chose(what, dataclasses.replace(self.chosen, remedies=kept))
 
     def with_captions(self, what: str, texts: Mapping[str, str]) -> DatasetEdits:
         """Captions as typed; those that are as they were saved are no edits any more."""

@@ -1,4 +1,4 @@
-"""The form of the data-set step: folder, trigger and class word, and a line that explains the field or says what is wrong."""
+"""The form of the dataset step: folder, trigger and class word, and a line that explains the field or says what is wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.timer import Timer
 
-from loratui.tui.dataset.quick_fixes import trigger_proposals
 from loratui.tui.paths import ENDINGS
 from loratui.tui.widgets.field import Field, PathSuggester
 from loratui.tui.widgets.line import Line, plain
@@ -40,7 +39,6 @@ class DatasetForm(Vertical):
         self._waiting: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """Fields and line."""
         for key, label, help in _FIELDS:
             suggester = PathSuggester(ENDINGS[key]) if key in ENDINGS else None
             yield Field(key, label, help, self._values[key], quiet=True, suggester=suggester)
@@ -48,17 +46,14 @@ class DatasetForm(Vertical):
 
     @property
     def fields(self) -> list[Field]:
-        """From top to bottom."""
         return list(self.query(Field))
 
     @property
     def folder(self) -> Field:
-        """The first field."""
         return self.fields[0]
 
     @property
     def trigger(self) -> Field:
-        """The second field."""
         return self.fields[1]
 
     @property
@@ -71,11 +66,9 @@ class DatasetForm(Vertical):
         self.query_one("#dataset-help", Line).say(plain(words, tone))
 
     def on_field_entered(self, event: Field.Entered) -> None:
-        """Explains the field."""
         self._explain(event.field)
 
     def on_field_edited(self, event: Field.Edited) -> None:
-        """Waits for the typing to pause."""
         event.stop()
         if self._waiting is not None:
             self._waiting.stop()
@@ -95,7 +88,7 @@ class DatasetForm(Vertical):
 
 def _trigger_problem(word: str) -> str:
     """What is wrong with a trigger word; empty if nothing is. One line at 80 columns, so the way out comes before the reason."""
-    from loratui.engine.dataset.caption_words import is_common
+    from loratui.engine.dataset.caption_words import is_common, proposals
     from loratui.engine.dataset.checks.trigger import trigger_fault
 
     if fault := trigger_fault(word):
@@ -103,6 +96,6 @@ def _trigger_problem(word: str) -> str:
     common = next((part for part in word.split() if is_common(part)), "")
     if not common:
         return ""
-    better = trigger_proposals(common)
+    better = proposals(common)
     instead = f"; made up: {', '.join(better)}" if better else ""
     return f"{common} is an everyday word{instead}. The base has a meaning for it."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from loratui.engine.dataset import caption_edits, caption_syntax, caption_words, encodings, remedies
+from loratui.engine.dataset import caption_edits, caption_syntax, encodings, remedies
 from loratui.engine.dataset.remedies import Kind, Remedy
 from loratui.engine.findings import Finding
 from loratui.presets.schema import Settings
@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, str | Mapping[str, str]] = {
     "dataset.flip": "turn mirroring off",
     "dataset.trigger": 'take "{}" as the trigger',
 }
-"""Settings that findings of a data set propose, as what is done."""
+"""Settings that findings of a dataset propose, as what is done."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,9 @@ def _edits(finding: Finding, settings: Settings) -> dict[str, tuple[str, Callabl
             f'put "{class_word}" behind "{trigger}"',
             lambda caption: caption_edits.with_class(caption, trigger, class_word),
         ),
-        "commas": ("put commas instead", caption_syntax.without_breaks),
+        "commas": ("use commas instead", caption_syntax.without_breaks),
         "fill_in": ("fill in your words", lambda caption: caption_syntax.filled_in(caption, trigger, class_word)),
-        "right_signs": ("put wrong signs right", encodings.unmixed),
+        "right_signs": ("correct wrong characters", encodings.unmixed),
         "without_scores": ("remove score tags", caption_edits.without_score_tags),
         "name_white": ('add "white background"', lambda caption: caption_edits.with_suffix(caption, "white background")),
     }
@@ -127,8 +127,3 @@ def _of_settings(finding: Finding) -> QuickFix | None:
         words = SETTINGS[key]
         return QuickFix(words[value] if isinstance(words, Mapping) else words.format(value), settings=finding.settings)
     return None
-
-
-def trigger_proposals(word: str) -> tuple[str, ...]:
-    """Made-up words near `word`."""
-    return caption_words.proposals(word.split()[0]) if word.split() else ()

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from loratui.engine.dataset.checks import (
-    caption_files,
-    files,
-    people,
-    pixels,
-    shape,
-    storage,
-    syntax,
-    tags,
-    trigger,
-)
+from loratui.engine.dataset.checks import caption_files, files, people, pixels, shape, storage, syntax, tags, trigger
 from loratui.engine.dataset.checks.case import Case, Check
 from loratui.engine.findings import Finding, worst_first
 
@@ -32,11 +22,7 @@ CHECKS: tuple[Check, ...] = (
 )
 """Every check, in the order in which its findings are listed among those of equal weight."""
 
-_NOT_MADE = {
-    "bytes": "the files were not compared",
-    "pixels": "needs the deep pass",
-    "faces": "no face detector is installed",
-}
+_NOT_MADE = {"bytes": "the files were not compared", "pixels": "needs the deep pass", "faces": "no face detector is installed"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +43,6 @@ def run_checks(case: Case, only: Collection[str] | None = None) -> Checked:
 
 
 def _missing(case: Case, check: Check) -> str:
-    """Why a check cannot be made; empty if it can."""
     if check.needs == "bytes" and case.copies is None:
         return _NOT_MADE["bytes"]
     if check.needs in ("pixels", "faces") and case.facts is None:

@@ -33,7 +33,6 @@ def _ignored(case: Case) -> Iterator[Finding]:
 
 
 def _by_reason(items: Iterable[LeftOut]) -> dict[str, list[str]]:
-    """Relative paths of what was left out for each reason."""
     found: dict[str, list[str]] = {}
     for item in items:
         found.setdefault(item.reason, []).append(item.relative)

@@ -45,7 +45,6 @@ def large_enough(case: Case) -> Iterator[ImageEntry]:
 
 
 def _lacking(case: Case, what: Lack, key: str = "", **parameters: Any) -> Iterator[Finding]:
-    """The images that lack this, down to which size, and what becomes of the smallest."""
     rule = BucketRule.of(case.settings.dataset)
     lacking = [image for image in case.scan.training if lack(image, rule) == what]
     if not lacking:

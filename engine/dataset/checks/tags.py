@@ -14,26 +14,11 @@ from loratui.engine.findings import Finding
 FEWEST, MOST = 5, 20
 """Tags of a caption (Valstrix)."""
 
-_TAG_BASES = frozenset(
-    [
-        "pony",
-        "illustrious",
-        "noob",
-        "noobai",
-        "animagine",
-        "anything",
-        "anylora",
-        "wai",
-        "fluffyrock",
-        "bb95",
-        "furry",
-        "booru",
-        "anime",
-        "e621",
-    ]
-)
-"""Words in the names of bases that know tags."""
 _E621_BASES = frozenset({"fluffyrock", "bb95", "furry", "e621"})
+_TAG_BASES = _E621_BASES | {
+    *("pony", "illustrious", "noob", "noobai", "animagine", "anything", "anylora", "wai", "booru", "anime")
+}
+"""Words in the names of bases that know tags."""
 _NAME_WORDS = re.compile(r"bb95|e621|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 """The words of a file's name: `waiNSFWIllustrious_v140` has wai, NSFW, Illustrious and v."""
 _BACKGROUND = caption_words.whole_words("background", "backdrop", "wall", "sky", "skies", "studio", "isolated", "snow", "snowy")
@@ -62,7 +47,6 @@ def _style(case: Case) -> Iterator[Finding]:
 
 
 def _with(code: str, holds: Callable[[str], object], **parameters: Any) -> Callable[[Case], Iterator[Finding]]:
-    """A check for images of which this holds for any of their texts."""
     return lambda case: some(code, (i.relative for i in case.captioned if any(map(holds, case.texts(i)))), **parameters)
 
 

@@ -45,7 +45,7 @@ def png_of_size(path: Path, width: int, height: int) -> Path:
 def test_headers_of_all_formats(tmp_path: Path, suffix: str, format: str) -> None:
     path = save(tmp_path / f"a.{suffix}", Image.new("RGB", (40, 20), "red"))
     header = read_header(path)
-    assert (header.width, header.height, header.format, header.orientation) == (40, 20, format, 1)
+    assert (header.width, header.height, header.format, header.traits.orientation) == (40, 20, format, 1)
     check_decodes(path)
     red, green, blue = load_rgb(path).getpixel((5, 5))  # type: ignore[misc]
     assert red > 240
@@ -62,7 +62,7 @@ def test_avif_is_turned_by_its_own_boxes_alone(tmp_path: Path, exif: int | None)
     xmp = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
     path = save(tmp_path / "a.avif", Image.new("RGB", (40, 20)), exif=tags, xmp=xmp)
     header = read_header(path)
-    assert (header.width, header.height, header.orientation) == (40, 20, 1)
+    assert (header.width, header.height, header.traits.orientation) == (40, 20, 1)
     assert load_rgb(path).size == (40, 20)
 
 
@@ -98,7 +98,7 @@ def test_nonsense_orientation_is_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 77
     path = save(tmp_path / "a.jpg", Image.new("RGB", (40, 20)), exif=exif)
-    assert read_header(path).orientation == 1
+    assert read_header(path).traits.orientation == 1
 
 
 def test_transparency_is_laid_on_the_background_not_revealed(tmp_path: Path) -> None:
@@ -240,8 +240,8 @@ def test_a_photo_of_108_megapixels_is_offered_to_be_shrunk(tmp_path: Path) -> No
     case = Case(found, schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox"}))
     (remedy,) = (r for r in proposed(run_checks(case).findings, found) if r.relative == "a.jpg")
     assert remedy.kind == "shrink"
-    copy = make_copy(found, [remedy], tmp_path / "copy")
-    assert [(i.width, i.height) for i in scan(copy.folder).images] == [(3000, 2250)]
+    make_copy(found, [remedy], tmp_path / "copy")
+    assert [(i.width, i.height) for i in scan(tmp_path / "copy").images] == [(3000, 2250)]
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

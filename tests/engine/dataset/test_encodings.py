@@ -100,7 +100,7 @@ def test_what_is_no_text_is_no_caption_and_says_nothing_of_the_others(tmp_path: 
     assert found.images[0].caption is None
     assert found.images[3].caption == texts["03.png"]
     [unread] = [f for f in inspect_folder(folder, SETTINGS).findings if f.code == "caption_unreadable"]
-    assert unread.message.startswith("00.txt cannot be used as a caption: it is no text")
+    assert unread.message.startswith("00.txt cannot be used as a caption: it is not text")
 
 
 @pytest.mark.parametrize("caption", ["anafox \ufffd\ufffd, hat", "anafox, 锟斤拷锟斤拷", "anafox cafï¿½"])

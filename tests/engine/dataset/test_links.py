@@ -15,6 +15,7 @@ from loratui.engine.dataset.remedies import Remedy
 from loratui.engine.dataset.scan import scan
 from loratui.engine.dataset.similar import copies
 from loratui.engine.errors import DiskError
+from loratui.presets import load_preset
 
 
 def reasons(found: DatasetScan) -> dict[str, str]:
@@ -54,7 +55,8 @@ def test_linked_folders_of_concepts_are_read_by_the_name_of_the_link(tmp_path: P
     (tmp_path / "set" / "reg").symlink_to(tmp_path / "photos of ana")
     found = scan(tmp_path / "set")
     assert names(found) == ["10_anafox woman/00.png", "10_anafox woman/01.png"]
-    assert found.folder_words() == ("anafox", "woman")
+    words = {"dataset.trigger": "anafox", "dataset.class_word": "woman"}
+    assert found.words_by_folder(load_preset("demo").settings.dataset) == words
     assert reasons(found) == {"reg": "is a link to the same folder as 10_anafox woman"}
 
 
@@ -134,10 +136,11 @@ def test_broken_links_are_named(tmp_path: Path) -> None:
 def test_a_prepared_copy_holds_files_and_no_links(tmp_path: Path) -> None:
     folder = snapshot(tmp_path)
     before = {path: path.read_bytes() for path in (tmp_path / "blobs").iterdir()}
-    copy = make_copy(scan(folder), [Remedy("mirror", "01.png")], tmp_path / "copy")
-    assert not any(path.is_symlink() for path in copy.folder.rglob("*"))
+    copy = tmp_path / "copy"
+    make_copy(scan(folder), [Remedy("mirror", "01.png")], copy)
+    assert not any(path.is_symlink() for path in copy.rglob("*"))
     assert {path: path.read_bytes() for path in (tmp_path / "blobs").iterdir()} == before
-    assert names(scan(copy.folder)) == ["00.png", "01.png", "02.png"]
+    assert names(scan(copy)) == ["00.png", "01.png", "02.png"]
 
 
 def test_a_caption_replaces_the_link_and_the_link_is_kept(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from loratui.engine.dataset.faces import load_detector
 from loratui.engine.dataset.facts import ImageFacts
 from loratui.engine.dataset.inspect import inspect_folder
 from loratui.engine.dataset.measure import Lines, blur_effect, measure_image, noise_level, perceptual_hash
-from loratui.engine.dataset.scan import read_folder
+from loratui.engine.dataset.scan import read_folder, without
 from loratui.engine.errors import UsageError
 from loratui.engine.jobs import JOBS
 from loratui.presets import load_preset, schema
@@ -155,7 +155,7 @@ def test_the_deep_pass_measures_all_in_workers_and_names_the_damaged(tmp_path: P
     assert "damaged" in result.damaged["02.png"]
     assert result.unchecked == ()
     assert told[-1] == (4, 4)
-    assert [i.relative for i in result.applied_to(found).images] == ["00.png", "01.png", "03.png"]
+    assert [i.relative for i in without(found, dict(result.damaged)).images] == ["00.png", "01.png", "03.png"]
 
 
 def test_a_cancelled_pass_says_what_it_did_not_see(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loratui.engine.dataset.buckets import BucketRule, assign
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of
+from loratui.engine.dataset.contents import DatasetScan, ImageEntry, concepts_of
 from loratui.engine.planning.exposures import exposures
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.plan import Plan

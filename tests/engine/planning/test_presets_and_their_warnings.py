@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of
+from loratui.engine.dataset.contents import DatasetScan, ImageEntry, concepts_of
 from loratui.engine.planning.amount_rules import MOST_EPOCHS, ROUND_NUMBERS
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.preflight import check_settings

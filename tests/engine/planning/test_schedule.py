@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from loratui.engine.dataset.buckets import BucketRule, assign
+from loratui.engine.dataset.contents import concepts_of
 from loratui.engine.dataset.ledger import build_ledger
-from loratui.engine.dataset.scan import DatasetScan, ImageEntry, concepts_of, scan, without
+from loratui.engine.dataset.scan import DatasetScan, ImageEntry, scan, without
 from loratui.engine.errors import DatasetError
 from loratui.engine.planning.order import OrderEntry, epoch_batches
 from loratui.engine.planning.plan import Plan

@@ -108,7 +108,7 @@ def test_every_reader_sees_it_upright(tmp_path: Path, kind: str, orientation: in
     path = save(tmp_path, kind, orientation)
     (entry,) = scan(tmp_path).images
     assert (entry.width, entry.height) == SIZE
-    assert read_header(path).orientation == orientation
+    assert read_header(path).traits.orientation == orientation
     assert is_upright(np.asarray(load_rgb(path)))
     assert is_upright(np.asarray(load_rgb(path, least=SIZE)))
 
@@ -124,8 +124,8 @@ def test_every_reader_sees_it_upright(tmp_path: Path, kind: str, orientation: in
     tensor = load_pixels(path, fit(*SIZE, bucket), bucket)
     assert is_upright(((tensor.permute(1, 2, 0).numpy() + 1) * 127.5).astype(np.uint8))
 
-    copy = make_copy(scan(tmp_path), [Remedy("shrink", entry.relative, longest_px=72)], tmp_path / "copy" / "set")
-    (made,) = copy.folder.glob("*.png")
+    make_copy(scan(tmp_path), [Remedy("shrink", entry.relative, longest_px=72)], tmp_path / "copy" / "set")
+    (made,) = (tmp_path / "copy" / "set").glob("*.png")
     with Image.open(made) as image:
         assert "exif" not in image.info
         assert is_upright(np.asarray(image))
@@ -137,14 +137,14 @@ def test_an_orientation_that_is_none_changes_nothing(tmp_path: Path, kind: str, 
     path = tmp_path / f"a.{kind}"
     upright().save(path, exif=exif(value), quality=95)
     header = read_header(path)
-    assert (header.width, header.height, header.orientation) == (*SIZE, 1)
+    assert (header.width, header.height, header.traits.orientation) == (*SIZE, 1)
     assert is_upright(np.asarray(load_rgb(path)))
 
 
 def test_a_broken_exif_block_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     upright().save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(30), quality=95)
-    assert read_header(path).orientation == 1
+    assert read_header(path).traits.orientation == 1
     assert is_upright(np.asarray(load_rgb(path)))
 
 
