@@ -37,14 +37,14 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
     BulkEdit(
         "trigger",
         "put the trigger first",
-        "The first words of a caption weigh most; other spellings of the trigger are put right.",
+        "The first words of a caption weigh most; other spellings of the trigger are corrected.",
         (),
         lambda _, settings: lambda caption: caption_edits.trigger_first(caption, _subject(settings)[0]),
     ),
     BulkEdit(
         "class",
         "add the class word",
-        "Right behind the trigger, so that the model knows what kind of thing it is.",
+        "Right after the trigger, so the model knows what kind of thing it is.",
         (),
         lambda _, settings: lambda caption: caption_edits.with_class(caption, *_subject(settings)),
     ),
@@ -58,7 +58,7 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
     BulkEdit(
         "remove",
         "remove a tag everywhere",
-        "A tag is what stands between two commas. The table counts in how many captions each stands.",
+        "A tag is the text between two commas. The table counts the captions with each tag.",
         ("Tag",),
         lambda typed, _: lambda caption: caption_edits.without_tag(caption, typed[0]) if typed[0].strip() else caption,
         tags=True,
@@ -66,14 +66,14 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
     BulkEdit(
         "prefix",
         "add in front",
-        "As a tag of its own, unless the caption begins with it.",
+        "Adds a tag, unless the caption begins with it.",
         ("In front",),
         lambda typed, _: lambda caption: caption_edits.with_prefix(caption, typed[0]),
     ),
     BulkEdit(
         "suffix",
         "add at the end",
-        "As a tag of its own, unless the caption ends with it.",
+        "Adds a tag, unless the caption ends with it.",
         ("At the end",),
         lambda typed, _: lambda caption: caption_edits.with_suffix(caption, typed[0]),
     ),
@@ -87,7 +87,7 @@ BULK_EDITS: tuple[BulkEdit, ...] = (
     BulkEdit(
         "join",
         "join lines",
-        "Where a caption is one text that was wrapped: its lines become one. Else each line can be drawn as a caption of its own.",
+        "For a caption that is one wrapped text: its lines become one. Else each line can be drawn as a separate caption.",
         (),
         lambda _, __: captions.whole,
         whole=True,
@@ -101,20 +101,15 @@ def changed_captions(edit: BulkEdit, typed: Sequence[str], settings: Settings, p
     return caption_edits.changes(prepared.captions(), change, whole=edit.whole)
 
 
-def tag_table(prepared: DatasetEdits) -> list[tuple[str, int]]:
-    """Tags with the number of captions that hold them, the most frequent first."""
-    return caption_edits.frequencies(prepared.captions().values())
-
-
 def why_nothing(edit: BulkEdit, typed: Sequence[str], settings: Settings, prepared: DatasetEdits) -> str:
     """Why no caption would change."""
     trigger, class_word = _subject(settings)
     if not prepared.captions():
         return "No image has a caption yet. Open an image to write one."
     if edit.id in ("trigger", "class") and not trigger:
-        return "There is no trigger word yet; type it in the data set."
+        return "There is no trigger word yet; type it in the dataset step."
     if edit.id == "class" and not class_word:
-        return "There is no class word yet; type it in the data set."
+        return "There is no class word yet; type it in the dataset step."
     if edit.asks and not typed[0].strip():
-        return "Type what is meant; the preview follows."
+        return "Type the text; the preview follows."
     return "No caption would change."

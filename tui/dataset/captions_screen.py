@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
@@ -17,11 +16,11 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
+from loratui.engine.dataset.caption_edits import frequencies
 from loratui.tui import text
-from loratui.tui.dataset.bulk_edits import BULK_EDITS, BulkEdit, changed_captions, tag_table, why_nothing
+from loratui.tui.dataset.bulk_edits import BULK_EDITS, BulkEdit, changed_captions, why_nothing
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
-from loratui.tui.keymap import bindings_for
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import Line, plain
@@ -52,7 +51,6 @@ class CaptionsScreen(DatasetPart):
 
     CONTEXT = "dataset_captions"
     PURPOSE = "all captions"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_captions")]
     DEFAULT_CSS = """
     CaptionsScreen #bulk-body { height: 1fr; }
     CaptionsScreen #bulk-left { width: 32; padding: 0 1; }
@@ -93,7 +91,6 @@ class CaptionsScreen(DatasetPart):
                     yield Line(id="bulk-preview")
 
     def on_mount(self) -> None:
-        """Begins in the list of changes."""
         changes = self.query_one("#bulk-edits", OptionList)
         changes.highlighted = 0
         changes.focus()
@@ -110,12 +107,11 @@ class CaptionsScreen(DatasetPart):
         return first.text, second.text
 
     def edits_changed(self) -> None:
-        """The captions are others."""
         self._fill_tags()
         self._preview()
 
     def _fill_tags(self) -> None:
-        counted = tag_table(self.edits)[:_MOST_TAGS]
+        counted = frequencies(self.edits.captions().values())[:_MOST_TAGS]
         self._tag_names = [tag for tag, _ in counted]
         tags = self.query_one("#tags", OptionList)
         at = tags.highlighted
@@ -145,7 +141,6 @@ class CaptionsScreen(DatasetPart):
 
     def on_worked_out(self, message: WorkedOut) -> None:
         """Shows what would change, unless something else is asked by now; then makes it, if that was asked."""
-        message.stop()
         asked = (message.edit, message.typed)
         # The deep check makes new preparations all the time; only captions and images matter here.
         same_captions = message.edits.chosen is self.edits.chosen and message.edits.scan is self.edits.scan
@@ -180,14 +175,11 @@ class CaptionsScreen(DatasetPart):
         return unknown or bool(self._would) or self._next_field() is not None
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Shows the change."""
-        event.stop()
         if event.option_list.id == "bulk-edits":
             self._show_edit()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """A tag goes into the field; a change is made, or asks for its text."""
-        event.stop()
         if event.option_list.id == "tags":
             self._take_tag(self._tag_names[event.option_index])
         else:
@@ -203,13 +195,7 @@ class CaptionsScreen(DatasetPart):
         first.enter()
         self._preview()
 
-    def on_field_entered(self, event: Field.Entered) -> None:
-        """Nothing more to explain than stands above."""
-        event.stop()
-
-    def on_field_edited(self, event: Field.Edited) -> None:
-        """The preview follows the typing."""
-        event.stop()
+    def on_field_edited(self) -> None:
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(_TYPING_PAUSE_S, self._preview)
@@ -237,7 +223,7 @@ class CaptionsScreen(DatasetPart):
             return
         count = text.count(len(self._would), "caption")
         self.model.choose(self.edits.with_captions(f"{self._edit.title} in {count}", self._would))
-        self.loratui.tell(f"{count} changed here. s saves them to their files; u takes it back.")
+        self.loratui.tell(f"{count} changed here. s saves them to their files; u undoes it.")
         self.query_one("#bulk-edits", OptionList).focus()
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
@@ -21,7 +20,6 @@ from loratui.engine.errors import LoratuiError
 from loratui.tui import text
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.dataset.part import DatasetPart
-from loratui.tui.keymap import bindings_for
 from loratui.tui.widgets.line import Line, plain
 
 if TYPE_CHECKING:
@@ -55,7 +53,6 @@ class ChangesScreen(DatasetPart):
 
     CONTEXT = "dataset_changes"
     PURPOSE = "what will be done"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_changes")]
     DEFAULT_CSS = """
     ChangesScreen #changes-about, ChangesScreen #changes-state { height: auto; padding: 0 1; margin-bottom: 1; }
     ChangesScreen #changes-list { height: 1fr; border: none; padding: 0 1; background: $background; }
@@ -75,12 +72,10 @@ class ChangesScreen(DatasetPart):
         yield Line(id="changes-state")
 
     def on_mount(self) -> None:
-        """Fills the list."""
         self.query_one(OptionList).focus()
         self.edits_changed()
 
     def edits_changed(self) -> None:
-        """Something was taken back."""
         edits = self.edits
         grouped = remedies.by_image(edits.chosen.remedies)
         self._rows = [remedy for own in grouped.values() for remedy in own]
@@ -114,7 +109,6 @@ class ChangesScreen(DatasetPart):
         return self._rows[at] if at is not None and at < len(self._rows) else None
 
     def action_drop(self) -> None:
-        """Takes the change under the highlight back."""
         row = self._chosen
         if row is None:
             return
@@ -126,13 +120,10 @@ class ChangesScreen(DatasetPart):
             self.model.choose(self.edits.without_remedy(what, row.kind, row.relative))
         self.edits_changed()
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter carries everything out."""
-        event.stop()
+    def on_option_list_option_selected(self) -> None:
         self.action_carry_out()
 
     def action_carry_out(self) -> None:
-        """Makes the copy."""
         if self.can_carry_out:
             self.model.copying = True
             self._copying = self._copy(self.edits)
@@ -178,15 +169,12 @@ class ChangesScreen(DatasetPart):
             self.post_message(message)
 
     def on_copy_progress(self, message: CopyProgress) -> None:
-        """Says how far it is."""
-        message.stop()
         if self._copying is not None:
             words = f"copying {text.number(message.done)} of {text.count(message.total, 'image')} · esc ends it"
             self.line("changes-state").say(plain(words, "$accent"))
 
     def on_copy_made(self, message: CopyMade) -> None:
         """Trains on the copy from now on, or says what went wrong."""
-        message.stop()
         self._stop_copying()
         if message.copied is None:
             self.line("changes-state").say(plain(f"✖ {message.problem}", "$error"))
@@ -215,7 +203,7 @@ def _about(edits: DatasetEdits) -> Content:
             plain("Your own images stay as they are. Images without a change are copied byte for byte.", "$muted"),
         ]
     else:
-        lines = [plain("Nothing is to be done to the images; they are trained on as they are.")]
+        lines = [plain("No image changes; training uses them as they are.")]
     if edits.copy is not None:
         lines.append(plain(f"✔ Carried out already, in {edits.copy}.", "$success"))
     if edits.unsaved:

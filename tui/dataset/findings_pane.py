@@ -1,4 +1,4 @@
-"""The findings of a data set, and below them what is said of the one under the highlight."""
+"""The findings of a dataset, and below them what is said of the one under the highlight."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
-from textual.widgets import OptionList
 
 from loratui.tui.dataset.topic_list import TopicList
 from loratui.tui.dataset.topics import Topic
@@ -24,7 +23,6 @@ class FindingsPane(Vertical):
     """
 
     def compose(self) -> ComposeResult:
-        """List and text."""
         yield TopicList(id="topics")
         with VerticalScroll(id="topic-scroll", can_focus=False):
             yield Line(id="topic-text")
@@ -34,9 +32,7 @@ class FindingsPane(Vertical):
         self.query_one(TopicList).show(topics)
         self._explain()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Explains the finding."""
-        del event
+    def on_option_list_option_highlighted(self) -> None:
         self._explain()
 
     def _explain(self) -> None:

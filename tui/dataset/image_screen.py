@@ -6,16 +6,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import TextArea
 from textual.worker import get_current_worker
 
 from loratui.engine.dataset import remedies
@@ -30,7 +28,7 @@ from loratui.tui.dataset.part import DatasetPart
 from loratui.tui.dataset.quick_fixes import VERBS
 from loratui.tui.dataset.topics import caption_content, token_words
 from loratui.tui.findings import SIGNS, TONES, WORDS
-from loratui.tui.keymap import bindings_for, keys_of
+from loratui.tui.keymap import keys_of
 from loratui.tui.screens.large_image import LargeImage
 from loratui.tui.terminal import clean_lines, ssh_hints
 from loratui.tui.widgets.caption_editor import CaptionEditor
@@ -59,7 +57,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
     AUTO_FOCUS = ""  # the keys first; writing begins when it is asked for
     CONTEXT = "dataset_image"
     PURPOSE = "an image"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset_image")]
     DEFAULT_CSS = """
     DatasetImageScreen #image-body { height: 1fr; }
     DatasetImageScreen #image { width: 1fr; height: 1fr; }
@@ -92,7 +89,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
                     yield Line(id="image-text")
 
     def on_mount(self) -> None:
-        """Fills everything in."""
         self.query_one(CaptionEditor).set(self.edits.caption(self.name_shown))
         self._show()
 
@@ -105,10 +101,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
     @property
     def _image(self) -> ImageEntry:
         return self.edits.names[self.name_shown]
-
-    @property
-    def _settings(self) -> Settings:
-        return self.model.settings
 
     @property
     def image_path(self) -> Path | None:
@@ -126,7 +118,8 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self.line("heading-right").say(plain(f"{at} of {len(self._names)}  {self.name_shown}"))
         view = self.query_one(ImageView)
         view.show(image.path)
-        view.mark(self._marks())
+        rule = BucketRule.of(self.model.settings.dataset)
+        view.mark(image_marks.Marks.of(image, edits.remedies_of(self.name_shown), rule))
         editor = self.query_one(CaptionEditor)
         caption = edits.caption(self.name_shown)
         if not editor.has_focus:
@@ -138,14 +131,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
             Content.assemble(plain("Caption", "bold"), plain(f"  {state}", "$warning" if unsaved else "$muted"))
         )
         self.line("image-text").say(Content("\n").join(list(self._about(image))))
-        self._count(self._image_now())
-
-    def _image_now(self) -> ImageEntry:
-        return dataclasses.replace(self._image, caption=self.edits.caption(self.name_shown) or None)
-
-    def _marks(self) -> image_marks.Marks:
-        rule = BucketRule.of(self._settings.dataset)
-        return image_marks.Marks.of(self._image, self.edits.remedies_of(self.name_shown), rule)
+        self._count(dataclasses.replace(image, caption=caption or None))
 
     def _about(self, image: ImageEntry) -> Iterator[Content]:
         edits = self.edits
@@ -153,7 +139,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         if reason:
             yield plain(f"– not trained on: {reason}", "bold $warning")
         facts = edits.facts.get(image.relative)
-        yield plain("What can be done; the same key takes it back:", "$muted")
+        yield plain("Quick fixes; the same key undoes one:", "$muted")
         keys = {key.action: key.shown for key in keys_of(self.CONTEXT)}
         for kind, words in self._offers(image, facts):
             chosen = edits.has(kind, image.relative)
@@ -163,11 +149,11 @@ class DatasetImageScreen(DatasetPart, LargeImage):
                 plain(f"{key}  ", "bold $accent"),
                 plain(words),
             )
-        yield from (plain(line) for line in _details(image, edits.remedies_of(image.relative), self._settings))
+        yield from (plain(line) for line in _details(image, edits.remedies_of(image.relative), self.model.settings))
         yield plain(_faces(facts), "$muted" if facts is None or facts.faces is None else "")
         findings = self.model.judgement.of(image.relative) if self.model.judgement else ()
         for finding, done in findings:
-            word = "✔ mended" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
+            word = "✔ fixed" if done else f"{SIGNS[finding.severity]} {WORDS[finding.severity]}"
             tone = "$success" if done else TONES[finding.severity]
             yield Content.assemble(plain(f"{word}  ", tone), plain(_without_names(finding.message)))
         yield plain(image.path)
@@ -187,17 +173,16 @@ class DatasetImageScreen(DatasetPart, LargeImage):
     @work(thread=True, exclusive=True, group="tokens", description="count tokens")
     def _count(self, image: ImageEntry) -> None:
         from loratui.engine.planning.preflight import token_counter
-        from loratui.tui.dataset.judging import as_trained, several_concepts
+        from loratui.tui.dataset.judging import as_trained
 
-        settings = self._settings
-        several = several_concepts(self.edits)
+        settings = self.model.settings
+        several = self.edits.edited.several_concepts
         trained = as_trained(image, settings, token_counter(settings), several_concepts=several)
         if not get_current_worker().is_cancelled:
             self.post_message(TokensCounted(trained))
 
     def on_tokens_counted(self, message: TokensCounted) -> None:
         """Shows how much of the window the caption fills, and what is cut off."""
-        message.stop()
         trained = message.trained
         if trained.name != self.name_shown:
             return
@@ -207,7 +192,8 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         if trained.cut:
             # The whole caption stands in the field above; here it matters where it ends.
             trained = dataclasses.replace(trained, read=f"… {trained.read[-_SHOWN_BEFORE_CUT:]}")
-        self.line("image-trained").say(Content.assemble(plain(_drawn_words(trained.of), "$muted"), caption_content(trained)))
+        others = f", in turn with {text.count(trained.of - 1, 'other')}" if trained.of > 1 else ""
+        self.line("image-trained").say(Content.assemble(plain(f"trained with{others}: ", "$muted"), caption_content(trained)))
 
     # Keys
 
@@ -228,7 +214,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         return True
 
     def action_step(self, by: int) -> None:
-        """Another image."""
         self._keep_caption()
         self.name_shown = self._names[(self._names.index(self.name_shown) + by) % len(self._names)]
         self.query_one(CaptionEditor).set(self.edits.caption(self.name_shown))
@@ -240,7 +225,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self.query_one("#image-about").scroll_relative(y=lines, animate=False)
 
     def action_edit(self) -> None:
-        """Into the caption."""
         self.query_one(CaptionEditor).focus()
 
     def action_end_editing(self) -> None:
@@ -249,7 +233,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         self.set_focus(None)
 
     def action_back(self) -> None:
-        """Back to the data set."""
         self._keep_caption()
         super().action_back()
 
@@ -269,9 +252,7 @@ class DatasetImageScreen(DatasetPart, LargeImage):
             return
         self.model.choose(edits.with_remedies(VERBS[kind].format(image.relative), [remedy]))
 
-    def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """Takes the caption in when the typing pauses."""
-        event.stop()
+    def on_text_area_changed(self) -> None:
         if self._typing is not None:
             self._typing.stop()
         self._typing = self.set_timer(_TYPING_PAUSE_S, self._keep_caption)
@@ -285,10 +266,6 @@ class DatasetImageScreen(DatasetPart, LargeImage):
         if editor.text == clean_lines(self.edits.caption(self.name_shown), 100_000, 100_000):
             return
         self.model.choose(self.edits.with_captions(f"the caption of {self.name_shown}", {self.name_shown: editor.text}))
-
-
-def _drawn_words(texts: int) -> str:
-    return f"trained with, in turn with {text.count(texts - 1, 'other')}: " if texts > 1 else "trained with: "
 
 
 def _without_names(message: str) -> str:
@@ -345,7 +322,7 @@ def _details(image: ImageEntry, own: tuple[Remedy, ...], settings: Settings) -> 
 
 def _faces(facts: ImageFacts | None) -> str:
     if facts is None:
-        return "pixels and faces: not checked yet (d in the data set)"
+        return "pixels and faces: not checked yet (d in the dataset)"
     blur = f"blur {facts.blur:.2f} of 1"
     if facts.faces is None:
         return f"{blur}; faces: not checked"

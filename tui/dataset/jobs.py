@@ -1,4 +1,4 @@
-"""What the data-set step does in threads, and the messages in which it tells the outcome. Nothing here touches a screen."""
+"""What the dataset step does in threads, and the messages in which it tells the outcome. Nothing here touches a screen."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def read_folder(typed: str, kept: str, home: Path) -> FolderRead:
     except OSError as error:
         return FolderRead(typed, None, f"{folder}: {error.strerror}")
     except ValueError:
-        return FolderRead(typed, None, "This is no path.", "Type the path of a folder.")
+        return FolderRead(typed, None, "This is not a path.", "Type the path of a folder.")
     if len(edits.scan.images) > _MANY:
         # Else the collector of cycles walks over all of them again and again, and every key waits for it.
         gc.freeze()
@@ -208,8 +208,7 @@ def _opened(typed: str, folder: Path, home: Path) -> DatasetEdits:
     history = read_history(folder)
     if history is not None and history.source.is_dir():
         found = scan(history.source)
-        kept = tuple(remedy for remedy in history.remedies)
-        edits = DatasetEdits(str(history.source), found, Choices(kept), same_bytes=copies(found.images))
+        edits = DatasetEdits(str(history.source), found, Choices(history.remedies), same_bytes=copies(found.images))
         captions = {} if os.access(history.source, os.W_OK) else _captions_of_copy(folder, history.sources, edits)
         return dataclasses.replace(edits, copied_captions=captions, copied=scan(folder))
     found = scan(folder)

@@ -1,4 +1,4 @@
-"""What is to be said of a folder and of what was chosen for it: findings, what mends them, captions as trained, the plan."""
+"""What is to be said of a folder and of what was chosen for it: findings, what fixes them, captions as trained, the plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from loratui.presets.schema import Settings
 from loratui.tui.dataset.edits import DatasetEdits
 from loratui.tui.dataset.quick_fixes import QuickFix, is_mended, mend_for
 
-EXAMPLES = 3
 DECODE_BUDGET_S = 2.0
 """The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
 
@@ -54,7 +53,7 @@ class Judgement:
     """Whether that is chosen already."""
     not_checked: tuple[tuple[str, str], ...] = ()
     worst: Mapping[str, Severity] = dataclasses.field(default_factory=dict)
-    """The gravest severity of each image that a finding names and that is not mended."""
+    """The gravest severity of each image that a finding names and that is not fixed."""
     examples: tuple[Trained, ...] = ()
     plan: Plan | None = None
     guessed_trigger: str = ""
@@ -63,11 +62,11 @@ class Judgement:
     """Images that cannot be decoded -> why."""
 
     def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
-        """The findings that name an image, and whether each is mended."""
+        """The findings that name an image, and whether each is fixed."""
         return tuple((finding, done) for finding, done in zip(self.findings, self.mended, strict=True) if name in finding.files)
 
     def count(self, severity: Severity) -> int:
-        """Findings of this severity that are not mended."""
+        """Findings of this severity that are not fixed."""
         return sum(f.severity == severity and not done for f, done in zip(self.findings, self.mended, strict=True))
 
 
@@ -117,14 +116,9 @@ def as_trained(image: ImageEntry, settings: Settings, counter: TokenCounter, *, 
     return Trained(image.relative, read, cut, counter.count(caption), window, counter.exact, several)
 
 
-def several_concepts(prepared: DatasetEdits) -> bool:
-    """Whether the folder teaches more than one concept."""
-    return len({concept.name for concept in prepared.edited.concepts if not concept.regularisation}) > 1
-
-
 def _examples(training: tuple[ImageEntry, ...], settings: Settings, counter: TokenCounter) -> tuple[Trained, ...]:
     several = len({image.concept for image in training}) > 1
-    places = sorted({0, len(training) // 2, len(training) - 1})[:EXAMPLES] if training else []
+    places = sorted({0, len(training) // 2, len(training) - 1}) if training else []
     return tuple(as_trained(training[at], settings, counter, several_concepts=several) for at in places)
 
 

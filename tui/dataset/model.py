@@ -1,4 +1,4 @@
-"""The data-set step without its screens: the folder, what was chosen for it, what the checks and the deep check found."""
+"""The dataset step without its screens: the folder, what was chosen for it, what the checks and the deep check found."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PAUSE_S = 0.15
 
 
 class DatasetModel:
-    """What the data-set step knows, and what can be done there. The choices themselves lie in the draft.
+    """What the dataset step knows, and what can be done there. The choices themselves lie in the draft.
 
     Threads are workers of `node`, the screen of the step: it gets the messages of `jobs`, and hands each to the method of the same name.
     """
@@ -129,17 +129,14 @@ class DatasetModel:
 
     @property
     def can_save(self) -> bool:
-        """Whether there are captions that are not saved."""
         return self._may_change and self.edits is not None and bool(self.edits.unsaved)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a choice to take back."""
         return self._may_change and self.edits is not None and bool(self.edits.past)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a choice that was taken back."""
         return self._may_change and self.edits is not None and bool(self.edits.future)
 
     @property
@@ -155,7 +152,7 @@ class DatasetModel:
         self.judge_soon()
 
     def take(self, fix: QuickFix) -> str:
-        """Chooses what mends a finding, and returns what to tell."""
+        """Chooses what fixes a finding, and returns what to tell."""
         edits, services = self.edits, services_of(self._node)
         assert edits is not None
         if fix.settings:
@@ -166,7 +163,7 @@ class DatasetModel:
             edits = edits.with_captions(fix.label, fix.captions)
         self.choose(edits)
         later = " Not written yet: s saves the captions." if fix.captions else ""
-        later = later or (" Done on a copy when you go on; u takes it back." if fix.remedies else "")
+        later = later or (" Done on a copy when you go on; u undoes it." if fix.remedies else "")
         return f"Chosen: {fix.label}.{later}"
 
     def toggle_left_out(self, name: str) -> None:
@@ -184,7 +181,6 @@ class DatasetModel:
         return self._step("Taken back", *self.edits.undone()) if self.edits is not None else ""
 
     def redo(self) -> str:
-        """Does it again."""
         return self._step("Done again", *self.edits.redone()) if self.edits is not None else ""
 
     def _step(self, words: str, edits: DatasetEdits, what: str) -> str:
@@ -268,7 +264,6 @@ class DatasetModel:
         self.changed()
 
     def stop_measuring(self) -> None:
-        """Ends the deep check; what it found stays."""
         self._stop_measuring.set()
 
     def measured(self, message: jobs.Measured) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual.app import ComposeResult
@@ -27,12 +29,11 @@ class NoImages(VerticalScroll):
     NoImages #recent { height: auto; max-height: 8; border: none; padding: 0; background: $background; }
     """
 
+    @dataclass
     class Chosen(Message):
         """A folder used before was chosen."""
 
-        def __init__(self, folder: str) -> None:
-            super().__init__()
-            self.folder = folder
+        folder: str
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,7 +42,6 @@ class NoImages(VerticalScroll):
         self._recent: tuple[str, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Words and list."""
         yield Line(id="unread-text")
         yield OptionList(id="recent", markup=False)
 
@@ -72,12 +72,10 @@ class NoImages(VerticalScroll):
         (self.query_one(OptionList) if self._recent else self).focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Passes it on under our name."""
         event.stop()
         self.post_message(self.Chosen(self._recent[event.option_index]))
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Nobody else's list."""
         event.stop()
 
 
@@ -87,14 +85,7 @@ def _why(unread: FolderRead | None) -> Iterator[Content]:
         yield plain(next_step_for_folder(""), "$muted")
         return
     folder = path_from_text(unread.typed)
-    elsewhere = "" if folder is not None and _is_folder(folder) else next_step_for_folder(unread.typed)
+    is_there = folder is not None and os.path.isdir(folder)  # noqa: PTH112 - no error for odd names
+    elsewhere = "" if is_there else next_step_for_folder(unread.typed)
     yield plain(f"✖ {unread.problem}", "$error")
     yield plain(" ".join(part for part in (unread.remedy, elsewhere) if part))
-
-
-def _is_folder(path: Path) -> bool:
-    """Whether it is one; no for names that cannot be."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False

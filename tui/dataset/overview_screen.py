@@ -1,14 +1,11 @@
-"""The data-set step: the folder and the words for the subject, its findings with their remedies, and its images as tiles."""
+"""The dataset step: the folder and the words for the subject, its findings with their remedies, and its images as tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.widgets import OptionList
 
 from loratui.presets.schema import SchemaError
 from loratui.tui import text
@@ -21,23 +18,17 @@ from loratui.tui.dataset.recent import remember_folder
 from loratui.tui.dataset.tiles import DatasetTiles
 from loratui.tui.dataset.topic_list import TopicList
 from loratui.tui.dataset.topics import Topic
-from loratui.tui.keymap import bindings_for
 from loratui.tui.paths import path_from_text
 from loratui.tui.terminal import clean
 from loratui.tui.widgets.field import Field
-from loratui.tui.widgets.image_grid import ImageGrid
 from loratui.tui.widgets.line import Line
 from loratui.tui.wizard.steps import StepScreen
-
-if TYPE_CHECKING:
-    from loratui.tui.dataset.edits import DatasetEdits
 
 
 class DatasetScreen(StepScreen):
     """Form above; findings at the left and images at the right, or one of both where there is little room."""
 
     CONTEXT = "dataset"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_for("dataset")]
     DEFAULT_CSS = """
     DatasetScreen #dataset-text { height: auto; padding: 0 1; }
     DatasetScreen #dataset-body { height: 1fr; border-top: solid $border-blurred; }
@@ -89,7 +80,6 @@ class DatasetScreen(StepScreen):
             self._read()
 
     def on_unmount(self) -> None:
-        """The deep check ends with the step."""
         self.model.end()
 
     @property
@@ -102,14 +92,11 @@ class DatasetScreen(StepScreen):
 
     # The form
 
-    def on_field_entered(self, event: Field.Entered) -> None:
-        """On a narrow window the findings come back."""
-        event.stop()
+    def on_field_entered(self) -> None:
         self.set_class(False, "-images")
 
-    def on_dataset_form_typed(self, message: DatasetForm.Typed) -> None:
+    def on_dataset_form_typed(self) -> None:
         """Reads the folder; words are checked again."""
-        message.stop()
         # The folder and the words may both have been typed since the last pause.
         if self._form.folder.text != self._reading:
             self._read()
@@ -147,7 +134,6 @@ class DatasetScreen(StepScreen):
 
     def on_folder_read(self, message: jobs.FolderRead) -> None:
         """Shows what the folder holds, or what to do about it."""
-        message.stop()
         if message.typed != self._reading:
             return
         if message.edits is None:
@@ -170,8 +156,6 @@ class DatasetScreen(StepScreen):
         self.refresh_bindings()
 
     def on_no_images_chosen(self, message: NoImages.Chosen) -> None:
-        """A folder used before is taken."""
-        message.stop()
         self._form.folder.set(message.folder)
         self._form.folder.enter()
         self._read()
@@ -183,28 +167,22 @@ class DatasetScreen(StepScreen):
     # What the threads tell
 
     def on_judged(self, message: jobs.Judged) -> None:
-        """The findings."""
-        message.stop()
         self.model.judged(message)
 
     def on_measured(self, message: jobs.Measured) -> None:
         """How far the deep check is: one line, since it changes often."""
-        message.stop()
         self.model.measured(message)
         if self.model.ready:
             self._say_summary()
 
     def on_detector_here(self, message: jobs.DetectorHere) -> None:
         """Looks for faces, or says why not."""
-        message.stop()
         if message.problem:
             self.loratui.tell(message.problem, "warning")
         else:
             self.model.measure(faces=True)
 
     def on_captions_saved(self, message: jobs.CaptionsSaved) -> None:
-        """Says where they are."""
-        message.stop()
         self.loratui.tell(message.words, "information" if message.taken_in else "error")
         self.model.captions_saved(message)
 
@@ -215,11 +193,14 @@ class DatasetScreen(StepScreen):
             self._show_set()
 
     def _show_set(self) -> None:
-        edits, judgement = self.model.edits, self.model.judgement
+        from loratui.tui.dataset.judging import Judgement
+
+        edits, judgement, settings = self.model.edits, self.model.judgement, self.model.settings
         assert edits is not None
         self.remove_class("-unread")
         self._say_summary()
-        self.query_one(FindingsPane).show(self._topics(edits))
+        measuring = self.model.measuring is not None
+        self.query_one(FindingsPane).show(topics.topics(edits, judgement or Judgement(), settings, measuring))
         self._tiles.follow()
         trigger = self._form.trigger
         guess = judgement.guessed_trigger if judgement else ""
@@ -233,20 +214,10 @@ class DatasetScreen(StepScreen):
         deep = f"deep check {text.number(measuring[0])} of {text.number(measuring[1])}" if measuring else ""
         self.line("dataset-text").say(topics.summary(edits, self.model.judgement, deep))
 
-    def _topics(self, edits: DatasetEdits) -> Iterator[Topic]:
-        from loratui.tui.dataset.judging import Judgement
-
-        judgement = self.model.judgement or Judgement()
-        return topics.topics(edits, judgement, self.model.settings, self.model.measuring is not None)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter on a finding shows its images."""
-        event.stop()
+    def on_option_list_option_selected(self) -> None:
         self.action_show_files()
 
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Other keys may work."""
-        event.stop()
+    def on_option_list_option_highlighted(self) -> None:
         self.refresh_bindings()
 
     # When keys work
@@ -283,7 +254,7 @@ class DatasetScreen(StepScreen):
 
     @property
     def fix_here(self) -> bool:
-        """Whether one key mends the finding under the highlight."""
+        """Whether one key fixes the finding under the highlight."""
         return self._topic is not None and self._topic.mend is not None
 
     @property
@@ -313,8 +284,7 @@ class DatasetScreen(StepScreen):
             self._carry_out_and(self._leave)
             return
         self._form.folder.enter()
-        self._reading = ""
-        self._read()
+        self.action_read_again()
 
     def _carry_out_and(self, then: Callable[[], None]) -> None:
         """Asks about captions that are not saved, shows what will be done and does it on a copy; then `then`."""
@@ -384,7 +354,6 @@ class DatasetScreen(StepScreen):
         self._form.say("Only the images of this finding; esc shows all again.")
 
     def action_mend(self) -> None:
-        """Chooses the remedy of the finding."""
         topic = self.query_one(TopicList).topic
         if topic is None or topic.mend is None:
             return
@@ -399,15 +368,12 @@ class DatasetScreen(StepScreen):
             self.model.toggle_left_out(item.name)
 
     def action_undo(self) -> None:
-        """Takes the last choice back."""
         self._form.say(self.model.undo())
 
     def action_redo(self) -> None:
-        """Does it again."""
         self._form.say(self.model.redo())
 
     def action_save_captions(self) -> None:
-        """Writes the edited captions."""
         self.model.save_captions()
 
     def action_deep(self) -> None:
@@ -415,9 +381,8 @@ class DatasetScreen(StepScreen):
         self.model.measure()
 
     def action_stop_deep(self) -> None:
-        """Ends that."""
         self.model.stop_measuring()
-        self._form.say("The deep check ends; what it found stays. d goes on with it.")
+        self._form.say("The deep check stops; its findings stay. d continues it.")
 
     def action_faces(self) -> None:
         """Looks for faces too; the detector is brought here first."""
@@ -436,19 +401,15 @@ class DatasetScreen(StepScreen):
         screen = DatasetImageScreen(self.model, [name for name in grid.names if name in edits.names], grid.item.name)
         self.app.push_screen(screen, lambda _: grid.go_to(screen.name_shown))
 
-    def on_image_grid_opened(self, message: ImageGrid.Opened) -> None:
-        """A double click opens too."""
-        message.stop()
+    def on_image_grid_opened(self) -> None:
         self.action_open_image()
 
     def action_captions(self) -> None:
-        """All captions at once."""
         from loratui.tui.dataset.captions_screen import CaptionsScreen
 
         self.app.push_screen(CaptionsScreen(self.model))
 
     def action_changes(self) -> None:
-        """What will be done."""
         from loratui.tui.dataset.changes_screen import ChangesScreen
 
         self.app.push_screen(ChangesScreen(self.model, None))

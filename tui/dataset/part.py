@@ -1,4 +1,4 @@
-"""What the screens over the data-set step share: the step's model, and the keys that change it."""
+"""What the screens over the dataset step share: the step's model, and the keys that change it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loratui.tui.screens.base import LoratuiScreen
 
 
 class DatasetPart(LoratuiScreen[None]):
-    """A screen over the data-set step: it shows and changes the same choices."""
+    """A screen over the dataset step: it shows and changes the same choices."""
 
     def __init__(self, model: DatasetModel) -> None:
         super().__init__()
@@ -30,11 +30,9 @@ class DatasetPart(LoratuiScreen[None]):
         return True
 
     def on_mount(self) -> None:
-        """Follows the model."""
         self._unwatch = self.model.watch(self._follow)
 
     def on_unmount(self) -> None:
-        """Nobody follows any more."""
         if self._unwatch is not None:
             self._unwatch()
 
@@ -47,19 +45,15 @@ class DatasetPart(LoratuiScreen[None]):
         """The choices, the findings or the measures are others."""
 
     def action_undo(self) -> None:
-        """One step back."""
         self._say(self.model.undo())
 
     def action_redo(self) -> None:
-        """One step forth."""
         self._say(self.model.redo())
 
     def action_save_captions(self) -> None:
-        """Writes the edited captions."""
         self.model.save_captions()
 
     def action_back(self) -> None:
-        """Back to the step."""
         self.dismiss()
 
     def _say(self, words: str) -> None:

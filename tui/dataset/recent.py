@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from loratui.engine.durable import remember
@@ -18,17 +19,10 @@ def recent_folders(home: Path) -> tuple[str, ...]:
     except OSError:
         return ()
     names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
-    return tuple(name for name in names[:MOST] if _exists(name))
+    return tuple(name for name in names[:MOST] if os.path.exists(name))  # noqa: PTH110 - no error for odd names
 
 
 def remember_folder(home: Path, folder: str) -> None:
     """Puts a folder in front. A home that cannot be written keeps none: the list is a convenience."""
     names = [folder, *(name for name in recent_folders(home) if name != folder)][:MOST]
     remember(home / FILE, names)
-
-
-def _exists(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):
-        return False

@@ -1,4 +1,4 @@
-"""The images of a data set as tiles, each with what is said of it: all of them, or those of one finding."""
+"""The images of a dataset as tiles, each with what is said of it: all of them, or those of one finding."""
 
 from __future__ import annotations
 

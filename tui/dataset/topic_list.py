@@ -1,4 +1,4 @@
-"""The list of findings and other topics of a data set, kept in place while its rows change."""
+"""The list of findings and other topics of a dataset, kept in place while its rows change."""
 
 from __future__ import annotations
 

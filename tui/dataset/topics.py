@@ -1,4 +1,4 @@
-"""What the data-set step lists and explains: the set at a glance, each finding, concepts, what is left out, captions as trained."""
+"""What the dataset step lists and explains: the set at a glance, each finding, concepts, what is left out, captions as trained."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.content import Content
 from loratui.engine.dataset.archives import left_out_of
 from loratui.engine.dataset.buckets import Bucket, BucketRule, assign
 from loratui.engine.findings import Finding
+from loratui.engine.planning.plan import Plan
 from loratui.presets.schema import Settings
 from loratui.tui import text
 from loratui.tui.dataset.edits import DatasetEdits
@@ -46,8 +47,9 @@ def topics(prepared: DatasetEdits, judged: Judgement, settings: Settings, measur
             "trained", _row("○", "$muted", "trained with", f"{shown} as the model sees them"), _trained(judged, settings)
         )
     if judged.plan is not None and (len(judged.plan.concepts) > 1 or judged.plan.regularisation_images):
-        yield Topic("concepts", _row("○", "$muted", "concepts", _concept_names(judged)), _concepts(judged, settings))
-    lost = _left_out(prepared)
+        names = ", ".join(concept.name or "the set" for concept in judged.plan.concepts[:4])
+        yield Topic("concepts", _row("○", "$muted", "concepts", names), _concepts(judged.plan, settings))
+    lost = [*((item.relative, item.reason) for item in prepared.edited.left_out), *left_out_of(prepared.root)]
     if lost:
         yield Topic("left_out", _row("○", "$muted", "left out", text.count(len(lost), "file")), _table(lost))
     if judged.not_checked:
@@ -108,10 +110,10 @@ def _sum(prepared: DatasetEdits) -> str:
 def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
     severity = finding.severity
     sign, tone = ("✔", "$success") if done else (SIGNS[severity], TONES[severity])
-    word = "mended" if done else WORDS[severity]
+    word = "fixed" if done else WORDS[severity]
     lines = [plain(finding.message, "bold")]
     if done:
-        lines.append(plain("✔ Its remedy is chosen; w lists what will be done, u takes it back.", "$success"))
+        lines.append(plain("✔ Its quick fix is chosen; w lists the changes, u undoes it.", "$success"))
     if finding.why:
         lines.append(Content.assemble(plain("Why it matters: ", "$muted"), plain(finding.why)))
     if finding.remedy:
@@ -125,7 +127,7 @@ def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
         if more > 0:
             lines.append(plain(f"  and {text.number(more)} more", "$muted"))
     title = _row(sign, tone, word, finding.message)
-    # A finding that is mended becomes another row, so that the highlight goes on to the next one.
+    # A finding that is fixed becomes another row, so that the highlight goes on to the next one.
     id = f"{'mended' if done else 'finding'}:{finding.code}:{finding.files[:1]}"
     return Topic(id, title, Content("\n").join(lines), finding.files, mend)
 
@@ -154,7 +156,7 @@ def _overview(prepared: DatasetEdits, settings: Settings) -> Content:
     if prepared.needs_copy and prepared.copy is not None:
         lines.append(plain(f"Trained from a copy with your changes: {prepared.copy}", "$accent"))
     elif prepared.needs_copy:
-        lines.append(plain("The changes are made on a copy when you go on; this folder stays as it is.", "$accent"))
+        lines.append(plain("Going on makes the changes on a copy; this folder stays as it is.", "$accent"))
     lines.append(plain("Buckets are the sizes that images are trained at, grouped by shape; nothing is stretched.", "$muted"))
     return Content("\n").join(lines)
 
@@ -182,14 +184,7 @@ def _trained(judged: Judgement, settings: Settings) -> Content:
     return Content("\n").join(lines)
 
 
-def _concept_names(judged: Judgement) -> str:
-    assert judged.plan is not None
-    return ", ".join(concept.name or "the set" for concept in judged.plan.concepts[:4])
-
-
-def _concepts(judged: Judgement, settings: Settings) -> Content:
-    plan = judged.plan
-    assert plan is not None
+def _concepts(plan: Plan, settings: Settings) -> Content:
     subject = sum(concept.images * concept.repeats for concept in plan.concepts) or 1
     widths = (22, -8, -8, -12, -6)
     lines = [plain(text.columns(("concept", "images", "repeats", "image-steps", "share"), widths), "$muted")]
@@ -213,11 +208,6 @@ def _concepts(judged: Judgement, settings: Settings) -> Content:
     if len(shares) > 1 and max(shares) > 2 * min(shares):
         lines.append(plain("! One concept is shown more than twice as often as another; it will win.", "$warning"))
     return Content("\n").join(lines)
-
-
-def _left_out(prepared: DatasetEdits) -> list[tuple[str, str]]:
-    rows = [(item.relative, item.reason) for item in prepared.edited.left_out]
-    return [*rows, *left_out_of(prepared.root)]
 
 
 def _table(rows: list[tuple[str, str]], most: int = 200) -> Content:

@@ -14,10 +14,8 @@ from loratui.tui import text
 from loratui.tui.dataset.model import DatasetModel
 from loratui.tui.widgets.line import Line, joined, plain
 
-UNSAVED = "Training reads the caption files. What is not saved will not be trained on; it stays here for later."
-UNSAVED_AT_THE_END = (
-    "They are not in the caption files yet. Without saving they are kept with the draft, on this machine alone."
-)
+UNSAVED = "Training reads the caption files. Unsaved edits are not trained on; they stay here for later."
+UNSAVED_AT_THE_END = "They are not in the caption files yet. Unsaved, they stay with the draft, on this machine only."
 
 
 class UnsavedScreen(ModalScreen[str | None]):
@@ -39,7 +37,6 @@ class UnsavedScreen(ModalScreen[str | None]):
         self._then = then
 
     def compose(self) -> ComposeResult:
-        """Question and keys."""
         keys = (("s", f"save them and {self._then}"), ("k", f"{self._then} without saving"), ("esc", "stay here"))
         with Vertical(classes="dialog"):
             yield Line(plain(f"{text.count(self._count, 'caption')} not saved", "bold"))
@@ -48,11 +45,9 @@ class UnsavedScreen(ModalScreen[str | None]):
                 yield Line(joined(plain(key, "bold $accent"), f"  {words}"), classes="answers")
 
     def action_answer(self, answer: str) -> None:
-        """Closes with the answer."""
         self.dismiss(answer)
 
     def action_stay(self) -> None:
-        """Closes without one."""
         self.dismiss(None)
 
 

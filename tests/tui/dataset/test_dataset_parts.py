@@ -170,7 +170,7 @@ async def test_all_captions_change_at_once_after_a_preview(home: Path, photos: P
         await pilot.press("c")
         await shows(pilot, "put the trigger first", "No caption would change", "captions with each tag", "smiling")
         await pilot.press("down", "down", "enter")
-        await shows(pilot, "Type what is meant")
+        await shows(pilot, "Type the text; the preview follows")
         await type_text(pilot, "smiling")
         await pilot.press("enter")
         await type_text(pilot, "laughing")
@@ -192,7 +192,7 @@ async def test_a_tag_of_the_table_is_removed_everywhere(home: Path, photos: Path
     async with LoratuiApp(home, "dataset", draft=draft_of(photos)).run_test(notifications=True, size=(80, 24)) as pilot:
         screen = await in_the_tiles(pilot)
         await pilot.press("c", "tab", "down", "enter")
-        await shows(pilot, "of 12 captions would change:", "A tag is what stands between two commas")
+        await shows(pilot, "of 12 captions would change:", "A tag is the text between two commas")
         await pilot.press("enter")
         await shows(pilot, "captions changed here")
         assert screen.model.edits is not None

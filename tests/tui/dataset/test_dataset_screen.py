@@ -89,7 +89,7 @@ async def test_a_remedy_is_one_key_and_so_is_taking_it_back(home: Path, photos: 
         screen = await checked(pilot)
         await on_topic(pilot, "rotated by EXIF")
         await pilot.press("m")
-        await shows(pilot, "Chosen: turn 1 image upright", "◆ 1 change", "✔ mended")
+        await shows(pilot, "Chosen: turn 1 image upright", "◆ 1 change", "✔ fixed")
         await pilot.press("u")
         await shows(pilot, "Taken back: turn 1 image upright")
         await hides(pilot, "◆ 1 change")
