@@ -40,7 +40,7 @@ class DatasetTiles(ImageGrid):
         assert edits is not None
         self._rule = BucketRule.of(self._model.settings.dataset)
         if self._made_of is not None and self._made_of[0] is edits.scan and self._made_of[1] == self._only:
-            self.relabel()
+            self.refresh()
             return
         self._made_of = (edits.scan, self._only)
         images = [image for image in edits.scan.images if not self._only or image.relative in self._only]

@@ -105,7 +105,6 @@ class Wizard:
         return True
 
     def _keep(self) -> None:
-        """Saves the draft; a disk error does not end the conversation."""
         from loratui.tui.wizard.drafts import write_draft
 
         if self._draft_id:
@@ -115,7 +114,6 @@ class Wizard:
                 say(f"The draft could not be saved: {error}")
 
     def old_run(self, summary: RunSummary) -> int:
-        """Asks what to do with an existing run."""
         run = open_run(self._home, summary.name)
         if summary.reason:
             say(summary.reason)

@@ -95,11 +95,9 @@ class LoratuiScreen(Screen[T]):
         return Content("  ").join([plain(word, style) for word, style in words if word])
 
     def heading_right(self) -> Content:
-        """The right half of the first line."""
         return Content("")
 
     def body(self) -> ComposeResult:
-        """The widgets between heading and keys."""
         raise NotImplementedError
 
     # Keys
@@ -116,7 +114,6 @@ class LoratuiScreen(Screen[T]):
 
     @property
     def pane_overflows(self) -> bool:
-        """Whether there is something to scroll."""
         return self._pane().max_scroll_y > 0
 
     @property
@@ -137,7 +134,6 @@ class LoratuiScreen(Screen[T]):
         return key is None or self.holds(key)
 
     def on_mount(self) -> None:
-        """Watches the pane, so the scroll key shows only while it overflows."""
         if self.PANE:
             self.watch(self._pane(), "show_vertical_scrollbar", self.refresh_bindings, init=False)
 

@@ -78,7 +78,6 @@ class Target:
 
 
 def targets(screen: Screen[Any], parts: Sequence[tuple[Widget, str]] = ()) -> list[Target]:
-    """The visible targets, from top to bottom."""
     found = []
     for widget, action in [*((widget, "") for widget in screen.focus_chain), *parts]:
         region = widget.region

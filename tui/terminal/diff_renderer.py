@@ -116,7 +116,6 @@ def _size(update: LayoutUpdate | ChopsUpdate) -> tuple[int, int]:
 
 
 def _strips(update: LayoutUpdate | ChopsUpdate) -> Iterator[tuple[int, int, Strip]]:
-    """Column, line and content of everything that an update covers."""
     if isinstance(update, LayoutUpdate):
         for y, line in enumerate(update.strips, update.region.y):
             x = update.region.x
@@ -145,7 +144,6 @@ def _cells(strip: Strip, system: ColorSystem) -> list[Cell]:
 
 @lru_cache(1024)
 def _simple(text: str) -> bool:
-    """Whether each character takes exactly one cell."""
     return all(get_character_cell_size(character) == 1 for character in text)
 
 
@@ -187,7 +185,6 @@ def _odd(cell: Cell) -> bool:
 
 @lru_cache(8192)
 def _pens(style: Style, system: ColorSystem) -> tuple[Pen, Pen]:
-    """The pens of a style for characters and for spaces."""
     codes = Strip.render_ansi(style.without_color, system)
     colour = _codes(style.color, system) if style.color else "39"
     ground = _codes(style.bgcolor, system, foreground=False) if style.bgcolor else "49"

@@ -162,16 +162,13 @@ class Screen:
 class TerminalDriver(HookedDriver):
     """Reads and writes the terminal of an app. Where the terminal is gone, `hangup` ends the process."""
 
-    def __init__(
-        self, app: HookedApp[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
-    ) -> None:
-        super().__init__(app, debug=debug, mouse=mouse, size=size)
+    def __init__(self, app: HookedApp[Any], **options: Any) -> None:
+        super().__init__(app, **options)
         self._failed = app.fail_from_thread
         self._note = app.note
         self.write_to(Screen(cast(TextIO, sys.__stderr__), self._failed))
 
     def on_fault(self, error: BaseException) -> None:
-        """Ends the app for a fault of the reading thread."""
         if not (isinstance(error, OSError) and hangup.is_gone(self.fileno)):
             self._failed(error)
 

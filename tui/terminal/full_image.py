@@ -40,7 +40,6 @@ def show(path: Path, caption: str) -> str:
 
 
 def show_on(stdin: int, stdout: int, image: Image.Image, caption: str, environ: Mapping[str, str]) -> str:
-    """As `show`, on a given terminal."""
     with graphics.raw(stdin):
         tmux = graphics.ask_tmux(environ)
         outside = f"{tmux.terminal} {tmux.passthrough}" if tmux else ""

@@ -97,7 +97,6 @@ def by_name(environ: Mapping[str, str], tmux: Tmux | None) -> Capability | None:
 
 
 def by_answer(reply: bytes, *, in_tmux: bool) -> Protocol:
-    """What a terminal's answers mean."""
     if not in_tmux and b"\x1b_Gi=4242;OK" in reply:
         return "kitty"
     attributes = _ATTRIBUTES.search(reply)
@@ -131,7 +130,6 @@ def detect(stdin: int, stdout: int, environ: Mapping[str, str]) -> Capability:
 
 
 def _why_none(environ: Mapping[str, str], tmux: Tmux | None, far: bool) -> str:
-    """Why a terminal that answered shows no images."""
     if tmux is not None and tmux.passthrough:
         outside = f"the terminal around it ({tmux.terminal.split()[0]})" if tmux.terminal else "the terminal around it"
         return f"tmux shows no sixel here, and {outside} is not known for images (LORATUI_PICTURES overrides this)"

@@ -15,7 +15,6 @@ LEAST_WIDTH, LEAST_HEIGHT = 60, 20
 
 
 def is_too_small(size: Size) -> bool:
-    """Whether a window has no room for a screen."""
     return size.width < LEAST_WIDTH or size.height < LEAST_HEIGHT
 
 

@@ -97,7 +97,6 @@ class TerminalApp(HookedApp[ReturnType]):
     # Keys and sizes
 
     async def on_event(self, event: events.Event) -> None:
-        """Queues keys, and handles everything else at once."""
         if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
             if isinstance(event, events.Key) and event.key == "ctrl+c" and isinstance(self.screen, ModalScreen):
                 self.action_help_quit()  # Textual withholds it from the app while a dialog is open
@@ -125,7 +124,6 @@ class TerminalApp(HookedApp[ReturnType]):
     # Painting
 
     def before_paint(self, update: RenderableType | None) -> RenderableType | None:
-        """The update without the cells that the terminal already shows."""
         return self._sent.only_new(update)
 
     def after_paint(self) -> None:

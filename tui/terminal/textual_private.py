@@ -37,7 +37,6 @@ class HookedApp(App[ReturnType]):
         """Called for a problem that does not end the app."""
 
     def fail(self, error: Exception) -> None:
-        """Ends the app with a fault."""
         self._handle_exception(error)
 
     def fail_from_thread(self, error: BaseException) -> None:
@@ -94,7 +93,6 @@ class HookedDriver(LinuxDriver):
 
 
 def key_name(character: str) -> str:
-    """Textual's name of the key that types a character."""
     return _character_to_key(character)
 
 
@@ -122,5 +120,4 @@ def colour_system(console: Console) -> ColorSystem:
 
 
 def use_256_colours(console: Console) -> None:
-    """Limits a console to the 256 colours."""
     console._color_system = ColorSystem.EIGHT_BIT

@@ -31,7 +31,6 @@ class CaptionEditor(TextArea):
         self.cursor_blink = False
 
     def action_another_line(self) -> None:
-        """Begins a line for another caption of the same image."""
         self.insert("\n")
 
     def set(self, caption: str) -> None:

@@ -21,7 +21,6 @@ class CheckList(OptionList):
         super().__init__(*[_title(point, Checklist()) for point in POINTS], id=id, markup=False)
 
     def show(self, kept: Checklist) -> None:
-        """Shows ticks and notes."""
         for at, point in enumerate(POINTS):
             self.replace_option_prompt_at_index(at, _title(point, kept))
 
@@ -39,7 +38,6 @@ class SeenList(OptionList):
         super().__init__(*[_seen(seen.seen, seen.do, False) for seen in SEEN], id=id, markup=False)
 
     def show(self, kept: Checklist, advice: Mapping[str, str]) -> None:
-        """Shows what was seen, with the advice by id."""
         for at, seen in enumerate(SEEN):
             self.replace_option_prompt_at_index(at, _seen(seen.seen, advice.get(seen.id, seen.do), seen.id in kept.seen))
 

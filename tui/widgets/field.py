@@ -173,7 +173,6 @@ class Field(Widget):
         return self.screen.focused is self._input
 
     def mark(self, words: str) -> None:
-        """Shows words beside the input."""
         self.query_one(".field-mark", Line).say(words)
 
     def explain(self, problem: str = "") -> None:
@@ -181,7 +180,6 @@ class Field(Widget):
         self.query_one(".field-note", Line).say(plain(problem, "$error") if problem else plain(self.help))
 
     def note(self, words: str, tone: str = "$muted") -> None:
-        """Shows other words below the input than the explanation."""
         self.query_one(".field-note", Line).say(plain(words, tone))
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -85,7 +85,6 @@ def _bar(machine: Machine, width: int) -> str:
 
 
 def _course(series: Series, width: int, steps: int) -> str:
-    """A curve over the whole plan, so drawn cells stay."""
     values = [there.mean for there in braille.columns(series, width * 2, max(steps, series.last_step, 1))]
     known = [value for value in values if value is not None]
     return braille.spark(values, width, 0.0, max(known)) if known else ""

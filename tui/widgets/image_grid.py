@@ -100,10 +100,6 @@ class ImageGrid(ImageScroll):
         self.lay_out()
         self.follow_cursor()
 
-    def relabel(self) -> None:
-        """Repaints the labels."""
-        self.refresh()
-
     @property
     def item(self) -> Item | None:
         return self._items[self._at] if self._items else None
@@ -114,7 +110,6 @@ class ImageGrid(ImageScroll):
 
     @property
     def across(self) -> int:
-        """Tiles in a row."""
         return max(1, (self.scrollable_content_region.width or self.size.width) // (TILE_WIDTH + 1))
 
     @property
@@ -155,7 +150,6 @@ class ImageGrid(ImageScroll):
         self.post_message(self.Moved(self._items[at]))
 
     def follow_cursor(self) -> None:
-        """Scrolls the cursor's row into view."""
         if self._items and self.size.height:
             top = self._at // self.across * self._tile_height
             self.scroll_to_region(Region(0, top, 1, self._tile_height), animate=False, force=True, x_axis=False)

@@ -81,7 +81,6 @@ class ImageScroll(ScrollView, can_focus=True):
         raise NotImplementedError
 
     def follow_cursor(self) -> None:
-        """Scrolls to the cursor."""
         raise NotImplementedError
 
     def arrived(self, wanted: Wanted) -> None:
@@ -138,8 +137,8 @@ class ImageScroll(ScrollView, can_focus=True):
             self.decode_what_is_in_view()
             return
         self.images[message.wanted] = message.drawn
-        while len(self.images) > KEPT:
-            self.images.pop(next(iter(self.images)))
+        if len(self.images) > KEPT:
+            del self.images[next(iter(self.images))]
         self.arrived(message.wanted)
         if message.drawn is not None and self.canvas.few_colours:
             self.post_message(FewColoursSeen())

@@ -148,7 +148,6 @@ class ImageTable(ImageScroll):
         self.post_message(self.Moved(self.tile))
 
     def follow_cursor(self) -> None:
-        """Scrolls the cursor's row and column into view."""
         row, column = self._at
         first = min(max(self._first, column - self._across + 1), column)
         if first != self._first:

@@ -17,7 +17,6 @@ class ImageView(ThumbnailView):
         self._change: Callable[[Thumbnail], Thumbnail] = lambda image: image
 
     def mark(self, change: Callable[[Thumbnail], Thumbnail]) -> None:
-        """Changes the marks."""
         self._change = change
         self._take(self._bare)
 

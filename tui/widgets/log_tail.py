@@ -37,7 +37,7 @@ class LogTail(Widget):
         super().__init__(id=id)
         self._lines: list[LogLine] = []
         self._count = -1
-        self._matches: Callable[[str], bool] = always
+        self._matches, _ = matcher("")
         self._least: Least = "everything"
         self._back = 0
         self._shown: tuple[LogLine, ...] = ()
@@ -93,11 +93,6 @@ class LogTail(Widget):
             self.refresh()
 
 
-def always(text: str) -> bool:
-    del text
-    return True
-
-
 def matcher(wanted: str) -> tuple[Callable[[str], bool], str]:
     """A test of a line's text for a person's filter, and what is wrong with an invalid regular expression.
 
@@ -107,10 +102,10 @@ def matcher(wanted: str) -> tuple[Callable[[str], bool], str]:
         try:
             pattern = re.compile(wanted[1:-1], re.IGNORECASE)
         except (re.error, OverflowError, RecursionError) as error:
-            return always, f"invalid regular expression: {error}"
+            return matcher("")[0], f"invalid regular expression: {error}"
         return lambda text: pattern.search(text[:_LONGEST_SEARCHED]) is not None, ""
-    words = wanted.casefold()
-    return (lambda text: words in text.casefold()) if words else always, ""
+    words = wanted.casefold()  # empty words are in every line
+    return lambda text: words in text.casefold(), ""
 
 
 def _line(line: LogLine) -> Content:

@@ -65,7 +65,6 @@ class RunList(OptionList):
 
 
 def row(run: RunSummary, now: float, marked: bool = False) -> Row:
-    """The words of one run."""
     state, active = run.state, figures.trains(run)
     name = f"{'◆ ' if marked else ''}{_shown_name(run)}"
     steps = figures.steps(state).replace(" of ", " / ") if state.optimizer_steps else ""

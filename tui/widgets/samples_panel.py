@@ -45,7 +45,6 @@ class _Slot(ThumbnailView):
         return self.size.height - (1 if self._caption else 0)
 
     def present(self, sample: Sample | None, path: Path | None, caption: Content) -> None:
-        """Shows another sample, or none."""
         self.sample = sample
         if caption != self._caption or caption.spans != self._caption.spans:
             other_size = bool(caption) != bool(self._caption)
@@ -63,7 +62,6 @@ class _Slot(ThumbnailView):
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
-        """A line of the image, or the words."""
         if y != self._caption_row:
             return super().render_line(y)
         width = self.size.width
@@ -125,7 +123,6 @@ class SamplesPanel(Vertical):
         return self.content_size.height < _ROOM_FOR_WORDS
 
     def _wanted(self) -> tuple[int, int]:
-        """Rows and columns of slots."""
         width, height = self.content_size
         columns = max(1, min(_MOST_COLUMNS, width // _LEAST_WIDTH))
         if not self.wall:
@@ -181,9 +178,7 @@ class SamplesPanel(Vertical):
         title = "samples" if not self._close else f"samples, {step}" if self._look.step is None else f"{step}, {newest}"
         if str(self.border_title) != title:
             self.border_title = plain(title)
-        self.query_one("#sample-step", Line).say(
-            plain(f"step {text.number(chosen.step)}", "bold"), plain(f"  {newest}  ← →", "$muted")
-        )
+        self.query_one("#sample-step", Line).say(plain(step, "bold"), plain(f"  {newest}  ← →", "$muted"))
         number = f"{self._number(chosen)}: " if len(self._table.prompts) > 1 else ""
         self.query_one("#sample-prompt", Line).say(f"{number}{chosen.prompt}")
         self.query_one("#sample-path", Line).say(plain(chosen.path, "$muted"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from rich.color import Color
@@ -55,7 +56,6 @@ class ThumbnailView(Widget):
         self._blank = Strip([])
 
     def show(self, path: Path | None) -> None:
-        """Shows another file, or nothing."""
         if path == self._path:
             return
         self._path = path
@@ -149,33 +149,21 @@ class ThumbnailView(Widget):
     @work(thread=True, exclusive=True, group="decode", description="decode an image")
     def _decode(self, path: Path, columns: int, rows: int) -> None:
         canvas = canvas_of(self.app)
+        image, problem = None, ""
         try:
             image = thumbnails.load(path, columns, rows, few_colours=canvas.few_colours, shape=canvas.shape)
-            problem = ""
         except ThumbnailError as error:
-            image, problem = None, str(error)
+            problem = str(error)
         if not get_current_worker().is_cancelled:
             self.post_message(self.Decoded(path, image, problem))
 
 
 def half_blocks(image: Thumbnail, y: int) -> list[Segment]:
-    """Line `y` of an image in half blocks."""
-    segments: list[Segment] = []
-    run, colours = 0, None
-    for cell in image.row(y):
-        if cell != colours and run:
-            segments.append(_segment(run, colours))
-            run = 0
-        colours = cell
-        run += 1
-    if run:
-        segments.append(_segment(run, colours))
-    return segments
+    """Line `y` of an image, one segment for each run of equal cells."""
+    return [_segment(len(list(run)), upper, lower) for (upper, lower), run in groupby(image.row(y))]
 
 
-def _segment(run: int, colours: tuple[tuple[int, int, int], tuple[int, int, int]] | None) -> Segment:
-    assert colours is not None
-    upper, lower = colours
+def _segment(run: int, upper: tuple[int, int, int], lower: tuple[int, int, int]) -> Segment:
     if upper == lower:
         return Segment(" " * run, Style(bgcolor=Color.from_rgb(*upper)))
     return Segment("▀" * run, Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower)))

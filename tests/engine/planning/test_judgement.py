@@ -103,7 +103,7 @@ def test_a_capped_set_is_not_also_told_to_train_more() -> None:
 
 def test_bands_and_effective_rates() -> None:
     portrait = build_recipe("sd15-portrait").settings
-    assert image_band(portrait.dataset.image_bands, 30) == "the range to want"
+    assert image_band(portrait.dataset.image_bands, 30) == "the target range"
     assert image_band(portrait.dataset.image_bands, 100) == image_band(portrait.dataset.image_bands, 10_000) == "wasted effort"
     assert image_band(build_recipe("demo").settings.dataset.image_bands, 18) == ""
     person = build_recipe("sdxl-person", sets=("rank_stabilised=true",)).settings

@@ -165,7 +165,7 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     text = "\n".join(lines)
     for part in (
         "optimizer steps       4 000",
-        "the range to want",
+        "the target range",
         "changed from sd15-portrait:",
         "  adapter.rank = 64",
     ):
