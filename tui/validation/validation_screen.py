@@ -35,7 +35,6 @@ class ValidationScreen(RunScreen):
     PURPOSE = "validation"
     CSS_PATH = "validation_screen.tcss"
     JOB = "validate"
-    can_note = True  # there is always a part to note something on
 
     def __init__(self, run: RunDirectory) -> None:
         super().__init__(run)
@@ -194,6 +193,10 @@ class ValidationScreen(RunScreen):
         return f", about {text.time_left(images * seconds)}" if seconds and images else ""
 
     # Keys
+
+    @property
+    def can_note(self) -> bool:
+        return True  # there is always a part to note something on
 
     @property
     def file_here(self) -> bool:

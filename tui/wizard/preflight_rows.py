@@ -69,7 +69,7 @@ def cost_words(cost: Cost, *, measured: bool) -> str:
     """The run's time here and its price, if known, for the question whether to start."""
     from loratui.tui.commands.plan import run_time
 
-    time = f"{run_time(cost)}{', measured' if measured else ' by the tables'}" if cost.time_s else run_time(cost)
+    time = f"{run_time(cost)}{', measured' if measured else ', estimated'}" if cost.time_s else run_time(cost)
     return f"{time}, costs {text.money_range(*cost.money)}" if cost.money else f"{time}, price not set (f2)"
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _NOT_PROBED = Row(
     "info",
     "The real step has not run yet.",
-    "It measures memory and speed at full size, and tests that the base is what it should be.",
+    "It measures memory and speed at full size, and tests the base.",
 )
 
 
@@ -57,8 +57,7 @@ class PreflightScreen(StepScreen):
         self._base: BaseRead | None = None
         self._base_row: Row | None = None
         """A fault of the base, found by the real step."""
-        self.probing = False
-        """Whether a real step is in progress."""
+        self._probing = False
         self._cancel = threading.Event()
         self._costs_now = ""
         """The run's time and cost."""
@@ -124,7 +123,11 @@ class PreflightScreen(StepScreen):
     @property
     def at_rest(self) -> bool:
         """Whether no start and no real step is in progress."""
-        return not (self._starting or self.probing)
+        return not (self._starting or self._probing)
+
+    @property
+    def probing(self) -> bool:
+        return self._probing
 
     @property
     def unmeasured(self) -> bool:
@@ -164,8 +167,8 @@ class PreflightScreen(StepScreen):
 
     def action_next(self) -> None:
         """The last check: one real step."""
-        if self._prepared is not None and not self._prepared.errors and not self.probing:
-            self.probing = True
+        if self._prepared is not None and not self._prepared.errors and not self._probing:
+            self._probing = True
             self._cancel = threading.Event()
             self.line("preflight-verdict").wait("One real step: starting the trainer", "p cancels.", style="$accent")
             self.refresh_bindings()
@@ -208,12 +211,12 @@ class PreflightScreen(StepScreen):
                 self._costs_now = cost_words(after, measured=True)
         self._probed, self._base = row, probed.base if probed else None
         self._base_row = base_row(self._base, prepared.recipe.settings.base.check) if self._base else None
-        self.probing = False
+        self._probing = False
         self._show()
         self.query_one(OptionList).highlighted = len(self._all_rows()) - 1
 
     def on_probe_went(self, message: ProbeWent) -> None:
-        if self.probing and not self._cancel.is_set():
+        if self._probing and not self._cancel.is_set():
             what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
             self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
 
@@ -292,7 +295,7 @@ class PreflightScreen(StepScreen):
         tone = "bold $warning" if warnings else "bold $success"
         told = f"{self._costs_now}; {text.count(warnings, 'warning') if warnings else 'no warnings'}."
         if self._probed is _NOT_PROBED:
-            words = "enter runs one real step, the last check, and then asks. s starts without it."
+            words = "enter runs one real step, the last check, then asks. s starts without it."
             verdict.say(plain(f"Ready: {told}", tone), Content("\n"), plain(words))
         elif self._base_row is not None and self._base_row.mark == "error":
             words = "This base is not what it was taken for: m goes to the fix. base.check off, in all settings, starts anyway."
