@@ -125,7 +125,7 @@ class ImageScreen(LargeImage):
         self.present("image-page", self._page is not None)
         if self._page is not None:
             page.say(
-                plain("page on  ", "bold $success"),
+                plain("Page open.  ", "bold $success"),
                 "On your own computer run  ",
                 plain(ssh_hints.forward_line(self._page.port), "bold"),
                 "  and open  ",

@@ -35,12 +35,8 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
     """Gives the arguments of the command `set_samples`; None if nothing changes."""
 
     DEFAULT_CSS = """
-    LiveSamplesScreen {
-        align: center middle;
-        background: $background 60%;
-        #live-prompts { height: 4; margin-bottom: 1; background: $panel; }
-        #live-label { margin-bottom: 0; }
-    }
+    LiveSamplesScreen #live-prompts { height: 4; margin-bottom: 1; background: $panel; }
+    LiveSamplesScreen #live-label { margin-bottom: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave_it", priority=True)]
 
@@ -55,7 +51,7 @@ class LiveSamplesScreen(ModalScreen[dict[str, Any] | None]):
             yield TextArea("\n".join(self._prompts), id="live-prompts", tab_behavior="focus", compact=True)
             yield Line("Image-steps between samples; 0 for once an epoch:", id="live-label")
             yield Input(str(self._every), id="live-every", type="integer", max_length=10, compact=True)
-            yield Line(plain("tab: to the number · enter there: send · esc: change nothing", "$muted"))
+            yield Line(plain("tab goes to the number · enter there sends · esc changes nothing", "$muted"))
 
     def on_mount(self) -> None:
         self.query_one(TextArea).focus()

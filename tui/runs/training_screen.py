@@ -338,11 +338,9 @@ class TrainingScreen(RunScreen):
         for identity in [known for known in self._asked if known in self.history.acknowledged]:
             answer = self.history.acknowledged[identity]
             command = run_words.COMMANDS[self._asked.pop(identity)]
-            outcome = "done" if answer.ok else "refused"
-            words = (
-                f"{command}: {answer.message}" if answer.message and answer.ok else f"{command}: {outcome}. {answer.message}"
-            )
-            self.loratui.tell(words.strip(), "information" if answer.ok else "warning")
+            refused = f"{command}: refused. {answer.message}".rstrip()
+            words = (answer.message or f"{command}: done.") if answer.ok else refused
+            self.loratui.tell(words, "information" if answer.ok else "warning")
             self._numbers_due = True
         if self.summary is not None and not self.summary.active:
             ended_by = {"paused": ("pause",), "stopped": ("stop", "stop_after_epoch")}.get(self.summary.status, ())

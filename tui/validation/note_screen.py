@@ -36,7 +36,6 @@ class NoteScreen(ModalScreen[str | None]):
         Binding("f8", "discard", priority=True),
     ]
     DEFAULT_CSS = """
-    NoteScreen { align: center middle; background: $background 60%; }
     NoteScreen NoteEditor { height: 8; border: none; padding: 0 1; background: $panel; margin-bottom: 1; }
     NoteScreen NoteEditor:focus { border: none; }
     """

@@ -170,7 +170,7 @@ class PreflightScreen(StepScreen):
         if self._prepared is not None and not self._prepared.errors and not self._probing:
             self._probing = True
             self._cancel = threading.Event()
-            self.line("preflight-verdict").wait("One real step: starting the trainer", "p cancels.", style="$accent")
+            self.line("preflight-verdict").wait("One real step: starting the trainer", "· p cancels", style="$accent")
             self.refresh_bindings()
             self._probe(self._prepared, self._cancel)
 
@@ -218,7 +218,7 @@ class PreflightScreen(StepScreen):
     def on_probe_went(self, message: ProbeWent) -> None:
         if self._probing and not self._cancel.is_set():
             what = f"One real step: {message.words[:1].lower()}{message.words[1:]}"
-            self.line("preflight-verdict").wait(what, "p cancels.", style="$accent")
+            self.line("preflight-verdict").wait(what, "· p cancels", style="$accent")
 
     def on_option_list_option_highlighted(self) -> None:
         """Refreshes the keys: others may work on this line."""

@@ -59,7 +59,7 @@ async def test_the_page_is_off_until_asked_for_and_off_again_when_left(app: Lora
         assert isinstance(screen, ImageScreen)
         assert screen._page is None
         await pilot.press("b")
-        await shows(pilot, "page on", "ssh -N -L", "-p 22022", "http://127.0.0.1:")
+        await shows(pilot, "Page open", "ssh -N -L", "-p 22022", "http://127.0.0.1:")
         assert screen._page is not None
         url = screen._page.url
         names = [name for name, _ in screen.copyable()]

@@ -54,7 +54,7 @@ async def test_one_real_step_corrects_the_estimate_and_asks(home: Path, monkeypa
     async with LoratuiApp(home, "preflight", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "enter runs one real step")
         await pilot.press("enter")
-        text = await shows(pilot, "One real step: loading the base … p cancels.")
+        text = await shows(pilot, "One real step: loading the base … · p cancels")
         assert "enter start training" not in text
         told.set()
         await shows(pilot, "✔ One real step took 0.50 s and 0.6 GiB of main memory.", "The whole run takes")
