@@ -72,9 +72,7 @@ CONTEXTS: dict[str, Context] = {
     "compare": Context(
         "Compare", "Runs side by side: the settings that differ, how they ended, and their newest sample images."
     ),
-    "preset": Context(
-        "Preset", "A preset is a recipe with a reason for every number. Choose the one nearest to what you want to train."
-    ),
+    "preset": Context("Preset", "A preset is a recipe with a reason for every number. Choose the preset nearest to your goal."),
     "base": Context(
         "Base model",
         "The model that the LoRA is trained on and later used with. Training only reads it and never changes it.",
@@ -122,7 +120,7 @@ CONTEXTS: dict[str, Context] = {
     "validation": Context(
         "Validation",
         "Is it any good? Seven parts, each with the images that answer it. Tick what is good, note what is not, rate the "
-        "files, and choose the one to keep.",
+        "files, and choose the best.",
     ),
     "validation_image": Context(
         "Validation image",

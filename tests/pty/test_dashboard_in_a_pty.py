@@ -160,7 +160,7 @@ def test_a_storm_of_sizes_breaks_nothing(home: Path) -> None:
         ("crash", "interrupted"),
         ("nan", "is not a finite number"),
         ("memory", "too little memory"),
-        ("done", "All steps are made"),
+        ("done", "All steps are done"),
     ],
 )
 def test_every_end_of_a_run_is_told(home: Path, ending: str, words: str) -> None:

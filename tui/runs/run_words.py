@@ -131,15 +131,16 @@ def verdict(summary: RunSummary | None, history: RunHistory, file: Callable[[str
     """How the run ended, or why it is silent; empty while all is well."""
     if summary is None or (summary.active and summary.status != "stalled"):
         return Content("")
-    said = "All steps are made." if summary.status == "done" else f"{summary.reason} {what_to_do(summary)}".strip()
+    done = summary.status == "done"
+    said = "All steps are done." if done else f"{summary.reason} {what_to_do(summary)}".strip()
     sign, tone = text.STATUS_SIGNS[summary.status], f"bold {text.STATUS_TONES[summary.status]}"
-    status = "" if said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
+    status = "" if done or said.lower().startswith(summary.status) else f"{summary.status}. "  # not "paused. Paused as asked."
     parts = [plain(f"{sign} {status}", tone), plain(said)]
     output = history.newest_output
     if output and summary.status in ("done", "stopped"):
         where = file(output.path) or output.path
         parts += [Content("\n"), plain(f"LoRA file ({text.size(output.bytes)}): {where}")]
-    if summary.status == "done":
+    if done:
         parts += [Content("\n"), plain("v", "bold $accent"), plain("  validation: is it any good?")]
     return Content("").join(parts)
 

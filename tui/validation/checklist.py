@@ -86,7 +86,7 @@ POINTS: tuple[Point, ...] = (
         "Next step",
         "What you saw says what to do.",
         "Mark what you saw; what to do is beside it.",
-        "Then choose a file, export it under a name, copy it off this machine, and check the base's licence.",
+        "Choose a file, export it under a name, copy it off this machine, and check the base's licence.",
     ),
 )
 

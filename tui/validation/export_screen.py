@@ -50,8 +50,8 @@ class ExportScreen(LoratuiScreen[None]):
             yield Field("name", "Name", "of the new file, without its ending; also of its recipe", name)
             folders = PathSuggester()
             yield Field("folder", "Folder", "created if missing", str(run.path / "export"), suggester=folders)
-            yield Field("layout", "Names in it", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
-            yield Field("dtype", "Numbers", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
+            yield Field("layout", "Layout", layouts, LAYOUTS[0], suggester=SuggestFromList(LAYOUTS))
+            yield Field("dtype", "Number format", formats, DTYPES[0], suggester=SuggestFromList(DTYPES))
         with VerticalScroll(id="export-words", can_focus=False):
             yield Line(plain(exporting.licence_note(self.model.settings), "$muted"), id="export-said")
 

@@ -147,7 +147,7 @@ class MakeScreen(LoratuiScreen[bool]):
             return
         missing = request.missing(cells, self.model.slots)
         seconds = self.model.image_s
-        there = f"{text.count(len(cells), 'place')} in the tables, {text.count(missing, 'image')} to make"
+        there = f"{text.count(len(cells), 'cell')} in the tables, {text.count(missing, 'image')} to make"
         if not missing:
             cost.say(plain(f"{there}.", "bold"))
         elif seconds is None:

@@ -186,7 +186,7 @@ class ValidationScreen(RunScreen):
             phase = self.state.text or "Loading the base"
             return plain(f"{phase} … It continues if you leave; x stops it.")
         left = self._seconds_for(total - made)
-        return plain(f"Making images: {made} of {text.number(total)} so far{left}. It continues if you leave; x stops it.")
+        return plain(f"Making images: {made} of {text.number(total)}{left}. It continues if you leave; x stops it.")
 
     def _seconds_for(self, images: int) -> str:
         seconds = self.model.image_s
@@ -228,7 +228,6 @@ class ValidationScreen(RunScreen):
         self.action_look()
 
     def action_part(self, by: int) -> None:
-        """To the next part or the one before."""
         checks = self.query_one(CheckList)
         checks.highlighted = ((checks.highlighted or 0) + by) % len(POINTS)
         answers = self.query_one("#seen" if checks.point.id == "next" else "#images")

@@ -53,7 +53,7 @@ async def test_enter_opens_a_done_run_in_its_validation_and_others_in_their_trai
         await pilot.press("enter")
         await shows(pilot, "validation", "Checklist")
         await pilot.press("t")
-        await shows(pilot, "All steps are made", "optimizer steps")
+        await shows(pilot, "All steps are done", "optimizer steps")
         await pilot.press("escape")
         await shows(pilot, "enter open")
 

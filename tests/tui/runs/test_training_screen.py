@@ -248,7 +248,7 @@ async def test_leaving_a_done_run_says_where_the_file_is(home: Path) -> None:
     run = finished_run(home)
     app = LoratuiApp(home, "training", run)
     async with app.run_test(notifications=True, size=(80, 24)) as pilot:
-        await shows(pilot, "✔ done", "All steps are made")
+        await shows(pilot, "✔ done", "All steps are done")
         await pilot.press("q")
     assert app.return_value is not None
     assert app.return_value == (f"LoRA file: {run.output / 'anafox.safetensors'}",)
@@ -266,7 +266,7 @@ async def test_while_nothing_changes_nothing_is_painted(home: Path, monkeypatch:
     monkeypatch.setattr(training_screen, "_SHOWN_EVERY_S", 0.05)
     monkeypatch.setattr(TrainingScreen, "_show_what_is_new", show_what_is_new)
     async with LoratuiApp(home, "training", run).run_test(notifications=True, size=(120, 40)) as pilot:
-        await shows(pilot, "✔ done", "All steps are made", "1 800 of 1 800")
+        await shows(pilot, "✔ done", "All steps are done", "1 800 of 1 800")
         await rests(pilot)
         painted: list[object] = []
         screen = pilot.app.screen

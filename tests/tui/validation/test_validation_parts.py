@@ -55,17 +55,17 @@ async def test_the_form_counts_what_it_makes_and_starts_it(home: Path, launched:
         await shows(pilot, "2 of 8 images")
         await pilot.press("g")
         await shows(
-            pilot, "make images", "→ a drawn portrait of anafox woman, red", "28 places in the tables, 26 images to make"
+            pilot, "make images", "→ a drawn portrait of anafox woman, red", "28 cells in the tables, 26 images to make"
         )
         await shows(pilot, "each, as measured")
         await pilot.press("f6")
-        await shows(pilot, "8 places in the tables, 6 images to make")
+        await shows(pilot, "8 cells in the tables, 6 images to make")
         await pilot.press("f7")
         await shows(pilot, "Prompt 2", "empty: ignored")
         await type_text(pilot, "{trigger} portrait photo")
-        await shows(pilot, "→ anafox portrait photo  (the trigger alone)", "12 places in the tables, 10 images to make")
+        await shows(pilot, "→ anafox portrait photo  (the trigger alone)", "12 cells in the tables, 10 images to make")
         await pilot.press("down", "down", "backspace", "backspace", "backspace", "backspace", "backspace")
-        await shows(pilot, "9 places in the tables")
+        await shows(pilot, "9 cells in the tables")
         await pilot.press("enter")
         await shows(pilot, "Making the images. It continues if you leave.", "Checklist")
         await waits(pilot, lambda: launched == ["validate"])

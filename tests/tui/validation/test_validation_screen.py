@@ -82,13 +82,13 @@ async def test_the_table_stands_before_the_first_image_and_fills_as_they_come(ho
         trainer.log.append("trainer_started", attempt=1, pid=1)
         trainer.phase("sampling", "Making the validation images")
         async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-            await shows(pilot, "● making images", "0 of 8 so far", "not made yet")
+            await shows(pilot, "● making images", "Making images: 0 of 8", "not made yet")
             pilot.app.screen.query_one(CheckList).highlighted = 4
             trainer.image(PROMPTS[0], 0.0, nearest="x.png", similarity=0.5)
-            await shows(pilot, PROMPTS[0], PROMPTS[1], "1 of 8 so far", "0.50 unlike")
+            await shows(pilot, PROMPTS[0], PROMPTS[1], "Making images: 1 of 8", "0.50 unlike")
             for strength in (0.5, 1.0, 1.5):
                 trainer.image(PROMPTS[0], strength, nearest="x.png", similarity=0.5)
-            await shows(pilot, "4 of 8 so far", "about ")
+            await shows(pilot, "Making images: 4 of 8", "about ")
             await waits(pilot, lambda: len(_images(pilot.app).shown_images) == 4)
             assert all(_images(pilot.app).shown_images.values())
 
@@ -100,7 +100,7 @@ async def test_x_asks_the_job_to_stop_and_r_goes_on(home: Path, launched: list[s
         trainer.log.append("trainer_started", attempt=1, pid=1)
         trainer.image(PROMPTS[0], 0.0)
         async with _app(home, run).run_test(notifications=True, size=WIDE) as pilot:
-            text = await shows(pilot, "1 of 8 so far", "x stop")
+            text = await shows(pilot, "Making images: 1 of 8", "x stop")
             assert "g make" not in text
             await pilot.press("x")
             await shows(pilot, "Stopping: 1 of 8 are made")
