@@ -67,9 +67,9 @@ def test_a_short_training_already_brings_the_person_nearer(tmp_path: Path) -> No
     torch.set_num_threads(1)
     run = demo_run(
         tmp_path,
-        "optimizer.learning_rate=1e-3",
+        "optimizer.learning_rate=2e-3",
         "schedule.repeats=3",
-        "schedule.epochs=4",
+        "schedule.epochs=2",
         "samples.before_training=false",
         "samples.every_image_steps=100000",
         "samples.prompts=a photo of {subject}",

@@ -25,12 +25,18 @@ from loratui.presets.bases import demo_dataset
 # ---- the plan is what happens
 
 
+NO_SAMPLES = "samples.every_image_steps=100000"
+"""For runs whose samples nobody looks at: they cost as much as the steps."""
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize("accumulation", [1, 2, 3])
 def test_the_plan_counts_the_steps_that_are_made(make_run: MakeRun, batch: int, accumulation: int) -> None:
     from loratui.engine.planning.prepare import prepare
 
-    run = make_run(f"training.batch_size={batch}", f"training.accumulation={accumulation}", "adapter.targets=attention")
+    run = make_run(
+        f"training.batch_size={batch}", f"training.accumulation={accumulation}", "adapter.targets=attention", NO_SAMPLES
+    )
     plan = prepare(read_recipe(run.recipe), run.path).plan
     assert train(run) == ExitCode.DONE
     finished = events(run, "epoch_finished")[-1]
@@ -69,7 +75,9 @@ def test_a_whole_run_leaves_all_that_it_promises(make_run: MakeRun) -> None:
 
 
 def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -> None:
-    run = make_run("schedule.epochs=6", "optimizer.learning_rate=0.01", "optimizer.scheduler=constant", "training.seed=3")
+    run = make_run(
+        "schedule.epochs=6", "optimizer.learning_rate=0.01", "optimizer.scheduler=constant", "training.seed=3", NO_SAMPLES
+    )
     seen: dict[str, object] = {}
 
     def spy(trainer: Trainer) -> None:
@@ -136,13 +144,13 @@ def test_a_long_enough_run_is_remembered_for_the_next_estimate(make_run: MakeRun
 
 
 def test_two_runs_are_equal_bit_for_bit_and_samples_change_nothing(make_run: MakeRun) -> None:
-    first, second = make_run(), make_run("samples.every_image_steps=3", "samples.before_training=true")
+    first, second = make_run(NO_SAMPLES), make_run("samples.every_image_steps=3", "samples.before_training=true")
     train(first, every_step)
     train(second, every_step)
     assert losses(first) == losses(second)
     assert len(losses(first)) == 14
     assert same(weights(first), weights(second))
-    third = make_run("training.seed=43")
+    third = make_run("training.seed=43", NO_SAMPLES)
     train(third, every_step)
     assert losses(third) != losses(first)
 
@@ -433,7 +441,7 @@ def test_half_of_the_images_are_mirrored_and_which_is_drawn_anew(make_run: MakeR
 
         after_loading(trainer, look)
 
-    train(make_run("dataset.flip=true", "adapter.targets=attention", "schedule.epochs=1"), spy)
+    train(make_run("dataset.flip=true", "adapter.targets=attention", "schedule.epochs=1", NO_SAMPLES), spy)
     drawn = chosen[:80]
     assert 25 < sum(drawn) < 55
     assert drawn[:40] != drawn[40:]
