@@ -59,7 +59,8 @@ class TokenScreen(ModalScreen[bool]):
             said.say(plain(f"✖ {problem}", "$error"))
         else:
             services_of(self).tell(f"Signed in to the hub as {account.name}.")
-            self.dismiss(True)
+            if self.is_current:  # esc may have closed it meanwhile
+                self.dismiss(True)
 
     def action_leave(self) -> None:
         self.dismiss(False)
