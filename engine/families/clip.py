@@ -31,10 +31,7 @@ def tokenize(tokenizer: Any, captions: Sequence[str], limit: int) -> Iterator[tu
 
 
 def padded_with_zeros(ids: Tensor, end: int) -> Tensor:
-    """`ids` with 0 after the first end of each row, as SDXL's second encoder was trained.
-
-    Its own tokenizer would do it wrong: its padding is `!`, so every `!` in a caption becomes 0 too.
-    """
+    """`ids` with 0 after each row's first end, as for SDXL's second encoder; its tokenizer would turn every `!` into 0 too."""
     ended = (ids == end).cumsum(1)
     behind = ended - (ids == end).long()
     return ids.masked_fill(behind > 0, 0)
@@ -79,9 +76,6 @@ def states_sdxl(encoder: Any, ids: Tensor, clip_skip: int) -> tuple[Tensor, Tens
 
 
 def of_equal_length(states: Sequence[Tensor]) -> Tensor:
-    """(B, tokens, width) from (tokens, width) each, shorter ones repeated as a whole.
-
-    Attention is a mean over tokens, weighted by their content and not by their position, so repetition changes nothing.
-    """
+    """(B, tokens, width) from (tokens, width) each, shorter ones repeated: in attention, a weighted mean, that changes nothing."""
     length = math.lcm(*(len(one) for one in states))
     return torch.stack([one.repeat(length // len(one), 1) for one in states])

@@ -17,7 +17,7 @@ STORED: Mapping[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
 """Prediction types as schedule files name them."""
 
 ZERO_SNR_RESCALE = 0.7
-"""Share in which guided predictions get back the spread of unguided ones, where the schedule ends in pure noise.
+"""Share by which guided predictions are rescaled to the spread of unguided ones, where the schedule ends in pure noise.
 Source: Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2023, §3.4."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ class Diffusion:
         prediction: Literal["epsilon", "v"] | None = None,
         zero_terminal_snr: bool = False,
     ) -> None:
-        """`config` is the base's schedule; the others are what its files tell besides. The recipe overrules both.
+        """`config` is the base's schedule; the others come from its other files. The recipe overrides both.
 
         Raises `UsageError` for a prediction that cannot be trained.
         """
@@ -54,7 +54,7 @@ class Diffusion:
         }
         scheduler = DDPMScheduler.from_config({k: v for k, v in own.items() if k != "_class_name"})
         self._alphas_cumprod = scheduler.alphas_cumprod.double()
-        # Samples must be made as the base was trained: pure noise is only met where the steps reach the last timestep.
+        # Samples must start as the base was trained: only trailing steps reach the last timestep, pure noise.
         self._config = dict(scheduler.config) | ({"timestep_spacing": "trailing"} if self.zero_terminal_snr else {})
         if chosen == "epsilon" and float(self._alphas_cumprod[-1]) == 0.0:
             raise UsageError(
@@ -89,11 +89,11 @@ class Diffusion:
     ) -> Tensor:
         """Latents of `shape` (1, C, …, h, w) by DPM-Solver++ 2M with classifier-free guidance.
 
-        The noise is drawn on the CPU, so that a seed means the same everywhere. Without guidance, `denoise` gets one half only.
+        The noise is drawn on the CPU, so a seed means the same everywhere. Without guidance, `denoise` gets only one half.
         """
         from diffusers import DPMSolverMultistepScheduler
 
-        # A scheduler of its own: set_timesteps would shrink the table that training draws from.
+        # A separate scheduler: set_timesteps would shrink the table that training draws from.
         scheduler = DPMSolverMultistepScheduler.from_config(self._config)
         scheduler.set_timesteps(plan.steps)
         latents = torch.randn(shape, generator=torch.Generator().manual_seed(plan.seed)) * scheduler.init_noise_sigma

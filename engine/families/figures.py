@@ -1,4 +1,4 @@
-"""The figures behind estimates of one family: memory, time and sizes, each as it was measured."""
+"""The measured figures behind estimates of one family: memory, time and sizes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class StepTime:
     """Seconds of one step on the card on which figures were measured (`planning.figures.MEASURED_ON`), at the family's resolution."""
 
     arithmetic_s: float
-    """An image's share that goes with a card's peak."""
+    """An image's share that scales with a card's peak arithmetic."""
     traffic_s: float
-    """An image's share that goes with the bandwidth of its memory."""
+    """An image's share that scales with the memory bandwidth."""
     launch_s: float
-    """A batch, where the CPU launches every kernel: the slowest machine that was measured. One with a fast CPU needs a third."""
+    """A batch's launches of kernels by the CPU, on the slowest measured machine. A fast CPU needs a third."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ class FamilyFigures:
     resolution: int
     """Side at which the figures per image hold, px."""
     text_tokens: int
-    """Tokens of text that go through the denoiser with an image's, so that a small image costs more than its area."""
+    """Tokens of text that pass through the denoiser with an image's, so a small image costs more than its area."""
     weights_gib: float
     """The frozen denoiser at two bytes a number."""
     text_encoders_gib: float
     """In fp32, where they are trained too."""
     kept: ImageMemory
     again: ImageMemory
-    """Where activations are computed again in the backward pass (gradient checkpointing): the smallest way there is."""
+    """With gradient checkpointing, which needs the least memory."""
     kept_time: StepTime
     again_time: StepTime
     compiled_share: float
     """Share of a step that compiled blocks save."""
     measured_batches: tuple[int, ...]
-    """At which memory was measured."""
+    """Batch sizes at which memory was measured."""
     ram_gib: Range
     load_s: Range
     """Loading and caching before the first step, without downloads."""

@@ -1,4 +1,4 @@
-"""Flow matching, as FLUX has it: x_σ = (1−σ)·x₀ + σ·ε, with the noise levels that are trained and those that are sampled."""
+"""Flow matching as in FLUX: x_σ = (1−σ)·x₀ + σ·ε, with the noise levels of training and of sampling."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from loratui.engine.families.parts import on_device
 from loratui.presets.schema import Training
 
 SMALLEST = 2.0**-25
-"""Half of the distance between two numbers that are drawn; 0 itself has no place on the normal distribution."""
+"""Half the distance between two drawn numbers; 0 itself has no quantile of the normal distribution."""
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(1, C, …, h, w) input and (1,) σ -> prediction."""
 
 
 def shift_of(tokens: int, config: Mapping[str, Any]) -> float:
-    """How far towards noise an image of `tokens` tokens is shifted: e^μ, μ on a straight line through two sizes.
+    """The shift towards noise for an image of `tokens` tokens: e^μ, μ on a straight line through two sizes.
 
-    FLUX.1-dev's own line, if the base's schedule does not say otherwise: μ = 0.5 at 256 tokens and 1.15 at 4096, not clamped.
+    By default FLUX.1-dev's line: μ = 0.5 at 256 tokens and 1.15 at 4096, not clamped.
     """
     least, most = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
     low, high = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
@@ -62,7 +62,7 @@ def sample(
     denoise: Denoise,
     on_step: Callable[[int, int], None],
 ) -> Tensor:
-    """Latents of `shape` (1, C, …, h, w) by Euler steps down the base's own schedule, moved as the image's size asks."""
+    """Latents of `shape` (1, C, …, h, w) by Euler steps along the base's own schedule, shifted for the image's size."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
     scheduler = FlowMatchEulerDiscreteScheduler.from_config(dict(config))

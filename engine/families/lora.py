@@ -1,4 +1,4 @@
-"""What a family's LoRA is called in files, and who reads it."""
+"""How a family's LoRA is named in files, and which programs read it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Original:
     members: tuple[str, ...]
     """The diffusers modules whose outputs it has, in the order of its rows."""
     heights: tuple[int, ...] = (1,)
-    """Rows of each member, in widths of the model; of use only where there are several members."""
+    """Rows of each member, in widths of the model, where there are several members."""
     halves_swapped: bool = False
     """Its outputs are shift and scale, those of diffusers scale and shift."""
 
     @property
     def is_one_module(self) -> bool:
-        """Whether a LoRA of it is that of its only member as it stands."""
+        """Whether its LoRA is that of its only member, unchanged."""
         return len(self.members) == 1 and not self.halves_swapped
 
 
@@ -36,24 +36,24 @@ class LoraSpec:
     """Names and metadata of a family's LoRA files. `module` is a denoiser module's path in diffusers."""
 
     original: Callable[[str], Original]
-    """The Linear whose name stands in kohya's layout. Raises `ValueError` for a module that the family does not have."""
+    """The Linear that kohya's layout names. Raises `ValueError` for a module that the family does not have."""
     readable: Callable[[str], tuple[Original, ...]]
-    """Every Linear in other makers' code under whose name a LoRA for this module may stand. Raises as `original`."""
+    """Every Linear in other makers' code whose name a LoRA for this module may have. Raises as `original`."""
     peft_prefix: str
-    """What stands before a module's path in PEFT's layout: `unet`, `transformer`."""
+    """Prefix of a module's path in PEFT's layout: `unet`, `transformer`."""
     peft_names: Callable[[str], str] = str
     """A module's path in PEFT's layout."""
     lycoris_prefix: str = ""
-    """What stands before a module's flat path in LyCORIS files that keep apart what `original` fuses; empty: kohya's names."""
+    """Prefix of a module's flat path in LyCORIS files that do not fuse as `original` does; empty: kohya's names."""
     layout: LoraLayout = "kohya"
-    """That in which an ordinary LoRA opens in most programs."""
+    """The layout in which an ordinary LoRA opens in most programs."""
     unread_by: Callable[[Adapter, LoraLayout, bool], Collection[str]]
     """Programs (`formats.programs`) that drop layers of a file of this adapter and layout, or all of it; the last argument says
     whether it has text encoders as well. DoRA is not asked for: diffusers alone reads it."""
     architecture: str
     """modelspec architecture."""
     base_version: str
-    """`ss_base_model_version`; tools that sort LoRAs by base model read it."""
+    """`ss_base_model_version`, by which tools sort LoRAs."""
     implementation: str
     """modelspec implementation."""
     network_module: str = "networks.lora"

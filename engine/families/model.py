@@ -1,7 +1,7 @@
-"""What training asks of a base model, whichever its family: the protocol `Model`, and what goes in and out of it.
+"""What training needs of a base model of any family: the protocol `Model`, its inputs and its outputs.
 
-Tensors have the shape that the VAE gives them: (C, h, w) for an image and (B, C, h, w) for a batch, or with an axis of frames
-behind C. Text tensors have any name, number and length. Only the family's own module knows more.
+Latents have the shape that the VAE gives them: (C, h, w) for an image and (B, C, h, w) for a batch, or with an axis of frames
+after C. Text tensors have any name, number and length. Only the family's own module knows more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LatentDistribution:
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """What the denoiser gets of a caption: named tensors without a batch dimension, in the format that the encoder computes in."""
+    """What the denoiser reads of a caption: named tensors without a batch dimension, in the encoder's number format."""
 
     tensors: Mapping[str, Tensor]
     tokens_cut: int
@@ -45,18 +45,18 @@ class PromptEmbeds:
 
 @dataclass(frozen=True)
 class SizeConditioning:
-    """Where a training image comes from within its photo, px, as (width, height) and (left, top). Some bases are told of it."""
+    """Where a training image comes from within its photo, px, as (width, height) and (left, top). Some bases read it."""
 
     original: tuple[int, int]
     """Of the file, upright."""
     crop: tuple[int, int]
-    """In the photo as it was scaled for its bucket."""
+    """In the photo after scaling for its bucket."""
     target: tuple[int, int]
     """The training image itself."""
 
     @classmethod
     def whole(cls, width: int, height: int) -> SizeConditioning:
-        """An image that is not cut from anything, as samples are."""
+        """An image that is not cropped, such as a sample."""
         return cls((width, height), (0, 0), (width, height))
 
 
@@ -71,7 +71,7 @@ class NoisyInput:
     target: Tensor
     """(B, C, …, h, w) fp32: what the denoiser should predict."""
     noise_level: Tensor
-    """(B,) fp32: how far each image is on its way to pure noise, 0 to 1; t/T of a diffusion schedule, σ of flow matching."""
+    """(B,) fp32: each image's share of the way to pure noise, 0 to 1; t/T of a diffusion schedule, σ of flow matching."""
     snr: Tensor | None = None
     """(B,) signal-to-noise ratio of a diffusion schedule; None for flow matching."""
 
@@ -83,43 +83,40 @@ class SamplePlan:
     prompt_embeds: PromptEmbeds
     negative_prompt_embeds: PromptEmbeds
     seed: int
-    """Of the noise that it is made of, which is drawn on the CPU, so that a seed means the same everywhere."""
+    """Of its noise, which is drawn on the CPU, so a seed means the same everywhere."""
     width: int
     height: int
     steps: int
     guidance: float
     negative_given: bool = False
-    """Whether a person asked for this negative prompt; where none did, some bases take zeros and not the empty text."""
+    """Whether a person gave this negative prompt; without one, some bases take zeros instead of the empty text."""
 
 
 class Model(Protocol):
-    """A base model. Each part is loaded when it is first needed, so that no more than what is at work lies in memory.
-
-    Methods run without gradients unless they say otherwise.
-    """
+    """A base model. Each part is loaded when it is first needed. Methods run without gradients unless they say otherwise."""
 
     prediction: Prediction
     device: torch.device
 
     @property
     def denoiser(self) -> nn.Module:
-        """What the LoRA is put on; frozen."""
+        """The UNet or transformer that the LoRA adapts; frozen."""
 
     @property
     def text_encoders(self) -> Mapping[str, nn.Module]:
         """The text encoders that a LoRA may train too, by the name of their part; frozen."""
 
     def fingerprints(self) -> tuple[str, str]:
-        """What names all that makes latents, and all that makes prompt embeddings, for cache keys. Loads no part."""
+        """Names of everything that makes latents, and of everything that makes prompt embeddings, for cache keys. Loads no part."""
 
     @property
     def has_frozen_text(self) -> bool:
-        """Whether a text encoder stays frozen even where the others are trained, so that its states can be kept."""
+        """Whether a text encoder stays frozen even while the others are trained, so its states can be kept."""
 
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """The embeddings of each caption, on the device, with gradients where they are enabled.
 
-        What no LoRA can change is taken from `known`, embeddings of the same captions, where these are given.
+        Where `known`, embeddings of the same captions, are given, what no LoRA can change is taken from them.
         """
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
@@ -132,10 +129,10 @@ class Model(Protocol):
         """Scaling factor and shift of the VAE: latents are (z − shift) · scaling. None where each channel has its own."""
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
-        """Forgets the text encoders, `but` these parts; they are loaded again if they are needed again."""
+        """Drops the text encoders, `but` these parts; the next use loads them again."""
 
     def free_vae(self) -> None:
-        """Forgets what only `encode_image` and `decode_image` need; it is loaded again if it is needed again."""
+        """Drops what only `encode_image` and `decode_image` need; the next use loads it again."""
 
     def enable_gradient_checkpointing(self) -> None:
         """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
@@ -144,7 +141,7 @@ class Model(Protocol):
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
 
     def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        """What `predict` wants of B captions, which may be of unequal length, and B images; each tensor has B as its first
+        """What `predict` needs of B captions, which may be of unequal length, and B images; each tensor has B as its first
         dimension and is on the device.
 
         With gradients where they are enabled and the embeddings have them.
@@ -166,15 +163,12 @@ class ModelLoader(Protocol):
     def __call__(
         self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
     ) -> Model:
-        """`dtype` is that of the denoiser; what is only encoded with stays wide enough to lose nothing.
-
-        Raises `UsageError` for a base that is not whole, or that the settings do not fit.
-        """
+        """`dtype` is that of the denoiser. Raises `UsageError` for an incomplete base, or for settings that do not fit it."""
 
 
 def load_model(
     files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
 ) -> Model:
-    """The base that the files are, as its family's own module makes it; see `ModelLoader`."""
+    """The base in the files, made by its family's own module; see `ModelLoader`."""
     load: ModelLoader = importlib.import_module(families.family(settings.base.family).model).load
     return load(files, settings, device=device, dtype=dtype, digests=digests)

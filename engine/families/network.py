@@ -1,4 +1,4 @@
-"""A kind of neural network as model files hold it: by which keys it is found, and what the shapes of its tensors tell."""
+"""A kind of neural network in model files: the keys by which it is found, and what the shapes of its tensors tell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Names = Literal["diffusers", "original"]
 """Keys as diffusers and transformers name their modules, or as the model's makers do."""
 
 Sizes = Mapping[str, int]
-"""What of a network decides whether it fits, by name; 0 where it is not told."""
+"""The sizes of a network that decide whether it fits, by name; 0: unknown."""
 
 
 class Shaped(Protocol):
@@ -35,35 +35,35 @@ class Network:
 
     name: str
     signs: tuple[tuple[Names, str], ...]
-    """Naming, and the end of a key that only this network has; what stands before the end is its prefix in the file."""
+    """Naming, and the end of a key that only this network has; the rest of the key is its prefix in the file."""
     sizes: Callable[[Tensors], Sizes]
     """From the tensors, by keys without the prefix (`read`)."""
     config_sizes: Callable[[Config], Sizes]
-    """The same from a configuration; empty where it does not tell them all."""
+    """The same from a configuration; empty where it lacks some."""
     words: Mapping[str, str]
     """Sizes that must be equal, and what each counts, for people."""
     title: Callable[[Sizes], str]
     """For people, with an article."""
     elastic: Mapping[str, str] = field(default_factory=dict)
-    """Sizes in which finetunes may differ -> the key of the configuration that says them."""
+    """Sizes in which finetunes may differ -> their key in the configuration."""
     needed: Mapping[str, str] = field(default_factory=dict)
-    """Sizes that must not be 0 -> what is wrong where they are."""
+    """Sizes that must not be 0 -> the problem if they are."""
     exact: bool = False
-    """Whether a size of 0 is one too, not one that is not told."""
+    """Whether a size of 0 is a real size, not an unknown one."""
     refusals: Callable[[Tensors, Sizes], Iterator[Finding]] = lambda _tensors, _sizes: iter(())
-    """Why one of this kind is not of the ordinary text-to-image kind, or misses some of itself."""
+    """Why a network of this kind is not an ordinary text-to-image one, or is incomplete."""
     is_at: Callable[[Iterable[str], str], bool] = lambda _keys, _prefix: True
-    """Whether it really begins at a prefix, where other networks have the same keys."""
+    """Whether it really begins at a prefix, since other networks can have the same keys."""
 
 
 def shown(size: int) -> str:
-    """A size for people: widths as they are always written, large numbers with commas."""
+    """A size for people: widths without commas, large numbers with them."""
     return f"{size:,}" if size >= 10_000 else str(size)
 
 
 def read(**places: tuple[int, str | tuple[str, ...]] | str) -> Callable[[Tensors], Sizes]:
-    """A reader of sizes: each the length along an axis of the first of the keys that is there, 0 where none is; or how many
-    different numbers a pattern captures at the beginning of keys."""
+    """A reader of sizes: each is the length along an axis of the first key that exists, else 0; or the count of different
+    numbers that a pattern captures at the beginning of keys."""
 
     def size(tensors: Tensors, place: tuple[int, str | tuple[str, ...]] | str) -> int:
         if isinstance(place, str):
@@ -77,16 +77,16 @@ def read(**places: tuple[int, str | tuple[str, ...]] | str) -> Callable[[Tensors
 
 
 def has(tensors: Tensors, beginning: str) -> bool:
-    """Whether a key begins so."""
+    """Whether a key begins like this."""
     return any(key.startswith(beginning) for key in tensors)
 
 
 def whole(**numbers: object) -> Sizes:
-    """The sizes; none at all where one of them is no whole number."""
+    """The sizes; none where one of them is not a whole number."""
     return {name: n for name, n in numbers.items() if type(n) is int} if all(type(n) is int for n in numbers.values()) else {}
 
 
 def told(config: Config, **keys: tuple[str, ...]) -> Sizes:
-    """For each size the first of its keys that has a whole number; 0 where none has. Empty where nothing is told."""
+    """For each size the first of its keys with a whole number, else 0. Empty where no key has one."""
     sizes = {name: next((n for key in own if type(n := config.get(key)) is int), 0) for name, own in keys.items()}
     return sizes if any(sizes.values()) else {}

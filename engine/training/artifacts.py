@@ -139,10 +139,7 @@ class Artifacts:
     # ---- checkpoints
 
     def checkpoint(self, at: TrainProgress, reason: str, *, epoch_loss: tuple[float, int]) -> None:
-        """Saves everything that a resume from `at` needs.
-
-        Raises `DiskError`, and `NotFiniteError` if the LoRA is no longer finite: the previous checkpoint stays the newest.
-        """
+        """Saves everything that a resume from `at` needs. Raises `DiskError`, and `NotFiniteError` for a LoRA that is not finite."""
         began = time.monotonic()
         adapter = self.adapter.state()
         if not all(math.isfinite(float(value.sum())) for value in adapter.values()):

@@ -1,4 +1,4 @@
-"""What is asked of a running trainer: signals and commands, and when they are served."""
+"""Signals and commands for a running trainer, and when they are served."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loratui.engine.runs.control import Command, Inbox
 
 
 class Interrupted(BaseException):
-    """The job was asked to end here; no `except Exception` shall stop it."""
+    """The job was asked to end here; no `except Exception` may catch it."""
 
     def __init__(self, exit_code: ExitCode) -> None:
         super().__init__(exit_code.name)
@@ -20,7 +20,7 @@ class Interrupted(BaseException):
 
 
 class ControlQueue:
-    """SIGTERM and the control folder, seen as flags that the trainer looks at where it can act."""
+    """SIGTERM and the control folder, as flags that the trainer reads where it can act."""
 
     def __init__(self) -> None:
         self._terminate = False
@@ -31,21 +31,18 @@ class ControlQueue:
         self._asked: list[Command] = []
 
     def install(self) -> None:
-        """Takes SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to whoever hangs on it."""
+        """Handles SIGTERM and ignores SIGHUP and SIGINT, which a terminal sends to its processes."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def open(self, inbox: Inbox) -> None:
-        """From now on commands are looked for too."""
+        """From now on, commands are read too."""
         self._inbox = inbox
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the block nothing is worth saving, and SIGTERM raises `Interrupted` wherever it strikes.
-
-        Elsewhere it only sets a flag, so that no half-done work is torn.
-        """
+        """Within the block nothing is worth saving: SIGTERM raises `Interrupted` at once. Elsewhere it only sets a flag."""
         self._at_once = True
         try:
             self.stop_if_asked()
@@ -54,7 +51,6 @@ class ControlQueue:
             self._at_once = False
 
     def poll(self) -> None:
-        """Looks for new commands."""
         if self._inbox is None:
             return
         for command in self._inbox.poll():
@@ -67,7 +63,7 @@ class ControlQueue:
 
     @property
     def ending(self) -> ExitCode | None:
-        """The exit code of the end that was asked for, if one was."""
+        """The exit code of the requested end; None without one."""
         if self._terminate:
             return ExitCode.TERMINATED
         if self._ending is not None:
@@ -75,34 +71,34 @@ class ControlQueue:
         return None
 
     def stop_if_asked(self) -> None:
-        """Raises `Interrupted` if an end was asked for; for work that is thrown away, such as a half-made sample."""
+        """Raises `Interrupted` if an end was requested; for work that can be discarded, such as a half-made sample."""
         self.poll()
         if self.ending is not None:
             raise Interrupted(self.ending)
 
     def end_here(self) -> None:
-        """The run ends as if it were stopped now: the epoch after which it was to stop is complete."""
+        """Ends the run as if it were stopped now: the epoch after which it was to stop is complete."""
         self._terminate = self._complete = True
 
     @property
     def stopped_as_wished(self) -> bool:
-        """Whether a person's wish to stop ends the run: `stop`, or the epoch after which it was to stop. A pause or a
-        SIGTERM (a box that shuts down) only interrupts it."""
+        """Whether a person ends the run: by `stop`, or after the epoch that they chose. A pause or a SIGTERM (a box that
+        shuts down) only interrupts it."""
         return self._complete or (self._ending is not None and self._ending.command == "stop")
 
     def next(self) -> Command | None:
-        """The oldest command that is no ending one. It stays the next until `done`, so that none is lost on the way."""
+        """The oldest command that does not end the run. It stays the next until `done`, so none is lost."""
         self.poll()
         return self._asked[0] if self._asked else None
 
     def done(self, command: Command, ok: bool, message: str) -> None:
-        """Tells what became of a command that `next` gave."""
+        """Reports the result of a command from `next`."""
         self._asked.remove(command)
         if self._inbox is not None:
             self._inbox.acknowledge(command, ok, message)
 
     def acknowledge_ending(self, message: str) -> None:
-        """Tells that the end is coming and all is saved; other commands are refused."""
+        """Reports that the run ends and everything is saved; refuses other commands."""
         self.poll()
         if self._inbox is not None and self._ending is not None:
             self._inbox.acknowledge(self._ending, True, message)
@@ -113,7 +109,7 @@ class ControlQueue:
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self._terminate:
-            return  # asked twice: the first saving goes on
+            return  # a second signal: the first one's saving goes on
         self._terminate = True
         if self._at_once:
             raise Interrupted(ExitCode.TERMINATED)

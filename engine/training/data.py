@@ -1,4 +1,4 @@
-"""Which images make which batch: the whole order of a run, known before its first step."""
+"""The images of every batch: the whole order of a run, known before its first step."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from loratui.engine.planning.order import OrderEntry, epoch_batches
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """A place between two optimizer steps."""
+    """A position between two optimizer steps."""
 
     epoch: int
     """Counted from 1."""
     window: int
-    """Windows of this epoch that are done."""
+    """Finished windows of this epoch."""
     step: int
-    """Optimizer steps done."""
+    """Finished optimizer steps."""
     image_step: int
     micro_step: int
-    """Batches done."""
+    """Finished batches."""
 
     @property
     def last_epoch(self) -> int:
-        """Epoch of the last step that was done; 0 at the start."""
+        """Epoch of the last finished step; 0 at the start."""
         return self.epoch if self.window else self.epoch - 1
 
 
@@ -60,7 +60,7 @@ class BatchSchedule:
     window_batches: int
     """Batches behind one optimizer step (`World.window_batches`)."""
     image_steps: int = 0
-    """Total at which the last epoch is cut; 0: all epochs in full."""
+    """Total at which the last epoch is cut off; 0: all epochs in full."""
 
     def windows(self, start: TrainProgress = START) -> Iterator[AccumulationWindow]:
         """The windows from `start` on. The last window of an epoch may have fewer batches, and a batch fewer images."""
@@ -84,7 +84,7 @@ class BatchSchedule:
                 at = after
 
     def _shown_before(self, epoch: int, windows: Sequence[tuple[tuple[int, ...], ...]]) -> list[tuple[tuple[int, ...], ...]]:
-        """For each image of these windows how often the run showed it before."""
+        """For each image of these windows, how often the run showed it before."""
         counts = {entry.index: (epoch - 1) * entry.repeats for entry in self.entries}
 
         def counted(index: int) -> int:

@@ -9,7 +9,7 @@ from loratui.engine.families.network import Config, Network, Sizes, read, told
 _CUTS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 CLIP_PATTERNS = (_CUTS, rf"<\|startoftext\|>|<\|endoftext\|>|{_CUTS}", r"\s+")
 T5_PATTERNS = (r"\s+", " {2,}")
-"""What the tokenizers of all versions cut texts by."""
+"""The patterns with which the tokenizers of all versions split texts."""
 
 _WORDS: Mapping[str, str] = {"width": "wide", "positions": "positions", "vocabulary": "tokens", "layers": "layers"}
 _CLIPS = {768: "CLIP-L", 1024: "CLIP-H", 1280: "CLIP-G"}
@@ -36,7 +36,7 @@ _POSITIONS, _TOKENS = (
 
 
 def _is_clip(keys: Iterable[str], prefix: str) -> bool:
-    """Other encoders have the same layers; only CLIP has this table, and `text_model.` belongs to its own keys."""
+    """Other encoders have the same layers; only CLIP has this table, and `text_model.` is part of its own keys."""
     return any(prefix + table in keys for table in _POSITIONS) and not prefix.endswith("text_model.")
 
 

@@ -31,10 +31,8 @@ class Flux(DiffusersModel):
         keep_gradients_dense(denoiser)
 
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
-        """For each caption (512, 4096) `states` of T5, padding included, and (768,) `pooled` of CLIP, without a projection.
-
-        T5 is never trained, so its states are taken from `known`.
-        """
+        """For each caption T5's (512, 4096) `states`, padding included, and CLIP's (768,) `pooled`, without a projection."""
+        # T5 is never trained.
         read = known or [self._read_by_t5(caption) for caption in captions]
         return [
             PromptEmbeds({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)

@@ -62,12 +62,9 @@ class Sdxl(UNetModel):
 
 
 def time_ids(sizes: Sequence[SizeConditioning]) -> Tensor:
-    """(B, 6): height and width of the original, top and left of the crop, height and width of the image.
-
-    In fp32, since bf16 cannot hold every whole number above 256.
-    """
+    """(B, 6): height and width of the original, top and left of the crop, height and width of the image."""
     rows = [(*reversed(one.original), *reversed(one.crop), *reversed(one.target)) for one in sizes]
-    return torch.tensor(rows, dtype=torch.float32)
+    return torch.tensor(rows, dtype=torch.float32)  # bf16 cannot hold every whole number above 256
 
 
 load: ModelLoader = Sdxl

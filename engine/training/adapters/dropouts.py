@@ -11,10 +11,7 @@ from loratui.presets.schema import Adapter
 
 
 def add_dropouts(layer: Any, name: str, settings: Adapter) -> None:
-    """Adds the dropouts of `settings` to one LoRA layer of PEFT; they work only in training mode.
-
-    Draws come from torch's default generator of the device, which the trainer seeds for each batch.
-    """
+    """Adds the dropouts of `settings` to a LoRA layer of PEFT. They draw from the device's default generator, in training only."""
     if settings.kind not in ("lora", "locon"):
         return
     if settings.rank_dropout:

@@ -1,4 +1,4 @@
-"""Puts the values of a LoRA file onto an adapter: of this run's own file exactly, of any other as far as it fits."""
+"""Loads a LoRA file into an adapter: this run's own file exactly, any other as far as it fits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ from loratui.engine.words import count
 from loratui.presets.schema import Family
 
 SAME = 1e-6
-"""Relative difference of two scales that comes of rounding alone: alphas are kept in 32 bits."""
+"""Relative difference of two scales that rounding explains: alphas have 32 bits."""
 
 
 def read_lora_file(path: Path, family: Family, adapter: LoraAdapter) -> None:
-    """Puts the values of a LoRA file onto an adapter of the same layers, ranks and alphas.
-
-    Raises `UsageError` if the file is damaged or has other layers, kinds or ranks than the adapter.
-    """
+    """Loads a LoRA file into an adapter of the same layers, kinds, ranks and alphas. Raises `UsageError` for any other file."""
     found = read_lora(path, family, [(one.part, one.path) for one in adapter.layers])
     if found.others:
         raise UsageError(f"{path}: it has layers that this run did not train, such as {found.others[0]}.")
@@ -40,7 +37,7 @@ def read_lora_file(path: Path, family: Family, adapter: LoraAdapter) -> None:
 
 
 def _rescaled(given: WeightDelta, own: WeightDelta) -> WeightDelta:
-    """The same change with the scale of `own`: PEFT's layout has the scale in B, kohya's beside it."""
+    """The same change with the scale of `own`: PEFT's layout keeps the scale in B, kohya's beside it."""
     if abs(given.scale - own.scale) <= SAME * abs(own.scale):
         return given
     first = next(name for name in ("lora_B", "hada_w1_a", "lokr_w1", "lokr_w1_a") if name in given.tensors)
@@ -50,23 +47,23 @@ def _rescaled(given: WeightDelta, own: WeightDelta) -> WeightDelta:
 
 @dataclass(frozen=True)
 class Started:
-    """What became of a LoRA that training goes on from."""
+    """What was taken from a LoRA that training starts from."""
 
     taken: int
     """Layers that got its values."""
     untouched: tuple[str, ...]
-    """Layers of the adapter for which it has nothing; they begin anew."""
+    """Layers of the adapter that it lacks; they start new."""
     unmatched: tuple[str, ...]
     """Tensors of it that belong to no layer of the adapter."""
     unfit: tuple[str, ...]
-    """Layers that are of another kind or shape in it, or damaged, and begin anew."""
+    """Layers of another kind or shape in it, or damaged; they start new."""
     reduced: int
     """Layers that had a higher rank."""
     lost: float
-    """Share of the norm that was lost with their rank, 0 to 1, over all layers taken."""
+    """Share of the norm lost with their rank, 0 to 1, over all layers taken."""
 
     def sentences(self) -> list[str]:
-        """What a person should know of it, with a few of the names."""
+        """What a person should know about it, with a few of the names."""
         told = [f"{count(self.taken, 'layer')} taken over from it."]
         if self.reduced:
             told.append(
@@ -82,7 +79,7 @@ class Started:
         return told
 
     def listed(self) -> list[str]:
-        """Every name that did not find its place, for the log."""
+        """Every name that was not used, for the log."""
         return [
             f"{what}: {name}"
             for names, what in (
@@ -103,16 +100,18 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def init_from(path: Path, family: Family, adapter: LoraAdapter) -> Started:
-    """Lets an adapter begin with the values of a LoRA file, as far as layers, kinds and shapes agree.
+    """Starts an adapter with the values of a LoRA file, as far as layers, kinds and shapes agree.
 
-    A lower rank is embedded: the change is the same to the bit of its products, and the added ranks begin as in a new LoRA.
-    A higher one is reduced by singular values. Alphas are respected. Raises `UsageError` if nothing of the file fits, and
-    for values that are not finite: with them no step could be made.
+    A lower rank is embedded: the change is the same to the bit of its products, and the added ranks start as in a new LoRA.
+    A higher rank is reduced by singular values. Alphas are respected. Raises `UsageError` if nothing of the file fits, and
+    for values that are not finite, which would prevent every step.
     """
     found = read_lora(path, family, [(one.part, one.path) for one in adapter.layers])
     for (_, layer), change in found.changes.items():
         if not (math.isfinite(change.scale) and all(is_finite(value) for value in change.tensors.values())):
-            raise UsageError(f"{path}: its values for {layer} are not all finite; the file is spoilt.", "Name another file.")
+            raise UsageError(
+                f"{path}: some of its values for {layer} are not finite; the file is unusable.", "Name another file."
+            )
     state = adapter.state()
     taken: list[tuple[float, float]] = []
     untouched: list[str] = []
@@ -143,7 +142,7 @@ def init_from(path: Path, family: Family, adapter: LoraAdapter) -> Started:
 
 
 def fit(given: WeightDelta, own: WeightDelta) -> tuple[WeightDelta, float] | None:
-    """`given` in the shapes and with the scale of `own`, and the norm lost by it; None if they cannot agree."""
+    """`given` in the shapes and with the scale of `own`, and the norm lost by that; None if it cannot fit."""
     if given.form != own.form or given.dora != own.dora:
         return None
     if given.form != "lora":
@@ -153,20 +152,17 @@ def fit(given: WeightDelta, own: WeightDelta) -> tuple[WeightDelta, float] | Non
         return None
     if given.tensors["lora_B"].shape[0] != own.tensors["lora_B"].shape[0]:
         return None
-    if given.rank > own.rank:
-        given, lost = reduce_rank(given, own.rank)
-    else:
-        lost = 0.0
+    given, lost = reduce_rank(given, own.rank) if given.rank > own.rank else (given, 0.0)
     factor = given.scale / own.scale
     down, up = own.tensors["lora_A"].clone(), torch.zeros_like(own.tensors["lora_B"])
     down[: given.rank] = given.tensors["lora_A"]
-    # The new ranks keep their random A: zeros on both sides would get no gradient for ever.
+    # The new ranks keep their random A: with zeros on both sides they would never get a gradient.
     up[:, : given.rank] = given.tensors["lora_B"] * factor
     return WeightDelta({**given.tensors, "lora_A": down, "lora_B": up}, own.scale), lost
 
 
 def _with_kernel_of(given: WeightDelta, own: WeightDelta) -> WeightDelta:
-    """A LoRA of a Linear for a convolution of 1 × 1 pixels, or the other way round: they compute the same."""
+    """A LoRA of a Linear for a convolution of 1 × 1 pixels, or the reverse: they compute the same."""
     tensors = dict(given.tensors)
     for name in ("lora_A", "lora_B"):
         value, wanted = tensors[name], own.tensors[name].dim()
