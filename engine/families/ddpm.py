@@ -35,10 +35,7 @@ class Diffusion:
         prediction: Literal["epsilon", "v"] | None = None,
         zero_terminal_snr: bool = False,
     ) -> None:
-        """`config` is the base's schedule; the others come from its other files. The recipe overrides both.
-
-        Raises `UsageError` for a prediction that cannot be trained.
-        """
+        """`config` is the base's schedule; its other files and the recipe override it. Raises `UsageError` for another prediction."""
         from diffusers import DDPMScheduler
 
         named = str(config.get("prediction_type", "epsilon"))

@@ -141,17 +141,12 @@ class Model(Protocol):
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
 
     def conditioning(self, prompt_embeds: Sequence[PromptEmbeds], sizes: Sequence[SizeConditioning]) -> dict[str, Tensor]:
-        """What `predict` needs of B captions, which may be of unequal length, and B images; each tensor has B as its first
-        dimension and is on the device.
-
-        With gradients where they are enabled and the embeddings have them.
-        """
+        """What `predict` needs of B captions of any length and B images: tensors on the device with B as their first dimension,
+        with gradients where they are enabled and the embeddings have them."""
 
     def predict(self, noisy_model_input: Tensor, timesteps: Tensor, conditioning: Mapping[str, Tensor]) -> Tensor:
-        """The denoiser's prediction (B, C, …, h, w), with gradients where they are enabled.
-
-        Everything that differs between batches of the same shape is in the tensors given, and they are on the device.
-        """
+        """The denoiser's prediction (B, C, …, h, w), with gradients where they are enabled. Batches of one shape differ in the
+        given tensors alone, which are on the device."""
 
     def sample(self, plan: SamplePlan, on_step: Callable[[int, int], None]) -> Tensor:
         """An image as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""

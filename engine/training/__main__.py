@@ -27,7 +27,7 @@ from loratui.engine.training.reporting import Reporter, Told
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one job to its end and returns its exit code; an error is told in the event log first."""
+    """Runs one job to its end and returns its exit code; an error is reported in the event log first."""
     parser = argparse.ArgumentParser(prog="python -m loratui.engine.training", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--job", choices=SUPERVISED, default="train")
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def begin(parent: Parent) -> Answer:
-    """Carries out `job` in `run` (a folder) and answers with the fields of the last event of each type; all are told on the way."""
+    """Carries out `job` in `run` (a folder), sends its events, and answers with the fields of the last event of each type."""
     requests = _ready()
 
     def answer(request: Any) -> dict[str, Any]:
@@ -86,9 +86,9 @@ def begin(parent: Parent) -> Answer:
 def _ready() -> ControlQueue:
     """Prepares this process for training, before anything of torch is loaded."""
     faulthandler.enable()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever fetched while training
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded while training
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that wait by spinning take the cores from whatever else runs here; a step then takes several times as long.
+    # Threads that wait by spinning take cores from other work; a step then takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     requests = ControlQueue()
     requests.install()
@@ -113,23 +113,23 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue)
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:
     code, message, remedy = explain(error)
-    message, remedy = hidden(message), hidden(remedy)  # the event log is read by many, and libraries quote what they were given
+    message, remedy = hidden(message), hidden(remedy)  # many programs read the event log, and libraries quote their input
     report.event("run_failed_with", exit_code=int(code), message=message, remedy=remedy)
     return code
 
 
 def explain(error: Exception) -> tuple[ExitCode, str, str]:
-    """Exit code, what happened, and what to do, for any error that ends a job."""
+    """Exit code, message and remedy for any error that ends a job."""
     if isinstance(error, LoratuiError):
         return error.exit_code, error.message, error.remedy
     fault = fault_in(error)
     if fault is not None:
         said = "" if fault.code == ExitCode.OUT_OF_MEMORY else f" ({_first_line(error)[:200]})"
-        # No driver is asked while the GPU may be lost: only what needs an installation names it.
+        # The driver is not asked while the GPU may be lost: only advice about an installation names it.
         advice = fault.advice.format(install=_install_words()) if "{install}" in fault.advice else fault.advice
         return fault.code, f"{fault.sentence}{said}", advice
     if isinstance(error, ImportError) or (isinstance(error, OSError) and "shared object file" in str(error)):
-        return ExitCode.USAGE, f"What loratui trains with cannot be loaded: {_first_line(error)}", _install_words()
+        return ExitCode.USAGE, f"The training libraries cannot be loaded: {_first_line(error)}", _install_words()
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return ExitCode.DISK, f"The disk cannot be written: {error.strerror}.", "Free some space, then: loratui resume."
     if isinstance(error, ValueError) and type(error).__name__ == "SchemaError":
@@ -137,7 +137,7 @@ def explain(error: Exception) -> tuple[ExitCode, str, str]:
     return (
         ExitCode.CRASHED,
         f"loratui failed: {type(error).__name__}: {_first_line(error)}",
-        "The whole story is in log/trainer.log of the run.",
+        "Details are in log/trainer.log of the run.",
     )
 
 

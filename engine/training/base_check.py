@@ -1,6 +1,6 @@
-"""Reads an untouched base: what it answers to the person's own images with known noise, and whether its VAE gives images back.
+"""Reads an untouched base: how it predicts known noise on the person's own images, and whether its VAE restores images.
 
-`engine.planning.base_readings` says what follows from it.
+`engine.planning.base_readings` draws the conclusions.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from loratui.engine.training.noise import generator
 from loratui.presets.schema import Family, Settings
 
 SEED = 20_261
-"""Of the noise, the same for every base and folder, so that readings can be compared."""
+"""Of the noise, the same for every base and folder, so readings can be compared."""
 DRAWS = 3
-"""Noises for each level, shared out among the images."""
+"""Draws of noise for each level, divided among the images."""
 GIVEN_BACK_DB = 20.0
-"""A VAE that gives one image back so well is sound."""
+"""A VAE that restores one image this well is sound."""
 LONGEST_S = 10.0
-"""After so long no further noise is drawn: a large base on a CPU is read with one."""
+"""After this time no further noise is drawn: a large base on a CPU is read with one draw."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Shown:
     latents: LatentDistribution
     prompt_embeds: PromptEmbeds
     empty: PromptEmbeds | None
-    """Those of the empty caption; None where the image's own is empty."""
+    """Embeddings of the empty caption; None where the image's own caption is empty."""
     size: SizeConditioning
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """One forward pass of one image against what it could mean; means over its numbers."""
+    """One forward pass of one image compared with its possible meanings; means over its values."""
 
     noise: float
     loss: float
@@ -70,7 +70,7 @@ def look_at_the_base(
     texts: TextCache,
     autocast: torch.autocast,
 ) -> BaseRead:
-    """Reads the base on a run's first images and judges it. A LoRA on it must be out of effect."""
+    """Reads the base on a run's first images and judges it. A LoRA on it must be switched off."""
     empty, shown = texts.get(""), []
     for entry in [entry for entry in entries if entry.repeats][:DRAWS]:
         caption = texts_of(entry, settings)[0][0]
@@ -91,10 +91,7 @@ def look_at_the_base(
 def read_base(
     model: Model, images: Sequence[Shown], autocast: torch.autocast, *, family: Family, embedded: bool
 ) -> BaseReadings:
-    """Reads the base as it is; a LoRA on it must be out of effect. `images` is not empty.
-
-    At most `DRAWS` forward passes of one image for each noise level, and where it counts as many without text.
-    """
+    """Reads the base as it is, with at most `DRAWS` passes per noise level and as many without text. `images` is not empty."""
     began = time.monotonic()
     answers: list[list[_Answer]] = []
     for draw in range(DRAWS):
@@ -162,7 +159,7 @@ def _answer(model: Model, shown: Shown, at: int, draw: int, autocast: torch.auto
 
 
 def _other(prediction: str, latents: Tensor, noise: Tensor, snr: Tensor | None) -> Tensor | None:
-    """What the target would be if the base predicted the other of epsilon and v."""
+    """The target if the base predicted the other of epsilon and v."""
     if snr is None:
         return None
     if prediction == "v":
@@ -172,9 +169,9 @@ def _other(prediction: str, latents: Tensor, noise: Tensor, snr: Tensor | None) 
 
 
 def _given_back(model: Model, images: Sequence[Shown]) -> tuple[float | None, float | None]:
-    """PSNR in dB and correlation of the image that came back best from encoding and decoding; None where memory does not suffice.
+    """PSNR in dB and correlation of the image that encoding and decoding restored best; None where memory is too small.
 
-    One image tells of most VAEs that they are sound, but noise and fine patterns come back from none: then others are tried.
+    One image proves most VAEs sound, but no VAE restores noise and fine patterns: then others are tried.
     The correlation is None for an image of one colour.
     """
     found: list[tuple[float, float | None]] = []

@@ -55,7 +55,10 @@ class LatentCache:
         for done, (entry, flip) in enumerate(wanted, 1):
             if (entry.relative, flip) not in self._known:
                 known = _with_sum(entry)
-                self._known[entry.relative, flip] = self._stored(known, flip) or self._encode(known, flip)
+                stored = _read(self._path(known, flip), {"mean", "std"}) if self._on_disk else None
+                self._known[entry.relative, flip] = (
+                    LatentDistribution(stored["mean"], stored["std"]) if stored else self._encode(known, flip)
+                )
             progress(done, len(wanted))
 
     def get(self, entry: LedgerEntry, flip: bool = False) -> LatentDistribution:
@@ -64,10 +67,6 @@ class LatentCache:
 
     def _path(self, entry: LedgerEntry, flip: bool) -> Path:
         return self._folder / f"latents-{cache_key(entry.sha256, entry.bucket, entry.fit, flip, self._vae)}.safetensors"
-
-    def _stored(self, entry: LedgerEntry, flip: bool) -> LatentDistribution | None:
-        tensors = _read(self._path(entry, flip), {"mean", "std"}) if self._on_disk else None
-        return LatentDistribution(tensors["mean"], tensors["std"]) if tensors else None
 
     def _encode(self, entry: LedgerEntry, flip: bool) -> LatentDistribution:
         try:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.durable import make_directory, write_file
 from loratui.engine.families.model import Model
 from loratui.engine.training import noise
-from loratui.engine.training.cache import TextCache
+from loratui.engine.training.cache import Progress, TextCache
 from loratui.engine.training.images import to_png
 from loratui.engine.training.sampler import sample_plan
 from loratui.presets.schema import Settings
-
-Step = Callable[[int, int], None]
 
 
 def missing(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
@@ -22,11 +20,8 @@ def missing(entries: Sequence[LedgerEntry]) -> list[LedgerEntry]:
     return [entry for entry in entries if entry.made and entry.repeats and not entry.path.is_file()]
 
 
-def make(entries: Sequence[LedgerEntry], settings: Settings, model: Model, texts: TextCache, on_step: Step) -> None:
-    """Makes these images; each depends only on the run's seed and its own name. `on_step(done, total)` may raise to stop.
-
-    Prior preservation: Ruiz et al., "DreamBooth", 2023.
-    """
+def make(entries: Sequence[LedgerEntry], settings: Settings, model: Model, texts: TextCache, on_step: Progress) -> None:
+    """Makes these images, each from the run's seed and its name alone (prior preservation: Ruiz et al., "DreamBooth", 2023)."""
     for number, entry in enumerate(entries):
 
         def report(done: int, of: int, number: int = number) -> None:

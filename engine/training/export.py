@@ -1,4 +1,4 @@
-"""Writes a LoRA of a run anew in another layout or number format; as a job, since the app never loads torch."""
+"""Writes a LoRA of a run again in another layout or number format; as a job, since the app never loads torch."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from loratui.presets.schema import Settings
 
 @dataclass(frozen=True)
 class Wanted:
-    """What shall be written."""
+    """What to write."""
 
     step: int | None = None
     """Optimizer step; None: that of `file`."""
     file: str = ""
     """LoRA file, relative to the run; empty: the last."""
     format: str = "auto"
-    """auto, kohya, peft; diffusers is another word for peft."""
+    """auto, kohya, peft; diffusers means peft."""
     dtype: str = ""
-    """fp16, bf16, fp32; empty: as the run's settings have it."""
+    """fp16, bf16, fp32; empty: as in the run's settings."""
     name: str = ""
-    """Of the file, without its ending; empty: the run's LoRA file and step."""
+    """Of the file, without its ending; empty: that of the run's LoRA file, with the step."""
     output: str = ""
     """File or folder; empty: `export/` of the run."""
 
 
 def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
-    """Writes the file and tells what it is; see `tui.commands.export` for the keys.
+    """Writes the file and describes it; see `tui.commands.export` for the keys.
 
-    Raises `UsageError` for a step that is not there and a layout that cannot hold the adapter, `DiskError`, and
+    Raises `UsageError` for a missing step and a layout that cannot hold the adapter, `DiskError`, and
     `NotFiniteError` for values that do not fit.
     """
     require_sound(run.path)
@@ -80,14 +80,14 @@ def export(run: RunDirectory, wanted: Wanted) -> dict[str, Any]:
 
 
 def _prediction(job: Job) -> str:
-    """What the base predicts, where a checkpoint does not say so: as the run's own files do, whose trainer had it loaded."""
+    """What the base predicts, where a checkpoint does not tell: as in the run's own files, whose trainer had it loaded."""
     newest = lora_files(job.run, job.settings).final
     known = read_metadata(job.run.path / newest).get("modelspec.prediction_type") if newest else None
     return known or ("v" if job.settings.base.prediction == "v" else "")
 
 
 def target(run: RunDirectory, output: str, name: str, layout: LoraLayout, dtype: str) -> Path:
-    """The file to write. Raises `UsageError` where another file stands that nobody asked to replace."""
+    """The file to write. Raises `UsageError` where another file of this name exists."""
     if not output:
         folder = run.path / "export" / f"{layout}-{dtype}"
         make_directory(folder)
@@ -97,16 +97,16 @@ def target(run: RunDirectory, output: str, name: str, layout: LoraLayout, dtype:
     if path.suffix != ENDING:
         raise UsageError(f"{path}: a LoRA file ends with {ENDING}.")
     if path.exists():
-        raise UsageError(f"{path}: there is a file of this name already.", "Choose another --output, or move it away.")
+        raise UsageError(f"{path}: a file of this name already exists.", "Choose another --output, or move it away.")
     make_directory(path.parent)
     return path
 
 
 def find_source(job: Job, step: int | None, file: str) -> tuple[Shipped, Path]:
-    """The LoRA of a step, out of its checkpoint or where that is gone its LoRA file, and which of them it was. Without a step
-    it is that of `file`, else the last.
+    """The LoRA of a step, from its checkpoint or else its LoRA file, and the path of that. Without a step it is that of
+    `file`, else the last.
 
-    A checkpoint holds all digits; a LoRA file those that it was saved with. Raises `UsageError` if there is neither.
+    A checkpoint keeps full precision; a LoRA file has the precision it was saved in. Raises `UsageError` if both are missing.
     """
     found = lora_files(job.run, job.settings)
     files = {found.step_of[file]: job.run.path / file for file in found.all if file in found.step_of}
@@ -133,7 +133,7 @@ def _from_file(job: Job, path: Path, step: int) -> Shipped:
     settings = job.settings
     found = read_lora(path, settings.base.family, list(known_layers(settings)))
     if found.others or not found.changes:
-        raise UsageError(f"{path}: it has tensors that are not known here, such as {found.others[:1]}.")
+        raise UsageError(f"{path}: it has unknown tensors, such as {found.others[:1]}.")
     metadata = read_metadata(path)
     epoch = metadata.get("ss_epoch", "0")
     return Shipped(
@@ -147,7 +147,7 @@ def _from_file(job: Job, path: Path, step: int) -> Shipped:
 
 
 def known_layers(settings: Settings) -> Iterator[tuple[Part, str]]:
-    """Every layer that a LoRA of this base can have: those of the family, and those of the base's own shape."""
+    """Every layer that a LoRA of this base can have: of the family, and of the base's own shape."""
     family, base = settings.base.family, base_path(settings.base.model)
     for config in (None, denoiser_config(family, base)):
         yield from (("denoiser", layer.name) for layer in denoiser_layers(family, config))

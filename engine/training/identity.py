@@ -1,4 +1,4 @@
-"""What a checkpoint must have in common with a run for the run to go on from it, and what may differ at a price."""
+"""What a checkpoint and a run must have in common for a resume, and what may differ at a price."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loratui.engine.training.setup import Job
 from loratui.presets.schema import KEYS, to_table
 
 SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
-"""Sections of the recipe that must be the same; the others may be edited in between."""
+"""Sections of the recipe that must be the same; the others may be edited before a resume."""
 
 
 def identity_of(job: Job) -> dict[str, Any]:
@@ -48,18 +48,18 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     if differing:
         raise UsageError(
             f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",
-            "Put them back as they were, or start a new run.",
+            "Restore them, or start a new run.",
         )
     if own["optimizer_used"] != stored.get("optimizer_used"):
         raise UsageError(
             f"The checkpoint was made by {stored.get('optimizer_used')}, which optimizer.name auto meant there, "
             f"and here it means {own['optimizer_used']}.",
-            "Go on with a machine of the same kind, or start a new run.",
+            "Resume on a machine of the same kind, or start a new run.",
         )
 
 
 def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
-    """A setting as it worked: one that the program of then did not have was at its default, and a ratio is nothing beside an alpha."""
+    """A setting's effective value: the default where an older program lacked it; an alpha overrides the ratio."""
     values = identity.get(section, {})
     if (section, key) == ("adapter", "alpha_ratio") and values.get("alpha"):
         return None
@@ -68,6 +68,6 @@ def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:
 
 
 def surroundings_differ(stored: Mapping[str, Any], own: Mapping[str, Any]) -> str:
-    """In words, what of the machine and programs differs, so that the numbers will too; empty if nothing does."""
+    """The differences in machine and programs that will change the numbers, in words; empty without any."""
     then, now = stored.get("made_with", {}), own["made_with"]
     return ", ".join(f"{name} {then[name]} then and {now[name]} now" for name in now if then.get(name, now[name]) != now[name])

@@ -1,4 +1,4 @@
-"""What a person may change while the run trains: the samples, and an end after this epoch."""
+"""What a person may change while the run trains: the samples, and an earlier end."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from loratui.engine.training.setup import Job
 from loratui.engine.words import count
 
 Answer = tuple[bool, str]
-"""Whether a command was carried out, and what to say of it."""
+"""Whether a command was carried out, and what to say about it."""
 
 
 class LiveOverrides:
-    """The recipe's samples with the changes of this run. A change is on the disk before it is in force."""
+    """The recipe's samples with the changes of this run. A change is on the disk before it takes effect."""
 
     def __init__(self, job: Job, report: Reporter) -> None:
         self._job, self._report = job, report
@@ -41,21 +41,16 @@ class LiveOverrides:
 
     @property
     def stop_after_epoch(self) -> int | None:
-        """The epoch after which the run was asked to end."""
+        """The epoch after which a person wants the run to end; None: its last."""
         return self._changes.stop_after_epoch
 
-    def ends_with(self, epoch: int) -> bool:
-        """Whether the run was asked to end with this epoch."""
-        last = self.stop_after_epoch
-        return last is not None and epoch >= last
-
     def announce(self) -> None:
-        """Tells what is in force, if anything was changed before this start."""
+        """Reports the changes that were made before this start, if any."""
         if self._changes != Changes():
             self._tell()
 
     def set_samples(self, args: Mapping[str, Any], encode: Callable[[Sequence[str]], None]) -> Answer:
-        """Other prompts, another interval. `encode` makes the text states of filled prompts and may run out of memory."""
+        """Sets other prompts or another interval. `encode` makes the text states of filled prompts and may run out of memory."""
         try:
             after = changes.with_samples(self._changes, args)
             if after.prompts is not None and after.prompts != self._changes.prompts:
@@ -67,26 +62,26 @@ class LiveOverrides:
                 raise
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            return False, "There is too little memory to read new prompts beside the training. Pause, and change the recipe."
+            return False, "There is too little memory to read new prompts during training. Pause, and change the recipe."
         kept, words = self._keep(after, "")
         return kept, words or f"{_samples_in_words(len(self.prompts), self.every_image_steps)} From the next samples on."
 
     def stop_after(self, epoch: int, epochs: int, args: Mapping[str, Any]) -> Answer:
-        """Ends with `epoch` of `epochs`, or takes that back (`cancel`)."""
+        """Ends the run after `epoch` of `epochs`, or revokes that (`cancel`)."""
         if args.get("cancel"):
             return self._keep(replace(self._changes, stop_after_epoch=None), "The run goes on to its end.")
         last = " It is the last one anyway." if epoch >= epochs else ""
         return self._keep(replace(self._changes, stop_after_epoch=epoch), f"The run stops after epoch {epoch}.{last}")
 
     def forget_the_end(self) -> None:
-        """The run was stopped as wished or is done: the next start shall not end after that epoch again."""
+        """The run has stopped as wished or is done: the next start must not end after that epoch again."""
         if self.stop_after_epoch is not None:
             kept, words = self._keep(replace(self._changes, stop_after_epoch=None), "")
             if not kept:
                 self._report.warn("end_not_forgotten", problem=words)
 
     def _keep(self, after: Changes, words: str) -> Answer:
-        """Puts changes into force; `words` say so, unless the disk has something else to say."""
+        """Saves changes and applies them; returns `words`, or the error of the disk."""
         try:
             changes.write(self._job.run, after)
         except DiskError as error:

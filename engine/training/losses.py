@@ -12,7 +12,7 @@ from loratui.engine.families.model import Prediction
 from loratui.presets.schema import Training
 
 LEAST_SIGMA = 1e-2
-"""Below it the weight σ⁻² of a nearly clean image would drown all others."""
+"""Below it the weight σ⁻² of a nearly clean image would outweigh all others."""
 
 
 def weighted_loss(
@@ -23,10 +23,10 @@ def weighted_loss(
     settings: Training,
     predicts: Prediction,
 ) -> Tensor:
-    """(B,) the loss of each image as `settings` has it.
+    """(B,) the loss of each image under `settings`.
 
-    `noise_level` is (B,) how far each input is on its way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
-    signal-to-noise ratio, None for flow matching, where the weights made of it do not exist.
+    `noise_level` is (B,) each input's share of the way to pure noise, 0 to 1 (t/T or σ); `snr` is (B,) its
+    signal-to-noise ratio, None for flow matching, which has no weights made from it.
     """
     width = huber_width(settings, noise_level, snr) if settings.loss == "huber" else settings.huber_c
     value = per_sample_loss(prediction, target, kind=settings.loss, huber_c=width)
@@ -40,7 +40,8 @@ def weighted_loss(
     if settings.debiased_estimation:
         value = value * debiased_weight(snr, predicts)
     if settings.scale_v_loss and predicts == "v":
-        value = value * v_like_epsilon_weight(snr)
+        clipped = snr.clamp(max=1000.0)
+        value = value * (clipped / (clipped + 1))  # the squared error of v weighted like that of ε; source: sd-scripts
     return value
 
 
@@ -104,9 +105,3 @@ def debiased_weight(snr: Tensor, prediction: Prediction) -> Tensor:
     """
     clipped = snr.clamp(max=1000.0)
     return clipped.rsqrt() if prediction == "epsilon" else 1 / (clipped + 1)
-
-
-def v_like_epsilon_weight(snr: Tensor) -> Tensor:
-    """(B,) min(S, 1000)/(min(S, 1000)+1): the squared error of v weighted like that of ε. Source: sd-scripts."""
-    clipped = snr.clamp(max=1000.0)
-    return clipped / (clipped + 1)

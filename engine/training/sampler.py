@@ -1,4 +1,4 @@
-"""Sample images at fixed seeds, in a way that leaves no trace in the training."""
+"""Sample images at fixed seeds, without any effect on the training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loratui.engine.training.noise import derived_seed
 from loratui.presets.schema import Settings
 
 NEGATIVE = ""
-"""The negative prompt: none, so that samples show what was learnt and nothing else."""
+"""The negative prompt: none, so samples show only what was learnt."""
 
 
 def sample_plan(settings: Settings, texts: TextCache, prompt: str, seed: int) -> SamplePlan:
@@ -39,10 +39,7 @@ def write_sample(
     strength: float,
     on_step: Callable[[int, int], None],
 ) -> None:
-    """Makes one image at a LoRA strength and writes it as PNG. Nothing is written if `on_step` raises.
-
-    `plan` is called with the LoRA at work, since its text states may depend on it.
-    """
+    """Writes one image at a LoRA strength as PNG. `plan` is called while the LoRA is active, for its text states."""
     with adapter.strength(strength):
         pixels = model.sample(plan(), on_step)
     make_directory(path.parent)

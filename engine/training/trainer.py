@@ -112,7 +112,12 @@ class Trainer:
         self.overrides.announce()
         self._load(stored)
         if stored is not None:
-            self._restore(stored, identity)
+            self.adapter.load_state(stored.adapter)
+            self.ema.load_state(stored.shipped)
+            load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
+            self.scaling.load_state(stored.scaling)
+            if differing := surroundings_differ(stored.identity, identity):
+                self.report.warn("other_surroundings", differing=differing)
         else:
             self._check_the_base()
         self.artifacts = Artifacts(
@@ -136,7 +141,8 @@ class Trainer:
         for window, following in _with_next(self.batch_schedule.windows(self.at)):
             if self._serve_commands():
                 return
-            if self.overrides.ends_with(window.before.epoch - 1):
+            last = self.overrides.stop_after_epoch
+            if last is not None and window.before.epoch > last:
                 self.control.end_here()
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
@@ -200,14 +206,6 @@ class Trainer:
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
-
-    def _restore(self, stored: Checkpoint, identity: dict[str, Any]) -> None:
-        self.adapter.load_state(stored.adapter)
-        self.ema.load_state(stored.shipped)
-        load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
-        self.scaling.load_state(stored.scaling)
-        if differing := surroundings_differ(stored.identity, identity):
-            self.report.warn("other_surroundings", differing=differing)
 
     def _check_the_base(self) -> None:
         """Reads a base that the preflight's real step has not read, and ends a run whose base is not what it was taken for."""

@@ -42,10 +42,7 @@ _WIDEST = 65_536
 
 
 def layers_in(config: Config) -> Iterator[Layer]:
-    """Every Linear and convolution of a UNet2DConditionModel but `conv_in` and `conv_out`, in no special order.
-
-    Raises `ValueError`, `KeyError` or `TypeError` for sizes that no model has.
-    """
+    """Every Linear and convolution of a UNet2DConditionModel but `conv_in` and `conv_out`. Raises as `FamilySpec.layers`."""
     channels = tuple(_count(n) for n in config["block_out_channels"][:_MOST_BLOCKS])
     depth = config.get("transformer_layers_per_block", 1)
     depths = tuple(_count(n, 64) for n in (depth if isinstance(depth, list) else [depth] * len(channels)))

@@ -39,10 +39,8 @@ def add_adapters(targets: Mapping[Part, Target], *, seed: int) -> LoraAdapter:
 
 
 def matching_modules(model: nn.Module, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
-    """Linear and convolution modules whose full path matches one of `patterns`, in the model's order.
-
-    Raises `UsageError` if a pattern matches nothing: otherwise a misspelt name would silently train less.
-    """
+    """Linear and convolution modules whose path matches `patterns`, in the model's order. Raises `UsageError` for a pattern
+    without a match: otherwise a misspelt name would silently train less."""
     matched: dict[str, nn.Module] = {}
     unused = set(patterns)
     for path, module in model.named_modules():

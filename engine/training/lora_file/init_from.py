@@ -80,15 +80,12 @@ class Started:
 
     def listed(self) -> list[str]:
         """Every name that was not used, for the log."""
-        return [
-            f"{what}: {name}"
-            for names, what in (
-                (self.untouched, "begins anew"),
-                (self.unfit, "of another kind or shape"),
-                (self.unmatched, "belongs to no layer that is trained"),
-            )
-            for name in names
-        ]
+        unused = {
+            "starts new": self.untouched,
+            "of another kind or shape": self.unfit,
+            "belongs to no trained layer": self.unmatched,
+        }
+        return [f"{what}: {name}" for what, names in unused.items() for name in names]
 
 
 _NAMED = 3
@@ -146,7 +143,8 @@ def fit(given: WeightDelta, own: WeightDelta) -> tuple[WeightDelta, float] | Non
     if given.form != own.form or given.dora != own.dora:
         return None
     if given.form != "lora":
-        return _refactored(given, own)
+        same = {n: t.shape for n, t in given.tensors.items()} == {n: t.shape for n, t in own.tensors.items()}
+        return (_rescaled(given, own), 0.0) if same else None
     given = _with_kernel_of(given, own)
     if any(given.tensors[n].shape[axis:] != own.tensors[n].shape[axis:] for n, axis in (("lora_A", 1), ("lora_B", 2))):
         return None
@@ -171,12 +169,6 @@ def _with_kernel_of(given: WeightDelta, own: WeightDelta) -> WeightDelta:
         elif value.dim() == 2 and wanted == 4 and own.tensors[name].shape[2:] == (1, 1):
             tensors[name] = value[:, :, None, None]
     return replace(given, tensors=tensors)
-
-
-def _refactored(given: WeightDelta, own: WeightDelta) -> tuple[WeightDelta, float] | None:
-    if {n: t.shape for n, t in given.tensors.items()} != {n: t.shape for n, t in own.tensors.items()}:
-        return None
-    return _rescaled(given, own), 0.0
 
 
 def reduce_rank(given: WeightDelta, rank: int) -> tuple[WeightDelta, float]:

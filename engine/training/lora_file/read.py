@@ -68,10 +68,7 @@ def _beside(path: Path) -> dict[str, str]:
 def changes_in(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str], family: Family, layers: Iterable[tuple[Part, str]]
 ) -> FoundLora:
-    """As `read_lora`, from a file's tensors and metadata.
-
-    The scale is alpha / rank; without an alpha it comes from diffusers' metadata, else it is 1.
-    """
+    """As `read_lora`, from tensors and metadata. The scale is alpha / rank, else that of diffusers' metadata, else 1."""
     wanted = set(layers)
     sorted_keys = sort_keys(tensors, family, wanted)
     scales = _diffusers_scales(metadata, family)
@@ -145,10 +142,10 @@ def _diffusers_scales(metadata: Mapping[str, str], family: Family) -> Callable[[
         table: Any = parse_json(metadata.get(ADAPTER_METADATA, "{}"), most=SMALL_FILE_BYTES)
     except Unreadable:
         table = {}
-
     denoiser = families.family(family).denoiser.name
 
     def scale(place: Place) -> float | None:
+        # diffusers' name of the component, which can differ from the prefix of its tensors.
         prefix = denoiser if place.part == "denoiser" else place.part
         if not isinstance(table, dict) or f"{prefix}.r" not in table or f"{prefix}.lora_alpha" not in table:
             return None

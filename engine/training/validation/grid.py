@@ -29,7 +29,7 @@ from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
 from loratui.engine.training.setup import Job, add_adapter, load_base
-from loratui.engine.training.validation.nearest import Gallery, Nearest
+from loratui.engine.training.validation.nearest import Gallery
 from loratui.engine.untrusted import open_regular
 
 
@@ -48,7 +48,7 @@ def make_grid(job: Job, report: Reporter, requests: ControlQueue) -> ExitCode:
         maker = _Maker(job, report, requests, list(missing.values())) if missing else None
         for number, (cell, path) in enumerate(zip(planned, paths, strict=True)):
             found = maker.make(cell, path, number, len(planned)) if maker and missing.pop(path, None) else None
-            nearest = {"nearest": found.relative, "similarity": round(found.similarity, 3)} if found else {}
+            nearest = {"nearest": found[0], "similarity": round(found[1], 3)} if found else {}
             report.event("image_written", durable=True, **_fields(cell, path), **nearest)
     requests.acknowledge_ending("All images are made.")
     return ExitCode.DONE
@@ -97,7 +97,7 @@ class _Maker:
         self._adapter = add_adapter(job, self._model)
         report.phase("sampling", "Making the validation images")
 
-    def make(self, cell: Cell, path: str, number: int, total: int) -> Nearest | None:
+    def make(self, cell: Cell, path: str, number: int, total: int) -> tuple[str, float] | None:
         """Writes the image of a cell, the `number`-th of `total`; returns the training image it resembles most."""
         settings, target = self._job.settings, self._job.run.path / path
         if cell.file and cell.file != self._loaded:

@@ -1,9 +1,8 @@
-"""The training image that a made image is most like, so that a person can see what was learnt by heart."""
+"""The training image most similar to a sample, so that a person can see what was memorised."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +13,7 @@ from loratui.engine.families.model import Model
 from loratui.engine.training.cache import LatentCache
 
 SIDE = 8
-"""An image is compared by the layout of its colours and shapes on a grid of this many fields a side."""
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """The most similar training image."""
-
-    relative: str
-    """Its path in the data set."""
-    similarity: float
-    """Cosine of the two layouts, −1 to 1; 1 is the same image at this coarseness."""
+"""Images are compared by the layout of their colours and shapes on a grid of this many fields a side."""
 
 
 class Gallery:
@@ -34,16 +23,17 @@ class Gallery:
         """`latents` must hold every entry that is trained on."""
         self._model = model
         self._entries = [entry for entry in entries if entry.repeats and not entry.regularisation]
-        # On the denoiser's own scale, where the VAE has taken noise and fine grain away already.
+        # On the denoiser's own scale, where the VAE has already removed noise and fine grain.
         self._layouts = torch.stack([layout(latents.get(entry).mean) for entry in self._entries]) if self._entries else None
 
-    def nearest(self, pixels: Tensor) -> Nearest | None:
-        """The training image nearest to (3, H, W) fp32 pixels in [−1, 1]; None without training images."""
+    def nearest(self, pixels: Tensor) -> tuple[str, float] | None:
+        """The training image nearest to (3, H, W) fp32 pixels in [−1, 1]: its path in the dataset, and the cosine of the two
+        layouts, −1 to 1, where 1 is the same image at this coarseness. None without training images."""
         if self._layouts is None:
             return None
         made = layout(self._model.encode_image(pixels).mean)
         similarity, index = (self._layouts @ made).max(dim=0)
-        return Nearest(self._entries[int(index)].relative, float(similarity))
+        return self._entries[int(index)].relative, float(similarity)
 
 
 def layout(latents: Tensor) -> Tensor:
