@@ -1,4 +1,4 @@
-"""Stable Diffusion XL and its like (Pony): two CLIP text encoders, a pooled text, and a UNet that is told of an image's framing."""
+"""Stable Diffusion XL and its relatives (Pony): two CLIP text encoders, pooled text, and a UNet that reads an image's sizes and crop."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ class Started:
                 f"{self.reduced} of them had a higher rank; reduced, they lost {100 * self.lost:.2g} % of its strength."
             )
         for names, what in (
-            (self.untouched, "layers are not in it and begin anew"),
-            (self.unfit, "layers are of another kind or shape in it and begin anew"),
+            (self.untouched, "layers are not in it and start new"),
+            (self.unfit, "layers are of another kind or shape in it and start new"),
             (self.unmatched, "of its tensors belong to no layer that is trained here"),
         ):
             if names:
