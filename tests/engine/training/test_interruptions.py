@@ -437,7 +437,7 @@ def test_a_disk_that_gives_back_something_else_is_a_fault_of_the_disk(
         write(path, data[:-1] + bytes([data[-1] ^ 1]), durable=durable)
 
     monkeypatch.setattr(module, "write_file", spoilt)
-    with pytest.raises(DiskError, match="gave back"):
+    with pytest.raises(DiskError, match="returned other data"):
         train(run)
 
 
