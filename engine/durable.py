@@ -145,7 +145,8 @@ def move(source: Path, target: Path) -> None:
         with open_regular(source) as file:
             os.fsync(file.fileno())
     source.rename(target)
-    sync_directory(target.parent)
+    with opened(target.parent) as folder:
+        _sync(folder)
 
 
 def keep_as(path: Path, kept: Path) -> None:
@@ -314,23 +315,12 @@ def opened(path: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def append_line(fd: int, line: bytes) -> None:
-    """Appends one line, normally with a single write. Raises `OSError`, perhaps after a part of the line was written."""
-    assert line.endswith(b"\n")
-    write_all(fd, line)
-
-
 def write_all(fd: int, data: bytes) -> None:
-    """`os.write` until all of `data` is written: a nearly full disk takes only a part at first."""
+    """`os.write` until all of `data` is written: a nearly full disk takes only a part at first. Raises `OSError`, perhaps after
+    a part was written."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Makes the names in a folder last."""
-    with opened(path) as folder:
-        _sync(folder)
 
 
 def _sync(folder: int) -> None:

@@ -18,11 +18,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from loratui.engine import children, words
 from loratui.engine.cleaning import clean
 from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.job_child import Content
 from loratui.engine.limits import IMAGE_ANSWER_S, LIST_FILE_BYTES, SMALL_FILE_BYTES
 from loratui.engine.untrusted import Unreadable, parse_json
 
@@ -90,7 +91,6 @@ _STORY_BYTES = 1 << 14
 """Kept of what a job and its libraries print."""
 
 
-_INTACT = "Check that Python and loratui are intact."
 _DEATHS: dict[int, str] = {
     signal.SIGKILL: "was killed by signal 9, most often for lack of main memory",
     signal.SIGXCPU: "used up its processor time",
@@ -135,14 +135,6 @@ class JobDied(LoratuiError):
 
 class Cancelled(Exception):
     """Nobody waits for the answer any more."""
-
-
-class Done(NamedTuple):
-    """An answer."""
-
-    value: Any
-    content: bytes
-    """What followed it."""
 
 
 def run(
@@ -216,7 +208,9 @@ class Process:
                 pass_fds=around.get("pass_fds", ()),
             )
         except OSError as error:
-            raise JobDied(job.title, f"cannot be started: {error.strerror}", _INTACT) from error
+            raise JobDied(
+                job.title, f"cannot be started: {error.strerror}", "Check that Python and loratui are intact."
+            ) from error
         self._process, self._selector = process, selectors.DefaultSelector()
         for pipe, taken in ((process.stdout, self._hear), (process.stderr, self._overhear)):
             assert pipe is not None
@@ -233,7 +227,7 @@ class Process:
         """Sends a request. One that died meanwhile is told of by the answer that does not come."""
         self._say("ask", request)
 
-    def answer(self, progress: Callable[[Any], None] = lambda _: None) -> Done:
+    def answer(self, progress: Callable[[Any], None] = lambda _: None) -> Content:
         """The answer to the oldest request that has none. Raises `JobFailed`, `JobDied` or `Cancelled`."""
         return self._until("done", self.job.answer_s, progress)
 
@@ -260,7 +254,7 @@ class Process:
         self._story.clear()
         self._searched = 0
 
-    def _until(self, wanted: str, limit_s: float | None, progress: Callable[[Any], None] = lambda _: None) -> Done:
+    def _until(self, wanted: str, limit_s: float | None, progress: Callable[[Any], None] = lambda _: None) -> Content:
         """The first message of a type, and what follows it."""
         self._limit_s, self._since = limit_s, time.monotonic()
         while True:
@@ -272,7 +266,7 @@ class Process:
                 case "failed":
                     raise _failure(message["is"])
                 case kind if kind == wanted:
-                    return Done(message["is"], self._content(message.get("bytes", 0)))
+                    return Content(message["is"], self._content(message.get("bytes", 0)))
 
     def _message(self) -> dict[str, Any]:
         while (at := self._heard.find(b"\n", self._searched)) < 0:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from loratui.engine.dataset.decoding import Header, ImageError, Traits, check_decodes, read_header
 from loratui.engine.dataset.worker_limits import why_no_answer
-from loratui.engine.jobs import Done, JobDied, JobFailed, Process
+from loratui.engine.job_child import Content
+from loratui.engine.jobs import JobDied, JobFailed, Process
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Display:
         """Ends the process."""
         self._process.end()
 
-    def _asked(self, what: str, path: Path, **more: object) -> Done:
+    def _asked(self, what: str, path: Path, **more: object) -> Content:
         with self._one_at_a_time:
             try:
                 if not self._process.runs:

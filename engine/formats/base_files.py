@@ -259,19 +259,6 @@ def _part(tables: Tables, found: FoundPart, *, folder: Path | None, variant: str
     )
 
 
-def is_toy(path: Path) -> bool:
-    """Whether a base is one of those that come along, which draw and learn nothing but the demo's portraits."""
-    return path.resolve().is_relative_to(SHIPPED.resolve() / "bases")
-
-
-def toy_title(spec: FamilySpec) -> str:
-    """What a base that comes along is called, so that nobody takes it for the model whose shape it has."""
-    return f"toy for the demo, {spec.long_title}'s shape, 128 px"
-
-
-_DENOISERS = {"unet": "UNet", "transformer": "transformer"}
-
-
 def _complete(
     path: Path,
     spec: FamilySpec,
@@ -295,8 +282,11 @@ def _complete(
     parts["scheduler"] = PartFile(own if own.is_dir() else spec.bundled / "scheduler")
     has_choice = spec.objective == "diffusion"
     denoiser = parts[spec.denoiser.name]
-    kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": _DENOISERS[spec.denoiser.name]}
-    kind = toy_title(spec) if is_toy(path) else f"{spec.title} {kinds[layout]}"
+    alone = {"unet": "UNet", "transformer": "transformer"}[spec.denoiser.name]
+    kinds = {"diffusers": "diffusers folder", "single_file": "checkpoint", "parts": alone}
+    kind = f"{spec.title} {kinds[layout]}"
+    if path.resolve().is_relative_to(SHIPPED.resolve() / "bases"):  # nobody takes it for the model whose shape it has
+        kind = f"toy for the demo, {spec.long_title}'s shape, 128 px"
     words = [kind, f"{'scaled ' if denoiser.fp8 == 'scaled' else ''}{denoiser.dtype}"]
     return BaseFiles(
         path,

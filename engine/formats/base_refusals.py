@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from loratui.engine.formats.base_keys import DTYPES, FoundPart, Tensors
 from loratui.engine.formats.base_parts import BaseRefused
 from loratui.engine.formats.base_shapes import family_of
 from loratui.engine.formats.part_fit import misfit, title, wanted_sizes
+from loratui.engine.formats.safetensors_file import shown
 from loratui.engine.words import count
 
 FULL_WEIGHTS = "Choose the same model with fp16, bf16 or fp8 weights in a .safetensors file."
@@ -73,7 +75,7 @@ def refuse_adapters(tensors: Tensors) -> None:
         found = _key(pattern, text)
         if found:
             remedy = "Choose the base model that it was made for."
-            raise BaseRefused(code, f"this is {kind}, not a base model (it holds {_short(found)}).", remedy)
+            raise BaseRefused(code, f"this is {kind}, not a base model (it holds {shown(found)}).", remedy)
 
 
 def refuse_quantised(tensors: Tensors) -> None:
@@ -81,7 +83,7 @@ def refuse_quantised(tensors: Tensors) -> None:
     found = _key(QUANTISED, "\n".join(tensors))
     # ComfyUI marks every scaled fp8 weight so, too; those are dealt with as scaled.
     if found and not (found.endswith(".comfy_quant") and _all_eight(tensors)):
-        message = f"its weights are quantised (it holds {_short(found)}), which is for generating only."
+        message = f"its weights are quantised (it holds {shown(found)}), which is for generating only."
         raise BaseRefused("base_quantised", message, FULL_WEIGHTS)
 
 
@@ -90,8 +92,7 @@ def _all_eight(tensors: Tensors) -> bool:
                    if not key.endswith(".comfy_quant"))  # fmt: skip
 
 
-def other_base() -> str:
-    """What to do instead."""
+def _other_base() -> str:
     return f"Choose a checkpoint of {families.choices()}."
 
 
@@ -109,18 +110,18 @@ def require_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> tuple[Fami
             Finding.of("base_other_shape", problem=f"this is {title(part)} of sizes that no family has.", remedy="")
         ]
     if refusals:
-        raise BaseRefused(refusals[0].code, refusals[0].message, refusals[0].remedy or other_base())
+        raise BaseRefused(refusals[0].code, refusals[0].message, refusals[0].remedy or _other_base())
     raise _no_denoiser(tensors, parts)
 
 
 def _no_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> BaseRefused:
     """The reason why a file without a denoiser of ours is no base."""
     if not tensors:
-        return BaseRefused("base_unknown", "it holds no tensors at all.", other_base())
+        return BaseRefused("base_unknown", "it holds no tensors at all.", _other_base())
     text = "\n".join(tensors)
     for pattern, kind in OTHER_MODELS:
         if _key(pattern, text):
-            return BaseRefused("base_other_family", f"this is {kind}, which cannot be trained here.", other_base())
+            return BaseRefused("base_other_family", f"this is {kind}, which cannot be trained here.", _other_base())
     if parts:
         held = " and ".join(dict.fromkeys(map(title, parts)))
         message = f"this is only {held}, without the UNet or transformer that a base model has."
@@ -130,10 +131,10 @@ def _no_denoiser(tensors: Tensors, parts: Sequence[FoundPart]) -> BaseRefused:
             remedy = "Give the model itself."
         return BaseRefused("base_part_only", message, remedy)
     if _key(LANGUAGE_MODEL, text):
-        return BaseRefused("base_other_family", "this is a language model, which cannot be trained here.", other_base())
-    some = ", ".join(_short(key) for key in list(tensors)[:3])
+        return BaseRefused("base_other_family", "this is a language model, which cannot be trained here.", _other_base())
+    some = ", ".join(shown(key) for key in list(tensors)[:3])
     message = f"its {count(len(tensors), 'tensor')} are those of no known model (the first are {some})."
-    return BaseRefused("base_unknown", message, other_base())
+    return BaseRefused("base_unknown", message, _other_base())
 
 
 def _is_of_use(part: FoundPart) -> bool:
@@ -149,7 +150,7 @@ def _is_of_use(part: FoundPart) -> bool:
 def refuse_schedule(tensors: Tensors) -> None:
     """Raises `BaseRefused` for SDXL-shaped models with an EDM schedule (Playground v2.5, CosXL)."""
     if "edm_mean" in tensors or "edm_vpred.sigma_max" in tensors:
-        raise BaseRefused("base_other_schedule", "this model has an EDM schedule, which cannot be trained here.", other_base())
+        raise BaseRefused("base_other_schedule", "this model has an EDM schedule, which cannot be trained here.", _other_base())
 
 
 def refuse_format(part: FoundPart) -> None:
@@ -161,11 +162,8 @@ def refuse_format(part: FoundPart) -> None:
         if part.fp8 != "scaled" or not key.endswith(part.scale_suffix):
             continue
         weight = part.tensors.get(f"{key.removesuffix(part.scale_suffix)}.weight")
-        values = 1
-        for n in info.shape:
-            values *= n
-        if weight is not None and values not in (1, weight.shape[0] if weight.shape else 1):
-            message = f"its fp8 weights are scaled in blocks ({_short(key)}), which is for generating only."
+        if weight is not None and math.prod(info.shape) not in (1, weight.shape[0] if weight.shape else 1):
+            message = f"its fp8 weights are scaled in blocks ({shown(key)}), which is for generating only."
             raise BaseRefused("base_quantised", message, FULL_WEIGHTS)
 
 
@@ -175,7 +173,3 @@ def _key(pattern: str, text: str) -> str:
     if match is None:
         return ""
     return text[text.rfind("\n", 0, match.start()) + 1 :].split("\n", 1)[0]
-
-
-def _short(key: str) -> str:
-    return repr(key if len(key) <= 60 else f"{key[:57]}…")

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from loratui.engine import families
 from loratui.engine.families.spec import PartSpec
 from loratui.engine.formats.layers import Part
 from loratui.presets.schema import Family
 
 DOWN, UP, ALPHA = "lora_down.weight", "lora_up.weight", "alpha"
+"""Ends of the names of A, of shape (rank, in) or (rank, in, k, k), of B, of shape (out, rank) or (out, rank, 1, 1), and of a scalar.
+The effect is scaled by alpha / rank, where rank is A's first dimension."""
 
 UNET = "lora_unet_"
 """Prefix of the denoiser, transformers too."""
-
-
-@dataclass(frozen=True)
-class KohyaNames:
-    """The three tensor names of one LoRA module."""
-
-    stem: str
-
-    @property
-    def down(self) -> str:
-        """A, of shape (rank, in) or (rank, in, k, k)."""
-        return f"{self.stem}.{DOWN}"
-
-    @property
-    def up(self) -> str:
-        """B, of shape (out, rank) or (out, rank, 1, 1)."""
-        return f"{self.stem}.{UP}"
-
-    @property
-    def alpha(self) -> str:
-        """Scalar; the effect is scaled by alpha / rank, where rank is A's first dimension."""
-        return f"{self.stem}.{ALPHA}"
 
 
 def stem(family: Family, part: Part, module: str) -> str:

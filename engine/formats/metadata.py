@@ -11,44 +11,15 @@ from loratui.presets.schema import LYCORIS, Adapter, Family, Settings
 
 ALLOWED = frozenset(
     {
-        "format",
-        "ss_v2",
-        "ss_base_model_version",
-        "ss_network_module",
-        "ss_network_dim",
-        "ss_network_alpha",
-        "ss_network_args",
-        "ss_output_name",
-        "ss_resolution",
-        "ss_clip_skip",
-        "ss_seed",
-        "ss_learning_rate",
-        "ss_unet_lr",
-        "ss_text_encoder_lr",
-        "ss_optimizer",
-        "ss_lr_scheduler",
-        "ss_steps",
-        "ss_epoch",
-        "ss_num_epochs",
-        "ss_num_train_images",
-        "ss_batch_size_per_device",
-        "ss_gradient_accumulation_steps",
-        "ss_mixed_precision",
-        "ss_noise_offset",
-        "ss_min_snr_gamma",
-        "sshs_model_hash",
-        "sshs_legacy_hash",
-        "modelspec.sai_model_spec",
-        "modelspec.architecture",
-        "modelspec.implementation",
-        "modelspec.title",
-        "modelspec.resolution",
-        "modelspec.prediction_type",
-        "modelspec.trigger_phrase",
-        "modelspec.usage_hint",
-        "modelspec.hash_sha256",
+        "format", "ss_v2", "ss_base_model_version", "ss_network_module", "ss_network_dim", "ss_network_alpha",
+        "ss_network_args", "ss_output_name", "ss_resolution", "ss_clip_skip", "ss_seed", "ss_learning_rate", "ss_unet_lr",
+        "ss_text_encoder_lr", "ss_optimizer", "ss_lr_scheduler", "ss_steps", "ss_epoch", "ss_num_epochs",
+        "ss_num_train_images", "ss_batch_size_per_device", "ss_gradient_accumulation_steps", "ss_mixed_precision",
+        "ss_noise_offset", "ss_min_snr_gamma", "sshs_model_hash", "sshs_legacy_hash", "modelspec.sai_model_spec",
+        "modelspec.architecture", "modelspec.implementation", "modelspec.title", "modelspec.resolution",
+        "modelspec.prediction_type", "modelspec.trigger_phrase", "modelspec.usage_hint", "modelspec.hash_sha256",
     }
-)
+)  # fmt: skip
 """Every key that a file may carry. `ss_dataset_dirs` and `ss_tag_frequency` are left out on purpose: they hold folder names and captions."""
 
 DORA_HINT = "DoRA: for diffusers only; other programs read the magnitudes in another way or not at all"

@@ -35,6 +35,7 @@ BYTES_PER_VALUE = {
     "F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
     "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+_AGAIN = "Download it again."
 SMALLER_FORMATS = frozenset({"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0"})
 """Number formats of the standard that only quantised models use."""
 
@@ -53,14 +54,9 @@ _OTHERS = frozenset(
 """Ends of names of files that are certainly no weights in this format."""
 
 
-def is_named_so(name: str) -> bool:
-    """Whether a file has an ending of safetensors files."""
-    return name.lower().endswith(ENDINGS)
-
-
 def may_hold_tensors(path: Path, size: int | None = None) -> bool:
     """Whether a file is worth a look at its header: by its name, else by its first bytes, for people rename files."""
-    if is_named_so(path.name):
+    if path.name.lower().endswith(ENDINGS):
         return True
     if path.suffix.lower() in _OTHERS:
         return False
@@ -190,13 +186,13 @@ def _read_raw(path: Path) -> tuple[bytes, int]:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             raw = _raw_header(path, file, size)
+            return raw, size - 8 - len(raw)
     except OSError as error:
         if error.errno == errno.EINVAL:
             raise UsageError(f"{path}: it is no file.", "Check the path.") from None
         raise UsageError(
             f"{path}: it cannot be read: {error.strerror or error}.", "Check the path and its permissions."
         ) from None
-    return raw, size - 8 - len(raw)
 
 
 _METADATA_FIRST = re.compile(rb'\{"__metadata__":(\{(?:"(?:[^"\\]|\\.)*"[:,]?)*\})[,}]', re.DOTALL)
@@ -241,7 +237,7 @@ def _raw_header(path: Path, file: FileIO, size: int) -> bytes:
         most = words.size(MAX_HEADER_BYTES)
         raise NotSafetensors(
             f"{path}: it begins with a header of {words.size(length)}, more than is read here ({most}).",
-            "If it is a LoRA, save it anew without its metadata with the program that made it.",
+            "If it is a LoRA, save it again without its metadata in the program that made it.",
         )
     if not 2 <= length <= MAX_HEADER_BYTES or start[8:9] != b"{":
         raise NotSafetensors(f"{path}: not a safetensors file.", _hint(start))
@@ -254,30 +250,27 @@ def _raw_header(path: Path, file: FileIO, size: int) -> bytes:
 
 
 def _tensor(path: Path, name: str, entry: Any) -> TensorInfo:
+    damaged = UsageError(f"{path}: the header's entry for {shown(name)} is damaged.")
     try:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
-        raise _damaged_entry(path, name) from None
+        raise damaged from None
     if not isinstance(dtype, str) or not isinstance(shape, list) or len(shape) > MOST_DIMENSIONS:
-        raise _damaged_entry(path, name)
+        raise damaged
     if dtype in SMALLER_FORMATS:
         message = f"{path}: its weights are stored as {dtype}, a quantised format for generating only."
         raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
     if dtype not in BYTES_PER_VALUE:
         message = f"{path}: {shown(name)} is stored as {shown(dtype)}, a number format that is not known here."
         raise UsageError(message, "Choose the same model with fp16, bf16 or fp8 weights.")
-    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, begin, end)):
-        raise _damaged_entry(path, name)
-    values = math.prod(n or 1 for n in shape)  # of the others too where one is zero: readers multiply them all
-    if values > _LARGEST:
-        raise _damaged_entry(path, name)
+    whole = all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, begin, end))
+    # Of the others too where one is zero: readers multiply them all.
+    values = math.prod(n or 1 for n in shape) if whole else 0
+    if not 0 < values <= _LARGEST:
+        raise damaged
     if end - begin != (0 if 0 in shape else values * BYTES_PER_VALUE[dtype]):
         raise UsageError(f"{path}: {shown(name)} has another length than its shape asks for.")
     return TensorInfo(dtype, tuple(shape), begin, end)
-
-
-def _damaged_entry(path: Path, name: str) -> UsageError:
-    return UsageError(f"{path}: the header's entry for {shown(name)} is damaged.")
 
 
 def shown(name: str) -> str:
@@ -287,7 +280,7 @@ def shown(name: str) -> str:
 
 def _check_tiling(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int) -> None:
     at = 0
-    for info in sorted(tensors.values(), key=_place):
+    for info in sorted(tensors.values(), key=lambda info: (info.begin, info.end)):
         if info.begin != at:
             raise UsageError(f"{path}: its tensors overlap or leave gaps.")
         at = info.end
@@ -295,13 +288,6 @@ def _check_tiling(path: Path, tensors: Mapping[str, TensorInfo], data_bytes: int
         raise UsageError(f"{path}: the file is cut off: {words.size(at - data_bytes)} of {words.size(at)} are missing.", _AGAIN)
     if at < data_bytes:
         raise UsageError(f"{path}: the file is {words.size(data_bytes - at)} too long; it may be a broken download.", _AGAIN)
-
-
-def _place(info: TensorInfo) -> tuple[int, int]:
-    return info.begin, info.end
-
-
-_AGAIN = "Download it again."
 
 
 def _hint(start: bytes) -> str:

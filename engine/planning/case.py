@@ -40,11 +40,6 @@ class Case:
         return self.reasons[dotted].source if dotted in self.reasons else "loratui"
 
     @property
-    def embedded(self) -> bool:
-        """The embedded bases are so small that usual numbers do not hold for them."""
-        return self.settings.base.is_embedded
-
-    @property
     def in_band(self) -> bool:
         """Whether there is a preset, and it was made for so many images."""
         least, most = self.start.dataset.images_wanted

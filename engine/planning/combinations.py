@@ -9,6 +9,7 @@ from loratui.engine import families
 from loratui.engine.dataset.caption_choice import makes_several
 from loratui.engine.families.spec import FamilySpec
 from loratui.engine.findings import Finding
+from loratui.engine.planning.case import Case
 from loratui.engine.planning.plan import Plan
 from loratui.engine.words import typed
 from loratui.presets.schema import KEYS, Settings, get
@@ -176,11 +177,12 @@ CLASHES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], bool], Mapping[s
 """A row for every pair, or value, that surprises: finding, the settings that make it up, when, and what mends it."""
 
 
-def idle(settings: Settings, plan: Plan, changed: frozenset[str]) -> Iterator[Finding]:
+def idle(case: Case) -> Iterator[Finding]:
     """Each setting that the person changed and that does nothing; one that is back at its default needs no word."""
+    settings, changed = case.settings, case.changed
     for row, settable, when, mend in IDLE:
         keys = [one for one in settable if one in changed and get(settings, one) != KEYS[one].default]
-        if keys and when(settings, plan):
+        if keys and when(settings, case.plan):
             named = " and ".join(f"{one} {typed(get(settings, one))}" for one in keys)
             yield Finding.of(
                 f"no_effect.{row}",
@@ -190,8 +192,9 @@ def idle(settings: Settings, plan: Plan, changed: frozenset[str]) -> Iterator[Fi
             )
 
 
-def clashes(settings: Settings, changed: frozenset[str]) -> Iterator[Finding]:
+def clashes(case: Case) -> Iterator[Finding]:
     """Each row that applies because of something that the person changed; what a preset combines is its own choice."""
+    settings = case.settings
     for code, keys, when, mend in CLASHES:
-        if changed.intersection(keys) and when(settings):
+        if case.changed.intersection(keys) and when(settings):
             yield Finding.of(code, settings=mend, title=_spec(settings).title, **{key: get(settings, key) for key in keys})

@@ -114,7 +114,9 @@ def estimate(
         lora=case.facts.lora,
         disk=_disk(case),
         here=_here(case, here.problem, measurements, price_per_hour),
-        elsewhere=() if case.facts.embedded else tuple(_on_card(case, card) for card in figures.CARDS if card.listed),
+        elsewhere=()
+        if case.settings.base.is_embedded
+        else tuple(_on_card(case, card) for card in figures.CARDS if card.listed),
     )
 
 
@@ -148,7 +150,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
         return _refused(card.name if card else "CPU", case, found.message, "memory not known")
     remembered = _remembered(case, found, measurements)
     gib, memory_source = _memory(case, found)
-    ram = figures.EMBEDDED_RAM_GIB if case.facts.embedded else case.known.ram_gib
+    ram = figures.EMBEDDED_RAM_GIB if case.settings.base.is_embedded else case.known.ram_gib
     if remembered and remembered.peak_vram_gib:
         gib, memory_source = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1), "memory measured on this machine"
     if remembered and remembered.peak_ram_gib:
@@ -182,7 +184,7 @@ def _remembered(case: _Case, found: MemoryPlan, measurements: Sequence[Measureme
 def _memory(case: _Case, found: MemoryPlan) -> tuple[Range | None, str]:
     """GPU memory, and where that comes from."""
     settings, known = case.settings, case.known
-    if case.facts.embedded:
+    if case.settings.base.is_embedded:
         return figures.EMBEDDED_GIB if found.placement == "gpu" else None, "a tiny base"
     if found.need is None:
         return None, "memory not known"
@@ -210,7 +212,7 @@ def _time(case: _Case, found: MemoryPlan, remembered: Recalled | None) -> _Time:
     card = case.facts.card
     if remembered:
         return _by_memory(case, found, remembered)
-    if case.facts.embedded:
+    if case.settings.base.is_embedded:
         return _Time(None, UNKNOWN) if card else _embedded_on_a_cpu(case)
     if card is None:
         return _Time(None, f"{UNKNOWN}; on a CPU a base of this size takes days")
@@ -243,7 +245,7 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
     steps = plan.optimizer_steps * settings.training.accumulation
     compiles = not remembered.compiled and found.pays_to_compile(known, middle * settings.training.batch_size, steps)
     share, extra = (1 - known.compiled_share, figures.COMPILE_S) if compiles else (1.0, 0.0)
-    load = figures.EMBEDDED_LOAD_S if case.facts.embedded else known.load_s
+    load = figures.EMBEDDED_LOAD_S if case.settings.base.is_embedded else known.load_s
     # A pass of the denoiser without gradients costs about two fifths of an image-step.
     passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
     samples = sample_count(settings, plan) * passes * 0.4 * _sample_area(settings) / settings.dataset.resolution**2

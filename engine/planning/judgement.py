@@ -32,10 +32,6 @@ def judge(recipe: Recipe, plan: Plan) -> Iterator[Finding]:
         yield from judgement(case)
 
 
-def _images(case: Case) -> Iterator[Finding]:
-    return of_number(case.plan.images, case.settings.dataset, case.source("dataset.images_wanted"))
-
-
 def _rank(case: Case) -> Iterator[Finding]:
     rank, images = case.settings.adapter.rank, case.plan.images
     least, most = case.settings.adapter.rank_wanted
@@ -92,24 +88,15 @@ def _concepts(case: Case) -> Iterator[Finding]:
             )
 
 
-def _mirroring(case: Case) -> Iterator[Finding]:
-    return of_mirroring(case.settings)
-
-
 def _size(case: Case) -> Iterator[Finding]:
     dataset = case.settings.dataset
-    low, high = (64, 128) if case.embedded else families.family(case.settings.base.family).native_px
+    low, high = (64, 128) if case.settings.base.is_embedded else families.family(case.settings.base.family).native_px
     key, native = ("resolution_high", high) if dataset.resolution > high else ("resolution_low", low)
     if not low <= dataset.resolution <= high:
         yield Finding.of(key, resolution=dataset.resolution, native=native, settings={"dataset.resolution": native})
     if dataset.upscale and dataset.buckets and dataset.bucket_max <= dataset.resolution:
         mend = {"dataset.bucket_max": 2 * dataset.resolution}
         yield Finding.of("bucket_max_low", bucket_max=dataset.bucket_max, settings=mend)
-
-
-def _combinations(case: Case) -> Iterator[Finding]:
-    yield from idle(case.settings, case.plan, case.changed)
-    yield from clashes(case.settings, case.changed)
 
 
 def _regularisation(case: Case) -> Iterator[Finding]:
@@ -125,7 +112,7 @@ def _regularisation(case: Case) -> Iterator[Finding]:
 
 
 _JUDGEMENTS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
-    _images,
+    lambda case: of_number(case.plan.images, case.settings.dataset, case.source("dataset.images_wanted")),
     amount_rules.exposures,
     amount_rules.total,
     rate_rules.rate,
@@ -133,8 +120,9 @@ _JUDGEMENTS: tuple[Callable[[Case], Iterator[Finding]], ...] = (
     _rank,
     _batch,
     _concepts,
-    _mirroring,
+    lambda case: of_mirroring(case.settings),
     _size,
-    _combinations,
+    idle,
+    clashes,
     _regularisation,
 )

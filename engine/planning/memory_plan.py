@@ -106,11 +106,6 @@ class Facts:
         return families.family(self.settings.base.family).figures
 
     @property
-    def embedded(self) -> bool:
-        """The embedded bases are so small that no card is too small for them."""
-        return self.settings.base.is_embedded
-
-    @property
     def room_gib(self) -> float:
         """What torch can have of the card's memory."""
         total = self.card.total_gib if self.card else math.inf
@@ -156,7 +151,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         return chosen.found
     memory, left = settings.memory, rungs(settings)
     rung, taken = left[0], None
-    if card is not None and not facts.embedded:
+    if card is not None and not settings.base.is_embedded:  # which fit on any card
         fitting = (one for one in left if need(facts, one, chosen.format).training <= facts.room_gib)
         rung = next(fitting, left[-1])
         taken = need(facts, rung, chosen.format)
@@ -207,7 +202,7 @@ def memory_range(facts: Facts) -> Range:
 
     Without a card: on one that has bf16.
     """
-    if facts.embedded:
+    if facts.settings.base.is_embedded:
         return figures.EMBEDDED_GIB
     wanted = facts.settings.training.precision
     precision = choose(facts.settings, facts.card).format if facts.card else "fp32" if wanted == "fp32" else "bf16"

@@ -57,8 +57,9 @@ def _without_bf16(settings: Settings, card: Card) -> Chosen:
         needs = Finding.of("precision.needs_bf16", title=spec.title, card=card.name, weights_gib=weights_gib, others=others)
         return Chosen("fp32", needs)
     if spec.fp16 and wanted == "fp16":
+        fast = card.capability >= (7, 0) or card.capability in FAST_FP16
         slow = Finding.of("precision.slow_fp16", card=card.name, settings=_AUTO)
-        return Chosen("fp16", Finding.of("precision.scaled") if _has_fast_fp16(card) else slow)
+        return Chosen("fp16", Finding.of("precision.scaled") if fast else slow)
     key = "fp16" if usual == "fp16" else "fp32" if spec.fp16 else "small"
     return Chosen(usual, Finding.of(f"precision.{key}", card=card.name))
 
@@ -70,7 +71,3 @@ def _usual(settings: Settings, card: Card) -> Format:
     """What `auto` means on a card without bf16."""
     fit = card.capability >= (7, 0) and not any(name in card.name for name in NOT_FINITE_IN_FP16)
     return "fp16" if fit and families.family(settings.base.family).fp16 else "fp32"
-
-
-def _has_fast_fp16(card: Card) -> bool:
-    return card.capability >= (7, 0) or card.capability in FAST_FP16

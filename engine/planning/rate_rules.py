@@ -69,7 +69,7 @@ def rate(case: Case) -> Iterator[Finding]:
 
 def usual_rates(case: Case) -> tuple[float, float]:
     """The lowest and highest effective rate that are usual with this base and optimizer."""
-    low, high = EMBEDDED_RATES if case.embedded else families.family(case.settings.base.family).usual_rates
+    low, high = EMBEDDED_RATES if case.settings.base.is_embedded else families.family(case.settings.base.family).usual_rates
     least, most = OF_ADAMW.get(case.settings.optimizer.name, (1.0, 1.0))
     return low * least, high * most
 

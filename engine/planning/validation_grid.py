@@ -1,4 +1,4 @@
-"""Which images the check after training is made of: prompts × strengths of one file, and prompts × the files of all epochs."""
+"""The images of a validation: prompts × strengths of one file, and prompts × the files of all epochs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Grid = Literal["strengths", "checkpoints"]
 GRIDS: tuple[Grid, ...] = get_args(Grid)
 
 MOST_IMAGES = 2000
-"""More than that is a slip of the fingers, and days of a GPU."""
+"""More would be a typing error, and days of a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GridRequest:
-    """What a person wants to see; None: as the recipe has it."""
+    """What a person wants to see. None: as in the recipe."""
 
     grids: tuple[Grid, ...] = GRIDS
     file: str | None = None
@@ -37,15 +37,17 @@ class GridRequest:
     seeds: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `wish.json`."""
+        """The contents of `wish.json`."""
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> GridRequest:
-        """The wish in a `wish.json`. Raises `UsageError` for what cannot be meant."""
+        """The wish in a `wish.json`. Raises `UsageError` for a table that cannot be one."""
         try:
             if table["format"] > FORMAT:
-                raise UsageError("validation/wish.json was written by a newer loratui.", "Update, or start the check anew.")
+                raise UsageError(
+                    "validation/wish.json was written by a newer loratui.", "Update loratui, or start the validation again."
+                )
             grids = tuple(grid for grid in GRIDS if grid in table["grids"])
             prompts, strengths = table.get("prompts"), table.get("strengths")
             return cls(
@@ -56,14 +58,11 @@ class GridRequest:
                 seeds=None if table.get("seeds") is None else int(table["seeds"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError("validation/wish.json is damaged.", "Start the check anew.") from error
+            raise UsageError("validation/wish.json is damaged.", "Start the validation again.") from error
 
 
 def read_wish(path: Path) -> GridRequest:
-    """The wish in a `wish.json`; everything as the recipe has it where there is no such file.
-
-    Raises `UsageError` for a file that cannot be used.
-    """
+    """The wish in a `wish.json`, or the recipe's if there is no such file. Raises `UsageError` for a file that cannot be used."""
     try:
         return GridRequest.from_json(read_json(path))
     except FileNotFoundError:
@@ -71,16 +70,16 @@ def read_wish(path: Path) -> GridRequest:
     except UsageError:
         raise
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read.", "Start the check anew.") from error
+        raise UsageError(f"{path}: cannot be read.", "Start the validation again.") from error
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One image of the check."""
+    """One image of a validation."""
 
     grid: Grid
     prompt: str
-    """As the person reads it; without the LoRA, the model reads it with the class word for the trigger."""
+    """As the person reads it. Without the LoRA, the model reads the class word in place of the trigger."""
     template: str
     seed: int
     file: str
@@ -128,15 +127,10 @@ def words(settings: Settings) -> dict[str, str]:
     return {"{subject}": f"{trigger} {class_word}".strip(), "{trigger}": trigger, "{class}": class_word}
 
 
-def base_words(settings: Settings) -> dict[str, str]:
-    """The same for the base alone, which does not know the trigger: the class word stands for it."""
-    class_word = settings.dataset.class_word
-    return {"{subject}": class_word, "{trigger}": class_word, "{class}": class_word}
-
-
 def prompt_read(cell: Cell, settings: Settings) -> str:
     """What the model reads for a cell: with the LoRA the prompt itself, without it the class word in place of the trigger."""
-    return cell.prompt if cell.strength else filled(cell.template, base_words(settings))
+    placeholders = ("{subject}", "{trigger}", "{class}")
+    return cell.prompt if cell.strength else filled(cell.template, dict.fromkeys(placeholders, settings.dataset.class_word))
 
 
 def image_name(cell: Cell, settings: Settings, file_sum: str) -> str:

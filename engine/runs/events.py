@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loratui.engine.durable import append_line, disk_error, open_to_write
+from loratui.engine.durable import disk_error, open_to_write, write_all
 from loratui.engine.untrusted import finite, leads_out, open_regular, parse_json
 from loratui.engine.words import both_ends
 
@@ -204,7 +204,7 @@ class EventLog:
         try:
             self._end_torn_line()
             self._torn = True
-            append_line(self._fd, line)
+            write_all(self._fd, line)
             self._torn = False
             if lasting:
                 os.fsync(self._fd)
@@ -220,7 +220,7 @@ class EventLog:
 
     def _end_torn_line(self) -> None:
         if self._torn:
-            append_line(self._fd, b"\n")
+            write_all(self._fd, b"\n")
             self._torn = False
 
     def _report_lost(self) -> None:

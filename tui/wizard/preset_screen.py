@@ -167,7 +167,7 @@ def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, 
     if machine is None:
         return "", needs, ""
     if facts.card is None:
-        if facts.embedded:
+        if settings.base.is_embedded:
             return "✔", f"{needs}; it also trains on the CPU", "$success"
         return "!", f"{needs}; no GPU here, and a CPU takes days", "$warning"
     found = decide(facts)

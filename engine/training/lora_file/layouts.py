@@ -75,10 +75,9 @@ def _kohya(family: Family, changes: Changes) -> Iterator[tuple[str, Tensor]]:
 
 
 def _pair(stem: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:
-    names = kohya.KohyaNames(stem)
-    yield names.down, change.tensors["lora_A"]
-    yield names.up, change.tensors["lora_B"]
-    yield names.alpha, _alpha(change.scale * change.rank)
+    yield f"{stem}.{kohya.DOWN}", change.tensors["lora_A"]
+    yield f"{stem}.{kohya.UP}", change.tensors["lora_B"]
+    yield f"{stem}.{kohya.ALPHA}", _alpha(change.scale * change.rank)
 
 
 def _lycoris(family: Family, part: Part, path: str, change: WeightDelta) -> Iterator[tuple[str, Tensor]]:

@@ -13,9 +13,9 @@ BLOCK = "attentions.0.transformer_blocks.0.attn1.to_out.0"
 
 
 def test_a_module_of_sd15_has_the_names_of_kohyas_scripts() -> None:
-    names = kohya.KohyaNames(kohya.stem("sd15", "denoiser", f"down_blocks.0.{BLOCK}"))
     stem = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0"
-    assert (names.down, names.up, names.alpha) == (f"{stem}.lora_down.weight", f"{stem}.lora_up.weight", f"{stem}.alpha")
+    assert kohya.stem("sd15", "denoiser", f"down_blocks.0.{BLOCK}") == stem
+    assert (kohya.DOWN, kohya.UP, kohya.ALPHA) == ("lora_down.weight", "lora_up.weight", "alpha")
 
 
 @pytest.mark.parametrize(
