@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.dataset.caption_choice import makes_several
-from loratui.engine.families.figures import FamilyFigures
-from loratui.engine.families.figures import Range as Range
+from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
@@ -22,6 +21,7 @@ from loratui.engine.planning.measured import Measurement, Recalled, recall, work
 from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
+from loratui.engine.words import count
 from loratui.presets.schema import Settings
 
 PNG_BYTES_PER_PX = 1.6
@@ -31,10 +31,10 @@ WRITING_BYTES_PER_S = 0.5e9
 DECODING_S = 0.5
 """Of a sample image, at the family's own resolution."""
 WIDEST = 1.7
-"""A time whose ends differ by a larger factor prices nothing, and is not told; for a run of minutes it does not matter."""
+"""A range whose ends differ by a larger factor says too little to show; in a run of minutes it does not matter."""
 SHORT_S = 300.0
 
-UNKNOWN = "not known before one real step was made; the preflight makes it"
+UNKNOWN = "time unknown until the preflight has run one real step"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Cost:
 
     machine: str
     time_s: Range | None
-    """None where nothing that would price the run is known."""
+    """None if it cannot be estimated."""
     vram_gib: Range | None
-    """Of the way that fits there, else of the smallest that there is; None without a GPU, and where nothing is known."""
+    """Of the memory plan that fits there, else of the smallest; None without a GPU, or if unknown."""
     ram_gib: Range
     fits: Fits
     """As in `MemoryPlan`."""
@@ -144,10 +144,10 @@ class _Case:
 def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price: float | None) -> Cost:
     card = case.facts.card
     if problem:
-        return _refused("unusable", case, "not known while the GPU cannot be used", "")
+        return _refused("unusable", case, "time unknown while the GPU cannot be used", "")
     found = decide(case.facts)
     if isinstance(found, Finding):
-        return _refused(card.name if card else "CPU", case, found.message, "memory not known")
+        return _refused(card.name if card else "CPU", case, found.message.removesuffix("."), "memory unknown")
     remembered = _remembered(case, found, measurements)
     gib, memory_source = _memory(case, found)
     ram = figures.EMBEDDED_RAM_GIB if case.settings.base.is_embedded else case.known.ram_gib
@@ -164,7 +164,7 @@ def _on_card(case: _Case, card: Card) -> Cost:
     case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used))
     found = decide(case.facts)
     if isinstance(found, Finding):
-        return _refused(card.name, case, found.message, "memory not known")
+        return _refused(card.name, case, found.message.removesuffix("."), "memory unknown")
     gib, memory_source = _memory(case, found)
     return _cost(card.name, found, _by_table(case, card, found), gib, case.known.ram_gib, memory_source, None)
 
@@ -185,9 +185,9 @@ def _memory(case: _Case, found: MemoryPlan) -> tuple[Range | None, str]:
     """GPU memory, and where that comes from."""
     settings, known = case.settings, case.known
     if case.settings.base.is_embedded:
-        return figures.EMBEDDED_GIB if found.placement == "gpu" else None, "a tiny base"
+        return figures.EMBEDDED_GIB if found.placement == "gpu" else None, "memory typical of a tiny base"
     if found.need is None:
-        return None, "memory not known"
+        return None, "memory unknown"
     plain = settings.adapter.kind in ("lora", "locon") and not (settings.adapter.dora or settings.training.train_text_encoder)
     as_measured = plain and settings.dataset.resolution == known.resolution
     as_measured = as_measured and settings.training.batch_size in known.measured_batches
@@ -202,7 +202,7 @@ class _Time:
     source: str
 
     def if_it_prices(self) -> _Time:
-        """Itself, or unknown where its ends are too far apart to say anything."""
+        """Itself, or unknown if its ends are too far apart to say anything."""
         if self.seconds is None or self.seconds[1] <= SHORT_S or self.seconds[1] <= WIDEST * self.seconds[0]:
             return self
         return _Time(None, UNKNOWN)
@@ -215,7 +215,7 @@ def _time(case: _Case, found: MemoryPlan, remembered: Recalled | None) -> _Time:
     if case.settings.base.is_embedded:
         return _Time(None, UNKNOWN) if card else _embedded_on_a_cpu(case)
     if card is None:
-        return _Time(None, f"{UNKNOWN}; on a CPU a base of this size takes days")
+        return _Time(None, f"{UNKNOWN}; on a CPU, a base of this size takes days")
     listed = figures.card(card.name)
     return _by_table(case, listed, found) if listed else _Time(None, f"{UNKNOWN}; no figures for this card")
 
@@ -233,9 +233,10 @@ def _by_table(case: _Case, card: Card, found: MemoryPlan) -> _Time:
         for step_s, sample_s, load_s, share in zip(cost.image_step_s, each, known.load_s, (0.5, 1.0), strict=True)
     )
     compiling = figures.COMPILE_S if cost.compiles else 0.0
-    how = "measured on" if card == figures.MEASURED_ON else "scaled by arithmetic and bandwidth from"
-    seconds = (_two_digits(low + compiling / 2), _two_digits(high + compiling))
-    return _Time(seconds, f"time {how} an {figures.MEASURED_ON.name}").if_it_prices()
+    source = f"time measured on an {figures.MEASURED_ON.name}"
+    if card != figures.MEASURED_ON:
+        source = f"time scaled from an {figures.MEASURED_ON.name} by compute and memory bandwidth"
+    return _Time((_two_digits(low + compiling / 2), _two_digits(high + compiling)), source).if_it_prices()
 
 
 def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
@@ -253,9 +254,9 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
         s * (plan.image_steps * share + samples) + load_s + extra
         for s, load_s in zip(remembered.image_step_s, load, strict=True)
     )
-    what = "this machine" if remembered.same else "this machine with other settings, scaled"
-    runs = f"{remembered.runs} earlier run{'s' if remembered.runs > 1 else ''}"
-    return _Time((_two_digits(low), _two_digits(high)), f"time measured: {runs} on {what}")
+    scaled = "" if remembered.same else ", scaled from other settings"
+    source = f"time measured in {count(remembered.runs, 'earlier run')} on this machine{scaled}"
+    return _Time((_two_digits(low), _two_digits(high)), source)
 
 
 def _embedded_on_a_cpu(case: _Case) -> _Time:
@@ -268,20 +269,25 @@ def _embedded_on_a_cpu(case: _Case) -> _Time:
 
 
 def _writing_s(case: _Case) -> float:
-    """Checkpoints and LoRA files."""
-    return case.plan.epochs * case.facts.lora.parameters * 12 / WRITING_BYTES_PER_S
+    """Of all checkpoints and LoRA files."""
+    return case.plan.epochs * _checkpoint_bytes(case) / WRITING_BYTES_PER_S
+
+
+def _checkpoint_bytes(case: _Case) -> int:
+    """The LoRA and the optimizer's two moments in fp32, and the average if there is one."""
+    return case.facts.lora.parameters * (16 if case.settings.training.ema_decay else 12)
 
 
 def _sample_area(settings: Settings) -> int:
     side = settings.dataset.resolution
-    return _area(settings.samples.width or side, settings.samples.height or side)
+    return (settings.samples.width or side) * (settings.samples.height or side)
 
 
 def _cost(
     machine: str, found: MemoryPlan, time: _Time, gib: Range | None, ram: Range, memory_source: str, price: float | None
 ) -> Cost:
     if found.fits == "no":
-        time = _Time(None, "not known, since it does not fit")
+        time = _Time(None, "time unknown because the training does not fit")
     return Cost(
         machine=machine,
         time_s=time.seconds,
@@ -290,7 +296,7 @@ def _cost(
         fits=found.fits,
         memory_plan=found.name,
         money=_money(time.seconds, price),
-        source="; ".join(part for part in (time.source if time.seconds else f"time {time.source}", memory_source) if part),
+        source="; ".join(filter(None, (time.source, memory_source))),
         time_source=time.source,
         memory_source=memory_source,
     )
@@ -298,22 +304,21 @@ def _cost(
 
 def _refused(machine: str, case: _Case, why: str, memory_source: str) -> Cost:
     """Of a machine that cannot train this."""
-    source = "; ".join(part for part in (f"time {why}", memory_source) if part)
+    source = "; ".join(filter(None, (why, memory_source)))
     return Cost(machine, None, None, _rounded(case.known.ram_gib), "no", "", None, source, why, memory_source)
 
 
 def _disk(case: _Case) -> Disk:
     settings, plan, lora, known = case.settings, case.plan, case.facts.lora, case.known
-    samples = settings.samples
     side = settings.dataset.resolution
     images = plan.images + plan.regularisation_images
     text_bytes = known.text_bytes * (settings.dataset.caption_variants if makes_several(settings.dataset) else 1)
     files = math.ceil(plan.epochs / settings.output.save_every_epochs) + 1
     here = base_path(settings.base.model) is not None
     return Disk(
-        checkpoints=(settings.output.keep_checkpoints + 1) * lora.parameters * 12,  # LoRA and two moments, fp32
+        checkpoints=(settings.output.keep_checkpoints + 1) * _checkpoint_bytes(case),
         outputs=files * lora.bytes,
-        samples=int(sample_count(settings, plan) * _area(samples.width or side, samples.height or side) * PNG_BYTES_PER_PX),
+        samples=int(sample_count(settings, plan) * _sample_area(settings) * PNG_BYTES_PER_PX),
         cache=int(images * (side**2 * known.latent_bytes_per_px + text_bytes)),
         download=0 if here else known.download_bytes,
     )
@@ -328,15 +333,8 @@ def _money(time_s: Range | None, price_per_hour: float | None) -> Range | None:
 
 def _two_digits(value: float) -> float:
     """Two significant digits: a range, never a false precision."""
-    if value <= 0:
-        return 0.0
-    digits = 1 - math.floor(math.log10(value))
-    return round(value, digits)
+    return float(f"{value:.2g}")
 
 
 def _rounded(values: Range) -> Range:
     return round(values[0], 1), round(values[1], 1)
-
-
-def _area(width: int, height: int) -> int:
-    return width * height

@@ -17,8 +17,7 @@ from loratui.engine.limits import DISK_SPARE_BYTES
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Accelerator
 from loratui.engine.planning.adapter_rules import contradictions, dora_files, start_refusal
-from loratui.engine.planning.base_checks import check_base as check_base
-from loratui.engine.planning.bases import base_path as base_path  # the doctor takes it from here
+from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits

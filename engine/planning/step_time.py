@@ -30,11 +30,11 @@ class StepCost:
 
 
 def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: MemoryPlan, optimizer_steps: int) -> StepCost | str:
-    """What a step takes, or why that cannot be told."""
+    """What a step takes, or why that is unknown."""
     if plan.precision != "bf16":
-        return "there are figures for bf16 alone"
+        return "there are figures only for bf16"
     if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
-        return f"no figure for {'DoRA' if settings.adapter.dora else settings.adapter.kind}"
+        return f"no figures for {'DoRA' if settings.adapter.dora else settings.adapter.kind}"
     time = plan.rung.time(known)
     batch = settings.training.batch_size
     margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED

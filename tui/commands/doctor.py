@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Everything that `--json` prints."""
+    from loratui.engine.planning.bases import base_path
     from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
-    from loratui.engine.planning.preflight import base_path
     from loratui.presets import load_preset, user_folder
     from loratui.presets.schema import Settings
 

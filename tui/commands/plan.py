@@ -10,9 +10,10 @@ from typing import Any
 
 from loratui.engine import durable
 from loratui.engine.errors import DiskError, UsageError
+from loratui.engine.families.figures import Range
 from loratui.engine.findings import GRAVE, Finding, counted
 from loratui.engine.planning import loss_weights, rates
-from loratui.engine.planning.estimate import Cost, Estimate, Range, estimate
+from loratui.engine.planning.estimate import Cost, Estimate, estimate
 from loratui.engine.planning.measured import read_all
 from loratui.engine.planning.plan import Plan, regularisation_cost
 from loratui.engine.planning.preflight import check_plan
@@ -191,7 +192,7 @@ def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
     if cost.here.memory_plan:
         yield f"memory plan: {cost.here.memory_plan}"
     if elsewhere:
-        yield "scaled: measured on an H200, by arithmetic and bandwidth to the other cards; not measured on them"
+        yield "scaled: from figures measured on an H200, by compute and memory bandwidth; not measured on the cards"
 
 
 FITS = {

@@ -102,7 +102,7 @@ class PreflightScreen(StepScreen):
         except (LoratuiError, OSError) as error:
             self._rows = [Row("error", str(error), "", "dataset")]
         else:
-            self._costs_now = cost_words(here, measured=here.time_source.startswith("time measured:"))
+            self._costs_now = cost_words(here, measured=here.time_source.startswith("time measured in "))
             self.line("preflight-run").say(plain(prepared.plan.formula, "$muted"))
             self._prepared = prepared
             self._rows = [*rows(prepared, home), *self._others_at_work()]

@@ -225,7 +225,7 @@ def test_a_time_prices_the_run_or_is_not_told(card: figures.Card, preset: Preset
     here = estimate(recipe, plan_for_counts(recipe, images), machine_with(card.name), price_per_hour=1.0).here
     if here.time_s is None:
         assert here.money is None
-        assert here.fits == "no" or "not known" in here.time_source
+        assert here.fits == "no" or "unknown" in here.time_source
     else:
         low, high = here.time_s
         assert high <= 1.7 * low or high <= 300
@@ -241,7 +241,7 @@ def test_a_card_that_is_not_known_has_no_time() -> None:
     for preset in ("flux-identity-18img", "sdxl-person", "sd15-portrait"):
         unknown = cost(preset, 18, "NVIDIA Quadro P400")
         assert (unknown.time_s, unknown.money) == (None, None)
-        assert "not known before one real step was made" in unknown.source
+        assert "time unknown until the preflight has run one real step" in unknown.source
     assert cost("sd15-portrait", 18).time_s is None  # a CPU
     without_bf16 = cost("sd15-portrait", 18, "Tesla T4")  # in which all times were measured
     assert (without_bf16.time_s, without_bf16.fits, without_bf16.memory_plan) == (
@@ -292,6 +292,8 @@ def test_disk_counts_files_checkpoints_samples_and_download() -> None:
     lora = lora_size("flux", recipe.settings.adapter)
     assert disk.outputs == 11 * lora.bytes
     assert disk.checkpoints == 3 * 12 * lora.parameters
+    averaged = recipe.with_changes({"training.ema_decay": 0.99})
+    assert estimate(averaged, plan_for_counts(averaged, 18)).disk.checkpoints == 3 * 16 * lora.parameters
     assert disk.download > 30e9
     assert disk.run == disk.checkpoints + disk.outputs + disk.samples + disk.cache
     assert estimate(build_recipe("demo"), plan_for_counts(build_recipe("demo"), 18)).disk.download == 0
@@ -324,7 +326,7 @@ def test_a_measured_run_replaces_the_table() -> None:
     figures_of_a_run = {"gpu": "cpu", "model": "embedded:sd15", "resolution": 128, "batch_size": 2, "work": work}
     remember(Measurement(**figures_of_a_run, image_step_s=0.05, peak_ram_gib=1.2))  # type: ignore[arg-type]  # as named
     here = estimate(recipe, plan, measurements=read_all()).here
-    assert here.source == "time measured: 1 earlier run on this machine"
+    assert here.source == "time measured in 1 earlier run on this machine"
     assert here.ram_gib == (1.2, 1.3)
     table = estimate(recipe, plan).here
     assert here.time_s is not None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.lora_size import denoiser_config, denoiser_layers, lora_size, targeted, text_encoders_of
-from loratui.engine.planning.preflight import base_path
 from loratui.presets.schema import Adapter
 
 

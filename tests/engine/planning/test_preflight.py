@@ -14,7 +14,8 @@ from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.engine.errors import DatasetError, UsageError
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, Card
 from loratui.engine.planning import preflight
-from loratui.engine.planning.preflight import Finding, base_path, check, token_counter
+from loratui.engine.planning.bases import base_path
+from loratui.engine.planning.preflight import Finding, check, token_counter
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.schedule import make_plan
