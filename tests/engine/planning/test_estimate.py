@@ -333,9 +333,9 @@ def test_a_measured_run_replaces_the_table() -> None:
     assert table.time_s is not None
     assert here.time_s[1] - here.time_s[0] < table.time_s[1] - table.time_s[0]
     larger = estimate(build_recipe("demo", sets=("batch_size=4",)), plan, measurements=read_all()).here
-    assert "other settings, scaled" in larger.source
+    assert "scaled from other settings" in larger.source
     changed = estimate(build_recipe("demo", sets=("rank=64",)), plan, measurements=read_all()).here
-    assert "other settings, scaled" in changed.source
+    assert "scaled from other settings" in changed.source
     other = estimate(build_recipe("demo", base="/models/sd15"), plan, measurements=read_all()).here
     assert other.time_s is None
 
