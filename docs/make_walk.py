@@ -2,7 +2,7 @@
 
 python docs/make_walk.py [--out docs/walk] [--size 120x34] [--only dataset,plan]
 
-The data set is the demo's, with faults added; the runs are played by the tests' fake trainer, so no image waits for a GPU.
+The dataset is the demo's, with faults added; the runs are played by the tests' fake trainer, so no image waits for a GPU.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def a_training(home: Path, playing: ExitStack) -> LoratuiApp:
     return LoratuiApp(home, "training", run)
 
 
-def a_check(home: Path, _: ExitStack) -> LoratuiApp:
-    """The check of a run that is done."""
+def a_validation(home: Path, _: ExitStack) -> LoratuiApp:
+    """The validation of a run that is done."""
     run = finished_run(home)
     write_grid(run)
     return LoratuiApp(home, "validation", RunDirectory(run.path))
@@ -138,12 +138,12 @@ async def at_the_faults(pilot: Pilot[Any]) -> None:
         await pilot.press("down")
 
 
-async def on_a_image(pilot: Pilot[Any]) -> None:
+async def on_an_image(pilot: Pilot[Any]) -> None:
     """An image large, with its caption."""
     await shows(pilot, "! warning", "anafox_01.png", timeout_s=_PATIENCE_S)
     pilot.app.screen.query_one(ImageGrid).focus()
     await pilot.press("right", "enter")
-    await shows(pilot, "trained with:", "What can be done", timeout_s=_PATIENCE_S)
+    await shows(pilot, "trained with:", "x  leave it out", timeout_s=_PATIENCE_S)
 
 
 def until(*words: str, keys: tuple[str, ...] = ()) -> Callable[[Pilot[Any]], Awaitable[object]]:
@@ -160,11 +160,11 @@ WALK: dict[str, Stop] = {
     "runs": Stop(some_runs, until("bella", "clara", "● running")),
     "preset": Stop(lambda home, _: LoratuiApp(home, "preset"), until("[1 preset]", "GPU", keys=("down", "down"))),
     "dataset": Stop(a_photo_set, at_the_faults),
-    "image": Stop(a_photo_set, on_a_image),
+    "image": Stop(a_photo_set, on_an_image),
     "plan": Stop(a_wizard_step("plan"), until("no warnings", "on this machine")),
-    "preflight": Stop(a_wizard_step("preflight"), until("Ready.")),
+    "preflight": Stop(a_wizard_step("preflight"), until("Ready:")),
     "training": Stop(a_training, until("epoch 7", "newest")),
-    "check": Stop(a_check, until("✔ done", keys=("n", "n", "n", "n"))),
+    "validation": Stop(a_validation, until("✔ done", keys=("n", "n", "n", "n"))),
 }
 """Name of each image and its place, in the order of the walk."""
 
