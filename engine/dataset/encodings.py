@@ -135,11 +135,11 @@ def _through_double_bytes(run: str) -> str:
     """UTF-8 that was read as GBK or Shift-JIS; such runs are real text in so few cases that three signs decide."""
     for codec in ("gbk", "cp932"):
         try:
-            mended = run.encode(codec).decode("utf-8")
+            repaired = run.encode(codec).decode("utf-8")
         except UnicodeError:
             continue
-        if all(unicodedata.category(char)[0] in "LMP" for char in mended):
-            return mended
+        if all(unicodedata.category(char)[0] in "LMP" for char in repaired):
+            return repaired
     return run
 
 

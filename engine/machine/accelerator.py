@@ -269,7 +269,7 @@ def _kept(key: str) -> TorchFacts | None:
 
 def _asked(key: str) -> TorchFacts:
     facts = _ask_torch()
-    if facts.devices and not (facts.problem or facts.broken):  # what is wrong may be mended the next moment
+    if facts.devices and not (facts.problem or facts.broken):  # the next look may find it fixed
         durable.remember(_cache_file(), {"format": FORMAT, "key": key, "facts": asdict(facts)})
     return facts
 

@@ -65,9 +65,9 @@ def start_refusal(settings: Settings) -> Iterator[Finding]:
     elif made_for and spec.cross_attention_width and made_for != spec.title:
         yield Finding.of("start_from.other_family", path=named, made_for=made_for, title=spec.title)
     elif own not in facts.form.split("+"):
-        mend = _SET_FOR.get(facts.form, {})
-        key = "start_from.settable" if mend else "start_from.other_kind"
-        yield Finding.of(key, path=named, form=facts.form, own=own, settings=mend)
+        fix = _SET_FOR.get(facts.form, {})
+        key = "start_from.settable" if fix else "start_from.other_kind"
+        yield Finding.of(key, path=named, form=facts.form, own=own, settings=fix)
     elif not _is_trained(tensors, settings):
         yield Finding.of("start_from.other_layers", path=named, layers=facts.layers, title=spec.title)
 

@@ -68,8 +68,8 @@ def _prediction(base: Base, found: BaseFiles) -> Iterator[Finding]:
     if families.family(found.family).objective == "flow":
         for key, value in (("base.prediction", base.prediction), ("base.zero_terminal_snr", base.zero_terminal_snr)):
             if value not in ("auto", "off"):
-                title, mend = families.family(found.family).title, {key: "auto"}
-                yield Finding.of("base_prediction.flow", key=key, value=value, title=title, settings=mend)
+                title, fix = families.family(found.family).title, {key: "auto"}
+                yield Finding.of("base_prediction.flow", key=key, value=value, title=title, settings=fix)
         return
     prediction = found.prediction if base.prediction == "auto" else base.prediction
     zero = found.zero_terminal_snr if base.zero_terminal_snr == "auto" else base.zero_terminal_snr == "on"

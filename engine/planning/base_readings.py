@@ -136,8 +136,8 @@ def _prediction(read: BaseReadings) -> Iterator[Finding]:
     elif read.prediction == "epsilon" and as_epsilon > 2 * NOISE_AT_THE_END and other < 0.9 * own and _mean(read.cosine) > 0.25:
         right = "v"
     if right:
-        mend = {"base.prediction": right}
-        yield Finding.of("base_mistaken.prediction", told=read.prediction, right=right, own=own, other=other, settings=mend)
+        fix = {"base.prediction": right}
+        yield Finding.of("base_mistaken.prediction", told=read.prediction, right=right, own=own, other=other, settings=fix)
 
 
 def _sign(read: BaseReadings) -> Iterator[Finding]:

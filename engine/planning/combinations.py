@@ -174,19 +174,19 @@ CLASHES: tuple[tuple[str, tuple[str, ...], Callable[[Settings], bool], Mapping[s
         {"base.clip_skip": 2},
     ),
 )
-"""A row for every pair, or value, that surprises: finding, the settings that make it up, when, and what mends it."""
+"""A row for every pair, or value, that surprises: finding, the settings that make it up, when, and what fixes it."""
 
 
 def idle(case: Case) -> Iterator[Finding]:
     """Each setting that the person changed and that does nothing; one that is back at its default needs no word."""
     settings, changed = case.settings, case.changed
-    for row, settable, when, mend in IDLE:
+    for row, settable, when, fix in IDLE:
         keys = [one for one in settable if one in changed and get(settings, one) != KEYS[one].default]
         if keys and when(settings, case.plan):
             named = " and ".join(f"{one} {typed(get(settings, one))}" for one in keys)
             yield Finding.of(
                 f"no_effect.{row}",
-                settings=mend,
+                settings=fix,
                 title=_spec(settings).title,
                 idle=f"{named} {'has' if len(keys) == 1 else 'have'}",
             )
@@ -195,6 +195,6 @@ def idle(case: Case) -> Iterator[Finding]:
 def clashes(case: Case) -> Iterator[Finding]:
     """Each row that applies because of something that the person changed; what a preset combines is its own choice."""
     settings = case.settings
-    for code, keys, when, mend in CLASHES:
+    for code, keys, when, fix in CLASHES:
         if case.changed.intersection(keys) and when(settings):
-            yield Finding.of(code, settings=mend, title=_spec(settings).title, **{key: get(settings, key) for key in keys})
+            yield Finding.of(code, settings=fix, title=_spec(settings).title, **{key: get(settings, key) for key in keys})

@@ -1,4 +1,4 @@
-"""What a careful trainer would say about a plan: each warning with its reason, its source, and what would mend it."""
+"""What a careful trainer would say about a plan: each warning with its reason, its source, and what would fix it."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def _rank(case: Case) -> Iterator[Finding]:
     elif rank < least and not own:
         yield Finding.of("rank_low", settings={"adapter.rank": least}, **figures)
     elif rank >= 64 and images < 10 and not (case.in_band and own):
-        lower, mend = (".lower", {"adapter.rank": 32}) if least <= 32 else ("", {})
-        yield Finding.of(f"rank_for_images{lower}", rank=rank, images=images, settings=mend)
+        lower, fix = (".lower", {"adapter.rank": 32}) if least <= 32 else ("", {})
+        yield Finding.of(f"rank_for_images{lower}", rank=rank, images=images, settings=fix)
 
 
 def _batch(case: Case) -> Iterator[Finding]:
     plan = case.plan
     if plan.batch_size > 1 and len(plan.concepts) > 1:
-        mend = {"training.batch_size": 1}
-        yield Finding.of("batch_with_concepts", batch=plan.batch_size, concepts=len(plan.concepts), settings=mend)
+        fix = {"training.batch_size": 1}
+        yield Finding.of("batch_with_concepts", batch=plan.batch_size, concepts=len(plan.concepts), settings=fix)
     elif plan.batch_size > 4 and not case.chose("training.batch_size"):
         yield Finding.of("batch_large", batch=plan.batch_size, settings={"training.batch_size": 4})
 
@@ -95,16 +95,16 @@ def _size(case: Case) -> Iterator[Finding]:
     if not low <= dataset.resolution <= high:
         yield Finding.of(key, resolution=dataset.resolution, native=native, settings={"dataset.resolution": native})
     if dataset.upscale and dataset.buckets and dataset.bucket_max <= dataset.resolution:
-        mend = {"dataset.bucket_max": 2 * dataset.resolution}
-        yield Finding.of("bucket_max_low", bucket_max=dataset.bucket_max, settings=mend)
+        fix = {"dataset.bucket_max": 2 * dataset.resolution}
+        yield Finding.of("bucket_max_low", bucket_max=dataset.bucket_max, settings=fix)
 
 
 def _regularisation(case: Case) -> Iterator[Finding]:
     plan = case.plan
     images, steps = plan.regularisation_images, plan.regularisation_optimizer_steps
     if images and plan.prior_weight == 0:
-        mend = {"training.prior_weight": 1.0}
-        yield Finding.of("regularisation_weightless", images=images, steps=steps, settings=mend)
+        fix = {"training.prior_weight": 1.0}
+        yield Finding.of("regularisation_weightless", images=images, steps=steps, settings=fix)
     elif images:
         yield Finding.of("regularisation_doubles", images=images, steps=steps, of=plan.optimizer_steps)
         if plan.regularisation_unused:

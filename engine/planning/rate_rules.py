@@ -51,7 +51,7 @@ def rate(case: Case) -> Iterator[Finding]:
     effective = effective_learning_rate(case.settings)
     key = "rate_high" if effective > high else "rate_low" if effective < low else ""
     if key:
-        mended = _mended(case)
+        fixed = _fixed(case)
         key += ".adaptive" if key == "rate_high" and case.settings.optimizer.learning_rate >= OF_ADAPTIVE else ""
         yield Finding.of(
             key,
@@ -60,8 +60,8 @@ def rate(case: Case) -> Iterator[Finding]:
             title=TITLES[case.settings.optimizer.name],
             low=low,
             high=high,
-            follows=", so that alpha is the rank" if mended.get("adapter.alpha") == 0 else "",
-            settings=mended,
+            follows=", so that alpha is the rank" if fixed.get("adapter.alpha") == 0 else "",
+            settings=fixed,
         )
     yield from _of_convolutions(case, high)
     yield from _of_text(case, low, high)
@@ -95,8 +95,8 @@ def _adaptive(case: Case) -> Iterator[Finding]:
     if adapter.effective_alpha != 1.0 and adapter.kind not in LYCORIS:
         yield Finding.of("adaptive_alpha", title=title, alpha=adapter.effective_alpha, settings={"adapter.alpha": 1.0})
     if optimizer.scheduler != "cosine":
-        mend = {"optimizer.scheduler": "cosine"}
-        yield Finding.of("adaptive_scheduler", title=title, scheduler=optimizer.scheduler, settings=mend)
+        fix = {"optimizer.scheduler": "cosine"}
+        yield Finding.of("adaptive_scheduler", title=title, scheduler=optimizer.scheduler, settings=fix)
     if optimizer.name == "prodigy" and not 0.1 <= optimizer.d_coef <= 10:
         yield Finding.of("adaptive_coefficient", d_coef=optimizer.d_coef, settings={"optimizer.d_coef": 1.0})
 
@@ -121,7 +121,7 @@ def _of_text(case: Case, low: float, high: float) -> Iterator[Finding]:
     key = "text_rate_high" if faster else "text_rate_high.unusual" if effective > high else ""
     key = key or ("text_rate_low" if effective < low / 10 else "")
     if key:
-        tenth = _mended(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10
+        tenth = _fixed(case).get("optimizer.learning_rate", optimizer.learning_rate) / 10
         yield Finding.of(
             key,
             text_rate=text_rate,
@@ -132,7 +132,7 @@ def _of_text(case: Case, low: float, high: float) -> Iterator[Finding]:
         )
 
 
-def _mended(case: Case) -> dict[str, Any]:
+def _fixed(case: Case) -> dict[str, Any]:
     """What would make the rate a usual one: first what the person changed back at the preset's, then usual values."""
     start = replace(case.start, {"adapter.kind": case.settings.adapter.kind})
     mine = {key: get(start, key) for key in ("optimizer.learning_rate",) if key in case.changed}

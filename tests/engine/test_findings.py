@@ -99,7 +99,7 @@ def test_why_names_its_source() -> None:
         ("gpu_unusable", "plan", UsageError),
     ],
 )
-def test_a_subject_says_where_it_is_mended_and_how_a_refused_start_ends(key: str, step: str, error: type) -> None:
+def test_a_subject_says_where_it_is_fixed_and_how_a_refused_start_ends(key: str, step: str, error: type) -> None:
     assert (Finding(key).subject.step, Finding(key).subject.error) == (step, error)
 
 

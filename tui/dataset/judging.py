@@ -18,7 +18,7 @@ from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
 from loratui.presets.schema import Settings
 from loratui.tui.dataset.edits import DatasetEdits
-from loratui.tui.dataset.quick_fixes import QuickFix, is_mended, mend_for
+from loratui.tui.dataset.quick_fixes import QuickFix, fix_for, is_fixed
 
 DECODE_BUDGET_S = 2.0
 """The app checks again at every choice, and what was decoded once stays known: a large set is looked at bit by bit."""
@@ -47,9 +47,9 @@ class Judgement:
     """What the checks say of a set as it would be trained on now."""
 
     findings: tuple[Finding, ...] = ()
-    mends: tuple[QuickFix | None, ...] = ()
+    fixes: tuple[QuickFix | None, ...] = ()
     """What one key does about each finding."""
-    mended: tuple[bool, ...] = ()
+    fixed: tuple[bool, ...] = ()
     """Whether that is chosen already."""
     not_checked: tuple[tuple[str, str], ...] = ()
     worst: Mapping[str, Severity] = dataclasses.field(default_factory=dict)
@@ -63,11 +63,11 @@ class Judgement:
 
     def of(self, name: str) -> tuple[tuple[Finding, bool], ...]:
         """The findings that name an image, and whether each is fixed."""
-        return tuple((finding, done) for finding, done in zip(self.findings, self.mended, strict=True) if name in finding.files)
+        return tuple((finding, done) for finding, done in zip(self.findings, self.fixed, strict=True) if name in finding.files)
 
     def count(self, severity: Severity) -> int:
         """Findings of this severity that are not fixed."""
-        return sum(f.severity == severity and not done for f, done in zip(self.findings, self.mended, strict=True))
+        return sum(f.severity == severity and not done for f, done in zip(self.findings, self.fixed, strict=True))
 
 
 def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judgement:
@@ -85,15 +85,15 @@ def judge(prepared: DatasetEdits, recipe: Recipe, counter: TokenCounter) -> Judg
     settings = checked.case.settings
     damaged = {item.relative: item.reason for item in checked.scan.left_out if item.relative in prepared.names}
     damaged = {name: reason for name, reason in damaged.items() if name not in prepared.left_out}
-    mended = tuple(is_mended(finding, prepared) for finding in checked.findings)
+    fixed = tuple(is_fixed(finding, prepared) for finding in checked.findings)
     worst: dict[str, Severity] = {}
-    for finding, done in zip(checked.findings, mended, strict=True):
+    for finding, done in zip(checked.findings, fixed, strict=True):
         for name in () if done else finding.files:
             worst[name] = graver(finding.severity, worst.get(name, "info"))
     return Judgement(
         checked.findings,
-        tuple(mend_for(finding, prepared, settings) for finding in checked.findings),
-        mended,
+        tuple(fix_for(finding, prepared, settings) for finding in checked.findings),
+        fixed,
         checked.not_checked,
         worst,
         _examples(checked.scan.training, settings, counter),

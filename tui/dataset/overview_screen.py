@@ -255,7 +255,7 @@ class DatasetScreen(StepScreen):
     @property
     def fix_here(self) -> bool:
         """Whether one key fixes the finding under the highlight."""
-        return self._topic is not None and self._topic.mend is not None
+        return self._topic is not None and self._topic.fix is not None
 
     @property
     def _topic(self) -> Topic | None:
@@ -355,11 +355,11 @@ class DatasetScreen(StepScreen):
 
     def action_mend(self) -> None:
         topic = self.query_one(TopicList).topic
-        if topic is None or topic.mend is None:
+        if topic is None or topic.fix is None:
             return
-        if "dataset.trigger" in topic.mend.settings:
-            self._form.trigger.set(str(topic.mend.settings["dataset.trigger"]))
-        self._form.say(self.model.take(topic.mend))
+        if "dataset.trigger" in topic.fix.settings:
+            self._form.trigger.set(str(topic.fix.settings["dataset.trigger"]))
+        self._form.say(self.model.take(topic.fix))
 
     def action_leave_out(self) -> None:
         """Leaves the image under the cursor out, or takes it in again."""

@@ -50,12 +50,12 @@ class QuickFix:
     """Dotted keys of the recipe -> new values."""
 
 
-def mend_for(finding: Finding, prepared: DatasetEdits, settings: Settings) -> QuickFix | None:
+def fix_for(finding: Finding, prepared: DatasetEdits, settings: Settings) -> QuickFix | None:
     """What one key does about `finding`; None where only the person can."""
     return _of_images(finding, prepared) or _of_captions(finding, prepared, settings) or _of_settings(finding)
 
 
-def is_mended(finding: Finding, prepared: DatasetEdits) -> bool:
+def is_fixed(finding: Finding, prepared: DatasetEdits) -> bool:
     """Whether everything that can be done about the images of a finding is chosen already."""
     if finding.code == "left_out" and finding.files and prepared.left_out.issuperset(finding.files):
         return True

@@ -32,15 +32,15 @@ class Topic:
     detail: Content
     files: tuple[str, ...] = ()
     """Images that it is about."""
-    mend: QuickFix | None = None
+    fix: QuickFix | None = None
 
 
 def topics(prepared: DatasetEdits, judged: Judgement, settings: Settings, measuring: bool) -> Iterator[Topic]:
     """Every row: the set, then the findings with the gravest first, then the rest."""
     yield Topic("set", _row("●", "$accent", "the set", _sum(prepared)), _overview(prepared, settings))
-    rows = list(zip(judged.findings, judged.mends, judged.mended, strict=True))
-    for finding, mend, done in sorted(rows, key=lambda row: row[2]):
-        yield _finding(finding, mend, done)
+    rows = list(zip(judged.findings, judged.fixes, judged.fixed, strict=True))
+    for finding, fix, done in sorted(rows, key=lambda row: row[2]):
+        yield _finding(finding, fix, done)
     if judged.examples:
         shown = text.count(len(judged.examples), "caption")
         yield Topic(
@@ -107,7 +107,7 @@ def _sum(prepared: DatasetEdits) -> str:
     return f"{text.count(len(training), 'image')}, {text.number(sum(bool(i.caption) for i in training))} with a caption"
 
 
-def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
+def _finding(finding: Finding, fix: QuickFix | None, done: bool) -> Topic:
     severity = finding.severity
     sign, tone = ("✔", "$success") if done else (SIGNS[severity], TONES[severity])
     word = "fixed" if done else WORDS[severity]
@@ -118,8 +118,8 @@ def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
         lines.append(Content.assemble(plain("Why it matters: ", "$muted"), plain(finding.why)))
     if finding.remedy:
         lines.append(Content.assemble(plain("What to do: ", "$muted"), plain(finding.remedy)))
-    if mend is not None:
-        lines.append(Content.assemble(plain("m", "bold $accent"), plain(f"  {mend.label}")))
+    if fix is not None:
+        lines.append(Content.assemble(plain("m", "bold $accent"), plain(f"  {fix.label}")))
     if finding.files:
         more = len(finding.files) - MOST_NAMES
         lines.append(plain(f"{text.count(len(finding.files), 'file')}:", "$muted"))
@@ -128,8 +128,8 @@ def _finding(finding: Finding, mend: QuickFix | None, done: bool) -> Topic:
             lines.append(plain(f"  and {text.number(more)} more", "$muted"))
     title = _row(sign, tone, word, finding.message)
     # A finding that is fixed becomes another row, so that the highlight goes on to the next one.
-    id = f"{'mended' if done else 'finding'}:{finding.code}:{finding.files[:1]}"
-    return Topic(id, title, Content("\n").join(lines), finding.files, mend)
+    id = f"{'fixed' if done else 'finding'}:{finding.code}:{finding.files[:1]}"
+    return Topic(id, title, Content("\n").join(lines), finding.files, fix)
 
 
 def _overview(prepared: DatasetEdits, settings: Settings) -> Content:

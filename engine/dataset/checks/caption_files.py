@@ -75,13 +75,13 @@ def _excerpt(caption: str, most: int = 60) -> str:
 def _mixed_up(case: Case) -> Iterator[Finding]:
     """Captions that are UTF-8 now, but were read in a wrong encoding before they were saved."""
     written = {image.relative: image.caption for image in case.scan.images if image.caption}
-    mended = {name: encodings.unmixed(caption) for name, caption in written.items()}
-    lost = [name for name, text in mended.items() if any(sign in text for sign in encodings.LOST)]
+    fixed = {name: encodings.unmixed(caption) for name, caption in written.items()}
+    lost = [name for name, text in fixed.items() if any(sign in text for sign in encodings.LOST)]
     yield from some("caption_mojibake.lost", lost)
-    spoilt = [name for name, text in mended.items() if text != written[name] and name not in lost]
+    spoilt = [name for name, text in fixed.items() if text != written[name] and name not in lost]
     if spoilt:
         first = spoilt[0]
-        was, right = _excerpt(written[first], 40), _excerpt(mended[first], 40)
+        was, right = _excerpt(written[first], 40), _excerpt(fixed[first], 40)
         yield Finding.of("caption_mojibake.mended", spoilt, first=first, spoilt=was, mended=right)
 
 

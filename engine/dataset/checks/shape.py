@@ -65,8 +65,8 @@ def _tiny(case: Case) -> Iterator[Finding]:
 
 def _small(case: Case) -> Iterator[Finding]:
     resolution, lower = case.settings.dataset.resolution, _lower_resolution(case)
-    key, mend = ("small.most", {"dataset.resolution": lower}) if lower else ("small", {})
-    return _lacking(case, "small", key, resolution=resolution, images=len(case.scan.training), settings=mend)
+    key, fix = ("small.most", {"dataset.resolution": lower}) if lower else ("small", {})
+    return _lacking(case, "small", key, resolution=resolution, images=len(case.scan.training), settings=fix)
 
 
 def _lower_resolution(case: Case) -> int | None:

@@ -16,7 +16,7 @@ from loratui.engine.dataset.scan import scan
 from loratui.presets import load_preset, schema
 from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions
 from loratui.tui.dataset.edits import DatasetEdits
-from loratui.tui.dataset.quick_fixes import mend_for
+from loratui.tui.dataset.quick_fixes import fix_for
 
 SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 
@@ -135,13 +135,13 @@ def test_each_is_one_finding_and_one_key_mends_it(tmp_path: Path) -> None:
     assert '"(smile:1.2)"' in found["caption_weights"].message
     prepared = DatasetEdits(str(folder), scan(folder))
     for id in sorted(ids - {"caption_lines"}):
-        mend = mend_for(found[id], prepared, SETTINGS)
-        assert mend is not None
-        prepared = prepared.with_captions(mend.label, mend.captions)
+        fix = fix_for(found[id], prepared, SETTINGS)
+        assert fix is not None
+        prepared = prepared.with_captions(fix.label, fix.captions)
     first, second = prepared.caption("02.png").split("\n")
     assert first.endswith("smile")
     assert second == "anafox woman, hat"
-    lines = mend_for(found["caption_lines"], prepared, SETTINGS)
+    lines = fix_for(found["caption_lines"], prepared, SETTINGS)
     assert lines is not None
     assert lines.settings == {"dataset.caption_choice": "line"}
 
@@ -168,6 +168,6 @@ def test_lines_can_be_joined_and_the_choice_taken_back(tmp_path: Path) -> None:
     assert changed_captions(join, ("", ""), SETTINGS, prepared) == {"03.png": "a photo of anafox woman in a park"}
     by_line = schema.replace(SETTINGS, {"dataset.caption_choice": "line"})
     (note,) = (f for f in inspect_folder(folder, by_line).findings if f.code == "caption_lines")
-    back = mend_for(note, prepared, by_line)
+    back = fix_for(note, prepared, by_line)
     assert back is not None
     assert back.settings == {"dataset.caption_choice": "whole"}

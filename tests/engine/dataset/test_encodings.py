@@ -18,7 +18,7 @@ from loratui.engine.dataset.scan import DatasetScan, scan
 from loratui.engine.findings import Finding
 from loratui.presets import load_preset, schema
 from loratui.tui.dataset.edits import DatasetEdits
-from loratui.tui.dataset.quick_fixes import mend_for
+from loratui.tui.dataset.quick_fixes import fix_for
 
 SETTINGS = schema.replace(load_preset("demo").settings, {"dataset.trigger": "anafox", "dataset.class_word": "woman"})
 WORDS = {
@@ -138,10 +138,10 @@ def test_the_remedy_writes_them_as_utf8_and_keeps_the_old_ones(tmp_path: Path, e
     before = (folder / "03.txt").read_bytes()
     found, finding = of_encoding(folder)
     prepared = DatasetEdits(str(folder), found)
-    mend = mend_for(finding, prepared, SETTINGS)
-    assert mend is not None
-    assert mend.label == "save 12 captions as UTF-8"
-    chosen = prepared.with_captions(mend.label, mend.captions)
+    fix = fix_for(finding, prepared, SETTINGS)
+    assert fix is not None
+    assert fix.label == "save 12 captions as UTF-8"
+    chosen = prepared.with_captions(fix.label, fix.captions)
     assert chosen.unsaved == 12
     assert chosen.with_json(chosen.to_json()).unsaved == 12
     assert all(image.caption_encoding == "utf-8" for image in chosen.edited.images)
@@ -190,9 +190,9 @@ def test_mojibake_is_one_finding_with_what_it_was_and_a_remedy(tmp_path: Path) -
     found, finding = of_encoding(folder)
     assert (finding.code, finding.severity, finding.files) == ("caption_mojibake", "warning", ("03.png", "05.png"))
     assert "café, über" in finding.message
-    mend = mend_for(finding, DatasetEdits(str(folder), found), SETTINGS)
-    assert mend is not None
-    assert set(mend.captions.values()) == {"a photo of anafox woman in a café, über"}
+    fix = fix_for(finding, DatasetEdits(str(folder), found), SETTINGS)
+    assert fix is not None
+    assert set(fix.captions.values()) == {"a photo of anafox woman in a café, über"}
 
 
 @given(st.binary(min_size=1, max_size=400))

@@ -35,7 +35,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def spoiled(tmp_path: Path) -> Path:
-    """A set in which much can be mended."""
+    """A set in which much can be fixed."""
     folder = clean_set(tmp_path / "set", 6)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -53,7 +53,7 @@ def inspected(folder: Path, **changes: object):  # type: ignore[no-untyped-def]
     return inspect_folder(folder, schema.replace(load_preset("demo").settings, start), preset="demo", deep=True)
 
 
-def test_what_is_mended_is_no_longer_found_and_the_originals_stay(spoiled: Path, tmp_path: Path) -> None:
+def test_what_is_fixed_is_no_longer_found_and_the_originals_stay(spoiled: Path, tmp_path: Path) -> None:
     before = fingerprint(spoiled)
     found = inspected(spoiled)
     ids = {f.code for f in found.findings}

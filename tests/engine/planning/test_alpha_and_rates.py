@@ -160,8 +160,8 @@ def test_a_preset_of_ones_own_for_loha_has_the_rank_as_alpha(tmp_path: Path, mon
 def test_another_alpha_of_loha_stays_and_is_told(sets: tuple[str, ...]) -> None:
     told = advice("sd15-portrait", "kind=loha", *sets)["lycoris_alpha"]
     assert "apply it twice" in told.message
-    mended = parse_sets(re.findall(r"adapter\.\w+=[\w.]*\w", told.remedy))
-    recipe = build_recipe("sd15-portrait", sets=("kind=loha", *sets)).with_changes(mended)
+    fixed = parse_sets(re.findall(r"adapter\.\w+=[\w.]*\w", told.remedy))
+    recipe = build_recipe("sd15-portrait", sets=("kind=loha", *sets)).with_changes(fixed)
     assert "lycoris_alpha" not in {w.code for w in plan_for_counts(recipe, 18).warnings}
     assert "lycoris_alpha" not in advice("sd15-portrait", *sets)
 
@@ -213,9 +213,9 @@ def test_rates_that_are_absurd_for_their_optimizer_are_told_and_the_remedy_mends
 ) -> None:
     found = advice(preset, *sets)
     assert words in found[code].message
-    mended = parse_sets(re.findall(r"(?:optimizer|adapter)\.\w+=[\w.-]*\w", found[code].remedy.partition(", or ")[0]))
-    assert mended
-    recipe = build_recipe(preset, sets=sets).with_changes(mended)
+    fixed = parse_sets(re.findall(r"(?:optimizer|adapter)\.\w+=[\w.-]*\w", found[code].remedy.partition(", or ")[0]))
+    assert fixed
+    recipe = build_recipe(preset, sets=sets).with_changes(fixed)
     assert code not in {w.code for w in plan_for_counts(recipe, 18).warnings}
 
 

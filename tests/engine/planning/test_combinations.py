@@ -90,9 +90,9 @@ def test_what_is_said_of_a_schedule_is_true(key: str, value: str, beside: tuple[
 
 
 def test_every_row_of_the_table_is_tried_and_is_about_settings_that_are() -> None:
-    rows = {key for _, keys, _, mend in IDLE for key in keys}
+    rows = {key for _, keys, _, fix in IDLE for key in keys}
     assert rows <= KEYS.keys()
-    assert {key for _, keys, _, mend in CLASHES for key in (*keys, *mend)} <= KEYS.keys()
+    assert {key for _, keys, _, fix in CLASHES for key in (*keys, *fix)} <= KEYS.keys()
     assert rows - {key for key, *_ in IDLE_CASES} == {"base.clip_skip"}
 
 
@@ -115,7 +115,7 @@ def test_what_a_preset_has_and_what_is_back_at_its_default_gets_no_word() -> Non
 
 
 @pytest.mark.parametrize(
-    ("code", "sets", "mend"),
+    ("code", "sets", "fix"),
     [
         ("two_averages", ("optimizer.name=adamw_schedule_free", "training.ema_decay=0.99"), "training.ema_decay=0"),
         ("schedule_for_schedule_free", ("optimizer.name=adamw_schedule_free",), "optimizer.scheduler=constant"),
@@ -130,10 +130,10 @@ def test_what_a_preset_has_and_what_is_back_at_its_default_gets_no_word() -> Non
         ("clip_skip_unusual", ("base.family=sdxl", "base.clip_skip=3"), "base.clip_skip=2"),
     ],
 )
-def test_settings_that_get_into_each_others_way_are_told(code: str, sets: tuple[str, ...], mend: str) -> None:
+def test_settings_that_get_into_each_others_way_are_told(code: str, sets: tuple[str, ...], fix: str) -> None:
     said = words("demo", *sets)[code]
     assert all(one.partition("=")[0] in said or one.partition("=")[2] in said for one in sets[-1:])
-    assert code not in words("demo", *sets, mend)
+    assert code not in words("demo", *sets, fix)
 
 
 def test_the_guides_own_pair_of_loss_weights_is_told_only_to_whom_changes_it() -> None:

@@ -231,8 +231,8 @@ def test_any_remedy_mends_and_is_near_the_preset(
             int(n) for n in re.findall(r"(?<![\w.])(\d+) epochs?\b|schedule\.epochs=([1-9]\d*)", advice.remedy) for n in n if n
         ]
         assert all(n <= MOST_EPOCHS * ours and (n in ROUND_NUMBERS or n == ours) for n in named), advice.remedy
-        if advice.code in AMOUNTS and (mended := _mended(recipe, advice.remedy)) is not None:
-            after = {w.code for w in _planned(mended, images, folder).warnings}
+        if advice.code in AMOUNTS and (fixed := _fixed(recipe, advice.remedy)) is not None:
+            after = {w.code for w in _planned(fixed, images, folder).warnings}
             assert not after & set(AMOUNTS), (advice, after)
 
 
@@ -240,7 +240,7 @@ def _planned(recipe: Recipe, images: int, folder: int | None) -> Plan:
     return plan_for_counts(recipe, images) if folder is None else make_plan(recipe, kohya((f"{folder}_anafox", images)))
 
 
-def _mended(recipe: Recipe, remedy: str) -> Recipe | None:
+def _fixed(recipe: Recipe, remedy: str) -> Recipe | None:
     """The recipe after the remedy; None for a remedy that is not about settings."""
     left: Sequence[str] = (
         re.findall(r"schedule\.\w+(?!\w*=)", remedy.partition(":")[0]) if "Leave" in remedy or "leave" in remedy else ()

@@ -311,7 +311,7 @@ async def test_an_image_left_out_by_hand_is_no_warning(home: Path, photos: Path)
         )
         judged = screen.model.judgement
         assert judged is not None
-        assert [done for finding, done in zip(judged.findings, judged.mended, strict=True) if finding.code == "left_out"] == [
+        assert [done for finding, done in zip(judged.findings, judged.fixed, strict=True) if finding.code == "left_out"] == [
             True
         ]
 

@@ -1,4 +1,4 @@
-"""The data-set step by its keys: what is listed, what is mended, what is carried out, and that nothing of the person's changes."""
+"""The dataset step by its keys: what is listed, what is fixed, what is carried out, and that nothing of the person's changes."""
 
 from __future__ import annotations
 

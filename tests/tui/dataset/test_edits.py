@@ -19,7 +19,7 @@ from loratui.tui.dataset.bulk_edits import BULK_EDITS, changed_captions, why_not
 from loratui.tui.dataset.edits import MOST_KEPT, DatasetEdits
 from loratui.tui.dataset.image_marks import dimmed_outside, mirrored, tile_label, trained_part
 from loratui.tui.dataset.judging import as_trained
-from loratui.tui.dataset.quick_fixes import mend_for
+from loratui.tui.dataset.quick_fixes import fix_for
 from loratui.tui.dataset.recent import recent_folders, remember_folder
 from loratui.tui.terminal.thumbnails import Thumbnail
 from loratui.tui.widgets.image_grid import TILE_WIDTH
@@ -120,22 +120,22 @@ def found(id: str, *files: str) -> Finding:
         ("white_background", "anafox woman", "anafox woman, white background"),
     ],
 )
-def test_findings_of_captions_are_mended_by_one_key(prepared: DatasetEdits, id: str, caption: str, expected: str) -> None:
+def test_findings_of_captions_are_fixed_by_one_key(prepared: DatasetEdits, id: str, caption: str, expected: str) -> None:
     now = prepared.with_captions("write", {"00.png": caption})
-    mend = mend_for(found(id, "00.png"), now, SETTINGS)
-    assert mend is not None
-    assert mend.captions == {"00.png": expected}
-    assert "1 caption" in mend.label
+    fix = fix_for(found(id, "00.png"), now, SETTINGS)
+    assert fix is not None
+    assert fix.captions == {"00.png": expected}
+    assert "1 caption" in fix.label
 
 
-def test_findings_of_settings_are_mended_by_one_key(prepared: DatasetEdits) -> None:
+def test_findings_of_settings_are_fixed_by_one_key(prepared: DatasetEdits) -> None:
     for key, value in (("dataset.flip", False), ("dataset.resolution", 512), ("dataset.trigger", "m4ry")):
-        mend = mend_for(Finding.of("small.most", settings={key: value}), prepared, SETTINGS)
-        assert mend is not None
-        assert mend.settings == {key: value}
+        fix = fix_for(Finding.of("small.most", settings={key: value}), prepared, SETTINGS)
+        assert fix is not None
+        assert fix.settings == {key: value}
     for choice in schema.KEYS["dataset.caption_choice"].choices:
-        assert mend_for(Finding.of("caption_lines.whole", settings={"dataset.caption_choice": choice}), prepared, SETTINGS)
-    assert mend_for(found("too_few_images"), prepared, SETTINGS) is None
+        assert fix_for(Finding.of("caption_lines.whole", settings={"dataset.caption_choice": choice}), prepared, SETTINGS)
+    assert fix_for(found("too_few_images"), prepared, SETTINGS) is None
 
 
 def test_every_bulk_edit_says_why_it_would_change_nothing(prepared: DatasetEdits) -> None:

@@ -1,4 +1,4 @@
-"""The checks with the way to where they are mended, and one real step before the start."""
+"""The checks with the way to where they are fixed, and one real step before the start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _probe_that(monkeypatch: pytest.MonkeyPatch, does: Callable[..., Any]) -> No
     monkeypatch.setattr("loratui.engine.runs.probe.probe", does)
 
 
-async def test_m_goes_to_where_a_finding_is_mended(home: Path) -> None:
+async def test_m_goes_to_where_a_finding_is_fixed(home: Path) -> None:
     draft = demo_draft().with_values({"base.model": "/gone.safetensors"})
     async with LoratuiApp(home, "preflight", draft=draft).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "✖ /gone.safetensors", "m fix")
@@ -120,7 +120,7 @@ async def test_a_base_that_is_not_what_it_was_taken_for_starts_nothing(home: Pat
         await shows(pilot, "[4 plan]")
 
 
-def test_a_mistaken_base_is_mended_where_it_is_chosen_and_its_prediction_in_the_settings() -> None:
+def test_a_mistaken_base_is_fixed_where_it_is_chosen_and_its_prediction_in_the_settings() -> None:
     rows = {what: base_row(dataclasses.replace(V, mistaken=what), "on") for what in ("vae", "prediction", "")}
     assert {what: row.step if row else None for what, row in rows.items()} == {"vae": "base", "prediction": "plan", "": None}
 

@@ -21,7 +21,7 @@ from loratui.engine.dataset.scan import read_folder, verify
 from loratui.engine.findings import Finding
 from loratui.presets import SHIPPED, load_preset, schema
 from loratui.tui.dataset.edits import DatasetEdits
-from loratui.tui.dataset.quick_fixes import mend_for
+from loratui.tui.dataset.quick_fixes import fix_for
 
 
 @pytest.fixture(scope="session")
@@ -435,9 +435,9 @@ def test_half_of_a_set_at_a_quarter_of_the_pixels_is_said_with_what_it_means(tmp
         "The smallest, 512×512, is trained at 512×512 and has 25 % of the pixels."
     )
     assert found.remedy == "Train at dataset.resolution=512, or find larger originals."
-    mend = mend_for(found, DatasetEdits(str(tmp_path), read_folder(tmp_path)), load_preset("sdxl-person").settings)
-    assert mend is not None
-    assert mend.settings == {"dataset.resolution": 512}
+    fix = fix_for(found, DatasetEdits(str(tmp_path), read_folder(tmp_path)), load_preset("sdxl-person").settings)
+    assert fix is not None
+    assert fix.settings == {"dataset.resolution": 512}
 
 
 @pytest.mark.parametrize(
