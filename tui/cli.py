@@ -31,12 +31,12 @@ def _command(module: str, help_line: str, *examples: str) -> Command:
 
 
 _LONGEST_LINE = 10_000
-"""Letters of a command line that words are offered for."""
+"""Characters of a command line that are completed; the rest is ignored."""
 
 COMMANDS: dict[str, Command] = {
     "demo": _command(
         "demo",
-        "train a LoRA of an invented person on this machine, in a few minutes",
+        "try loratui: train a LoRA of an invented person in a few minutes",
         "loratui demo",
         "loratui demo --family flux --no-tui",
     ),
@@ -50,62 +50,62 @@ COMMANDS: dict[str, Command] = {
     ),
     "check": _command(
         "check",
-        "what is wrong with a folder of images, and what to do about it",
+        "check a folder of images: faults and their fixes",
         "loratui check photos --preset sd15-portrait --trigger anafox",
         "loratui check photos --preset sd15-portrait --deep",
     ),
     "plan": _command(
         "plan",
-        "repeats, epochs, steps and why, without training",
+        "show repeats, epochs, steps and costs without training",
         "loratui plan photos --preset sd15-portrait --price 0.40",
         "loratui plan --images 18 --preset flux-identity-18img",
     ),
     "presets": _command(
-        "presets", "list the presets, or show one with its reasons", "loratui presets", "loratui presets sd15-portrait"
+        "presets", "list the presets, or explain one value by value", "loratui presets", "loratui presets sd15-portrait"
     ),
     "bases": _command(
         "bases",
-        "list the base models on this machine, or say what one is",
+        "list the base models on this machine, or identify one",
         "loratui bases",
         "loratui bases /models/pony.safetensors",
     ),
     "download": _command(
         "download",
-        "fetch a base model from the Hugging Face hub",
+        "download a base model from the Hugging Face hub",
         "loratui download stabilityai/stable-diffusion-xl-base-1.0",
     ),
     "login": _command(
-        "login", "sign in at the Hugging Face hub, for models behind a gate", "loratui login", "loratui login --status"
+        "login", "sign in to the Hugging Face hub, for models with terms to accept", "loratui login", "loratui login --status"
     ),
     "runs": _command("runs", "list the runs on this machine", "loratui runs", "loratui runs --json"),
     "status": _command(
         "status",
-        "how one run stands, once or again and again, for people and scripts",
+        "show the state of a run, once or until it ends",
         "loratui status",
         "loratui status anafox-20261121-1 --json",
         "loratui status --watch anafox-20261121-1",
     ),
-    "attach": _command("attach", "come back to a run", "loratui attach", "loratui attach anafox-20261121-1 --plain"),
+    "attach": _command("attach", "return to a run", "loratui attach", "loratui attach anafox-20261121-1 --plain"),
     "pause": _command("control", "save a checkpoint and free the GPU", "loratui pause"),
-    "resume": _command("resume", "go on with a paused, stopped or crashed run", "loratui resume anafox-20261121-1"),
+    "resume": _command("resume", "resume a paused, stopped or crashed run", "loratui resume anafox-20261121-1"),
     "stop": _command("control", "save and end a run", "loratui stop", "loratui stop anafox-20261121-1 --timeout 30 --kill"),
     "sample": _command("control", "make sample images now", "loratui sample"),
     "checkpoint": _command("control", "save a checkpoint now", "loratui checkpoint"),
     "validate": _command(
         "validate",
-        "make the images that show how good a LoRA is",
+        "make the validation images, which show how good a LoRA is",
         "loratui validate",
         "loratui validate --grid strengths --strengths 0,0.5,1",
     ),
     "export": _command(
         "export",
-        "write a LoRA of a run for other programs",
+        "write a LoRA file of a run for other programs",
         "loratui export",
         "loratui export anafox-20261121-1 --step 900 --format kohya --dtype bf16",
     ),
     "metadata": _command(
         "metadata",
-        "what a LoRA file says of itself, and a file without it",
+        "show, remove or preview the metadata of a LoRA file",
         "loratui metadata show anafox.safetensors",
         "loratui metadata strip anafox.safetensors",
         "loratui metadata preview anafox-20261121-1",
@@ -113,13 +113,13 @@ COMMANDS: dict[str, Command] = {
     "rm": _command("rm", "delete a run", "loratui rm anafox-20261121-1"),
     "doctor": _command(
         "doctor",
-        "this machine: GPU, versions, disk, where things are",
+        "examine this machine: GPU, versions, disk, folders",
         "loratui doctor",
         "loratui doctor --base /models/ponyRealism.safetensors photos/anna",
     ),
     "completion": _command(
         "completion",
-        "let Tab complete commands, options, runs and presets in your shell",
+        "set up your shell so that Tab completes commands, options and names",
         "bash:  echo 'eval \"$(loratui completion bash)\"' >> ~/.bashrc",
         "zsh:   echo 'eval \"$(loratui completion zsh)\"' >> ~/.zshrc",
         "fish:  loratui completion fish > ~/.config/fish/completions/loratui.fish",
@@ -129,11 +129,11 @@ COMMANDS: dict[str, Command] = {
 
 
 _STARTING = (None, "demo", "train", "resume", "validate")
-"""Commands by which something is started; None is the app."""
+"""Commands that start something; None is the app."""
 
 
 def build_parser(argv: Sequence[str]) -> Parser:
-    """A parser for `argv`: only the named subcommand's module is imported, so that `--help` stays quick."""
+    """A parser for `argv`: only the named subcommand's module is imported, so `--help` stays quick."""
     options = _options()
     parser = Parser(
         prog="loratui",
@@ -152,21 +152,21 @@ def build_parser(argv: Sequence[str]) -> Parser:
 
 
 def _options() -> argparse.ArgumentParser:
-    """The options that stand before the command."""
+    """The options before the command."""
     options = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     options.add_argument("-V", "--version", action="store_true", help="print the version and exit")
     options.add_argument("--plain", action="store_true", help="plain lines instead of the full-screen app")
-    options.add_argument("--view-only", action="store_true", help="look only: nothing can be started, commanded or deleted")
-    options.add_argument("--home", metavar="DIR", help="where runs are kept (default: see loratui doctor)")
-    options.add_argument("--trust", action="store_true", help="use a home or run that another account can write, from now on")
+    options.add_argument("--view-only", action="store_true", help="view only: start, change or delete nothing")
+    options.add_argument("--home", metavar="DIR", help="loratui's folder, with all runs (default: see loratui doctor)")
+    options.add_argument("--trust", action="store_true", help="from now on, use a home or run that others can write to")
     return options
 
 
 def _named(options: argparse.ArgumentParser, argv: Sequence[str]) -> str | None:
-    """The command among the words, which is not the folder of `--home` though that may be called so."""
+    """The command among the words. The folder of `--home` may have the same name."""
     try:
         _, words = options.parse_known_args(argv)
-    except argparse.ArgumentError:  # said by the command's own parser
+    except argparse.ArgumentError:  # the command's own parser reports it
         words = list(argv)
     return next((word for word in words if word in COMMANDS), None)
 
@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             code = _run(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # here a full disk or a pipe that nobody reads can still be told
+            sys.stdout.flush()  # a full disk or a closed pipe can still be reported here
         return code
     except KeyboardInterrupt:
         return 130
@@ -202,9 +202,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
-        from loratui.tui.commands.completing import offer
+        from loratui.tui.commands.completing import complete
 
-        offer(build_parser(os.environ.get("COMP_LINE", "")[:_LONGEST_LINE].split()))
+        complete(build_parser(os.environ.get("COMP_LINE", "")[:_LONGEST_LINE].split()))
     args = build_parser(words).parse_args(words)
     if args.version:
         from importlib.metadata import version
@@ -224,8 +224,8 @@ def _run(words: list[str]) -> int:
 
 
 def _take_no_code_from_here() -> None:
-    """Modules that are loaded from now on don't come from the current folder, to which `python -m` leads and every empty or
-    relative entry of PYTHONPATH. Children are started so by `engine.children`."""
+    """Keeps the current folder out of the search for modules: `python -m` adds it, and so does every empty or relative entry
+    of PYTHONPATH. `engine.children` does the same for child processes."""
     here = [entry for entry in os.environ.get("PYTHONPATH", os.sep).split(os.pathsep) if not entry.startswith(os.sep)]
     here += [""] if __name__ == "__main__" and not sys.flags.safe_path else []
     doomed = {os.path.abspath(entry) for entry in here}  # noqa: PTH100 - pathlib costs start-up time here
@@ -234,8 +234,8 @@ def _take_no_code_from_here() -> None:
 
 
 def _open_closed() -> None:
-    """Gives a process that was started with a closed input or output (`>&-`) one that leads nowhere, so that no file which
-    is opened later takes its place."""
+    """Opens /dev/null for an input or output that was closed at the start (`>&-`), so no file that is opened later takes
+    its place."""
     for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue
@@ -249,20 +249,20 @@ def _open_closed() -> None:
 
 
 def _take_any_byte() -> None:
-    """Has input that is no UTF-8 read as the command line's words are: told to the person as it is, not a fault of ours."""
+    """Reads input that is not UTF-8 as the words of the command line are read: it gets an answer and is not a crash."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
 
 
 def _drop_output() -> None:
-    """Lets what is still to be printed go nowhere: where it was meant to go takes no more."""
+    """Discards what is still to be printed, because the output takes no more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def _complain(words: str) -> None:
-    """Tells an error; where stderr is full or closed too, the exit code has to do."""
+    """Prints an error; if stderr is full or closed too, only the exit code tells."""
     from loratui.tui.plain.follow import say
 
     with contextlib.suppress(OSError):
@@ -271,7 +271,7 @@ def _complain(words: str) -> None:
 
 
 def _explain(error: Exception) -> int:
-    """Prints an error that is meant for the person, or where the report of any other was written; returns the exit code."""
+    """Prints an error that is meant for the person; for any other, the place of its report. Returns the exit code."""
     from loratui.engine.errors import ExitCode, LoratuiError
     from loratui.presets.schema import SchemaError
 
@@ -295,7 +295,7 @@ def _explain(error: Exception) -> int:
 def _not_viewing(command: str) -> ValueError:
     from loratui.engine.errors import UsageError
 
-    return UsageError(f"loratui {command} cannot only look.", "Say: loratui --view-only, or loratui attach RUN --view-only.")
+    return UsageError(f"loratui {command} cannot be view-only.", "Use loratui --view-only or loratui attach RUN --view-only.")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ EVENT_TYPES: dict[str, str] = {
     "sample_written": "a sample image is on the disk",
     "checkpoint_written": "a checkpoint is on the disk and verified",
     "output_written": "a LoRA file is on the disk",
-    "image_written": "an image of the check is on the disk",
+    "image_written": "a validation image is on the disk",
     "warning": "something that a person should know, with a remedy",
     "heartbeat": "nothing else happened for some seconds, but the trainer lives",
     "command_acknowledged": "a command was carried out or refused",

@@ -69,7 +69,7 @@ def words_of(job: str, name: str) -> Words:
     """The words for a job, `train` or `validate`, of the run called `name`."""
     if job == "validate":
         return Words(f"loratui validate {name}", "All images are made.", "")
-    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the images of the check.")
+    return Words(f"loratui resume {name}", "All steps are done.", f"loratui validate {name} makes the validation images.")
 
 
 _FINAL: dict[int, tuple[Ending, str, str]] = {

@@ -71,7 +71,7 @@ class Image:
     file: str = ""
     """LoRA file, relative to the run; empty for the base alone."""
     nearest: str = ""
-    """The training image that it is most like, by its path in the data set; empty if that was not measured."""
+    """The most similar training image, by its path in the dataset; empty if not measured."""
     similarity: float | None = None
 
 

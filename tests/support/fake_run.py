@@ -229,7 +229,7 @@ def write_grid(run: RunDirectory, count: int = 8, *, epochs: bool = False) -> No
 
 
 def write_ledger(run: RunDirectory) -> None:
-    """Training images where the images of the check are said to be like one."""
+    """Training images to which the validation images are said to be similar."""
     photo = run.path.parent / "photos" / "anafox_03.png"
     write_portrait(photo, 1.0, 1)
     write_json(run.dataset, {"format": 1, "images": [{"relative": photo.name, "path": str(photo)}]})

@@ -125,14 +125,14 @@ def test_each_command_has_examples_that_it_takes(name: str, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["trian"], "trian: there is no such command. Did you mean train?"),
-        (["train", "x", "--pirce", "3"], "--pirce: there is no such option. Did you mean --price?"),
-        (["train", "x", "--pirce=3"], "--pirce=3: there is no such option. Did you mean --price?"),
-        (["status", "one", "two"], "two: there is no such argument."),
-        (["export", "--format", "konya"], "argument --format: konya: not one of its values. Did you mean kohya?"),
-        (["export", "--dtype", "q"], "argument --dtype: q: not one of its values. Choose fp16, bf16, fp32."),
-        (["help", "exprot"], "exprot: there is no such command. Did you mean export?"),
-        (["help", "nonsense"], "nonsense: there is no such command."),
+        (["trian"], "trian: unknown command. Did you mean train?"),
+        (["train", "x", "--pirce", "3"], "--pirce: unknown option. Did you mean --price?"),
+        (["train", "x", "--pirce=3"], "--pirce=3: unknown option. Did you mean --price?"),
+        (["status", "one", "two"], "two: unknown argument."),
+        (["export", "--format", "konya"], "argument --format: konya: not a valid value. Did you mean kohya?"),
+        (["export", "--dtype", "q"], "argument --dtype: q: not a valid value. Choose from fp16, bf16, fp32."),
+        (["help", "exprot"], "exprot: unknown command. Did you mean export?"),
+        (["help", "nonsense"], "nonsense: unknown command."),
     ],
 )
 def test_mistyped_words_are_told_with_the_nearest_that_is_right(
@@ -158,8 +158,8 @@ def test_a_folder_in_the_place_of_a_command_is_told_how_to_train_on_it(
         "./set.ZIP": "loratui train ./set.ZIP --preset NAME --trigger WORD",
         "recipe.toml": "loratui train recipe.toml",
         "a.safetensors": "loratui bases a.safetensors",
-        "~nobody/x": "there is no such command",
-        "x" * 300: "there is no such command",
+        "~nobody/x": "unknown command",
+        "x" * 300: "unknown command",
     }
     for word, words in told.items():
         with pytest.raises(SystemExit) as ended:

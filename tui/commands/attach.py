@@ -1,4 +1,4 @@
-"""`loratui attach`: comes back to a run, in the app where there is a terminal, else in plain lines."""
+"""`loratui attach`: returns to a run, in the app if there is a terminal, else in plain lines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """RUN, `--plain --json`."""
     del name
     common.add_run_argument(parser)
-    # Where it stands before the command it counts too.
-    parser.add_argument("--view-only", action="store_true", default=argparse.SUPPRESS, help="look only: no command can be sent")
+    # It may also come before the command.
+    parser.add_argument("--view-only", action="store_true", default=argparse.SUPPRESS, help="view only: send no commands")
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Opens the training screen, or prints where the run stands and then what happens, until it ends.
+    """Opens the training screen, or prints the state of the run and then its progress until it ends.
 
     Returns the run's exit code in plain mode. JSON (printed at the end of the run) as `loratui train`.
     """
@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> int:
     if not now.active and now.reason:
         say(out, clean(now.reason))
     if now.active and sys.stdout.isatty():
-        say(out, "Ctrl-C leaves it running.")
+        say(out, "Ctrl-C leaves, and the run continues.")
     return common.conclude(follow_to_the_end(chosen, job, out), args, out)

@@ -1,4 +1,4 @@
-"""`loratui doctor --base`: what an untouched base makes of images, beside what is usual, for whom it may concern in a bug report."""
+"""`loratui doctor --base`: what an untouched base makes of images, beside the usual figures; for bug reports."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
 from loratui.presets.schema import Base
 from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
+from loratui.tui.text import count
 
-USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on images of a kind that it never saw"
+USUAL = "0.03 to 0.09 on an embedded base's own drawings, 0.3 to 1.2 there on images of a kind that it was not trained on"
 """Of `of_linear`, as it was measured (docs/performance.md)."""
 
 
 def report(model: str, folder: str) -> dict[str, Any]:
     """The base's readings on a folder's images, or on the demo's drawings: `model family pictures readings mistaken message remedy`.
 
-    Raises `UsageError` for a base or folder that cannot be used, and `LoratuiError` where the trainer failed.
+    Raises `UsageError` for a base or folder that cannot be used, and `LoratuiError` if the trainer failed.
     """
     from loratui.engine.planning.bases import find_base
     from loratui.engine.planning.prepare import prepare
@@ -43,7 +44,7 @@ def report(model: str, folder: str) -> dict[str, Any]:
         raise UsageError(finding.message, finding.remedy)
     read = read_base(prepared, home, tell=_tell())
     assert read is not None, "nobody cancels it"
-    shown = str(images) if folder else f"the demo's drawings{'' if embedded else ', enlarged; a folder of photos tells more'}"
+    shown = str(images) if folder else f"the demo's drawings{'' if embedded else ', enlarged; your photos test it better'}"
     return {
         "model": model,
         "family": family,
@@ -56,7 +57,7 @@ def report(model: str, folder: str) -> dict[str, Any]:
 
 
 def _tell() -> Callable[[str], None]:
-    """Says on stderr what is being done, each once."""
+    """Prints each step once, on stderr."""
     said: set[str] = set()
 
     def tell(words: str) -> None:
@@ -72,7 +73,10 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The report as label and value."""
     read = found["readings"]
     yield "base", f"{found['model']} ({found['family']}), taken to predict {read['prediction']}"
-    yield "shown", f"{found['pictures']}: {read['pictures']} of them, {read['draws']} noises a level, {read['seconds']} s"
+    yield (
+        "shown",
+        f"{found['pictures']}: {count(read['pictures'], 'image')}, {count(read['draws'], 'noise')} a level, {read['seconds']} s",
+    )
     yield "noise", _row(read["noise"])
     yield "loss", _row(read["loss"])
     yield "of nothing", _row([loss / none if none else 0.0 for loss, none in zip(read["loss"], read["nothing"], strict=True)])
@@ -87,9 +91,11 @@ def describe(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     scaled = f", scaled by {scale[0]:g}, shift {scale[1]:g}" if scale else ""
     yield "latents", f"mean {read['latent_mean']}, spread {read['latent_std']}{scaled}"
     if read["vae_psnr_db"] is not None:
-        yield "VAE", f"gives an image back at {read['vae_psnr_db']:.1f} dB"
+        yield "VAE", f"encodes and decodes an image at {read['vae_psnr_db']:.1f} dB"
     yield (
-        ("problem", f"{found['message']} {found['remedy']}") if found["mistaken"] else ("", "Nothing speaks against this base.")
+        ("problem", f"{found['message']} {found['remedy']}")
+        if found["mistaken"]
+        else ("", "No sign of a problem with this base.")
     )
 
 

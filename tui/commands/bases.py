@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """PLACE …, `--json`."""
     del name
-    help_text = "a model's file or folder, or folders to look through (default: where models usually are)"
+    help_text = "a model's file or folder, or folders to search (default: the usual places)"
     parser.add_argument("places", metavar="PLACE", nargs="*", help=help_text)
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the list, or what one model is.
+    """Prints the list, or the facts of one model.
 
     JSON: `bases[] cut`, each base with `model where path family title prediction bytes missing[] usable problem remedy`;
     for one model `path family layout title prediction zero_terminal_snr bytes missing[] parts{}`.
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     for line in list_text(found):
         say(sys.stdout, clean(line))
     if cut:
-        say(sys.stderr, "There is more than could be looked through; name a folder: loratui bases FOLDER.")
+        say(sys.stderr, "The search stopped before its end: there are too many files. Name a folder: loratui bases FOLDER")
     return 0
 
 
@@ -67,9 +67,9 @@ def _one(args: argparse.Namespace, found: BaseFiles) -> int:
 
 
 def list_text(found: list[FoundBase]) -> Iterator[str]:
-    """The list for people: a base a line, what stands in its way below it."""
+    """The list for people: one base per line, its problem below it."""
     if not found:
-        yield "No base model was found there."
+        yield "No base model found."
     for base in found:
         yield f"{base.model}: {base.title or 'cannot be used'}, {text.size(base.bytes)}"
         if base.problem:
@@ -77,7 +77,7 @@ def list_text(found: list[FoundBase]) -> Iterator[str]:
         elif base.missing:
             yield f"    needs {' and '.join(base.missing_titles)}: loratui bases {base.path}"
     yield ""
-    yield "Train on one with --base MODEL. Fetch another from the hub with: loratui download OWNER/NAME."
+    yield "To train on one: --base MODEL. To download another: loratui download OWNER/NAME"
 
 
 def base_json(base: FoundBase) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`loratui check`: what is wrong with a folder of images, and what to do about it; nothing is changed."""
+"""`loratui check`: the faults of a folder of images and their fixes; nothing is changed."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags of `check`."""
     del name
-    parser.add_argument("dataset", metavar="FOLDER", nargs="?", help="folder of images, or a zip of one")
-    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
-    parser.add_argument("--preset", metavar="NAME", help="judge by this preset's sizes and numbers (see loratui presets)")
-    parser.add_argument("--base", metavar="MODEL", help="base model: its tokenizer counts the captions' tokens")
+    parser.add_argument("dataset", metavar="FOLDER", nargs="?", help="folder of images, or a zip file")
+    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the same folder as an option")
+    parser.add_argument("--preset", metavar="NAME", help="preset whose sizes and numbers apply (see loratui presets)")
+    parser.add_argument("--base", metavar="MODEL", help="base model, whose tokenizer counts the tokens of captions")
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
-    parser.add_argument("--deep", action="store_true", help="decode and measure every image, in all cores")
+    parser.add_argument("--deep", action="store_true", help="also decode and measure every image, on all cores")
     parser.add_argument(
-        "--faces", action="store_true", help="also look for faces; downloads the detector (230 KB, MIT) if it is not here"
+        "--faces", action="store_true", help="also look for faces; downloads the detector if it is missing (230 KB, MIT)"
     )
     common.add_output_arguments(parser)
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     given = args.dataset or args.dataset_option
     if not given:
-        raise UsageError("Which folder?", "Say loratui check FOLDER.")
+        raise UsageError("No folder was given.", "Use loratui check FOLDER.")
     path = Path(given).expanduser()
     if not archives.is_archive(path):
         return _check(args, path, path)
@@ -85,7 +85,7 @@ def _check(args: argparse.Namespace, given: Path, folder: Path) -> int:
 
 
 def _detector(*, download: bool) -> str:
-    """The face detector if it is here, or can be brought here; why it is not is said on stderr where it was asked for."""
+    """The face detector, downloaded on request; empty if there is none. A download that fails is reported on stderr."""
     from loratui.engine.dataset import yunet
     from loratui.engine.runs.directory import loratui_home
 
@@ -96,12 +96,12 @@ def _detector(*, download: bool) -> str:
         return yunet.detector_name(home)
     except LoratuiError as error:
         if download:
-            say(sys.stderr, f"Faces are not looked for: {error}")
+            say(sys.stderr, f"No face check: {error}")
         return ""
 
 
 def _plan(found: Inspection) -> Plan | None:
-    """What the settings make of the images; None without an image."""
+    """The plan for the images; None without an image."""
     from loratui.engine.planning.recipe import Recipe
     from loratui.engine.planning.schedule import make_plan
 
@@ -109,7 +109,7 @@ def _plan(found: Inspection) -> Plan | None:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """The preset's settings, or the defaults, with what was said. Raises `SchemaError`."""
+    """The settings of the preset, or the defaults, with the options. Raises `SchemaError`."""
     from loratui.engine.planning.recipe import parse_sets
     from loratui.presets import load_preset, schema
 
@@ -187,13 +187,13 @@ def as_text(found: Inspection, plan: Plan | None, given: Path) -> Iterator[str]:
 def _closing(found: Inspection) -> Iterator[str]:
     of = counted(found.findings)
     if of["error"]:
-        yield "Nothing can be trained on."
+        yield "Training cannot start: fix the errors first."
     else:
-        yield f"{text.count(of['warning'], 'warning')}." if of["warning"] else "Nothing is in the way."
+        yield f"{text.count(of['warning'], 'warning')}." if of["warning"] else "No errors or warnings."
 
 
 class Progress:
-    """Says on stderr how far the deep pass is: about once in a tenth, and at the end."""
+    """Reports the deep pass on stderr, at each tenth."""
 
     def __init__(self) -> None:
         self._tenths = 0

@@ -26,38 +26,38 @@ if TYPE_CHECKING:
 
 
 _QUIET_S = 3.0
-"""A wait that is longer says what it waits for."""
+"""A longer wait tells what it waits for."""
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """`--json --plain --home --trust`, which every command takes."""
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
-    # The same options stand before the command; a default here would wipe out what was said there.
-    parser.add_argument("--plain", action="store_true", default=argparse.SUPPRESS, help="plain lines, no full-screen app")
-    parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="where runs are kept")
-    parser.add_argument("--trust", action="store_true", default=argparse.SUPPRESS, help="use what another account can write")
+    # The same options may come before the command; a default here would override them.
+    parser.add_argument("--plain", action="store_true", default=argparse.SUPPRESS, help="plain lines instead of the app")
+    parser.add_argument("--home", metavar="DIR", default=argparse.SUPPRESS, help="loratui's folder, with all runs")
+    parser.add_argument(
+        "--trust", action="store_true", default=argparse.SUPPRESS, help="use a home or run that others can write to"
+    )
 
 
 def add_run_argument(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
-    """The positional RUN: a name, a path or `latest`; where it may be left out, `chosen_run` says which run is meant."""
+    """The positional RUN: a name, a path or `latest`; without it `chosen_run` chooses one."""
     what = "name or folder of a run (see loratui runs)"
     if required:
         parser.add_argument("run_name", metavar="RUN", help=what)
     else:
-        parser.add_argument(
-            "run_name", metavar="RUN", nargs="?", help=f"{what}; without it, the run that trains, else the newest"
-        )
+        parser.add_argument("run_name", metavar="RUN", nargs="?", help=f"{what}; default: the active run, else the newest")
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments from which `recipe_from_args` makes a recipe."""
     parser.add_argument("dataset", metavar="DATASET", nargs="?", help="folder of images, or a recipe.toml")
-    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the folder, said by name")
-    parser.add_argument("--preset", metavar="NAME", help="the preset to begin with (see loratui presets)")
+    parser.add_argument("--dataset", metavar="FOLDER", dest="dataset_option", help="the same folder as an option")
+    parser.add_argument("--preset", metavar="NAME", help="preset to start from (see loratui presets)")
     parser.add_argument(
         "--base",
         metavar="MODEL",
-        help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (toys for the demo; see loratui bases)",
+        help="base model: a .safetensors file, a folder, owner/name, or embedded:NAME (toys for the demo); see loratui bases",
     )
     parser.add_argument("--trigger", metavar="WORD", help="made-up word that stands for the subject")
     parser.add_argument("--class", metavar="WORD", dest="class_word", help="general noun for the subject, such as woman")
@@ -65,9 +65,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
     parser.add_argument("--batch", metavar="N", type=int, help="batch size")
     add_device_argument(parser)
-    parser.add_argument(
-        "--repeats", metavar="rule|N", help="rule: ignore the numbers in folder names; N: that many repeats per epoch"
-    )
+    parser.add_argument("--repeats", metavar="rule|N", help="rule: ignore the numbers in folder names; N: repeats per epoch")
     parser.add_argument("--price", metavar="PER_HOUR", type=float, help="price of this machine per hour, for the estimate")
 
 
@@ -76,12 +74,12 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         choices=("auto", "cpu"),
-        help="cpu: train on the CPU, also where there is a GPU (default: the GPU if there is one)",
+        help="cpu: train on the CPU, even with a GPU (default: the GPU if there is one)",
     )
 
 
 def device_change(args: argparse.Namespace) -> dict[str, Any]:
-    """The change of the recipe that `--device` is; empty if it was not given."""
+    """The setting that `--device` changes; empty without it."""
     return {"memory.device": args.device} if args.device else {}
 
 
@@ -95,18 +93,18 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
     positional, named = args.dataset, args.dataset_option
     from_file = positional is not None and positional.endswith(".toml") and not Path(positional).is_dir()
     if positional is not None and named is not None and not from_file and positional != named:
-        raise UsageError(f"Two folders were given: {positional} and {named}.", "Give one.")
+        raise UsageError(f"Two folders were given: {positional} and {named}.", "Give only one.")
     folder = named if from_file or positional is None else positional
     changes = {**_repeats(args.repeats), **device_change(args), **parse_sets(args.sets)}
     if from_file:
         if args.preset is not None:
-            raise UsageError(f"{positional} says which preset it began with.", "Leave out --preset, or the file.")
+            raise UsageError(f"{positional} already names its preset.", "Leave out --preset, or the file.")
         path = Path(positional)
         if not path.is_file():
-            raise UsageError(f"{path}: there is no such recipe.", "Check the path.")
+            raise UsageError(f"{path}: no such recipe.", "Check the path.")
         return read_to_begin(path).with_changes({**_overrides(args, folder), **changes})
     if args.preset is None:
-        raise UsageError("Which preset?", f"Say --preset NAME; there are {', '.join(_preset_names())}.")
+        raise UsageError("No preset was given.", f"Add --preset NAME: {', '.join(_preset_names())}.")
     recipe = build_recipe(
         args.preset,
         dataset=Path(folder) if folder is not None else None,
@@ -120,10 +118,10 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
 
 
 def this_machine() -> Accelerator:
-    """This machine, for estimates and checks; says on stderr what is waited for where that takes its time."""
+    """This machine, for estimates and checks; a long wait is explained on stderr."""
     from loratui.engine.machine.accelerator import accelerator
 
-    words = "Waiting for torch, to learn which GPU it can use; the first time takes up to two minutes …"
+    words = "Loading torch to find a usable GPU; the first time takes up to two minutes …"
     late = threading.Timer(_QUIET_S, lambda: say(sys.stderr, words))
     late.daemon = True
     late.start()
@@ -134,14 +132,14 @@ def this_machine() -> Accelerator:
 
 
 def start_run(recipe: Recipe, home: Path) -> RunDirectory:
-    """Reads the images, plans, checks, makes the run directory and starts it; nothing is made if a check fails."""
+    """Reads the images, plans, checks, makes the run directory and starts the run; a failed check makes nothing."""
     from loratui.engine.planning.prepare import prepare
 
     return start_prepared(prepare(recipe, home, machine=this_machine()), home)
 
 
 def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = None) -> RunDirectory:
-    """As `start_run`, from what `prepare` found. What the real step read of the base is kept with the run."""
+    """As `start_run`, from the result of `prepare`. The readings of the base by the real step are kept with the run."""
     from loratui.engine.dataset.ledger import build_ledger
     from loratui.engine.planning.bases import pinned
     from loratui.engine.planning.recipe import effective_toml
@@ -164,15 +162,15 @@ def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = No
 
 
 def run_stem(recipe: Recipe) -> str:
-    """What the run is named after: the LoRA file, else the trigger, else the folder."""
+    """The stem of the run's name: the LoRA file's name, else the trigger, else the folder's."""
     settings = recipe.settings
     return settings.output.name or settings.dataset.trigger or Path(settings.dataset.path).name
 
 
 def refuse_errors(errors: Sequence[Finding]) -> None:
-    """Raises the first of the findings as an error with its exit code, and counts the others.
+    """Raises the first finding as an error with its exit code, and counts the others.
 
-    Errors of the images have the code of the images (3), whether or not they name a file.
+    Errors of the images have exit code 3, even if they name no file.
     """
     if errors:
         more = f" ({len(errors) - 1} more.)" if len(errors) > 1 else ""
@@ -180,13 +178,13 @@ def refuse_errors(errors: Sequence[Finding]) -> None:
 
 
 def say_findings(findings: Sequence[Finding], out: TextIO) -> None:
-    """One line for each finding, its remedy behind it."""
+    """Prints one line for each finding, with its remedy."""
     for finding in findings:
         say(out, clean(in_one_line(finding)))
 
 
 def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """`findings[]` and `not_checked[]`, as every command gives them."""
+    """`findings[]` and `not_checked[]` for `--json`."""
     return {
         "findings": [finding.to_json() for finding in findings],
         "not_checked": [{"id": id, "reason": reason} for id, reason in not_checked],
@@ -194,18 +192,18 @@ def findings_json(findings: Sequence[Finding], not_checked: Sequence[tuple[str, 
 
 
 def not_checked_lines(not_checked: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A line for each reason why checks of the images were not made, and what makes them."""
+    """A line for each reason why checks of the images were not run, and the option that runs them."""
     reasons: dict[str, list[str]] = {}
     for id, reason in not_checked:
         reasons.setdefault(reason, []).append(id)
     for reason, ids in reasons.items():
-        remedy = " (loratui check --deep makes it)" if "deep pass" in reason else ""
-        remedy = " (loratui check --faces brings one)" if "detector" in reason else remedy
+        remedy = " (loratui check --deep runs it)" if "deep pass" in reason else ""
+        remedy = " (loratui check --faces downloads one)" if "detector" in reason else remedy
         yield f"not checked, {reason}{remedy}: {', '.join(ids)}"
 
 
 def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirectory:
-    """The run that the arguments name; without a name the one that trains now, else the newest, and stderr says which.
+    """The run that the arguments name; without a name the run that trains, else the newest, named on stderr.
 
     Raises `UsageError` with near names.
     """
@@ -214,10 +212,10 @@ def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirec
         return open_run(home, args.run_name, to_read=to_read, to_delete=to_delete)
     runs = summarise_all(home)
     active = [run for run in runs if run.active]
-    active = [run for run in active if not run.owner] or active  # on a shared machine one's own, not another account's
+    active = [run for run in active if not run.owner] or active  # on a shared machine, own runs first
     at_work = [run for run in active if run.job == "train"] or active
     chosen = open_run(home, at_work[0].name if at_work else "latest", to_read=to_read)
-    why = "no run is active; this is the newest"
+    why = "the newest run (none is active)"
     if at_work:
         why = "the active run" if len(at_work) == 1 else f"the newest of {len(at_work)} active runs"
         why += f", of {at_work[0].owner}" if at_work[0].owner else ""
@@ -226,20 +224,20 @@ def chosen_run(args: argparse.Namespace, *, to_delete: bool = False) -> RunDirec
 
 
 def as_toml(value: Any) -> str:
-    """A setting as it stands in a recipe."""
+    """A value as a recipe writes it."""
     return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """The one object on stdout. ASCII, so that any locale and any file name can be printed."""
+    """Prints the object on stdout. ASCII, so any locale can print any file name."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO, more: Mapping[str, Any] | None = None) -> int:
-    """The end of a command that followed a run: the last lines, the JSON with `more` in it, the exit code of the run.
+    """Ends a command that followed a run: prints the last lines and the JSON with `more`, and returns the run's exit code.
 
-    None stands for a person who left by Ctrl-C: 0 where somebody watched, 130 for a script that waited.
+    None means that the person left with Ctrl-C: 0 if somebody watched, 130 for a script that waited.
     """
     from loratui.tui.plain.follow import say_conclusion
 
@@ -252,7 +250,7 @@ def conclude(ended: Followed | None, args: argparse.Namespace, out: TextIO, more
 
 
 def ask(question: str, *, default: bool) -> bool:
-    """A yes-or-no question on the terminal. `question` must be clean; the end of input is a no."""
+    """Asks a yes-or-no question on the terminal. `question` must be clean; the end of input means no."""
     sys.stderr.write(f"{question} {'[Y/n]' if default else '[y/N]'} ")
     sys.stderr.flush()
     answer = sys.stdin.readline()
@@ -263,7 +261,7 @@ def ask(question: str, *, default: bool) -> bool:
 
 
 def can_ask() -> bool:
-    """Whether somebody sits at the other end of stdin and stderr."""
+    """Whether stdin and stderr are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

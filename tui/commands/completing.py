@@ -1,4 +1,4 @@
-"""The words that the shell may offer where an argument names a run, a preset or a setting, else files; through argcomplete."""
+"""Completion in the shell, through argcomplete: names of runs, presets and settings, else files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import argcomplete
 
 
-def offer(parser: argparse.ArgumentParser) -> None:
-    """Answers the shell with what `parser` takes next, and ends the process."""
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answers the shell with the words that `parser` takes next, and ends the process."""
     for action in _actions(parser):
         completer = _COMPLETERS.get(action.dest)
         if completer is not None:
@@ -19,7 +19,7 @@ def offer(parser: argparse.ArgumentParser) -> None:
 
 
 def runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    """Names of the runs of this machine, or of the home that was named before, the one made last first."""
+    """Names of the runs, newest first; those of `--home` if it was given."""
     from loratui.engine.errors import LoratuiError
     from loratui.engine.runs.directory import list_runs, loratui_home
 
@@ -39,7 +39,7 @@ def presets(**_: Any) -> list[str]:
 
 
 def settings(prefix: str, **_: Any) -> list[str]:
-    """`adapter.rank=` and all others, for --set; behind it the values, where there are few."""
+    """`adapter.rank=` and all others, for --set; after the sign the values, if they are few."""
     from loratui.presets.schema import KEYS
 
     key, equals = prefix.partition("=")[:2]

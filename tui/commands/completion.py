@@ -1,4 +1,4 @@
-"""`loratui completion SHELL`: the lines with which bash, zsh or fish ask loratui what may come next."""
+"""`loratui completion SHELL`: the lines that make bash, zsh or fish complete loratui's words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 SHELLS = ("bash", "zsh", "fish")
 _BEFORE = {"zsh": "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }\n"}
-"""A fresh zsh has its completion switched off."""
+"""Completion is off in a new zsh."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the lines; the examples of the help say where they go."""
+    """Prints the lines; the examples of the help show where they go."""
     from argcomplete.shell_integration import shellcode
 
     sys.stdout.write(_BEFORE.get(args.shell, "") + shellcode(["loratui"], shell=args.shell))

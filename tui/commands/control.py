@@ -22,20 +22,20 @@ from loratui.tui.terminal import clean
 
 ENDING = ("pause", "stop")
 DEFAULT_TIMEOUT_S = 120.0
-"""Samples on a CPU, or a checkpoint on a slow volume, may keep a trainer busy for that long."""
+"""Samples on a CPU, or a checkpoint on a slow volume, may take this long."""
 KILLED_WITHIN_S = 60.0
-"""A trainer that was killed ends by itself, and its supervisor has to read why before the reason is withdrawn."""
+"""The supervisor must read why a trainer was killed before the reason is withdrawn."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a command."""
+    """The result of a command."""
 
     ok: bool | None
-    """None: nothing was heard in time."""
+    """None: no answer in time."""
     message: str
     status: str
-    """How the run stands now, as in `RunSummary`."""
+    """The run's status now, as in `RunSummary`."""
     exit_code: int | None
     """The run's, if it has ended."""
 
@@ -45,11 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     common.add_run_argument(parser)
     common.add_output_arguments(parser)
     parser.add_argument(
-        "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT_S, help="seconds to wait for the answer (120)"
+        "--timeout", metavar="S", type=float, default=DEFAULT_TIMEOUT_S, help="seconds to wait for an answer (default: 120)"
     )
     if name == "stop":
         parser.add_argument(
-            "--kill", action="store_true", help="if it does not answer in time, kill the trainer; the last checkpoint stays"
+            "--kill", action="store_true", help="kill the trainer if it does not answer in time; the last checkpoint stays"
         )
 
 
@@ -57,17 +57,17 @@ def run(args: argparse.Namespace) -> int:
     """Sends the command `args.command` and waits.
 
     Returns 0 if it was carried out, 2 if it was refused or the run is not alive, 1 if no answer came in time; the command
-    then stands until the trainer gets to it. JSON: `run command id ok message status exit_code`.
+    then waits for the trainer. JSON: `run command id ok message status exit_code`.
     """
     if not args.timeout > 0:
-        raise UsageError(f"--timeout {args.timeout:g}: expected seconds above 0.", "Say for instance --timeout 30.")
+        raise UsageError(f"--timeout {args.timeout:g}: expected seconds above 0.", "For example --timeout 30.")
     chosen = common.chosen_run(args)
     before = summarise(chosen)
     if not lock.is_held(chosen.lock):
-        hint = f"loratui resume {chosen.name}" if resumable(before.status) else "loratui runs lists the others."
-        raise UsageError(f"{chosen.name} is not running: it {text.stands(before.status)}.", hint)
+        hint = f"loratui resume {chosen.name}" if resumable(before.status) else "loratui runs lists all runs."
+        raise UsageError(f"{chosen.name} is not running; it {text.stands(before.status)}.", hint)
     if before.job == "validate" and args.command not in ENDING:
-        raise UsageError(f"{chosen.name} is making the images of its check; {args.command} is for training.")
+        raise UsageError(f"{chosen.name} is making validation images; {args.command} works only during training.")
     tail = Tail(chosen.events_of(before.job))
     tail.offset = _end(tail)
     identity = control.send(chosen, args.command)
@@ -99,24 +99,24 @@ def wait_for_answer(
         if heard is not None and (not heard.get("ok") or command not in ENDING):
             return _answer(chosen, bool(heard.get("ok")), said, alive)
         if not alive:
-            # It may have ended by itself: the status says how, and nothing is left for the next start to obey.
+            # It may have ended by itself: the status tells how. The next start must not find this command.
             control.withdraw(chosen, identity)
             ok = command in ENDING
-            return _answer(chosen, ok, said if ok else "The run ended before it came to that.", alive)
+            return _answer(chosen, ok, said if ok else "The run ended before that.", alive)
         if time.monotonic() >= deadline:
             return Answer(None, "No answer yet.", "running", None)
         time.sleep(poll_s)
 
 
 def _kill(chosen: RunDirectory, tail: Tail, identity: str, timeout_s: float) -> Answer:
-    """Kills the trainer, never another process; the supervisor sees the pending `stop`, says who wanted it and does not
-    restart it."""
+    """Kills the trainer, never another process; the supervisor sees the pending `stop`, reports it and does not
+    restart the trainer."""
     why = control.send(chosen, "stop", kill=True)
     owner = lock.read_owner(chosen.lock)
     if owner is None or not owner.trainer.send_signal(signal.SIGKILL):
         control.withdraw(chosen, why)
         message = f"The trainer of {chosen.name} cannot be found on this machine."
-        raise LoratuiError(message, "loratui runs shows how it stands.", exit_code=ExitCode.CRASHED)
+        raise LoratuiError(message, "loratui runs shows its status.", exit_code=ExitCode.CRASHED)
     answer = wait_for_answer(chosen, tail, identity, "stop", max(timeout_s, KILLED_WITHIN_S))
     if answer.ok is not None:
         control.withdraw(chosen, why)
@@ -132,11 +132,11 @@ def _answer(chosen: RunDirectory, ok: bool, message: str, alive: bool) -> Answer
 
 def _sentence(name: str, command: str, answer: Answer) -> str:
     if answer.ok is None:
-        return f"{name} has not answered yet; it will {command} when it comes to it. loratui attach {name} shows it."
+        return f"{name} has not answered yet; it will {command} later. To watch: loratui attach {name}"
     if not answer.ok:
         return f"{name}: {command} was refused. {answer.message}"
     if command in ENDING:
-        come_back = f" loratui resume {name} goes on." if resumable(answer.status) else ""
+        come_back = f" To resume: loratui resume {name}" if resumable(answer.status) else ""
         return f"{name} {text.stands(answer.status)}. {answer.message}".rstrip() + come_back
     return f"{name}: {command} done. {answer.message}".rstrip()
 

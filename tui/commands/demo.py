@@ -22,15 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--family",
         choices=[spec.name for spec in families.FAMILIES],
         default=families.FAMILIES[0].name,
-        help=f"shape of the small base that is trained on (default: {families.FAMILIES[0].name})",
+        help=f"family of the small base (default: {families.FAMILIES[0].name})",
     )
     common.add_device_argument(parser)
-    parser.add_argument("--no-tui", action="store_true", help="the same in plain lines; ends with the LoRA file's path")
+    parser.add_argument("--no-tui", action="store_true", help="plain lines, ending with the path of the LoRA file")
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Opens the app at the demo's plan, or trains at once in plain lines and returns the run's exit code.
+    """Opens the app at the demo's plan; in plain lines trains at once and returns the run's exit code.
 
     JSON as `loratui train`.
     """
@@ -45,12 +45,12 @@ def run(args: argparse.Namespace) -> int:
     out = progress_stream(args.json, args.json)
     plan = draft.plan()
     assert plan is not None
-    say(out, "The demo: anafox, an invented person, in 18 drawings; the base model comes with loratui.")
+    say(out, "The demo: 18 drawings of anafox, an invented person. The base model is part of loratui.")
     for line in plan.formula.split("; "):
         say(out, f"  {clean(line)}")
     started = common.start_run(draft.recipe, loratui_home())
-    say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
-    say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
+    say(out, f"{started.name} runs in the background, in {clean(started.path)}", as_it_is=True)
+    say(out, f"Ctrl-C leaves, and the run continues. To return: loratui attach {started.name}")
     ended = follow_to_the_end(started, "train", out, past=True)
     if ended is not None and ended.status == "done":
         for line in what_next(ended, args.family):
@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def what_next(ended: Followed, family: str) -> list[str]:
-    """What to do with the file."""
+    """The next steps with the LoRA file."""
     name = ended.run.name
     spec = families.family(family)
     return [
         f"See what it learned: {clean(ended.run.samples)}, or in the app: loratui attach {name}",
-        "Use it: the file below is in a format that every tool for LoRAs opens. It belongs to the demo's own base",
-        f"(embedded:{family}), not to the full {spec.long_title}. For a LoRA of your own: loratui train FOLDER --preset {spec.default_preset}",
+        "Use it: every LoRA tool opens the file below. It fits only the demo's own base",
+        f"(embedded:{family}), not to the full {spec.long_title}. For your own LoRA: loratui train FOLDER --preset {spec.default_preset}",
     ]

@@ -1,4 +1,4 @@
-"""`loratui doctor`: this machine as loratui sees it, where things are, and what is wrong."""
+"""`loratui doctor`: this machine as loratui sees it, its folders, and its problems."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ LABEL = 13
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """`--base`, a folder, `--json`."""
     del name
-    parser.add_argument("--base", metavar="BASE", help="also read this base on images: prediction, sign, VAE, text")
+    parser.add_argument("--base", metavar="BASE", help="also test this base on images: prediction, sign, VAE, text")
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="images for --base (default: the demo's drawings)")
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the findings; returns 0, or 1 if something stands in the way of training.
+    """Prints the report; returns 0, or 1 if a problem prevents training.
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     `base{model family images readings{} mistaken message remedy}`.
     """
     if args.folder and not args.base:
-        raise UsageError(f"{args.folder}: a folder is read on a base.", "Name one with --base.")
+        raise UsageError(f"{args.folder}: a folder needs a base to test.", "Name one with --base.")
     report = examine()
     if args.base:
         report["base"] = base_report.report(args.base, args.folder or "")
@@ -110,17 +110,17 @@ def examine() -> dict[str, Any]:
     if not report["write"]["ok"]:
         problems.append(report["write"]["message"])
     elif not report["write"]["locks"]:
-        problems.append(f"{home}: this file system has no locks; a second start of a run is noticed less surely.")
+        problems.append(f"{home}: this file system has no locks; loratui may not notice that a run is started twice.")
     concern = ownership.concern_about(home)
     if concern is not None and not ownership.is_trusted(home):
         problems.append(f"{concern.message} {concern.remedy}")
     if report["embedded_base"] is None:
-        problems.append("The embedded base is missing: install loratui again.")
+        problems.append("The embedded base is missing. Install loratui again.")
     return {"ok": not problems, "problems": problems, **report}
 
 
 def colours() -> str | None:
-    """The colours that the app would draw in, by the environment: truecolor, 256 or standard; None without any."""
+    """The colours that the app would use in this environment: truecolor, 256 or standard; None without colour."""
     from rich.console import Console
 
     known = Console(force_terminal=True).color_system
@@ -128,7 +128,7 @@ def colours() -> str | None:
 
 
 def try_writing(home: Path) -> dict[str, Any]:
-    """Writes a small file durably where runs are kept, locks it, and takes everything away again."""
+    """Writes and locks a small file in the folder of the runs, and removes it."""
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
     probe = home / f".doctor-{os.getpid()}"
     try:
@@ -155,19 +155,19 @@ def describe(report: dict[str, Any]) -> list[str]:
     rows = [
         ("system", report["platform"]),
         ("python", f"{report['python']}, {report['executable']}"),
-        ("CPU", f"{report['cpu']['name']}, {text.count(report['cpu']['allowed_cpus'], 'core')} to use"),
+        ("CPU", f"{report['cpu']['name']}, {text.count(report['cpu']['allowed_cpus'], 'core')} usable"),
         ("RAM", f"{ram['total_gib']} GiB{limit}, {ram['free_gib']} GiB free"),
         *(("GPU", _gpu_line(gpu)) for gpu in report["gpus"]),
         ("training on", _training_on(report)),
         ("runs", f"{report['home']}, {'–' if free is None else free} GiB free"),
-        ("writing", f"works, {write['fsync_ms']} ms to be safe on the disk" if write["ok"] else "does not work"),
+        ("writing", f"works, {write['fsync_ms']} ms for a durable write" if write["ok"] else "does not work"),
         ("settings", report["config"]),
         ("terminal", _terminal_line(report["terminal"])),
         ("base", report["embedded_base"] or "missing"),
         *((name, version or "not installed") for name, version in report["packages"].items()),
         *about_base,
         *(("problem", problem) for problem in report["problems"]),
-        *([] if report["problems"] else [("", "Nothing stands in the way of training.")]),
+        *([] if report["problems"] else [("", "No problem was found.")]),
     ]
     return [f"{label:<{LABEL}}{value}" for label, value in rows]
 
@@ -191,7 +191,7 @@ def _training_on(report: dict[str, Any]) -> str:
     card = report["training_on"]
     if card is not None:
         return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}, in {report['training_in']}"
-    return "nothing: see the problem below" if report["training_problem"] else "the CPU, as there is no GPU: small bases only"
+    return "no GPU: see the problem below" if report["training_problem"] else "the CPU (no GPU): small bases only"
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

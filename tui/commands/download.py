@@ -1,4 +1,4 @@
-"""`loratui download`: fetches a base model, or a part of one, from the hub, after saying what and asking."""
+"""`loratui download`: downloads a base model, or a part of one, from the hub; shows the plan and asks first."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from loratui.engine.machine.hub import DownloadPlan, Progress
 
 LINE_S = 5.0
-"""Seconds between lines where nothing can be painted over."""
+"""Seconds between lines if the output is not a terminal."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """MODEL, FILE …, `--yes --json`."""
     del name
     parser.add_argument("model", metavar="MODEL", help="owner/name on the hub")
-    parser.add_argument("files", metavar="FILE", nargs="*", help="only these files of it (default: what training needs)")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("files", metavar="FILE", nargs="*", help="only these files (default: those that training needs)")
+    parser.add_argument("--yes", action="store_true", help="download without asking")
     common.add_output_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Looks up, says what would be fetched, asks, fetches. A second start goes on where the first one ended.
+    """Looks the files up, shows the plan, asks, downloads. A second start continues where the first ended.
 
     JSON: `repo commit folder licence gated files[] bytes fetched_bytes`.
     """
@@ -43,15 +43,15 @@ def run(args: argparse.Namespace) -> int:
     hub.check_space(offer)
     if offer.fetch_bytes and not args.yes:
         if not common.can_ask():
-            raise UsageError(f"{offer.repo} was not fetched: nobody can be asked here.", "Say --yes.")
-        if not common.ask(f"Fetch {text.size(offer.fetch_bytes)}?", default=True):
-            raise UsageError(f"{offer.repo} was not fetched.")
+            raise UsageError(f"{offer.repo} was not downloaded: there is no terminal to ask on.", "Add --yes.")
+        if not common.ask(f"Download {text.size(offer.fetch_bytes)}?", default=True):
+            raise UsageError(f"{offer.repo} was not downloaded.")
     shown = ProgressLines(sys.stderr)
     try:
         folder = hub.download(offer, progress=shown.show)
     except KeyboardInterrupt:
         shown.end()
-        say(sys.stderr, "Stopped. What arrived is kept; the same command goes on.")
+        say(sys.stderr, "Stopped. The part that arrived is kept; the same command continues.")
         raise
     finally:
         shown.end()
@@ -74,14 +74,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def offer_text(offer: DownloadPlan) -> Iterator[str]:
-    """What would be fetched, for people."""
-    yield f"{offer.repo}: {text.count(len(offer.files), 'file')}, {text.size(offer.total_bytes)}, licence {offer.licence or 'not said'}"
+    """The plan for people."""
+    yield f"{offer.repo}: {text.count(len(offer.files), 'file')}, {text.size(offer.total_bytes)}, licence {offer.licence or 'unknown'}"
     here = offer.total_bytes - offer.fetch_bytes
     if not offer.fetch_bytes:
-        yield "    everything is here already"
+        yield "    everything is already here"
     elif here:
-        yield f"    {text.size(here)} of it are here already"
-    yield f"    to {offer.folder}, where {text.size(offer.free_bytes)} are free"
+        yield f"    {text.size(here)} of it is already here"
+    yield f"    to {offer.folder}, {text.size(offer.free_bytes)} free"
 
 
 def progress_text(progress: Progress) -> str:
@@ -96,7 +96,7 @@ def progress_text(progress: Progress) -> str:
 
 
 class ProgressLines:
-    """One line that is painted over on a terminal; a line now and then anywhere else."""
+    """One line that is repainted on a terminal; elsewhere a line now and then."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -106,7 +106,7 @@ class ProgressLines:
         self._last = ""
 
     def show(self, progress: Progress) -> None:
-        """Says how far it is, if it is time for that."""
+        """Shows the progress, if it is time for a line."""
         self._last = line = clean(progress_text(progress), 100)
         if self._paints:
             self._out.write(f"\r\x1b[K{line}")

@@ -1,4 +1,4 @@
-"""`loratui export`: a LoRA of a run as a file for other programs, in the layout and number format that is wanted."""
+"""`loratui export`: a LoRA of a run as a file for other programs, in a chosen layout and number format."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--format",
         choices=["auto", "kohya", "peft", "diffusers"],
         default="auto",
-        help="names in the file; auto opens in most programs; kohya for FLUX in kohya's tools, and in InvokeAI with its text encoder",
+        help="layer names in the file; auto opens in most programs; use kohya for FLUX in kohya's tools, and in InvokeAI with text encoder",
     )
-    parser.add_argument("--dtype", choices=["fp16", "bf16", "fp32"], default="", help="number format (default: as the run's)")
-    parser.add_argument("--name", dest="file_name", metavar="NAME", default="", help="name of the file, without its ending")
-    parser.add_argument("--output", metavar="PATH", default="", help="file or folder (default: export/ of the run)")
+    parser.add_argument("--dtype", choices=["fp16", "bf16", "fp32"], default="", help="number format (default: the run's)")
+    parser.add_argument("--name", dest="file_name", metavar="NAME", default="", help="file name without its ending")
+    parser.add_argument("--output", metavar="PATH", default="", help="file or folder to write (default: export/ in the run)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the file and says where it goes.
+    """Writes the file, and prints its path and the programs that open it.
 
     JSON: `run path source step format dtype bytes layers norms opened_by[]`, the latter with `title place`.
     """
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     path = clean(result["path"])
     said = f"Step {text.number(result['step'])}, {text.count(result['layers'], 'layer')}, {result['format']} names, {result['dtype']}"
-    say(sys.stdout, f"{said}, {text.size(result['bytes'])}; opened again and checked.")
+    say(sys.stdout, f"{said}, {text.size(result['bytes'])}; read back and checked.")
     say(sys.stdout, path, as_it_is=True)
     for program in result["opened_by"]:
         say(sys.stdout, clean(f"  {program['title']}: {program['place'].replace('PATH', repr(path))}"), as_it_is=True)

@@ -1,4 +1,4 @@
-"""`loratui` without a command: the app, or the wizard in plain lines where there is no terminal for it."""
+"""`loratui` without a command: the app, or the plain wizard if there is no terminal for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from loratui.tui.terminal import wants_plain
 
 
 def run(args: argparse.Namespace) -> int:
-    """Opens the list of runs; in plain mode asks what to do."""
+    """Opens the list of runs; in plain mode starts the wizard."""
     if wants_plain(args.plain):
         if args.view_only:
-            raise UsageError(
-                "Without the full-screen app there is nothing to look at here.", "Say: loratui runs, or loratui status."
-            )
+            raise UsageError("--view-only needs the full-screen app.", "Use loratui runs, or loratui status.")
         from loratui.tui.plain import run_plain
 
         return run_plain()

@@ -1,4 +1,4 @@
-"""`loratui metadata`: what a LoRA file says of itself, what this program will write into one, and a file without any of it."""
+"""`loratui metadata`: shows, removes or previews the metadata of a LoRA file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from loratui.tui.plain.follow import say
 from loratui.tui.terminal import clean
 
 LONGEST_VALUE = 300
-"""Characters of a value that are shown; --json has all."""
+"""Most characters of a value that are shown; --json has all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """show|strip|preview TARGET, `--output --in-place --json`."""
     del name
     parser.add_argument(
-        "action", choices=["show", "strip", "preview"], help="show or strip a FILE; preview what a RUN will write"
+        "action", choices=["show", "strip", "preview"], help="show or strip the metadata of a FILE; preview that of a RUN"
     )
     parser.add_argument(
         "target",
         metavar="FILE|RUN",
         nargs="?",
-        help="a .safetensors file; for preview a run or a recipe.toml; without it, the run that trains, else the newest",
+        help="a .safetensors file; for preview a run or a recipe.toml (default: the active run, else the newest)",
     )
     common.add_output_arguments(parser)
     parser.add_argument(
@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> int:
     of preview: `metadata`.
     """
     if args.action != "strip" and (args.output or args.in_place):
-        raise UsageError(f"--output and --in-place are for strip; {args.action} writes no file.", "Leave them out.")
+        raise UsageError(f"--output and --in-place belong to strip; {args.action} writes no file.", "Leave them out.")
     if args.action == "preview":
         return _preview(args)
     if args.target is None:
-        raise UsageError("Which file?", f"loratui metadata {args.action} FILE.safetensors")
+        raise UsageError("No file was given.", f"Use loratui metadata {args.action} FILE.safetensors")
     path = Path(args.target).expanduser()
     facts = lora_file_facts(path)
     return _strip(args, facts) if args.action == "strip" else _show(args, facts)
@@ -77,7 +77,7 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         text.count(facts.layers, "layer"),
         *(f"rank {rank}" for rank in facts.ranks),
     ]  # a whole LoKr has no rank
-    kind = ", ".join(known) if facts.layers else "no LoRA of a known kind"
+    kind = ", ".join(known) if facts.layers else "not a known kind of LoRA"
     say(sys.stdout, clean(f"{facts.path}: {kind}, {', '.join(facts.dtypes) or 'no tensors'}, {text.size(facts.bytes)}"))
     for key in sorted(facts.metadata):
         say(sys.stdout, clean(f"  {key} = {facts.metadata[key]}", LONGEST_VALUE), as_it_is=True)
@@ -85,12 +85,10 @@ def _show(args: argparse.Namespace, facts: LoraFileFacts) -> int:
         say(sys.stdout, "  no metadata")
     if facts.unknown and facts.layers:
         some = ", ".join(facts.unknown[:3]) + (" …" if len(facts.unknown) > 3 else "")
-        say(sys.stdout, clean(f"  {text.count(len(facts.unknown), 'tensor')} of no known kind: {some}", LONGEST_VALUE))
+        say(sys.stdout, clean(f"  {text.count(len(facts.unknown), 'tensor')} of unknown kind: {some}", LONGEST_VALUE))
     if facts.private:
         names = ", ".join(facts.private)
-        say(
-            sys.stdout, clean(f"Not written by loratui, and perhaps private: {names}. loratui metadata strip FILE removes all.")
-        )
+        say(sys.stdout, clean(f"Not written by loratui, perhaps private: {names}. To remove it: loratui metadata strip FILE"))
     return 0
 
 
@@ -102,32 +100,32 @@ def _strip(args: argparse.Namespace, facts: LoraFileFacts) -> int:
     data = without_metadata(path)
     if args.in_place:
         if args.output:
-            raise UsageError("--in-place and --output exclude each other.", "Say one of them.")
+            raise UsageError("--in-place and --output cannot be combined.", "Use one of them.")
         kept = path.with_name(f"{path.name}.orig")
         target = path
         try:
             durable.keep_as(path, kept)
         except FileExistsError:
-            raise UsageError(f"{kept}: there is a file of this name already.", "Move it away first.") from None
+            raise UsageError(f"{kept}: this file already exists.", "Move it away first.") from None
     else:
         beside = path.with_name(f"{path.stem}-stripped.safetensors")
         target = Path(args.output).expanduser().absolute() if args.output else beside
         if target.is_dir():
             target /= beside.name
         if not target.parent.is_dir():
-            raise UsageError(f"{target.parent}: there is no such folder.", "Make it, or choose another --output.")
+            raise UsageError(f"{target.parent}: no such folder.", "Create it, or choose another --output.")
         if target.exists():
-            raise UsageError(f"{target}: there is a file of this name already.", "Choose another --output.")
+            raise UsageError(f"{target}: this file already exists.", "Choose another --output.")
     mode = path.stat().st_mode
     durable.write_file(target, data)
     if args.in_place:
-        target.chmod(stat.S_IMODE(mode))  # whoever could read it still can
+        target.chmod(stat.S_IMODE(mode))  # keeps the access rights
     removed = sorted(key for key in facts.metadata if key != "format")
     if args.json:
         result = {"path": str(target), "kept": None if kept is None else str(kept), "removed": removed, "bytes": len(data)}
         common.print_json(result)
         return 0
-    said = f"{target}: {text.count(len(removed), 'value')} removed, every tensor as it was."
+    said = f"{target}: {text.count(len(removed), 'value')} removed; all tensors unchanged."
     say(sys.stdout, clean(f"{said} The old file is {kept}." if kept else said))
     return 0
 
@@ -159,7 +157,7 @@ def _preview(args: argparse.Namespace) -> int:
             precision=settings.training.precision,
         )
     )
-    # Known only when a file is written.
+    # Known only when the file is written.
     for key in ("ss_steps", "ss_epoch", "ss_num_train_images"):
         table[key] = "(a number)"
     for key in ("sshs_model_hash", "sshs_legacy_hash", "modelspec.hash_sha256"):
@@ -167,7 +165,7 @@ def _preview(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json({"metadata": table})
         return 0
-    say(sys.stdout, "A LoRA file of this will say, and nothing else:")
+    say(sys.stdout, "The metadata that its LoRA file will hold:")
     for key in sorted(table):
         say(sys.stdout, clean(f"  {key} = {table[key]}", LONGEST_VALUE), as_it_is=True)
     return 0

@@ -31,7 +31,7 @@ from loratui.tui.terminal import clean
 from loratui.tui.wizard.draft import value_in_words
 
 MOST_IMAGES = 1_000_000
-"""More than any folder; keeps a slip of the finger from filling the memory."""
+"""More than any folder has; a typing error must not fill the memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     common.add_recipe_arguments(parser)
     common.add_output_arguments(parser)
-    parser.add_argument("--images", type=int, metavar="N", help="plan for so many images, without a folder")
-    parser.add_argument("--concept-images", metavar="N,N,…", help="images of each of several concepts, without a folder")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that train together (default 1)")
-    parser.add_argument("--save", metavar="FILE", help="write the recipe there; loratui train FILE runs it")
+    parser.add_argument("--images", type=int, metavar="N", help="number of images, instead of a folder")
+    parser.add_argument("--concept-images", metavar="N,N,…", help="number of images of each concept, instead of a folder")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that train together (default: 1)")
+    parser.add_argument("--save", metavar="FILE", help="write the recipe to FILE; loratui train FILE runs it")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
     counts = _counts(args)
     recipe = common.recipe_from_args(args)
     if args.price is not None and not 0 <= args.price < 1e6:
-        raise UsageError(f"--price {args.price}: this is no price for an hour.", "Give a number such as 0.79.")
+        raise UsageError(f"--price {args.price}: not a price per hour.", "Give a number such as 0.79.")
     if args.processes < 1:
-        raise UsageError(f"--processes {args.processes}: at least one process trains.")
+        raise UsageError(f"--processes {args.processes}: expected a number of at least 1.")
     world = World(size=args.processes)
     findings: Sequence[Finding] = ()
     not_checked: Sequence[tuple[str, str]] = ()
@@ -81,16 +81,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _counts(args: argparse.Namespace) -> tuple[int, ...]:
-    """Images of each concept that were given instead of a folder; empty if none were.
+    """The numbers of images that were given instead of a folder; empty without them.
 
-    Raises `UsageError` for numbers that cannot be meant.
+    Raises `UsageError` for impossible numbers.
     """
     if args.images is None and args.concept_images is None:
         return ()
     if args.dataset or args.dataset_option:
         given = args.dataset or args.dataset_option
         if not given.endswith(".toml"):
-            raise UsageError(f"A folder ({given}) and a number of images were given.", "Give one of them.")
+            raise UsageError(f"A folder ({given}) and a number of images were given.", "Give only one.")
     if args.concept_images is None:
         counts: tuple[int, ...] = (args.images,)
     else:
@@ -102,7 +102,7 @@ def _counts(args: argparse.Namespace) -> tuple[int, ...]:
             raise UsageError(f"--images {args.images} is not the sum of --concept-images, {sum(counts)}.", "Leave it out.")
     if min(counts) < 1 or sum(counts) > MOST_IMAGES:
         raise UsageError(
-            f"{text.count(min(counts), 'image')} cannot be planned for.",
+            f"No plan is possible for {text.count(min(counts), 'image')}.",
             f"Give a number from 1 to {text.number(MOST_IMAGES)}.",
         )
     return counts
@@ -116,9 +116,9 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     try:
         durable.write_new(path, recipe.to_toml().encode("utf-8"))
     except FileExistsError:
-        raise UsageError(f"{path}: there is a file already.", "Give another name with --save.") from None
+        raise UsageError(f"{path}: this file already exists.", "Choose another name with --save.") from None
     except DiskError as error:
-        raise UsageError(error.message, "Give another place with --save.") from error
+        raise UsageError(error.message, "Choose another place with --save.") from error
 
 
 def as_json(
@@ -142,7 +142,7 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
     yield plan.formula
     of = counted(findings)
     if told := " and ".join(text.count(of[severity], severity) for severity in GRAVE if of[severity]):
-        yield f"{told}: told at the end"
+        yield f"{told}: see the end"
     yield ""
     yield f"{'base':<18}{text.base_name(settings.base.model) or 'none chosen'}"
     band = f"  ({plan.image_band})" if plan.image_band else ""
@@ -178,12 +178,12 @@ def as_text(recipe: Recipe, plan: Plan, cost: Estimate, findings: Sequence[Findi
 
 def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
     widths = (22, 11, 15, 15, 9)
-    yield text.columns(("machine", "time", "memory", "fits", "time is"), widths)
+    yield text.columns(("machine", "time", "memory", "fits", "source"), widths)
     for name, row in (("this one: ", cost.here), *(("", c) for c in cost.elsewhere if elsewhere)):
-        memory = "not known" if row.machine != "CPU" else f"{gib_range(row.ram_gib)} GiB RAM"
+        memory = "unknown" if row.machine != "CPU" else f"{gib_range(row.ram_gib)} GiB RAM"
         memory = f"{gib_range(row.vram_gib)} GiB" if row.vram_gib else memory
         known = "measured" if "measured" in row.time_source else "scaled"
-        time = duration_range(row.time_s) if row.time_s else "–" if row.fits == "no" else "not known"
+        time = duration_range(row.time_s) if row.time_s else "–" if row.fits == "no" else "unknown"
         machine = row.machine.removeprefix("NVIDIA ").removeprefix("GeForce ")
         yield text.columns((name + machine, time, memory, row.fits, known if row.time_s else ""), widths)
     if cost.here.money:
@@ -198,14 +198,14 @@ def _costs(cost: Estimate, *, elsewhere: bool) -> Iterator[str]:
 FITS = {
     "no": ", which this GPU does not have",
     "with savings": ", fits with savings",
-    "without samples": ", too little for samples while it trains",
+    "without samples": ", too little for samples during training",
 }
-"""What `Cost.fits` means, to be put behind the memory; nothing where it simply fits."""
+"""`Cost.fits` in words, to follow the memory; nothing if it fits."""
 
 
 def run_time(cost: Cost) -> str:
-    """How long a run takes, or that nobody knows yet."""
-    return duration_range(cost.time_s) if cost.time_s else "time not known yet"
+    """The time of a run, if it is known."""
+    return duration_range(cost.time_s) if cost.time_s else "time unknown so far"
 
 
 def duration_range(seconds: Range) -> str:

@@ -1,4 +1,4 @@
-"""`loratui presets`: the list, and `show NAME`: one preset with the reason and source of every value."""
+"""`loratui presets`: the list, or one preset with the reason and source of every value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from loratui.tui.text import count
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """The flags of `presets`."""
     del name
-    parser.add_argument("preset", nargs="*", metavar="NAME", help="a preset, or NAME:VARIANT, to show; without it, the list")
+    parser.add_argument("preset", nargs="*", metavar="NAME", help="preset to show, or NAME:VARIANT (default: list all)")
     common.add_output_arguments(parser)
 
 
@@ -82,7 +82,7 @@ def list_text(found: Found) -> Iterator[str]:
         for variant in preset.variants.values():
             yield f"    {variant.name}: {variant.title}"
     yield ""
-    yield "loratui presets NAME says why each value is what it is."
+    yield "The reason for each value: loratui presets NAME"
 
 
 def preset_text(preset: Preset) -> Iterator[str]:
@@ -107,7 +107,7 @@ def preset_text(preset: Preset) -> Iterator[str]:
 
 
 def _in_force(settings: Settings, key: str) -> str:
-    """What stands behind a value that is not what counts."""
+    """The effective value, beside one that is relative."""
     if key in ("adapter.alpha", "adapter.alpha_ratio"):
         return f"  # alpha {rates.alpha_in_words(settings.adapter)}"
     return f"  # {rates.rate_in_words(settings)}" if key == "optimizer.learning_rate" else ""

@@ -1,4 +1,4 @@
-"""`loratui resume`: goes on with a paused, stopped, failed or interrupted run from its last checkpoint."""
+"""`loratui resume`: resumes a paused, stopped, failed or interrupted run from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     common.add_run_argument(parser)
     common.add_output_arguments(parser)
-    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, exit code of the run")
+    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the run's exit code")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     out = progress_stream(args.json, args.wait)
     before = summarise(chosen)
     if not (before.active or resumable(before.status)):
-        raise UsageError(f"{chosen.name} is done: there is nothing to resume.", f"loratui validate {chosen.name} looks at it.")
+        raise UsageError(f"{chosen.name} is done; nothing is left to resume.", f"To see it: loratui validate {chosen.name}")
     launch(chosen)
     step = chosen.last_checkpoint_step()
-    say(out, clean(f"{chosen.name} goes on {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}."))
+    say(out, clean(f"{chosen.name} resumes {f'from step {step}' if step else 'from the beginning: it has no checkpoint'}."))
     return common.conclude(follow_to_the_end(chosen, "train", out), args, out)

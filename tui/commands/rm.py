@@ -21,18 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     common.add_run_argument(parser, required=True)
     common.add_output_arguments(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="delete without asking")
 
 
 def run(args: argparse.Namespace) -> int:
     """Asks and deletes. JSON: `run path deleted bytes`."""
     chosen = common.chosen_run(args, to_delete=True)
     if lock.is_held(chosen.lock):
-        raise UsageError(f"{chosen.name} is running.", f"End it first: loratui stop {chosen.name}")
+        raise UsageError(f"{chosen.name} is running.", f"Stop it first: loratui stop {chosen.name}")
     size = folder_bytes(chosen.path)
     if not args.yes:
         if not common.can_ask():
-            raise UsageError(f"{chosen.name} was not deleted: nobody can be asked here.", "Say --yes.")
+            raise UsageError(f"{chosen.name} was not deleted: there is no terminal to ask on.", "Add --yes.")
         if not common.ask(clean(_question(chosen, size)), default=False):
             raise UsageError(f"{chosen.name} was not deleted.")
     delete_run(chosen)

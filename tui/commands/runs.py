@@ -1,4 +1,4 @@
-"""`loratui runs`: the runs on this machine and how they stand."""
+"""`loratui runs`: the runs on this machine, with their status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists the runs, the newest first.
+    """Lists the runs, newest first.
 
     JSON: `home`, `runs[]` with `name path status job reason advice exit_code created active preset family base trigger
     images epochs epoch step optimizer_steps steps_per_epoch image_step image_steps loss epoch_loss loss_smoothed last_step
@@ -34,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
         common.print_json({"home": str(home), "runs": [summary.to_json() for summary in summaries]})
         return 0
     if not summaries:
-        say(sys.stdout, f"There are no runs in {clean(home)}. loratui demo makes one.")
+        say(sys.stdout, f"There are no runs in {clean(home)}. To try one: loratui demo")
         return 0
-    rows = [("run", "status", "steps", "smoothed loss", "preset", "made"), *(_row(s, time.time()) for s in summaries)]
-    right = (1, 1, -1, -1, 1, 1)  # numbers stand under each other by their last digit
+    rows = [("run", "status", "steps", "smoothed loss", "preset", "created"), *(_row(s, time.time()) for s in summaries)]
+    right = (1, 1, -1, -1, 1, 1)  # numbers are aligned right
     widths = [side * max(len(row[column]) for row in rows) for column, side in enumerate(right)]
     for row in rows:
         say(sys.stdout, text.columns(row, widths), as_it_is=True)

@@ -1,4 +1,4 @@
-"""`loratui status`: how one run stands, once or again and again, for a person or a script."""
+"""`loratui status`: the state of a run, once or until it ends, for a person or a script."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="S",
         nargs="?",
         const=str(INTERVAL_S),
-        help=f"go on until the run has ended: a line when something has changed, looked at each S seconds ({INTERVAL_S:g})",
+        help=f"print a line at each change until the run ends; look every S seconds (default: {INTERVAL_S:g})",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints how the run stands; with `--watch` each time that it has changed, until no process works on it.
+    """Prints the state of the run; with `--watch` after each change, until no process works on it.
 
-    JSON: one object, with `--watch` one a line, as `status_of` gives it. Returns 0: the status is in the words.
+    JSON: one object as `status_of` gives it, with `--watch` one per line. Returns 0, whatever the status.
     """
     every_s = _interval(args)
     chosen = common.chosen_run(args)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _interval(args: argparse.Namespace) -> float:
-    """The seconds of `--watch`. A word behind it that is no number is the run: `status --watch anafox-20261121-1`."""
+    """The seconds of `--watch`. A word after it that is not a number is the run: `status --watch anafox-20261121-1`."""
     words = args.watch or str(INTERVAL_S)
     try:
         seconds = float(words)
@@ -77,12 +77,12 @@ def _interval(args: argparse.Namespace) -> float:
         seconds = 0.0
     if not LEAST_INTERVAL_S <= seconds <= LONGEST_INTERVAL_S:
         between = f"{LEAST_INTERVAL_S:g} to {LONGEST_INTERVAL_S:g}"
-        raise UsageError(f"--watch {words}: expected seconds from {between}.", "Say for instance --watch 5.")
+        raise UsageError(f"--watch {words}: expected seconds from {between}.", "For example --watch 5.")
     return seconds
 
 
 class _Looking:
-    """Looks at a run again and again; what its recipe changed is read once."""
+    """Looks at a run repeatedly; the changes of its recipe are read once."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
@@ -90,7 +90,7 @@ class _Looking:
         self.summary, self.state = self._read()
 
     def look(self) -> dict[str, Any]:
-        """How the run stands now."""
+        """The state of the run now."""
         self.summary, self.state = self._read()
         pending = [command.command for command in control.pending(self.run)] if self.summary.active else []
         return {**status_of(self.summary, self.state, pending, time.time()), "changed": self.changed}
@@ -106,7 +106,7 @@ def status_of(summary: RunSummary, state: RunState, pending: list[str], now: flo
     `v name path status active job reason advice exit_code created phase text progress{done total} preset family base
     trigger device epoch epochs step optimizer_steps image_step image_steps loss loss_smoothed learning_rate grad_norm
     steps_per_s seconds_left seconds_left_sure seconds_worked idle_s machine changed changes asked[] sample output checkpoint_step
-    warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; what is unknown is null.
+    warnings[]{code message remedy} skipped`. Paths of `sample` and `output` are relative to `path`; unknown values are null.
     """
     left = state.time_left if summary.active else None
     machine = state.machine
@@ -202,7 +202,7 @@ def _lines(found: dict[str, Any], looking: _Looking) -> list[str]:
 
 
 def _changed(run: RunDirectory) -> tuple[dict[str, Any] | None, str]:
-    """The values of the run's recipe that are not its preset's, by key and in words; None for a recipe that cannot be read."""
+    """The values of the recipe that differ from its preset, by key and in words; None if the recipe cannot be read."""
     from loratui.engine.planning.recipe import read_recipe
     from loratui.presets.schema import SchemaError
     from loratui.tui.wizard.draft import changes_sentence

@@ -1,4 +1,4 @@
-"""`loratui train`: plans a run, starts it detached, and follows it in plain lines."""
+"""`loratui train`: plans a run, starts it in the background, and follows it in plain lines."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     del name
     common.add_recipe_arguments(parser)
     common.add_output_arguments(parser)
-    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, exit code of the run")
-    parser.add_argument("--yes", action="store_true", help="start without asking about warnings")
+    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the run's exit code")
+    parser.add_argument("--yes", action="store_true", help="start despite warnings, without asking")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy} findings[] {id severity
     message why remedy files} not_checked[] {id reason}`. Paths are absolute; `output` is null before the first LoRA file.
 
-    Errors refuse the start, also with `--yes`; those of the images with exit code 3. Over warnings it starts, and says which:
-    on a terminal it asks first, unless `--yes`, `--wait` or `--json` was said.
+    Errors prevent the start, even with `--yes`; those of the images have exit code 3. Warnings are listed and do not prevent it:
+    on a terminal it asks first, unless `--yes`, `--wait` or `--json` is given.
     """
     from loratui.engine.planning.prepare import prepare
     from loratui.engine.planning.rates import learning_in_words
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = common.recipe_from_args(args)
     out = progress_stream(args.json, args.wait)
     prepared = prepare(recipe, home, machine=common.this_machine())
-    # The first error comes last, as what ends the command.
+    # The first error comes last: it ends the command.
     common.say_findings([*(f for f in prepared.findings if f.severity != "error"), *prepared.errors[1:]], out)
     for line in common.not_checked_lines(prepared.not_checked):
         say(out, line)
@@ -54,23 +54,23 @@ def run(args: argparse.Namespace) -> int:
             say(out, clean(line))
     _start_over_warnings(prepared.findings, args, out)
     started = common.start_prepared(prepared, home)
-    say(out, f"{started.name} runs on its own, in {clean(started.path)}", as_it_is=True)
+    say(out, f"{started.name} runs in the background, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
-        say(out, f"Ctrl-C leaves it running; loratui attach {started.name} comes back to it.")
+        say(out, f"Ctrl-C leaves, and the run continues. To return: loratui attach {started.name}")
     found = common.findings_json(prepared.findings, prepared.not_checked)
     return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out, found)
 
 
 def _start_over_warnings(findings: Sequence[Finding], args: argparse.Namespace, out: TextIO) -> None:
-    """Asks whether to start in spite of warnings where somebody can answer, else says which they are.
+    """Asks whether to start despite warnings if somebody can answer, else names them.
 
-    Raises `UsageError` for a no.
+    Raises `UsageError` if the answer is no.
     """
     warnings = [finding.code for finding in findings if finding.severity == "warning"]
     if not warnings:
         return
     which = f"{text.count(len(warnings), 'warning')}: {', '.join(dict.fromkeys(warnings))}"
     if args.yes or args.wait or args.json or not common.can_ask():
-        say(out, clean(f"Starting over {which}."))
-    elif not common.ask(clean(f"Start over {which}?"), default=True):
+        say(out, clean(f"Starting despite {which}."))
+    elif not common.ask(clean(f"Start despite {which}?"), default=True):
         raise UsageError("Not started.", "Nothing was written.")

@@ -1,4 +1,4 @@
-"""Before something is started: whether another account can write where loratui keeps its runs, told or asked once."""
+"""Before a start: warns or asks once if another account can write where loratui keeps its runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from loratui.tui.terminal import clean
 
 
 def settle(args: argparse.Namespace) -> None:
-    """Keeps what `--trust` confirms; without it root is asked where somebody can answer, and others are told.
+    """Stores what `--trust` confirms; without it, asks root if somebody can answer, and warns others.
 
-    Raises `UsageError` for a place that is not to be used.
+    Raises `UsageError` for a place that must not be used.
     """
     home = loratui_home()
     concern = ownership.concern_about(home)
@@ -34,13 +34,13 @@ def settle(args: argparse.Namespace) -> None:
     if getattr(args, "json", False) or not common.can_ask():
         ownership.require_trusted(home)
     sys.stderr.write(f"{clean(concern.message)} {clean(concern.remedy)}\n")
-    if not common.ask("Use it all the same, from now on?", default=False):
+    if not common.ask("Use it anyway, from now on?", default=False):
         raise UsageError("Nothing was started.")
     ownership.trust(home)
 
 
 def _trust_run(args: argparse.Namespace) -> None:
-    """Confirms the run that the command names, if another account made it."""
+    """Confirms the run that the command names, if another account owns it."""
     from loratui.engine.runs.directory import open_run
 
     if getattr(args, "run_name", None) is not None:

@@ -1,4 +1,4 @@
-"""`loratui validate`: makes the images of the check from a run's LoRA files, as a job of its own."""
+"""`loratui validate`: makes the validation images from a run's LoRA files, as a separate job."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from loratui.tui.terminal import clean
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """RUN, what to make, `--wait --json`."""
+    """RUN, `--grid --file --prompt --strengths --seeds --wait --json`."""
     del name
     common.add_run_argument(parser)
     parser.add_argument(
-        "--grid", choices=[*GRIDS, "all"], default="all", help="strengths of one file, or the files of all epochs"
+        "--grid",
+        choices=[*GRIDS, "all"],
+        default="all",
+        help="one file at several strengths, the files of all epochs, or all (default: all)",
     )
-    parser.add_argument("--file", help="LoRA file whose strengths are looked at (default: the finished one)")
-    parser.add_argument("--prompt", action="append", help="prompt instead of the recipe's, with {subject}; may be repeated")
-    parser.add_argument("--strengths", help="such as 0,0.5,1 (default: the recipe's)")
+    parser.add_argument("--file", help="LoRA file for the strengths (default: the final file)")
+    parser.add_argument("--prompt", action="append", help="prompt instead of the recipe's, with {subject}; can be repeated")
+    parser.add_argument("--strengths", help="strengths such as 0,0.5,1 (default: the recipe's)")
     parser.add_argument("--seeds", type=int, help="seeds for each prompt and strength (default: the recipe's)")
     common.add_output_arguments(parser)
-    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, exit code of the job")
+    parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the job's exit code")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,14 +48,14 @@ def run(args: argparse.Namespace) -> int:
     if not lora_paths(chosen):
         raise UsageError(f"{chosen.name} has no LoRA file yet.", "The first one is written after the first epoch.")
     make_directory(chosen.validation)
-    write_json(chosen.validation / "wish.json", _wish(args, chosen).to_json())
+    write_json(chosen.validation / "wish.json", _request(args, chosen).to_json())
     launch(chosen, "validate")
     ended = follow_to_the_end(chosen, "validate", out)
     if ended is None:
         return 130 if args.json or args.wait else 0
     grid = chosen.validation / "grid.json"
     if ended.status == "done":
-        say(out, f"The images of the check: {clean(chosen.validation)}", as_it_is=True)
+        say(out, f"The validation images: {clean(chosen.validation)}", as_it_is=True)
     elif ended.advice:
         say(out, clean(f"{ended.reason} {ended.advice}"))
     if args.json:
@@ -83,8 +86,8 @@ def _result(ended: Followed, grid: str | None) -> dict[str, Any]:
     }
 
 
-def _wish(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
-    """What the options ask for. Raises `UsageError` for numbers that are none and files that are not there."""
+def _request(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
+    """The request that the options make. Raises `UsageError` for wrong numbers and missing files."""
     validation = read_recipe(run.effective).settings.validation
     changes: dict[str, Any] = {}
     if args.strengths is not None:
@@ -93,10 +96,10 @@ def _wish(args: argparse.Namespace, run: RunDirectory) -> GridRequest:
         changes["validation.seeds"] = args.seeds
     validation = replace(Settings(validation=validation), changes, origin="--").validation
     if any(strength < 0 for strength in validation.strengths):
-        raise UsageError(f"--strengths {args.strengths}: a strength is 0 or more.")
+        raise UsageError(f"--strengths {args.strengths}: expected numbers of at least 0.")
     file = None if args.file is None else f"output/{Path(args.file).name}"
     if file is not None and not run.inside(file).is_file():
-        raise UsageError(f"{clean(args.file)}: {run.name} has no such file in its output folder.")
+        raise UsageError(f"{clean(args.file)}: no such file in the output folder of {run.name}.")
     return GridRequest(
         grids=GRIDS if args.grid == "all" else (args.grid,),
         file=file,

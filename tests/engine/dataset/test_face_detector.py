@@ -145,5 +145,5 @@ def test_check_says_why_faces_are_not_looked_for(
     clean_set(tmp_path / "set")
     assert cli.main(["check", str(tmp_path / "set"), "--trigger", "anafox", "--preset", "demo", "--faces"]) == 0
     said = capsys.readouterr()
-    assert "Faces are not looked for: The face detector could not be downloaded: no network" in said.err
-    assert "no face detector is installed (loratui check --faces brings one): several_faces, no_face, small_face" in said.out
+    assert "No face check: The face detector could not be downloaded: no network" in said.err
+    assert "no face detector is installed (loratui check --faces downloads one): several_faces, no_face, small_face" in said.out

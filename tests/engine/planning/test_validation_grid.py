@@ -1,4 +1,4 @@
-"""Which images the check is made of, and that an image's name stands for all that made it."""
+"""Which images the validation is made of, and that an image's name stands for all that made it."""
 
 from __future__ import annotations
 

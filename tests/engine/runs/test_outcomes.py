@@ -90,6 +90,6 @@ def test_each_job_has_its_own_last_word() -> None:
     trained = decide(Outcome(exit_code=0), 0, False, words_of("train", "r"))
     pictured = decide(Outcome(exit_code=0), 0, False, words_of("validate", "r"))
     stopped = decide(Outcome(exit_code=143), 0, False, words_of("validate", "r"))
-    assert trained == Finish("done", 0, "All steps are done.", "loratui validate r makes the images of the check.")
+    assert trained == Finish("done", 0, "All steps are done.", "loratui validate r makes the validation images.")
     assert pictured == Finish("done", 0, "All images are made.", "")
     assert stopped == Finish("stopped", 143, "Stopped as asked.", "loratui validate r goes on.")

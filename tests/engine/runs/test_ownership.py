@@ -181,7 +181,7 @@ def test_somebody_at_a_terminal_is_asked(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("loratui.tui.commands.common.ask", lambda words, default: asked.append(words) or answer)
     home.chmod(0o777)
     assert cli.main(["resume", "no-such-run"]) == 2
-    assert (asked, is_trusted(home)) == (["Use it all the same, from now on?"], answer)
+    assert (asked, is_trusted(home)) == (["Use it anyway, from now on?"], answer)
 
 
 def test_a_run_of_somebody_else_is_marked_and_not_resumed_by_root_in_silence(

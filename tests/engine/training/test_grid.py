@@ -1,4 +1,4 @@
-"""The images of the check, made from the LoRA files that the person will use."""
+"""The validation images, made from the LoRA files that the person will use."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_base_that_nothing_speaks_against(home: Path, asked: list[Prepared], c
     assert code == (ExitCode.DONE if table["ok"] else ExitCode.WARNINGS)
     main(["doctor", "--base", "embedded:sd15", "--home", str(home)])
     text = capsys.readouterr().out
-    for words in ("taken to predict epsilon", "0.06 in the middle", "33.2 dB", "Nothing speaks against this base."):
+    for words in ("taken to predict epsilon", "0.06 in the middle", "33.2 dB", "No sign of a problem with this base."):
         assert words in text
 
 

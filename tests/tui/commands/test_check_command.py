@@ -111,7 +111,7 @@ def test_the_text_names_findings_remedies_and_what_was_not_checked(tmp_path: Pat
     assert "warning: 1 image is longer than 2:1" in out
     assert "  Crop around the subject." in out
     assert "1 warning." in out
-    assert "needs the deep pass (loratui check --deep makes it)" in out
+    assert "needs the deep pass (loratui check --deep runs it)" in out
 
 
 HOSTILE_NAMES = [

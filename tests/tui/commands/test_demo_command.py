@@ -20,7 +20,7 @@ def _trained(monkeypatch: pytest.MonkeyPatch) -> None:
             trainer.start()
             trainer.steps(900)
             trainer.output(final=True)
-            trainer.finish(advice=f"loratui validate {run.name} makes the images of the check.")
+            trainer.finish(advice=f"loratui validate {run.name} makes the validation images.")
 
     monkeypatch.setattr("loratui.engine.runs.launcher.launch", launch)
 
@@ -34,7 +34,7 @@ def test_plain_lines_end_with_the_file(capsys: pytest.CaptureFixture[str]) -> No
     text = "\n".join(lines)
     assert "18 images × 10 repeats = 180 image-steps an epoch" in text
     assert "÷ batch 2 = 900 optimizer steps" in text
-    assert "every tool for LoRAs opens" in text
+    assert "every LoRA tool opens" in text
 
 
 @pytest.mark.usefixtures("_trained")

@@ -118,4 +118,4 @@ def test_who_waits_for_torch_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(common, "say", say)
     monkeypatch.setattr("loratui.engine.machine.accelerator.accelerator", slow)
     assert common.this_machine() == NO_GPU
-    assert "Waiting for torch" in said[0]
+    assert "Loading torch" in said[0]

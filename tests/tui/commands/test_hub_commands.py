@@ -75,7 +75,7 @@ def test_places_that_are_not_there_and_files_among_them(tmp_path: Path, capsys: 
             assert "there is no such" in err or "File name too long" in err
     (tmp_path / "empty").mkdir()
     code, out, _ = run(capsys, "bases", str(tmp_path / "empty"))
-    assert (code, "No base model was found" in out) == (0, True)
+    assert (code, "No base model found" in out) == (0, True)
 
 
 def test_without_a_place_the_embedded_base_is_always_there(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +96,7 @@ def test_one_model_is_explained_or_refused(tmp_path: Path, capsys: pytest.Captur
 def test_a_download_says_what_it_fetches_and_needs_a_yes(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "download", "owner/name")
     assert code == 2
-    assert "nobody can be asked here. Say --yes." in err
+    assert "there is no terminal to ask on. Add --yes." in err
     assert not server.bodies()
     table = as_json(capsys, "download", "owner/name", "--yes")
     assert set(table) == {"repo", "commit", "folder", "licence", "gated", "files", "bytes", "fetched_bytes"}
@@ -104,7 +104,7 @@ def test_a_download_says_what_it_fetches_and_needs_a_yes(server: Hub, capsys: py
     assert (Path(table["folder"]) / "model.safetensors").read_bytes() == server.files["model.safetensors"]
     code, out, err = run(capsys, "download", "owner/name")  # nothing left to ask for
     assert (code, out.strip()) == (0, table["folder"])
-    assert "everything is here already" in err
+    assert "everything is already here" in err
 
 
 def test_refusals_have_their_exit_codes(server: Hub, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,7 +141,7 @@ def test_login_takes_a_token_from_a_pipe_and_shows_it_nowhere(
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{TOKEN}\n"))
     code, out, err = run(capsys, "login")
     assert (code, TOKEN in out + err) == (0, False)
-    assert "as person with a token, which may read." in out
+    assert "as person with a token that can read." in out
     assert as_json(capsys, "login", "--status") == {
         "signed_in": True,
         "name": "person",

@@ -117,7 +117,7 @@ def test_a_file_of_no_tensors_is_said_to_have_none(tmp_path: Path, capsys: pytes
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", 2) + b"{}")
     assert cli.main(["metadata", "show", str(path)]) == 0
-    assert "no LoRA of a known kind, no tensors, 10 B" in capsys.readouterr().out
+    assert "not a known kind of LoRA, no tensors, 10 B" in capsys.readouterr().out
 
 
 def test_a_file_without_ranks_has_no_gap_in_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +148,7 @@ def test_strip_puts_the_file_into_a_folder_and_names_one_that_is_missing(
         assert cli.main(["metadata", "strip", str(path), "--output", str(output)]) == 0
     assert {file.name for file in folder.iterdir()} == {"lora-stripped.safetensors", "other.safetensors"}
     assert cli.main(["metadata", "strip", str(path), "--output", str(tmp_path / "none" / "x.safetensors")]) == 2
-    assert f"{tmp_path / 'none'}: there is no such folder" in capsys.readouterr().err
+    assert f"{tmp_path / 'none'}: no such folder" in capsys.readouterr().err
 
 
 def test_options_of_strip_are_refused_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

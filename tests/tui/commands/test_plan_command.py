@@ -153,7 +153,7 @@ def test_a_saved_plan_is_a_recipe(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert plan(capsys, file) == first
     assert plan(capsys, file, "--images", "9")["image_steps"] == 900
     code, error = refusal(capsys, ANAFOX, "--preset", "demo", "--save", file)
-    assert (code, "there is a file already" in error) == (2, True)
+    assert (code, "this file already exists" in error) == (2, True)
     code, error = refusal(capsys, ANAFOX, "--preset", "demo", "--save", str(tmp_path / "no" / "r.toml"))
     assert (code, "the folder is gone" in error) == (2, True)
 
@@ -187,19 +187,19 @@ def test_hostile_names_reach_no_terminal(capsys: pytest.CaptureFixture[str], tmp
 @pytest.mark.parametrize(
     ("words", "code", "part"),
     [
-        ("--images 18", 2, "Which preset?"),
+        ("--images 18", 2, "No preset was given"),
         ("--preset flux-identity --images 18", 2, "did you mean flux-identity-18img"),
         ("--preset demo", 2, "No folder"),
         ("--preset demo --images 0", 2, "0 images"),
-        ("--preset demo --images 99999999", 2, "cannot be planned"),
+        ("--preset demo --images 99999999", 2, "No plan is possible"),
         ("--preset demo --concept-images 5,x", 2, "expected numbers such as"),
         ("--preset demo --concept-images 5,0", 2, "0 images"),
         ("--preset demo --concept-images 5,6 --images 12", 2, "not the sum"),
-        ("/tmp --preset demo --images 12", 2, "Give one of them"),
+        ("/tmp --preset demo --images 12", 2, "Give only one"),
         ("--preset demo --images 18 --batch 0", 2, "too small; the least is 1"),
-        ("--preset demo --images 18 --processes 0", 2, "at least one process"),
-        ("--preset demo --images 18 --price -1", 2, "no price"),
-        ("--preset demo --images 18 --price nan", 2, "no price"),
+        ("--preset demo --images 18 --processes 0", 2, "at least 1"),
+        ("--preset demo --images 18 --price -1", 2, "not a price"),
+        ("--preset demo --images 18 --price nan", 2, "not a price"),
         ("--preset demo --images 18 --set rnk=4", 2, "did you mean"),
         ("/no/such/folder --preset demo", 3, "no such folder"),
         ("/no/such/recipe.toml", 2, "recipe.toml"),

@@ -132,7 +132,7 @@ def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFi
         (["train", "{tmp}/empty", "--preset", "demo"], 3, "empty"),
         (["train", "{tmp}/texts", "--preset", "demo"], 3, "texts"),
         (["train", "{tmp}/a-file", "--preset", "demo"], 2, "a-file"),
-        (["train", IMAGES], 2, "--preset NAME; there are "),
+        (["train", IMAGES], 2, "--preset NAME: "),
         (["train", IMAGES, "--preset", "dmeo"], 2, "demo"),
         (["train", "--preset", "demo"], 2, "No folder"),
         (["train", IMAGES, "--preset", "demo", "--set", "adapter.rnak=3"], 2, "did you mean adapter.rank"),
@@ -196,7 +196,7 @@ def test_runs_lists_what_there_is(home: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert cli.main(["runs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["run", "status", "steps", "smoothed", "loss", "preset", "made"]
+    assert lines[0].split() == ["run", "status", "steps", "smoothed", "loss", "preset", "created"]
     assert "paused" in lines[1]
     assert "3 of 40" in lines[1]
     assert "done" in lines[2]
@@ -218,7 +218,7 @@ def test_pause_waits_for_the_end_and_resume_goes_on(
     value = result(capsys)
     assert (value["run"], value["status"], value["optimizer_steps"]) == (serving.name, "done", 40)
     assert cli.main(["resume"]) == 2
-    assert "nothing to resume" in capsys.readouterr().err
+    assert "nothing is left to resume" in capsys.readouterr().err
 
 
 def test_stop_ends_a_run_for_good(serving: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +227,7 @@ def test_stop_ends_a_run_for_good(serving: RunDirectory, capsys: pytest.CaptureF
     assert summarise(serving).exit_code == 143
     for command in ("stop", "pause", "sample", "checkpoint"):
         assert cli.main([command]) == 2
-        assert "is not running: it is stopped" in capsys.readouterr().err
+        assert "is not running; it is stopped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["sample", "checkpoint"])
@@ -335,7 +335,7 @@ def test_without_a_name_every_command_means_the_active_run_and_says_which(
         assert common.chosen_run(args).name == working.name
         assert capsys.readouterr().err == f"{working.name}: the active run.\n"
     assert common.chosen_run(args).name == later.name
-    assert capsys.readouterr().err == f"{later.name}: no run is active; this is the newest.\n"
+    assert capsys.readouterr().err == f"{later.name}: the newest run (none is active).\n"
     named = cli.build_parser([command]).parse_args([command, working.name])
     assert common.chosen_run(named).name == working.name
     assert capsys.readouterr().err == ""
@@ -400,7 +400,7 @@ def test_validate_needs_a_file_and_lists_its_images(
     ("options", "words"),
     [
         (["--file", "y.safetensors"], "no such file"),
-        (["--strengths", "0,-1"], "0 or more"),
+        (["--strengths", "0,-1"], "at least 0"),
         (["--strengths", "much"], "strengths"),
         (["--seeds", "0"], "too small"),
     ],
@@ -420,7 +420,7 @@ def test_rm_asks_and_deletes(home: Path, monkeypatch: pytest.MonkeyPatch, capsys
     cli.main([*TRAIN, "--wait"])
     run = only_run(home)
     assert cli.main(["rm", run.name]) == 2
-    assert "Say --yes" in capsys.readouterr().err
+    assert "Add --yes" in capsys.readouterr().err
     monkeypatch.setattr("loratui.tui.commands.common.can_ask", lambda: True)
     answers = iter(["n\n", "", "y\n"])
     monkeypatch.setattr("sys.stdin", type("Typed", (), {"readline": lambda self: next(answers)})())

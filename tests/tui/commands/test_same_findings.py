@@ -112,7 +112,7 @@ def test_a_start_without_a_question_says_which_warnings_it_starts_over(
     monkeypatch.setattr(common, "ask", lambda *_, **__: pytest.fail("asked"))
     out = io.StringIO()
     train._start_over_warnings(WARNED, args(**said), out)
-    assert out.getvalue().strip().endswith("Starting over 2 warnings: copies, blurred.")
+    assert out.getvalue().strip().endswith("Starting despite 2 warnings: copies, blurred.")
     train._start_over_warnings([WARNED[2]], args(**said), quiet := io.StringIO())
     assert quiet.getvalue() == ""
 
@@ -123,7 +123,7 @@ def test_on_a_terminal_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "ask", lambda question, **_: bool(asked.append(question)))
     with pytest.raises(UsageError, match="Not started"):
         train._start_over_warnings(WARNED, args(), io.StringIO())
-    assert asked == ["Start over 2 warnings: copies, blurred?"]
+    assert asked == ["Start despite 2 warnings: copies, blurred?"]
 
 
 @pytest.mark.parametrize("words", [(), ("--yes",)])

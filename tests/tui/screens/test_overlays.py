@@ -174,7 +174,7 @@ async def test_view_only_deletes_and_starts_no_run(home: Path) -> None:
 
 def test_view_only_is_for_looking(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--view-only", "rm", "x"]) == 2
-    assert "cannot only look" in capsys.readouterr().err
+    assert "cannot be view-only" in capsys.readouterr().err
 
 
 async def test_news_of_a_run_reach_a_person_who_plans_the_next(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Which images answer which part of the check, how they are listed and merged, and what a similarity is called."""
+"""Which images answer which part of the validation, how they are listed and merged, and what a similarity is called."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ async def test_a_gpu_that_cannot_be_used_is_not_said_to_lack_a_time(home: Path, 
     unusable = Accelerator(problem="This torch is a build for CPUs.")
     monkeypatch.setattr("loratui.engine.machine.accelerator.accelerator", lambda: unusable)
     async with LoratuiApp(home, "plan", draft=demo_draft()).run_test(notifications=True, size=(120, 40)) as pilot:
-        text = await shows(pilot, "time not known yet on this machine", "LoRA file", "is a build for CPUs")
+        text = await shows(pilot, "time unknown so far on this machine", "LoRA file", "is a build for CPUs")
         assert "does not have" not in text
 
 
