@@ -6,7 +6,7 @@ from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.network import Network
 from loratui.engine.families.sd15.spec import SD15
 from loratui.engine.families.sdxl.spec import SDXL
-from loratui.engine.families.spec import FamilySpec, PartName, Source
+from loratui.engine.families.spec import FamilySpec, PartName, PartSpec, Source
 
 FAMILIES: tuple[FamilySpec, ...] = (SD15, SDXL, FLUX)
 """All that can be trained. Read it where it is needed and keep no table made from it, since tests add families to it."""
@@ -18,16 +18,24 @@ def family(name: str) -> FamilySpec:
     return named[name]
 
 
+def parts() -> tuple[PartSpec, ...]:
+    """Every part of every family, the denoisers first."""
+    return tuple(sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser"))
+
+
 def networks() -> tuple[Network, ...]:
     """Every kind of network that a part of a base can be, the denoisers first."""
-    parts = sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser")
-    return tuple({network.name: network for part in parts for network in part.networks}.values())
+    return tuple({network.name: network for part in parts() for network in part.networks}.values())
+
+
+def part_names() -> tuple[PartName, ...]:
+    """Names of the parts of all families."""
+    return tuple(dict.fromkeys(part.name for part in parts()))
 
 
 def weight_parts() -> tuple[PartName, ...]:
     """Names of the parts with weights, of all families, the denoisers first."""
-    parts = sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser")
-    return tuple(dict.fromkeys(part.name for part in parts if part.networks))
+    return tuple(dict.fromkeys(part.name for part in parts() if part.networks))
 
 
 def choices() -> str:

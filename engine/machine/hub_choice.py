@@ -5,10 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Sequence
-from typing import get_args
 
 from loratui.engine import families
-from loratui.engine.families.spec import PartName
 
 _SETTINGS = (".json", ".txt", ".model")
 _WEIGHTS = re.compile(
@@ -69,7 +67,7 @@ def _wanted(names: Sequence[str], wanted: Sequence[str]) -> list[str]:
 def _pipeline(names: Sequence[str]) -> list[str]:
     """The parts of a diffusers folder, each with its settings and its weights in one format."""
     chosen, with_weights = ["model_index.json"], families.weight_parts()
-    for part in get_args(PartName):
+    for part in families.part_names():
         inside = [name for name in names if name.startswith(f"{part}/") and name.count("/") == 1]
         if not inside:
             continue

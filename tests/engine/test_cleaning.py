@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_images import drawn
 
 from loratui.engine.cleaning import clean
-from loratui.engine.dataset.archives import unpack
+from loratui.engine.dataset.archives import left_out_of, unpack
 
 
 def most_marks(text: str) -> int:
@@ -81,7 +81,7 @@ def test_names_out_of_a_zip_are_kept_as_they_can_be_shown(tmp_path: Path) -> Non
         if path.suffix in (".png", ".txt")
     }
     assert kept == {"p/gnp.xe.png", "p/gnp.xe.txt", "p/a" + "\u0301" * 4 + ".png", "p/plain.png"}
-    left_out = dict(done.left_out)
+    left_out = dict(left_out_of(done))
     assert "control characters" in left_out["p/\\x9b2J.png"]
     assert "leads out" in left_out["p/../x.png"]  # what the eye does not see stood between the dots
     assert "p/tag.exe" in left_out

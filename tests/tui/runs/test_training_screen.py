@@ -67,7 +67,7 @@ async def test_a_key_sends_its_command_once_and_waits_for_the_answer(home: Path,
             await pilot.press(key)
             assert [c.command for c in control.pending(run)] == [command]
             trainer.acknowledge(message="all is well")
-            await shows(pilot, f"{command}: all is well")
+            await shows(pilot, "all is well")
             await hides(pilot, f"training, {command} requested")
 
 
