@@ -143,11 +143,11 @@ class LoratuiApp(TerminalApp[tuple[str, ...]]):
 
     # Downloads
 
-    def download(self, offer: DownloadPlan) -> None:
+    def download(self, plan: DownloadPlan) -> None:
         """Fetches a base in the background; the person has said yes."""
         from loratui.tui.wizard.downloading import Download
 
-        self.downloading = Download(self, offer)
+        self.downloading = Download(self, plan)
         self.downloading.start()
 
     def on_download_went(self, message: DownloadWent) -> None:

@@ -64,7 +64,7 @@ class Services(Protocol):
     def forget_draft(self) -> None:
         """The planned run was started."""
 
-    def download(self, offer: DownloadPlan) -> None:
+    def download(self, plan: DownloadPlan) -> None:
         """Fetches a base in the background."""
 
     def look_at_the_runs_again(self) -> None:

@@ -119,29 +119,29 @@ def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str
 
 
 def download(
-    offer: DownloadPlan,
+    plan: DownloadPlan,
     *,
     progress: Callable[[Progress], None] = lambda _: None,
     cancelled: Callable[[], bool] = lambda: False,
     patience_s: float = PATIENCE_S,
     environ: Mapping[str, str] | None = None,
 ) -> Path | None:
-    """Fetches what an offer lists and returns the folder; None if it was cancelled. Call it only when a person said yes.
+    """Downloads the files of a plan and returns the folder; None if it was cancelled. Call it only when a person said yes.
 
     `progress` is called about five times a second. Raises `HubError`, and `DiskError` before the first byte if the
     volume is too small.
     """
-    check_space(offer)
-    request = {"command": "download", "offer": asdict(offer), "patience_s": patience_s}
+    check_space(plan)
+    request = {"command": "download", "plan": asdict(plan), "patience_s": patience_s}
     done = _ask(request, environ, progress=lambda told: progress(Progress(**told)), cancelled=cancelled)
     return Path(done["folder"]) if done else None
 
 
-def check_space(offer: DownloadPlan) -> None:
+def check_space(plan: DownloadPlan) -> None:
     """Raises `DiskError` if the volume cannot hold what has yet to come."""
-    needed = offer.fetch_bytes
-    if needed and needed + DISK_SPARE_BYTES > offer.free_bytes:
-        message = f"{offer.folder}: {size(offer.free_bytes)} are free, and {size(needed)} have to be fetched."
+    needed = plan.fetch_bytes
+    if needed and needed + DISK_SPARE_BYTES > plan.free_bytes:
+        message = f"{plan.folder}: {size(plan.free_bytes)} are free, and {size(needed)} have to be fetched."
         raise DiskError(message, "Free some space, or set HF_HOME to a folder on a larger volume.")
 
 

@@ -1,4 +1,4 @@
-"""Fetches the files of an offer: several at once, on from where an earlier download ended, each checked by its hash."""
+"""Downloads the files of a plan: several at once, from where an earlier download ended, each checked by its hash."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 
 
 def download(request: Mapping[str, Any], progress: Callable[[Any], None]) -> dict[str, Any]:
-    """Fetches an offer's files, several at once; the folder of the snapshot. `progress` is given the fields of `hub.Progress`."""
-    offer = checked(request["offer"])
-    files = [RemoteFile(**file) for file in offer["files"]]
+    """Downloads a plan's files, several at once; returns the folder of the snapshot. `progress` is given the fields of `hub.Progress`."""
+    plan = checked(request["plan"])
+    files = [RemoteFile(**file) for file in plan["files"]]
     meter = Meter(files, progress)
     stopped = threading.Event()
 
@@ -53,7 +53,7 @@ def download(request: Mapping[str, Any], progress: Callable[[Any], None]) -> dic
 
     def fetch(same: list[RemoteFile]) -> None:
         try:
-            _fetch(offer["repo"], offer["commit"], same, meter, stopped, float(request["patience_s"]))
+            _fetch(plan["repo"], plan["commit"], same, meter, stopped, float(request["patience_s"]))
         except BaseException:
             stopped.set()
             raise
@@ -67,20 +67,20 @@ def download(request: Mapping[str, Any], progress: Callable[[Any], None]) -> dic
     finally:
         stopped.set()
         speaker.join()
-    _point_main(offer["repo"], offer["commit"])
-    return {"folder": str(snapshot_of(offer["repo"], offer["commit"]))}
+    _point_main(plan["repo"], plan["commit"])
+    return {"folder": str(snapshot_of(plan["repo"], plan["commit"]))}
 
 
-def checked(offer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An offer of which every name that becomes a path was looked at. Raises `Failure`."""
-    commit_of(offer["commit"])
-    if parse_id(offer["repo"]) is None:
-        raise Failure("name", f"{offer['repo']}: this is no name of a model on the hub.")
-    for file in offer["files"]:
+def checked(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The plan, after a check of every name that becomes a path. Raises `Failure`."""
+    commit_of(plan["commit"])
+    if parse_id(plan["repo"]) is None:
+        raise Failure("name", f"{plan['repo']}: this is no name of a model on the hub.")
+    for file in plan["files"]:
         require_name(file["name"])
         etag_of(file["etag"])
         size_of(file["bytes"])
-    return offer
+    return plan
 
 
 class Meter:

@@ -36,7 +36,7 @@ def begin(parent: Parent) -> Answer:
 
 def _answer(request: Mapping[str, Any], parent: Parent) -> Any:
     """Raises `Failure`, whatever the libraries raise."""
-    repo = request.get("repo") or request.get("offer", {}).get("repo", "")
+    repo = request.get("repo") or request.get("plan", {}).get("repo", "")
     fetching = request["command"] == "download"
     try:
         if request["command"] != "logout":
@@ -84,7 +84,7 @@ def _require_token(token: str) -> None:
 
 
 def look_up(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What `hub.Offer` holds."""
+    """What `hub.DownloadPlan` holds."""
     repo = request["repo"]
     info = _asked(lambda: HfApi().model_info(repo, files_metadata=True, timeout=hub_fetch.TIMEOUT_S), 0.0)
     commit = hub_answers.commit_of(info.sha)

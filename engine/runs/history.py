@@ -44,10 +44,8 @@ class RunHistory:
         """By the id of the command."""
 
     def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
-        """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
-        for event in batch.events:
-            self.apply(event, LONGEST_SILENCE_S * keep_every)
-        self.state.skipped += batch.skipped
+        """As `RunState.apply_batch`."""
+        self.state.apply_batch(batch, keep_every, self.apply)
 
     def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:
         """Takes in one event and says whether it was new; as `RunState.apply`."""

@@ -12,7 +12,7 @@ MOST_RESTARTS = 3
 """Restarts in a row without a new checkpoint; then the fault is not bad luck."""
 
 Ending = Literal["done", "paused", "stopped", "failed"]
-Wish = Literal["", "stop", "pause"]
+Request = Literal["", "stop", "pause"]
 
 
 def resumable(status: str) -> bool:
@@ -26,7 +26,7 @@ class Outcome:
 
     exit_code: int | None = None
     signal: int | None = None
-    asked: Wish = ""
+    asked: Request = ""
     """What a person, or a SIGTERM to the supervisor, had asked for by then."""
     killed_as_asked: bool = False
     """Whether a person had it killed: `loratui stop --kill`."""
@@ -100,7 +100,7 @@ _CRASH_ADVICE = "log/trainer.log has the details. {again} goes on from what was 
 
 
 def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> Restart | Finish:
-    """Restarts a trainer that was killed, unless that was wished or does not help; every exit code is final.
+    """Restarts a killed trainer, unless the kill was requested or restarts do not help; every exit code is final.
 
     `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one.
     The exit code of a killed run is never that of the kill (137).
@@ -108,7 +108,7 @@ def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> R
     if outcome.exit_code is not None:
         return _finish_by_code(outcome, words)
     if outcome.asked or outcome.signal in (signal.SIGTERM, signal.SIGINT):
-        return finish_by_wish(outcome, outcome.asked, words)
+        return finish_by_request(outcome, outcome.asked, words)
     if progressed or attempts < MOST_RESTARTS:
         return Restart()
     reason = f"{describe(outcome)} {MOST_RESTARTS} restarts got no further."
@@ -147,13 +147,13 @@ def _finish_by_code(outcome: Outcome, words: Words) -> Finish:
     return Finish(status, int(final), describe(outcome), own_words or advice.format(again=words.again))
 
 
-def finish_by_wish(outcome: Outcome, wish: Wish, words: Words) -> Finish:
-    """The last word where a person wished the end, but the trainer was killed before it could end by itself."""
+def finish_by_request(outcome: Outcome, request: Request, words: Words) -> Finish:
+    """The end of a run that a person asked to end, but whose trainer was killed before it could end by itself."""
     advice = f"{words.again} goes on from what was saved last."
     reason = describe(outcome)
-    if wish and not outcome.killed_as_asked:
-        reason += f" It had been asked to {wish}."
-    if wish == "pause":
+    if request and not outcome.killed_as_asked:
+        reason += f" It had been asked to {request}."
+    if request == "pause":
         return Finish("paused", ExitCode.PAUSED, reason, advice)
     return Finish("stopped", ExitCode.TERMINATED, reason, advice)
 

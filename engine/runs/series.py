@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LARGEST = 1e100
-"""Larger figures are taken for this, so that no sum of them is infinite and any range can be drawn."""
+from loratui.engine.runs.smoothing import LARGEST
 
 
 @dataclass(slots=True)
@@ -68,7 +67,7 @@ class Series:
         while len(self.bins) <= place:
             self.bins.append(Bin())
         if value is not None and math.isfinite(value):
-            self.bins[place].take(max(-_LARGEST, min(_LARGEST, value)), smoothed)
+            self.bins[place].take(max(-LARGEST, min(LARGEST, value)), smoothed)
         self.last_step = max(self.last_step, step)
 
     def drop_after(self, step: int) -> None:

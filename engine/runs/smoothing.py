@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_LARGEST = 1e100
-"""Larger losses are taken for this, so that no sum of them is infinite."""
+LARGEST = 1e100
+"""Larger figures count as this, so no sum of them is infinite and every range can be drawn."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class SmoothedLoss:
         """Takes in the loss of optimizer step `step` (from 1) of a run of `optimizer_steps`; None or a number that is not
         finite changes nothing but the place."""
         if loss is not None and math.isfinite(loss):
-            loss = max(-_LARGEST, min(_LARGEST, loss))
+            loss = max(-LARGEST, min(LARGEST, loss))
             kept = math.exp(-max(1, step - self.last_step) / max(10.0, optimizer_steps / 50))
             self.total = self.total * kept + loss * (1 - kept)
             self.weight = self.weight * kept + (1 - kept)

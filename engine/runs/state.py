@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,10 +150,16 @@ class RunState:
 
     # ---- taking events in
 
-    def apply_batch(self, batch: EventBatch, keep_every: int = 1) -> None:
-        """Takes in what one read of the log found. `keep_every`: of the frequent events only each so many-th was kept."""
+    def apply_batch(
+        self, batch: EventBatch, keep_every: int = 1, through: Callable[[Event, float], object] | None = None
+    ) -> None:
+        """Takes in one read of the log, which kept every `keep_every`-th of the frequent events.
+
+        `through` takes each event in place of `apply`, and passes it on: a history adds its own records.
+        """
+        apply = through or self.apply
         for event in batch.events:
-            self.apply(event, LONGEST_SILENCE_S * keep_every)
+            apply(event, LONGEST_SILENCE_S * keep_every)
         self.skipped += batch.skipped
 
     def apply(self, event: Event, longest_silence_s: float = LONGEST_SILENCE_S) -> bool:

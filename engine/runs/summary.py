@@ -104,8 +104,8 @@ def summarise(run: RunDirectory) -> RunSummary:
     )
 
 
-def how_the_check_ended(run: RunDirectory) -> Verdict:
-    """How the images of the validation ended, which the summary of a run does not tell once nobody makes them any more."""
+def how_validation_ended(run: RunDirectory) -> Verdict:
+    """How the validation ended; the summary of a run tells that only while it lasts."""
     return judge(read_state(run, "validate"), held=False, quiet_s=0.0, owner=lock.read_owner(run.lock), name=run.name)
 
 

@@ -24,7 +24,7 @@ from loratui.engine.runs import contents, control, lock
 from loratui.engine.runs.directory import RunDirectory, compiled_folder
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.logs import log_tail
-from loratui.engine.runs.outcomes import Finish, Outcome, Wish, decide, describe, finish_by_wish, words_of
+from loratui.engine.runs.outcomes import Finish, Outcome, Request, decide, describe, finish_by_request, words_of
 from loratui.engine.runs.state import RunState
 from loratui.engine.runs.state_file import read_state
 
@@ -99,7 +99,7 @@ class _Supervisor:
             self._announce(outcome)
             self._wait_before_restart()
             if self._stop_asked:
-                return finish_by_wish(outcome, "stop", self._words)
+                return finish_by_request(outcome, "stop", self._words)
 
     def _sweep(self) -> None:
         """Deletes what a trainer that was killed left half written."""
@@ -196,12 +196,12 @@ class _Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGTERM)
 
-    def _asked(self, said: RunState) -> Wish:
-        """`stop` or `pause` if one of them was wished, acknowledged or not, while this trainer lived."""
+    def _asked(self, said: RunState) -> Request:
+        """`stop` or `pause` if one was requested, acknowledged or not, while this trainer lived."""
         if self._stop_asked:
             return "stop"
-        wishes = [said.leaving, *(command.command for command in control.pending(self._run))]
-        return "stop" if "stop" in wishes else "pause" if "pause" in wishes else ""
+        requests = [said.leaving, *(command.command for command in control.pending(self._run))]
+        return "stop" if "stop" in requests else "pause" if "pause" in requests else ""
 
     def _announce(self, outcome: Outcome) -> None:
         step = self._run.last_checkpoint_step()

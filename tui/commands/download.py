@@ -37,18 +37,18 @@ def run(args: argparse.Namespace) -> int:
     """
     from loratui.engine.machine import hub
 
-    offer = hub.look_up(args.model, args.files)
-    for line in offer_text(offer):
+    plan = hub.look_up(args.model, args.files)
+    for line in plan_text(plan):
         say(sys.stderr, clean(line))
-    hub.check_space(offer)
-    if offer.fetch_bytes and not args.yes:
+    hub.check_space(plan)
+    if plan.fetch_bytes and not args.yes:
         if not common.can_ask():
-            raise UsageError(f"{offer.repo} was not downloaded: there is no terminal to ask on.", "Add --yes.")
-        if not common.ask(f"Download {text.size(offer.fetch_bytes)}?", default=True):
-            raise UsageError(f"{offer.repo} was not downloaded.")
+            raise UsageError(f"{plan.repo} was not downloaded: there is no terminal to ask on.", "Add --yes.")
+        if not common.ask(f"Download {text.size(plan.fetch_bytes)}?", default=True):
+            raise UsageError(f"{plan.repo} was not downloaded.")
     shown = ProgressLines(sys.stderr)
     try:
-        folder = hub.download(offer, progress=shown.show)
+        folder = hub.download(plan, progress=shown.show)
     except KeyboardInterrupt:
         shown.end()
         say(sys.stderr, "Stopped. The part that arrived is kept; the same command continues.")
@@ -58,14 +58,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         common.print_json(
             {
-                "repo": offer.repo,
-                "commit": offer.commit,
+                "repo": plan.repo,
+                "commit": plan.commit,
                 "folder": str(folder),
-                "licence": offer.licence,
-                "gated": offer.gated,
-                "files": [file.name for file in offer.files],
-                "bytes": offer.total_bytes,
-                "fetched_bytes": offer.fetch_bytes,
+                "licence": plan.licence,
+                "gated": plan.gated,
+                "files": [file.name for file in plan.files],
+                "bytes": plan.total_bytes,
+                "fetched_bytes": plan.fetch_bytes,
             }
         )
     else:
@@ -73,15 +73,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def offer_text(offer: DownloadPlan) -> Iterator[str]:
+def plan_text(plan: DownloadPlan) -> Iterator[str]:
     """The plan for people."""
-    yield f"{offer.repo}: {text.count(len(offer.files), 'file')}, {text.size(offer.total_bytes)}, licence {offer.licence or 'unknown'}"
-    here = offer.total_bytes - offer.fetch_bytes
-    if not offer.fetch_bytes:
+    yield f"{plan.repo}: {text.count(len(plan.files), 'file')}, {text.size(plan.total_bytes)}, licence {plan.licence or 'unknown'}"
+    here = plan.total_bytes - plan.fetch_bytes
+    if not plan.fetch_bytes:
         yield "    everything is already here"
     elif here:
         yield f"    {text.size(here)} of it is already here"
-    yield f"    to {offer.folder}, {text.size(offer.free_bytes)} free"
+    yield f"    to {plan.folder}, {text.size(plan.free_bytes)} free"
 
 
 def progress_text(progress: Progress) -> str:

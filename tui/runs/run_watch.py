@@ -49,12 +49,12 @@ class RunWatch:
 
     def take(self, listed: RunsListed) -> list[watch.Notice]:
         """Keeps what was seen, and returns the news."""
-        from loratui.engine.runs.summary import how_the_check_ended
+        from loratui.engine.runs.summary import how_validation_ended
 
         found: list[watch.Notice] = []
         if not listed.problem:
             before = {run.name: run for run in self.runs}
-            found = watch.notices(before, listed.runs, lambda run: how_the_check_ended(RunDirectory(Path(run.path))))
+            found = watch.notices(before, listed.runs, lambda run: how_validation_ended(RunDirectory(Path(run.path))))
             self.runs = listed.runs
         low, self._disk_low = watch.disk_notice(listed.free_bytes, self._disk_low, any(run.active for run in listed.runs))
         return [*found, *([low] if low else [])]

@@ -28,11 +28,11 @@ class Notice:
 
 
 def notices(
-    before: Mapping[str, RunSummary], now: Iterable[RunSummary], check_ended: Callable[[RunSummary], Verdict]
+    before: Mapping[str, RunSummary], now: Iterable[RunSummary], validation_ended: Callable[[RunSummary], Verdict]
 ) -> list[Notice]:
     """The changes between two looks at the runs that matter to a person. Runs not seen before are no news.
 
-    `check_ended` gives how a validation ended: by then the summary is about the training.
+    `validation_ended` gives how a validation ended: by then the summary is about the training.
     """
     found = []
     for run in now:
@@ -40,7 +40,7 @@ def notices(
         if old is None:
             continue
         if old.job == "validate" and old.active and not run.job:
-            ended = check_ended(run)
+            ended = validation_ended(run)
             run = replace(run, status=ended.status, reason=ended.reason, advice=ended.advice, exit_code=ended.exit_code)
         found.append(_of_run(old, run))
     return [notice for notice in found if notice]

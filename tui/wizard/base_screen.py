@@ -175,19 +175,19 @@ class BaseModelScreen(StepScreen):
     async def _ask_hub(self, model: str) -> None:
         """Shows what would be downloaded and asks; nothing is downloaded without a yes."""
         from loratui.engine.machine import hub
-        from loratui.tui.commands.download import offer_text
+        from loratui.tui.commands.download import plan_text
         from loratui.tui.screens.confirm import ConfirmScreen
 
         try:
-            offer = await self.in_thread(hub.look_up, model)
+            plan = await self.in_thread(hub.look_up, model)
         except (LoratuiError, OSError) as error:
             self.line("base-download").say(plain(f"✖ {in_keys(str(error))}", "$error"))
             return
         self.line("base-download").say("")
-        details = "; ".join(line.strip() for line in offer_text(offer))
-        question = f"Download {offer.repo}, {text.size(offer.fetch_bytes)}?"
+        details = "; ".join(line.strip() for line in plan_text(plan))
+        question = f"Download {plan.repo}, {text.size(plan.fetch_bytes)}?"
         if await self.app.push_screen_wait(ConfirmScreen(question, details, "download it")):
-            self.loratui.download(offer)
+            self.loratui.download(plan)
             self.refresh_bindings()
 
     @work(exclusive=True, group="token")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Download:
-    """Fetches one offer in a thread and posts `DownloadWent` and `DownloadEnded` to `owner`."""
+    """Carries out one plan in a thread and posts `DownloadWent` and `DownloadEnded` to `owner`."""
 
-    def __init__(self, owner: MessagePump, offer: DownloadPlan) -> None:
-        self.offer = offer
+    def __init__(self, owner: MessagePump, plan: DownloadPlan) -> None:
+        self.plan = plan
         self.words = "starting"
         self._owner = owner
         self._cancel = threading.Event()
@@ -28,7 +28,7 @@ class Download:
 
     @property
     def repo(self) -> str:
-        return self.offer.repo
+        return self.plan.repo
 
     def start(self) -> None:
         self._thread.start()
@@ -46,8 +46,8 @@ class Download:
         from loratui.engine.machine import hub
 
         try:
-            hub.check_space(self.offer)
-            folder = hub.download(self.offer, progress=self._went, cancelled=self._cancel.is_set)
+            hub.check_space(self.plan)
+            folder = hub.download(self.plan, progress=self._went, cancelled=self._cancel.is_set)
         except (LoratuiError, OSError) as error:
             self._owner.post_message(DownloadEnded(self.repo, str(error)))
         else:

@@ -48,7 +48,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
-def offer_of(server: Hub, *names: str) -> hub.DownloadPlan:
+def plan_of(server: Hub, *names: str) -> hub.DownloadPlan:
     """What looking up would answer, without the process that asks."""
     chosen = names or ("model_index.json", "tokenizer/tokenizer.json", "unet/config.json", LARGE)
     files = tuple(RemoteFile(name, len(server.files[name]), server.etag(name), cached=False) for name in chosen)
@@ -59,15 +59,15 @@ def offer_of(server: Hub, *names: str) -> hub.DownloadPlan:
 LARGE = "unet/diffusion_pytorch_model.safetensors"
 
 
-def fetched(offer: hub.DownloadPlan, **options: object) -> Path:
-    folder = hub.download(offer, patience_s=5, **options)  # type: ignore[arg-type]
+def fetched(plan: hub.DownloadPlan, **options: object) -> Path:
+    folder = hub.download(plan, patience_s=5, **options)  # type: ignore[arg-type]
     assert folder is not None
     return folder
 
 
 def test_only_what_training_needs_is_fetched_and_lies_as_the_hubs_tools_have_it(server: Hub) -> None:
-    offer = hub.look_up("owner/name")
-    names = [file.name for file in offer.files]
+    plan = hub.look_up("owner/name")
+    names = [file.name for file in plan.files]
     assert names == [
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -77,16 +77,16 @@ def test_only_what_training_needs_is_fetched_and_lies_as_the_hubs_tools_have_it(
         "vae/config.json",
         "vae/diffusion_pytorch_model.safetensors",
     ]
-    assert (offer.licence, offer.gated, offer.commit) == ("openrail", False, COMMIT)
+    assert (plan.licence, plan.gated, plan.commit) == ("openrail", False, COMMIT)
     contents = {FILES[name] for name in names}  # what is twice there is fetched once
-    assert offer.fetch_bytes == offer.total_bytes == sum(len(content) for content in contents)
+    assert plan.fetch_bytes == plan.total_bytes == sum(len(content) for content in contents)
     assert not server.bodies()  # looking up fetches nothing
     seen: list[Progress] = []
-    folder = fetched(offer, progress=seen.append)
+    folder = fetched(plan, progress=seen.append)
     assert (folder / "unet/diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
     assert folder == hub_cache.snapshot("owner/name")
     assert [repo for repo, _ in hub_cache.snapshots()] == ["owner/name"]
-    assert seen[-1].done_bytes == seen[-1].total_bytes == offer.total_bytes
+    assert seen[-1].done_bytes == seen[-1].total_bytes == plan.total_bytes
     again = hub.look_up("owner/name")
     assert again.fetch_bytes == 0
     before = len(server.bodies())
@@ -102,7 +102,7 @@ def test_a_connection_that_is_cut_again_and_again_goes_on_where_it_was(server: H
     server.cut_after = 200_000
     server.cuts = 3
     seen: list[Progress] = []
-    folder = fetched(offer_of(server), progress=seen.append)
+    folder = fetched(plan_of(server), progress=seen.append)
     assert (folder / LARGE).read_bytes() == WEIGHTS
     ranges = [asked for _, path, asked in server.bodies() if "unet/diff" in path]
     assert len(ranges) == 4
@@ -114,15 +114,15 @@ def test_a_connection_that_is_cut_again_and_again_goes_on_where_it_was(server: H
 def test_a_download_that_was_given_up_is_resumed_by_the_next(server: Hub) -> None:
     server.cut_after = 200_000
     server.cuts = 1
-    offer = offer_of(server)
+    plan = plan_of(server)
     with pytest.raises(HubError) as caught:
-        hub.download(offer, patience_s=0)
+        hub.download(plan, patience_s=0)
     assert caught.value.code == "network"
     assert "what arrived is kept" in caught.value.remedy.lower()
     again = hub.look_up("owner/name")
     large = next(file for file in again.files if file.bytes == len(WEIGHTS))
     assert large.partial_bytes >= 100_000
-    assert again.fetch_bytes < offer.fetch_bytes - 100_000
+    assert again.fetch_bytes < plan.fetch_bytes - 100_000
     folder = fetched(again)
     assert (folder / "unet/diffusion_pytorch_model.safetensors").read_bytes() == WEIGHTS
     assert server.bodies()[-1][2] or any(f"bytes={large.partial_bytes}-" == asked for *_, asked in server.bodies())
@@ -145,33 +145,33 @@ def test_cancel_ends_at_once_and_keeps_what_arrived(server: Hub) -> None:
 def test_a_server_without_ranges_is_begun_again(server: Hub) -> None:
     server.no_ranges = True
     server.cut_after, server.cuts = 300_000, 1
-    assert (fetched(offer_of(server)) / LARGE).read_bytes() == WEIGHTS
+    assert (fetched(plan_of(server)) / LARGE).read_bytes() == WEIGHTS
 
 
 def test_a_partial_file_of_something_else_is_thrown_away(server: Hub) -> None:
-    offer = offer_of(server)
-    large = next(file for file in offer.files if file.bytes == len(WEIGHTS))
-    blobs = Path(offer.folder) / "blobs"
+    plan = plan_of(server)
+    large = next(file for file in plan.files if file.bytes == len(WEIGHTS))
+    blobs = Path(plan.folder) / "blobs"
     blobs.mkdir(parents=True)
     (blobs / f"{large.etag}.loratui.incomplete").write_bytes(bytes(1000))
-    assert (fetched(offer) / LARGE).read_bytes() == WEIGHTS
+    assert (fetched(plan) / LARGE).read_bytes() == WEIGHTS
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "longer", "shorter"])
 def test_what_is_not_what_the_hub_described_is_refused(server: Hub, fault: str) -> None:
-    offer = offer_of(server, LARGE)
+    plan = plan_of(server, LARGE)
     setattr(server, fault, True)
     with pytest.raises(HubError) as caught:
-        hub.download(offer, patience_s=2)
+        hub.download(plan, patience_s=2)
     assert caught.value.code == "mismatch"
     assert hub_cache.snapshot("owner/name") is None or not list(hub_cache.snapshot("owner/name").rglob("*.safetensors"))  # type: ignore[union-attr]
 
 
 def test_a_mirror_that_lists_no_sizes_is_asked_for_each_file(server: Hub) -> None:
     server.lists_sizes = False
-    offer = hub.look_up("owner/name")
-    assert offer.total_bytes > len(WEIGHTS)
-    assert (fetched(offer) / LARGE).read_bytes() == WEIGHTS
+    plan = hub.look_up("owner/name")
+    assert plan.total_bytes > len(WEIGHTS)
+    assert (fetched(plan) / LARGE).read_bytes() == WEIGHTS
 
 
 def test_a_server_cannot_choose_where_files_lie(server: Hub, tmp_path: Path) -> None:
@@ -194,9 +194,9 @@ def test_a_gate_is_met_before_anything_is_fetched(server: Hub, monkeypatch: pyte
     with pytest.raises(HubError, match="does not let your account in"):
         hub.look_up("owner/name")
     server.admitted = True
-    offer = hub.look_up("owner/name")
-    assert offer.gated
-    fetched(offer)
+    plan = hub.look_up("owner/name")
+    assert plan.gated
+    fetched(plan)
 
 
 def test_a_name_that_is_not_there(server: Hub) -> None:
@@ -223,10 +223,10 @@ def test_a_file_that_is_not_there_and_files_by_name(server: Hub) -> None:
 
 
 def test_too_many_requests_are_waited_out(server: Hub) -> None:
-    offer = offer_of(server, "v1-5-pruned.safetensors")
+    plan = plan_of(server, "v1-5-pruned.safetensors")
     server.statuses, server.retry_after = [429, 503], "1"
     seen: list[Progress] = []
-    fetched(offer, progress=seen.append)
+    fetched(plan, progress=seen.append)
     assert any(progress.note for progress in seen)
     server.api_status = 429
     server.retry_after = "700"
@@ -250,18 +250,18 @@ def test_no_network_and_no_proxy(server: Hub, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_disk_is_looked_at_before_the_first_byte(server: Hub) -> None:
-    offer = dataclasses.replace(offer_of(server), free_bytes=1000)
+    plan = dataclasses.replace(plan_of(server), free_bytes=1000)
     with pytest.raises(DiskError, match="have to be fetched"):
-        hub.download(offer)
+        hub.download(plan)
     assert not server.bodies()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_cannot_be_written(server: Hub, tmp_path: Path) -> None:
-    offer = offer_of(server)
+    plan = plan_of(server)
     (tmp_path / "hf").mkdir(mode=0o500)
     with pytest.raises(DiskError):
-        hub.download(offer)
+        hub.download(plan)
 
 
 def test_a_token_is_confirmed_kept_privately_and_forgotten(server: Hub, tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def test_an_answer_that_comes_by_the_byte_has_an_end(server: Hub, monkeypatch: p
 
 def test_a_file_that_comes_by_the_byte_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files[NAME] = bytes(3_000_000)
-    offer = hub.look_up("owner/name")
+    plan = hub.look_up("owner/name")
     server.slow_s = 0.4  # 64 kB each
-    request = {"command": "download", "offer": dataclasses.asdict(offer), "patience_s": 1}
+    request = {"command": "download", "plan": dataclasses.asdict(plan), "patience_s": 1}
     said, _, _ = last_words(
         monkeypatch, request, **{"hub_fetch.LEAST_BYTES": 500_000, "hub_fetch.SLOW_S": 0.9, "hub_fetch._FIRST_WAIT_S": 0.1}
     )
@@ -144,14 +144,14 @@ def test_redirects_without_end_are_not_followed(server: Hub) -> None:
 
 @pytest.mark.parametrize("etag", ["../../../../escaped", "/tmp/escaped", "..", "a" * 5000, "0" * 39 + "\u0660"[:0] + "g"])
 def test_a_late_etag_chooses_no_place(server: Hub, tmp_path: Path, etag: str) -> None:
-    offer = hub.look_up("owner/name")
+    plan = hub.look_up("owner/name")
     server.late_etag = etag
-    folder = hub.download(offer, patience_s=2)
+    folder = hub.download(plan, patience_s=2)
     assert folder is not None
     assert (folder / NAME).read_bytes() == WEIGHTS
     made = {
         str(p.relative_to(tmp_path / "hf" / "hub" / "models--owner--name"))
-        for p in Path(offer.folder).rglob("*")
+        for p in Path(plan.folder).rglob("*")
         if not p.is_dir()
     }
     assert made == {f"blobs/{server.etag(NAME)}", f"snapshots/{COMMIT}/{NAME}", "refs/main"}
@@ -264,7 +264,7 @@ def test_what_passes_as_a_hash_is_one(value: object) -> None:
         size_of(str(value))
 
 
-def test_an_offer_is_looked_at_again_before_it_is_fetched() -> None:
+def test_a_plan_is_checked_again_before_the_download() -> None:
     good = dataclasses.asdict(
         hub.DownloadPlan("owner/name", COMMIT, (RemoteFile(NAME, 1, "0" * 40, cached=False),), "", False, "/x", 1)
     )

@@ -36,7 +36,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield running
 
 
-def offer_of(server: Hub) -> hub.DownloadPlan:
+def plan_of(server: Hub) -> hub.DownloadPlan:
     files = (RemoteFile(NAME, len(WEIGHTS), server.etag(NAME), cached=False),)
     return hub.DownloadPlan(
         "owner/name", COMMIT, files, "", False, str(hub_cache.cache_folder() / "models--owner--name"), 10**12
@@ -69,7 +69,7 @@ def test_two_downloads_of_one_model_at_once(server: Hub) -> None:
 
     def fetch() -> None:
         try:
-            folders.append(hub.download(offer_of(server), patience_s=5))
+            folders.append(hub.download(plan_of(server), patience_s=5))
         except LoratuiError as error:
             folders.append(error)
 
@@ -90,18 +90,18 @@ def test_a_download_that_was_killed_goes_on(server: Hub) -> None:
     server.slow_s = 0.1
     code = "from loratui.engine.machine import hub; hub.download(hub.look_up('owner/name'))"
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
-    partial = Path(offer_of(server).folder) / "blobs" / f"{server.etag(NAME)}.loratui.incomplete"
+    partial = Path(plan_of(server).folder) / "blobs" / f"{server.etag(NAME)}.loratui.incomplete"
     while not partial.exists() or partial.stat().st_size < 300_000:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     server.slow_s = 0.0
-    offer = hub.look_up("owner/name")
-    assert 300_000 <= offer.files[0].partial_bytes < len(WEIGHTS)
-    folder = hub.download(offer, patience_s=5)
+    plan = hub.look_up("owner/name")
+    assert 300_000 <= plan.files[0].partial_bytes < len(WEIGHTS)
+    folder = hub.download(plan, patience_s=5)
     assert folder is not None
     assert (folder / NAME).read_bytes() == WEIGHTS
-    assert server.bodies()[-1][2] == f"bytes={offer.files[0].partial_bytes}-"
+    assert server.bodies()[-1][2] == f"bytes={plan.files[0].partial_bytes}-"
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "dangling link"])
@@ -112,7 +112,7 @@ def test_a_cache_that_can_be_none(server: Hub, tmp_path: Path, monkeypatch: pyte
     else:
         place.write_text("x")
     monkeypatch.setenv("HF_HOME", str(place / "x" if kind == "below a file" else place))
-    error = failure(hub.download, offer_of(server), patience_s=1)
+    error = failure(hub.download, plan_of(server), patience_s=1)
     assert isinstance(error, DiskError), error
     assert "HF_HOME" in error.remedy
     shown = failure(hub.look_up, "owner/name")
@@ -130,12 +130,12 @@ def test_a_disk_that_fills_up_on_the_way(server: Hub, tmp_path: Path, monkeypatc
     try:
         monkeypatch.setenv("HF_HOME", str(small))
         assert "have to be fetched" in str(failure(hub.download, hub.look_up("owner/name")))
-        error = failure(hub.download, offer_of(server), patience_s=1)
+        error = failure(hub.download, plan_of(server), patience_s=1)
         assert isinstance(error, DiskError)
         assert "No space left" in error.message
         assert hub.look_up("owner/name").files[0].partial_bytes > 500_000
         subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
-        folder = hub.download(offer_of(server), patience_s=1)
+        folder = hub.download(plan_of(server), patience_s=1)
         assert folder is not None
         assert (folder / NAME).read_bytes() == WEIGHTS
     finally:
@@ -177,14 +177,14 @@ def test_a_token_of_the_environment_that_can_be_none(server: Hub, monkeypatch: p
 
 
 def test_a_page_instead_of_the_hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    offer = offer_of(server)
+    plan = plan_of(server)
     server.instead = b"<!doctype html><title>Welcome to the hotel</title>"
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     for action, arguments in ((hub.look_up, ("owner/name",)), (hub.account, ())):
         error = failure(action, *arguments)
         assert isinstance(error, HubError)
         assert (error.code, "proxy" in error.remedy) == ("unavailable", True), error
-    assert isinstance(failure(hub.download, offer, patience_s=1), HubError)
+    assert isinstance(failure(hub.download, plan, patience_s=1), HubError)
 
 
 @pytest.mark.parametrize(
@@ -199,15 +199,15 @@ def test_names_that_lead_out_of_the_cache(server: Hub, names: list[str]) -> None
 
 
 def test_a_hub_that_is_down(server: Hub) -> None:
-    offer = offer_of(server)
+    plan = plan_of(server)
     server.every_status = 500
     started = time.monotonic()
-    error = failure(hub.download, offer, patience_s=2)
+    error = failure(hub.download, plan, patience_s=2)
     assert isinstance(error, HubError)
     assert (error.code, "HTTP 500" in error.message) == ("unavailable", True)
     assert time.monotonic() - started < 20
     server.every_status = 404
-    assert isinstance(failure(hub.download, offer, patience_s=2), HubError)
+    assert isinstance(failure(hub.download, plan, patience_s=2), HubError)
     server.api_status = 500
     assert "HTTP 500" in str(failure(hub.look_up, "owner/name"))
 
@@ -215,9 +215,9 @@ def test_a_hub_that_is_down(server: Hub) -> None:
 @pytest.mark.parametrize("command", ["login", "account", "look_up", "download"])
 def test_a_hub_that_never_answers(server: Hub, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    offer = json.loads(json.dumps({"repo": "owner/name", "commit": COMMIT, "files": [vars(f) for f in offer_of(server).files]}))
+    plan = json.loads(json.dumps({"repo": "owner/name", "commit": COMMIT, "files": [vars(f) for f in plan_of(server).files]}))
     server.hangs_at = "/"
-    request = {"command": command, "repo": "owner/name", "files": [], "token": TOKEN, "offer": offer, "patience_s": 1}
+    request = {"command": command, "repo": "owner/name", "files": [], "token": TOKEN, "plan": plan, "patience_s": 1}
     failed, _, _ = last_words(monkeypatch, request, **{"hub_fetch.TIMEOUT_S": 1.0, "hub_worker.ASKING_S": 1.0})
     assert failed["code"] == "network"
 

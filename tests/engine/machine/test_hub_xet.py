@@ -38,8 +38,8 @@ def fetched(server: Hub, have: bytes = b"") -> tuple[bytes, list[Progress]]:
         (folder / "blobs").mkdir(parents=True)
         (folder / "blobs" / f"{server.etag(NAME)}.loratui.incomplete").write_bytes(have)
     seen: list[Progress] = []
-    offer = hub.DownloadPlan("owner/name", COMMIT, (file_of(server),), "", False, str(folder), 10**12)
-    got = hub.download(offer, progress=seen.append, patience_s=5)
+    plan = hub.DownloadPlan("owner/name", COMMIT, (file_of(server),), "", False, str(folder), 10**12)
+    got = hub.download(plan, progress=seen.append, patience_s=5)
     assert got is not None
     assert seen[-1].done_bytes == seen[-1].total_bytes == len(WEIGHTS)
     return (got / NAME).read_bytes(), seen
@@ -70,10 +70,10 @@ def test_a_storage_that_fails_midway_is_left_for_the_hub_from_the_same_byte_on(s
 def test_a_download_is_cancelled_and_taken_up_again(server: Hub) -> None:
     server.slow_s = 0.2
     folder = hub_cache.cache_folder() / "models--owner--name"
-    offer = hub.DownloadPlan("owner/name", COMMIT, (file_of(server),), "", False, str(folder), 10**12)
-    assert hub.download(offer, cancelled=lambda: bool(asked_of_storage(server)), patience_s=5) is None
+    plan = hub.DownloadPlan("owner/name", COMMIT, (file_of(server),), "", False, str(folder), 10**12)
+    assert hub.download(plan, cancelled=lambda: bool(asked_of_storage(server)), patience_s=5) is None
     server.slow_s = 0.0
-    assert (hub.download(offer, patience_s=5) or Path()).joinpath(NAME).read_bytes() == WEIGHTS
+    assert (hub.download(plan, patience_s=5) or Path()).joinpath(NAME).read_bytes() == WEIGHTS
     assert not server.bodies()
 
 

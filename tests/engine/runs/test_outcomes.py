@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loratui.engine.errors import ExitCode
-from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_wish, words_of
+from loratui.engine.runs.outcomes import MOST_RESTARTS, Finish, Outcome, Restart, decide, describe, finish_by_request, words_of
 
 WORDS = words_of("train", "r")
 codes = st.integers(0, 255)
@@ -81,7 +81,7 @@ def test_the_remedy_of_the_trainer_is_used_only_for_failures() -> None:
 
 
 def test_a_wish_between_two_trainers_is_told_as_such() -> None:
-    finish = finish_by_wish(Outcome(signal=9), "stop", WORDS)
+    finish = finish_by_request(Outcome(signal=9), "stop", WORDS)
     assert (finish.status, finish.exit_code) == ("stopped", 143)
     assert "asked to stop" in finish.reason
 

@@ -10,7 +10,7 @@ from fake_run import FakeTrainer, finished_run
 
 from loratui.engine.limits import DISK_LOW_BYTES
 from loratui.engine.runs.state import RunState
-from loratui.engine.runs.summary import RunSummary, Status, Verdict, how_the_check_ended, summarise
+from loratui.engine.runs.summary import RunSummary, Status, Verdict, how_validation_ended, summarise
 from loratui.tui.runs import watch
 from loratui.tui.runs.watch import Notice, disk_notice, window_title
 
@@ -72,12 +72,12 @@ def test_a_check_that_failed_is_not_told_as_done() -> None:
     assert notice == Notice("✖ The validation of anafox-1 ended. The GPU is gone. Start anew.", "error", "anafox-1")
 
 
-def test_how_a_check_ended_stands_in_its_own_log(tmp_path: Path) -> None:
+def test_how_a_validation_ended_stands_in_its_own_log(tmp_path: Path) -> None:
     run = finished_run(tmp_path)
     with FakeTrainer(run, "validate") as checker:
         checker.log.append("run_finished", status="failed", exit_code=70, reason="It crashed.", advice="See the log.", step=900)
     assert summarise(run).status == "done"
-    assert how_the_check_ended(run) == Verdict("failed", "It crashed.", "See the log.", 70)
+    assert how_validation_ended(run) == Verdict("failed", "It crashed.", "See the log.", 70)
 
 
 def test_a_low_disk_is_told_once_until_it_is_well_again() -> None:
