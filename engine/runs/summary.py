@@ -73,7 +73,7 @@ class Verdict:
     exit_code: int | None = None
 
 
-GONE = "Its folder is gone: it was deleted or moved, or the disk with it is away."
+GONE = "Its folder is gone: deleted, moved, or on a disk that is not connected."
 """The reason of a run that was there when somebody began to look at it."""
 
 
@@ -165,7 +165,7 @@ def _why_interrupted(state: RunState, owner: lock.Owner | None) -> str:
     if not state.seq and owner is None:
         return "It was never started."
     if owner is not None and owner.supervisor.host != lock.host_name():
-        return f"It ran on another machine, {owner.supervisor.host}, and has said nothing since."
+        return f"It ran on another machine, {owner.supervisor.host}, and has been silent since."
     if owner is not None and owner.supervisor.boot_id != lock.boot_id():
         return "The machine was restarted while it ran."
-    return "Its processes are gone without a word: killed, perhaps for lack of memory, or the container was restarted."
+    return "Its processes ended without a message: killed, perhaps for lack of memory, or the container was restarted."

@@ -209,8 +209,8 @@ class _Supervisor:
         self._record(
             "warning",
             code="trainer_restarted",
-            message=f"The trainer is started again {where}, after signal {outcome.signal}.",
-            remedy="Should this come again and again, it is most often a lack of memory: stop, and use a smaller batch.",
+            message=f"The trainer restarts {where}, after signal {outcome.signal}.",
+            remedy="If this repeats, the likely cause is a lack of memory: stop, and use a smaller batch.",
         )
 
     def _wait_before_restart(self) -> None:
