@@ -1,4 +1,4 @@
-"""Prints what reading and measuring data sets costs: `python benchmarks/dataset.py [IMAGES]` (10 000 without a number)."""
+"""Prints what reading and measuring datasets costs: `python benchmarks/dataset.py [IMAGES]` (10 000 without a number)."""
 
 from __future__ import annotations
 

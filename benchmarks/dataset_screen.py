@@ -1,4 +1,4 @@
-"""Prints how long keys wait in the data-set step: `python benchmarks/dataset_screen.py [IMAGES]` (10 000 without a number).
+"""Prints how long keys wait in the dataset step: `python benchmarks/dataset_screen.py [IMAGES]` (10 000 without a number).
 
 A headless app at 120 × 40. Two figures: the lag of the event loop (how late a timer of 5 ms is), and a key's response: from
 pressing an arrow to the cursor having moved and been painted.

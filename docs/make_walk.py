@@ -65,7 +65,7 @@ def faulty_photos(folder: Path) -> Path:
 
 
 def a_photo_set(home: Path, _: ExitStack) -> LoratuiApp:
-    """The data-set step of a plan with those images."""
+    """The dataset step of a plan with those images."""
     chosen = {"dataset.path": str(faulty_photos(home.parent / "photos")), "dataset.trigger": "anafox"}
     draft = Draft().with_preset("demo").with_values({**chosen, "dataset.class_word": "woman"})
     return LoratuiApp(home, "dataset", draft=draft)

@@ -1,4 +1,4 @@
-"""Images and folders for tests of the data set, drawn by formula: sharp, varied, and each fault by itself."""
+"""Images and folders for tests of the dataset, drawn by formula: sharp, varied, and each fault by itself."""
 
 from __future__ import annotations
 

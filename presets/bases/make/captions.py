@@ -1,4 +1,4 @@
-"""Says a `Portrait` in words: by chance and incompletely for training, in full for measuring, by name for a person's data set."""
+"""Says a `Portrait` in words: by chance and incompletely for training, in full for measuring, by name for a person's dataset."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def invent_caption(portrait: Portrait, rng: np.random.Generator) -> str:
     else:
         subject = f"a {noun}"
     parts = _scene_parts(portrait, rng, pick)
-    # A caption with a name often says no more of the person, as a data set's own captions do.
+    # A caption with a name often says no more of the person, as a dataset's own captions do.
     if chance >= 0.17 or rng.random() < 0.4:
         subject, said = _person_parts(portrait, subject, rng, pick)
         parts += said
@@ -96,7 +96,7 @@ def full_caption(portrait: Portrait) -> str:
 
 
 def named_caption(portrait: Portrait, subject: str, rng: np.random.Generator) -> str:
-    """A caption as a person would write it for a data set of `subject`: what changes is said, who it is the name says."""
+    """A caption as a person would write it for a dataset of `subject`: what changes is said, who it is the name says."""
     parts = [portrait.mood, f"wearing {_clothes(portrait)}", _background_words(portrait)]
     if portrait.light != "soft":
         parts.append(_LIGHTS[portrait.light][0])

@@ -1,4 +1,4 @@
-"""Draws the demo's data set: 18 images of the invented person `anafox` with captions as a person would write them.
+"""Draws the demo's dataset: 18 images of the invented person `anafox` with captions as a person would write them.
 
 Usage: python -m loratui.presets.bases.make.draw_anafox [FOLDER]
 """

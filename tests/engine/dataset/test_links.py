@@ -27,7 +27,7 @@ def names(found: DatasetScan) -> list[str]:
 
 
 def snapshot(place: Path, count: int = 3) -> Path:
-    """A data set in the hub's cache: the snapshot holds links into `blobs`, whose names are hashes."""
+    """A dataset in the hub's cache: the snapshot holds links into `blobs`, whose names are hashes."""
     blobs, folder = place / "blobs", place / "snapshots" / "4f2a"
     blobs.mkdir(parents=True)
     folder.mkdir(parents=True)

@@ -117,7 +117,7 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_there_but_too_long_is_named_so(tmp_path: Path) -> None:
-    """Such a file may be in order: captions and tag counts of a large data set stand in there."""
+    """Such a file may be in order: captions and tag counts of a large dataset stand in there."""
     path = make(tmp_path / "x", {"__metadata__": {"ss_tag_frequency": "x" * (17 << 20)}, "w": ENTRY}, bytes(8))
     with pytest.raises(NotSafetensors, match=r"header of 17\.8 MB"):
         read_header(path)

@@ -1,4 +1,4 @@
-"""The demo's data set: 18 images of one invented person, each with a caption, as the script draws them."""
+"""The demo's dataset: 18 images of one invented person, each with a caption, as the script draws them."""
 
 from __future__ import annotations
 

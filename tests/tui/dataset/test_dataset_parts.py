@@ -1,4 +1,4 @@
-"""The screens over the data-set step: an image with its caption, all captions at once, and saving."""
+"""The screens over the dataset step: an image with its caption, all captions at once, and saving."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def terminal() -> Iterator[tuple[TextIO, Callable[[], list[str]]]]:
 
 def test_sentences_are_wrapped_at_the_width_of_the_terminal(terminal: tuple[TextIO, Callable[[], list[str]]]) -> None:
     out, shown = terminal
-    words = "  warning: " + "Each image is shown 132 times; beyond 100 this recipe tends to learn the photos by heart. " * 2
+    words = "  warning: " + "Each image is shown 132 times; beyond 100 this recipe tends to memorise the photos. " * 2
     say(out, words.rstrip())
     lines = shown()
     assert max(map(len, lines)) <= 60
