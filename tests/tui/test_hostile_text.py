@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from fake_run import FakeTrainer, make_run
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from screen_text import paste, rests, screen_text, shows, waits
 
 from loratui.engine.runs.directory import RunDirectory
 from loratui.tui.app import LoratuiApp
+from loratui.tui.dataset.form import DatasetForm
 from loratui.tui.screens.confirm import ConfirmScreen
 from loratui.tui.widgets.field import Field
 from loratui.tui.widgets.line import joined, plain
@@ -116,7 +118,15 @@ async def test_hostile_file_names_and_captions(home: Path, tmp_path: Path) -> No
         _harmless(pilot.app)  # type: ignore[arg-type]
 
 
-async def test_hostile_pastes(home: Path) -> None:
+async def test_hostile_pastes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    tell = DatasetForm._tell
+
+    def watched(form: DatasetForm) -> None:
+        told.append(form.folder.text.strip())
+        tell(form)
+
+    monkeypatch.setattr(DatasetForm, "_tell", watched)
     app = LoratuiApp(home, "dataset", draft=Draft().with_preset("demo"))
     async with app.run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "[3 dataset]")
@@ -124,7 +134,7 @@ async def test_hostile_pastes(home: Path) -> None:
         for hostile in CORPUS[:12]:
             field.set("")
             await paste(pilot, hostile)
-            await waits(pilot, lambda: bool(field.text.strip()))
+            await waits(pilot, lambda: bool(field.text.strip()) and told[-1:] == [field.text.strip()])  # the typing has paused
             await rests(pilot)
             _harmless(app)
         field.set("")

@@ -15,7 +15,7 @@ import made_images
 import pytest
 from made_images import clean_set, drawn, photo_like
 from PIL import Image
-from screen_text import hides, rests, screen_text, shows, waits
+from screen_text import hides, screen_text, shows, waits
 from textual.pilot import Pilot
 
 from loratui.engine.dataset import yunet
@@ -480,7 +480,6 @@ async def test_a_copy_that_is_no_longer_wanted_leaves_nothing(home: Path, photos
         changes.action_carry_out()
         changes.action_back()
         await shows(pilot, "Not copied")
-        await rests(pilot)
-        assert not list((home / "datasets").glob("*")) or not list((home / "datasets").glob(".preparing*"))
+        await waits(pilot, lambda: not list((home / "datasets").glob("*")))
         await pilot.press("escape")
         await shows(pilot, "◆ 1 change")
