@@ -82,7 +82,7 @@ def test_an_interruption_is_explained() -> None:
 
     assert "restarted while" in why(owner(boot="earlier"), events)
     assert "another machine, box7" in why(owner(host="box7"), events)
-    assert "without a word" in why(owner(), events)
+    assert "without a message" in why(owner(), events)
     assert "never started" in why(None, [])
     assert "loratui resume r" in judge(adding_up_to(events), held=False, quiet_s=1, owner=owner(), name="r").advice
 
