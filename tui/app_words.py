@@ -18,7 +18,7 @@ _INSTEAD = (
     (r" One in HF_TOKEN comes first\.", " If HF_TOKEN is set where loratui was started, that one is used instead."),
     (r"\b([Aa]dd|with) --repeats rule", r"\1 schedule.folder_repeats no, under all settings"),
     (r"the same command goes on", "f6 goes on with it"),
-    (r"Run the download again; it looks anew\.", "f6 looks anew."),
+    (r"Run the download again: it asks the hub again\.", "f6 asks the hub again."),
     (
         r"or name (a|its) file (that you have )?with --set (\S+?)(=FILE)?(?=[.,]|$)",
         r"or name \1 file \2under all settings (\3)",

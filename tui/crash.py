@@ -79,7 +79,7 @@ def write_crash_report(error: BaseException, home: Path, errors: Iterable[str] =
     try:
         rows = facts()
     except Exception as second:  # a report without the facts is better than none
-        rows = [("facts", f"could not be had: {second}")]
+        rows = [("facts", f"not available: {second}")]
     data = (report(rows, errors, trace) + "\n").encode("utf-8", "replace")
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (home / "reports", Path(tempfile.gettempdir())):
@@ -97,7 +97,7 @@ def crash_message(error: BaseException, path: Path | None) -> str:
     where = f"A report is in {clean(path)}; nothing in it names you or your secrets." if path else "No report could be written."
     what = clean(scrubbed(f"{type(error).__name__}: {error}"), 300)
     return (
-        f"loratui ended by a fault of its own: {what}\n{where}\n"
+        f"loratui ended because of an error in itself: {what}\n{where}\n"
         "Runs are processes of their own and go on; loratui comes back to them, and loratui --plain does without the window."
     )
 

@@ -104,7 +104,7 @@ def save(settings: AppSettings, folder: Path | None = None) -> None:
         usable = False
     if not usable:
         document = tomlkit.document()
-        document.add(tomlkit.comment("Written anew: what stood here could not be used."))
+        document.add(tomlkit.comment("Rewritten: the earlier content could not be used."))
         document.update(values)
         kept = tomlkit.dumps(document)
     durable.make_directory(path.parent)
@@ -154,7 +154,7 @@ def _unfit(name: str, value: Any, default: Any) -> str:
         return "" if number is not None and number >= 0 else "expected a number that is not below 0"
     if name == "theme":
         names = [themes.short(theme.name) for theme in themes.THEMES]
-        return "" if value in names else f"there is no such theme; there are {', '.join(names)}{nearest(str(value), names)}"
+        return "" if value in names else f"no such theme; choose one of {', '.join(names)}{nearest(str(value), names)}"
     return "" if isinstance(value, str) else "expected text in quotes"
 
 
@@ -197,7 +197,7 @@ def _key_names(value: Any) -> str:
         name = key_name(item) if len(item) == 1 else item.lower() if "+" in item else item
         name = {"esc": "escape", "return": "enter"}.get(name, name)
         if not _KEY_NAME.fullmatch(name):
-            raise SchemaError(f"{item!r} is no key; keys are letters, digits, f1 to f12, ctrl+letter, enter, space, tab …")
+            raise SchemaError(f"{item!r} is not a key; keys are letters, digits, f1 to f12, ctrl+letter, enter, space, tab …")
         if name in _TAKEN:
             raise SchemaError(f"{name} is taken by terminals themselves; choose another")
         names.append(name)

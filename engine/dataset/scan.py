@@ -80,7 +80,7 @@ def _resolved(path: Path) -> Path:
     try:
         root = path.expanduser().resolve(strict=True)
     except (OSError, RuntimeError, ValueError):  # ValueError: a NUL or half a surrogate in the name
-        raise DatasetError(f"{path}: there is no such folder.", "Check the path and give a folder of images.") from None
+        raise DatasetError(f"{path}: no such folder.", "Check the path and give a folder of images.") from None
     if root.is_file() and root.suffix.lower() == ".zip":  # a whole one was unpacked before anybody asks here
         raise DatasetError(f"{path}: this zip is damaged, or its end is missing.", "Pack or copy it again.")
     if root.is_file() and root.suffix.lower() in file_kinds.ARCHIVES:

@@ -18,24 +18,24 @@ def family(name: str) -> FamilySpec:
     return named[name]
 
 
-def parts() -> tuple[PartSpec, ...]:
+def every_part() -> tuple[PartSpec, ...]:
     """Every part of every family, the denoisers first."""
     return tuple(sorted((part for spec in FAMILIES for part in spec.parts), key=lambda part: part.role != "denoiser"))
 
 
 def networks() -> tuple[Network, ...]:
     """Every kind of network that a part of a base can be, the denoisers first."""
-    return tuple({network.name: network for part in parts() for network in part.networks}.values())
+    return tuple({network.name: network for part in every_part() for network in part.networks}.values())
 
 
 def part_names() -> tuple[PartName, ...]:
     """Names of the parts of all families."""
-    return tuple(dict.fromkeys(part.name for part in parts()))
+    return tuple(dict.fromkeys(part.name for part in every_part()))
 
 
 def weight_parts() -> tuple[PartName, ...]:
     """Names of the parts with weights, of all families, the denoisers first."""
-    return tuple(dict.fromkeys(part.name for part in parts() if part.networks))
+    return tuple(dict.fromkeys(part.name for part in every_part() if part.networks))
 
 
 def choices() -> str:

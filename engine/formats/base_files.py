@@ -32,7 +32,7 @@ def identify(path: Path) -> BaseFiles:
     Reads headers only. Parts that it does not bring along are in `missing`. Raises `BaseRefused` with the reason.
     """
     if not path.exists():
-        raise BaseRefused("base_not_found", f"{path}: there is no such file or folder.", "Check the path.")
+        raise BaseRefused("base_not_found", f"{path}: no such file or folder.", "Check the path.")
     if not path.is_dir():
         return identify_tables(read_file(path))
     if any((path / name).exists() for name in ("model_index.json", *(spec.denoiser.name for spec in families.FAMILIES))):
@@ -76,7 +76,7 @@ def part_file(path: Path, family: Family, name: PartName, config: Path) -> PartF
     part = spec.part(name)
     with _about(path):
         if not path.exists():
-            raise BaseRefused("base_part_not_found", "there is no such file or folder.", f"Check base.{name}.")
+            raise BaseRefused("base_part_not_found", "no such file or folder.", f"Check base.{name}.")
         weights = diffusers_folder.read_weights(path) if path.is_dir() else None
         if path.is_dir() and weights is None:
             raise BaseRefused("base_part_wrong", "this folder holds no .safetensors weights.", f"Check base.{name}.")

@@ -43,7 +43,7 @@ class LoraFileFacts:
 def lora_file_facts(path: Path) -> LoraFileFacts:
     """The facts of a LoRA file. Raises `UsageError` for a file that is missing or no safetensors file."""
     if not os.path.lexists(path):
-        raise UsageError(f"{path}: there is no such file.", "Check the path.")
+        raise UsageError(f"{path}: no such file.", "Check the path.")
     header = read_header(path)
     layers: dict[str, set[str]] = {}
     ranks: dict[str, int] = {}

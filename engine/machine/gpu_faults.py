@@ -93,7 +93,7 @@ FAULTS: tuple[GpuFault, ...] = (
         r"(CUBLAS|CUDNN)_STATUS_(NOT_SUPPORTED|ARCH_MISMATCH)|CUDA error: operation not supported(?! on)|cudaErrorNotSupported"
         r"|unable to find an engine to execute this computation",
         "This GPU cannot compute what these settings ask for.",
-        "Set training.precision to fp32, memory.compile and memory.cuda_graphs to off, and start anew.",
+        "Set training.precision to fp32, memory.compile and memory.cuda_graphs to off, and start again.",
     ),
     _fault(
         "gpu_busy",

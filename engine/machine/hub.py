@@ -112,7 +112,7 @@ def look_up(target: str, files: Sequence[str] = (), *, environ: Mapping[str, str
     """
     named = parse_id(target)
     if named is None:
-        raise HubNameError("name", f"{target}: this is no name of a model on the hub.", "It looks like owner/name.")
+        raise HubNameError("name", f"{target}: not a name of a model on the hub.", "Names look like owner/name.")
     wanted = [*([named.file] if named.file else []), *files]
     answer = _ask({"command": "look_up", "repo": named.repo, "files": wanted}, environ)
     return DownloadPlan(**{**answer, "files": tuple(RemoteFile(**file) for file in answer["files"])})
@@ -141,7 +141,7 @@ def check_space(plan: DownloadPlan) -> None:
     """Raises `DiskError` if the volume cannot hold what has yet to come."""
     needed = plan.fetch_bytes
     if needed and needed + DISK_SPARE_BYTES > plan.free_bytes:
-        message = f"{plan.folder}: {size(plan.free_bytes)} are free, and {size(needed)} have to be fetched."
+        message = f"{plan.folder}: {size(plan.free_bytes)} are free, but the download needs {size(needed)}."
         raise DiskError(message, "Free some space, or set HF_HOME to a folder on a larger volume.")
 
 
@@ -201,7 +201,7 @@ def _ask(
         raise kind(error.code or "crashed", error.message, error.remedy) from None
     except jobs.JobDied as error:
         if error.late_s:
-            message = f"{endpoint(environ)} keeps this machine waiting: nothing came of it for {error.late_s:.0f} s."
+            message = f"{endpoint(environ)} does not answer: no data for {error.late_s:.0f} s."
             raise HubError(
                 "network", message, "Check the network; what arrived is kept, and the same command goes on."
             ) from None

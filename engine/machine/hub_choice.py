@@ -41,7 +41,7 @@ def choose(names: Sequence[str], wanted: Sequence[str] = ()) -> list[str]:
         return single
     if single:
         some = ", ".join(single[:6]) + (f" and {len(single) - 6} more" if len(single) > 6 else "")
-        raise NotChosen(f"it holds {len(single)} models: {some}.", "Say which: loratui download OWNER/NAME FILE.")
+        raise NotChosen(f"it holds {len(single)} models: {some}.", "Choose one: loratui download OWNER/NAME FILE.")
     if any(name.endswith(_PICKLE) for name in names):
         raise NotChosen("it has its weights only in a format that can run code.", "Choose a model with .safetensors files.")
     raise NotChosen("it holds no model that can be trained on.", "Choose a model with .safetensors files.")

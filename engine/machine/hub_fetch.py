@@ -75,7 +75,7 @@ def checked(plan: Mapping[str, Any]) -> Mapping[str, Any]:
     """The plan, after a check of every name that becomes a path. Raises `Failure`."""
     commit_of(plan["commit"])
     if parse_id(plan["repo"]) is None:
-        raise Failure("name", f"{plan['repo']}: this is no name of a model on the hub.")
+        raise Failure("name", f"{plan['repo']}: not a name of a model on the hub.")
     for file in plan["files"]:
         require_name(file["name"])
         etag_of(file["etag"])

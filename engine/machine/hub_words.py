@@ -75,7 +75,9 @@ def explain(error: BaseException, repo: str, endpoint: str, *, token: bool, fetc
     if isinstance(error, hub.GatedRepoError) or (status == 403 and repo):
         return _gate(repo, page, endpoint, token=token)
     if isinstance(error, (hub.RemoteEntryNotFoundError, hub.RevisionNotFoundError)):
-        return Failure("not_found", f"{repo}: the hub no longer has this file.", "Run the download again; it looks anew.")
+        return Failure(
+            "not_found", f"{repo}: the hub no longer has this file.", "Run the download again: it asks the hub again."
+        )
     if isinstance(error, hub.RepositoryNotFoundError):
         hint = "" if token else " If it is private, sign in first: loratui login."
         return Failure("not_found", f"{repo}: the hub has no model of this name.", f"Check the spelling on {endpoint}.{hint}")

@@ -211,14 +211,14 @@ def _not_found(model: str) -> BaseRefused:
         remedy = f"If it is on the hub, fetch it with: loratui download {model}. loratui bases lists what is here."
     else:
         remedy = "Check the path, and that its folders may be read; loratui bases lists what is here."
-    return BaseRefused("base_not_found", f"{model}: there is no such base model on this machine.", remedy)
+    return BaseRefused("base_not_found", f"{model}: no such base model on this machine.", remedy)
 
 
 def _named_part(base: Base, part: PartName, found: BaseFiles) -> PartFile:
     text = getattr(base, part)
     path = base_path(text)
     if path is None:
-        raise BaseRefused("base_part_not_found", f"{text}: there is no such file or folder.", f"Check base.{part}.")
+        raise BaseRefused("base_part_not_found", f"{text}: no such file or folder.", f"Check base.{part}.")
     if part not in (m.part for m in found.missing) and part not in found.parts:
         raise BaseRefused(
             "base_part_wrong", f"base.{part}: {families.family(found.family).title} has no such part.", "Leave it empty."

@@ -96,7 +96,7 @@ _FINAL: dict[int, tuple[Ending, str, str]] = {
     ),
 }
 
-_CRASH_ADVICE = "log/trainer.log has the details. {again} goes on from what was saved last."
+_CRASH_ADVICE = "log/trainer.log has the details. {again} continues from the last checkpoint."
 
 
 def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> Restart | Finish:
@@ -149,7 +149,7 @@ def _finish_by_code(outcome: Outcome, words: Words) -> Finish:
 
 def finish_by_request(outcome: Outcome, request: Request, words: Words) -> Finish:
     """The end of a run that a person asked to end, but whose trainer was killed before it could end by itself."""
-    advice = f"{words.again} goes on from what was saved last."
+    advice = f"{words.again} continues from the last checkpoint."
     reason = describe(outcome)
     if request and not outcome.killed_as_asked:
         reason += f" It had been asked to {request}."

@@ -260,7 +260,7 @@ def test_a_fault_in_a_thread_gives_the_terminal_back_and_ends_with_70(home: Path
     with Terminal.start([sys.executable, "-c", code], columns=80, rows=24) as terminal:
         terminal.shows("No runs yet")
         terminal.press("?")
-        terminal.shows("ended by a fault of its own: IndexError", "r starts loratui again")
+        terminal.shows("ended because of an error in itself: IndexError", "r starts loratui again")
         terminal.press("x")
         assert terminal.ended(5)
         assert terminal.exit_code == 70

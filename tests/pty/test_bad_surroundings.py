@@ -119,7 +119,7 @@ def test_after_a_fault_of_the_app_one_key_starts_it_again(home: Path, tmp_path: 
         with Terminal.start(command, columns=80, rows=24) as terminal:
             terminal.shows("9 of 900", "? help")
             terminal.press("?rrr")
-            terminal.shows("a fault of its own: RuntimeError: a bug", "r starts loratui again; any other key leaves.")
+            terminal.shows("an error in itself: RuntimeError: a bug", "r starts loratui again; any other key leaves.")
             terminal.press(answer)  # ends it with 70 only if the keys before the question were not its answer
             if answer == "r":
                 terminal.shows("9 of 900", "? help")
@@ -159,7 +159,7 @@ def test_a_storm_of_sizes_is_survived(home: Path) -> None:
 def test_what_others_wrote_on_the_screen_goes_with_one_key(home: Path, keys: str, words: str) -> None:
     finished_run(home)
     with Terminal.start(LORATUI, columns=80, rows=24) as terminal:
-        terminal.shows("anafox-2026", "q leave")
+        terminal.shows("anafox-2026", "GiB free", "q leave")  # the machine comes last
         terminal.press(keys)
         terminal.shows(words)
         terminal.settles()

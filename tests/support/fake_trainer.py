@@ -67,7 +67,7 @@ class Actor:
                 trainer.steps(1, finite=False)
                 words = f"The loss of step {trainer.step} is not a finite number; the step was not made."
                 trainer.log.append("run_failed_with", exit_code=30, message=words, remedy="Lower the learning rate.")
-                trainer.finish("failed", 30, words, "Lower the learning rate, then start anew.")
+                trainer.finish("failed", 30, words, "Lower the learning rate, then start again.")
             case "memory":
                 trainer.finish("failed", 34, "There is too little memory for these settings.", "Try a batch size of 1.")
             case "stall":

@@ -89,7 +89,7 @@ async def test_a_fault_of_the_app_is_told_and_the_run_goes_on(home: Path, monkey
             await _press_help(app, run.name)
         trainer.steps(1)
     assert app.return_code == 70
-    assert "ended by a fault of its own: RuntimeError: a bug [red]\n" in app.crash
+    assert "ended because of an error in itself: RuntimeError: a bug [red]\n" in app.crash
     assert "\x1b" not in app.crash
     assert len(list((home / "reports").glob("crash-*.txt"))) == 1
     assert "go on" in app.crash

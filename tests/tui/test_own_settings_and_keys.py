@@ -64,9 +64,9 @@ def test_what_cannot_be_used_is_told_and_keeps_its_default(config: Path, text: s
     [
         ("\npuase = 'P'\n", ("line 2", "puase", "did you mean pause")),
         ("pause = 5\n", ("line 1", "expected a key in quotes")),
-        ("pause = ''\n", ("no key",)),
+        ("pause = ''\n", ("not a key",)),
         ("pause = 'ctrl+m'\n", ("taken by terminals",)),
-        ("pause = 'no such key!'\n", ("no key",)),
+        ("pause = 'no such key!'\n", ("not a key",)),
         ("repaint = 'L'\n", ("line 1", "L is typed in fields", "it keeps ctrl+l")),
         ("pause = 's'\n", ("line 1", "s is the key of sample", "it keeps p")),
     ],

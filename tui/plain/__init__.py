@@ -240,7 +240,7 @@ class Wizard:
         run = start_prepared(prepared, self._home, base=base)
         if self._draft_id:
             delete_draft(self._home, self._draft_id)
-        say(f"{run.name} runs in the background. Ctrl-C leaves it running; loratui attach {run.name} comes back.")
+        say(f"{run.name} runs in the background. Ctrl-C only leaves this view; loratui attach {run.name} returns to it.")
         return self._follow(run, "train")
 
     @functools.cached_property

@@ -129,7 +129,7 @@ def test_a_disk_that_fills_up_on_the_way(server: Hub, tmp_path: Path, monkeypatc
         pytest.skip("mounting is not allowed here")
     try:
         monkeypatch.setenv("HF_HOME", str(small))
-        assert "have to be fetched" in str(failure(hub.download, hub.look_up("owner/name")))
+        assert "but the download needs" in str(failure(hub.download, hub.look_up("owner/name")))
         error = failure(hub.download, plan_of(server), patience_s=1)
         assert isinstance(error, DiskError)
         assert "No space left" in error.message

@@ -135,7 +135,7 @@ def test_what_is_there_but_no_file_is_not_said_to_be_missing(tmp_path: Path, cap
     (tmp_path / "loop").symlink_to("loop")
     for name in (".", "loop"):
         assert cli.main(["metadata", "show", str(tmp_path / name)]) == 2
-        assert "there is no such file" not in capsys.readouterr().err
+        assert "no such file" not in capsys.readouterr().err
 
 
 def test_strip_puts_the_file_into_a_folder_and_names_one_that_is_missing(
