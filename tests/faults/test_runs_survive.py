@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,10 @@ def test_neither_process_listens_or_connects(home: Path) -> None:
     launch(run)
     owner = wait_for(lambda: (found := lock.read_owner(run.lock)) and found.trainer.pid and found)
     for process in (owner.supervisor, owner.trainer):
-        targets = [os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]  # noqa: PTH115 - "socket:[1]"
+        targets = []
+        for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # a file that was closed since it was listed
+                targets.append(os.readlink(fd))  # noqa: PTH115 - "socket:[1]"
         assert not [target for target in targets if target.startswith("socket:")]
     control.send(run, "stop")
     wait_for(lambda: not lock.is_held(run.lock))

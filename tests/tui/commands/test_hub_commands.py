@@ -72,7 +72,7 @@ def test_places_that_are_not_there_and_files_among_them(tmp_path: Path, capsys: 
         for places in ([gone], [str(tmp_path), gone]):
             code, _, err = run(capsys, "bases", *places)
             assert code == 2
-            assert "there is no such" in err or "File name too long" in err
+            assert "no such base model" in err or "File name too long" in err
     (tmp_path / "empty").mkdir()
     code, out, _ = run(capsys, "bases", str(tmp_path / "empty"))
     assert (code, "No base model found" in out) == (0, True)

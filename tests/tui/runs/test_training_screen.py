@@ -136,7 +136,7 @@ async def test_a_run_whose_folder_is_taken_away_is_said_so_and_nothing_is_writte
     async with LoratuiApp(home, screen, run).run_test(notifications=True, size=(120, 40)) as pilot:
         await shows(pilot, "✔ done")
         shutil.rmtree(run.path)
-        text = await shows(pilot, "Its folder is gone: it was deleted or moved")
+        text = await shows(pilot, "Its folder is gone: deleted, moved")
         assert "never started" not in text
         footer = (await hides(pilot, "v validate")).splitlines()[-1]
         assert "resume" not in footer
