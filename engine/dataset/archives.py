@@ -59,7 +59,7 @@ def findings(left_out: Iterable[tuple[str, str]]) -> Iterator[Finding]:
 def is_archive(path: Path) -> bool:
     """Whether `path` is a zip file, by its name and its content."""
     # os.path: no error for a name that cannot be.
-    return path.suffix.lower() == ".zip" and os.path.isfile(path) and zipfile.is_zipfile(path)  # noqa: PTH113
+    return path.suffix.lower() == ".zip" and os.path.isfile(path) and zipfile.is_zipfile(path)  # noqa: PTH113 - pathlib raises for a name that is too long
 
 
 def unpack(archive: Path, target: Path) -> Path:

@@ -60,7 +60,7 @@ LARGE = "unet/diffusion_pytorch_model.safetensors"
 
 
 def fetched(plan: hub.DownloadPlan, **options: object) -> Path:
-    folder = hub.download(plan, patience_s=5, **options)  # type: ignore[arg-type]
+    folder = hub.download(plan, patience_s=5, **options)  # type: ignore[arg-type]  # the options of one test each
     assert folder is not None
     return folder
 
