@@ -340,13 +340,24 @@ class Memory:
         "auto",
         "auto trains on the GPU if there is one, and refuses to start if torch cannot use it; cpu always trains on the CPU",
     )
+    plan: Literal["auto", "kept", "partial", "checkpointing", "quantised", "swapped", "nf4"] = key(
+        "auto",
+        "how the base and its activations lie in GPU memory; auto takes the fastest way that fits: activations kept, some kept, none "
+        "kept, then the base in 8 bits, in 8 bits with blocks swapped from main memory, in 4 bits",
+    )
+    quantise: Literal["auto", "off", "fp8", "int8"] = key(
+        "auto",
+        "number format of the base's large layers; auto quantises only where the base does not fit otherwise, off never; "
+        "fp8 needs an RTX 40xx, L4, H100 or newer",
+    )
+    limit_gib: float = key(0.0, "GPU memory that the run may take, GiB; 0: all that is free", low=0.0, high=1024.0)
     gradient_checkpointing: Literal["auto", "on", "off"] = key("auto", "compute activations twice instead of keeping them")
     compile: Literal["auto", "on", "off"] = key(
         "auto", "compile the base's blocks for the GPU; auto does so if the run is long enough to gain from it"
     )
     cuda_graphs: Literal["auto", "off"] = key(
         "auto",
-        "record a step on the GPU and replay it; auto does so if activations are kept and nothing is dropped at random",
+        "record a step on the GPU and replay it; auto does so if nothing is dropped at random and no text encoder is trained",
     )
     cache_latents: bool = key(True, "encode every image once and keep the latents on disk")
     threads: int = key(0, "CPU threads; 0: all that the machine or container allows", low=0, high=1024)

@@ -39,8 +39,14 @@ class FamilyFigures:
     """Tokens of text that pass through the denoiser with an image's, so a small image costs more than its area."""
     weights_gib: float
     """The frozen denoiser at two bytes a number."""
+    block_share: float
+    """Share of these in the Linears of its transformer blocks, which can be quantised and swapped."""
+    largest_block_gib: float
+    """The Linears of its largest block at two bytes a number."""
     text_encoders_gib: float
     """In fp32, where they are trained too."""
+    reading_gib: float
+    """While captions are encoded, with every text encoder on the card."""
     kept: ImageMemory
     again: ImageMemory
     """With gradient checkpointing, which needs the least memory."""

@@ -61,6 +61,11 @@ VAE_GIB = 0.32
 """The decoder, which stays loaded once samples were made."""
 DECODING_GIB_PER_PX = 4.9 / 1024**2
 """What it takes to decode a sample, beside all weights; without what the allocator keeps for itself."""
+TILE_PX = 512
+"""Side of the tiles in which a sample is decoded where there is too little memory for the whole."""
+
+PINNED = 0.75
+"""Share of the free main memory that may be pinned for the base's blocks; loading and the system need the rest."""
 
 EMBEDDED_GIB = (0.4, 1.0)
 """GPU memory of the embedded bases, a batch of the demo."""

@@ -1,6 +1,7 @@
 """How a run lies in memory and what it computes in, decided in one place for the estimate, the preflight and the trainer.
 
-A card never gets a promise that no rung keeps: what does not fit into the smallest does not fit.
+A card never gets a promise that no rung keeps: what does not fit into the smallest does not fit. The estimate chooses the rung
+(`planning.rungs`); how many blocks keep their activations, or stay on the card, is measured in the first real step.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Literal
 
 from loratui.engine import families
-from loratui.engine.families.figures import FamilyFigures, ImageMemory, Range, StepTime
+from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
 from loratui.engine.planning.lora_size import LoraSize, size_of
 from loratui.engine.planning.precision import Format, choose
+from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib, weights_gib
 from loratui.engine.words import GIB
 from loratui.presets.schema import Settings
 
@@ -32,42 +34,6 @@ _BYTES: Mapping[str, int] = MappingProxyType(
 _FRAGMENTS = 1.03
 """What the allocator cannot use of the memory it holds, when a card is nearly full."""
 
-_Figures = TypeVar("_Figures", ImageMemory, StepTime)
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """One way in which a run can lie in GPU memory."""
-
-    name: str
-    checkpointing: Literal["on", "off"]
-    """The value of `memory.gradient_checkpointing` that asks for this rung."""
-    recomputed: float
-    """Share of the activations that the backward pass computes again. Memory and time lie between those of a family that
-    keeps all and of one that keeps none, by this share."""
-    records: bool
-    """Whether a step can be recorded as a CUDA graph."""
-
-    def memory(self, known: FamilyFigures) -> ImageMemory:
-        """What it takes beside weights and LoRA."""
-        return self._between(known.kept, known.again)
-
-    def time(self, known: FamilyFigures) -> StepTime:
-        """How long a step takes."""
-        return self._between(known.kept_time, known.again_time)
-
-    def _between(self, kept: _Figures, again: _Figures) -> _Figures:
-        share = self.recomputed
-        ends = ((getattr(kept, name), getattr(again, name)) for name in kept.__dataclass_fields__)
-        return type(kept)(*((1 - share) * all_kept + share * none for all_kept, none in ends))
-
-
-KEPT = Rung("kept", "off", recomputed=0.0, records=True)
-CHECKPOINTING = Rung("checkpointing", "on", recomputed=1.0, records=False)
-
-LADDER: tuple[Rung, ...] = (KEPT, CHECKPOINTING)
-"""The fastest first. Compiled blocks and recorded steps need no more memory than these."""
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -76,7 +42,9 @@ class Need:
     training: float
     """The most at any moment of a step; what is encoded and loaded before takes less."""
     sampling: float
-    """While a sample is decoded; 0 where none are made."""
+    """While a sample is decoded, in tiles where it does not fit as a whole; 0 where none are made."""
+    weights: float
+    """Of `training`, what stays on the card between steps: weights, LoRA, optimizer."""
 
     @property
     def most(self) -> float:
@@ -94,6 +62,10 @@ class Facts:
     """Of the recipe's own LoRA."""
     free_gib: float = math.inf
     """Memory of the card that nothing else holds at the start, where that is known."""
+    host_gib: float = math.inf
+    """Main memory that is free, where that is known."""
+    failed: frozenset[str] = frozenset()
+    """`MemoryPlan.way` of the plans on which this run was out of memory."""
 
     @classmethod
     def of(cls, settings: Settings, card: Card | None, free_gib: float = math.inf) -> Facts:
@@ -109,22 +81,46 @@ class Facts:
     def room_gib(self) -> float:
         """What torch can have of the card's memory."""
         total = self.card.total_gib if self.card else math.inf
-        return min(self.free_gib, total * figures.USABLE - figures.GPU_CONTEXT_GIB)
+        limit = self.settings.memory.limit_gib or math.inf
+        return min(self.free_gib, total * figures.USABLE - figures.GPU_CONTEXT_GIB, limit)
+
+    def format_on(self, rung: Rung) -> BaseFormat:
+        """What the blocks' large Linears are kept in on a rung: fp8 where the card multiplies in it, int8 on older ones."""
+        wanted = self.settings.memory.quantise
+        if rung.four_bits:
+            return "nf4"
+        if not rung.quantised or wanted == "off":
+            return "full"
+        if wanted != "auto":
+            return wanted
+        return "fp8" if self.card is None or self.card.capability >= HAS_FP8 else "int8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """How a run is carried out: the same numbers but for rounding, with more or less memory and time."""
+    """How a run is carried out. But for the base's format, all plans give the same numbers, up to rounding."""
 
     placement: Literal["gpu", "cpu"]
     """Where the frozen base and the LoRA lie."""
     precision: Format
     """Of the frozen base and of the computation; the LoRA is fp32 in any case."""
     rung: Rung
+    base: BaseFormat
+    """What the large Linears of the base's blocks are kept in."""
+    recomputed: float
+    """Share of the blocks whose activations are computed again, as far as the estimate knows."""
+    split: bool
+    """Whether the images of a batch are computed one after the other; the gradients add up to those of the whole batch."""
     cuda_graphs: bool
     """Whether steps are recorded and replayed, so that the CPU has no part in their time."""
     compile: Literal["auto", "on", "off"]
     """Whether the base's blocks are compiled; `auto`: as soon as it is clear that the rest of the run is long enough."""
+    room_gib: float
+    """GPU memory that torch may take; infinite without a card."""
+    text_streamed: bool
+    """Whether captions are encoded with text encoders that lie in host memory."""
+    vae_tiled: bool
+    """Whether samples are decoded in tiles."""
     need: Need | None
     """None on a CPU and for the embedded bases."""
     fits: Fits
@@ -133,9 +129,20 @@ class MemoryPlan:
 
     @property
     def name(self) -> str:
-        """Such as `gpu-bf16-kept-graphs-compile-auto`: the same for runs that take the same memory and time."""
-        parts = [self.placement, self.precision, self.rung.name, *["graphs"] * self.cuda_graphs]
+        """Such as `gpu-bf16-quantised-fp8-graphs-compile-auto`: the same for runs that take the same memory and time."""
+        base = [self.base] if self.base != "full" and self.base != self.rung.name else []
+        parts = [self.placement, self.precision, self.rung.name, *base, *["split"] * self.split, *["graphs"] * self.cuda_graphs]
         return "-".join([*parts, *[f"compile-{self.compile}"] * (self.compile != "off")])
+
+    @property
+    def way(self) -> str:
+        """The rung, and whether batches are split: what a run that was out of memory does not try again."""
+        return _way(self.rung, self.split)
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the base is loaded into host memory first, and moved to the card layer by layer."""
+        return self.base != "full" or self.rung.swaps
 
     def pays_to_compile(self, known: FamilyFigures, step_s: float, steps_left: int) -> bool:
         """Whether blocks are compiled in a run that has so many batches of so many seconds before it."""
@@ -149,18 +156,31 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     chosen = choose(settings, card)
     if chosen.found and chosen.found.severity == "error":
         return chosen.found
-    memory, left = settings.memory, rungs(settings)
-    rung, taken = left[0], None
-    if card is not None and not settings.base.is_embedded:  # which fit on any card
-        fitting = (one for one in left if need(facts, one, chosen.format).training <= facts.room_gib)
-        rung = next(fitting, left[-1])
-        taken = need(facts, rung, chosen.format)
+    if card and settings.memory.quantise == "fp8" and card.capability < HAS_FP8:
+        return Finding.of("memory.no_fp8", card=card.name, settings={"memory.quantise": "auto"})
+    if not rungs(settings):
+        return Finding.of("memory.contradiction", settings={"memory.plan": "auto"})
+    ways = [(rung, split) for rung in rungs(settings) for split in _splits(settings) if _way(rung, split) not in facts.failed]
+    sized = card is not None and not settings.base.is_embedded  # which fit on any card
+    fitting = [way for way in ways if not sized or _fits_on(facts, *way, chosen.format)]
+    if not ways or (facts.failed and not fitting):
+        return Finding.of("memory.no_plan_left")
+    rung, split = fitting[0] if fitting else ways[-1]
+    taken = need(facts, rung, chosen.format, split=split) if sized else None
+    memory, known = settings.memory, facts.figures
+    room = facts.room_gib if card else math.inf
     return MemoryPlan(
         placement="cpu" if card is None else "gpu",
         precision=chosen.format,
         rung=rung,
-        cuda_graphs=card is not None and rung.records and is_repeatable(settings) and memory.cuda_graphs == "auto",
+        base=facts.format_on(rung),
+        recomputed=_recomputed(facts, rung, split, chosen.format) if taken else _degrees(settings, rung)[1],
+        split=split,
+        cuda_graphs=card is not None and is_repeatable(settings) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
+        room_gib=room,
+        text_streamed=taken is not None and known.reading_gib > room,
+        vae_tiled=taken is not None and _sampling_gib(facts, taken.weights) > room,
         need=taken,
         fits=_fits(facts, rung, taken),
         found=chosen.found,
@@ -169,7 +189,48 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
 
 def rungs(settings: Settings) -> tuple[Rung, ...]:
     """The rungs that the settings leave open, the fastest first."""
-    return tuple(rung for rung in LADDER if settings.memory.gradient_checkpointing in ("auto", rung.checkpointing))
+    return tuple(rung for rung in LADDER if _is_open(settings, rung))
+
+
+def _is_open(settings: Settings, rung: Rung) -> bool:
+    memory, least, most = settings.memory, *rung.recomputed
+    if memory.plan not in ("auto", rung.name):
+        return False
+    if {"on": most < 1, "off": least > 0 or 0 < most < 1}.get(memory.gradient_checkpointing, False):
+        return False
+    if rung.quantised or rung.four_bits:
+        # DoRA reads the base's weights themselves, and fp32 is asked for by those who want no rounding.
+        exact = settings.adapter.dora or settings.training.precision == "fp32" or (memory.quantise == "off" and not rung.swaps)
+        return not exact
+    return memory.quantise in ("auto", "off")
+
+
+def _degrees(settings: Settings, rung: Rung) -> Range:
+    """(least, most) share of blocks that may be computed again."""
+    return {"on": (1.0, 1.0), "off": (0.0, 0.0)}.get(settings.memory.gradient_checkpointing, rung.recomputed)
+
+
+def _way(rung: Rung, split: bool) -> str:
+    return f"{rung.name}-split" if split else rung.name
+
+
+def _splits(settings: Settings) -> tuple[bool, ...]:
+    """Whether batches may be split. Not where a text encoder's gradients flow through the whole batch, or dropout draws for it."""
+    return (False, True) if settings.training.batch_size > 1 and is_repeatable(settings) else (False,)
+
+
+def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
+    pinned = host_gib(facts.figures, rung, facts.format_on(rung))
+    return need(facts, rung, precision, split=split).training <= facts.room_gib and pinned <= facts.host_gib * figures.PINNED
+
+
+def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> float:
+    """The least share of blocks to be computed again that fits."""
+    least, most = _degrees(facts.settings, rung)
+    with_least, with_most = (need(facts, rung, precision, one, split=split).training for one in (least, most))
+    if with_least <= facts.room_gib or with_least == with_most:
+        return least if with_least <= facts.room_gib else most
+    return min(most, least + (most - least) * (with_least - facts.room_gib) / (with_least - with_most))
 
 
 def is_repeatable(settings: Settings) -> bool:
@@ -177,24 +238,34 @@ def is_repeatable(settings: Settings) -> bool:
     return not (settings.adapter.drops or settings.training.train_text_encoder)
 
 
-def need(facts: Facts, rung: Rung, precision: Format) -> Need:
-    """What training takes on a rung."""
+def need(facts: Facts, rung: Rung, precision: Format, recomputed: float | None = None, *, split: bool = False) -> Need:
+    """What training takes on a rung, with this share of blocks computed again; by default as many as the rung allows."""
     settings, known = facts.settings, facts.figures
+    share = _degrees(settings, rung)[1] if recomputed is None else recomputed
     width = 2 if precision == "fp32" else 1  # of a number, against the two bytes of the table
-    memory = rung.memory(known)
-    images = image_share(settings, known) * settings.training.batch_size
-    fixed = known.weights_gib * width + _trained_gib(facts) + figures.VAE_GIB
+    memory = rung.memory(known, share)
+    images = image_share(settings, known) * (1 if split else settings.training.batch_size)
+    fixed = weights_gib(known, rung, facts.format_on(rung)) * width + _trained_gib(facts) + figures.VAE_GIB
     if settings.training.train_text_encoder:
         fixed += known.text_encoders_gib
     if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
-        fixed += 2 * known.weights_gib * (1 - rung.recomputed)  # the change of every layer, whole, in fp32
-    samples = settings.samples
-    side = settings.dataset.resolution
-    decoding = figures.DECODING_GIB_PER_PX * (samples.width or side) * (samples.height or side) if samples.prompts else 0.0
+        fixed += 2 * known.weights_gib * (1 - share)  # the change of every layer, whole, in fp32
+    sampling = _sampling_gib(facts, fixed)
+    if sampling > facts.room_gib:
+        sampling = _sampling_gib(facts, fixed, tiled=True)
     return Need(
         training=fixed + (memory.fixed_gib + memory.image_gib * images) * width,
-        sampling=(fixed + decoding) * _FRAGMENTS if decoding else 0.0,
+        sampling=sampling,
+        weights=fixed,
     )
+
+
+def _sampling_gib(facts: Facts, fixed: float, *, tiled: bool = False) -> float:
+    """While a sample is decoded; 0 where none are made."""
+    samples, side = facts.settings.samples, facts.settings.dataset.resolution
+    area = (samples.width or side) * (samples.height or side) if samples.prompts else 0
+    decoding = figures.DECODING_GIB_PER_PX * (min(area, figures.TILE_PX**2) if tiled else area)
+    return (fixed + decoding) * _FRAGMENTS if decoding else 0.0
 
 
 def memory_range(facts: Facts) -> Range:
@@ -206,7 +277,12 @@ def memory_range(facts: Facts) -> Range:
         return figures.EMBEDDED_GIB
     wanted = facts.settings.training.precision
     precision = choose(facts.settings, facts.card).format if facts.card else "fp32" if wanted == "fp32" else "bf16"
-    taken = [need(facts, rung, precision).most + figures.GPU_CONTEXT_GIB for rung in rungs(facts.settings)]
+    taken = [
+        need(facts, rung, precision, degree, split=split).most + figures.GPU_CONTEXT_GIB
+        for rung in rungs(facts.settings)
+        for degree in _degrees(facts.settings, rung)
+        for split in _splits(facts.settings)
+    ]
     return min(taken), max(taken)
 
 

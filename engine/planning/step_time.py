@@ -35,7 +35,7 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: Memory
         return "there are figures only for bf16"
     if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
         return f"no figures for {'DoRA' if settings.adapter.dora else settings.adapter.kind}"
-    time = plan.rung.time(known)
+    time = plan.rung.time(known, plan.recomputed)
     batch = settings.training.batch_size
     margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED
     image_s = _on(card, time.arithmetic_s, time.traffic_s) * image_share(settings, known)

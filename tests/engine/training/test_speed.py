@@ -14,7 +14,8 @@ from loratui.engine import families
 from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.memory_plan import CHECKPOINTING, KEPT, Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.rungs import KEPT
 from loratui.engine.training import speed
 from loratui.engine.training.speed import Compiling
 from loratui.presets import load_preset
@@ -135,7 +136,7 @@ def test_a_lost_gpu_is_no_fault_of_compiling() -> None:
         ("flux-identity-18img", {"training.batch_size": 1}, 49.0, False),
         ("sdxl-person", {}, 141.0, True),
         ("sdxl-person", {}, 16.0, False),
-        ("sdxl-person", {"memory.gradient_checkpointing": "off"}, 16.0, True),
+        ("sdxl-person", {"memory.plan": "kept"}, 16.0, True),
         ("sd15-portrait", {"memory.gradient_checkpointing": "on"}, 141.0, False),
         ("sd15-portrait", {}, 24.0, True),
         ("demo", {}, None, True),
@@ -144,7 +145,7 @@ def test_a_lost_gpu_is_no_fault_of_compiling() -> None:
 )
 def test_activations_are_kept_where_they_fit(preset: str, sets: dict[str, Any], gib: float | None, kept: bool) -> None:
     plan = plan_of(replace(load_preset(preset).settings, sets), gib)
-    assert plan.rung is (KEPT if kept else CHECKPOINTING)
+    assert (plan.rung is KEPT) == kept
 
 
 def test_autocast_casts_a_loras_inputs() -> None:
