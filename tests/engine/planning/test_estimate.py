@@ -15,8 +15,8 @@ from loratui.engine.planning.estimate import Cost, estimate, sample_count
 from loratui.engine.planning.lora_size import lora_size
 from loratui.engine.planning.measured import Measurement, cache_file, read_all, recall, remember, work_of
 from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide, memory_range, need, rungs
-from loratui.engine.planning.rungs import LADDER
 from loratui.engine.planning.recipe import Recipe, build_recipe
+from loratui.engine.planning.rungs import LADDER
 from loratui.engine.planning.schedule import plan_for_counts
 from loratui.presets import Preset, list_presets
 from loratui.presets.schema import Settings
@@ -150,7 +150,7 @@ def test_what_is_said_to_fit_is_what_the_trainer_would_do_there(
     taken, said, room = need(facts, found.rung, found.precision, split=found.split), found.fits, facts.room_gib
     assert taken == found.need
     whole = {rung: need(facts, rung, found.precision).training for rung in rungs(settings)}
-    smallest = min(need(facts, rung, found.precision, split=found.split).training for rung in whole)
+    smallest = min(need(facts, rung, found.precision, split=split).training for rung in whole for split in (False, True))
     assert (said == "no") == (taken.training > room)
     assert said != "no" or min(whole.values()) > room
     assert taken.training <= room or said == "no"
