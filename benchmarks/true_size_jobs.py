@@ -1,4 +1,4 @@
-"""The parts of `true_size.py` that need torch: making a base, and timing a plain diffusers + PEFT training step on it."""
+"""The parts of `true_size.py` that need torch: making a base, the GPU's ceilings, and plain diffusers + PEFT training steps."""
 
 from __future__ import annotations
 
@@ -16,90 +16,138 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 from made_bases import make_base
-from true_size import PRESETS
+from product_run import spread
+from true_size_rungs import BY_HAND, FAMILIES
 
 from loratui.engine.families.flux.model import keep_gradients_dense
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.targets import denoiser_patterns
 
-WARM_UP, MEASURED = 3, 10
+WARM_UP, MEASURED = 3, 15
+GIB = 2**30
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("job", choices=["make", "reference", "graph"])
-    parser.add_argument("family", choices=list(PRESETS))
+    parser.add_argument("job", choices=["make", "ceiling", *BY_HAND])
+    parser.add_argument("family", choices=list(FAMILIES))
     parser.add_argument("work", type=Path)
+    parser.add_argument("--began", type=float, default=time.time(), help="when the process was started, s since 1970")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if args.job == "make":
         make_base(args.family, args.work / args.family, tiny=args.tiny, device=device)
+    elif args.job == "ceiling":
+        print(json.dumps(ceiling(device)))
     else:
-        graph = args.job == "graph"
-        print(json.dumps(by_hand(args.family, args.work / args.family, graph=graph, tiny=args.tiny, device=device)))
+        print(json.dumps(by_hand(args.family, args.work / args.family, args.job, args.began, tiny=args.tiny, device=device)))
 
 
-def by_hand(family: str, base: Path, *, graph: bool, tiny: bool, device: torch.device) -> dict[str, Any]:
-    """Seconds of a step as a script by hand makes it: bf16 base, fp32 LoRA, autocast, AdamW, cached inputs.
+def ceiling(device: torch.device) -> dict[str, float]:
+    """What the GPU can do: products of 8192³ in bf16 and fp8 (scales by row), and copies from and to pinned memory.
 
-    With checkpointing; as a `graph`, activations are kept and the whole step is recorded once and replayed as one CUDA graph.
+    Empty on a CPU. TFLOP/s and GB/s, medians.
     """
+    if device.type != "cuda":
+        return {}
+    n = 8192
+    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in "ab")
+    found = {"bf16_tflops": 2e-12 * n**3 / _seconds(lambda: a @ b)}
+    if torch.cuda.get_device_capability() >= (8, 9):
+        narrow, scales = (x.to(torch.float8_e4m3fn) for x in (a, b)), torch.ones(n, device=device)
+        left, right = narrow
+        options: dict[str, Any] = {"out_dtype": torch.bfloat16, "use_fast_accum": True}
+        product_s = _seconds(lambda: torch._scaled_mm(left, right.t(), scales[:, None], scales[None], **options))
+        found["fp8_tflops"] = 2e-12 * n**3 / product_s
+    host = torch.empty(2**30, dtype=torch.uint8, pin_memory=True)
+    card = torch.empty_like(host, device=device)
+    found["to_gpu_gb_s"] = 2**30 / 1e9 / _seconds(lambda: card.copy_(host, non_blocking=True))
+    found["from_gpu_gb_s"] = 2**30 / 1e9 / _seconds(lambda: host.copy_(card, non_blocking=True))
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """The median of ten."""
+    taken = []
+    for number in range(13):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        if number >= 3:
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, device: torch.device) -> dict[str, Any]:
+    """A training step as a script makes it: bf16 base, fp32 LoRA, autocast, AdamW, cached inputs."""
     import diffusers
     from peft import LoraConfig
 
-    preset, side, batch, rank, _ = PRESETS[family]
-    side = 64 if tiny else side
+    checkpointing, compiled, graph = BY_HAND[rung]
+    kind = FAMILIES[family]
+    side = 64 if tiny else kind.px
     dtype = torch.float32 if tiny else torch.bfloat16
-    kind, part = (
+    cls, part = (
         (diffusers.FluxTransformer2DModel, "transformer") if family == "flux" else (diffusers.UNet2DConditionModel, "unet")
     )
-    model = kind.from_pretrained(base / part, dtype=dtype, device_map={"": device}, local_files_only=True)
+    model = cls.from_pretrained(base / part, dtype=dtype, device_map={"": device}, local_files_only=True)
     model.requires_grad_(False)
-    targets = build_recipe(preset).settings.adapter.targets
+    targets = build_recipe(kind.preset).settings.adapter.targets
     # The family is one of the known names; argparse gives it as text.
-    model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules="|".join(denoiser_patterns(family, targets))))  # type: ignore[arg-type]
+    patterns = "|".join(denoiser_patterns(family, targets))  # type: ignore[arg-type]
+    model.add_adapter(LoraConfig(r=kind.rank, lora_alpha=kind.rank, target_modules=patterns))
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
         parameter.data = parameter.data.float()
     if family == "flux":
         keep_gradients_dense(model)  # without it, cuDNN's attention crashes here on Hopper
-    if not graph:
+    if checkpointing:
         model.enable_gradient_checkpointing()
+    if compiled:
+        model.compile_repeated_blocks()
     model.train()
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, capturable=graph and device.type == "cuda")
-    inputs = _inputs(model, family, side // 8, batch, device, dtype)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, capturable=graph and on_gpu)
+    inputs = _inputs(model, family, side // 8, kind.batch, device, dtype)
     target = torch.randn_like(inputs["hidden_states" if family == "flux" else "sample"])
+    last = torch.zeros((), device=device)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         # A recorded step must not hold on to casts of values that change.
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda", cache_enabled=not graph):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu, cache_enabled=not graph):
             output = model(**inputs, return_dict=False)[0]
-        torch.nn.functional.mse_loss(output.float(), target.float()).backward()
+        loss = torch.nn.functional.mse_loss(output.float(), target.float())
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
+        last.copy_(loss.detach())
 
-    step = recorded(step) if graph and device.type == "cuda" else step
+    ready = time.perf_counter()
+    step()
+    _synchronize(device)
+    first_s, until_first_step_s = time.perf_counter() - ready, time.time() - began
+    first_loss = float(last)
+    step = recorded(step) if graph and on_gpu else step
     seconds = []
     for number in range(WARM_UP + MEASURED):
         _synchronize(device)
-        began = time.perf_counter()
+        at = time.perf_counter()
         step()
         _synchronize(device)
         if number >= WARM_UP:
-            seconds.append(time.perf_counter() - began)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+            seconds.append(time.perf_counter() - at)
     return {
-        "step_s": {
-            "median": round(statistics.median(seconds), 4),
-            "least": round(min(seconds), 4),
-            "most": round(max(seconds), 4),
-        },
-        "memory_gib": round(peak, 2),
+        "step_ms": spread(seconds),
+        "images_s": round(kind.batch / statistics.median(seconds), 3),
+        "allocated_gib": round(torch.cuda.max_memory_allocated() / GIB, 2) if on_gpu else None,
+        "reserved_gib": round(torch.cuda.max_memory_reserved() / GIB, 2) if on_gpu else None,
+        "compile_s": round(first_s - statistics.median(seconds), 1) if compiled else 0.0,
+        "first_step_s": round(until_first_step_s, 1),
+        "loss": [round(first_loss, 5), round(float(last), 5)],
         "parameters": sum(p.numel() for p in trained),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
     }
 
 

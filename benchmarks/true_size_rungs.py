@@ -1,0 +1,92 @@
+"""What `true_size.py` measures: families, memory plans as settings, and training steps written by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is trained in the benchmark."""
+
+    preset: str
+    px: int
+    batch: int
+    rank: int
+    tflop: float
+    """Model FLOPs of one image of `px`, in 10¹²: a forward pass and the gradients of the activations, nothing recomputed, and no
+    gradients of the base's weights."""
+    caps: tuple[float, ...]
+    """GPU memory of smaller cards, GiB, less what the driver and a desktop take."""
+    more: tuple[str, ...] = ()
+    """Other settings."""
+
+
+FAMILIES = {
+    "flux": Family("flux-identity-18img", 1024, 1, 16, 163.6, (22, 14.5, 11, 7.2)),
+    "sdxl": Family("sdxl-person", 1024, 2, 32, 14.3, (11, 7.2), ("training.train_text_encoder=false",)),
+    "sd15": Family("sd15-portrait", 512, 2, 32, 1.73, (5.2,)),
+}
+
+PLANS: dict[str, dict[str, str]] = {
+    "default": {},
+    "kept": {"plan": "kept", "compile": "off"},
+    "compiled": {"plan": "kept", "compile": "on"},
+    "partial": {"plan": "partial", "compile": "on"},
+    "checkpointing": {"plan": "checkpointing", "compile": "on"},
+    "quantised-fp8": {"plan": "quantised", "quantise": "fp8", "compile": "on"},
+    "quantised-int8": {"plan": "quantised", "quantise": "int8", "compile": "on"},
+    "swapped-fp8": {"plan": "swapped", "quantise": "fp8", "compile": "on"},
+    "swapped-int8": {"plan": "swapped", "quantise": "int8", "compile": "on"},
+    "swapped-bf16": {"plan": "swapped", "quantise": "off", "compile": "on"},
+    "nf4": {"plan": "nf4", "compile": "on"},
+}
+"""Rung -> settings of the section `memory`. `capN` stands beside these: the plan that loratui chooses within N GiB."""
+
+CHANGES: dict[str, dict[str, str]] = {
+    "uncompiled": {"memory.compile": "off"},
+    "eager": {"memory.cuda_graphs": "off"},
+    "adamw": {"optimizer.name": "adamw"},
+    "fp16": {"training.precision": "fp16"},
+    "warm": {},
+}
+"""What a rung can be measured with besides, such as `compiled+adamw`. `warm`: once more, with what the first time compiled."""
+
+BY_HAND = {
+    "hand-checkpointing": (True, False, False),
+    "hand-kept": (False, False, False),
+    "hand-checkpointing-compiled": (True, True, False),
+    "hand-kept-compiled": (False, True, False),
+    "hand-kept-graph": (False, False, True),
+}
+"""diffusers and PEFT in a script -> gradient checkpointing, blocks compiled, the whole step as one CUDA graph."""
+
+_CAP = re.compile(r"cap(\d+(?:\.\d+)?)")
+
+
+def usual(family: str) -> list[str]:
+    """The rungs that are measured if none are named."""
+    return [*PLANS, "compiled+warm", *(f"cap{cap:g}" for cap in FAMILIES[family].caps), *BY_HAND]
+
+
+def cap_of(rung: str) -> float | None:
+    """The GiB of a rung `capN`."""
+    found = _CAP.fullmatch(rung.split("+")[0])
+    return float(found[1]) if found else None
+
+
+def place_of(rung: str) -> str:
+    """A name for the folder that keeps what the rung compiles, so that every rung but a warm one begins without."""
+    return "-".join(part for part in rung.split("+") if part != "warm")
+
+
+def settings_of(rung: str) -> dict[str, str]:
+    """The settings of a rung. Raises `KeyError` for a rung that is not known."""
+    plan, *changes = rung.split("+")
+    cap = cap_of(plan)
+    memory = {"limit_gib": f"{cap:g}", "compile": "on"} if cap is not None else PLANS[plan]
+    settings = {f"memory.{key}": value for key, value in memory.items()}
+    for change in changes:
+        settings |= CHANGES[change]
+    return settings
