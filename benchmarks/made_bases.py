@@ -93,7 +93,7 @@ def make_base(family: str, folder: Path, *, tiny: bool, device: torch.device) ->
     shutil.copytree(families.family(family).bundled / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     for number in ("tokenizer", "tokenizer_2")[: 1 if family == "sd15" else 2]:
         if (family, number) == ("flux", "tokenizer_2"):
-            _letters_for_t5(folder / number)
+            letters_for_t5(folder / number)
         else:
             shutil.copytree(CLIP_TOKENIZER.bundled, folder / number, dirs_exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps({"_class_name": INDEX[family]}))
@@ -121,7 +121,7 @@ def new_part(family: str, part: str, *, tiny: bool, device: torch.device, dtype:
         torch.set_default_dtype(before)
 
 
-def _letters_for_t5(folder: Path) -> None:
+def letters_for_t5(folder: Path) -> None:
     from transformers import T5TokenizerFast
 
     letters = [chr(c) for c in range(33, 127)]

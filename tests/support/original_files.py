@@ -98,26 +98,32 @@ def open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def checkpoint(folder: Path, family: str, path: Path, dtype: torch.dtype = torch.float16) -> Path:
-    """One LDM file of a diffusers folder, as Civitai has them: with copies and numbers that nobody needs."""
-    encoders = {"cond_stage_model.transformer.": clip(weights_of(folder / "text_encoder"))}
+    """One LDM file of a diffusers folder."""
+    parts = ("unet", "vae", "text_encoder", "text_encoder_2")
+    tensors = one_file({part: weights_of(folder / part) for part in parts if (folder / part).is_dir()}, family)
+    save_file({key: to(value, dtype) for key, value in tensors.items()}, path)
+    return path
+
+
+def one_file(weights: Mapping[str, Mapping[str, Tensor]], family: str) -> dict[str, Tensor]:
+    """The parts of a base as one LDM checkpoint, as Civitai has them: with copies and numbers that nobody needs."""
+    encoders = {"cond_stage_model.transformer.": clip(weights["text_encoder"])}
     if family == "sdxl":
         encoders = {
             "conditioner.embedders.0.transformer.": encoders["cond_stage_model.transformer."],
-            "conditioner.embedders.1.model.": open_clip(weights_of(folder / "text_encoder_2")),
+            "conditioner.embedders.1.model.": open_clip(weights["text_encoder_2"]),
         }
     parts = {
-        "model.diffusion_model.": unet(weights_of(folder / "unet"), family),
-        "first_stage_model.": vae(weights_of(folder / "vae")),
+        "model.diffusion_model.": unet(weights["unet"], family),
+        "first_stage_model.": vae(weights["vae"]),
         **encoders,
     }
     tensors = {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
-    tensors |= {
+    return tensors | {
         "alphas_cumprod": torch.zeros(1000),
         "model_ema.decay": torch.tensor(0.9999),
         "model_ema.num_updates": torch.tensor(1),
     }
-    save_file({key: to(value, dtype) for key, value in tensors.items()}, path)
-    return path
 
 
 def to(value: Tensor, dtype: torch.dtype) -> Tensor:
