@@ -20,7 +20,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "bitsand
 def facts() -> dict[str, Any]:
     """`date machine versions source`."""
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M"),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: v for name in PACKAGES if (v := _version(name))}},
         "source": source(),

@@ -77,3 +77,16 @@ def test_the_guide_s_files_are_found_in_the_folders_of_fluxgym_and_comfyui(tmp_p
 @pytest.mark.parametrize("name", ["flux", "pony", "sd15"])
 def test_a_run_is_killed_resumed_validated_exported_and_opened(tmp_path: Path, name: str) -> None:
     assert all(part["ok"] for part in played(name, tmp_path).values())
+
+
+@pytest.mark.long
+def test_the_tiny_form_reports_a_plan_and_a_script_by_hand(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "true_size.py"), "sd15", "--tiny", "--steps", "16", "--rungs", "kept,hand-kept"]
+    done = subprocess.run(
+        [*command, "--work", str(tmp_path), "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((tmp_path / "out" / "true_size-sd15.json").read_text())
+    assert report["tiny"]
+    assert [("failed" in found, found["images_s"] > 0) for found in report["rungs"].values()] == [(False, True)] * 2
+    assert report["rungs"]["kept"]["plan"] == "cpu-fp32-kept"

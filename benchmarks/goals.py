@@ -1,0 +1,101 @@
+"""The goals for step times, memory and starts, beside what was measured.
+
+    python benchmarks/goals.py [FILE…]
+
+Reads reports of `true_size.py`, or else those that are kept in `benchmarks/results`; the newest that has the rungs counts. Goals are for one H200: FLUX 1024 px batch 1
+rank 16, SDXL 1024 px batch 2 rank 32, SD1.5 512 px batch 2 rank 32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kept_results import Report, kept, measured, read
+
+Rungs = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure of one family."""
+
+    family: str
+    words: str
+    unit: str
+    bound: float
+    value: Callable[[Rungs], float]
+    """Raises `KeyError` where a rung was not measured."""
+    least: bool = False
+    """Whether the bound is the least that will do, not the most."""
+
+    def line(self, reports: list[Report]) -> str:
+        """The goal in words, with what the newest report says that has the rungs."""
+        sign = "≥" if self.least else "≤"
+        wanted = f"{self.family:<6}{self.words:<52}{f'{sign} {self.bound:g} {self.unit}':<14}"
+        for report in reversed(reports):
+            if report["benchmark"] == "true_size" and report["family"] == self.family:
+                with contextlib.suppress(KeyError):  # a rung that it lacks
+                    found = self.value(measured(report))
+                    met = found >= self.bound if self.least else found <= self.bound
+                    return f"{wanted}{found:>10.2f}  {'met' if met else 'MISSED':<8}{report['date']}"
+        return f"{wanted}{'':>10}  not measured"
+
+
+def _ms(rung: str) -> Callable[[Rungs], float]:
+    return lambda rungs: float(rungs[rung]["step_ms"][0])
+
+
+def _times(slower: str, faster: str) -> Callable[[Rungs], float]:
+    return lambda rungs: float(rungs[slower]["step_ms"][0] / rungs[faster]["step_ms"][0])
+
+
+def _figure(rung: str, name: str) -> Callable[[Rungs], float]:
+    return lambda rungs: float(rungs[rung][name])
+
+
+def _capped(family: str, cap: float, most_ms: float | None) -> Iterator[Goal]:
+    rung = f"cap{cap:g}"
+    if most_ms is not None:
+        yield Goal(family, f"a step within {cap:g} GiB", "ms", most_ms, _ms(rung))
+    yield Goal(family, f"memory held within {cap:g} GiB, with a sample", "GiB", cap, _figure(rung, "reserved_gib"))
+
+
+def _starts(family: str) -> Iterator[Goal]:
+    for rung, words, most_s in (("kept", "", 15), ("compiled", ", compiled", 30), ("compiled+warm", ", compiled before", 18)):
+        yield Goal(family, f"start to first step{words}", "s", most_s, _figure(rung, "first_step_s"))
+
+
+GOALS = (
+    Goal("flux", "a step in bf16", "ms", 345, _ms("compiled")),
+    Goal("flux", "against diffusers + PEFT, blocks compiled", "×", 1.1, _times("hand-kept-compiled", "compiled"), least=True),
+    Goal("flux", "against diffusers + PEFT, checkpointing", "×", 2.4, _times("hand-checkpointing", "compiled"), least=True),
+    Goal("flux", "a step in fp8", "ms", 280, _ms("quantised-fp8")),
+    Goal(
+        "flux",
+        "fp8 against diffusers + PEFT, blocks compiled",
+        "×",
+        1.35,
+        _times("hand-kept-compiled", "quantised-fp8"),
+        least=True,
+    ),
+    *(goal for cap, ms in ((22, 450), (14.5, 520), (11, 560), (7.2, 620)) for goal in _capped("flux", cap, ms)),
+    *_starts("flux"),
+    Goal("sdxl", "a step in bf16", "ms", 125, _ms("compiled")),
+    *(goal for cap in (11, 7.2) for goal in _capped("sdxl", cap, None)),
+    *_starts("sdxl"),
+    Goal("sd15", "a step in bf16", "ms", 30, _ms("compiled")),
+    *_capped("sd15", 5.2, None),
+    *_starts("sd15"),
+)
+
+
+if __name__ == "__main__":
+    given = [read(Path(path)) for path in sys.argv[1:]]
+    print("\n".join(goal.line(given or kept()) for goal in GOALS))

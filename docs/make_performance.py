@@ -1,0 +1,157 @@
+"""Writes the tables of docs/performance.md from the measurements in benchmarks/results: `python docs/make_performance.py`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+from kept_results import Report, by_age, kept, measured, newest
+
+PAGE = Path(__file__).parent / "performance.md"
+BEGIN, END = "<!-- {} made by docs/make_performance.py -->\n", "<!-- until here -->"
+
+TITLES = {"flux": "FLUX.1-dev", "sdxl": "SDXL", "sd15": "SD1.5"}
+RUNGS = {
+    "default": "no setting",
+    "kept": "activations kept",
+    "compiled": "activations kept, blocks compiled",
+    "partial": "some activations kept",
+    "checkpointing": "all activations computed again",
+    "quantised-fp8": "base in fp8",
+    "quantised-int8": "base in int8",
+    "swapped-fp8": "base in fp8, blocks swapped",
+    "swapped-int8": "base in int8, blocks swapped",
+    "swapped-bf16": "base in bf16, blocks swapped",
+    "nf4": "base in NF4",
+    "hand-checkpointing": "diffusers + PEFT, checkpointing",
+    "hand-kept": "diffusers + PEFT",
+    "hand-checkpointing-compiled": "diffusers + PEFT, checkpointing, blocks compiled",
+    "hand-kept-compiled": "diffusers + PEFT, blocks compiled",
+    "hand-kept-graph": "diffusers + PEFT, one CUDA graph",
+}
+
+
+def steps(reports: list[Report]) -> Iterator[str]:
+    """Each family's reports, the newest first, with the rungs that were not measured since."""
+    for family, title in TITLES.items():
+        for report, rungs, _ in by_age(reports, family):
+            if rungs:
+                setting = f"{report['px']} px, batch {report['batch']}, rank {report['rank']}"
+                yield from (f"### {title}, {setting}, {report['date'][:10]}", "", *_about(report), "", *_table(rungs), "")
+
+
+def _table(rungs: Mapping[str, Report]) -> Iterator[str]:
+    yield "| rung | ms a step | images/s | GiB in use / held | of the ceiling | compiling, s | first step after, s | plan |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for rung, found in rungs.items():
+        name = f"`{rung}`: {_words(rung)}"
+        if "failed" in found:
+            yield f"| {name} | failed | | | | | | |"
+            continue
+        share = "" if found["share"] is None else f"{found['share']:.0%}"
+        compiling = f"{found['compile_s']:.0f}" if found["compile_s"] else ""
+        memory = f"{_gib(found['allocated_gib'])} / {_gib(found['reserved_gib'])}"
+        figures = (f"{found['images_s']:.2f}", memory, share, compiling, f"{found['first_step_s']:.0f}", found.get("plan", ""))
+        yield f"| {name} | {_ms(found)} | {' | '.join(figures)} |"
+
+
+def whole(reports: list[Report]) -> Iterator[str]:
+    """Runs without a setting, killed in the middle."""
+    yield "| | ms a step | first step after, s | killed at step | resumed from | a checkpoint, s | LoRA file, MB |"
+    yield "|---|---|---|---|---|---|---|"
+    rows = []
+    for family, title in TITLES.items():
+        found = next(
+            (measured(report)["default"] for report, _, _ in by_age(reports, family) if "default" in measured(report)), None
+        )
+        if found is not None:
+            killed, again = found["killed_at_step"], found["starts"][-1]
+            ranges = f"{min(found['checkpoint_s']):.1f}–{max(found['checkpoint_s']):.1f}"
+            cells = (_ms(found), f"{found['first_step_s']:.0f}", killed, again, ranges, f"{found['lora_bytes'] / 1e6:.1f}")
+            rows.append(f"| {title} | {' | '.join(map(str, cells))} |")
+    yield from rows or ["| not measured yet | | | | | | |"]
+
+
+def rehearsals(reports: list[Report]) -> Iterator[str]:
+    """What people do, on caps of memory."""
+    yield "| base | cap, GiB | plan | ms a step | GiB held | samples | killed at, resumed from step | layers that diffusers opens | recorded |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    newest_of = newest(reports, "rehearsal")
+    for name, report in newest_of.items():
+        parts: Mapping[str, Any] = report["parts"]
+        for part, run in parts.items():
+            if part.startswith("resume@") and run["ok"]:
+                cap = part.removeprefix("resume@")
+                opened = parts.get(f"export@{cap}", {}).get("matched", "–")
+                kill = f"{parts[f'train@{cap}']['killed_at_step']}, {run['starts'][-1]}"
+                cells = (cap, run["plan"], _ms(run), _gib(run["reserved_gib"]), run["samples"], kill, opened, report["date"])
+                yield f"| `{name}` | {' | '.join(map(str, cells))} |"
+    if not newest_of:
+        yield "| not recorded yet | | | | | | | | |"
+
+
+def earlier(reports: list[Report]) -> Iterator[str]:
+    """What was measured again since, one line for each rung."""
+    yield "| measured | family | rung | ms a step | GiB held | compiling, s | first step after, s |"
+    yield "|---|---|---|---|---|---|---|"
+    rows = []
+    for family, title in TITLES.items():
+        for report, _, old in by_age(reports, family):
+            for rung, found in old.items():
+                cells = (_ms(found), _gib(found["reserved_gib"]), f"{found['compile_s']:.0f}", f"{found['first_step_s']:.0f}")
+                rows.append(f"| {report['date'][:10]} | {title} | `{rung}` | {' | '.join(cells)} |")
+    yield from rows or ["| none | | | | | | |"]
+
+
+SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "earlier": earlier}
+
+
+def replaced(text: str, reports: list[Report]) -> str:
+    """The page with its tables as they should be."""
+    for name, lines in SECTIONS.items():
+        before, rest = text.split(BEGIN.format(name))
+        table = "\n".join(lines(reports)).strip()
+        text = f"{before}{BEGIN.format(name)}\n{table}\n\n{END}{rest.split(END, 1)[1]}"
+    return text
+
+
+def _about(report: Report) -> Iterator[str]:
+    """Date, machine, versions and command of a report."""
+    machine, versions, source = report["machine"], report["versions"], report["source"]
+    parts = [f"driver {machine['driver']}" if machine.get("driver") else "driver not recorded"]
+    parts += [f"{machine['cpus']} × {machine['cpu']}"] if machine.get("cpu") else []
+    listed = ", ".join(f"{name} {number}" for name, number in versions.items()) or "versions not recorded"
+    commit = source["commit"] or source["digest"] or "not recorded"
+    command = "" if report["commands"] else "; command not recorded"
+    yield f"Measured on {report['date']} on one {machine['gpu']} ({'; '.join(parts)}); {listed}; loratui's sources {commit}{command}."
+    ceiling = report["ceiling"]
+    if ceiling:
+        fp8 = f", in fp8 {ceiling['fp8_tflops']:.0f}" if "fp8_tflops" in ceiling else ""
+        copies = f"copies from pinned memory {ceiling['to_gpu_gb_s']:.0f} GB/s, back {ceiling['from_gpu_gb_s']:.0f}"
+        yield f"Ceiling, a product of 8192³ in bf16: {ceiling['bf16_tflops']:.0f} TFLOP/s{fp8}; {copies}."
+    if report["commands"]:
+        yield from ("", "```", *dict.fromkeys(report["commands"]), "```")
+
+
+def _words(rung: str) -> str:
+    plan, *changes = rung.split("+")
+    words = f"at most {plan.removeprefix('cap')} GiB" if plan.startswith("cap") else RUNGS[plan]
+    return ", ".join([words, *changes])
+
+
+def _ms(found: Mapping[str, Any]) -> str:
+    digits = 1 if found["step_ms"][0] < 100 else 0
+    median, least, most = (f"{value:.{digits}f}" for value in found["step_ms"])
+    return f"**{median}** ({least}–{most})"
+
+
+def _gib(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), kept()), encoding="utf-8")

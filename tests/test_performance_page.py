@@ -1,0 +1,140 @@
+"""docs/performance.md has the tables that its measurements make, and the measurements are told with their machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`docs/make_performance.py`."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location("make_performance", ROOT / "docs" / "make_performance.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rung(ms: float, **more: Any) -> dict[str, Any]:
+    """The figures of a rung."""
+    figures = {
+        "step_ms": [ms, ms - 1, ms + 1],
+        "images_s": 1000 / ms,
+        "allocated_gib": 9.5,
+        "reserved_gib": 10.4,
+        "share": 0.612,
+        "compile_s": 12.0,
+        "first_step_s": 21.4,
+        "plan": "gpu-bf16-swapped-fp8-graphs-compile-on",
+    }
+    return {**figures, **more}
+
+
+def report(date: str, **rungs: dict[str, Any]) -> dict[str, Any]:
+    """A report of FLUX."""
+    return {
+        "format": 1,
+        "benchmark": "true_size",
+        "family": "flux",
+        "tiny": False,
+        "px": 1024,
+        "batch": 1,
+        "rank": 16,
+        "date": date,
+        "machine": {"gpu": "NVIDIA H200", "driver": "580.1", "cpu": "Xeon", "cpus": 16},
+        "versions": {"torch": "2.11.0"},
+        "source": {"commit": "abc1234", "digest": "0123"},
+        "commands": ["python benchmarks/true_size.py flux"],
+        "ceiling": {"bf16_tflops": 797.2, "fp8_tflops": 1578.0, "to_gpu_gb_s": 55.0, "from_gpu_gb_s": 54.0},
+        "rungs": {name.replace("_", "-"): found for name, found in rungs.items()},
+    }
+
+
+OLD = report("2026-12-01 10:00", compiled=rung(392.0), kept=rung(520.0))
+WHOLE = rung(388.0, killed_at_step=9, starts=[0, 6], checkpoint_s=[1.9, 2.3], lora_bytes=171_969_984)
+NEW = report("2026-12-02 10:00", compiled=rung(343.0), cap11=rung(550.0), nf4={"failed": "out of memory"}, default=WHOLE)
+
+
+def test_the_page_has_its_tables_as_they_are_made(script: ModuleType) -> None:
+    text = script.PAGE.read_text(encoding="utf-8")
+    assert script.replaced(text, script.kept()) == text
+
+
+def test_a_report_is_told_with_machine_versions_sources_and_command(script: ModuleType) -> None:
+    told = "\n".join(script.steps([NEW]))
+    for words in (
+        "2026-12-02 10:00 on one NVIDIA H200",
+        "driver 580.1",
+        "16 × Xeon",
+        "torch 2.11.0",
+        "abc1234",
+        "797 TFLOP/s",
+        "55 GB/s",
+    ):
+        assert words in told
+    assert "python benchmarks/true_size.py flux" in told
+    assert (
+        "| `cap11`: at most 11 GiB | **550** (549–551) | 1.82 | 9.5 / 10.4 | 61% | 12 | 21 | gpu-bf16-swapped-fp8-graphs-compile-on |"
+        in told
+    )
+    assert "| `nf4`: base in NF4 | failed |" in told
+
+
+def test_a_rung_stands_among_the_earlier_ones_once_it_was_measured_again(script: ModuleType) -> None:
+    steps, earlier = ("\n".join(section([OLD, NEW])) for section in (script.steps, script.earlier))
+    assert "**343**" in steps
+    assert "**392**" not in steps
+    assert "**520**" in steps, "only the older report has it"
+    assert "**392**" in earlier
+    assert "**520**" not in earlier
+
+
+def test_a_whole_run_is_told_with_its_kill(script: ModuleType) -> None:
+    assert "| FLUX.1-dev | **388** (387–389) | 21 | 9 | 6 | 1.9–2.3 | 172.0 |" in "\n".join(script.whole([OLD, NEW]))
+
+
+def test_a_rehearsal_is_told_once_its_run_was_resumed(script: ModuleType) -> None:
+    parts = {
+        "train@11": {"ok": True, "killed_at_step": 12},
+        "resume@11": {"ok": True, **rung(612.0, samples=6, starts=[0, 9])},
+        "export@11": {"ok": True, "matched": 494},
+        "train@7.2": {"ok": False},
+        "resume@7.2": {"ok": False},
+    }
+    made = {"benchmark": "rehearsal", "name": "flux", "date": "2026-12-02 11:00", "parts": parts}
+    (*_, line) = script.rehearsals([made])
+    plan = "gpu-bf16-swapped-fp8-graphs-compile-on"
+    assert line == f"| `flux` | 11 | {plan} | **612** (611–613) | 10.4 | 6 | 12, 9 | 494 | 2026-12-02 11:00 |"
+
+
+def test_goals_are_met_or_missed_by_the_newest_report_that_has_the_rungs(script: ModuleType) -> None:
+    import goals
+
+    lines = [goal.line([OLD, NEW]) for goal in goals.GOALS]
+    assert [line.split()[-3:] for line in lines if "flux" in line and "a step in bf16" in line] == [
+        ["met", "2026-12-02", "10:00"]
+    ]
+    assert any("start to first step " in line and "MISSED" in line and "2026-12-01" in line for line in lines)
+    assert any("a step within 11 GiB" in line and "met" in line for line in lines)
+    assert any("a step in fp8" in line and "not measured" in line for line in lines)
+
+
+def test_a_trial_and_a_report_of_another_format_are_not_kept(script: ModuleType, tmp_path: Path) -> None:
+    import json
+
+    import kept_results
+
+    for changes, words in (({"tiny": True}, "trial"), ({"format": 2}, "format 2")):
+        file = tmp_path / "true_size-flux.json"
+        file.write_text(json.dumps({**NEW, **changes}))
+        with pytest.raises(ValueError, match=words):
+            kept_results.keep([file])
