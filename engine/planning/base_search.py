@@ -105,7 +105,8 @@ def usual_roots(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
     home = env.get("HOME", "")
     fixed = ["/workspace", "/runpod-volume", "/notebooks", "/ComfyUI", "/comfyui", "/opt/ComfyUI", "/stable-diffusion-webui",
              "/opt/stable-diffusion-webui", "/models", "/data/models", "/mnt/models", "/kaggle/input"]  # fmt: skip
-    return tuple(dict.fromkeys(Path(place) for place in [*named, *fixed, home] if place))
+    # Colab's folder comes last: a Drive may be mounted in it, which is slow to walk.
+    return tuple(dict.fromkeys(Path(place) for place in [*named, *fixed, home, "/content"] if place))
 
 
 def walk(roots: Sequence[Path], *, depth: int = DEPTH, memory: Memory | None = None) -> Walk:

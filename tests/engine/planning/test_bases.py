@@ -351,3 +351,9 @@ def test_closed_files_and_folders_are_named(tmp_path: Path, without_rights: None
             discover([file.parent], memory_file=memory)
         assert "folders may be read" in findings(Base(model=str(file)))["base_not_found"]
         file.parent.chmod(0o700)
+
+
+def test_models_are_looked_for_where_the_guide_for_flux_puts_them() -> None:
+    """/content/fluxgym-Colab/models, after everything else: a Drive may be mounted beside it."""
+    roots = base_search.usual_roots({"HOME": "/root"})
+    assert roots[-2:] == (Path("/root"), Path("/content"))
