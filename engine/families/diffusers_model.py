@@ -122,9 +122,6 @@ class DiffusersModel:
         with torch.compiler.set_stance("force_eager"), torch.autocast(self.device.type, dtype=dtype, enabled=mixed):
             yield
 
-    def enable_gradient_checkpointing(self) -> None:
-        self._parts[self.spec.denoiser.name].enable_gradient_checkpointing()
-
 
 def _joined(values: list[str]) -> str:
     return hashlib.sha256("\n".join(values).encode()).hexdigest()

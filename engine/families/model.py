@@ -134,9 +134,6 @@ class Model(Protocol):
     def free_vae(self) -> None:
         """Drops what only `encode_image` and `decode_image` need; the next use loads it again."""
 
-    def enable_gradient_checkpointing(self) -> None:
-        """From now on training computes activations twice instead of keeping them; the gradients stay the same."""
-
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
 

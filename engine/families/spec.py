@@ -163,6 +163,8 @@ class FamilySpec:
     layers: Callable[[Config], Iterator[Layer]]
     """The denoiser's layers that a LoRA can adapt, from its configuration. Raises `ValueError`, `KeyError` or `TypeError`
     for sizes that no model has."""
+    blocks: tuple[str, ...]
+    """Class names of the denoiser's blocks whose activations can be computed again, one block at a time."""
     cross_attention_width: int = 0
     """Width of the text states that the layers `attn2.to_k` read, which tells LoRA files apart; 0: it has no such layers."""
     folders: tuple[str, ...] = ()

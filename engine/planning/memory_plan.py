@@ -7,9 +7,7 @@ A card never gets a promise that no rung keeps: what does not fit into the small
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from loratui.engine import families
@@ -18,6 +16,7 @@ from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
 from loratui.engine.planning.lora_size import LoraSize, size_of
+from loratui.engine.planning.optimizer_choice import BYTES, chosen_optimizer
 from loratui.engine.planning.precision import Format, choose
 from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib, weights_gib
 from loratui.engine.words import GIB
@@ -25,11 +24,6 @@ from loratui.presets.schema import Settings
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
 """`with savings`: on a lower rung than the fastest; `without samples`: they need more than the training; empty: not known."""
-
-_BYTES: Mapping[str, int] = MappingProxyType(
-    {"auto": 10, "adamw8bit": 10, "lion": 12, "adafactor": 12, "adamw_schedule_free": 20, "prodigy": 24, "dadapt_adam": 24}
-)
-"""For each trained number: itself and its gradient in fp32, and what the optimizer keeps. AdamW's two moments make 16."""
 
 _FRAGMENTS = 1.03
 """What the allocator cannot use of the memory it holds, when a card is nearly full."""
@@ -306,4 +300,5 @@ def _fits(facts: Facts, rung: Rung, taken: Need | None) -> Fits:
 
 def _trained_gib(facts: Facts) -> float:
     average = 4 if facts.settings.training.ema_decay else 0
-    return facts.lora.parameters * (_BYTES.get(facts.settings.optimizer.name, 16) + average) / GIB
+    optimizer = chosen_optimizer(facts.settings.optimizer.name, facts.lora.parameters, on_gpu=facts.card is not None)
+    return facts.lora.parameters * (BYTES[optimizer] + average) / GIB

@@ -39,6 +39,7 @@ class CudaGraphStep:
         self.wanted = wanted
         self._met: Counter[Shape] = Counter()
         self._recordings: dict[Shape, _Recording] = {}
+        self._recording = False
 
     def __call__(self, batch: TrainingBatch) -> Tensor:
         if not self.wanted:
@@ -49,6 +50,11 @@ class CudaGraphStep:
             if self._met[shape] <= EAGER or len(self._recordings) >= MOST or not self._record(shape, batch):
                 return self._launch(batch)
         return self._recordings[shape].replay(batch)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether a pass is being recorded at this moment."""
+        return self._recording
 
     @property
     def any(self) -> bool:
@@ -76,6 +82,7 @@ class CudaGraphStep:
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:
         """Records the pass over `batch` without computing it; False, with a warning, if that is impossible here."""
         before = next(iter(self._recordings.values()), None)
+        self._recording = True
         try:
             self._recordings[shape] = _Recording.of(self._compute, batch, before)
         except Exception as error:
@@ -83,6 +90,8 @@ class CudaGraphStep:
                 raise
             self._stop(_NO_ROOM if is_out_of_memory(error) else first_line(error))
             return False
+        finally:
+            self._recording = False
         return True
 
     def _stop(self, reason: str) -> None:

@@ -46,6 +46,14 @@ class TrainingBatch:
         # The fields that must not be None are in every `tensors()`.
         return TrainingBatch(NoisyInput(**noisy), conditioning, tensors["weights"], tensors["window_images"])  # type: ignore[arg-type]
 
+    def split(self) -> list[TrainingBatch]:
+        """Its images as batches of one: the same gradients but for rounding, since each loss is divided by the window's images."""
+        each: list[dict[str, Tensor]] = [{} for _ in range(len(self.weights))]
+        for name, value in self.tensors().items():
+            for number, own in enumerate(each):
+                own[name] = value if value.dim() == 0 else value[number : number + 1]
+        return [self.with_tensors(own) for own in each]
+
 
 _CONDITIONING = "conditioning."
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.lora_size import size_of
+from loratui.engine.planning.optimizer_choice import chosen_optimizer
 from loratui.engine.planning.precision import TORCH_NAMES
-from loratui.engine.training.optimizers import resolve_name
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import KEYS, to_table
 
@@ -18,13 +19,15 @@ SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited before a resume."""
 
 
-def identity_of(job: Job) -> dict[str, Any]:
-    """The identity of a run as it is trained here, for `state.json` of a checkpoint."""
+def identity_of(job: Job, used: str = "") -> dict[str, Any]:
+    """The identity of a run as it is trained here, for `state.json` of a checkpoint. `used` is the optimizer that it began with."""
     table = to_table(job.settings)
     return {
         **{section: table[section] for section in SECTIONS},
         "images": job.ledger.identity,
-        "optimizer_used": resolve_name(job.settings.optimizer.name, job.device),
+        "optimizer_used": chosen_optimizer(
+            job.settings.optimizer.name, size_of(job.settings).parameters, on_gpu=job.device.type != "cpu", used=used
+        ),
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
             "number format": TORCH_NAMES[job.memory_plan.precision],

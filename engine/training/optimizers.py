@@ -55,22 +55,16 @@ def warmup_steps(settings: OptimizerSection, total: int) -> int:
     return min(round(settings.warmup * total), max(0, total - 1))
 
 
-def resolve_name(name: str, device: torch.device) -> str:
-    """The optimizer that `auto` means here: AdamW8bit on a GPU; AdamW on a CPU, where bitsandbytes has no advantage."""
-    if name == "auto":
-        return "adamw8bit" if device.type == "cuda" else "adamw"
-    return name
-
-
 def build_optimizer(
     settings: OptimizerSection, parameters: Mapping[str, nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
     """The optimizer over `parameters`, whose order must be the same at each start, the text encoders' last.
 
     The text encoders' parameters, whose names begin with `text_encoder`, get their own learning rate.
-    Raises `UsageError` for an optimizer that cannot work here.
+    `auto` must be resolved (`planning.optimizer_choice`) where it may mean another than AdamW. Raises `UsageError` for an optimizer
+    that cannot work here.
     """
-    name = resolve_name(settings.name, device)
+    name = settings.name
     text_rate = settings.text_encoder_learning_rate or settings.learning_rate
     denoiser = [value for path, value in parameters.items() if not path.startswith(TEXT_PART)]
     text = [value for path, value in parameters.items() if path.startswith(TEXT_PART)]

@@ -52,6 +52,7 @@ class Probe(BaseReading):
             for window in itertools.islice(self.batch_schedule.windows(), STEPS if on_gpu else STEPS // 2):
                 began = time.monotonic()
                 self._step(window)
+                self._settle()
                 if on_gpu:
                     torch.cuda.synchronize(self.job.device)  # else the time would be that of queueing the work
                 seconds.append((time.monotonic() - began, window.images))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch.distributed import ProcessGroup
 
+from loratui.engine import families
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
 from loratui.engine.families.fingerprints import Digests
@@ -30,6 +31,8 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import output_name
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.adapters.build import Target, add_adapters
+from loratui.engine.training.frozen.blocks import Blocks
+from loratui.engine.training.frozen.place import place
 from loratui.engine.training.torch_facts import gather
 from loratui.engine.words import GIB
 from loratui.presets.schema import Settings, replace
@@ -132,6 +135,19 @@ def load_base(job: Job) -> Model:
         raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
     return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)
+
+
+def place_on_card(job: Job, model: Model, adapter: LoraAdapter) -> Blocks:
+    """Puts the denoiser with its LoRA where the memory plan wants it."""
+    return place(
+        model.denoiser,
+        adapter,
+        job.memory_plan,
+        families.family(job.settings.base.family).blocks,
+        device=job.device,
+        dtype=job.dtype,
+        draws=job.settings.adapter.drops,
+    )
 
 
 def add_adapter(job: Job, model: Model) -> LoraAdapter:

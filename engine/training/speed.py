@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +12,7 @@ from torch import nn
 from loratui.engine.families.figures import FamilyFigures
 from loratui.engine.machine.gpu_faults import is_gpu_lost, is_out_of_memory
 from loratui.engine.planning.memory_plan import MemoryPlan
+from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.reporting import Reporter, first_line
 
 STEPS_TO_LOOK_AT = 8
@@ -56,18 +56,17 @@ class Compiling:
         if self._seen > 3:  # the first ones choose kernels and fill the allocator
             self._step_s.append(step_s)
 
-    def compile(self, denoiser: Any, trial: Callable[[], None]) -> None:
+    def compile(self, blocks: Blocks, trial: Callable[[], None]) -> None:
         """Compiles, and runs `trial`, a forward and a backward pass that change nothing. If it fails, the blocks stay
         uncompiled, with a warning."""
         self.done = True
         self._report.phase("loading", "Compiling the base for this GPU")
         try:
-            denoiser.compile_repeated_blocks()
+            blocks.compile()
             trial()
             self.compiled = True
         except Exception as error:
-            for module in denoiser.modules():
-                module._compiled_call_impl = None  # what nn.Module.compile sets
+            blocks.uncompile()
             if is_gpu_lost(error):
                 raise
             if is_out_of_memory(error):

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from loratui.engine import families
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
+from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.precision import TORCH_NAMES
@@ -37,6 +39,8 @@ from loratui.engine.training.data import START, AccumulationWindow, BatchSchedul
 from loratui.engine.training.diffusion_loss import DiffusionLoss, TrainingBatch, captions_to_encode
 from loratui.engine.training.ema import EMA
 from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart
+from loratui.engine.training.frozen.fit import Fit, sampling_gib
+from loratui.engine.training.guarded_step import GuardedStep, Reading
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.lora_file.init_from import init_from
@@ -44,15 +48,26 @@ from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
     load_optimizer_state,
-    resolve_name,
     set_learning_rate,
     warmup_steps,
 )
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
-from loratui.engine.training.setup import Job, add_adapter, load_base
+from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
 from loratui.engine.words import GIB, count
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """A step whose figures may still be on their way."""
+
+    window: AccumulationWindow
+    rate: float
+    began: float
+    """On the monotonic clock."""
+    reading: Reading
+
 
 FEWEST_STEPS_TO_MEASURE = 20
 """A shorter run does not tell how long a step takes here."""
@@ -85,6 +100,9 @@ class Trainer:
         """The epoch of the last step, also while its final samples are made: what a person means by "this epoch"."""
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
+        self._unread: _Unread | None = None
+        """The last step, while its figures are not read."""
+        self._read_at = 0.0
         self.compiling = speed.Compiling(job.memory_plan, families.family(settings.base.family).figures, report)
         self.scaling = LossScaling(job.device, job.dtype)
 
@@ -104,7 +122,8 @@ class Trainer:
 
     def _set_up(self) -> None:
         stored = newest_good(self.job.run, lambda what: self.report.warn("bad_checkpoint", problem=what))
-        identity = identity_of(self.job)
+        used = stored.identity.get("optimizer_used", "") if stored else ""
+        identity = self.identity = identity_of(self.job, used)
         if stored is not None:
             check_identity(stored.identity, identity)
             self.at, self.epoch_loss = stored.position, stored.epoch_loss
@@ -146,10 +165,15 @@ class Trainer:
                 self.control.end_here()
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
+                self._settle()
                 self.graph_step.forget()
+                self.fit.again()
                 # Mypy cannot infer a lambda with a default.
-                self.compiling.compile(self.model.denoiser, lambda window=window: self._try(window))  # type: ignore[misc]
+                self.compiling.compile(self.blocks, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window, following)
+            if self.fit.due:
+                self._settle()
+                print(f"memory: {self.fit.after_a_step()}", flush=True)
             if window.ends_epoch:
                 self._end_epoch(window)
             elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
@@ -188,9 +212,9 @@ class Trainer:
         self.model.free_vae()
         report.phase("loading", f"Loading {settings.base.model}")
         print(f"memory plan: {job.memory_plan.name}", flush=True)
-        if job.memory_plan.rung.recomputed:
-            self.model.enable_gradient_checkpointing()
         self.adapter = add_adapter(job, self.model)
+        self.blocks = place_on_card(job, self.model, self.adapter)
+        self.fit = Fit(job.memory_plan, self.blocks, sampling_gib(job.memory_plan, settings))
         if job.mixed:
             speed.let_autocast_cast(self.model.denoiser)
         if stored is None and settings.adapter.start_from:
@@ -198,11 +222,13 @@ class Trainer:
             for line in began.listed():  # the warning names a few, log/trainer.log all
                 print(line, flush=True)
             report.warn("started_from", path=settings.adapter.start_from, taken=" ".join(began.sentences()))
-        optimizer = resolve_name(settings.optimizer.name, job.device)
+        optimizer = self.identity["optimizer_used"]
         apart = keeps_small_apart(optimizer, stored.optimizer if stored else {})
         self.flat_parameters = FlatParameters(self.adapter.parameters, small_apart=apart)
         self.stepped_over = self.flat_parameters.for_optimizer(optimizer)
-        self.optimizer = build_optimizer(settings.optimizer, self.stepped_over, job.device)
+        self.optimizer = build_optimizer(dataclasses.replace(settings.optimizer, name=optimizer), self.stepped_over, job.device)
+        guards = GuardedStep.suits(self.optimizer) and not self.scaling.works
+        self.guarded = GuardedStep(self.optimizer, job.device) if guards else None
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
@@ -277,60 +303,90 @@ class Trainer:
             cycles=settings.optimizer.cycles,
         )
         rate = set_learning_rate(self.optimizer, factor)
-        loss, norm = self._forward_backward(window, following)
-        while self.scaling.is_beyond_range(norm, loss):
+        figures = self._forward_backward(window, following)
+        if self.guarded is not None:
+            # Nobody waits: the GPU leaves out what is not finite, and works on while the figures of the step before are told.
+            reading = self.guarded.step(figures)
+            self._made(window)
+            before, self._unread = self._unread, _Unread(window, rate, began, reading)
+            if before is not None:
+                self._tell(before)
+            return
+        norm, total = figures.tolist()
+        while self.scaling.is_beyond_range(norm, total):
             self.control.stop_if_asked()
-            loss, norm = self._forward_backward(window, following)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._not_finite(window, loss)
+            norm, total = self._forward_backward(window, following).tolist()
+        self._require_finite(window, norm, total)
         self.optimizer.step()
         self.scaling.stepped()
+        self._made(window)
+        self._tell(_Unread(window, rate, began, Reading(torch.tensor([norm, total], dtype=torch.float64))))
+
+    def _made(self, window: AccumulationWindow) -> None:
         self.ema.update(window.after.step)
-        self.at, self.epoch_shown = window.after, at.epoch
-        self.epoch_loss = (self.epoch_loss[0] + loss * window.images, self.epoch_loss[1] + window.images)
-        step_s = time.monotonic() - began
+        self.at, self.epoch_shown = window.after, window.before.epoch
+
+    def _settle(self) -> None:
+        """Reads the figures of the last step, before anything but the next step is done."""
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            self._tell(unread)
+
+    def _tell(self, step: _Unread) -> None:
+        """Reports a step. Raises `NotFiniteError` for one that was left out."""
+        window = step.window
+        norm, total = step.reading.values()
+        self._require_finite(window, norm, total)
+        self.epoch_loss = (self.epoch_loss[0] + total, self.epoch_loss[1] + window.images)
+        now = time.monotonic()
+        step_s, self._read_at = now - max(step.began, self._read_at), now
         self.image_step_s.append(step_s / window.images)
         self.compiling.note(step_s)
-        memory = {}
-        if self.job.device.type == "cuda":
-            memory = {
-                "memory_gib": torch.cuda.max_memory_reserved() / GIB,
-                "allocated_gib": torch.cuda.max_memory_allocated() / GIB,
-            }
+        memory = {"memory_gib": torch.cuda.max_memory_reserved() / GIB} if self.job.device.type == "cuda" else {}
         scaling = {"repeated": self.scaling.repeated} if self.scaling.works else {}
         self.report.step(
-            always=window.ends_epoch or at.step == 0,
+            always=window.ends_epoch or window.before.step == 0,
             step=window.after.step,
             image_step=window.after.image_step,
-            epoch=at.epoch,
-            loss=loss,
-            lr=rate,
+            epoch=window.before.epoch,
+            loss=total / window.images,
+            lr=step.rate,
             grad_norm=norm,
             step_s=round(step_s, 6),
             **memory,
             **scaling,
         )
 
-    def _forward_backward(self, window: AccumulationWindow, following: AccumulationWindow | None) -> tuple[float, float]:
-        """The gradients of a step, clipped; returns its mean loss, and their norm before clipping."""
+    def _forward_backward(self, window: AccumulationWindow, following: AccumulationWindow | None) -> Tensor:
+        """The gradients of a step, clipped; returns (2,) their norm before clipping, and the sum of the images' losses."""
         self.adapter.train()
         self.flat_parameters.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
         for number, _ in self.job.world.share(window.batches):
             if number >= self.job.world.size:  # a long window must not delay a stop; a resume computes its gradients again
                 self.control.stop_if_asked()
-            summed += self.graph_step(self.diffusion_loss.prepare(*_draw_of(window, number))).sum()
+            batch = self.diffusion_loss.prepare(*_draw_of(window, number))
+            for part in batch.split() if self.job.memory_plan.split else (batch,):
+                summed += self.graph_step(part).sum()
         if following is not None:
             for number, _ in itertools.islice(self.job.world.share(following.batches), 1):
                 self.diffusion_loss.look_ahead(*_draw_of(following, number))
         self.flat_parameters.add_over(self.job.group, summed)
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
-        norm, total = torch.stack([self.flat_parameters.clip_gradients(limit), summed]).tolist()
-        return total / window.images, norm
+        return torch.stack([self.flat_parameters.clip_gradients(limit), summed])
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
-        """Adds a batch's gradients to the existing ones; returns its (B,) losses."""
+        """Adds a batch's gradients to the existing ones; returns its (B,) losses. Out of memory, it tries again with the least."""
+        try:
+            return self._computed(batch)
+        except Exception as error:
+            if not is_out_of_memory(error) or self.graph_step.is_recording or self.graph_step.any or not self.fit.shrink():
+                raise
+        # Not within the handler: the error keeps everything the failed pass made. No gradient was added yet.
+        return self._computed(batch)
+
+    def _computed(self, batch: TrainingBatch) -> Tensor:
         losses = self.diffusion_loss.compute(batch)
         loss = self.scaling.scaled(losses.sum() / batch.window_images)
         found = torch.autograd.grad(loss, list(self.flat_parameters.tensors.values()), allow_unused=True)
@@ -340,9 +396,12 @@ class Trainer:
     def _try(self, window: AccumulationWindow) -> None:
         """Computes the gradients of a window's first batch as a trial: every step sets gradients to 0 first."""
         self.adapter.train()
-        self._add_gradients(self.diffusion_loss.prepare(*_draw_of(window, 0)))
+        batch = self.diffusion_loss.prepare(*_draw_of(window, 0))
+        self._computed(batch.split()[0] if self.job.memory_plan.split else batch)
 
-    def _not_finite(self, window: AccumulationWindow, loss: float) -> None:
+    def _require_finite(self, window: AccumulationWindow, norm: float, loss: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
         names = sorted({self.entries[i].relative for batch in window.batches for i in batch})
         what = "loss" if not math.isfinite(loss) else "gradient"
         fp32 = "Set training.precision to fp32 or lower" if self.job.dtype == torch.float16 else "Lower"
@@ -359,6 +418,7 @@ class Trainer:
             command = self.control.next()
             if command is None or self.control.ending is not None:
                 return self.control.ending is not None
+            self._settle()
             self.control.done(command, *self._serve(command))
 
     def _serve(self, command: Command) -> Answer:
@@ -382,6 +442,7 @@ class Trainer:
             self.model.free_text_encoders()
 
     def _end_epoch(self, window: AccumulationWindow) -> None:
+        self._settle()
         total, images = self.epoch_loss
         self.epoch_loss = (0.0, 0)
         at = self.at
@@ -403,6 +464,7 @@ class Trainer:
         return window.ends_epoch if every == 0 else window.after.image_step // every > window.before.image_step // every
 
     def _sample(self) -> bool:
+        self._settle()
         if not self.job.world.is_writer:
             return True
         self.graph_step.forget()  # the images need its memory
@@ -411,6 +473,7 @@ class Trainer:
         return made
 
     def _checkpoint(self, reason: str) -> None:
+        self._settle()
         if self.job.world.is_writer:
             self.artifacts.checkpoint(self.at, reason, epoch_loss=self.epoch_loss)
             self._record_times_shown()
@@ -430,6 +493,7 @@ class Trainer:
     # ---- the end
 
     def _finish(self) -> None:
+        self._settle()
         if self.job.world.is_writer:
             self._record_times_shown()  # a kill may have come between the last checkpoint and this
             if len(self.image_step_s) >= FEWEST_STEPS_TO_MEASURE:

@@ -87,6 +87,7 @@ def fourth(folder: Path) -> FamilySpec:
     attention = (r"layers\.\d+\.attention\.to_(q|k|v|out\.0)",)
     return FamilySpec(
         name=NAME,
+        blocks=("Block",),
         title="Quartz",
         long_title="Quartz Image",
         choice="Quartz",

@@ -33,6 +33,9 @@ def target_sets(*, linear_projection: bool) -> Mapping[str, tuple[str, ...]]:
     }
 
 
+UNET_BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock")
+"""What a UNet's activations can be computed again of, one block at a time: diffusers does it so, too."""
+
 CONVOLUTIONS = _anywhere(_CONVOLUTIONS)[0]
 """What `+conv` adds."""
 

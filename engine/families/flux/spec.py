@@ -107,6 +107,7 @@ FLUX = FamilySpec(
         network_module="networks.lora_flux",
     ),
     layers=layers_in,
+    blocks=("FluxTransformerBlock", "FluxSingleTransformerBlock"),
     folders=("flux",),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.

@@ -28,7 +28,7 @@ from loratui.engine.training.images import to_tensor
 from loratui.engine.training.lora_file.init_from import read_lora_file
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode, sample_plan, write_sample
-from loratui.engine.training.setup import Job, add_adapter, load_base
+from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
 from loratui.engine.training.validation.nearest import Gallery
 from loratui.engine.untrusted import open_regular
 
@@ -95,6 +95,7 @@ class _Maker:
         latents.fill(job.ledger.images, (False,), progress)
         self._gallery = Gallery(self._model, latents, job.ledger.images)
         self._adapter = add_adapter(job, self._model)
+        place_on_card(job, self._model, self._adapter)
         report.phase("sampling", "Making the validation images")
 
     def make(self, cell: Cell, path: str, number: int, total: int) -> tuple[str, float] | None:

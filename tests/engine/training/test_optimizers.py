@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.planning.optimizer_choice import MOST_IN_FP32, chosen_optimizer
 from loratui.engine.training.ema import EMA
 from loratui.engine.training.optimizers import (
     build_optimizer,
     learning_rate_factor,
     load_optimizer_state,
     optimizer_state,
-    resolve_name,
     set_learning_rate,
     warmup_steps,
 )
@@ -65,9 +65,12 @@ def test_a_cycle_of_one_step_is_always_at_its_top(cycles: int) -> None:
 
 
 def test_auto_is_the_optimizer_of_the_machine() -> None:
-    assert resolve_name("auto", CPU) == "adamw"
-    assert resolve_name("auto", torch.device("cuda")) == "adamw8bit"
-    assert resolve_name("adamw", torch.device("cuda")) == "adamw"
+    assert chosen_optimizer("auto", 2 * MOST_IN_FP32, on_gpu=False) == "adamw"
+    assert chosen_optimizer("auto", MOST_IN_FP32, on_gpu=True) == "adamw"
+    assert chosen_optimizer("auto", MOST_IN_FP32 + 1, on_gpu=True) == "adamw8bit"
+    assert chosen_optimizer("auto", MOST_IN_FP32, on_gpu=True, used="adamw8bit") == "adamw8bit"
+    assert chosen_optimizer("adamw8bit", 1, on_gpu=True, used="adamw") == "adamw8bit"
+    assert chosen_optimizer("auto", 1, on_gpu=False, used="adamw8bit") == "adamw"
 
 
 @pytest.mark.parametrize("name", ["adamw8bit"])

@@ -104,13 +104,13 @@ def test_gradients_that_never_fit_end_the_run_and_nothing_is_spoilt(make_run: Ma
     run = make_run(*SMALL)
 
     def spoil(trainer: Trainer) -> None:
-        def gradients(*_: Any) -> tuple[float, float]:
+        def gradients(*_: Any) -> torch.Tensor:
             trainer.scaling._scaler.scale(torch.ones(()))
             for value in trainer.flat_parameters.parts.values():
                 assert value.grad is not None
                 value.grad.fill_(float("inf"))
             trainer.scaling.unscale(trainer.optimizer)
-            return 0.1, float("inf")
+            return torch.tensor([float("inf"), 0.1])
 
         every_step(trainer)
         after_step(trainer, 3, lambda: setattr(trainer, "_forward_backward", gradients))
@@ -127,7 +127,9 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_scale(make_run: MakeRun) -> N
     run = make_run(*SMALL)
 
     def spoil(trainer: Trainer) -> None:
-        after_step(trainer, 2, lambda: setattr(trainer, "_forward_backward", lambda *_: (float("inf"), float("nan"))))
+        after_step(
+            trainer, 2, lambda: setattr(trainer, "_forward_backward", lambda *_: torch.tensor([float("nan"), float("inf")]))
+        )
 
     with pytest.raises(NotFiniteError, match="loss of step 3") as error:
         train(run, spoil)

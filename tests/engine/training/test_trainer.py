@@ -459,7 +459,7 @@ def test_fewer_kept_activations_change_no_bit(make_run: MakeRun) -> None:
                 def seen(*_: object) -> None:
                     passes[setting] += 1
 
-                trainer.model.denoiser.get_submodule("up_blocks.0.resnets.0").register_forward_pre_hook(seen)
+                trainer.model.denoiser.get_submodule("up_blocks.0.resnets.0.conv1").register_forward_pre_hook(seen)
 
             after_loading(trainer, count)
 

@@ -1,0 +1,1 @@
+"""How the frozen base lies in memory: quantised Linears, blocks swapped from host memory, and activations computed again."""

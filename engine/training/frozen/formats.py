@@ -1,0 +1,87 @@
+"""Matrices in 8 bits, and the products of a frozen Linear with them, forwards and backwards.
+
+A weight (out, in) is kept as codes of 8 bits and one scale for each row. A product quantises the rows of its other factor as well,
+so that the card multiplies 8-bit numbers: fp8 e4m3 from Ada on, int8 on older cards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from loratui.engine.planning.rungs import BaseFormat
+
+FP8 = torch.float8_e4m3fn
+_LARGEST = {FP8: 448.0, torch.int8: 127.0}
+_SMALLEST = 1e-12
+FEWEST_ROWS = 32
+"""Inputs with fewer rows, such as those of modulation, are multiplied by the weight in the run's own format: reading the weight is all
+that their product costs, and int8 products need more than 16 rows."""
+
+CODES: dict[BaseFormat, torch.dtype] = {"fp8": FP8, "int8": torch.int8}
+
+
+def quantised(weight: Tensor, base: BaseFormat) -> tuple[Tensor, Tensor]:
+    """The codes (out, in) of a weight and the scale (out,) of each row, fp32, with weight ≈ codes · scale.
+
+    Scales of fp8 are powers of two, so a file that is stored in fp8 without scales keeps its exact values.
+    """
+    dtype = CODES[base]
+    scale = weight.abs().amax(1).float().div_(_LARGEST[dtype]).clamp_(min=_SMALLEST)
+    if dtype == FP8:
+        scale = torch.exp2(torch.ceil(torch.log2(scale)))
+    return _codes(weight.float() / scale[:, None], dtype), scale
+
+
+def restored(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight (out, in) that codes stand for."""
+    return (codes.float() * scale[:, None]).to(dtype)
+
+
+def product(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
+    """x·Wᵀ (…, out) for x (…, in), in x's format. Differentiable in x alone."""
+    if x.numel() // x.shape[-1] < FEWEST_ROWS:
+        return F.linear(x, restored(codes, scale, x.dtype))
+    made: Tensor = _Product.apply(x, codes, scale)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return made
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(codes, scale)
+        return _multiplied(x.reshape(-1, x.shape[-1]), codes, scale).view(*x.shape[:-1], codes.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient's columns take up the rows' scales before they are quantised: g·W = (g ∘ scale)·codes."""
+        codes, scale = ctx.saved_tensors
+        rows = gradient.reshape(-1, gradient.shape[-1]) * scale.to(gradient.dtype)
+        # The products of cards want the second factor by columns: codesᵀ is made for each use, which costs some 1 % of a step.
+        whole = _multiplied(rows, codes.t().contiguous(), None)
+        return whole.view(*gradient.shape[:-1], codes.shape[1]), None, None
+
+
+def _multiplied(x: Tensor, codes: Tensor, scale: Tensor | None) -> Tensor:
+    """x·(codes·scale)ᵀ (M, out) for x (M, in), with the rows of x quantised; no scale: 1."""
+    dtype = codes.dtype
+    rows = x.abs().amax(1, keepdim=True).float().mul(1 / _LARGEST[dtype]).clamp(min=_SMALLEST)
+    quantised_x = _codes(x.float() / rows, dtype)
+    columns = torch.ones(1, codes.shape[0], device=x.device) if scale is None else scale[None]
+    if not x.is_cuda:  # the same numbers, without the speed
+        return (quantised_x.float() @ codes.float().t() * rows * columns).to(x.dtype)
+    if dtype == FP8:
+        made = torch._scaled_mm(
+            quantised_x, codes.t(), scale_a=rows, scale_b=columns, out_dtype=torch.bfloat16, use_fast_accum=True
+        )
+        return made.to(x.dtype)
+    return (torch._int_mm(quantised_x, codes.t()).float() * rows * columns).to(x.dtype)
+
+
+def _codes(scaled: Tensor, dtype: torch.dtype) -> Tensor:
+    largest = _LARGEST[dtype]
+    within = scaled.clamp(-largest, largest)
+    return within.to(dtype) if dtype == FP8 else within.round().to(dtype)

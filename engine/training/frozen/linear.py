@@ -1,0 +1,52 @@
+"""A frozen Linear whose weight is quantised, or moves between host memory and the card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from loratui.engine.planning.rungs import BaseFormat
+from loratui.engine.training.frozen.formats import product, quantised
+
+WEIGHT = ("codes", "scale")
+"""The buffers that make up a weight; without a scale, `codes` is the weight itself."""
+
+
+class FrozenLinear(nn.Module):
+    """In place of an `nn.Linear` below a LoRA. Its weight is a buffer, so it can be replaced by another of its shape at any time."""
+
+    codes: Tensor
+    scale: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, codes: Tensor, scale: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> None:
+        """`dtype` is what its inputs are cast to, and what its outputs have."""
+        super().__init__()
+        self.dtype = dtype
+        self.out_features, self.in_features = codes.shape
+        for name, value in (("codes", codes), ("scale", scale), ("bias", bias)):
+            self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, linear: nn.Linear, base: BaseFormat, device: torch.device, dtype: torch.dtype) -> FrozenLinear:
+        """The Linear on `device`, quantised there. Its own weight may lie anywhere, in any format of floating-point numbers."""
+        weight = linear.weight.detach().to(device).to(dtype)
+        bias = None if linear.bias is None else linear.bias.detach().to(device).to(dtype)
+        codes, scale = (weight, None) if base == "full" else quantised(weight, base)
+        return cls(codes, scale, bias, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x·Wᵀ + bias."""
+        x = x.to(self.dtype)
+        if self.scale is None:
+            return F.linear(x, self.codes, self.bias)
+        made = product(x, self.codes, self.scale)
+        return made if self.bias is None else made + self.bias
+
+    def _apply(self, fn: Any, recurse: bool = True) -> FrozenLinear:  # noqa: ARG002 - torch's signature
+        """Nothing: a model that is moved or cast leaves its frozen weights where they are."""
+        return self

@@ -1,0 +1,78 @@
+"""Puts a denoiser with its LoRA where its memory plan wants it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from loratui.engine.planning.memory_plan import MemoryPlan
+from loratui.engine.planning.rungs import BaseFormat
+from loratui.engine.training.adapters.adapter import LoraAdapter
+from loratui.engine.training.frozen.blocks import Blocks
+from loratui.engine.training.frozen.linear import FrozenLinear
+from loratui.engine.training.frozen.swap import BlockSwap
+
+
+def place(
+    denoiser: nn.Module,
+    adapter: LoraAdapter,
+    plan: MemoryPlan,
+    kinds: tuple[str, ...],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    draws: bool,
+) -> Blocks:
+    """Moves the denoiser to `device`, quantises its large blocks and swaps them, as the plan says.
+
+    `kinds` are the class names of the blocks whose activations can be computed again; `draws` tells whether a step draws random
+    numbers within them. At first every block is computed again and none stays on the card, where the plan leaves it open.
+    """
+    blocks = Blocks(denoiser, kinds, on_card=device.type == "cuda", draws=draws)
+    if plan.on_host:
+        trained = {id(module) for one in adapter.layers for module in one.layer.modules()}
+        trained -= {id(one.layer.base_layer) for one in adapter.layers}
+        swap = BlockSwap(device) if plan.rung.swaps else None
+        for module, _ in blocks.large:  # one after the other: the card may have room for few
+            _freeze(module, trained, plan.base, device, dtype)
+            if swap is not None:
+                swap.add(module)
+        for parameter in denoiser.parameters():
+            if parameter.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):  # a file's own format, kept so far to save memory
+                parameter.data = parameter.data.to(device).to(dtype)
+        denoiser.to(device)
+        if swap is not None:
+            blocks.swap_by(swap)
+    blocks.recompute(len(blocks.blocks) if plan.recomputed else 0)
+    return blocks
+
+
+def _freeze(block: nn.Module, trained: set[int], base: BaseFormat, device: torch.device, dtype: torch.dtype) -> None:
+    """Replaces every Linear of a block's base; those of a LoRA stay as they are."""
+    for parent in list(block.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear) and id(child) not in trained:
+                setattr(parent, name, _frozen(child, base, device, dtype))
+
+
+def _frozen(linear: nn.Linear, base: BaseFormat, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    return _in_4_bits(linear, device, dtype) if base == "nf4" else FrozenLinear.of(linear, base, device, dtype)
+
+
+def _in_4_bits(linear: nn.Linear, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The Linear in NF4 by bitsandbytes, which quantises a weight when it comes to the card."""
+    from bitsandbytes.nn import Linear4bit, Params4bit
+
+    made: nn.Module = Linear4bit(
+        linear.in_features,
+        linear.out_features,
+        bias=linear.bias is not None,
+        compute_dtype=dtype,
+        quant_type="nf4",
+        device="meta",
+    )
+    weight = linear.weight.detach().to(device).to(dtype)
+    made.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=made).to(device)
+    if linear.bias is not None:
+        made.bias = nn.Parameter(linear.bias.detach().to(device).to(dtype), requires_grad=False)
+    return made

@@ -1,0 +1,205 @@
+"""The frozen base in other formats and places: what its products differ by, where its blocks are, and what a run makes of it."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from random_bases import run_on
+from small_runs import MakeRun, events, every_step, losses, same, train, weights
+from torch import nn
+
+from loratui.engine.errors import ExitCode
+from loratui.engine.planning.rungs import BaseFormat
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.training.frozen import fit
+from loratui.engine.training.frozen.fit import Measured
+from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
+from loratui.engine.training.frozen.linear import FrozenLinear
+from loratui.engine.training.frozen.swap import BlockSwap
+from loratui.engine.training.guarded_step import GuardedStep
+
+CPU = torch.device("cpu")
+
+
+def off(found: torch.Tensor, right: torch.Tensor) -> float:
+    return float((found - right).norm() / right.norm())
+
+
+@pytest.mark.parametrize(("base", "weight_off", "product_off"), [("fp8", 0.028, 0.04), ("int8", 0.01, 0.015)])
+@pytest.mark.parametrize("rows", [1, FEWEST_ROWS, 200])
+def test_products_in_8_bits_are_as_close_as_they_are_said_to_be(
+    base: BaseFormat, weight_off: float, product_off: float, rows: int
+) -> None:
+    torch.manual_seed(0)
+    linear = nn.Linear(256, 192)
+    frozen = FrozenLinear.of(linear, base, CPU, torch.float32)
+    assert frozen.scale is not None
+    assert off(restored(frozen.codes, frozen.scale, torch.float32), linear.weight) < weight_off
+    made = []
+    for layer in (frozen, linear):
+        torch.manual_seed(1)
+        x = torch.randn(2, rows, 256, requires_grad=True)
+        y = layer(x)
+        y.backward(torch.randn(y.shape))
+        made.append((y.detach(), x.grad))
+    (y, gradient), (right, right_gradient) = made
+    assert gradient is not None
+    assert right_gradient is not None
+    assert off(y, right) < product_off
+    assert off(gradient, right_gradient) < product_off
+
+
+@given(st.integers(0, 2**32), st.floats(-6, 6))
+def test_a_weight_stored_in_fp8_keeps_its_values(seed: int, size: float) -> None:
+    weight = (
+        (torch.randn(8, 16, generator=torch.Generator().manual_seed(seed)) * math.exp(size)).to(torch.float8_e4m3fn).float()
+    )
+    assert torch.equal(restored(*quantised(weight, "fp8"), torch.float32), weight)
+
+
+def test_zeros_and_huge_rows_stay_finite() -> None:
+    weight = torch.zeros(3, 64)
+    weight[1], weight[2] = 3e4, 1e-30
+    for base in ("fp8", "int8"):
+        codes, scale = quantised(weight, base)  # type: ignore[arg-type]  # both are formats
+        x = torch.zeros(FEWEST_ROWS, 64)
+        assert torch.isfinite(product(x, codes, scale)).all()
+        assert off(restored(codes, scale, torch.float32)[1], weight[1]) < 0.04
+
+
+class Stack(nn.Module):
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                *(FrozenLinear.of(nn.Linear(a, b), "full", CPU, torch.float32) for a, b in pairwise((width, 4, width)))
+            )
+            for width in widths
+        )
+
+
+passes = st.lists(st.sampled_from(["step", "sample", "back"]), min_size=1, max_size=4)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), passes, st.sets(st.integers(0, 7)), st.sets(st.integers(0, 7)))
+def test_every_block_has_its_own_weights_when_its_turn_comes(
+    widths: list[int], turns: list[str], first: set[int], then: set[int]
+) -> None:
+    blocks = Stack(widths).blocks
+    expected = [[layer.codes.clone() for layer in block] for block in blocks]  # type: ignore[attr-defined]  # a Sequential
+    swap = BlockSwap(CPU)
+    for block in blocks:
+        swap.add(block)
+    count = len(widths)
+    for resident in (first, then):
+        swap.keep({number for number in resident if number < count})
+        for turn in turns:
+            forwards, backwards = range(count), range(count - 1, -1, -1)
+            for number in {"step": [*forwards, *backwards], "sample": [*forwards], "back": [*backwards]}[turn]:
+                swap.bring(number)
+                for layer, codes in zip(blocks[number], expected[number], strict=True):  # type: ignore[arg-type]  # a Sequential
+                    assert torch.equal(layer.codes, codes)
+
+
+def test_moving_a_model_leaves_its_frozen_weights_where_they_are() -> None:
+    layer = FrozenLinear.of(nn.Linear(4, 4), "int8", CPU, torch.float32)
+    codes = layer.codes
+    nn.Sequential(layer).to(torch.bfloat16)
+    assert layer.codes is codes
+    assert layer.scale is not None
+    assert layer.scale.dtype == torch.float32
+
+
+sizes = st.lists(st.integers(1, 100), min_size=1, max_size=60)
+
+
+@given(sizes, st.integers(0, 2000), st.integers(0, 6000))
+def test_as_many_blocks_keep_their_activations_as_fit(kept: list[int], peak: int, room: int) -> None:
+    measured = Measured(peak, room)
+    count = fit.recomputed(measured, kept)
+    assert sum(kept[count:]) <= max(0, measured.left)
+    assert count == 0 or sum(kept[count - 1 :]) > measured.left
+
+
+@given(sizes, st.integers(0, 2000), st.integers(0, 6000), st.integers(0, 3000))
+def test_blocks_that_stay_fit_beside_a_step_and_a_sample(own: list[int], peak: int, room: int, sampling: int) -> None:
+    measured = Measured(peak, room)
+    chosen = fit.resident(measured, own, sampling)
+    taken = sum(own[number] for number in chosen)
+    assert taken == 0 or (peak + taken <= room and sampling + taken <= room)
+    gaps = [b - a for a, b in pairwise(sorted(chosen))]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_no_step_is_made_from_the_first_that_is_not_finite_on() -> None:
+    value = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.AdamW([value], lr=0.1, fused=True)
+    assert GuardedStep.suits(optimizer)
+    assert not GuardedStep.suits(torch.optim.AdamW([value], lr=0.1))
+    guarded = GuardedStep(optimizer, CPU)
+    made = []
+    for figures in ([1.0, 2.0], [math.inf, 1.0], [1.0, 1.0]):
+        value.grad = torch.ones(4)
+        assert guarded.step(torch.tensor(figures)).values() == figures
+        made.append(value.detach().clone())
+    assert not torch.equal(made[0], torch.ones(4))
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[1], made[2])
+
+
+SMALL = ("schedule.epochs=1", "samples.steps=1", "training.precision=auto", "training.min_snr_gamma=0")
+
+
+@pytest.fixture(params=["sd15", "flux"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, images: Path, base_folder: Path) -> MakeRun:
+    family = request.param
+    base = base_folder if family == "sd15" else request.getfixturevalue("flux_folder")
+
+    def made(*sets: str) -> RunDirectory:
+        return run_on(base, tmp_path, f"base.family={family}", *SMALL, *sets, folder=images)
+
+    return made
+
+
+def test_swapped_blocks_change_no_bit(make: MakeRun) -> None:
+    runs = [make("memory.plan=swapped", "memory.quantise=off"), make("memory.plan=checkpointing"), make("memory.plan=kept")]
+    for run in runs:
+        assert train(run, every_step) == ExitCode.DONE
+    assert losses(runs[0]) == losses(runs[1]) == losses(runs[2])
+    assert same(weights(runs[0]), weights(runs[2]))
+    assert same(weights(runs[1]), weights(runs[2]))
+    pngs = [[path.read_bytes() for path in sorted(run.samples.rglob("*.png"))] for run in runs]
+    assert pngs[0] == pngs[2]
+    assert pngs[0]
+
+
+@pytest.mark.parametrize(("base", "limit"), [("fp8", 0.02), ("int8", 0.02)])
+def test_a_base_in_8_bits_trains_close_to_the_whole_one(make: MakeRun, base: str, limit: float) -> None:
+    runs = [make(f"memory.quantise={base}"), make("memory.plan=swapped", f"memory.quantise={base}"), make()]
+    for run in runs:
+        assert train(run, every_step) == ExitCode.DONE
+    lossy, swapped, exact = ([float.fromhex(loss) for loss in losses(run).values()] for run in runs)
+    assert lossy == swapped
+    assert lossy != exact
+    assert all(abs(a - b) / b < limit for a, b in zip(lossy, exact, strict=True))
+
+
+def test_a_split_batch_gives_the_gradients_of_the_whole(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    from loratui.engine.training import setup
+
+    runs = [make("training.batch_size=3") for _ in range(2)]
+    assert train(runs[0], every_step) == ExitCode.DONE
+    decide = setup.decide_memory
+    monkeypatch.setattr(setup, "decide_memory", lambda *facts, **more: dataclasses.replace(decide(*facts, **more), split=True))
+    assert train(runs[1], every_step) == ExitCode.DONE
+    assert events(runs[1], "run_started")[0].fields["memory_plan"] == "cpu-fp32-kept-split"
+    whole, split = ([float.fromhex(loss) for loss in losses(run).values()] for run in runs)
+    assert whole == pytest.approx(split, rel=1e-5)
