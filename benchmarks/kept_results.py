@@ -18,6 +18,12 @@ FOLDER = Path(__file__).parent / "results"
 Report = dict[str, Any]
 
 
+def slower_by_the_clock(found: Report) -> float | None:
+    """ms from step to step, where that is more than a tenth above what the steps themselves say; else None."""
+    wall = found.get("wall_ms")
+    return wall if wall and wall > 1.1 * found["step_ms"][0] else None
+
+
 def read(path: Path) -> Report:
     """One report. Raises `ValueError` for one of another format."""
     report: Report = json.loads(path.read_text(encoding="utf-8"))

@@ -33,13 +33,16 @@ class Done:
 
 
 def loratui(
-    *words: str, timeout: float = 590, meanwhile: Callable[[], None] = lambda: None, environ: Mapping[str, str] | None = None
+    *words: str,
+    timeout: float = 590,
+    meanwhile: Callable[[Callable[[], bool]], None] = lambda _: None,
+    environ: Mapping[str, str] | None = None,
 ) -> Done:
-    """Carries out a command of loratui; `meanwhile` is called once while it works."""
+    """Carries out a command of loratui; `meanwhile` is called once while it works, with a function that says whether it does."""
     process = subprocess.Popen(
         [*LORATUI, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environ
     )
-    meanwhile()
+    meanwhile(lambda: process.poll() is None)
     out, said = process.communicate(timeout=timeout)
     return Done(process.returncode, out, said)
 
@@ -60,20 +63,20 @@ def events_of(run: Path) -> Sequence[Event]:
     return read_events(log, max_bytes=1 << 26).events if log.is_file() else ()
 
 
-def kill_in_the_middle(home: Path, before: set[Path], *, supervisor: bool = False, patience_s: float = 500) -> int | None:
+def kill_in_the_middle(
+    home: Path, before: set[Path], alive: Callable[[], bool], *, supervisor: bool = False, patience_s: float = 500
+) -> int | None:
     """Kills the trainer of the new run in `home` two steps after its first checkpoint, and its supervisor first if asked.
 
-    Returns the step; None if the run ended earlier.
+    Returns the step; None if the run ended earlier, or the command that follows it.
     """
     end = time.monotonic() + patience_s
-    while time.monotonic() < end:
+    while alive() and time.monotonic() < end:
         time.sleep(0.02)
         for run in runs_in(home) - before:
             events = events_of(run)
             saved = max((e.fields["step"] for e in events if e.type == "checkpoint_written"), default=None)
             last = max((e.fields["step"] for e in events if e.type == "step"), default=0)
-            if any(e.type == "run_finished" for e in events):
-                return None
             if saved is not None and last >= saved + 2:
                 _kill(run, supervisor)
                 return int(last)
@@ -104,7 +107,7 @@ def figures(run: Path) -> dict[str, Any]:
         "plans_failed": sum(event.type == "memory_plan_failed" for event in events),
         "steps": max(event.fields["step"] for event in steps),
         "step_ms": spread(step_s),
-        "wall_ms": _wall_ms(late),
+        "wall_ms": _wall_ms(late, events),
         "images_s": round(images / statistics.median(step_s), 3),
         "allocated_gib": _most(steps, "allocated_gib"),
         "reserved_gib": _most(steps, "memory_gib"),
@@ -146,12 +149,14 @@ def noise_images(folder: Path, count: int, px: int, caption: str) -> Path:
     return folder
 
 
-def _wall_ms(steps: Sequence[Event]) -> float | None:
-    """Time from step to step by the clock, with all that lies between; None after a restart."""
-    numbers = [event.fields["step"] for event in steps]
-    if len(steps) < 2 or numbers != sorted(set(numbers)):
+def _wall_ms(steps: Sequence[Event], between: Sequence[Event]) -> float | None:
+    """Time from step to step by the clock, with all that lies between; None where something else was done in between."""
+    first, last = steps[0], steps[-1]
+    made = last.fields["step"] - first.fields["step"]
+    others = ("run_started", "checkpoint_written", "sample_written")
+    if made < 1 or any(event.type in others and first.seq < event.seq < last.seq for event in between):
         return None
-    return round(1000 * (steps[-1].ts - steps[0].ts) / (numbers[-1] - numbers[0]), 1)
+    return round(1000 * (last.ts - first.ts) / made, 1)
 
 
 def _most(events: Sequence[Event], field: str) -> float | None:

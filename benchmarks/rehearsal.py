@@ -141,7 +141,7 @@ class Rehearsal:
             *("train", str(self._images()), "--preset", self.case.preset, "--base", self._base(home)),
             *("--trigger", TRIGGER, "--class", CLASS, "--yes", "--wait", "--plain", *sets(self._settings(cap))),
             fails=True,
-            meanwhile=lambda: killed.append(kill_in_the_middle(home / "loratui", before, supervisor=True)),
+            meanwhile=lambda alive: killed.append(kill_in_the_middle(home / "loratui", before, alive, supervisor=True)),
         )
         if not killed[0] or not done.code:
             raise Failed(f"the run was not killed: it ended with {done.code}; {(done.out + done.said)[-1200:]}")
@@ -229,7 +229,9 @@ class Rehearsal:
         (own,) = [one for one in listed if one["family"] == self.case.family and one["path"].startswith(str(home))]
         return dict(own)
 
-    def _loratui(self, home: Path, *words: str, fails: bool = False, meanwhile: Callable[[], None] = lambda: None) -> Done:
+    def _loratui(
+        self, home: Path, *words: str, fails: bool = False, meanwhile: Callable[[Callable[[], bool]], None] = lambda _: None
+    ) -> Done:
         """A command of loratui as the person whose home folder is `home` gives it."""
         self._say(f"$ HOME={home} loratui {shlex.join(words)}")
         done = loratui(*words, environ={**environment(home), "LORATUI_HOME": str(home / "loratui")}, meanwhile=meanwhile)

@@ -26,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from kept_results import slower_by_the_clock
 from machine_facts import facts
 from product_run import figures, kill_in_the_middle, loratui, noise_images, runs_in, sets, trainer_log
 from true_size_rungs import BY_HAND, FAMILIES, cap_of, place_of, settings_of, usual
@@ -132,7 +133,7 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
         *("train", str(images), "--preset", family.preset, "--base", str(args.work / args.family), "--trigger", "qxz"),
         *("--class", "person", "--home", str(home), "--plain", "--yes", "--wait", *sets(settings)),
         timeout=550,
-        meanwhile=lambda: killed.append(kill_in_the_middle(home, before)) if whole else None,
+        meanwhile=lambda alive: killed.append(kill_in_the_middle(home, before, alive)) if whole else None,
     )
     new = runs_in(home) - before
     if done.code:
@@ -160,10 +161,11 @@ def table(report: dict[str, Any]) -> str:
             lines.append(f"{rung:<28}failed: {found['failed'].strip().splitlines()[-1][:120]}")
             continue
         median, least, most = found["step_ms"]
+        clock = f" {wall:.0f} by the clock" if (wall := slower_by_the_clock(found)) else ""
         share = "–" if found["share"] is None else f"{found['share']:.1%}"
         lines.append(
             f"{rung:<28}{f'{median:.0f} ({least:.0f}–{most:.0f})':>26}{found['images_s']:>10.2f}{_gib(found['allocated_gib']):>11}"
-            f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}"
+            f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}{clock}"
         )
     return "\n".join(lines)
 

@@ -81,12 +81,11 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, device: torch.device) -> dict[str, Any]:
-    """A training step as a script makes it: bf16 base, fp32 LoRA, autocast, AdamW, cached inputs."""
+    """A training step as a script makes it: bf16 base, fp32 LoRA, autocast, fused AdamW, cached inputs."""
     import diffusers
     from peft import LoraConfig
 
-    checkpointing, compiled, graph = BY_HAND[rung]
-    kind = FAMILIES[family]
+    way, kind = BY_HAND[rung], FAMILIES[family]
     side = 64 if tiny else kind.px
     dtype = torch.float32 if tiny else torch.bfloat16
     cls, part = (
@@ -100,16 +99,16 @@ def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, dev
     model.add_adapter(LoraConfig(r=kind.rank, lora_alpha=kind.rank, target_modules=patterns))
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:
-        parameter.data = parameter.data.float()
+        parameter.data = parameter.data.to(dtype if way.narrow else torch.float32)
     if family == "flux":
         keep_gradients_dense(model)  # without it, cuDNN's attention crashes here on Hopper
-    if checkpointing:
+    if way.checkpointing:
         model.enable_gradient_checkpointing()
-    if compiled:
+    if way.compiled:
         model.compile_repeated_blocks()
     model.train()
     on_gpu = device.type == "cuda"
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, capturable=graph and on_gpu)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=on_gpu, capturable=way.graph and on_gpu)
     inputs = _inputs(model, family, side // 8, kind.batch, device, dtype)
     target = torch.randn_like(inputs["hidden_states" if family == "flux" else "sample"])
     last = torch.zeros((), device=device)
@@ -117,7 +116,7 @@ def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, dev
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         # A recorded step must not hold on to casts of values that change.
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu, cache_enabled=not graph):
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=on_gpu and not way.narrow, cache_enabled=not way.graph):
             output = model(**inputs, return_dict=False)[0]
         loss = torch.nn.functional.mse_loss(output.float(), target.float())
         loss.backward()
@@ -130,7 +129,7 @@ def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, dev
     _synchronize(device)
     first_s, until_first_step_s = time.perf_counter() - ready, time.time() - began
     first_loss = float(last)
-    step = recorded(step) if graph and on_gpu else step
+    step = recorded(step) if way.graph and on_gpu else step
     seconds = []
     for number in range(WARM_UP + MEASURED):
         _synchronize(device)
@@ -144,7 +143,7 @@ def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, dev
         "images_s": round(kind.batch / statistics.median(seconds), 3),
         "allocated_gib": round(torch.cuda.max_memory_allocated() / GIB, 2) if on_gpu else None,
         "reserved_gib": round(torch.cuda.max_memory_reserved() / GIB, 2) if on_gpu else None,
-        "compile_s": round(first_s - statistics.median(seconds), 1) if compiled else 0.0,
+        "compile_s": round(first_s - statistics.median(seconds), 1) if way.compiled else 0.0,
         "first_step_s": round(until_first_step_s, 1),
         "loss": [round(first_loss, 5), round(float(last), 5)],
         "parameters": sum(p.numel() for p in trained),

@@ -53,14 +53,28 @@ CHANGES: dict[str, dict[str, str]] = {
 }
 """What a rung can be measured with besides, such as `compiled+adamw`. `warm`: once more, with what the first time compiled."""
 
+
+@dataclass(frozen=True)
+class ByHand:
+    """diffusers and PEFT in a script."""
+
+    checkpointing: bool = False
+    compiled: bool = False
+    """Blocks compiled, as diffusers does it (`compile_repeated_blocks`)."""
+    graph: bool = False
+    """The whole step as one CUDA graph."""
+    narrow: bool = False
+    """The LoRA in bf16 too, without autocast: faster, and less exact than what loratui does."""
+
+
 BY_HAND = {
-    "hand-checkpointing": (True, False, False),
-    "hand-kept": (False, False, False),
-    "hand-checkpointing-compiled": (True, True, False),
-    "hand-kept-compiled": (False, True, False),
-    "hand-kept-graph": (False, False, True),
+    "hand-checkpointing": ByHand(checkpointing=True),
+    "hand-kept": ByHand(),
+    "hand-checkpointing-compiled": ByHand(checkpointing=True, compiled=True),
+    "hand-kept-compiled": ByHand(compiled=True),
+    "hand-kept-compiled-bf16": ByHand(compiled=True, narrow=True),
+    "hand-kept-graph": ByHand(graph=True),
 }
-"""diffusers and PEFT in a script -> gradient checkpointing, blocks compiled, the whole step as one CUDA graph."""
 
 _CAP = re.compile(r"cap(\d+(?:\.\d+)?)")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from kept_results import Report, by_age, kept, measured, newest
+from kept_results import Report, by_age, kept, measured, newest, slower_by_the_clock
 
 PAGE = Path(__file__).parent / "performance.md"
 BEGIN, END = "<!-- {} made by docs/make_performance.py -->\n", "<!-- until here -->"
@@ -31,6 +31,7 @@ RUNGS = {
     "hand-kept": "diffusers + PEFT",
     "hand-checkpointing-compiled": "diffusers + PEFT, checkpointing, blocks compiled",
     "hand-kept-compiled": "diffusers + PEFT, blocks compiled",
+    "hand-kept-compiled-bf16": "the same with the LoRA in bf16",
     "hand-kept-graph": "diffusers + PEFT, one CUDA graph",
 }
 
@@ -143,10 +144,11 @@ def _words(rung: str) -> str:
     return ", ".join([words, *changes])
 
 
-def _ms(found: Mapping[str, Any]) -> str:
+def _ms(found: Report) -> str:
     digits = 1 if found["step_ms"][0] < 100 else 0
     median, least, most = (f"{value:.{digits}f}" for value in found["step_ms"])
-    return f"**{median}** ({least}–{most})"
+    clock = f", {wall:.{digits}f} by the clock" if (wall := slower_by_the_clock(found)) else ""
+    return f"**{median}** ({least}–{most}{clock})"
 
 
 def _gib(value: float | None) -> str:
