@@ -190,7 +190,13 @@ class Training:
     """The training loop."""
 
     batch_size: int = key(1, "images per batch", low=1, high=256)
-    accumulation: int = key(1, "batches whose gradients make one optimizer step", low=1, high=1024)
+    accumulation: int = key(1, "batches whose gradients make one optimizer step, in each process", low=1, high=1024)
+    processes: int = key(
+        1,
+        "processes that train together, each on its own GPU (--gpus); a step has batch_size × accumulation × processes images",
+        low=1,
+        high=1024,
+    )
     seed: int = key(42, "seed of everything random", low=0, high=2**63 - 1)
     precision: Precision = key(
         "auto",
@@ -243,6 +249,11 @@ class Training:
         low=0.0,
         high=0.99999,
     )
+
+    @property
+    def window_batches(self) -> int:
+        """Batches behind one optimizer step, those of all processes together."""
+        return self.accumulation * self.processes
 
 
 LYCORIS = ("loha", "lokr")

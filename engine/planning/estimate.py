@@ -140,6 +140,15 @@ class _Case:
     def known(self) -> FamilyFigures:
         return self.facts.figures
 
+    @property
+    def own_image_steps(self) -> float:
+        """Image-steps of each of the processes that share the training."""
+        return self.plan.image_steps / self.settings.training.processes
+
+    def for_all(self, ram_gib: Range) -> Range:
+        """Main memory of all processes, of which each loads the base."""
+        return ram_gib[0] * self.settings.training.processes, ram_gib[1] * self.settings.training.processes
+
 
 def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price: float | None) -> Cost:
     card = case.facts.card
@@ -156,7 +165,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
     if remembered and remembered.peak_ram_gib:
         ram = (remembered.peak_ram_gib, remembered.peak_ram_gib * 1.1)
     time = _time(case, found, remembered)
-    return _cost(card.name if card else "CPU", found, time, gib, ram, memory_source if card else "", price)
+    return _cost(card.name if card else "CPU", found, time, gib, case.for_all(ram), memory_source if card else "", price)
 
 
 def _on_card(case: _Case, card: Card) -> Cost:
@@ -166,7 +175,7 @@ def _on_card(case: _Case, card: Card) -> Cost:
     if isinstance(found, Finding):
         return _refused(card.name, case, found.message.removesuffix("."), "memory unknown")
     gib, memory_source = _memory(case, found)
-    return _cost(card.name, found, _by_table(case, card, found), gib, case.known.ram_gib, memory_source, None)
+    return _cost(card.name, found, _by_table(case, card, found), gib, case.for_all(case.known.ram_gib), memory_source, None)
 
 
 def _remembered(case: _Case, found: MemoryPlan, measurements: Sequence[Measurement]) -> Recalled | None:
@@ -229,7 +238,7 @@ def _by_table(case: _Case, card: Card, found: MemoryPlan) -> _Time:
     area = _sample_area(settings) / known.resolution**2
     each = [passes * second * area + DECODING_S for second in cost.sample_pass_s]
     low, high = (
-        plan.image_steps * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
+        case.own_image_steps * step_s + sample_count(settings, plan) * sample_s + load_s + _writing_s(case) * share
         for step_s, sample_s, load_s, share in zip(cost.image_step_s, each, known.load_s, (0.5, 1.0), strict=True)
     )
     compiling = figures.COMPILE_S if cost.compiles else 0.0
@@ -251,7 +260,7 @@ def _by_memory(case: _Case, found: MemoryPlan, remembered: Recalled) -> _Time:
     passes = settings.samples.steps * (known.guidance_passes if settings.samples.guidance != 1 else 1)
     samples = sample_count(settings, plan) * passes * 0.4 * _sample_area(settings) / settings.dataset.resolution**2
     low, high = (
-        s * (plan.image_steps * share + samples) + load_s + extra
+        s * (case.own_image_steps * share + samples) + load_s + extra
         for s, load_s in zip(remembered.image_step_s, load, strict=True)
     )
     scaled = "" if remembered.same else ", scaled from other settings"
@@ -263,7 +272,7 @@ def _embedded_on_a_cpu(case: _Case) -> _Time:
     settings, plan = case.settings, case.plan
     scale = (settings.dataset.resolution / figures.EMBEDDED_RESOLUTION) ** 2
     samples = sample_count(settings, plan) * settings.samples.steps * 2 * 0.4
-    work = plan.image_steps + samples * _sample_area(settings) / settings.dataset.resolution**2
+    work = case.own_image_steps + samples * _sample_area(settings) / settings.dataset.resolution**2
     low, high = (work * s * scale + load for s, load in zip(figures.EMBEDDED_CPU_S, figures.EMBEDDED_LOAD_S, strict=True))
     return _Time((_two_digits(low), _two_digits(high)), "time measured on two CPU cores").if_it_prices()
 
@@ -305,7 +314,7 @@ def _cost(
 def _refused(machine: str, case: _Case, why: str, memory_source: str) -> Cost:
     """Of a machine that cannot train this."""
     source = "; ".join(filter(None, (why, memory_source)))
-    return Cost(machine, None, None, _rounded(case.known.ram_gib), "no", "", None, source, why, memory_source)
+    return Cost(machine, None, None, _rounded(case.for_all(case.known.ram_gib)), "no", "", None, source, why, memory_source)
 
 
 def _disk(case: _Case) -> Disk:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from loratui.engine.findings import Finding
-from loratui.engine.planning.world import World
 from loratui.engine.words import count, number
 
 
@@ -83,7 +82,7 @@ class Plan:
     @property
     def effective_batch(self) -> int:
         """Images behind one optimizer step."""
-        return self.batch_size * World(size=self.processes).window_batches(self.accumulation)
+        return self.batch_size * self.accumulation * self.processes
 
     def to_json(self) -> dict[str, Any]:
         """The plan with the stable keys of `loratui plan --json`."""

@@ -17,7 +17,6 @@ from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.preflight import check, token_counter
 from loratui.engine.planning.recipe import Recipe, with_folder_names
 from loratui.engine.planning.schedule import make_plan
-from loratui.engine.planning.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ def prepare(
     *,
     machine: Accelerator | None = None,
     decode_budget_s: float = 10.0,
-    world: World = ALONE,
     facts: Mapping[str, ImageFacts] | None = None,
 ) -> Prepared:
     """Reads the recipe's folder, decodes its images coarsely within a time limit, and plans and checks the run.
@@ -58,7 +56,7 @@ def prepare(
     recipe = _unpacked(recipe, home)
     found = verify(scan(Path(recipe.settings.dataset.path)), decode_budget_s)
     named = with_folder_names(recipe, found)
-    plan = make_plan(named, found, world=world)
+    plan = make_plan(named, found)
     images = inspect_scan(
         found,
         recipe.settings,

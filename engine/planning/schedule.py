@@ -21,7 +21,6 @@ from loratui.engine.planning.plan import BucketPlan, ConceptPlan, Plan, formula
 from loratui.engine.planning.rates import effective_learning_rate
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.rules import RULES, Amount, ConceptImages, anchor, balanced_concepts
-from loratui.engine.planning.world import ALONE, World
 from loratui.engine.words import count
 from loratui.presets.schema import Schedule
 
@@ -36,7 +35,7 @@ class Steps:
     steps_per_epoch: int
 
 
-def make_plan(recipe: Recipe, scan: DatasetScan, *, world: World = ALONE) -> Plan:
+def make_plan(recipe: Recipe, scan: DatasetScan) -> Plan:
     """The plan for the images of a folder.
 
     Raises `DatasetError` if there are none.
@@ -50,7 +49,7 @@ def make_plan(recipe: Recipe, scan: DatasetScan, *, world: World = ALONE) -> Pla
         if not c.regularisation
     ]
     folders = [c.folder for c in scan.concepts if not c.regularisation]
-    amount = _amount(recipe, concepts, world)
+    amount = _amount(recipe, concepts)
     by_folder = dict(zip(folders, amount.repeats, strict=True))
     trained = [by_folder[image.relative.rpartition("/")[0]] for image in scan.training]
     matched = match_regularisation([i.folder_repeats or 1 for i in scan.regularisation], sum(trained))
@@ -58,10 +57,10 @@ def make_plan(recipe: Recipe, scan: DatasetScan, *, world: World = ALONE) -> Pla
     repeats = tuple(next(remaining_matched if i.regularisation else remaining_trained) for i in scan.images)
     rule = BucketRule.of(recipe.settings.dataset)
     buckets = [assign(image.width, image.height, rule) for image in scan.images]
-    return _plan(recipe, concepts, amount, buckets, repeats, len(matched), world, scan.images)
+    return _plan(recipe, concepts, amount, buckets, repeats, len(matched), scan.images)
 
 
-def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] = (), *, world: World = ALONE) -> Plan:
+def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] = ()) -> Plan:
     """The plan for so many captioned images in one square bucket, without regularisation.
 
     `concept_images` gives the images of each of several concepts, and then `images` is their sum.
@@ -72,11 +71,11 @@ def plan_for_counts(recipe: Recipe, images: int, concept_images: Sequence[int] =
         raise DatasetError(f"{count(min(counts), 'image')} cannot be trained on.", "Give a number of at least 1.")
     single = recipe.settings.dataset.trigger if len(counts) == 1 else ""
     concepts = [ConceptImages(single or f"concept {at}", n) for at, n in enumerate(counts, 1)]
-    amount = _amount(recipe, concepts, world)
+    amount = _amount(recipe, concepts)
     repeats = [r for c, r in zip(concepts, amount.repeats, strict=True) for _ in range(c.images)]
     rule = BucketRule.of(recipe.settings.dataset)
     square = assign(rule.resolution, rule.resolution, rule)
-    return _plan(recipe, concepts, amount, [square] * len(repeats), repeats, 0, world, ())
+    return _plan(recipe, concepts, amount, [square] * len(repeats), repeats, 0, ())
 
 
 def match_regularisation(folder_repeats: Sequence[int], wanted: int) -> list[int]:
@@ -119,7 +118,7 @@ def count_steps(bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_s
     """Image-steps and optimizer steps of a run.
 
     `bucket_entries`: image-steps that an epoch has in each bucket. `window`: batches behind one optimizer step
-    (`World.window_batches`); the last window of an epoch may be short and still makes a step. `cap`: image-steps
+    (`Training.window_batches`); the last window of an epoch may be short and still makes a step. `cap`: image-steps
     after which training ends, 0 for never.
     """
     an_epoch = sum(bucket_entries)
@@ -131,9 +130,9 @@ def count_steps(bucket_entries: Sequence[int], *, epochs: int, cap: int, batch_s
     return Steps(whole + (rest > 0), cap, whole * per_epoch + cut, per_epoch)
 
 
-def _amount(recipe: Recipe, concepts: Sequence[ConceptImages], world: World) -> Amount:
+def _amount(recipe: Recipe, concepts: Sequence[ConceptImages]) -> Amount:
     schedule, training = recipe.settings.schedule, recipe.settings.training
-    return RULES[schedule.rule](concepts, schedule, training.batch_size * world.window_batches(training.accumulation))
+    return RULES[schedule.rule](concepts, schedule, training.batch_size * training.window_batches)
 
 
 def _limits(schedule: Schedule, amount: Amount, an_epoch: int, *, doubled: bool) -> tuple[int, int]:
@@ -148,7 +147,7 @@ def _limits(schedule: Schedule, amount: Amount, an_epoch: int, *, doubled: bool)
 
 
 def _steps(
-    recipe: Recipe, amount: Amount, buckets: Sequence[Bucket], repeats: Sequence[int], world: World, *, doubled: bool
+    recipe: Recipe, amount: Amount, buckets: Sequence[Bucket], repeats: Sequence[int], *, doubled: bool
 ) -> tuple[Steps, int]:
     """The steps of a run, and the image-steps at which it was told to end (0: not told)."""
     training = recipe.settings.training
@@ -161,7 +160,7 @@ def _steps(
         epochs=epochs,
         cap=cap,
         batch_size=training.batch_size,
-        window=world.window_batches(training.accumulation),
+        window=training.window_batches,
     )
     return steps, cap
 
@@ -173,15 +172,14 @@ def _plan(
     buckets: Sequence[Bucket],
     repeats: Sequence[int],
     regularisation_images: int,
-    world: World,
     scanned: Sequence[ImageEntry],
 ) -> Plan:
     training = recipe.settings.training
-    steps, cap = _steps(recipe, amount, buckets, repeats, world, doubled=regularisation_images > 0)
+    steps, cap = _steps(recipe, amount, buckets, repeats, doubled=regularisation_images > 0)
     alone = steps
     if regularisation_images:
         subject = [0 if image.regularisation else shown for image, shown in zip(scanned, repeats, strict=True)]
-        alone, _ = _steps(recipe, amount, buckets, subject, world, doubled=False)
+        alone, _ = _steps(recipe, amount, buckets, subject, doubled=False)
     an_epoch = sum(repeats)
     cap = cap if 0 < cap < an_epoch * steps.epochs else 0
     images = sum(c.images for c in concepts)
@@ -198,13 +196,13 @@ def _plan(
         image_steps_cap=cap,
         batch_size=training.batch_size,
         accumulation=training.accumulation,
-        processes=world.size,
+        processes=training.processes,
         rule=recipe.settings.schedule.rule,
         formula="",
         image_band=image_band(recipe.settings.dataset.image_bands, images),
         effective_learning_rate=effective_learning_rate(recipe.settings),
         mean_loss_weight=mean_loss_weight(recipe.settings),
-        concepts=tuple(_concept_plans(recipe, concepts, amount, world)),
+        concepts=tuple(_concept_plans(recipe, concepts, amount)),
         buckets=tuple(BucketPlan(b.width, b.height, n) for b, n in sorted(Counter(buckets).items())),
         regularisation_images=regularisation_images,
         regularisation_image_steps=steps.image_steps - alone.image_steps,
@@ -226,10 +224,10 @@ def _plan(
     return dataclasses.replace(plan, warnings=tuple(judgement.judge(recipe, plan)))
 
 
-def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Amount, world: World) -> Iterator[ConceptPlan]:
+def _concept_plans(recipe: Recipe, concepts: Sequence[ConceptImages], amount: Amount) -> Iterator[ConceptPlan]:
     uses_folders = recipe.settings.schedule.folder_repeats
     plain = [dataclasses.replace(c, folder_repeats=None) for c in concepts]
-    by_rule = _amount(recipe, plain, world).repeats
+    by_rule = _amount(recipe, plain).repeats
     balanced = balanced_concepts(plain, recipe.settings.schedule, 1).repeats
     for concept, repeats, would_be, even in zip(concepts, amount.repeats, by_rule, balanced, strict=True):
         from_folder = uses_folders and concept.folder_repeats is not None

@@ -1,4 +1,4 @@
-"""The processes that train one run together, and what each has to do with a step. One process today; the arithmetic holds for more."""
+"""The processes that train one run together, and what each has to do with a step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The place of one process among `size` that train together, each on a GPU of its own.
+    """The place of one process among `size` that train together, each on its own GPU.
 
-    An optimizer step is made of `accumulation × size` batches, in an order that every process knows; each computes the
-    gradients of its own share and adds them to those of the others. What a batch draws at random follows from its number in
+    An optimizer step is made of `Training.window_batches` batches, in an order that every process knows; each computes the
+    gradients of its own share and adds them to those of the others. `size` is mostly `training.processes`; with another
+    the same steps are only shared in another way. What a batch draws at random follows from its number in
     the whole run (`derived_seed`) and from neither rank nor size, and its loss is divided by the images of the whole window:
-    so the sum of all gradients is what one process would compute with `size` times the accumulation, but for rounding.
+    so the sum of all gradients is what one process would compute of the whole window, but for rounding.
     """
 
     rank: int = 0
@@ -30,14 +31,6 @@ class World:
     def is_writer(self) -> bool:
         """Whether this process writes what the run leaves behind: events, checkpoints, samples, LoRA files."""
         return self.rank == 0
-
-    def device(self, kind: str) -> str:
-        """The torch device of this process: `cuda:RANK`, or `cpu`."""
-        return f"{kind}:{self.rank}" if kind == "cuda" else kind
-
-    def window_batches(self, accumulation: int) -> int:
-        """Batches behind one optimizer step, those of all processes together."""
-        return accumulation * self.size
 
     def share(self, batches: Sequence[T]) -> Iterator[tuple[int, T]]:
         """What this process computes of a window: (place in the window, batch). A short window may leave it nothing."""

@@ -58,7 +58,7 @@ class BatchSchedule:
     epochs: int
     batch_size: int
     window_batches: int
-    """Batches behind one optimizer step (`World.window_batches`)."""
+    """Batches behind one optimizer step (`Training.window_batches`)."""
     image_steps: int = 0
     """Total at which the last epoch is cut off; 0: all epochs in full."""
 

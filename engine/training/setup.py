@@ -89,7 +89,7 @@ def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
     settings = recipe.settings
     on_cpu = settings.memory.device == "cpu" or not computes
     card = None if on_cpu else usable_card()
-    device = torch.device(ALONE.device("cpu" if card is None else "cuda"))
+    device = torch.device("cpu" if card is None else "cuda:0")
     configure_torch(device, settings.memory.threads)
     memory_plan = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card)
     return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, card)

@@ -85,7 +85,7 @@ class Trainer:
             seed=settings.training.seed,
             epochs=settings.schedule.epochs,
             batch_size=settings.training.batch_size,
-            window_batches=job.world.window_batches(settings.training.accumulation),
+            window_batches=settings.training.window_batches,
             image_steps=settings.schedule.image_steps,
         )
         windows = list(self.batch_schedule.windows())

@@ -64,6 +64,10 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="name of the LoRA file (default: the trigger)")
     parser.add_argument("--set", metavar="KEY=VALUE", dest="sets", action="append", default=[], help="change any setting")
     parser.add_argument("--batch", metavar="N", type=int, help="batch size")
+    # `plan` had it under the second name first.
+    parser.add_argument(
+        "--gpus", "--processes", metavar="N", type=int, dest="processes", help="GPUs that train together (default: 1)"
+    )
     add_device_argument(parser)
     parser.add_argument("--repeats", metavar="rule|N", help="rule: ignore the numbers in folder names; N: repeats per epoch")
     parser.add_argument("--price", metavar="PER_HOUR", type=float, help="price of this machine per hour, for the estimate")
@@ -95,7 +99,7 @@ def recipe_from_args(args: argparse.Namespace) -> Recipe:
     if positional is not None and named is not None and not from_file and positional != named:
         raise UsageError(f"Two folders were given: {positional} and {named}.", "Give only one.")
     folder = named if from_file or positional is None else positional
-    changes = {**_repeats(args.repeats), **device_change(args), **parse_sets(args.sets)}
+    changes = {**_repeats(args.repeats), **device_change(args), **_processes(args), **parse_sets(args.sets)}
     if from_file:
         if args.preset is not None:
             raise UsageError(f"{positional} already names its preset.", "Leave out --preset, or the file.")
@@ -285,6 +289,14 @@ def _repeats(text: str | None) -> dict[str, Any]:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"--repeats {text}: expected rule or a number of at least 1.")
     return {"schedule.folder_repeats": False, "schedule.repeats": int(text)}
+
+
+def _processes(args: argparse.Namespace) -> dict[str, Any]:
+    if args.processes is None:
+        return {}
+    if args.processes < 1:
+        raise UsageError(f"--gpus {args.processes}: expected a number of at least 1.")
+    return {"training.processes": args.processes}
 
 
 def _preset_names() -> list[str]:

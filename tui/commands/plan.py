@@ -20,7 +20,6 @@ from loratui.engine.planning.preflight import check_plan
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.planning.schedule import plan_for_counts
-from loratui.engine.planning.world import World
 from loratui.engine.runs.directory import loratui_home
 from loratui.presets import schema
 from loratui.tui import text
@@ -41,7 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     common.add_output_arguments(parser)
     parser.add_argument("--images", type=int, metavar="N", help="number of images, instead of a folder")
     parser.add_argument("--concept-images", metavar="N,N,…", help="number of images of each concept, instead of a folder")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="processes that train together (default: 1)")
     parser.add_argument("--save", metavar="FILE", help="write the recipe to FILE; loratui train FILE runs it")
 
 
@@ -56,17 +54,14 @@ def run(args: argparse.Namespace) -> int:
     recipe = common.recipe_from_args(args)
     if args.price is not None and not 0 <= args.price < 1e6:
         raise UsageError(f"--price {args.price}: not a price per hour.", "Give a number such as 0.79.")
-    if args.processes < 1:
-        raise UsageError(f"--processes {args.processes}: expected a number of at least 1.")
-    world = World(size=args.processes)
     findings: Sequence[Finding] = ()
     not_checked: Sequence[tuple[str, str]] = ()
     machine = common.this_machine()
     if counts:
-        plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else (), world=world)
+        plan = plan_for_counts(recipe, sum(counts), counts if len(counts) > 1 else ())
         findings = check_plan(recipe, plan, machine)
     else:
-        prepared = prepare(recipe, loratui_home(), world=world, machine=machine)
+        prepared = prepare(recipe, loratui_home(), machine=machine)
         recipe, plan, findings = prepared.recipe, prepared.plan, prepared.findings
         not_checked = prepared.not_checked
     if args.save:

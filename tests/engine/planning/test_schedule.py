@@ -19,7 +19,6 @@ from loratui.engine.planning.order import OrderEntry, epoch_batches
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe, build_recipe, effective_toml, read_recipe
 from loratui.engine.planning.schedule import make_plan, match_regularisation, plan_for_counts
-from loratui.engine.planning.world import World
 
 
 def image(path: Path, size: tuple[int, int] = (128, 128)) -> None:
@@ -88,8 +87,10 @@ def test_dreambooth_at_batch_2_cuts_the_last_epoch_exactly() -> None:
 
 @given(st.integers(1, 300), st.integers(1, 8), st.integers(1, 5), st.integers(1, 4))
 def test_one_bucket_is_counted_with_ceilings(images: int, batch: int, accumulation: int, processes: int) -> None:
-    recipe = build_recipe("flux-identity-18img", batch_size=batch, sets=(f"accumulation={accumulation}",))
-    plan = plan_for_counts(recipe, images, world=World(size=processes))
+    recipe = build_recipe(
+        "flux-identity-18img", batch_size=batch, sets=(f"accumulation={accumulation}", f"processes={processes}")
+    )
+    plan = plan_for_counts(recipe, images)
     steps = math.ceil(math.ceil(images * 10 / batch) / (accumulation * processes))
     assert (plan.steps_per_epoch, plan.optimizer_steps) == (steps, 10 * steps)
 

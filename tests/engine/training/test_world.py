@@ -26,9 +26,7 @@ ENTRIES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, 
 
 
 def windows(entries: list[OrderEntry], size: int, accumulation: int, batch_size: int) -> list[AccumulationWindow]:
-    schedule = BatchSchedule(
-        entries, seed=3, epochs=2, batch_size=batch_size, window_batches=World(size=size).window_batches(accumulation)
-    )
+    schedule = BatchSchedule(entries, seed=3, epochs=2, batch_size=batch_size, window_batches=accumulation * size)
     return list(schedule.windows())
 
 
@@ -80,11 +78,9 @@ def test_the_sum_over_processes_is_the_mean_gradient_of_one(
 
 
 @given(st.integers(1, 9))
-def test_one_process_writes_and_each_has_a_gpu_of_its_own(size: int) -> None:
+def test_one_process_writes(size: int) -> None:
     worlds = [World(rank, size) for rank in range(size)]
     assert [world.rank for world in worlds if world.is_writer] == [0]
-    assert len({world.device("cuda") for world in worlds}) == size
-    assert {world.device("cpu") for world in worlds} == {"cpu"}
 
 
 @pytest.mark.parametrize(("rank", "size"), [(0, 0), (1, 1), (-1, 2)])
