@@ -201,6 +201,10 @@ WRITES = {
     ("engine/dataset/prepared_copy.py", "shutil.copyfileobj"): "into a file of durable.new_file",
     ("tui/cli.py", "os.open"): "the null device",
     ("tui/commands/check.py", "tempfile.TemporaryDirectory"): "a zip is looked at and forgotten",
+    (
+        "engine/training/together.py",
+        "tempfile.TemporaryDirectory",
+    ): "where processes find each other and torch leaves their errors, until they end",
 }
 """File and call -> why it may stand there."""
 

@@ -77,6 +77,8 @@ class Accelerator:
     remedy: str = ""
     code: ExitCode = ExitCode.USAGE
     """Of the refusal: `USAGE` for what must be installed or set, `GPU_LOST` for a card that does not work now."""
+    together: tuple[str, ...] = ()
+    """UUIDs of the cards that can train one run together: those like `card`, itself first."""
     hidden: tuple[int, ...] = ()
     """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
 
@@ -150,8 +152,16 @@ def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, drive
     matched = [match(listed.gpus, device) for device in facts.devices]
     used = {gpu.index for gpu in matched if gpu is not None}
     hidden = tuple(gpu.index for gpu in listed.gpus if gpu.index not in used) if visible is not None and all(matched) else ()
+    alike = [
+        gpu
+        for gpu, device in zip(matched, facts.devices, strict=True)
+        if (device.name, device.capability) == (name, capability)
+    ]
+    together = tuple(dict.fromkeys(gpu.uuid for gpu in alike if gpu is not None and gpu.uuid))
     # Of a slice of a card (MIG) torch alone knows name and size.
-    return Accelerator(Card(name, first.total_gib, capability, here.uuid if here else first.uuid), hidden=hidden)
+    return Accelerator(
+        Card(name, first.total_gib, capability, here.uuid if here else first.uuid), together=together, hidden=hidden
+    )
 
 
 def _without_devices(

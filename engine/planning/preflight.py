@@ -80,6 +80,10 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         code = "gpu_lost" if here.code == ExitCode.GPU_LOST else "gpu_unusable"
         yield Finding.of(code, problem=here.problem, remedy=here.remedy)
         return
+    if not by_name and settings.training.processes > max(1, len(here.together)):
+        there = len(here.together)
+        fix = {"training.processes": max(1, there)}
+        yield Finding.of("too_few_gpus", wanted=settings.training.processes, there=there, settings=fix)
     decided = decide(Facts.of(settings, None if by_name else here.card))
     if found := decided if isinstance(decided, Finding) else decided.found:
         yield found

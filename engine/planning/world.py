@@ -22,6 +22,9 @@ class World:
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
+    """Its place among the `local_size` processes of its machine."""
+    local_size: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.size:

@@ -1,4 +1,7 @@
-"""The trainer process: `python -m loratui.engine.training RUN --job train|validate`, started by the supervisor, and the jobs `probe` and `base`."""
+"""The trainer process: `python -m loratui.engine.training RUN --job train|validate`, started by the supervisor, and the jobs `probe` and `base`.
+
+A run of several processes has one that starts them (`together`). Of these, the writer reports as a single trainer does, and the others follow it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,20 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from loratui.engine import durable
 from loratui.engine.errors import ExitCode, LoratuiError
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import install_words
 from loratui.engine.machine.gpu_faults import fault_in
+from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.secrecy import hidden
+from loratui.engine.training import together
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter, Told
 
@@ -33,9 +39,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--job", choices=SUPERVISED, default="train")
     args = parser.parse_args(argv)
     os.umask(0o077)
-    requests = _ready()
     run = RunDirectory(args.run.resolve())
+    world = together.own_world() if args.job == "train" else ALONE
+    if world is None:
+        size = together.processes_here(run)
+        if size > 1:
+            return together.train_together(run, size)
+        world = ALONE
+    requests = _ready()
+    together.end_with_the_parent()
+    if not world.is_writer:
+        return _follow(run, world, requests)
     try:
+        together.hold(run, world)
         log = EventLog.open(run.events_of(args.job))
     except LoratuiError as error:
         print(error, file=sys.stderr)
@@ -46,17 +62,40 @@ def main(argv: list[str] | None = None) -> int:
         try:
             report.phase("loading", "Starting")
             requests.open(Inbox(run, log))
-            return int(_work(run, args.job, report, requests))
+            return int(_work(run, args.job, report, requests, world))
         except Interrupted as interrupted:
             requests.acknowledge_ending("Ended; there was nothing new to save.")
             return int(interrupted.exit_code)
         except Exception as error:
             traceback.print_exc()
+            if isinstance(error, together.LeftAloneError):
+                return together.LEFT_ALONE
             return int(_tell(error, report))
         finally:
             report.close()
             if state is not None:
                 state.write()
+
+
+def _follow(run: RunDirectory, world: World, requests: ControlQueue) -> int:
+    """Trains with the writer, and in silence. How the run ends is the writer's word: only an error here has an exit code."""
+    requests.follow(started_here=together.started_here())
+    output = durable.open_to_write(run.log / f"trainer-{world.rank}.log", os.O_WRONLY | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(output, number)
+    report = Reporter(Told(run.events, lambda _: None))
+    try:
+        _work(run, "train", report, requests, world)
+        return 0
+    except Exception as error:
+        traceback.print_exc()
+        if isinstance(error, together.LeftAloneError):
+            return together.LEFT_ALONE
+        code, message, remedy = explain(error)
+        together.leave_words(code, hidden(message), hidden(remedy))
+        return int(code)
+    finally:
+        report.close()
 
 
 def begin(parent: Parent) -> Answer:
@@ -69,7 +108,7 @@ def begin(parent: Parent) -> Answer:
         report = Reporter(told)
         try:
             report.phase("loading", "Starting")
-            _work(run, request["job"], report, requests)
+            _work(run, request["job"], report, requests, ALONE)
         except Interrupted as interrupted:
             sys.exit(interrupted.exit_code)
         except Exception as error:
@@ -95,20 +134,24 @@ def _ready() -> ControlQueue:
     return requests
 
 
-def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue) -> ExitCode:
+def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue, world: World) -> ExitCode:
     with requests.at_once():  # importing torch takes seconds
         from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job
+        from loratui.engine.training.team import joined
         from loratui.engine.training.trainer import Trainer
         from loratui.engine.training.validation.grid import make_grid
 
-        ready = read_job(run)
+        team = joined(world)
+        ready = read_job(run, team=team)
     if ready.card is not None:
         report.watch(ready.card.uuid)
     if job == "validate":
         return make_grid(ready, report, requests)
     trainer = {"probe": Probe, "base": BaseReading}.get(job, Trainer)
-    return trainer(ready, report, requests).run()
+    code = trainer(ready, report, requests).run()
+    team.leave()
+    return code
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

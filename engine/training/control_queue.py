@@ -36,6 +36,11 @@ class ControlQueue:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
+    def follow(self, *, started_here: bool) -> None:
+        """For a process that ends when the writer says so: the process that started it ends it by SIGTERM, where torchrun
+        passes on the SIGTERM that the writer acts on."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if started_here else signal.SIG_IGN)
+
     def open(self, inbox: Inbox) -> None:
         """From now on, commands are read too."""
         self._inbox = inbox

@@ -10,6 +10,7 @@ from torch.distributed import ProcessGroup
 
 from loratui.engine.formats.layers import part_of
 from loratui.engine.training.adapters.weight_delta import TENSORS
+from loratui.engine.training.team import left_alone
 
 ALIGNMENT = 256
 """Each tensor begins at a multiple of it: 8-bit optimizers scale blocks of this many values, which two tensors must not share."""
@@ -73,8 +74,9 @@ class FlatParameters:
         """
         if group is not None:
             gradients = [part.grad for part in self.parts.values() if part.grad is not None]
-            for value in (*gradients, *others):
-                group.allreduce([value]).wait()
+            with left_alone():
+                for value in (*gradients, *others):
+                    group.allreduce([value]).wait()
 
     def clip_gradients(self, limit: float) -> Tensor:
         """Scales the gradients so that their norm is at most `limit`; returns the norm before, () on the device."""

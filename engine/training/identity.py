@@ -19,6 +19,9 @@ SECTIONS = ("base", "dataset", "schedule", "training", "adapter", "optimizer")
 """Sections of the recipe that must be the same; the others may be edited before a resume."""
 
 
+_SHARED = {"training.accumulation", "training.processes"}
+
+
 def identity_of(job: Job, used: str = "") -> dict[str, Any]:
     """The identity of a run as it is trained here, for `state.json` of a checkpoint. `used` is the optimizer that it began with."""
     table = to_table(job.settings)
@@ -30,6 +33,7 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
         ),
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
+            "processes": job.world.size,
             "number format": TORCH_NAMES[job.memory_plan.precision],
             "compile": job.memory_plan.compile,
             "torch": torch.__version__,
@@ -40,14 +44,16 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
 
 def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Raises `UsageError` that names every setting in which a checkpoint differs from the run."""
-    differing = [
+    differing = {
         f"{section}.{key}"
         for section in SECTIONS
         for key in own[section].keys() | stored.get(section, {}).keys()
         if _value(own, section, key) != _value(stored, section, key)
-    ]
+    }
+    if _window(own) == _window(stored):
+        differing -= _SHARED
     if own["images"] != stored.get("images", stored.get("pictures")):
-        differing.append("the images (dataset.json)")
+        differing.add("the images (dataset.json)")
     if differing:
         raise UsageError(
             f"The checkpoint was made with other settings: {', '.join(sorted(differing))}.",
@@ -59,6 +65,11 @@ def check_identity(stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
             f"and here it means {own['optimizer_used']}.",
             "Resume on a machine of the same kind, or start a new run.",
         )
+
+
+def _window(identity: Mapping[str, Any]) -> Any:
+    """Batches behind one optimizer step: how accumulation and processes share them may change."""
+    return _value(identity, "training", "accumulation") * _value(identity, "training", "processes")
 
 
 def _value(identity: Mapping[str, Any], section: str, key: str) -> Any:

@@ -75,7 +75,7 @@ class LiveOverrides:
 
     def forget_the_end(self) -> None:
         """The run has stopped as wished or is done: the next start must not end after that epoch again."""
-        if self.stop_after_epoch is not None:
+        if self._job.world.is_writer and self.stop_after_epoch is not None:
             kept, words = self._keep(replace(self._changes, stop_after_epoch=None), "")
             if not kept:
                 self._report.warn("end_not_forgotten", problem=words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch.distributed import ProcessGroup
@@ -33,8 +33,9 @@ from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.place import place
+from loratui.engine.training.team import Team
 from loratui.engine.training.torch_facts import gather
-from loratui.engine.words import GIB
+from loratui.engine.words import GIB, count
 from loratui.presets.schema import Settings, replace
 
 
@@ -50,9 +51,18 @@ class Job:
     memory_plan: MemoryPlan
     card: accelerator.Card | None = None
     """The GPU that trains; None on a CPU."""
-    world: World = ALONE
-    group: ProcessGroup | None = None
-    """With which the processes of `world` add up their results; None for a single process."""
+    team: Team = field(default_factory=Team)
+    """The processes that train it."""
+
+    @property
+    def world(self) -> World:
+        """The place of this process among them."""
+        return self.team.world
+
+    @property
+    def group(self) -> ProcessGroup | None:
+        """With which they add up their results; None for a single process."""
+        return self.team.gradients
 
     def prompt(self, template: str) -> str:
         """A prompt with `{subject}`, `{trigger}` and `{class}` filled in."""
@@ -80,24 +90,40 @@ class Job:
         return output_name(self.settings)
 
 
-def read_job(run: RunDirectory, *, computes: bool = True) -> Job:
+def read_job(run: RunDirectory, *, computes: bool = True, team: Team | None = None) -> Job:
     """The job of a run directory. `computes` False: nothing is trained or sampled, so the CPU is enough.
 
+    `team` None: this process trains alone.
     Raises `UsageError` and `DatasetError` for unusable files, and `UsageError` for an unusable GPU.
     """
     recipe = read_recipe(run.effective)
-    settings = recipe.settings
+    settings, team = recipe.settings, team or Team()
+    if team.world.size > settings.training.window_batches:
+        raise UsageError(
+            f"A step of this run has {settings.training.window_batches} batches, too few for {team.world.size} processes.",
+            f"Start fewer, or a new run with --gpus {team.world.size}.",
+        )
     on_cpu = settings.memory.device == "cpu" or not computes
-    card = None if on_cpu else usable_card()
+    card = None if on_cpu else usable_card(team.world)
     device = torch.device("cpu" if card is None else "cuda:0")
-    configure_torch(device, settings.memory.threads)
-    memory_plan = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card)
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, card)
+    configure_torch(device, settings.memory.threads or hardware.allowed_cpus() // team.world.local_size or 1)
+    team = team.on(device)
+    memory_plan = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card, team)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, card, team)
 
 
-def usable_card() -> accelerator.Card | None:
-    """The card to train on; None where the machine has none. Raises `UsageError` for a card that torch cannot use, since nobody
+def usable_card(world: World = ALONE) -> accelerator.Card | None:
+    """The card to train on; None where the machine has none. With others on this machine, it is the only one that torch sees from
+    here on. Raises `UsageError` for a card that torch cannot use, since nobody
     rents a GPU to train on its CPU, and `GpuLostError` for one that does not respond."""
+    if world.local_size > 1:
+        together = accelerator.accelerator().together
+        if world.local_rank >= len(together):
+            raise UsageError(
+                f"{world.local_size} processes cannot train here: the machine has {count(len(together), 'GPU')} of one kind.",
+                "Start one process for each.",
+            )
+        os.environ[accelerator.VISIBLE] = together[world.local_rank]
     listed, visible = hardware.listing(hardware.NVML_COLD_S), os.environ.get(accelerator.VISIBLE)
     here = accelerator.judge(listed, accelerator.facts_of(gather()), visible)
     if here.problem:
@@ -106,8 +132,8 @@ def usable_card() -> accelerator.Card | None:
 
 
 def configure_torch(device: torch.device, threads: int) -> None:
-    """Sets the threads allowed here, and on a CPU the same bits in each run."""
-    torch.set_num_threads(threads or hardware.allowed_cpus())
+    """Sets the threads, and on a CPU the same bits in each run."""
+    torch.set_num_threads(threads)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
     else:
@@ -115,9 +141,9 @@ def configure_torch(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.allow_tf32 = True
 
 
-def decide_memory(settings: Settings, card: accelerator.Card | None) -> MemoryPlan:
+def decide_memory(settings: Settings, card: accelerator.Card | None, team: Team) -> MemoryPlan:
     """The plan for the memory that is free now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
-    free_gib = math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB
+    free_gib = team.least(math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB)
     found = decide(Facts.of(settings, card, free_gib))
     if isinstance(found, Finding):
         raise UsageError(found.message, found.remedy)

@@ -138,6 +138,8 @@ class Trainer:
             if differing := surroundings_differ(stored.identity, identity):
                 self.report.warn("other_surroundings", differing=differing)
         else:
+            if self.job.world.size != self.settings.training.processes:
+                self.report.warn("other_processes", planned=self.settings.training.processes, here=self.job.world.size)
             self._check_the_base()
         self.artifacts = Artifacts(
             job=self.job,
@@ -158,11 +160,7 @@ class Trainer:
         self._catch_up()
         self.report.phase("training", "")
         for window, following in _with_next(self.batch_schedule.windows(self.at)):
-            if self._serve_commands():
-                return
-            last = self.overrides.stop_after_epoch
-            if last is not None and window.before.epoch > last:
-                self.control.end_here()
+            if self._must_end(window):
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
                 self._settle()
@@ -199,16 +197,18 @@ class Trainer:
         self.texts = (LiveTexts if trains_text else TextCache)(job.run.cache, self.model)
         texts = captions_to_encode(job) + prompts_to_encode(self.overrides.prompts)
         report.phase("caching", "Encoding captions")
-        self.texts.fill(texts, self._caching("captions"))
+        with job.team.writer_first():
+            self.texts.fill(texts, self._caching("captions"))
         if cut := self.texts.cut():
             report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
         self.model.free_text_encoders(but=self.model.text_encoders if trains_text else ())
-        if wanted := class_images.missing(self.entries):
-            report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
-            class_images.make(wanted, settings, self.model, self.texts, self._caching("images of the class"))
-        report.phase("caching", "Encoding images")
-        flips = (False, True) if settings.dataset.flip else (False,)
-        self.latents.fill(self.entries, flips, self._caching("images"))
+        with job.team.writer_first():
+            if wanted := class_images.missing(self.entries):
+                report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
+                class_images.make(wanted, settings, self.model, self.texts, self._caching("images of the class"))
+            report.phase("caching", "Encoding images")
+            flips = (False, True) if settings.dataset.flip else (False,)
+            self.latents.fill(self.entries, flips, self._caching("images"))
         self.model.free_vae()
         report.phase("loading", f"Loading {settings.base.model}")
         print(f"memory plan: {job.memory_plan.name}", flush=True)
@@ -236,7 +236,7 @@ class Trainer:
     def _check_the_base(self) -> None:
         """Reads a base that the preflight's real step has not read, and ends a run whose base is not what it was taken for."""
         run = self.job.run
-        if self.settings.base.check == "off" or run.base_readings.exists():
+        if not self.job.world.is_writer or self.settings.base.check == "off" or run.base_readings.exists():
             return
         read = self.read_the_base()
         if read.mistaken:
@@ -281,6 +281,7 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
             batch_size=settings.training.batch_size,
             accumulation=settings.training.accumulation,
+            processes=job.world.size,
             resumed_step=self.at.step,
             device=torch.cuda.get_device_name(job.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
             dtype=TORCH_NAMES[job.memory_plan.precision],
@@ -314,7 +315,7 @@ class Trainer:
             return
         norm, total = figures.tolist()
         while self.scaling.is_beyond_range(norm, total):
-            self.control.stop_if_asked()
+            self._stop_within_a_step()
             norm, total = self._forward_backward(window, following).tolist()
         self._require_finite(window, norm, total)
         self.optimizer.step()
@@ -363,8 +364,8 @@ class Trainer:
         self.flat_parameters.zero_gradients()
         summed = torch.zeros((), device=self.job.device)
         for number, _ in self.job.world.share(window.batches):
-            if number >= self.job.world.size:  # a long window must not delay a stop; a resume computes its gradients again
-                self.control.stop_if_asked()
+            if number:  # a long window must not delay a stop; a resume computes its gradients again
+                self._stop_within_a_step()
             batch = self.diffusion_loss.prepare(*_draw_of(window, number))
             for part in batch.split() if self.job.memory_plan.split else (batch,):
                 summed += self.graph_step(part).sum()
@@ -375,6 +376,11 @@ class Trainer:
         self.scaling.unscale(self.optimizer)
         limit = self.settings.training.max_grad_norm or math.inf
         return torch.stack([self.flat_parameters.clip_gradients(limit), summed])
+
+    def _stop_within_a_step(self) -> None:
+        """Raises `Interrupted` if an end was requested. Several processes end between two steps, where they agree on it."""
+        if self.job.world.size == 1:
+            self.control.stop_if_asked()
 
     def _add_gradients(self, batch: TrainingBatch) -> Tensor:
         """Adds a batch's gradients to the existing ones; returns its (B,) losses. Out of memory, it tries again with the least."""
@@ -411,6 +417,17 @@ class Trainer:
         )
 
     # ---- on the way
+
+    def _must_end(self, window: AccumulationWindow) -> bool:
+        """Carries out the commands; True if the run must end before this window. The writer decides for all processes, so they
+        end at the same step."""
+        last = self.overrides.stop_after_epoch
+        if self.job.world.is_writer and not self._serve_commands() and last is not None and window.before.epoch > last:
+            self.control.end_here()
+        ends = self.job.team.told(self.control.ending is not None)
+        if ends and self.control.ending is None:
+            self.control.end_here()
+        return ends
 
     def _serve_commands(self) -> bool:
         """Carries out the commands; True if the run must end."""
@@ -468,7 +485,12 @@ class Trainer:
         if not self.job.world.is_writer:
             return True
         self.graph_step.forget()  # the images need its memory
-        made = self.artifacts.samples(self.at)
+        try:
+            made = self.artifacts.samples(self.at)
+        except Interrupted:
+            if self.job.world.size == 1:
+                raise
+            made = False  # the next step is not made, in any process
         self.report.phase("training", "")
         return made
 
@@ -497,14 +519,14 @@ class Trainer:
         if self.job.world.is_writer:
             self._record_times_shown()  # a kill may have come between the last checkpoint and this
             if len(self.image_step_s) >= FEWEST_STEPS_TO_MEASURE:
-                remember(self._measured(statistics.median(self.image_step_s)))
+                remember(self._measured(statistics.median(self.image_step_s) * self.job.world.size))
         self.report.phase("finishing", "Writing the LoRA file")
         self._write_lora(final=True)
         self.overrides.forget_the_end()
         self.control.acknowledge_ending("The run is done.")
 
     def _measured(self, image_step_s: float, loading_gib: float = 0.0) -> Measurement:
-        """The figures of this run; `loading_gib` is the peak of GPU memory before the counter was reset."""
+        """The figures of this run, of each of its processes; `loading_gib` is the peak of GPU memory before the counter was reset."""
         on_gpu, settings = self.job.device.type == "cuda", self.settings
         return Measurement(
             gpu=self.job.card.name if self.job.card else "cpu",

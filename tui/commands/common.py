@@ -144,25 +144,31 @@ def start_run(recipe: Recipe, home: Path) -> RunDirectory:
 
 def start_prepared(prepared: Prepared, home: Path, *, base: BaseRead | None = None) -> RunDirectory:
     """As `start_run`, from the result of `prepare`. The readings of the base by the real step are kept with the run."""
-    from loratui.engine.dataset.ledger import build_ledger
-    from loratui.engine.planning.bases import pinned
-    from loratui.engine.planning.recipe import effective_toml
     from loratui.engine.runs.launcher import launch
     from loratui.engine.runs.probe import keep_base_read
 
     refuse_errors(prepared.errors)
+    run = make_run(prepared, home)
+    if base is not None:
+        keep_base_read(run, base)
+    launch(run)
+    return run
+
+
+def make_run(prepared: Prepared, home: Path) -> RunDirectory:
+    """Makes the run directory of what was prepared, and does not start it."""
+    from loratui.engine.dataset.ledger import build_ledger
+    from loratui.engine.planning.bases import pinned
+    from loratui.engine.planning.recipe import effective_toml
+
     recipe, plan = prepared.recipe, prepared.plan
-    run = create_run(
+    return create_run(
         home,
         run_stem(recipe),
         recipe_toml=recipe.to_toml(),
         effective_toml=effective_toml(recipe.with_changes(pinned(recipe.settings.base)), plan),
         ledger=build_ledger(recipe.settings, prepared.scan, plan),
     )
-    if base is not None:
-        keep_base_read(run, base)
-    launch(run)
-    return run
 
 
 def run_stem(recipe: Recipe) -> str:

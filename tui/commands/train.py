@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from loratui.engine.errors import UsageError
@@ -23,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     common.add_recipe_arguments(parser)
     common.add_output_arguments(parser)
     parser.add_argument("--wait", action="store_true", help="for scripts: progress on stderr, the run's exit code")
+    parser.add_argument(
+        "--machines",
+        metavar="N",
+        type=int,
+        default=1,
+        help="share --gpus among N machines: makes the run, and prints what starts it",
+    )
     parser.add_argument("--yes", action="store_true", help="start despite warnings, without asking")
 
 
@@ -33,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     planned_optimizer_steps planned_image_steps loss loss_smoothed seconds warnings[] {code message remedy} findings[] {id severity
     message why remedy files} not_checked[] {id reason}`. Paths are absolute; `output` is null before the first LoRA file.
 
+    With `--machines` above 1 it makes the run and starts nothing; JSON: `run path command`.
+
     Errors prevent the start, even with `--yes`; those of the images have exit code 3. Warnings are listed and do not prevent it:
     on a terminal it asks first, unless `--yes`, `--wait` or `--json` is given.
     """
@@ -42,23 +53,44 @@ def run(args: argparse.Namespace) -> int:
 
     home = loratui_home()
     recipe = common.recipe_from_args(args)
+    processes = recipe.settings.training.processes
+    if args.machines < 1 or processes % args.machines:
+        raise UsageError(
+            f"--machines {args.machines}: {text.count(processes, 'GPU')} cannot be shared among them.",
+            "Give --gpus the number of GPUs of all machines together.",
+        )
     out = progress_stream(args.json, args.wait)
     prepared = prepare(recipe, home, machine=common.this_machine())
     # The first error comes last: it ends the command.
     common.say_findings([*(f for f in prepared.findings if f.severity != "error"), *prepared.errors[1:]], out)
     for line in common.not_checked_lines(prepared.not_checked):
         say(out, line)
-    common.refuse_errors(prepared.errors)
+    # What this machine lacks, the others may have.
+    common.refuse_errors([found for found in prepared.errors if args.machines == 1 or found.code != "too_few_gpus"])
     for line in (prepared.plan.formula, learning_in_words(prepared.recipe.settings), changes_sentence(prepared.recipe)):
         if line:
             say(out, clean(line))
     _start_over_warnings(prepared.findings, args, out)
+    if args.machines > 1:
+        made = common.make_run(prepared, home)
+        say(out, f"{made.name} is made, in {clean(made.path)}. Start it with this line on each machine, HOST being the first:")
+        line = torchrun_line(made.path, args.machines, processes // args.machines)
+        say(out, clean(line), as_it_is=True)
+        if args.json:
+            common.print_json({"run": made.name, "path": str(made.path), "command": line})
+        return 0
     started = common.start_prepared(prepared, home)
     say(out, f"{started.name} runs in the background, in {clean(started.path)}", as_it_is=True)
     if not (args.wait or args.json):
         say(out, f"Ctrl-C leaves, and the run continues. To return: loratui attach {started.name}")
     found = common.findings_json(prepared.findings, prepared.not_checked)
     return common.conclude(follow_to_the_end(started, "train", out, past=True), args, out, found)
+
+
+def torchrun_line(run: Path, machines: int, each: int) -> str:
+    """The command that trains a run on one of several machines."""
+    places = f"--nnodes {machines} --nproc-per-node {each} --rdzv-backend c10d --rdzv-endpoint HOST:29400 --rdzv-id {run.name}"
+    return f"torchrun {places} --max-restarts 3 -m loratui.engine.training {shlex.quote(str(run))}"
 
 
 def _start_over_warnings(findings: Sequence[Finding], args: argparse.Namespace, out: TextIO) -> None:

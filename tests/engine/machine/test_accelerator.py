@@ -46,7 +46,7 @@ def listed(*cards: Gpu, problem: str = "") -> Listing:
 
 def test_a_card_that_both_know_is_used_with_the_memory_that_torch_has() -> None:
     found = judge(listed(gpu()), torch_of(gpu()), None)
-    assert found == Accelerator(accelerators.Card("NVIDIA RTX A5000", 23.5, (8, 6), gpu().uuid))
+    assert found == Accelerator(accelerators.Card("NVIDIA RTX A5000", 23.5, (8, 6), gpu().uuid), together=(gpu().uuid,))
 
 
 def test_without_a_gpu_nothing_is_asked_and_nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +202,13 @@ def test_of_several_cards_only_the_shown_one_counts_whatever_its_number() -> Non
     assert one.card is not None
     assert one.card.name == "Tesla T4"
     assert one.hidden == (1,)
+
+
+def test_cards_of_one_kind_can_train_together_in_torchs_order() -> None:
+    first, other, third = gpu(index=0), gpu("NVIDIA T4", index=1, capability=(7, 5)), gpu(index=2)
+    found = judge(listed(first, other, third), torch_of(third, other, first), None)
+    assert found.together == (third.uuid, first.uuid)
+    assert judge(listed(first, third), torch_of(third), third.uuid).together == (third.uuid,)
 
 
 def test_cards_are_told_apart_by_uuid_then_place_then_name() -> None:

@@ -85,6 +85,20 @@ def test_a_gpu_that_torch_cannot_use_is_refused_unless_the_cpu_is_asked_for_by_n
     assert findings(folder, tmp_path, "memory.device=cpu").keys() == {"tiny_base"}
 
 
+def test_more_processes_than_gpus_of_one_kind_are_refused_unless_they_share_the_cpu_by_name(
+    folder: Path, tmp_path: Path
+) -> None:
+    card = Card("NVIDIA RTX A5000", 24.0, (8, 6), "GPU-a")
+    for together, refused in (((), True), (("GPU-a", "GPU-b"), True), (("GPU-a", "GPU-b", "GPU-c"), False)):
+        here = Accelerator(card if together else None, together=together)
+        found = findings(folder, tmp_path, "training.processes=3", here=here)
+        assert ("too_few_gpus" in found) == refused
+    found = findings(folder, tmp_path, "training.processes=3", here=Accelerator(card, together=("GPU-a",)))
+    assert found["too_few_gpus"].severity == "error"
+    assert found["too_few_gpus"].settings == {"training.processes": 1}
+    assert "too_few_gpus" not in findings(folder, tmp_path, "training.processes=3", "memory.device=cpu")
+
+
 @pytest.mark.parametrize(("family", "most"), [("sd15", 3), ("sdxl", 3)])
 def test_more_clip_skip_than_the_encoder_has_layers_is_refused(folder: Path, tmp_path: Path, family: str, most: int) -> None:
     base = f"embedded:{family}"

@@ -18,6 +18,7 @@ from loratui.engine.planning.world import World
 from loratui.engine.training.data import AccumulationWindow, BatchSchedule
 from loratui.engine.training.flat_parameters import FlatParameters
 from loratui.engine.training.noise import generator
+from loratui.engine.training.team import Team
 from loratui.engine.training.trainer import Trainer
 
 ENTRIES = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 4)), min_size=1, max_size=9).map(
@@ -110,7 +111,7 @@ def test_a_process_that_is_not_the_writer_leaves_nothing_behind(make_run: MakeRu
     run = make_run("schedule.epochs=1", "adapter.targets=attention")
 
     def second(trainer: Trainer) -> None:
-        trainer.job = dataclasses.replace(trainer.job, world=World(1, 2))
+        trainer.job = dataclasses.replace(trainer.job, team=Team(World(1, 2)))
 
     assert train(run, second) == ExitCode.DONE
     assert events(run, "step")

@@ -115,6 +115,19 @@ def test_train_for_scripts_prints_one_object_and_has_the_exit_code_of_the_run(
     assert (value["reason"], value["advice"]) == ("Too little memory.", "Try --batch 1.")
 
 
+def test_a_run_of_several_machines_is_made_and_the_line_that_starts_it_is_printed(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*TRAIN, "--gpus", "4", "--machines", "2", "--yes", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    run = only_run(home)
+    assert (made["run"], made["path"]) == (run.name, str(run.path))
+    assert made["command"].startswith("torchrun --nnodes 2 --nproc-per-node 2 ")
+    assert made["command"].endswith(f" -m loratui.engine.training {run.path}")
+    assert "processes = 4" in run.effective.read_text()
+    assert not run.events.exists()
+
+
 def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*TRAIN, "--set", "adapter.rank=8", "--wait"]) == 0
     first = only_run(home)
@@ -139,6 +152,9 @@ def test_a_recipe_that_was_saved_runs_again(home: Path, capsys: pytest.CaptureFi
         (["train", IMAGES, "--preset", "demo", "--set", "adapter.rank"], 2, "KEY=VALUE"),
         (["train", IMAGES, "--preset", "demo", "--set", "adapter.rank=many"], 2, "adapter.rank"),
         (["train", IMAGES, "--preset", "demo", "--batch", "0"], 2, "training.batch_size"),
+        (["train", IMAGES, "--preset", "demo", "--gpus", "0"], 2, "--gpus 0"),
+        (["train", IMAGES, "--preset", "demo", "--gpus", "2"], 2, "2 processes cannot train here"),
+        (["train", IMAGES, "--preset", "demo", "--gpus", "3", "--machines", "2"], 2, "--machines 2"),
         (["train", IMAGES, "--preset", "demo", "--repeats", "some"], 2, "--repeats some"),
         (["train", IMAGES, "--dataset", "{tmp}/empty", "--preset", "demo"], 2, "Two folders"),
         (["train", IMAGES, "--preset", "demo", "--base", "{tmp}/none"], 2, "no such base model"),

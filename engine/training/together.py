@@ -1,0 +1,184 @@
+"""Starts the processes that train one run together on this machine, and ends as they end.
+
+torch.distributed.elastic starts and watches them, as in torchrun. Where several machines train one run, torchrun itself does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from loratui.engine import children, durable
+from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.machine.accelerator import accelerator
+from loratui.engine.planning.recipe import read_recipe
+from loratui.engine.planning.world import ALONE, World
+from loratui.engine.runs import control, lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.events import EventLog
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+STORE = "LORATUI_STORE"
+"""Names the file through which the processes of one machine find each other; unset for those that torchrun starts."""
+
+LEFT_ALONE = 75
+"""Exit code of a process that lost another of its run (sysexits EX_TEMPFAIL); the process that started it finds the cause."""
+
+_RUN_ID, _ERROR_FILE = "TORCHELASTIC_RUN_ID", "TORCHELASTIC_ERROR_FILE"
+_LOOK_EVERY_S = 0.1
+
+
+def own_world() -> World | None:
+    """The place of this process, if torchrun or `train_together` started it."""
+    if _RUN_ID not in os.environ:
+        return None
+    return World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")))
+
+
+def processes_here(run: RunDirectory) -> int:
+    """How many processes train a run on this machine: as many as planned, but on GPUs no more than there are."""
+    try:
+        settings = read_recipe(run.effective).settings
+    except (OSError, ValueError):  # the trainer reads it again and reports the error
+        return ALONE.size
+    planned = settings.training.processes
+    if planned == 1 or settings.memory.device == "cpu":
+        return planned
+    return max(1, min(planned, len(accelerator().together)))
+
+
+def train_together(run: RunDirectory, size: int) -> int:
+    """Trains a run in `size` processes of this machine and returns its exit code; a signal that killed one of them ends this process too."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, start_processes
+
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGQUIT"
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    ending = _Ending()
+    signal.signal(signal.SIGTERM, ending)
+    # The children read its other end: it closes when this process ends, even by SIGKILL.
+    watched, _kept = os.pipe()
+    os.dup2(watched, 0)
+    command = children.command("loratui.engine.training", str(run.path))
+    with tempfile.TemporaryDirectory(prefix="loratui-") as folder:
+        context = start_processes(
+            "loratui",
+            command[0],
+            dict.fromkeys(range(size), tuple(command[1:])),
+            {rank: _environment(run, rank, size, f"{folder}/store") for rank in range(size)},
+            DefaultLogsSpecs(folder),
+        )
+        ending.writer = context.pids()[0]
+        if ending.asked:
+            ending.forward()
+        ended = context.wait(period=_LOOK_EVERY_S)
+    return _end_as(run, ended.failures if ended else {})
+
+
+class _Ending:
+    """Handles SIGTERM: the writer gets it, and tells the others before a step."""
+
+    def __init__(self) -> None:
+        self.asked, self.writer = False, 0
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        self.forward()
+
+    def forward(self) -> None:
+        if self.writer:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.writer, signal.SIGTERM)
+
+
+def _environment(run: RunDirectory, rank: int, size: int, store: str) -> dict[str, str]:
+    places = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": size}
+    # Within one machine nothing needs to be reachable from outside.
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    own = {name: os.environ.get(name, loopback) for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
+    return {**{name: str(value) for name, value in places.items()}, **own, _RUN_ID: run.name, STORE: store}
+
+
+def _end_as(run: RunDirectory, failures: Mapping[int, ProcessFailure]) -> int:
+    """The exit code of the run; or the end of this process by the signal that killed another. Reports what the writer could not."""
+    if not failures:
+        return ExitCode.DONE
+    cause = min(failures.values(), key=_how_late)
+    if cause.exitcode < 0:
+        with contextlib.suppress(OSError, ValueError):  # SIGKILL has no handler
+            signal.signal(-cause.exitcode, signal.SIG_DFL)
+        os.kill(os.getpid(), -cause.exitcode)
+    code = int(ExitCode.CRASHED) if cause.exitcode == LEFT_ALONE else cause.exitcode
+    writer = failures.get(0)
+    if cause.local_rank != 0 and (writer is None or writer.exitcode < 0 or writer.exitcode == LEFT_ALONE):
+        message, remedy = _words_of(cause)
+        with contextlib.suppress(LoratuiError), EventLog.open(run.events) as log:
+            log.append("run_failed_with", durable=True, exit_code=code, message=message, remedy=remedy)
+    return code
+
+
+def _how_late(failure: ProcessFailure) -> tuple[bool, bool, int]:
+    """Sorts the cause of an end before its consequences: who left a word, or was killed, before who was only left alone or ended."""
+    follows = failure.exitcode in (LEFT_ALONE, -signal.SIGTERM)
+    return not _left_words(failure), follows, failure.timestamp
+
+
+def _left_words(failure: ProcessFailure) -> bool:
+    return isinstance(failure.error_file_data.get("message"), dict)
+
+
+def _words_of(failure: ProcessFailure) -> tuple[str, str]:
+    if not _left_words(failure):
+        return "The processes of this run lost each other.", f"Details are in log/trainer-{failure.local_rank}.log of the run."
+    said = failure.error_file_data["message"]
+    return str(said["message"]), str(said["extraInfo"].get("remedy", ""))
+
+
+# ---- in each of the processes
+
+
+class LeftAloneError(Exception):
+    """Another process of the run has ended, or says nothing any more."""
+
+
+def started_here() -> bool:
+    """Whether `train_together` started this process, not torchrun."""
+    return STORE in os.environ
+
+
+def hold(run: RunDirectory, world: World) -> None:
+    """Takes the lock of a run that has no supervisor, because torchrun started its processes. Raises `UsageError` if it is held."""
+    if world.size > 1 and not started_here():
+        lock.acquire(run.lock).note_trainer(lock.identify(os.getpid()))
+        control.clear(run)
+
+
+def leave_words(code: ExitCode, message: str, remedy: str) -> None:
+    """Leaves the error that ends this process where torch's elastic launchers look for it."""
+    if path := os.environ.get(_ERROR_FILE):
+        more = {"timestamp": str(int(time.time())), "remedy": remedy}
+        said = {"message": message, "errorCode": int(code), "extraInfo": more}
+        durable.write_json(Path(path), {"message": said}, durable=False)
+
+
+def end_with_the_parent() -> None:
+    """Has this process killed as soon as the one that `train_together` runs in is gone."""
+    if started_here():
+        threading.Thread(target=_wait_for_the_end, name="parent", daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,172 @@
+"""Runs that two processes train together, on the CPU: the same steps as one process makes, and one end for both."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import MakeRun, events, every_step, losses, process, train, wait_for, weights
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+from loratui.engine.errors import ExitCode, UsageError
+from loratui.engine.machine.accelerator import Accelerator
+from loratui.engine.planning.world import World
+from loratui.engine.runs import control, lock
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.runs.launcher import launch
+from loratui.engine.training import together
+from loratui.engine.training.setup import read_job
+from loratui.engine.training.team import Team
+
+SMALL = ("adapter.targets=attention", "samples.steps=1", 'samples.prompts=["a {subject}"]', "training.batch_size=1")
+TWO = (*SMALL, "memory.device=cpu", "training.processes=2")
+ONE = (*SMALL, "training.accumulation=2")
+
+
+def follower_of(trainer: int) -> int:
+    """The process of rank 1 that a trainer has started."""
+    for child in Path(f"/proc/{trainer}/task/{trainer}/children").read_text().split():
+        if b"\0RANK=1\0" in Path(f"/proc/{child}/environ").read_bytes():
+            return int(child)
+    raise AssertionError("it has no such child")
+
+
+def assert_same_steps(found: RunDirectory, expected: RunDirectory) -> None:
+    """All steps that were reported are those of the other run, and so is the LoRA, to rounding."""
+    theirs = losses(expected)
+    assert losses(found).keys() <= theirs.keys()
+    for step, loss in losses(found).items():
+        assert float.fromhex(loss) == pytest.approx(float.fromhex(theirs[step]), rel=1e-5)
+    mine, other = weights(found), weights(expected)
+    assert mine.keys() == other.keys()
+    for name, value in mine.items():
+        torch.testing.assert_close(value, other[name], rtol=2e-3, atol=2e-5)
+
+
+def test_a_run_of_two_processes_survives_the_death_of_one_and_makes_the_steps_of_one_process(make_run: MakeRun) -> None:
+    whole, run = make_run(*ONE, "schedule.epochs=4"), make_run(*TWO, "schedule.epochs=4")
+    train(whole, every_step)
+    launch(run)
+    wait_for(run, "checkpoint_written")
+    os.kill(follower_of(events(run, "trainer_started")[-1].fields["pid"]), signal.SIGKILL)
+    wait_for(run, "run_finished")
+    assert events(run, "trainer_ended")[0].fields["signal"] == signal.SIGKILL
+    assert [event.fields["attempt"] for event in events(run, "trainer_started")] == [1, 2]
+    assert events(run, "run_finished")[0].fields["status"] == "done"
+    started = events(run, "run_started")
+    assert [event.fields["processes"] for event in started] == [2, 2]
+    assert started[1].fields["resumed_step"] > 0
+    assert started[0].fields["optimizer_steps"] == events(whole, "run_started")[0].fields["optimizer_steps"]
+    assert_same_steps(run, whole)
+    assert len(events(run, "output_written")) == len(events(whole, "output_written"))  # one process writes
+    assert (run.log / "trainer-1.log").is_file()
+
+
+def test_a_stop_ends_both_at_one_step_and_one_process_can_go_on(make_run: MakeRun) -> None:
+    whole, run = make_run(*ONE, "schedule.epochs=3"), make_run(*TWO, "schedule.epochs=3")
+    train(whole, every_step)
+    running = process(run)
+    wait_for(run, "step")
+    control.send(run, "stop")
+    assert running.wait(60) == ExitCode.TERMINATED
+    saved = events(run, "checkpoint_written")[-1].fields
+    assert (saved["reason"], events(run, "command_acknowledged")[-1].fields["ok"]) == ("stopping", True)
+    assert train(run, every_step) == ExitCode.DONE
+    assert "processes 2 then and 1 now" in events(run, "warning")[-1].fields["message"]
+    assert_same_steps(run, whole)
+
+
+def test_sigterm_saves_first_and_a_kill_leaves_nobody_behind(make_run: MakeRun) -> None:
+    run = make_run(*TWO, "schedule.epochs=50")
+    running = process(run)
+    wait_for(run, "step")
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == ExitCode.TERMINATED
+    assert events(run, "checkpoint_written")[-1].fields["reason"] == "stopping"
+
+    again = process(run)
+    wait_for(run, "run_started", 2)
+    follower = os.pidfd_open(follower_of(again.pid))
+    again.kill()
+    assert select.select([follower], [], [], 30)[0]  # it is dead
+    os.close(follower)
+
+
+def failure(rank: int, exitcode: int, said: str = "", at: int = 0) -> ProcessFailure:
+    """As torch reports a process; `said` is what it left in its error file."""
+    found = ProcessFailure(rank, 1, exitcode, "")
+    found.timestamp = at
+    if said:
+        found.error_file_data = {"message": {"message": said, "extraInfo": {"timestamp": str(at), "remedy": "Wait."}}}
+    return found
+
+
+ALONE, ENDED = together.LEFT_ALONE, -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "said"),
+    [
+        ([], ExitCode.DONE, None),
+        ([failure(0, ExitCode.PAUSED)], ExitCode.PAUSED, None),
+        ([failure(0, ExitCode.DISK), failure(1, ENDED)], ExitCode.DISK, None),
+        ([failure(0, ExitCode.NOT_FINITE), failure(1, ExitCode.NOT_FINITE, "The loss.")], ExitCode.NOT_FINITE, None),
+        ([failure(0, ALONE), failure(1, ExitCode.OUT_OF_MEMORY, "No room.", at=9)], ExitCode.OUT_OF_MEMORY, "No room."),
+        ([failure(0, -signal.SIGKILL, at=9), failure(1, ExitCode.DISK, "It is full.")], ExitCode.DISK, "It is full."),
+        ([failure(1, ALONE), failure(0, ENDED, at=1)], ExitCode.CRASHED, "The processes of this run lost each other."),
+    ],
+)
+def test_the_cause_of_an_end_is_told_from_its_consequences(
+    make_run: MakeRun, failures: list[ProcessFailure], code: ExitCode, said: str | None
+) -> None:
+    run = make_run(*TWO)
+    assert together._end_as(run, {one.local_rank: one for one in failures}) == code
+    assert [(event.fields["exit_code"], event.fields["message"]) for event in events(run, "run_failed_with")] == (
+        [(code, said)] if said else []
+    )
+
+
+def test_an_error_of_a_follower_is_left_where_torch_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    together.leave_words(ExitCode.DATASET, "An image is missing.", "Restore it.")
+    found = ProcessFailure(1, 1, int(ExitCode.DATASET), str(tmp_path / "error.json"))
+    assert together._words_of(found) == ("An image is missing.", "Restore it.")
+
+
+def test_more_processes_than_batches_in_a_step_are_refused(make_run: MakeRun) -> None:
+    run = make_run(*TWO)
+    with pytest.raises(UsageError, match="has 2 batches, too few for 3 processes"):
+        read_job(run, team=Team(World(0, 3)))
+
+
+def test_a_run_on_gpus_is_shared_by_those_that_are_here(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, on_cpu = make_run(*TWO, "training.processes=3"), make_run(*TWO)
+    run.effective.write_text(run.effective.read_text().replace('device = "cpu"', 'device = "auto"'))
+    for cards, expected in ((("GPU-a", "GPU-b"), 2), (("GPU-a",), 1), ((), 1), (("GPU-a",) * 4, 3)):
+        monkeypatch.setattr(together, "accelerator", lambda cards=cards: Accelerator(together=cards))
+        assert together.processes_here(run) == expected
+        assert together.processes_here(on_cpu) == 2
+
+
+def test_a_run_that_torchrun_trains_holds_its_lock(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(*TWO)
+    for name, value in {
+        "TORCHELASTIC_RUN_ID": "x",
+        "RANK": "9",
+        "WORLD_SIZE": "16",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "8",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert together.own_world() == World(9, 16, 1, 8)
+    control.send(run, "stop")
+    together.hold(run, World(0, 16, 0, 8))
+    assert lock.is_held(run.lock)
+    owner = lock.read_owner(run.lock)
+    assert owner is not None
+    assert owner.trainer.pid == os.getpid()
+    assert not control.pending(run)
