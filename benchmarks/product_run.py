@@ -104,6 +104,7 @@ def figures(run: Path) -> dict[str, Any]:
     spent = [(name, after - at) for (name, at), (_, after) in itertools.pairwise(phases)]
     return {
         "plan": started[-1]["memory_plan"],
+        "fit": _fit(run),
         "plans_failed": sum(event.type == "memory_plan_failed" for event in events),
         "steps": max(event.fields["step"] for event in steps),
         "step_ms": spread(step_s),
@@ -147,6 +148,13 @@ def noise_images(folder: Path, count: int, px: int, caption: str) -> Path:
             Image.effect_noise((px, px), 40 + number).convert("RGB").save(folder / f"{number:02}.png")
             (folder / f"{number:02}.txt").write_text(f"{caption}, number {number}")
     return folder
+
+
+def _fit(run: Path) -> str:
+    """What the trainer decided by its first step: how many blocks are computed again, or stay on the card."""
+    log = run / "log" / "trainer.log"
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    return next((line.removeprefix("memory: ") for line in reversed(lines) if line.startswith("memory: ")), "")
 
 
 def _wall_ms(steps: Sequence[Event], between: Sequence[Event]) -> float | None:

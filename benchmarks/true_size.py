@@ -165,7 +165,7 @@ def table(report: dict[str, Any]) -> str:
         share = "–" if found["share"] is None else f"{found['share']:.1%}"
         lines.append(
             f"{rung:<28}{f'{median:.0f} ({least:.0f}–{most:.0f})':>26}{found['images_s']:>10.2f}{_gib(found['allocated_gib']):>11}"
-            f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}{clock}"
+            f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}{clock}  {found.get('fit', '')}".rstrip()
         )
     return "\n".join(lines)
 

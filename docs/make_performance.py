@@ -56,7 +56,7 @@ def _table(rungs: Mapping[str, Report]) -> Iterator[str]:
         share = "" if found["share"] is None else f"{found['share']:.0%}"
         compiling = f"{found['compile_s']:.0f}" if found["compile_s"] else ""
         memory = f"{_gib(found['allocated_gib'])} / {_gib(found['reserved_gib'])}"
-        figures = (f"{found['images_s']:.2f}", memory, share, compiling, f"{found['first_step_s']:.0f}", found.get("plan", ""))
+        figures = (f"{found['images_s']:.2f}", memory, share, compiling, f"{found['first_step_s']:.0f}", _plan(found))
         yield f"| {name} | {_ms(found)} | {' | '.join(figures)} |"
 
 
@@ -89,7 +89,7 @@ def rehearsals(reports: list[Report]) -> Iterator[str]:
                 cap = part.removeprefix("resume@")
                 opened = parts.get(f"export@{cap}", {}).get("matched", "–")
                 kill = f"{parts[f'train@{cap}']['killed_at_step']}, {run['starts'][-1]}"
-                cells = (cap, run["plan"], _ms(run), _gib(run["reserved_gib"]), run["samples"], kill, opened, report["date"])
+                cells = (cap, _plan(run), _ms(run), _gib(run["reserved_gib"]), run["samples"], kill, opened, report["date"])
                 yield f"| `{name}` | {' | '.join(map(str, cells))} |"
     if not newest_of:
         yield "| not recorded yet | | | | | | | | |"
@@ -142,6 +142,11 @@ def _words(rung: str) -> str:
     plan, *changes = rung.split("+")
     words = f"at most {plan.removeprefix('cap')} GiB" if plan.startswith("cap") else RUNGS[plan]
     return ", ".join([words, *changes])
+
+
+def _plan(found: Report) -> str:
+    """The plan, and what the first step decided."""
+    return "; ".join(filter(None, [found.get("plan", ""), found.get("fit", "")]))
 
 
 def _ms(found: Report) -> str:

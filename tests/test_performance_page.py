@@ -35,6 +35,7 @@ def rung(ms: float, **more: Any) -> dict[str, Any]:
         "compile_s": 12.0,
         "first_step_s": 21.4,
         "plan": "gpu-bf16-swapped-fp8-graphs-compile-on",
+        "fit": "9 of 57 blocks stay on the card",
     }
     return {**figures, **more}
 
@@ -83,7 +84,7 @@ def test_a_report_is_told_with_machine_versions_sources_and_command(script: Modu
         assert words in told
     assert "python benchmarks/true_size.py flux" in told
     assert (
-        "| `cap11`: at most 11 GiB | **550** (549–551) | 1.82 | 9.5 / 10.4 | 61% | 12 | 21 | gpu-bf16-swapped-fp8-graphs-compile-on |"
+        "| `cap11`: at most 11 GiB | **550** (549–551) | 1.82 | 9.5 / 10.4 | 61% | 12 | 21 | gpu-bf16-swapped-fp8-graphs-compile-on; 9 of 57 blocks stay on the card |"
         in told
     )
     assert "| `nf4`: base in NF4 | failed |" in told
@@ -112,7 +113,7 @@ def test_a_rehearsal_is_told_once_its_run_was_resumed(script: ModuleType) -> Non
     }
     made = {"benchmark": "rehearsal", "name": "flux", "date": "2026-12-02 11:00", "parts": parts}
     (*_, line) = script.rehearsals([made])
-    plan = "gpu-bf16-swapped-fp8-graphs-compile-on"
+    plan = "gpu-bf16-swapped-fp8-graphs-compile-on; 9 of 57 blocks stay on the card"
     assert line == f"| `flux` | 11 | {plan} | **612** (611–613) | 10.4 | 6 | 12, 9 | 494 | 2026-12-02 11:00 |"
 
 

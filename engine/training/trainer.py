@@ -343,7 +343,12 @@ class Trainer:
         step_s, self._read_at = now - max(step.began, self._read_at), now
         self.image_step_s.append(step_s / window.images)
         self.compiling.note(step_s)
-        memory = {"memory_gib": torch.cuda.max_memory_reserved() / GIB} if self.job.device.type == "cuda" else {}
+        memory = {}
+        if self.job.device.type == "cuda":
+            memory = {
+                "memory_gib": torch.cuda.max_memory_reserved() / GIB,
+                "allocated_gib": torch.cuda.max_memory_allocated() / GIB,
+            }
         scaling = {"repeated": self.scaling.repeated} if self.scaling.works else {}
         self.report.step(
             always=window.ends_epoch or window.before.step == 0,
