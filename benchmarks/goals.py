@@ -66,6 +66,10 @@ def _figure(rung: str, name: str) -> Callable[[Rungs], float]:
     return lambda rungs: float(rungs[rung][name])
 
 
+def _rate(faster: str, slower: str) -> Callable[[Rungs], float]:
+    return lambda rungs: float(rungs[faster]["images_s"] / rungs[slower]["images_s"])
+
+
 def _capped(family: str, cap: float, most_ms: float | None) -> Iterator[Goal]:
     rung = f"cap{cap:g}"
     if most_ms is not None:
@@ -93,6 +97,7 @@ GOALS = (
     ),
     *(goal for cap, ms in ((22, 450), (14.5, 520), (11, 560), (7.2, 620)) for goal in _capped("flux", cap, ms)),
     *_starts("flux"),
+    Goal("flux", "images/s on two GPUs against one", "×", 1.9, _rate("compiled+gpus2", "compiled"), least=True),
     Goal("sdxl", "a step in bf16", "ms", 125, _ms("compiled")),
     *(goal for cap in (11, 7.2) for goal in _capped("sdxl", cap, None)),
     *_starts("sdxl"),

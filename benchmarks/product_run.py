@@ -99,13 +99,15 @@ def figures(run: Path) -> dict[str, Any]:
     started = [event.fields for event in events if event.type == "run_started"]
     late = [event for event in steps if event.fields["step"] > LEFT_OUT]
     step_s = [event.fields["step_s"] for event in late]
-    images = started[0]["batch_size"] * started[0]["accumulation"]
+    processes = started[0].get("processes", 1)
+    images = started[0]["batch_size"] * started[0]["accumulation"] * processes
     phases = [(e.fields["text"] or e.fields["phase"], e.ts) for e in events if e.type == "phase_changed"]
     spent = [(name, after - at) for (name, at), (_, after) in itertools.pairwise(phases)]
     return {
         "plan": started[-1]["memory_plan"],
         "fit": _fit(run),
         "plans_failed": sum(event.type == "memory_plan_failed" for event in events),
+        "processes": processes,
         "steps": max(event.fields["step"] for event in steps),
         "step_ms": spread(step_s),
         "wall_ms": _wall_ms(late, events),

@@ -6,7 +6,8 @@ Rungs (`true_size_rungs.py`): memory plans (`kept`, `compiled`, `partial`, `chec
 `swapped-fp8`, `swapped-int8`, `swapped-bf16`, `nf4`), each forced; `capN`: the plan that loratui chooses within N GiB, above which
 allocations fail; `default`: no setting at all, with samples, a kill -9 in the middle, the restart and an export; `hand-…`: diffusers and
 PEFT in a script, with and without checkpointing, eager, compiled by blocks or as one CUDA graph. `+adamw`, `+eager`, `+fp16` and
-`+uncompiled` change a rung, as in `compiled+adamw`; `+warm` repeats one with what it has compiled. Without `--rungs`: all of them.
+`+uncompiled` change a rung, as in `compiled+adamw`; `+warm` repeats one with what it has compiled; `+gpus2` and `+gpus4` train
+on so many GPUs of one machine. Without `--rungs`: all but those for several GPUs.
 
 Each rung has processes of its own. The base is made once, in the work folder (34 GB for FLUX). The first call also measures the GPU's
 ceilings. The results of all calls with the same work folder, sources and machine are one report, `true_size-FAMILY.json` in DIR: call it
@@ -96,7 +97,8 @@ def measured(args: argparse.Namespace, rung: str, ceiling: float | None) -> dict
     except (RuntimeError, subprocess.SubprocessError) as error:
         found = {"failed": str(error)[-1500:]}
     else:
-        found["share"] = round(family.tflop * found["images_s"] / ceiling, 3) if ceiling and not args.tiny else None
+        processes = found.get("processes", 1)
+        found["share"] = round(family.tflop * found["images_s"] / processes / ceiling, 3) if ceiling and not args.tiny else None
     return {**found, "cap_gib": cap_of(rung), "whole_s": round(time.monotonic() - began, 1)}
 
 
@@ -106,9 +108,11 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
     images = noise_images(args.work / f"images-{_px(args)}", IMAGES, _px(args), "a photo of qxz person")
     home = args.work / f"home-{args.family}-{place_of(rung)}"
     epochs = 2 if whole else 1  # so that no checkpoint falls between measured steps
+    own = settings_of(rung)
+    images_a_step = family.batch * int(own.get("training.processes", "1"))
     settings = {
         "schedule.folder_repeats": "false",
-        "schedule.repeats": str(max(1, args.steps * family.batch // (epochs * IMAGES))),
+        "schedule.repeats": str(max(1, args.steps * images_a_step // (epochs * IMAGES))),
         "schedule.epochs": str(epochs),
         "schedule.image_steps": "0",
         "dataset.resolution": str(_px(args)),
@@ -124,8 +128,9 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
         "samples.before_training": "false",
         "samples.every_image_steps": "0" if whole else "1000000",
         "output.checkpoint_every_s": ("1" if args.tiny else "5") if whole else "3600",
+        "memory.device": "cpu" if args.tiny else "auto",
         **dict(one.split("=") for one in family.more),
-        **settings_of(rung),
+        **own,
     }
     before = runs_in(home)
     killed: list[int | None] = []

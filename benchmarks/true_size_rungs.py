@@ -50,8 +50,11 @@ CHANGES: dict[str, dict[str, str]] = {
     "adamw": {"optimizer.name": "adamw"},
     "fp16": {"training.precision": "fp16"},
     "warm": {},
+    "gpus2": {"training.processes": "2"},
+    "gpus4": {"training.processes": "4"},
 }
-"""What a rung can be measured with besides, such as `compiled+adamw`. `warm`: once more, with what the first time compiled."""
+"""What a rung can be measured with besides, such as `compiled+adamw`. `warm`: once more, with what the first time compiled.
+`gpusN`: on so many GPUs of one machine, with as many times the images a step."""
 
 
 @dataclass(frozen=True)
