@@ -92,8 +92,8 @@ def _kill(run: Path, supervisor: bool) -> None:
         process.send_signal(signal.SIGKILL)
 
 
-def figures(run: Path) -> dict[str, Any]:
-    """Step time, memory and products of a run, from its event log."""
+def figures(run: Path, asked_at: float | None = None) -> dict[str, Any]:
+    """Step time, memory and products of a run, from its event log; `asked_at`: when its command was given, s since 1970."""
     events = events_of(run)
     steps = [event for event in events if event.type == "step"]
     started = [event.fields for event in events if event.type == "run_started"]
@@ -117,6 +117,7 @@ def figures(run: Path) -> dict[str, Any]:
         "card_gib": _most([event for event in events if event.type == "telemetry"], "gpu_memory_gib"),
         "compile_s": round(sum(s for name, s in spent if name.startswith("Compiling")), 1),
         "first_step_s": round(steps[0].ts - events[0].ts, 1),
+        "first_step_from_command_s": None if asked_at is None else round(steps[0].ts - asked_at, 1),
         "phases_s": [[name, round(s, 1)] for name, s in spent if s >= 0.5],
         "loss": [round(event.fields["loss"], 5) for event in (steps[0], steps[-1])],
         "grad_norm": [round(event.fields["grad_norm"], 5) for event in (steps[0], steps[-1])],

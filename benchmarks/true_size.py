@@ -132,7 +132,7 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
         **dict(one.split("=") for one in family.more),
         **own,
     }
-    before = runs_in(home)
+    before, asked_at = runs_in(home), time.time()
     killed: list[int | None] = []
     done = loratui(
         *("train", str(images), "--preset", family.preset, "--base", str(args.work / args.family), "--trigger", "qxz"),
@@ -145,7 +145,7 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
         logs = "\n".join(map(trainer_log, new))
         raise RuntimeError(f"loratui train ended with {done.code}: {(done.out + done.said)[-1500:]}{logs}")
     (run,) = new
-    found = figures(run)
+    found = figures(run, asked_at)
     if whole:
         exported = loratui("export", run.name, "--home", str(home), "--json")
         found |= {"killed_at_step": killed[0], "export_exit": exported.code}

@@ -95,6 +95,20 @@ def rehearsals(reports: list[Report]) -> Iterator[str]:
         yield "| not recorded yet | | | | | | | | |"
 
 
+def demo(reports: list[Report]) -> Iterator[str]:
+    """The newest demos."""
+    yield "| family | machine | whole, s | training, s | samples, s | steps/s | processes | likeness | measured |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    rows = []
+    for family, report in newest(reports, "demo").items():
+        found, machine = report["rungs"][family], report["machine"]
+        where = f"{machine['cpus']} × {machine['cpu']}" if report["device"] == "cpu" else machine["gpu"]
+        phases = (f"{found['phases_s'].get(phase, 0.0):.0f}" for phase in ("training", "sampling"))
+        cells = (where, f"{found['whole_s']:.0f}", *phases, f"{found['steps_s']:.1f}", found["processes"], found["likeness"])
+        rows.append(f"| {TITLES[family]} | {' | '.join(map(str, cells))} | {report['date']} |")
+    yield from rows or ["| not measured yet | | | | | | | | |"]
+
+
 def earlier(reports: list[Report]) -> Iterator[str]:
     """What was measured again since, one line for each rung."""
     yield "| measured | family | rung | ms a step | GiB held | compiling, s | first step after, s |"
@@ -108,7 +122,7 @@ def earlier(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| none | | | | | | |"]
 
 
-SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "earlier": earlier}
+SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "demo": demo, "earlier": earlier}
 
 
 def replaced(text: str, reports: list[Report]) -> str:

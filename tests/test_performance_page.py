@@ -117,6 +117,18 @@ def test_a_rehearsal_is_told_once_its_run_was_resumed(script: ModuleType) -> Non
     assert line == f"| `flux` | 11 | {plan} | **612** (611–613) | 10.4 | 6 | 12, 9 | 494 | 2026-12-02 11:00 |"
 
 
+def test_the_demo_is_told_and_has_its_goal(script: ModuleType) -> None:
+    import goals
+
+    phases = {"training": 140.2, "sampling": 20.4}
+    figures = {"whole_s": 171.0, "phases_s": phases, "steps_s": 5.6, "processes": 2, "likeness": 0.985}
+    made = {**report("2026-12-02 12:00"), "benchmark": "demo", "family": "sd15", "device": "cpu", "rungs": {"sd15": figures}}
+    (*_, line) = script.demo([made])
+    assert line == "| SD1.5 | 16 × Xeon | 171 | 140 | 20 | 5.6 | 2 | 0.985 | 2026-12-02 12:00 |"
+    lines = [goal.line([NEW, made]) for goal in goals.GOALS if goal.family == "demo"]
+    assert ["met" in line for line in lines] == [True, True]
+
+
 def test_goals_are_met_or_missed_by_the_newest_report_that_has_the_rungs(script: ModuleType) -> None:
     import goals
 
