@@ -92,6 +92,11 @@ class SamplePlan:
     """Whether a person gave this negative prompt; without one, some bases take zeros instead of the empty text."""
 
 
+Joined = Callable[..., list[nn.Module]]
+"""From lists of layers that read the same input, one module for each list, whose output is theirs side by side. Empty if a list cannot
+be joined; then nothing is changed."""
+
+
 class Model(Protocol):
     """A base model. Each part is loaded when it is first needed. Methods run without gradients unless they say otherwise."""
 
@@ -133,6 +138,9 @@ class Model(Protocol):
 
     def free_vae(self) -> None:
         """Drops what only `encode_image` and `decode_image` need; the next use loads it again."""
+
+    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+        """Lets each attention within a block compute the projections that read the same input together, where they can be joined."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, loading
 from loratui.engine.families.ddpm import Diffusion
 from loratui.engine.families.diffusers_model import DiffusersModel
-from loratui.engine.families.model import NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import Joined, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import on_device
 
 
@@ -35,6 +35,16 @@ class UNetModel(DiffusersModel):
                 f"This UNet takes {denoiser.config.in_channels} channels: it is an inpainting model.",
                 "Choose the ordinary text-to-image version of the same base.",
             )
+
+    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+        from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_0
+
+        for attention in (module for module in block.modules() if isinstance(module, Attention)):
+            crosses = attention.is_cross_attention
+            layers = [attention.to_k, attention.to_v] if crosses else [attention.to_q, attention.to_k, attention.to_v]
+            for made in joined(layers):
+                setattr(attention, "to_kv" if crosses else "to_qkv", made)
+                attention.set_processor(FusedAttnProcessor2_0())
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         return self._diffusion.add_noise(latents, noise, uniform)

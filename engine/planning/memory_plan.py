@@ -15,6 +15,7 @@ from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
+from loratui.engine.planning import rungs as ladder
 from loratui.engine.planning.lora_size import LoraSize, size_of
 from loratui.engine.planning.optimizer_choice import BYTES, chosen_optimizer
 from loratui.engine.planning.precision import Format, choose
@@ -109,6 +110,8 @@ class MemoryPlan:
     """Whether steps are recorded and replayed, so that the CPU has no part in their time."""
     compile: Literal["auto", "on", "off"]
     """Whether the base's blocks are compiled; `auto`: as soon as it is clear that the rest of the run is long enough."""
+    two_copies: bool
+    """Whether a base in 8 bits is kept a second time with rows and columns exchanged, which the backward pass reads."""
     room_gib: float
     """GPU memory that torch may take; infinite without a card."""
     text_streamed: bool
@@ -132,6 +135,11 @@ class MemoryPlan:
     def way(self) -> str:
         """The rung, and whether batches are split: what a run that was out of memory does not try again."""
         return _way(self.rung, self.split)
+
+    @property
+    def joins(self) -> bool:
+        """Whether layers with the same input are computed together: faster on a card, and the same but for rounding."""
+        return self.placement == "gpu"
 
     @property
     def on_host(self) -> bool:
@@ -172,6 +180,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         split=split,
         cuda_graphs=card is not None and is_repeatable(settings) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
+        two_copies=taken is not None and _has_room_for_two(facts, rung, split, chosen.format),
         room_gib=room,
         text_streamed=taken is not None and known.reading_gib > room,
         vae_tiled=taken is not None and _sampling_gib(facts, taken.weights) > room,
@@ -216,6 +225,14 @@ def _splits(settings: Settings) -> tuple[bool, ...]:
 def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
     pinned = host_gib(facts.figures, rung, facts.format_on(rung))
     return need(facts, rung, precision, split=split).training <= facts.room_gib and pinned <= facts.host_gib * figures.PINNED
+
+
+def _has_room_for_two(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
+    """Whether a base in 8 bits fits twice, with all activations kept."""
+    known, base = facts.figures, facts.format_on(rung)
+    once = need(facts, rung, precision, _degrees(facts.settings, rung)[0], split=split).training
+    second = known.weights_gib * known.block_share * ladder.BYTES[base] / 2
+    return base in ("fp8", "int8") and not rung.swaps and once + second <= facts.room_gib
 
 
 def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> float:

@@ -170,6 +170,7 @@ def place_on_card(job: Job, model: Model, adapter: LoraAdapter) -> Blocks:
         adapter,
         job.memory_plan,
         families.family(job.settings.base.family).blocks,
+        model.join_projections,
         device=job.device,
         dtype=job.dtype,
         draws=job.settings.adapter.drops,

@@ -12,7 +12,15 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, flow, loading
 from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.flux.spec import FLUX
-from loratui.engine.families.model import ModelLoader, NoisyInput, Prediction, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import (
+    Joined,
+    ModelLoader,
+    NoisyInput,
+    Prediction,
+    PromptEmbeds,
+    SamplePlan,
+    SizeConditioning,
+)
 from loratui.engine.families.parts import finite, on_device
 
 
@@ -57,6 +65,17 @@ class Flux(DiffusersModel):
             last = encoder(ids).last_hidden_state
             made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
         return made
+
+    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+        from diffusers.models.transformers.transformer_flux import FluxAttention
+
+        for attention in (module for module in block.modules() if isinstance(module, FluxAttention)):
+            groups = {"to_qkv": [attention.to_q, attention.to_k, attention.to_v]}
+            if attention.added_kv_proj_dim is not None:
+                groups["to_added_qkv"] = [attention.add_q_proj, attention.add_k_proj, attention.add_v_proj]
+            for name, made in zip(groups, joined(*groups.values()), strict=False):  # none, where they cannot be joined
+                setattr(attention, name, made)
+                attention.fused_projections = True
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """Continuous σ, shifted for this size of image; see `flow`."""

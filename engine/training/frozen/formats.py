@@ -21,6 +21,9 @@ FEWEST_ROWS = 32
 """Inputs with fewer rows, such as those of modulation, are multiplied by the weight in the run's own format: reading the weight is all
 that their product costs, and int8 products need more than 16 rows."""
 
+FEW_ROWS = 2
+"""Inputs with so few rows are multiplied number by number."""
+
 CODES: dict[BaseFormat, torch.dtype] = {"fp8": FP8, "int8": torch.int8}
 
 
@@ -41,28 +44,31 @@ def restored(codes: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (codes.float() * scale[:, None]).to(dtype)
 
 
-def product(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
-    """x·Wᵀ (…, out) for x (…, in), in x's format. Differentiable in x alone."""
-    if x.numel() // x.shape[-1] < FEWEST_ROWS:
+def product(x: Tensor, codes: Tensor, scale: Tensor, turned: Tensor | None = None) -> Tensor:
+    """x·Wᵀ (…, out) for x (…, in), in x's format. Differentiable in x alone. `turned` is codesᵀ, where it is kept."""
+    rows = x.numel() // x.shape[-1]
+    if rows <= FEW_ROWS:  # compiled, this reads the codes once and writes nothing else
+        return ((x.float().unsqueeze(-2) * codes.float()).sum(-1) * scale).to(x.dtype)
+    if rows < FEWEST_ROWS:
         return F.linear(x, restored(codes, scale, x.dtype))
-    made: Tensor = _Product.apply(x, codes, scale)  # type: ignore[no-untyped-call]  # torch gives it no types
+    made: Tensor = _Product.apply(x, codes, scale, turned)  # type: ignore[no-untyped-call]  # torch gives it no types
     return made
 
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(codes, scale)
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor, turned: Tensor | None) -> Tensor:
+        ctx.save_for_backward(codes, scale, turned)
         return _multiplied(x.reshape(-1, x.shape[-1]), codes, scale).view(*x.shape[:-1], codes.shape[0])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient's columns take up the rows' scales before they are quantised: g·W = (g ∘ scale)·codes."""
-        codes, scale = ctx.saved_tensors
+        codes, scale, turned = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1]) * scale.to(gradient.dtype)
-        # The products of cards want the second factor by columns: codesᵀ is made for each use, which costs some 1 % of a step.
-        whole = _multiplied(rows, codes.t().contiguous(), None)
-        return whole.view(*gradient.shape[:-1], codes.shape[1]), None, None
+        # The products of cards want the second factor by columns. Where codesᵀ is not kept, it is made for each use.
+        whole = _multiplied(rows, codes.t().contiguous() if turned is None else turned, None)
+        return whole.view(*gradient.shape[:-1], codes.shape[1]), None, None, None
 
 
 def _multiplied(x: Tensor, codes: Tensor, scale: Tensor | None) -> Tensor:

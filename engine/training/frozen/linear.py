@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,13 +22,15 @@ class FrozenLinear(nn.Module):
     codes: Tensor
     scale: Tensor | None
     bias: Tensor | None
+    turned: Tensor | None
+    """codesᵀ, where both are kept: more memory for a shorter step, and the same numbers."""
 
     def __init__(self, codes: Tensor, scale: Tensor | None, bias: Tensor | None, dtype: torch.dtype) -> None:
         """`dtype` is what its inputs are cast to, and what its outputs have."""
         super().__init__()
         self.dtype = dtype
         self.out_features, self.in_features = codes.shape
-        for name, value in (("codes", codes), ("scale", scale), ("bias", bias)):
+        for name, value in (("codes", codes), ("scale", scale), ("bias", bias), ("turned", None)):
             self.register_buffer(name, value, persistent=False)
 
     @classmethod
@@ -39,12 +42,28 @@ class FrozenLinear(nn.Module):
         codes, scale = (weight, None) if base == "full" else quantised(weight, base)
         return cls(codes, scale, bias, dtype)
 
+    @classmethod
+    def beside_each_other(cls, layers: Sequence[FrozenLinear]) -> FrozenLinear:
+        """One layer with the outputs of all, in their order. They are of one format, and read inputs of one width."""
+        first = layers[0]
+        biases = [layer.bias for layer in layers]
+        zeros = [torch.zeros(layer.out_features, dtype=first.dtype, device=first.codes.device) for layer in layers]
+        bias = None
+        if any(one is not None for one in biases):
+            bias = torch.cat([zero if one is None else one for one, zero in zip(biases, zeros, strict=True)])
+        scales = [layer.scale for layer in layers if layer.scale is not None]
+        return cls(torch.cat([layer.codes for layer in layers]), torch.cat(scales) if scales else None, bias, first.dtype)
+
+    def keep_turned(self) -> None:
+        """Keeps codesᵀ too."""
+        self.turned = self.codes.t().contiguous() if self.scale is not None else None
+
     def forward(self, x: Tensor) -> Tensor:
         """x·Wᵀ + bias."""
         x = x.to(self.dtype)
         if self.scale is None:
             return F.linear(x, self.codes, self.bias)
-        made = product(x, self.codes, self.scale)
+        made = product(x, self.codes, self.scale, self.turned)
         return made if self.bias is None else made + self.bias
 
     def _apply(self, fn: Any, recurse: bool = True) -> FrozenLinear:  # noqa: ARG002 - torch's signature

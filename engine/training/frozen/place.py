@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
+from loratui.engine.families.model import Joined
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.frozen.blocks import Blocks
+from loratui.engine.training.frozen.joined import joined, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 
@@ -18,6 +22,7 @@ def place(
     adapter: LoraAdapter,
     plan: MemoryPlan,
     kinds: tuple[str, ...],
+    join: Callable[[nn.Module, Joined], None],
     *,
     device: torch.device,
     dtype: torch.dtype,
@@ -25,24 +30,36 @@ def place(
 ) -> Blocks:
     """Moves the denoiser to `device`, quantises its large blocks and swaps them, as the plan says.
 
-    `kinds` are the class names of the blocks whose activations can be computed again; `draws` tells whether a step draws random
+    `kinds` are the class names of the blocks whose activations can be computed again; `join` is the model's `join_projections`; `draws` tells whether a step draws random
     numbers within them. At first every block is computed again and none stays on the card, where the plan leaves it open.
     """
     blocks = Blocks(denoiser, kinds, on_card=device.type == "cuda", draws=draws)
+    if plan.joins:
+        for one in adapter.layers:
+            make_lean(one.layer)
+        if not plan.on_host:
+            for module, _ in blocks.large:
+                join(module, joined)
     if plan.on_host:
         trained = {id(module) for one in adapter.layers for module in one.layer.modules()}
         trained -= {id(one.layer.base_layer) for one in adapter.layers}
         swap = BlockSwap(device) if plan.rung.swaps else None
         for module, _ in blocks.large:  # one after the other: the card may have room for few
             _freeze(module, trained, plan.base, device, dtype)
+            if plan.joins:
+                join(module, joined)
             if swap is not None:
                 swap.add(module)
+            for layer in (one for one in module.modules() if plan.two_copies and isinstance(one, FrozenLinear)):
+                layer.keep_turned()
         for parameter in denoiser.parameters():
             if parameter.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):  # a file's own format, kept so far to save memory
                 parameter.data = parameter.data.to(device).to(dtype)
         denoiser.to(device)
         if swap is not None:
             blocks.swap_by(swap)
+    if device.type == "cuda":
+        denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what a card's convolutions compute in
     blocks.recompute(len(blocks.blocks) if plan.recomputed else 0)
     return blocks
 

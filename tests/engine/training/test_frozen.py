@@ -15,14 +15,17 @@ from small_runs import MakeRun, events, every_step, losses, same, train, weights
 from torch import nn
 
 from loratui.engine.errors import ExitCode
+from loratui.engine.families.model import SizeConditioning
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.frozen import fit
 from loratui.engine.training.frozen.fit import Measured
 from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
+from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, joined, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 from loratui.engine.training.guarded_step import GuardedStep
+from loratui.engine.training.setup import add_adapter, load_base, read_job
 
 CPU = torch.device("cpu")
 
@@ -203,3 +206,49 @@ def test_a_split_batch_gives_the_gradients_of_the_whole(make: MakeRun, monkeypat
     assert events(runs[1], "run_started")[0].fields["memory_plan"] == "cpu-fp32-kept-split"
     whole, split = ([float.fromhex(loss) for loss in losses(run).values()] for run in runs)
     assert whole == pytest.approx(split, rel=1e-5)
+
+
+@pytest.mark.parametrize("targets", ["sd-scripts", "attention"])
+def test_joined_layers_compute_what_each_did(make: MakeRun, targets: str) -> None:
+    run = make(f"adapter.targets={targets}")
+    job = read_job(run)
+    model = load_base(job)
+    adapter = add_adapter(job, model)
+    torch.manual_seed(0)
+    for value in adapter.parameters.values():
+        nn.init.normal_(value, std=0.3)
+    size = model.encode_image(torch.zeros(3, 64, 64)).mean.shape
+    torch.manual_seed(1)
+    latents, embeds = torch.randn(1, *size), model.encode_prompts(["a fox"])
+    conditioning = {
+        name: value.detach() for name, value in model.conditioning(embeds, [SizeConditioning.whole(64, 64)]).items()
+    }
+
+    def answers() -> list[torch.Tensor]:
+        made = []
+        for strength in (1.0, 0.5, 0.0):
+            with adapter.strength(strength), torch.no_grad():
+                made.append(model.predict(latents, torch.tensor([0.4]), conditioning))
+        loss = model.predict(latents, torch.tensor([0.4]), conditioning).square().sum()
+        return [*made, *torch.autograd.grad(loss, list(adapter.parameters.values()))]
+
+    before = answers()
+    for layer in adapter.layers:
+        make_lean(layer.layer)
+    for module in list(model.denoiser.modules()):
+        if type(module).__name__ in model.denoiser._repeated_blocks:  # type: ignore[operator, union-attr]  # diffusers' own
+            model.join_projections(module, joined)
+    assert sum(isinstance(module, JoinedLinear) for module in model.denoiser.modules()) >= 4
+    for found, right in zip(answers(), before, strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4 * float(right.abs().max()) + 1e-7)
+
+
+@pytest.mark.parametrize("sets", ["adapter.dropout=0.1", "adapter.rank_dropout=0.1", "adapter.dora=true", "adapter.kind=loha"])
+def test_what_is_more_than_a_plain_lora_is_computed_by_its_own_layer(make: MakeRun, sets: str) -> None:
+    job = read_job(make(sets, "adapter.targets=attention"))
+    model = load_base(job)
+    adapter = add_adapter(job, model)
+    for layer in adapter.layers:
+        make_lean(layer.layer)
+        assert not isinstance(layer.layer, LeanLinear)
+        assert joined([layer.layer]) == []
