@@ -139,7 +139,8 @@ class Model(Protocol):
     def free_vae(self) -> None:
         """Drops what only `encode_image` and `decode_image` need; the next use loads it again."""
 
-    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+    @staticmethod
+    def join_projections(block: nn.Module, joined: Joined) -> None:
         """Lets each attention within a block compute the projections that read the same input together, where they can be joined."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:

@@ -36,7 +36,8 @@ class UNetModel(DiffusersModel):
                 "Choose the ordinary text-to-image version of the same base.",
             )
 
-    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+    @staticmethod
+    def join_projections(block: nn.Module, joined: Joined) -> None:
         from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_0
 
         for attention in (module for module in block.modules() if isinstance(module, Attention)):

@@ -66,7 +66,8 @@ class Flux(DiffusersModel):
             made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
         return made
 
-    def join_projections(self, block: nn.Module, joined: Joined) -> None:
+    @staticmethod
+    def join_projections(block: nn.Module, joined: Joined) -> None:
         from diffusers.models.transformers.transformer_flux import FluxAttention
 
         for attention in (module for module in block.modules() if isinstance(module, FluxAttention)):
