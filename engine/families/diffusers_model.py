@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, vae
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import LatentDistribution, Prediction
+from loratui.engine.families.model import NOTHING_SAVED, LatentDistribution, Prediction, Saving
 from loratui.engine.families.parts import Parts, is_mixed
 from loratui.engine.families.spec import FamilySpec, PartName
+from loratui.engine.families.stored import FP8
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.presets.schema import Settings
 
@@ -28,7 +29,14 @@ class DiffusersModel:
     prediction: Prediction
 
     def __init__(
-        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+        self,
+        files: BaseFiles,
+        settings: Settings,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        digests: Digests | None = None,
+        saving: Saving = NOTHING_SAVED,
     ) -> None:
         """Downloads nothing, and loads no weights yet. `dtype` is that of the denoiser and of text encoders that are
         never trained; the VAE and the others stay in fp32, since each image and caption is encoded once.
@@ -40,7 +48,7 @@ class DiffusersModel:
             raise UsageError(f"{files.path}: this is {files.title}, not {spec.title}.", f"Set base.family to {files.family}.")
         files.require_complete()
         self.device = device
-        self._files, self._settings = files, settings
+        self._files, self._settings, self._saving = files, settings, saving
         self._digests = digests or Digests()
         wide = {"vae", *(part.name for part in spec.trainable_text)}
         weights = (spec.denoiser.name, "vae", *(part.name for part in spec.text_encoders))
@@ -57,8 +65,11 @@ class DiffusersModel:
         return [part.name for part in self.spec.parts if part.role == role and part.name in self._files.parts]
 
     def _load(self, part: PartName) -> nn.Module:
-        model = loading.load_part(self._files, part, device=self.device, dtype=self._dtypes[part])
-        if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in model.parameters()):
+        waits = self._saving.denoiser_on_host and part == self.spec.denoiser.name
+        device = torch.device("cpu") if waits else self.device
+        model = loading.load_part(self._files, part, device=device, dtype=self._dtypes[part], as_stored=waits)
+        wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
+        if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in wide):
             raise UsageError(f"The weights of this base ({part}) exceed the range of fp16.", "Set training.precision to fp32.")
         if part == self.spec.denoiser.name:
             self._check_denoiser(model)

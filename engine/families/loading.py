@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.families.spec import PartName
+from loratui.engine.families.stored import FP8, WithoutCopies, block_weights, note_scale
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
@@ -45,8 +46,14 @@ _OPEN_CLIP_LAYER = {
 """OpenCLIP's names -> those of transformers, below `text_model.`; attn.in_proj is also split into q, k and v."""
 
 
-def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete."""
+def load_part(
+    files: BaseFiles, name: PartName, *, device: torch.device, dtype: torch.dtype, as_stored: bool = False
+) -> nn.Module:
+    """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete.
+
+    `as_stored`, for a denoiser: its block weights stay in the fp8 of their file, to be read with `stored.weight_on`, and nothing is
+    copied on the CPU that need not be.
+    """
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the trainer's log is for people
@@ -54,7 +61,12 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
     kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
     try:
-        model = _from_folder(kind, part, device, dtype) if part.in_folder else _from_file(kind, files, name, device, dtype)
+        if as_stored and (part.fp8 or not part.in_folder):
+            model = _as_stored(kind, files, name, device, dtype)
+        elif part.in_folder:
+            model = _from_folder(kind, part, device, dtype)
+        else:
+            model = _from_file(kind, files, name, device, dtype)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # libraries fail on foreign files with almost anything
@@ -62,7 +74,7 @@ def load_part(files: BaseFiles, name: PartName, *, device: torch.device, dtype: 
     missing = next((key for key, value in model.named_parameters() if value.is_meta), None)
     if missing is not None:
         raise UsageError(f"{part.path}: the {name} is incomplete; {missing} is missing.", "Download the file again.")
-    return model
+    return model.to(device)
 
 
 def load_tokenizer(files: BaseFiles, name: PartName) -> Any:
@@ -142,35 +154,77 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
         tensors = _from_open_clip(tensors) if part.names == "original" else tensors
         config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
         return _assembled(lambda: kind(config), tensors, device, dtype)
+    config = _config(kind, files, name)
+    return _assembled(lambda: kind.from_config(config), _renamed(kind, part, name, config, tensors), device, dtype)
+
+
+def _as_stored(kind: Any, files: BaseFiles, name: PartName, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A denoiser with tensors that are still in the file where they need no change, and block weights in the file's fp8."""
+    from accelerate import init_empty_weights
+
+    part, config = files.parts[name], _config(kind, files, name)
+    with init_empty_weights():
+        blocks = set(block_weights(kind.from_config(config)))
+    with WithoutCopies():
+        stored = _renamed(kind, part, name, config, {k: v for k, v in _stored(part) if not _is_for_generation(part, k)})
+        scales = _renamed(kind, part, name, config, dict(_scales(part))) if part.fp8 == "scaled" else {}
+    kept = {key: value for key, value in stored.items() if key in blocks and value.dtype in FP8}
+    cast = {key: _scaled(value, scales.get(key), dtype) for key, value in stored.items() if key not in kept}
+    model = _assembled(lambda: kind.from_config(config), {**cast, **kept}, device, dtype, kept.keys())
+    for key in kept.keys() & scales.keys():
+        note_scale(model.get_parameter(key), scales[key])
+    return model
+
+
+def _config(kind: Any, files: BaseFiles, name: PartName) -> dict[str, Any]:
+    """diffusers' configuration of a denoiser or VAE."""
+    part = files.parts[name]
+    folder = part.path if part.in_folder else files.config / name
+    return {**kind.load_config(str(folder), local_files_only=True), **part.config_changes}
+
+
+def _renamed(
+    kind: Any, part: PartFile, name: PartName, config: Mapping[str, Any], tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors of a denoiser or VAE under the names that diffusers has for them."""
     if part.names == "diffusers":
-        tensors = _renamed_attention(tensors) if name == "vae" else tensors
-        config = kind.load_config(str(files.config / name), local_files_only=True)
-        return _assembled(lambda: kind.from_config(config, **part.config_changes), tensors, device, dtype)
+        return _renamed_attention(tensors) if name == "vae" else tensors
+    from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+
     if name == "unet":
         tensors = {UNET_PREFIX + key: value for key, value in tensors.items()}
-    model: nn.Module = kind.from_single_file(
-        tensors,
-        config=str(files.config),  # with a folder here, nothing is looked up on the hub
-        subfolder=name,
-        local_files_only=True,
-        dtype=dtype,
-        device=device,
-        **part.config_changes,
-    )
-    return model
+    convert = SINGLE_FILE_LOADABLE_CLASSES[kind.__name__]["checkpoint_mapping_fn"]
+    renamed: dict[str, Tensor] = convert(config=config, checkpoint=tensors)
+    return renamed
 
 
 def _tensors(part: PartFile, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a part by their keys without the prefix, still in the file where they need no change."""
-    scales: dict[str, Tensor] = {}
-    if part.fp8 == "scaled":
-        scales = {key: value for key, value in _stored(part) if key.endswith(part.scale_suffix)}
+    scales = dict(_scales(part)) if part.fp8 == "scaled" else {}
     for key, value in _stored(part):
-        if key in scales or key.endswith(_LEFT_OUT):
-            continue
-        scale = scales.get(key.removesuffix(".weight") + part.scale_suffix) if scales else None
-        # The scale is one number, or one per row; the product is rounded once, to the format of the training.
-        yield key, value if scale is None else (value.float() * scale.float().reshape(-1, *[1] * (value.dim() - 1))).to(dtype)
+        if not _is_for_generation(part, key):
+            yield key, _scaled(value, scales.get(key), dtype)
+
+
+def _is_for_generation(part: PartFile, key: str) -> bool:
+    """Whether a key describes the use of fp8 weights, and is no weight."""
+    return key.endswith(_LEFT_OUT) or bool(part.fp8 == "scaled" and key.endswith(part.scale_suffix))
+
+
+def _scales(part: PartFile) -> Iterator[tuple[str, Tensor]]:
+    """(rows, 1) for each tensor of a scaled fp8 part: what its rows are multiplied with, which is 1 for most."""
+    stored = dict(_stored(part))
+    for key, value in stored.items():
+        if not _is_for_generation(part, key) and value.dim():
+            scale = stored.get(key.removesuffix(".weight") + part.scale_suffix, torch.ones(()))
+            yield key, scale.float().reshape(-1, 1).expand(value.shape[0], 1)
+
+
+def _scaled(value: Tensor, scale: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """The product is rounded once, to the format of the training."""
+    if scale is None or bool((scale == 1).all()):
+        return value
+    return (value.float() * scale.reshape(-1, *[1] * (value.dim() - 1))).to(dtype)
 
 
 def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
@@ -183,9 +237,14 @@ def _stored(part: PartFile) -> Iterator[tuple[str, Tensor]]:
 
 
 def _assembled(
-    make: Callable[[], nn.Module], tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+    make: Callable[[], nn.Module],
+    tensors: dict[str, Tensor],
+    device: torch.device,
+    dtype: torch.dtype,
+    kept: Collection[str] = (),
 ) -> nn.Module:
-    """The model that `make` builds, with a file's tensors moved into it one by one; others stay on torch's meta device."""
+    """The model that `make` builds, with a file's tensors moved into it one by one, all but those `kept` in `dtype`; what the file
+    lacks stays on torch's meta device."""
     from accelerate import init_empty_weights
 
     with init_empty_weights(include_buffers=False):
@@ -201,7 +260,7 @@ def _assembled(
         bare = key.removeprefix("text_model.")
         target = next((k for k in (bare, f"text_model.{bare}" if nested else bare) if k in own), None)
         if target is not None:
-            done[id(value)] = done[id(value)] if id(value) in done else value.to(device, dtype)
+            done[id(value)] = done[id(value)] if id(value) in done else value.to(device, value.dtype if key in kept else dtype)
             moved[target] = done[id(value)]
     model.load_state_dict(moved, strict=False, assign=True)
     return model

@@ -97,6 +97,17 @@ Joined = Callable[..., list[nn.Module]]
 be joined; then nothing is changed."""
 
 
+@dataclass(frozen=True)
+class Saving:
+    """How a base saves GPU memory."""
+
+    denoiser_on_host: bool = False
+    """Whether the denoiser is loaded into host memory, as it is stored, until it is moved to the card layer by layer."""
+
+
+NOTHING_SAVED = Saving()
+
+
 class Model(Protocol):
     """A base model. Each part is loaded when it is first needed. Methods run without gradients unless they say otherwise."""
 
@@ -162,14 +173,27 @@ class ModelLoader(Protocol):
     """Makes the model of a base; its parts are loaded later."""
 
     def __call__(
-        self, files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+        self,
+        files: BaseFiles,
+        settings: Settings,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        digests: Digests | None = None,
+        saving: Saving = NOTHING_SAVED,
     ) -> Model:
         """`dtype` is that of the denoiser. Raises `UsageError` for an incomplete base, or for settings that do not fit it."""
 
 
 def load_model(
-    files: BaseFiles, settings: Settings, *, device: torch.device, dtype: torch.dtype, digests: Digests | None = None
+    files: BaseFiles,
+    settings: Settings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    digests: Digests | None = None,
+    saving: Saving = NOTHING_SAVED,
 ) -> Model:
     """The base in the files, made by its family's own module; see `ModelLoader`."""
     load: ModelLoader = importlib.import_module(families.family(settings.base.family).model).load
-    return load(files, settings, device=device, dtype=dtype, digests=digests)
+    return load(files, settings, device=device, dtype=dtype, digests=digests, saving=saving)

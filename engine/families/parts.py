@@ -12,7 +12,7 @@ from loratui.engine.errors import NotFiniteError
 
 
 class Parts:
-    """Loads parts by name onto one device."""
+    """Loads parts by name; loaders put them where they belong."""
 
     def __init__(self, loaders: Mapping[str, Callable[[], nn.Module]], device: torch.device) -> None:
         self._loaders = dict(loaders)
@@ -20,9 +20,9 @@ class Parts:
         self._loaded: dict[str, nn.Module] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """The part, loaded now if needed: on the device, in evaluation mode, without gradients. Raises what its loader raises."""
+        """The part, loaded now if needed: in evaluation mode, without gradients. Raises what its loader raises."""
         if name not in self._loaded:
-            self._loaded[name] = self._loaders[name]().to(self._device).eval().requires_grad_(False)
+            self._loaded[name] = self._loaders[name]().eval().requires_grad_(False)
         return self._loaded[name]
 
     def free(self, *names: str) -> None:

@@ -13,7 +13,7 @@ from loratui.engine import families
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import UsageError
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import Model, load_model
+from loratui.engine.families.model import Model, Saving, load_model
 from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
 from loratui.engine.formats.layers import Part
@@ -151,7 +151,7 @@ def decide_memory(settings: Settings, card: accelerator.Card | None, team: Team)
 
 
 def load_base(job: Job) -> Model:
-    """The base model of a job; each part is loaded onto the device when it is first needed.
+    """The base model of a job; each part is loaded when it is first needed: onto the device, or where the memory plan wants it.
 
     Raises `UsageError` for a base that is missing, incomplete, or of another family than the recipe says, and for settings
     without meaning for its family.
@@ -160,7 +160,8 @@ def load_base(job: Job) -> Model:
     for misfit in misfits(settings):
         raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
-    return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests)
+    saving = Saving(denoiser_on_host=job.memory_plan.on_host)
+    return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests, saving=saving)
 
 
 def place_on_card(job: Job, model: Model, adapter: LoraAdapter) -> Blocks:

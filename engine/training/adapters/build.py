@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from loratui.engine.errors import UsageError
+from loratui.engine.families.stored import seen_as
 from loratui.engine.formats.layers import Part
 from loratui.engine.planning.targets import is_wide_convolution, rank_and_alpha
 from loratui.engine.training.adapters.adapter import NAME, AdaptedLayer, LoraAdapter
@@ -65,7 +66,7 @@ def _add(part: Part, target: Target, seed: int) -> list[AdaptedLayer]:
     wide = {path for path, one in modules.items() if isinstance(one, nn.Conv2d) and tuple(one.kernel_size) != (1, 1)}
     assert all(is_wide_convolution(path) == (path in wide) for path in modules)
     model.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), seen_as(model, next(model.parameters()).dtype):
         torch.manual_seed(derived_seed(seed, *(("adapter",) if part == "denoiser" else ("adapter", part))))
         inject_adapter_in_model(_config(settings, list(modules)), model, adapter_name=NAME)
     layers = [AdaptedLayer(part, path, one) for path, one in model.named_modules() if isinstance(one, BaseTunerLayer)]

@@ -14,7 +14,7 @@ import original_files
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading
@@ -22,12 +22,15 @@ from loratui.engine.families.flux import model as flux
 from loratui.engine.families.loading import load_part
 from loratui.engine.families.model import SizeConditioning, load_model
 from loratui.engine.families.spec import PartName
+from loratui.engine.families.stored import block_weights, weight_on
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_keys import find_parts
 from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.planning.targets import denoiser_patterns
+from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.presets import SHIPPED
-from loratui.presets.schema import Base, Settings
+from loratui.presets.schema import Adapter, Base, Settings
 
 CPU = torch.device("cpu")
 ROLES: Mapping[str, PartName] = {
@@ -153,6 +156,56 @@ def test_row_41_scaled_fp8_is_multiplied_by_its_scale(flux_folder: Path, tmp_pat
         assert torch.allclose(own[key], value, atol=float(value.abs().max()) / 10)
 
 
+def whole(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights of a part that was loaded `as_stored`, as they are on the card."""
+    return {key: weight_on(value, CPU, dtype) for key, value in model.named_parameters()}
+
+
+def lies_in_a_file(value: Tensor, path: Path) -> bool:
+    """Whether a tensor's memory is that of a file, so it takes none of its own."""
+    lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
+    spans = [line[0].split("-") for line in lines if line[-1] == str(path)]
+    return any(int(begin, 16) <= value.data_ptr() < int(end, 16) for begin, end in spans)
+
+
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "scaled", "scaled by rows", "bfloat16"])
+def test_a_denoiser_waits_in_host_memory_as_it_is_stored(flux_folder: Path, tmp_path: Path, kind: str) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    if kind.startswith("scaled"):
+        stored = original_files.scaled_fp8(tensors)
+        for key in [key for key in stored if key.endswith(".scale_weight") and kind.endswith("rows")]:
+            rows = len(stored[key.removesuffix(".scale_weight") + ".weight"])
+            stored[key] = stored[key] * torch.linspace(0.5, 1.5, rows)[:, None]
+    else:
+        stored = {key: value.to(getattr(torch, kind)) for key, value in tensors.items()}
+    path = tmp_path / "flux.safetensors"
+    save_file(stored, path)
+    files = with_files(flux_folder, path)
+    waiting = load_part(files, "transformer", device=CPU, dtype=torch.bfloat16, as_stored=True)
+    usual, own = tensors_of(files, "transformer", torch.bfloat16), whole(waiting, torch.bfloat16)
+    assert own.keys() == usual.keys()
+    assert all(torch.equal(own[key], value) for key, value in usual.items())
+    kept = {key for key, value in waiting.named_parameters() if lies_in_a_file(value, path)}
+    blocks = set(block_weights(waiting))
+    assert {key.split(".")[0] for key in blocks} == {"transformer_blocks", "single_transformer_blocks"}
+    assert kept >= blocks
+    assert all(value.dtype == torch.bfloat16 for key, value in waiting.named_parameters() if key not in blocks)
+
+
+def test_a_lora_begins_alike_on_a_base_in_fp8(flux_folder: Path, tmp_path: Path) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    path = tmp_path / "flux.safetensors"
+    save_file({key: value.to(torch.float8_e4m3fn) for key, value in tensors.items()}, path)
+    begun = []
+    for as_stored in (False, True):
+        model = load_part(with_files(flux_folder, path), "transformer", device=CPU, dtype=torch.bfloat16, as_stored=as_stored)
+        target = Target(model, denoiser_patterns("flux", "attention"), Adapter(rank=4, alpha=2.0))
+        begun.append(add_adapters({"denoiser": target}, seed=1).state())
+        assert any(value.dtype == torch.float8_e4m3fn for value in model.parameters()) is as_stored
+    assert begun[0].keys() == begun[1].keys()
+    assert all(torch.equal(begun[0][key], begun[1][key]) for key in begun[0])
+
+
 @pytest.mark.parametrize("table", ["shared.weight", "encoder.embed_tokens.weight", "both"])
 @pytest.mark.parametrize("prefix", ["", "text_encoders.t5xxl.transformer."])
 @pytest.mark.parametrize("stored", [torch.float16, torch.float8_e4m3fn])
@@ -247,6 +300,9 @@ def test_flux_in_its_makers_names_at_its_true_width(flux_folder: Path, tmp_path:
             assert torch.equal(own[key], kept), key
         else:
             assert (own[key].float() - value.float()).norm() <= 0.05 * value.float().norm(), key
+    waiting = load_part(files, "transformer", device=CPU, dtype=torch.bfloat16, as_stored=True)
+    assert all(torch.equal(value, own[key]) for key, value in whole(waiting, torch.bfloat16).items())
+    assert all(lies_in_a_file(waiting.get_parameter(key), path) for key in block_weights(waiting))
 
 
 OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
