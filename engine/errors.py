@@ -73,3 +73,14 @@ class OutOfMemoryError(LoratuiError):
     """The GPU or the machine has too little memory."""
 
     exit_code = ExitCode.OUT_OF_MEMORY
+
+
+class MemoryPlanFailedError(OutOfMemoryError):
+    """GPU memory ran out with the memory plan that a run took."""
+
+    def __init__(self, message: str, remedy: str, failed: frozenset[str], *, another: bool) -> None:
+        super().__init__(message, remedy)
+        self.failed = failed
+        """`MemoryPlan.way` of all plans with which it ran out in this run."""
+        self.another = another
+        """Whether another plan is left."""

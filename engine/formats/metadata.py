@@ -18,6 +18,7 @@ ALLOWED = frozenset(
         "ss_noise_offset", "ss_min_snr_gamma", "sshs_model_hash", "sshs_legacy_hash", "modelspec.sai_model_spec",
         "modelspec.architecture", "modelspec.implementation", "modelspec.title", "modelspec.resolution",
         "modelspec.prediction_type", "modelspec.trigger_phrase", "modelspec.usage_hint", "modelspec.hash_sha256",
+        "loratui_memory_plan", "loratui_base_format",
     }
 )  # fmt: skip
 """Every key that a file may carry. `ss_dataset_dirs` and `ss_tag_frequency` are left out on purpose: they hold folder names and captions."""
@@ -41,6 +42,10 @@ class LoraFacts:
     optimizer: str
     precision: str
     """Number format of the base while it was trained on."""
+    memory_plan: str = ""
+    """`MemoryPlan.name` of the last steps; empty where it was not recorded."""
+    base_format: str = ""
+    """What the base's large layers were kept in: full, fp8, int8 or nf4."""
 
 
 MIXED_PRECISION = {"float16": "fp16", "bfloat16": "bf16", "float32": "no"}
@@ -88,6 +93,8 @@ def build_metadata(facts: LoraFacts) -> dict[str, str]:
     }
     if settings.training.train_text_encoder:
         table["ss_text_encoder_lr"] = f"{settings.optimizer.text_encoder_learning_rate or rate:g}"
+    if facts.memory_plan:
+        table["loratui_memory_plan"], table["loratui_base_format"] = facts.memory_plan, facts.base_format
     if facts.prediction in ("epsilon", "v"):
         table["modelspec.prediction_type"] = facts.prediction
     if settings.dataset.trigger and settings.output.trigger_in_metadata:

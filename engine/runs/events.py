@@ -40,6 +40,7 @@ EVENT_TYPES: dict[str, str] = {
     "telemetry": "what the machine does meanwhile",
     "probe_finished": "one real step was measured before the start, in a temporary run",
     "base_read": "the untouched base was shown images with known noise: what it answered, and what it was probably mistaken in",
+    "memory_plan_failed": "GPU memory ran out with a memory plan, and which plan the next trainer takes",
     "run_failed_with": "the trainer is about to end with this error",
     "trainer_started": "the supervisor started a trainer",
     "trainer_ended": "the supervisor saw the trainer end",

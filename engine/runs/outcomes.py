@@ -37,6 +37,8 @@ class Outcome:
     remedy: str = ""
     last_line: str = ""
     """The last thing that it printed."""
+    next_plan: str = ""
+    """The memory plan with which the run goes on, where it ran out of GPU memory and another plan is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,14 @@ _CRASH_ADVICE = "log/trainer.log has the details. {again} continues from the las
 
 
 def decide(outcome: Outcome, attempts: int, progressed: bool, words: Words) -> Restart | Finish:
-    """Restarts a killed trainer, unless the kill was requested or restarts do not help; every exit code is final.
+    """Restarts a killed trainer, unless the kill was requested or restarts do not help, and one that ran out of GPU memory with
+    another memory plan left. Every other exit code is final.
 
     `attempts` counts the restarts since the last new checkpoint, `progressed` says whether this trainer made one.
     The exit code of a killed run is never that of the kill (137).
     """
+    if outcome.next_plan and outcome.exit_code == ExitCode.OUT_OF_MEMORY:
+        return finish_by_request(outcome, outcome.asked, words) if outcome.asked else Restart()
     if outcome.exit_code is not None:
         return _finish_by_code(outcome, words)
     if outcome.asked or outcome.signal in (signal.SIGTERM, signal.SIGINT):

@@ -29,6 +29,7 @@ LEAVING = ("pause", "stop")
 """Commands after which a trainer saves and ends."""
 
 _MOST_WARNINGS = 200
+_MOST_PLANS = 50
 _LONGEST_IMAGE_S = 3600.0
 """A gap beyond that is a pause or a clock that was set, and no image."""
 _LONGEST_STEP_S = 1e7
@@ -137,6 +138,10 @@ class RunState:
     """`pause` or `stop` once the trainer has agreed to it: it ends as soon as it has saved, and takes no more commands."""
     warnings: dict[Warning, None] = field(default_factory=dict)
     """Each once, the newest at the end."""
+    failed_plans: tuple[str, ...] = ()
+    """The memory plans (`MemoryPlan.way`) with which GPU memory ran out on this device."""
+    next_plan: str = ""
+    """The memory plan that the next trainer takes, where this one ran out of GPU memory and another plan is left."""
     error: Warning | None = None
     """What the trainer said before it ended with an error."""
     ending: Ending | None = None
@@ -180,6 +185,8 @@ class RunState:
         return True
 
     def _on_run_started(self, event: Event) -> None:
+        if event.text("device") != self.device:  # what was too much for one card may fit on another
+            self.failed_plans = ()
         for name in ("name", "preset", "family", "base", "trigger", "device"):
             setattr(self, name, event.text(name))
         for name in ("images", "epochs", "image_steps", "optimizer_steps", "steps_per_epoch", "batch_size", "accumulation"):
@@ -200,8 +207,10 @@ class RunState:
 
     def _on_trainer_started(self, event: Event) -> None:
         self.attempt, self.waiting_since = event.count("attempt"), event.ts
+        if self.attempt <= 1 and not self.device:  # a validation, which tells no device, tries again
+            self.failed_plans = ()
         self.phase, self.text, self.progress = "", "", None
-        self.leaving, self.stepped, self.final, self.ending = "", False, False, None
+        self.leaving, self.stepped, self.final, self.ending, self.next_plan = "", False, False, None, ""
         self.image_since = self.error = None
         self.eta.restart(event.ts)
 
@@ -259,6 +268,10 @@ class RunState:
         self.warnings[warning] = None
         if len(self.warnings) > _MOST_WARNINGS:
             del self.warnings[next(iter(self.warnings))]
+
+    def _on_memory_plan_failed(self, event: Event) -> None:
+        failed = dict.fromkeys([*self.failed_plans, event.text("way")])
+        self.failed_plans, self.next_plan = tuple(failed)[-_MOST_PLANS:], event.text("next")
 
     def _on_command_acknowledged(self, event: Event) -> None:
         command = event.text("command")
@@ -342,6 +355,7 @@ class RunState:
         for name, kind in _RECORDS.values():
             if isinstance(inner := table.get(name), dict):
                 setattr(state, name, record(kind, _as_event(inner)))
+        state.failed_plans = Event("", 0, 0.0, table).texts("failed_plans")[-_MOST_PLANS:]
         warnings = table.get("warnings")
         said = warnings[-_MOST_WARNINGS:] if isinstance(warnings, list) else []
         state.warnings = {record(Warning, _as_event(inner)): None for inner in said if isinstance(inner, dict)}

@@ -95,8 +95,9 @@ class _Supervisor:
             decision = decide(outcome, restarts, progressed, self._words)
             if isinstance(decision, Finish):
                 return decision
-            restarts = 1 if progressed else restarts + 1
-            self._announce(outcome)
+            if not outcome.next_plan:  # of which there are few, and the trainer has said it
+                restarts = 1 if progressed else restarts + 1
+                self._announce(outcome)
             self._wait_before_restart()
             if self._stop_asked:
                 return finish_by_request(outcome, "stop", self._words)
@@ -126,6 +127,7 @@ class _Supervisor:
             message=said.error.message if said.error else "",
             remedy=said.error.remedy if said.error else "",
             last_line=tail[-1] if tail else "",
+            next_plan=said.next_plan,
         )
         self._record(
             "trainer_ended",

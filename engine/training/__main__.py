@@ -8,14 +8,16 @@ from __future__ import annotations
 import argparse
 import errno
 import faulthandler
+import functools
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
-from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.errors import ExitCode, LoratuiError, MemoryPlanFailedError
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
@@ -66,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         except Interrupted as interrupted:
             requests.acknowledge_ending("Ended; there was nothing new to save.")
             return int(interrupted.exit_code)
+        except MemoryPlanFailedError as error:
+            return int(error.exit_code if error.another else _tell(error, report))
         except Exception as error:
             traceback.print_exc()
             if isinstance(error, together.LeftAloneError):
@@ -108,7 +112,7 @@ def begin(parent: Parent) -> Answer:
         report = Reporter(told)
         try:
             report.phase("loading", "Starting")
-            _work(run, request["job"], report, requests, ALONE)
+            _with_any_plan(run, request["job"], report, requests)
         except Interrupted as interrupted:
             sys.exit(interrupted.exit_code)
         except Exception as error:
@@ -134,8 +138,30 @@ def _ready() -> ControlQueue:
     return requests
 
 
-def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue, world: World) -> ExitCode:
+def _with_any_plan(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue) -> None:
+    """Carries out a job that no supervisor starts again, with the first memory plan with which memory does not run out."""
+    failed: frozenset[str] = frozenset()
+    while True:
+        try:
+            _work(run, job, report, requests, ALONE, failed)
+            return
+        except MemoryPlanFailedError as error:
+            if not error.another:
+                raise
+            failed = error.failed
+
+
+def _work(
+    run: RunDirectory,
+    job: str,
+    report: Reporter,
+    requests: ControlQueue,
+    world: World,
+    failed: frozenset[str] = frozenset(),
+) -> ExitCode:
+    """Carries out a job. Raises `MemoryPlanFailedError`, when that is reported, and any other error."""
     with requests.at_once():  # importing torch takes seconds
+        from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
         from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job
         from loratui.engine.training.team import joined
@@ -143,15 +169,26 @@ def _work(run: RunDirectory, job: str, report: Reporter, requests: ControlQueue,
         from loratui.engine.training.validation.grid import make_grid
 
         team = joined(world)
-        ready = read_job(run, team=team)
+        ready = read_job(run, job, team=team, failed=failed)
     if ready.card is not None:
         report.watch(ready.card.uuid)
-    if job == "validate":
-        return make_grid(ready, report, requests)
-    trainer = {"probe": Probe, "base": BaseReading}.get(job, Trainer)
-    code = trainer(ready, report, requests).run()
-    team.leave()
-    return code
+    work: Callable[[], ExitCode] = functools.partial(make_grid, ready, report, requests)
+    save: Callable[[], object] = bool  # nothing
+    if job != "validate":
+        trainer = {"probe": Probe, "base": BaseReading}.get(job, Trainer)(ready, report, requests)
+        work, save = trainer.run, trainer.save_whole_steps
+    try:
+        code = work()
+    except Exception as error:
+        if not concerns_plan(error, ready):
+            raise
+        traceback.print_exc()
+        reason = _first_line(error)
+    else:
+        team.leave()
+        return code
+    # Not within the handler: the error keeps everything that the failed work made.
+    raise plan_failed(ready, report, reason, save)
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

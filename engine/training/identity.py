@@ -31,10 +31,12 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
         "optimizer_used": chosen_optimizer(
             job.settings.optimizer.name, size_of(job.settings).parameters, on_gpu=job.device.type != "cpu", used=used
         ),
+        "memory_plan": job.memory_plan.name,
         "made_with": {
             "device": job.device.type if job.device.type == "cpu" else torch.cuda.get_device_name(job.device),
             "processes": job.world.size,
             "number format": TORCH_NAMES[job.memory_plan.precision],
+            "base format": job.memory_plan.base,
             "compile": job.memory_plan.compile,
             "torch": torch.__version__,
             "loratui": version("loratui"),

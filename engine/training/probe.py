@@ -32,6 +32,9 @@ class BaseReading(Trainer):
             self.read_the_base()
         return ExitCode.DONE
 
+    def save_whole_steps(self) -> None:
+        """Nothing here is worth saving."""
+
     def _check_the_base(self) -> None:
         """The app decides on what is read here; see `read_the_base`."""
 

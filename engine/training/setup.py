@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from torch.distributed import ProcessGroup
 
 from loratui.engine import families
 from loratui.engine.dataset.ledger import Ledger, read_ledger
-from loratui.engine.errors import UsageError
+from loratui.engine.errors import OutOfMemoryError, UsageError
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import Model, Saving, load_model
 from loratui.engine.families.parts import is_mixed
@@ -29,6 +30,7 @@ from loratui.engine.planning.validation_grid import filled, words
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.lora_files import output_name
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.engine.training.frozen.blocks import Blocks
@@ -36,7 +38,7 @@ from loratui.engine.training.frozen.place import place
 from loratui.engine.training.team import Team
 from loratui.engine.training.torch_facts import gather
 from loratui.engine.words import GIB, count
-from loratui.presets.schema import Settings, replace
+from loratui.presets.schema import Memory, Settings, replace
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Job:
     ledger: Ledger
     device: torch.device
     memory_plan: MemoryPlan
+    facts: Facts
+    """What the memory plan was decided by."""
     card: accelerator.Card | None = None
     """The GPU that trains; None on a CPU."""
     team: Team = field(default_factory=Team)
@@ -90,11 +94,20 @@ class Job:
         return output_name(self.settings)
 
 
-def read_job(run: RunDirectory, *, computes: bool = True, team: Team | None = None) -> Job:
-    """The job of a run directory. `computes` False: nothing is trained or sampled, so the CPU is enough.
+def read_job(
+    run: RunDirectory,
+    job: str = "train",
+    *,
+    computes: bool = True,
+    team: Team | None = None,
+    failed: frozenset[str] = frozenset(),
+) -> Job:
+    """The job of a run directory. `computes` False: nothing is trained or sampled, so the CPU is enough. `failed` are memory plans
+    that are not tried, beside those with which the run was out of memory before.
 
     `team` None: this process trains alone.
-    Raises `UsageError` and `DatasetError` for unusable files, and `UsageError` for an unusable GPU.
+    Raises `UsageError` and `DatasetError` for unusable files, `UsageError` for an unusable GPU, and `OutOfMemoryError` where no memory
+    plan is left.
     """
     recipe = read_recipe(run.effective)
     settings, team = recipe.settings, team or Team()
@@ -106,10 +119,11 @@ def read_job(run: RunDirectory, *, computes: bool = True, team: Team | None = No
     on_cpu = settings.memory.device == "cpu" or not computes
     card = None if on_cpu else usable_card(team.world)
     device = torch.device("cpu" if card is None else "cuda:0")
-    configure_torch(device, settings.memory.threads or hardware.allowed_cpus() // team.world.local_size or 1)
+    configure_torch(device, settings.memory, team.world)
     team = team.on(device)
-    memory_plan = decide_memory(settings if computes else replace(settings, {"training.precision": "fp32"}), card, team)
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, card, team)
+    failed |= failed_before(run, job, device_name(device)) if card else frozenset()
+    facts = memory_facts(settings if computes else replace(settings, {"training.precision": "fp32"}), card, team, failed)
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, decide_memory(facts), facts, card, team)
 
 
 def usable_card(world: World = ALONE) -> accelerator.Card | None:
@@ -131,22 +145,43 @@ def usable_card(world: World = ALONE) -> accelerator.Card | None:
     return here.card
 
 
-def configure_torch(device: torch.device, threads: int) -> None:
-    """Sets the threads, and on a CPU the same bits in each run."""
-    torch.set_num_threads(threads)
+def configure_torch(device: torch.device, memory: Memory, world: World = ALONE) -> None:
+    """Sets the threads, on a CPU the same bits in each run, and on a GPU the most memory that torch may take."""
+    torch.set_num_threads(memory.threads or hardware.allowed_cpus() // world.local_size or 1)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
     else:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        if memory.limit_gib:
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, memory.limit_gib * GIB / total), device)
 
 
-def decide_memory(settings: Settings, card: accelerator.Card | None, team: Team) -> MemoryPlan:
-    """The plan for the memory that is free now, before anything is loaded. Raises `UsageError` where the card cannot train this."""
+def device_name(device: torch.device) -> str:
+    """What computes, in words."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def failed_before(run: RunDirectory, job: str, device: str) -> frozenset[str]:
+    """The memory plans with which this run, or the validation that is being made, was out of memory on this device."""
+    trained = read_state(run)
+    failed = trained.failed_plans if trained.device == device else ()
+    return frozenset((*failed, *(read_state(run, job).failed_plans if job == "validate" else ())))
+
+
+def memory_facts(settings: Settings, card: accelerator.Card | None, team: Team, failed: frozenset[str]) -> Facts:
+    """What a memory plan is decided by, from the memory that is free now, before anything is loaded."""
     free_gib = team.least(math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB)
-    found = decide(Facts.of(settings, card, free_gib))
+    host_gib = team.least(hardware.ram().free_gib / team.world.local_size) or math.inf
+    return dataclasses.replace(Facts.of(settings, card, free_gib), host_gib=host_gib, failed=failed)
+
+
+def decide_memory(facts: Facts) -> MemoryPlan:
+    """The plan. Raises `UsageError` where the card cannot train this, and `OutOfMemoryError` where no plan is left to try."""
+    found = decide(facts)
     if isinstance(found, Finding):
-        raise UsageError(found.message, found.remedy)
+        raise (OutOfMemoryError if found.key == "memory.no_plan_left" else UsageError)(found.message, found.remedy)
     return found
 
 

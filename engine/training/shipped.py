@@ -41,6 +41,9 @@ class Shipped:
     precision: str
     """Number format of the base while it was trained on."""
     optimizer: str
+    memory_plan: str = ""
+    """As in `LoraFacts`."""
+    base_format: str = ""
 
 
 def shipped_of(weights: Mapping[str, Tensor], at: TrainProgress, identity: Mapping[str, Any], settings: Settings) -> Shipped:
@@ -61,6 +64,8 @@ def shipped_of(weights: Mapping[str, Tensor], at: TrainProgress, identity: Mappi
         prediction=str(identity.get("prediction", "")),
         precision=str(identity.get("made_with", {}).get("number format", "")),
         optimizer=str(identity.get("optimizer_used", settings.optimizer.name)),
+        memory_plan=str(identity.get("memory_plan", "")),
+        base_format=str(identity.get("made_with", {}).get("base format", "")),
     )
 
 
@@ -92,6 +97,8 @@ def write_shipped(path: Path, shipped: Shipped, job: Job, *, title: str, layout:
         images=job.trained_images,
         optimizer=shipped.optimizer,
         precision=shipped.precision,
+        memory_plan=shipped.memory_plan,
+        base_format=shipped.base_format,
     )
     return write_lora_file(path, shipped.changes, facts, dtype)
 

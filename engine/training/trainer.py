@@ -54,7 +54,7 @@ from loratui.engine.training.optimizers import (
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.sampler import prompts_to_encode
 from loratui.engine.training.scaling import LossScaling
-from loratui.engine.training.setup import Job, add_adapter, load_base, place_on_card
+from loratui.engine.training.setup import Job, add_adapter, device_name, load_base, place_on_card
 from loratui.engine.words import GIB, count
 
 
@@ -98,6 +98,8 @@ class Trainer:
         self.at: TrainProgress = START
         self.epoch_shown = START.epoch
         """The epoch of the last step, also while its final samples are made: what a person means by "this epoch"."""
+        self._is_whole = True
+        """Whether the LoRA and the optimizer are those of the step `at`."""
         self.checkpointed_at = time.monotonic()
         self.image_step_s: deque[float] = deque(maxlen=1000)
         self._unread: _Unread | None = None
@@ -136,7 +138,8 @@ class Trainer:
             load_optimizer_state(self.optimizer, list(self.stepped_over), stored.optimizer, stored.optimizer_plain)
             self.scaling.load_state(stored.scaling)
             if differing := surroundings_differ(stored.identity, identity):
-                self.report.warn("other_surroundings", differing=differing)
+                variant = ".base_format" if "base format" in differing else ""
+                self.report.warn(f"other_surroundings{variant}", differing=differing)
         else:
             if self.job.world.size != self.settings.training.processes:
                 self.report.warn("other_processes", planned=self.settings.training.processes, here=self.job.world.size)
@@ -265,7 +268,6 @@ class Trainer:
 
     def _announce(self) -> None:
         settings, job = self.settings, self.job
-        on_gpu = job.device.type == "cuda"
         self.epoch_shown = min(self.at.epoch, self.total.epoch - 1)
         self.report.event(
             "run_started",
@@ -283,7 +285,7 @@ class Trainer:
             accumulation=settings.training.accumulation,
             processes=job.world.size,
             resumed_step=self.at.step,
-            device=torch.cuda.get_device_name(job.device) if on_gpu else f"CPU, {torch.get_num_threads()} threads",
+            device=device_name(job.device),
             dtype=TORCH_NAMES[job.memory_plan.precision],
             memory_plan=job.memory_plan.name,
             loratui=version("loratui"),
@@ -307,6 +309,7 @@ class Trainer:
         figures = self._forward_backward(window, following)
         if self.guarded is not None:
             # Nobody waits: the GPU leaves out what is not finite, and works on while the figures of the step before are told.
+            self._is_whole = False
             reading = self.guarded.step(figures)
             self._made(window)
             before, self._unread = self._unread, _Unread(window, rate, began, reading)
@@ -318,6 +321,7 @@ class Trainer:
             self._stop_within_a_step()
             norm, total = self._forward_backward(window, following).tolist()
         self._require_finite(window, norm, total)
+        self._is_whole = False
         self.optimizer.step()
         self.scaling.stepped()
         self._made(window)
@@ -326,6 +330,7 @@ class Trainer:
     def _made(self, window: AccumulationWindow) -> None:
         self.ema.update(window.after.step)
         self.at, self.epoch_shown = window.after, window.before.epoch
+        self._is_whole = True
 
     def _settle(self) -> None:
         """Reads the figures of the last step, before anything but the next step is done."""
@@ -544,6 +549,11 @@ class Trainer:
             peak_vram_gib=max(loading_gib, torch.cuda.max_memory_reserved() / GIB) if on_gpu else None,
             peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         )
+
+    def save_whole_steps(self) -> None:
+        """Saves the steps that were made, after an error that prevented the next one."""
+        if self._is_whole and self.at.step > self.job.run.last_checkpoint_step():
+            self._checkpoint("out_of_memory")
 
     def _end_early(self, ending: ExitCode) -> ExitCode:
         self.report.phase("saving", "Saving a checkpoint")

@@ -46,6 +46,16 @@ def test_a_trainer_that_was_asked_to_end_is_never_restarted(number: int, attempt
     assert (paused.status, paused.exit_code) == ("paused", 10)
 
 
+@given(attempts=st.integers(0, 9), progressed=st.booleans())
+def test_a_trainer_without_gpu_memory_goes_on_while_a_memory_plan_is_left(attempts: int, progressed: bool) -> None:
+    assert isinstance(decide(Outcome(exit_code=34, next_plan="partial"), attempts, progressed, WORDS), Restart)
+    for other in (Outcome(exit_code=34), Outcome(exit_code=20, next_plan="partial")):
+        assert isinstance(decide(other, attempts, progressed, WORDS), Finish)
+    paused = decide(Outcome(exit_code=34, next_plan="partial", asked="pause"), attempts, progressed, WORDS)
+    assert isinstance(paused, Finish)
+    assert paused.exit_code == 10
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_sigterm_from_anybody_is_a_stop(number: int) -> None:
     decision = decide(Outcome(signal=number), 0, True, WORDS)

@@ -56,8 +56,18 @@ LOG = lines(
     [
         *a_run(90),
         ("changes_in_force", 0.1, {"prompts": ["a"], "every_image_steps": 30, "stop_after_epoch": 2}),
+        (
+            "memory_plan_failed",
+            0.1,
+            {"way": "kept", "plan": "gpu-bf16-kept", "next": "partial", "message": "CUDA out of memory"},
+        ),
         ("trainer_ended", 0.1, {"attempt": 1, "signal": 9}),
         *a_run(50, 80),
+        (
+            "memory_plan_failed",
+            0.1,
+            {"way": "partial", "plan": "gpu-bf16-partial", "next": "", "message": "CUDA out of memory"},
+        ),
         ("command_acknowledged", 0.1, {"id": "x", "command": "pause", "ok": True, "message": ""}),
         ("run_failed_with", 0.1, {"exit_code": 20, "message": "full", "remedy": "free"}),
         ("run_finished", 0.1, {"status": "paused", "exit_code": 10, "reason": "Paused.", "advice": "Go on."}),
@@ -90,6 +100,24 @@ def test_pieces_and_snapshots_add_up_to_the_same(cuts: list[int]) -> None:
         snapshots.apply_batch(batch)
         snapshots = RunState.from_json(json.loads(json.dumps(snapshots.to_json(), allow_nan=False)))
     assert pieces == snapshots == history.state == whole()
+
+
+def test_memory_plans_that_failed_are_kept_for_the_card_that_was_too_small() -> None:
+    def started(device: str) -> list[tuple[str, float, dict[str, Any]]]:
+        return [("trainer_started", 1.0, {"attempt": 1}), ("run_started", 1.0, {"device": device})]
+
+    def failed(way: str, following: str) -> tuple[str, float, dict[str, Any]]:
+        return "memory_plan_failed", 1.0, {"way": way, "next": following}
+
+    told = [*started("RTX 4090"), failed("kept", "partial")]
+    state = whole([event for line in lines(told) if (event := decode(line))])
+    assert (state.failed_plans, state.next_plan) == (("kept",), "partial")
+    told += [*started("RTX 4090"), failed("partial", ""), failed("kept", "")]
+    state = whole([event for line in lines(told) if (event := decode(line))])
+    assert (state.failed_plans, state.next_plan) == (("kept", "partial"), "")
+    told += started("H200")
+    state = whole([event for line in lines(told) if (event := decode(line))])
+    assert (state.failed_plans, state.next_plan) == ((), "")
 
 
 FIELDS = (

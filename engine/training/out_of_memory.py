@@ -1,0 +1,45 @@
+"""What a run does when GPU memory runs out: it saves, says so, and goes on with the next memory plan in a new process."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from loratui.engine.errors import MemoryPlanFailedError
+from loratui.engine.findings import Finding
+from loratui.engine.machine.gpu_faults import fault_in
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
+from loratui.engine.training.reporting import Reporter
+from loratui.engine.training.setup import Job
+
+
+def concerns_plan(error: Exception, job: Job) -> bool:
+    """Whether an error means that the memory plan takes more than the card has."""
+    fault = fault_in(error)
+    return job.card is not None and fault is not None and fault.id == "gpu_memory"
+
+
+def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], object]) -> MemoryPlanFailedError:
+    """Saves what is whole, and reports which plan failed and which comes next; returns the error that ends this process's work.
+
+    To be called when nothing holds the memory of the failed work any more, which its error does.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    try:
+        save()
+    except Exception:  # the last checkpoint stands, whatever this was
+        traceback.print_exc()
+    plan = job.memory_plan
+    failed = job.facts.failed | {plan.way}
+    left = decide(dataclasses.replace(job.facts, failed=failed))
+    following = left.way if isinstance(left, MemoryPlan) else ""
+    report.event("memory_plan_failed", durable=True, way=plan.way, plan=plan.name, next=following, message=reason)
+    if following:
+        report.warn("memory_plan_failed", plan=plan.way, next=following)
+        return MemoryPlanFailedError(f"GPU memory ran out with memory plan {plan.way}.", "", failed, another=True)
+    found = Finding.of("memory.no_plan_left")
+    return MemoryPlanFailedError(found.message, found.remedy, failed, another=False)

@@ -1,0 +1,64 @@
+"""The real trainer on a simulated card: `card_trainer.py RUN --job JOB`. The CPU computes, and GPU memory runs out as RUN/memory.json says.
+
+It has a number for each memory plan: the batch of this process, or the image of its validation, with which memory runs out; 0 for the
+loading.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loratui.engine.machine.accelerator import Card
+from loratui.engine.planning.world import World
+from loratui.engine.training import __main__ as trainer
+from loratui.engine.training import setup
+from loratui.engine.training import trainer as training
+from loratui.engine.training.diffusion_loss import DiffusionLoss
+from loratui.engine.training.validation import grid
+
+GIB = 2**30
+
+
+def main() -> int:
+    runs_out = json.loads((Path(sys.argv[1]) / "memory.json").read_text())
+    setup.usable_card = lambda: Card("NVIDIA Simulated", 24.0, (8, 9))
+    World.device = lambda *_: "cpu"  # type: ignore[method-assign]
+    torch.cuda.mem_get_info = lambda *_: (20 * GIB, 24 * GIB)
+    compute, load, write = DiffusionLoss.compute, training.load_base, grid.write_sample
+    collect, facts = setup.memory_facts, []
+    batches = 0
+
+    def failing(loss: DiffusionLoss, batch: Any) -> torch.Tensor:
+        nonlocal batches
+        batches += 1
+        run_out(loss._job.memory_plan.way, batches)
+        return compute(loss, batch)
+
+    def loading(job: setup.Job) -> Any:
+        run_out(job.memory_plan.way, 0)
+        return load(job)
+
+    def writing(path: Path, *others: Any) -> None:
+        run_out(setup.decide_memory(facts[-1]).way, len(list(path.parent.glob("*.png"))) + 1)
+        write(path, *others)
+
+    def deciding(*given: Any) -> Any:
+        facts.append(collect(*given))
+        return facts[-1]
+
+    def run_out(way: str, batch: int) -> None:
+        if runs_out.get(way) == batch:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24 GiB")
+
+    DiffusionLoss.compute = failing  # type: ignore[method-assign]
+    training.load_base, grid.write_sample, setup.memory_facts = loading, writing, deciding
+    return trainer.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
