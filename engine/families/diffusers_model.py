@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
-from loratui.engine.families import loading, vae
+from loratui.engine.families import loading, streamed, vae
 from loratui.engine.families.fingerprints import Digests
 from loratui.engine.families.model import NOTHING_SAVED, LatentDistribution, Prediction, Saving
 from loratui.engine.families.parts import Parts, is_mixed
@@ -65,6 +65,8 @@ class DiffusersModel:
         return [part.name for part in self.spec.parts if part.role == role and part.name in self._files.parts]
 
     def _load(self, part: PartName) -> nn.Module:
+        if self._saving.text_streamed and part in self._never_trained_text:
+            return self._streamed(part)
         waits = self._saving.denoiser_on_host and part == self.spec.denoiser.name
         device = torch.device("cpu") if waits else self.device
         model = loading.load_part(self._files, part, device=device, dtype=self._dtypes[part], as_stored=waits)
@@ -74,6 +76,21 @@ class DiffusersModel:
         if part == self.spec.denoiser.name:
             self._check_denoiser(model)
         return model
+
+    @property
+    def _never_trained_text(self) -> list[PartName]:
+        trained = self.spec.trainable_text
+        return [part.name for part in self.spec.text_encoders if part not in trained]
+
+    def _streamed(self, part: PartName) -> nn.Module:
+        dtype = self._dtypes[part]
+        model = loading.load_part(self._files, part, device=torch.device("cpu"), dtype=dtype, as_stored=True)
+        streamed.stream(model, self.device, dtype)
+        return model
+
+    @property
+    def captions_at_once(self) -> int:
+        return streamed.AT_ONCE if self._saving.text_streamed and self._never_trained_text else 1
 
     def _check_denoiser(self, denoiser: Any) -> None:
         """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,9 @@ UNET_PREFIX = "model.diffusion_model."
 _LEFT_OUT = ("scaled_fp8", ".comfy_quant", ".scale_input", ".input_scale")
 """Ends of keys that describe the use of fp8 weights in generation; they are not weights."""
 
+T5_BLOCKS = "encoder.block."
+"""How the keys of T5's blocks begin."""
+
 _OLD_VAE_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names of these layers in diffusers until 2023 -> now. `sd-vae-ft-mse` and others still use the old ones."""
 
@@ -51,8 +55,8 @@ def load_part(
 ) -> nn.Module:
     """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete.
 
-    `as_stored`, for a denoiser: its block weights stay in the fp8 of their file, to be read with `stored.weight_on`, and nothing is
-    copied on the CPU that need not be.
+    `as_stored`, for what waits in host memory: the block weights of a denoiser stay in the fp8 of their file and those of T5 in any
+    format, to be read with `stored.weight_on`, and nothing is copied that need not be.
     """
     from transformers.utils import logging
 
@@ -152,28 +156,41 @@ def _from_file(kind: Any, files: BaseFiles, name: PartName, device: torch.device
     tensors = dict(_tensors(part, dtype))
     if name.startswith("text_encoder"):
         tensors = _from_open_clip(tensors) if part.names == "original" else tensors
-        config = kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
-        return _assembled(lambda: kind(config), tensors, device, dtype)
+        return _assembled(functools.partial(kind, _text_config(kind, files, name)), tensors, device, dtype)
     config = _config(kind, files, name)
-    return _assembled(lambda: kind.from_config(config), _renamed(kind, part, name, config, tensors), device, dtype)
+    make = functools.partial(kind.from_config, config)
+    return _assembled(make, _renamed(kind, part, name, config, tensors), device, dtype)
 
 
 def _as_stored(kind: Any, files: BaseFiles, name: PartName, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """A denoiser with tensors that are still in the file where they need no change, and block weights in the file's fp8."""
+    """A denoiser or T5 encoder with tensors that are still in the file where they need no change, and block weights as stored."""
     from accelerate import init_empty_weights
 
-    part, config = files.parts[name], _config(kind, files, name)
-    with init_empty_weights():
-        blocks = set(block_weights(kind.from_config(config)))
-    with WithoutCopies():
-        stored = _renamed(kind, part, name, config, {k: v for k, v in _stored(part) if not _is_for_generation(part, k)})
-        scales = _renamed(kind, part, name, config, dict(_scales(part))) if part.fp8 == "scaled" else {}
-    kept = {key: value for key, value in stored.items() if key in blocks and value.dtype in FP8}
-    cast = {key: _scaled(value, scales.get(key), dtype) for key, value in stored.items() if key not in kept}
-    model = _assembled(lambda: kind.from_config(config), {**cast, **kept}, device, dtype, kept.keys())
-    for key in kept.keys() & scales.keys():
+    part = files.parts[name]
+    stored = {key: value for key, value in _stored(part) if not _is_for_generation(part, key)}
+    scales = dict(_scales(part)) if part.fp8 == "scaled" else {}
+    if name.startswith("text_encoder"):
+        text_config = _text_config(kind, files, name)
+        make = functools.partial(kind, text_config)
+        kept = {key for key in stored if key.startswith(T5_BLOCKS)}
+    else:
+        config = _config(kind, files, name)
+        make = functools.partial(kind.from_config, config)
+        with WithoutCopies():
+            stored, scales = (_renamed(kind, part, name, config, some) if some else {} for some in (stored, scales))
+        with init_empty_weights():
+            blocks = set(block_weights(make()))
+        kept = {key for key, value in stored.items() if key in blocks and value.dtype in FP8}
+    tensors = {key: value if key in kept else _scaled(value, scales.get(key), dtype) for key, value in stored.items()}
+    model = _assembled(make, tensors, device, dtype, kept)
+    for key in kept & scales.keys():
         note_scale(model.get_parameter(key), scales[key])
     return model
+
+
+def _text_config(kind: Any, files: BaseFiles, name: PartName) -> Any:
+    """transformers' configuration of a text encoder in a file."""
+    return kind.config_class.from_pretrained(str(files.config / name), local_files_only=True)
 
 
 def _config(kind: Any, files: BaseFiles, name: PartName) -> dict[str, Any]:

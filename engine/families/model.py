@@ -103,6 +103,8 @@ class Saving:
 
     denoiser_on_host: bool = False
     """Whether the denoiser is loaded into host memory, as it is stored, until it is moved to the card layer by layer."""
+    text_streamed: bool = False
+    """Whether text encoders that are never trained stay in host memory, and their blocks come to the card one after another."""
 
 
 NOTHING_SAVED = Saving()
@@ -128,6 +130,10 @@ class Model(Protocol):
     @property
     def has_frozen_text(self) -> bool:
         """Whether a text encoder stays frozen even while the others are trained, so its states can be kept."""
+
+    @property
+    def captions_at_once(self) -> int:
+        """How many captions `encode_prompts` should get, so that it is fast; the embeddings of each are the same in any case."""
 
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """The embeddings of each caption, on the device, with gradients where they are enabled.

@@ -31,6 +31,8 @@ class Parts:
             self._loaded.pop(name, None)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+            if hasattr(torch.accelerator, "empty_host_cache"):  # torch 2.13: host memory that was pinned for copies to the card
+                torch.accelerator.empty_host_cache()
 
 
 def is_mixed(device: torch.device, dtype: torch.dtype) -> bool:

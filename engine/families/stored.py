@@ -22,8 +22,9 @@ def weight_on(weight: Tensor, device: torch.device, dtype: torch.dtype) -> Tenso
 
 
 def note_scale(weight: Any, scale: Tensor) -> None:
-    """Notes the (rows, 1) scale of an fp8 weight."""
-    weight.fp8_scale = scale
+    """Notes the (rows, 1) scale of a weight in fp8; most biases and norms have 1."""
+    if not bool((scale == 1).all()):
+        weight.fp8_scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
 
 
 def block_weights(model: nn.Module) -> Iterator[str]:

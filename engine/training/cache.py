@@ -100,10 +100,13 @@ class TextCache:
     def fill(self, captions: Iterable[str], progress: Progress) -> None:
         """Prepares what `get` and `batch` will be asked for. `progress(done, total)` is called after each text and may raise to stop."""
         wanted = list(dict.fromkeys(captions))
-        for done, caption in enumerate(wanted, 1):
-            if caption not in self._known:
-                self._known[caption] = self._prepared(caption)
-            progress(done, len(wanted))
+        missing = [caption for caption in wanted if not self._is_known(caption)]
+        progress(len(wanted) - len(missing), len(wanted))
+        at_once = self._model.captions_at_once
+        for first in range(0, len(missing), at_once):
+            some = missing[first : first + at_once]
+            self._known |= zip(some, self._prepared(some), strict=True)
+            progress(len(wanted) - len(missing) + first + len(some), len(wanted))
 
     def get(self, caption: str) -> PromptEmbeds:
         """The states of a caption that `fill` was given, without gradients."""
@@ -117,15 +120,29 @@ class TextCache:
         """Captions that did not fit, with the number of tokens that were cut."""
         return {caption: states.tokens_cut for caption, states in self._known.items() if states.tokens_cut}
 
-    def _prepared(self, caption: str) -> PromptEmbeds:
-        path = self._folder / f"text-{cache_key(self._encoder, caption)}.safetensors"
-        if stored := _read(path, {"tokens_cut"}):
-            return PromptEmbeds({name: t for name, t in stored.items() if name != "tokens_cut"}, int(stored["tokens_cut"]))
-        with torch.no_grad():  # one at a time: a caption's states must not depend on the rest of a batch
-            (states,) = self._model.encode_prompts([caption])
-        states = PromptEmbeds({name: value.cpu() for name, value in states.tensors.items()}, states.tokens_cut)
-        write_file(path, save({**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}), durable=False)
-        return states
+    def _is_known(self, caption: str) -> bool:
+        """Whether the states of a caption are there, or on the disk."""
+        if caption not in self._known and (stored := self._stored(caption)):
+            self._known[caption] = stored
+        return caption in self._known
+
+    def _stored(self, caption: str) -> PromptEmbeds | None:
+        stored = _read(self._path(caption), {"tokens_cut"})
+        if not stored:
+            return None
+        return PromptEmbeds({name: t for name, t in stored.items() if name != "tokens_cut"}, int(stored["tokens_cut"]))
+
+    def _path(self, caption: str) -> Path:
+        return self._folder / f"text-{cache_key(self._encoder, caption)}.safetensors"
+
+    def _prepared(self, captions: Sequence[str]) -> list[PromptEmbeds]:
+        with torch.no_grad():  # a caption's states do not depend on the others
+            made = self._model.encode_prompts(captions)
+        made = [PromptEmbeds({name: value.cpu() for name, value in one.tensors.items()}, one.tokens_cut) for one in made]
+        for caption, states in zip(captions, made, strict=True):
+            body = {**states.tensors, "tokens_cut": torch.tensor(states.tokens_cut)}
+            write_file(self._path(caption), save(body), durable=False)
+        return made
 
 
 class LiveTexts(TextCache):
@@ -139,10 +156,13 @@ class LiveTexts(TextCache):
         known = super().batch(captions) if self._model.has_frozen_text else None
         return self._model.encode_prompts(captions, known)
 
-    def _prepared(self, caption: str) -> PromptEmbeds:
+    def _stored(self, caption: str) -> PromptEmbeds | None:
+        return super()._stored(caption) if self._model.has_frozen_text else None
+
+    def _prepared(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         if self._model.has_frozen_text:
-            return super()._prepared(caption)
-        return PromptEmbeds({}, self.get(caption).tokens_cut)
+            return super()._prepared(captions)
+        return [PromptEmbeds({}, self.get(caption).tokens_cut) for caption in captions]
 
 
 def _with_sum(entry: LedgerEntry) -> LedgerEntry:

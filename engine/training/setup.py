@@ -195,7 +195,8 @@ def load_base(job: Job) -> Model:
     for misfit in misfits(settings):
         raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
-    saving = Saving(denoiser_on_host=job.memory_plan.on_host)
+    plan = job.memory_plan
+    saving = Saving(denoiser_on_host=plan.on_host, text_streamed=plan.text_streamed)
     return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests, saving=saving)
 
 

@@ -41,20 +41,25 @@ class Flux(DiffusersModel):
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """For each caption T5's (512, 4096) `states`, padding included, and CLIP's (768,) `pooled`, without a projection."""
         # T5 is never trained.
-        read = known or [self._read_by_t5(caption) for caption in captions]
+        read = known or self._read_by_t5(captions)
         return [
             PromptEmbeds({"states": one.tensors["states"], "pooled": finite(pooled, "text")}, one.tokens_cut)
             for one, pooled in zip(read, self._pooled(captions), strict=True)
         ]
 
-    def _read_by_t5(self, caption: str) -> PromptEmbeds:
+    def _read_by_t5(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
         window = min(tokenizer.model_max_length, self.spec.caption_tokens)
-        read = len(tokenizer(caption, verbose=False).input_ids)
-        ids = tokenizer(caption, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
-        states = t5(ids.to(self.device)).last_hidden_state[0]
-        return PromptEmbeds({"states": finite(states, "text")}, max(0, read - window))
+        made = []
+        for first in range(0, len(captions), self.captions_at_once):
+            some = list(captions[first : first + self.captions_at_once])
+            ids = tokenizer(some, padding="max_length", max_length=window, truncation=True, return_tensors="pt").input_ids
+            for caption, states in zip(some, t5(ids.to(self.device)).last_hidden_state, strict=True):
+                read = len(tokenizer(caption, verbose=False).input_ids)
+                # A clone, for a slice would keep those of all captions.
+                made.append(PromptEmbeds({"states": finite(states.clone(), "text")}, max(0, read - window)))
+        return made
 
     def _pooled(self, captions: Sequence[str]) -> list[Tensor]:
         """(768,) each: CLIP's last layer after the final norm, at the first end of the first window."""

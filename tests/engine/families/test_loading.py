@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import narrow_models
 import original_files
 import pytest
 import torch
+from part_files import lies_in_a_file, with_files
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -24,19 +24,13 @@ from loratui.engine.families.model import SizeConditioning, load_model
 from loratui.engine.families.spec import PartName
 from loratui.engine.families.stored import block_weights, weight_on
 from loratui.engine.formats.base_files import identify
-from loratui.engine.formats.base_keys import find_parts
-from loratui.engine.formats.base_parts import BaseFiles, PartFile
-from loratui.engine.formats.safetensors_file import read_header
+from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters.build import Target, add_adapters
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Adapter, Base, Settings
 
 CPU = torch.device("cpu")
-ROLES: Mapping[str, PartName] = {
-    "unet": "unet", "flux": "transformer", "vae": "vae", "clip": "text_encoder", "open_clip": "text_encoder_2",
-    "t5": "text_encoder_2",
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -46,32 +40,6 @@ def row_51_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-
-def parts_in(path: Path) -> dict[PartName, PartFile]:
-    """What a file holds, as `identify` would say it of a file of true size."""
-    return {
-        ROLES[found.network.name]: PartFile(
-            path,
-            in_folder=False,
-            files=(path,),
-            prefix=found.prefix,
-            names=found.names,
-            dtype=found.dtype,
-            fp8=found.fp8,
-            scale_suffix=found.scale_suffix,
-        )
-        for found in find_parts(read_header(path).tensors)
-    }
-
-
-def with_files(folder: Path, *files: Path) -> BaseFiles:
-    """The base in `folder` with the parts that `files` hold taken from there."""
-    base = identify(folder)
-    parts = dict(base.parts)
-    for file in files:
-        parts |= parts_in(file)
-    return dataclasses.replace(base, parts=parts)
 
 
 def tensors_of(files: BaseFiles, name: PartName, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -159,13 +127,6 @@ def test_row_41_scaled_fp8_is_multiplied_by_its_scale(flux_folder: Path, tmp_pat
 def whole(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     """The weights of a part that was loaded `as_stored`, as they are on the card."""
     return {key: weight_on(value, CPU, dtype) for key, value in model.named_parameters()}
-
-
-def lies_in_a_file(value: Tensor, path: Path) -> bool:
-    """Whether a tensor's memory is that of a file, so it takes none of its own."""
-    lines = [line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines()]
-    spans = [line[0].split("-") for line in lines if line[-1] == str(path)]
-    return any(int(begin, 16) <= value.data_ptr() < int(end, 16) for begin, end in spans)
 
 
 @pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "scaled", "scaled by rows", "bfloat16"])
