@@ -50,6 +50,7 @@ class DiffusersModel:
         self.device = device
         self._files, self._settings, self._saving = files, settings, saving
         self._digests = digests or Digests()
+        self._encodes_on_cpu, self._decodes_in_tiles = False, saving.vae_tiled
         wide = {"vae", *(part.name for part in spec.trainable_text)}
         weights = (spec.denoiser.name, "vae", *(part.name for part in spec.text_encoders))
         self._dtypes = {part: torch.float32 if part in wide else dtype for part in weights}
@@ -68,7 +69,7 @@ class DiffusersModel:
         if self._saving.text_streamed and part in self._never_trained_text:
             return self._streamed(part)
         waits = self._saving.denoiser_on_host and part == self.spec.denoiser.name
-        device = torch.device("cpu") if waits else self.device
+        device = torch.device("cpu") if waits or (part == "vae" and self._encodes_on_cpu) else self.device
         model = loading.load_part(self._files, part, device=device, dtype=self._dtypes[part], as_stored=waits)
         wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
         if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in wide):
@@ -118,10 +119,31 @@ class DiffusersModel:
         return self._fingerprints
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
+        # In tiles or fewer bits the latents would be others; on the CPU they differ in rounding alone.
+        if not self._encodes_on_cpu:
+            try:
+                return vae.encode(self._parts["vae"], self.spec.vae, pixels)
+            except torch.OutOfMemoryError:
+                self._encodes_on_cpu = True
+            self._parts.free("vae")
         return vae.encode(self._parts["vae"], self.spec.vae, pixels)
 
+    @property
+    def encodes_on_cpu(self) -> bool:
+        return self._encodes_on_cpu
+
     def decode_image(self, latents: Tensor) -> Tensor:
-        return vae.decode(self._parts["vae"], self.spec.vae, latents[None].to(self.device))
+        if not self._decodes_in_tiles:
+            try:
+                return vae.decode(self._parts["vae"], self.spec.vae, latents[None])
+            except torch.OutOfMemoryError:
+                if not self._saving.tile_px:
+                    raise
+                self._decodes_in_tiles = True
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        with vae.tiles(self._parts["vae"], self.spec.vae, self._saving.tile_px):
+            return vae.decode(self._parts["vae"], self.spec.vae, latents[None])
 
     def latent_scale(self) -> tuple[float, float] | None:
         if self.spec.vae.normalisation != "scalar":
@@ -140,6 +162,7 @@ class DiffusersModel:
         self._parts.free(*(part for part in self._names("text_encoder") if part not in but))
 
     def free_vae(self) -> None:
+        self._encodes_on_cpu = False
         self._parts.free("vae")
 
     @contextmanager

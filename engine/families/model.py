@@ -105,6 +105,10 @@ class Saving:
     """Whether the denoiser is loaded into host memory, as it is stored, until it is moved to the card layer by layer."""
     text_streamed: bool = False
     """Whether text encoders that are never trained stay in host memory, and their blocks come to the card one after another."""
+    vae_tiled: bool = False
+    """Whether images are decoded in tiles."""
+    tile_px: int = 0
+    """Side of these tiles. They are also taken for an image that is too large for the free memory; 0: never."""
 
 
 NOTHING_SAVED = Saving()
@@ -143,6 +147,10 @@ class Model(Protocol):
 
     def encode_image(self, pixels: Tensor) -> LatentDistribution:
         """The latents of one image (3, H, W) in [-1, 1] fp32, on the CPU. H and W are multiples of the family's `side_px`."""
+
+    @property
+    def encodes_on_cpu(self) -> bool:
+        """Whether `encode_image` computes on the CPU, because the device has too little memory for one of the images so far."""
 
     def decode_image(self, latents: Tensor) -> Tensor:
         """The image (3, H, W) uint8 on the CPU of latents (C, …, h, w), as `encode_image` makes them."""

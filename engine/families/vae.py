@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,12 +56,29 @@ def encode(vae: Any, spec: VaeSpec, pixels: Tensor) -> LatentDistribution:
 def decode(vae: Any, spec: VaeSpec, latents: Tensor) -> Tensor:
     """(3, H, W) uint8 on the CPU from (1, C, …, h, w) latents of the denoiser."""
     shift, scale = shift_and_scale(vae, spec)
-    z = F.pixel_shuffle(latents.float() / scale + shift, _patch(spec))
-    pixels = vae.decode(z.to(next(vae.parameters()).dtype)).sample[0].float()
+    parameter = next(vae.parameters())
+    z = F.pixel_shuffle(latents.to(parameter.device).float() / scale + shift, _patch(spec))
+    pixels = vae.decode(z.to(parameter.dtype)).sample[0].float()
     if spec.frames:
         pixels = pixels[:, 0]
     image: Tensor = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to("cpu", torch.uint8)
     return image
+
+
+@contextmanager
+def tiles(vae: Any, spec: VaeSpec, side_px: int) -> Iterator[None]:
+    """Within the block, a VAE decodes in tiles of this side, which are blended where they overlap."""
+    vae.enable_tiling()
+    sizes = {"tile_sample_min_size": side_px, "tile_latent_min_size": side_px // _px_to_a_latent(vae, spec)}
+    before = {name: getattr(vae, name) for name in sizes if hasattr(vae, name)}  # others keep tiles of their own
+    for name in before:
+        setattr(vae, name, sizes[name])
+    try:
+        yield
+    finally:
+        vae.disable_tiling()
+        for name, size in before.items():
+            setattr(vae, name, size)
 
 
 def _px_to_a_latent(vae: Any, spec: VaeSpec) -> int:

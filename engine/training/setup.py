@@ -19,6 +19,7 @@ from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
 from loratui.engine.formats.layers import Part
 from loratui.engine.machine import accelerator, hardware
+from loratui.engine.planning import figures
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
@@ -196,7 +197,9 @@ def load_base(job: Job) -> Model:
         raise UsageError(misfit.message, misfit.remedy)
     digests = Digests(job.run.path.parent.parent / "fingerprints.json")
     plan = job.memory_plan
-    saving = Saving(denoiser_on_host=plan.on_host, text_streamed=plan.text_streamed)
+    saving = Saving(
+        denoiser_on_host=plan.on_host, text_streamed=plan.text_streamed, vae_tiled=plan.vae_tiled, tile_px=figures.TILE_PX
+    )
     return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests, saving=saving)
 
 

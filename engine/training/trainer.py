@@ -212,6 +212,8 @@ class Trainer:
             report.phase("caching", "Encoding images")
             flips = (False, True) if settings.dataset.flip else (False,)
             self.latents.fill(self.entries, flips, self._caching("images"))
+        if self.model.encodes_on_cpu:
+            report.warn("images_on_cpu")
         self.model.free_vae()
         report.phase("loading", f"Loading {settings.base.model}")
         print(f"memory plan: {job.memory_plan.name}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ from synthetic_family import SPEC, narrow_frames_vae
 from torch import Tensor
 
 from loratui.engine.families import vae
+from loratui.engine.families.model import NOTHING_SAVED, Saving
+from loratui.engine.families.sd15 import model as sd15
 from loratui.engine.families.spec import VaeSpec
+from loratui.engine.formats.base_files import identify
+from loratui.presets.schema import Settings
 
 SCALAR, FRAMES = VaeSpec(channels=4), SPEC.vae
 BATCH_NORM = VaeSpec(channels=4, patch=2, normalisation="batch_norm")
@@ -93,3 +98,72 @@ def test_a_family_that_takes_the_mode_has_latents_without_a_spread() -> None:
     assert float(drawn.std.min()) > 0
     assert torch.equal(mode.mean, drawn.mean)
     assert not mode.std.any()
+
+
+def model_on(folder: Path, saving: Saving) -> Any:
+    return sd15.load(identify(folder), Settings(), device=torch.device("cpu"), dtype=torch.float32, saving=saving)
+
+
+def decoded_sizes(own: Any) -> list[tuple[int, ...]]:
+    """The sides of the latents that its decoder gets from now on."""
+    seen: list[tuple[int, ...]] = []
+    own._parts["vae"].decoder.register_forward_pre_hook(lambda _, given: seen.append(tuple(given[0].shape[-2:])))
+    return seen
+
+
+def test_images_are_decoded_in_tiles_of_the_given_side_and_encoded_whole(base_folder: Path) -> None:
+    whole, tiled = model_on(base_folder, NOTHING_SAVED), model_on(base_folder, Saving(vae_tiled=True, tile_px=128))
+    pixels = torch.rand(3, 192, 256) * 2 - 1
+    latents = [own.encode_image(pixels).mean for own in (whole, tiled)]
+    assert torch.equal(*latents)
+    seen = decoded_sizes(whole), decoded_sizes(tiled)
+    images = [own.decode_image(latents[0]).float() for own in (whole, tiled)]
+    assert seen[0] == [(24, 32)]
+    assert max(max(sides) for sides in seen[1]) == 16
+    assert images[0].shape == images[1].shape
+    assert (images[0] - images[1]).abs().mean() < 16, "of 255: a norm sees less of the image in a tile"
+    assert torch.equal(tiled.encode_image(pixels).mean, latents[0])
+    assert torch.equal(tiled.decode_image(latents[0][..., :16, :16]), whole.decode_image(latents[0][..., :16, :16]))
+
+
+def run_out_once(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
+    """Has GPU memory run out the first time that an image is encoded or decoded; returns the VAEs that were used."""
+    real, used = getattr(vae, name), []
+
+    def failing(own: Any, *given: Any) -> Any:
+        used.append(own)
+        if len(used) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(own, *given)
+
+    monkeypatch.setattr(vae, name, failing)
+    return used
+
+
+def test_an_image_too_large_for_the_card_is_encoded_on_the_cpu(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, pixels = model_on(base_folder, Saving(tile_px=128)), torch.rand(3, 64, 64) * 2 - 1
+    expected = model_on(base_folder, NOTHING_SAVED).encode_image(pixels).mean
+    used = run_out_once(monkeypatch, "encode")
+    own.latent_scale()  # loads it
+    own.device = torch.device("meta")  # so that only a VAE which is loaded for the CPU can work
+    first = own.encode_image(pixels).mean
+    assert own.encodes_on_cpu
+    assert torch.equal(first, expected)
+    assert torch.equal(own.encode_image(pixels).mean, expected)
+    assert len({id(one) for one in used}) == 2, "the one on the card is dropped"
+    own.free_vae()
+    assert not own.encodes_on_cpu
+
+
+def test_an_image_too_large_for_the_card_is_decoded_in_tiles(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    latents = torch.randn(4, 32, 32)
+    run_out_once(monkeypatch, "decode")
+    with pytest.raises(torch.OutOfMemoryError):
+        model_on(base_folder, NOTHING_SAVED).decode_image(latents)
+    run_out_once(monkeypatch, "decode")
+    own = model_on(base_folder, Saving(tile_px=128))
+    seen = decoded_sizes(own)
+    own.decode_image(latents)
+    own.decode_image(latents)
+    assert seen
+    assert max(max(sides) for sides in seen) == 16, "and the next are, too"
