@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 
@@ -78,9 +79,14 @@ class OutOfMemoryError(LoratuiError):
 class MemoryPlanFailedError(OutOfMemoryError):
     """GPU memory ran out with the memory plan that a run took."""
 
-    def __init__(self, message: str, remedy: str, failed: frozenset[str], *, another: bool) -> None:
+    def __init__(self, message: str, remedy: str, failed: frozenset[str], told: Mapping[str, str]) -> None:
         super().__init__(message, remedy)
         self.failed = failed
         """`MemoryPlan.way` of all plans with which it ran out in this run."""
-        self.another = another
+        self.told = told
+        """The fields of the event `memory_plan_failed`."""
+
+    @property
+    def another(self) -> bool:
         """Whether another plan is left."""
+        return bool(self.told["next"])

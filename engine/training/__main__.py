@@ -96,7 +96,8 @@ def _follow(run: RunDirectory, world: World, requests: ControlQueue) -> int:
         if isinstance(error, together.LeftAloneError):
             return together.LEFT_ALONE
         code, message, remedy = explain(error)
-        together.leave_words(code, hidden(message), hidden(remedy))
+        failed = error.told if isinstance(error, MemoryPlanFailedError) else None
+        together.leave_words(code, hidden(message), hidden(remedy), failed)
         return int(code)
     finally:
         report.close()

@@ -37,9 +37,9 @@ def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], obje
     failed = job.facts.failed | {plan.way}
     left = decide(dataclasses.replace(job.facts, failed=failed))
     following = left.way if isinstance(left, MemoryPlan) else ""
-    report.event("memory_plan_failed", durable=True, way=plan.way, plan=plan.name, next=following, message=reason)
+    told = {"way": plan.way, "plan": plan.name, "next": following, "message": reason}
+    report.event("memory_plan_failed", durable=True, **told)
     if following:
         report.warn("memory_plan_failed", plan=plan.way, next=following)
-        return MemoryPlanFailedError(f"GPU memory ran out with memory plan {plan.way}.", "", failed, another=True)
     found = Finding.of("memory.no_plan_left")
-    return MemoryPlanFailedError(found.message, found.remedy, failed, another=False)
+    return MemoryPlanFailedError(found.message, found.remedy, failed, told)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from loratui.engine import children, durable
 from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import accelerator
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import ALONE, World
@@ -121,6 +122,14 @@ def _end_as(run: RunDirectory, failures: Mapping[int, ProcessFailure]) -> int:
         os.kill(os.getpid(), -cause.exitcode)
     code = int(ExitCode.CRASHED) if cause.exitcode == LEFT_ALONE else cause.exitcode
     writer = failures.get(0)
+    failed = cause.error_file_data["message"]["extraInfo"].get("plan_failed") if _left_words(cause) else None
+    if failed:
+        with contextlib.suppress(LoratuiError), EventLog.open(run.events) as log:
+            log.append("memory_plan_failed", durable=True, **failed)
+            if failed["next"]:
+                found = Finding.of("memory_plan_failed", plan=failed["way"], next=failed["next"])
+                log.append("warning", durable=True, code=found.code, message=found.message, remedy=found.remedy)
+                return code
     if cause.local_rank != 0 and (writer is None or writer.exitcode < 0 or writer.exitcode == LEFT_ALONE):
         message, remedy = _words_of(cause)
         with contextlib.suppress(LoratuiError), EventLog.open(run.events) as log:
@@ -164,10 +173,11 @@ def hold(run: RunDirectory, world: World) -> None:
         control.clear(run)
 
 
-def leave_words(code: ExitCode, message: str, remedy: str) -> None:
-    """Leaves the error that ends this process where torch's elastic launchers look for it."""
+def leave_words(code: ExitCode, message: str, remedy: str, plan_failed: Mapping[str, str] | None = None) -> None:
+    """Leaves the error that ends this process where torch's elastic launchers look for it; `plan_failed` are the fields of the event
+    `memory_plan_failed`."""
     if path := os.environ.get(_ERROR_FILE):
-        more = {"timestamp": str(int(time.time())), "remedy": remedy}
+        more = {"timestamp": str(int(time.time())), "remedy": remedy, "plan_failed": dict(plan_failed or {})}
         said = {"message": message, "errorCode": int(code), "extraInfo": more}
         durable.write_json(Path(path), {"message": said}, durable=False)
 

@@ -6,6 +6,7 @@ loading.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.world import World
 from loratui.engine.training import __main__ as trainer
 from loratui.engine.training import setup
 from loratui.engine.training import trainer as training
@@ -26,11 +26,12 @@ GIB = 2**30
 
 def main() -> int:
     runs_out = json.loads((Path(sys.argv[1]) / "memory.json").read_text())
-    setup.usable_card = lambda: Card("NVIDIA Simulated", 24.0, (8, 9))
-    World.device = lambda *_: "cpu"  # type: ignore[method-assign]
+    setup.usable_card = lambda *_: Card("NVIDIA Simulated", 24.0, (8, 9))
+    setup.device_name = training.device_name = lambda *_: "NVIDIA Simulated"
     torch.cuda.mem_get_info = lambda *_: (20 * GIB, 24 * GIB)
+    torch.cuda.synchronize = torch.cuda.reset_peak_memory_stats = lambda *_: None
     compute, load, write = DiffusionLoss.compute, training.load_base, grid.write_sample
-    collect, facts = setup.memory_facts, []
+    collect, read, facts = setup.memory_facts, setup.read_job, []
     batches = 0
 
     def failing(loss: DiffusionLoss, batch: Any) -> torch.Tensor:
@@ -47,6 +48,9 @@ def main() -> int:
         run_out(setup.decide_memory(facts[-1]).way, len(list(path.parent.glob("*.png"))) + 1)
         write(path, *others)
 
+    def reading(*given: Any, **named: Any) -> setup.Job:
+        return dataclasses.replace(read(*given, **named), device=torch.device("cpu"))
+
     def deciding(*given: Any) -> Any:
         facts.append(collect(*given))
         return facts[-1]
@@ -56,7 +60,8 @@ def main() -> int:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24 GiB")
 
     DiffusionLoss.compute = failing  # type: ignore[method-assign]
-    training.load_base, grid.write_sample, setup.memory_facts = loading, writing, deciding
+    training.load_base, grid.write_sample = loading, writing
+    setup.memory_facts, setup.read_job = deciding, reading
     return trainer.main()
 
 

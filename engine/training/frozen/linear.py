@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from loratui.engine.families.stored import weight_on
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.training.frozen.formats import product, quantised
 
@@ -37,7 +38,7 @@ class FrozenLinear(nn.Module):
     @torch.no_grad()
     def of(cls, linear: nn.Linear, base: BaseFormat, device: torch.device, dtype: torch.dtype) -> FrozenLinear:
         """The Linear on `device`, quantised there. Its own weight may lie anywhere, in any format of floating-point numbers."""
-        weight = linear.weight.detach().to(device).to(dtype)
+        weight = weight_on(linear.weight, device, dtype)
         bias = None if linear.bias is None else linear.bias.detach().to(device).to(dtype)
         codes, scale = (weight, None) if base == "full" else quantised(weight, base)
         return cls(codes, scale, bias, dtype)

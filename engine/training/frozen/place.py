@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from loratui.engine.families.model import Joined
+from loratui.engine.families.stored import FP8, weight_on
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.training.adapters.adapter import LoraAdapter
@@ -53,8 +54,8 @@ def place(
             for layer in (one for one in module.modules() if plan.two_copies and isinstance(one, FrozenLinear)):
                 layer.keep_turned()
         for parameter in denoiser.parameters():
-            if parameter.dtype in (torch.float8_e4m3fn, torch.float8_e5m2):  # a file's own format, kept so far to save memory
-                parameter.data = parameter.data.to(device).to(dtype)
+            if parameter.dtype in FP8:  # a file's own format, kept so far to save memory
+                parameter.data = weight_on(parameter, device, dtype)
         denoiser.to(device)
         if swap is not None:
             blocks.swap_by(swap)
@@ -88,7 +89,7 @@ def _in_4_bits(linear: nn.Linear, device: torch.device, dtype: torch.dtype) -> n
         quant_type="nf4",
         device="meta",
     )
-    weight = linear.weight.detach().to(device).to(dtype)
+    weight = weight_on(linear.weight, device, dtype)
     made.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=made).to(device)
     if linear.bias is not None:
         made.bias = nn.Parameter(linear.bias.detach().to(device).to(dtype), requires_grad=False)
