@@ -9,7 +9,7 @@ from loratui.engine import families
 from loratui.engine.runs.directory import loratui_home
 from loratui.tui.commands import common
 from loratui.tui.terminal import clean, wants_plain
-from loratui.tui.wizard.demo import demo_draft
+from loratui.tui.wizard.demo import demo_draft, shared_by_cores
 
 if TYPE_CHECKING:
     from loratui.tui.plain.follow import Followed
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON as `loratui train`.
     """
-    draft = demo_draft(families.family(args.family).demo_preset, common.device_change(args))
+    draft = demo_draft(families.family(args.family).demo_preset, shared_by_cores(common.device_change(args)))
     assert draft.recipe is not None
     if not args.no_tui and not args.json and not wants_plain(args.plain):
         from loratui.tui.run_app import run_app

@@ -76,9 +76,9 @@ class Wizard:
         return self._plan_and_start()
 
     def demo(self) -> int:
-        from loratui.tui.wizard.demo import demo_draft
+        from loratui.tui.wizard.demo import demo_draft, shared_by_cores
 
-        self._draft = demo_draft()
+        self._draft = demo_draft(changes=shared_by_cores({}))
         return self._plan_and_start()
 
     def _continue(self, drafts: list[SavedDraft]) -> bool:

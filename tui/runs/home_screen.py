@@ -201,9 +201,9 @@ class HomeScreen(LoratuiScreen[None]):
             self.loratui.continue_draft(chosen)
 
     def action_demo(self) -> None:
-        from loratui.tui.wizard.demo import demo_draft
+        from loratui.tui.wizard.demo import demo_draft, shared_by_cores
 
-        self.loratui.plan_new(demo_draft(), "plan")
+        self.loratui.plan_new(demo_draft(changes=shared_by_cores({})), "plan")
 
     @work(exclusive=True, group="resume", description="resume a run")
     async def action_resume(self) -> None:

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from fake_run import FakeTrainer
 
+from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import NO_GPU
 from loratui.engine.runs.directory import RunDirectory, list_runs, loratui_home
 from loratui.tui import cli
+from loratui.tui.commands import common
+from loratui.tui.wizard import demo
 
 
 @pytest.fixture
@@ -26,6 +30,29 @@ def _trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_trained")
+@pytest.mark.parametrize(
+    ("cores", "gpu", "arguments", "divided"),
+    [(1, False, [], False), (2, False, [], True), (8, True, [], False), (8, True, ["--device", "cpu"], True)],
+)
+def test_several_cores_divide_the_batch_and_a_gpu_or_a_single_core_does_not(
+    cores: int,
+    gpu: bool,
+    arguments: list[str],
+    divided: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(hardware, "allowed_cpus", lambda: cores)
+    monkeypatch.setattr(demo.hardware, "has_device_file", lambda: gpu)
+    monkeypatch.setattr(common, "this_machine", lambda: NO_GPU)
+    assert cli.main(["demo", "--no-tui", *arguments]) == 0
+    assert f"÷ batch {'1 × 2 processes' if divided else '2'} = 900 optimizer steps" in capsys.readouterr().out
+    settings = tomllib.loads((list_runs(loratui_home())[0].path / "effective.toml").read_text())
+    assert settings["training"]["processes"] == (2 if divided else 1)
+    assert settings["memory"]["device"] == ("cpu" if divided or arguments else "auto")
+
+
+@pytest.mark.usefixtures("_trained")
 def test_plain_lines_end_with_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["demo", "--no-tui"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -33,7 +60,6 @@ def test_plain_lines_end_with_the_file(capsys: pytest.CaptureFixture[str]) -> No
     assert lines[-1] == f"LoRA file: {run.output / 'anafox.safetensors'}"
     text = "\n".join(lines)
     assert "18 images × 10 repeats = 180 image-steps an epoch" in text
-    assert "÷ batch 2 = 900 optimizer steps" in text
     assert "every LoRA tool opens" in text
 
 
