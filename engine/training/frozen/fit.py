@@ -65,6 +65,8 @@ class Fit:
         self._adjusts = plan.placement == "gpu" and plan.rung.recomputed[1] > 0
         self.due = self._adjusts
         """Whether the next step is to be measured."""
+        if self.due:  # loading is over: its peak says nothing of a step
+            torch.cuda.reset_peak_memory_stats()
 
     def again(self) -> None:
         """Starts again from the least memory, since a step takes another amount from now on. Recordings must be gone."""
