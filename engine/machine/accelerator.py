@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ class Accelerator:
     """Of the refusal: `USAGE` for what must be installed or set, `GPU_LOST` for a card that does not work now."""
     together: tuple[str, ...] = ()
     """UUIDs of the cards that can train one run together: those like `card`, itself first."""
+    host_gib: float = math.inf
+    """Main memory that is free beside the card, where that is known."""
     hidden: tuple[int, ...] = ()
     """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
 
@@ -100,7 +103,8 @@ _asking = threading.Lock()
 def accelerator() -> Accelerator:
     """Asks the driver and, where there is a GPU, torch in a process of its own, which takes seconds at the first time."""
     listed = hardware.listing(hardware.NVML_COLD_S)
-    return judge(listed, torch_facts(listed) if has_gpu(listed) else None, os.environ.get(VISIBLE))
+    found = judge(listed, torch_facts(listed) if has_gpu(listed) else None, os.environ.get(VISIBLE))
+    return replace(found, host_gib=hardware.ram().free_gib or math.inf) if found.card else found
 
 
 def has_gpu(listed: Listing) -> bool:

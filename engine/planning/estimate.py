@@ -109,7 +109,7 @@ def estimate(
     settings = recipe.settings
     if settings.memory.device == "cpu":
         here = NO_GPU
-    case = _Case(Facts.of(settings, here.card), plan)
+    case = _Case(Facts.here(settings, here), plan)
     return Estimate(
         lora=case.facts.lora,
         disk=_disk(case),
@@ -170,7 +170,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
 
 def _on_card(case: _Case, card: Card) -> Cost:
     used = UsedCard(card.name, card.memory_gib, card.capability)
-    case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used))
+    case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used, host_gib=math.inf))
     found = decide(case.facts)
     if isinstance(found, Finding):
         return _refused(card.name, case, found.message.removesuffix("."), "memory unknown")

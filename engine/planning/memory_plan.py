@@ -7,13 +7,14 @@ A card never gets a promise that no rung keeps: what does not fit into the small
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from loratui.engine import families
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
-from loratui.engine.machine.accelerator import Card
+from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning import figures
 from loratui.engine.planning import rungs as ladder
 from loratui.engine.planning.lora_size import LoraSize, size_of
@@ -66,6 +67,12 @@ class Facts:
     def of(cls, settings: Settings, card: Card | None, free_gib: float = math.inf) -> Facts:
         """The facts of a recipe; the base's folder is read where it is on this machine."""
         return cls(settings, card, size_of(settings), free_gib)
+
+    @classmethod
+    def here(cls, settings: Settings, here: Accelerator) -> Facts:
+        """The facts of a recipe on this machine."""
+        card = None if settings.memory.device == "cpu" else here.card
+        return replace(cls.of(settings, card), host_gib=here.host_gib if card else math.inf)
 
     @property
     def figures(self) -> FamilyFigures:
@@ -153,7 +160,7 @@ class MemoryPlan:
 
 
 def decide(facts: Facts) -> MemoryPlan | Finding:
-    """The plan, or why there is none: on the highest rung that fits, else on the lowest that the settings leave open."""
+    """The plan, or why there is none: on the highest rung that fits, else on the smallest that the settings leave open."""
     settings, card = facts.settings, facts.card
     chosen = choose(settings, card)
     if chosen.found and chosen.found.severity == "error":
@@ -167,7 +174,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     fitting = [way for way in ways if not sized or _fits_on(facts, *way, chosen.format)]
     if not ways or (facts.failed and not fitting):
         return Finding.of("memory.no_plan_left")
-    rung, split = fitting[0] if fitting else ways[-1]
+    rung, split = fitting[0] if fitting else _smallest(facts, ways, chosen.format)
     taken = need(facts, rung, chosen.format, split=split) if sized else None
     memory, known = settings.memory, facts.figures
     room = facts.room_gib if card else math.inf
@@ -223,8 +230,18 @@ def _splits(settings: Settings) -> tuple[bool, ...]:
 
 
 def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
-    pinned = host_gib(facts.figures, rung, facts.format_on(rung))
-    return need(facts, rung, precision, split=split).training <= facts.room_gib and pinned <= facts.host_gib * figures.PINNED
+    return need(facts, rung, precision, split=split).training <= facts.room_gib and _pins(facts, rung)
+
+
+def _smallest(facts: Facts, ways: Sequence[tuple[Rung, bool]], precision: Format) -> tuple[Rung, bool]:
+    """The way that takes the least GPU memory, of those that main memory allows."""
+    allowed = [(rung, split) for rung, split in ways if _pins(facts, rung)] or ways
+    return min(allowed, key=lambda way: need(facts, way[0], precision, split=way[1]).training)
+
+
+def _pins(facts: Facts, rung: Rung) -> bool:
+    """Whether main memory has room for the blocks' weights of a rung."""
+    return host_gib(facts.figures, rung, facts.format_on(rung)) <= facts.host_gib * figures.PINNED
 
 
 def _has_room_for_two(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:

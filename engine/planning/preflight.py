@@ -21,7 +21,8 @@ from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
-from loratui.engine.planning.memory_plan import Facts, decide
+from loratui.engine.planning.memory_misfits import misfits_of
+from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.words import size
@@ -84,9 +85,12 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         there = len(here.together)
         fix = {"training.processes": max(1, there)}
         yield Finding.of("too_few_gpus", wanted=settings.training.processes, there=there, settings=fix)
-    decided = decide(Facts.of(settings, None if by_name else here.card))
+    facts = Facts.here(settings, here)
+    decided = decide(facts)
     if found := decided if isinstance(decided, Finding) else decided.found:
         yield found
+    if isinstance(decided, MemoryPlan):
+        yield from misfits_of(facts, decided)
     if settings.optimizer.name != "adamw8bit":
         return
     if by_name or here.card is None:
