@@ -124,7 +124,13 @@ def read_job(
     team = team.on(device)
     failed |= failed_before(run, job, device_name(device)) if card else frozenset()
     facts = memory_facts(settings if computes else replace(settings, {"training.precision": "fp32"}), card, team, failed)
-    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, decide_memory(facts), facts, card, team)
+    memory_plan = decide_memory(facts)
+    if not team.same(memory_plan.name):
+        raise UsageError(
+            f"The GPUs of this run are of different kinds: here the memory plan is {memory_plan.name}, elsewhere another.",
+            "Train it on GPUs of one kind, or force a plan that all can carry out (memory.plan).",
+        )
+    return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, facts, card, team)
 
 
 def usable_card(world: World = ALONE) -> accelerator.Card | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,6 +55,11 @@ class Team:
     def least(self, value: float) -> float:
         """The smallest `value` of all processes."""
         return self._exchange(value, "least")
+
+    def same(self, text: str) -> bool:
+        """Whether all processes have the same text."""
+        number = float(zlib.crc32(text.encode()))
+        return self.least(number) == -self.least(-number)
 
     @contextmanager
     def writer_first(self) -> Iterator[None]:

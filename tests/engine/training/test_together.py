@@ -143,6 +143,16 @@ def test_more_processes_than_batches_in_a_step_are_refused(make_run: MakeRun) ->
         read_job(run, team=Team(World(0, 3)))
 
 
+def test_processes_that_would_compute_in_different_formats_are_refused(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, other = make_run(*TWO), {"least": -1.0}
+    read_job(run, team=Team(World(1, 2)))  # all alike
+    monkeypatch.setattr(Team, "_exchange", lambda _self, value, how: min(value, other[how]) if how == "least" else value)
+    with pytest.raises(UsageError, match="GPUs of this run are of different kinds: here the memory plan is cpu-fp32"):
+        read_job(run, team=Team(World(1, 2)))
+
+
 def test_a_run_on_gpus_is_shared_by_those_that_are_here(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run, on_cpu = make_run(*TWO, "training.processes=3"), make_run(*TWO)
     run.effective.write_text(run.effective.read_text().replace('device = "cpu"', 'device = "auto"'))
