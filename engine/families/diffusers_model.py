@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -159,6 +160,8 @@ class DiffusersModel:
         return self.spec.text_encoders != self.spec.trainable_text
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
+        if self.device.type == "cuda":  # when they are needed again, the denoiser has the card
+            self._saving = dataclasses.replace(self._saving, text_streamed=True)
         self._parts.free(*(part for part in self._names("text_encoder") if part not in but))
 
     def free_vae(self) -> None:

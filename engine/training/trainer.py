@@ -205,23 +205,23 @@ class Trainer:
         if cut := self.texts.cut():
             report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
         self.model.free_text_encoders(but=self.model.text_encoders if trains_text else ())
+        placed = job.memory_plan.on_host and bool(class_images.missing(self.entries))
+        if placed:  # in host memory the base makes no images
+            self._place()
         with job.team.writer_first():
             if wanted := class_images.missing(self.entries):
                 report.phase("sampling", f"Making {count(len(wanted), 'image')} of the class")
-                class_images.make(wanted, settings, self.model, self.texts, self._caching("images of the class"))
+                with self.adapter.strength(0.0) if placed else contextlib.nullcontext():
+                    class_images.make(wanted, settings, self.model, self.texts, self._caching("images of the class"))
             report.phase("caching", "Encoding images")
             flips = (False, True) if settings.dataset.flip else (False,)
             self.latents.fill(self.entries, flips, self._caching("images"))
         if self.model.encodes_on_cpu:
             report.warn("images_on_cpu")
         self.model.free_vae()
-        report.phase("loading", f"Loading {settings.base.model}")
-        print(f"memory plan: {job.memory_plan.name}", flush=True)
-        self.adapter = add_adapter(job, self.model)
-        self.blocks = place_on_card(job, self.model, self.adapter)
+        if not placed:
+            self._place()
         self.fit = Fit(job.memory_plan, self.blocks, sampling_gib(job.memory_plan, settings))
-        if job.mixed:
-            speed.let_autocast_cast(self.model.denoiser)
         if stored is None and settings.adapter.start_from:
             began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all
@@ -237,6 +237,16 @@ class Trainer:
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
+
+    def _place(self) -> None:
+        """Adds the LoRA to the base, and puts both where the memory plan wants them."""
+        job = self.job
+        self.report.phase("loading", f"Loading {self.settings.base.model}")
+        print(f"memory plan: {job.memory_plan.name}", flush=True)
+        self.adapter = add_adapter(job, self.model)
+        self.blocks = place_on_card(job, self.model, self.adapter)
+        if job.mixed:
+            speed.let_autocast_cast(self.model.denoiser)
 
     def _check_the_base(self) -> None:
         """Reads a base that the preflight's real step has not read, and ends a run whose base is not what it was taken for."""

@@ -27,6 +27,7 @@ from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters.build import Target, add_adapters
+from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.presets import SHIPPED
 from loratui.presets.schema import Adapter, Base, Settings
 
@@ -146,6 +147,10 @@ def test_a_denoiser_waits_in_host_memory_as_it_is_stored(flux_folder: Path, tmp_
     usual, own = tensors_of(files, "transformer", torch.bfloat16), whole(waiting, torch.bfloat16)
     assert own.keys() == usual.keys()
     assert all(torch.equal(own[key], value) for key, value in usual.items())
+    layer = "transformer_blocks.0.attn.to_q"
+    linear = waiting.get_submodule(layer)
+    assert isinstance(linear, nn.Linear)
+    assert torch.equal(FrozenLinear.of(linear, "full", CPU, torch.bfloat16).codes, usual[f"{layer}.weight"])
     kept = {key for key, value in waiting.named_parameters() if lies_in_a_file(value, path)}
     blocks = set(block_weights(waiting))
     assert {key.split(".")[0] for key in blocks} == {"transformer_blocks", "single_transformer_blocks"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.training import trainer as trainer_module
+from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.schema import Dataset
 
@@ -55,6 +57,24 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
     monkeypatch.setattr(trainer_module.class_images, "make", lambda *_: pytest.fail("they are there"))
     train(run)
     assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_a_base_that_waits_in_host_memory_makes_them_where_its_plan_puts_it(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make = [], trainer_module.class_images.make
+
+    def spy(entries: Any, settings: Any, model: Any, *others: Any) -> None:
+        frozen = any(isinstance(one, FrozenLinear) for one in model.denoiser.modules())
+        make(entries, settings, model, *others)
+        made.append((frozen, [entry.path.read_bytes() for entry in entries]))
+
+    monkeypatch.setattr(trainer_module.class_images, "make", spy)
+    for sets in ((), ("memory.plan=swapped", "memory.quantise=off")):
+        run = make_run(*SETS, *sets, "training.precision=auto", "schedule.epochs=1")
+        assert train(run) == ExitCode.DONE
+    assert [frozen for frozen, _ in made] == [False, True]
+    assert made[0][1] == made[1][1], "the LoRA has no part in them"
 
 
 @pytest.mark.long
