@@ -13,7 +13,7 @@ from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator
 from loratui.engine.machine.accelerator import Card as UsedCard
-from loratui.engine.planning import figures, step_time
+from loratui.engine.planning import figures, rungs, step_time
 from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.lora_size import LoraSize
@@ -159,7 +159,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
         return _refused(card.name if card else "CPU", case, found.message.removesuffix("."), "memory unknown")
     remembered = _remembered(case, found, measurements)
     gib, memory_source = _memory(case, found)
-    ram = figures.EMBEDDED_RAM_GIB if case.settings.base.is_embedded else case.known.ram_gib
+    ram = figures.EMBEDDED_RAM_GIB if case.settings.base.is_embedded else _ram(case, found)
     if remembered and remembered.peak_vram_gib:
         gib, memory_source = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1), "memory measured on this machine"
     if remembered and remembered.peak_ram_gib:
@@ -175,7 +175,7 @@ def _on_card(case: _Case, card: Card) -> Cost:
     if isinstance(found, Finding):
         return _refused(card.name, case, found.message.removesuffix("."), "memory unknown")
     gib, memory_source = _memory(case, found)
-    return _cost(card.name, found, _by_table(case, card, found), gib, case.for_all(case.known.ram_gib), memory_source, None)
+    return _cost(card.name, found, _by_table(case, card, found), gib, case.for_all(_ram(case, found)), memory_source, None)
 
 
 def _remembered(case: _Case, found: MemoryPlan, measurements: Sequence[Measurement]) -> Recalled | None:
@@ -188,6 +188,13 @@ def _remembered(case: _Case, found: MemoryPlan, measurements: Sequence[Measureme
         batch_size=settings.training.batch_size,
         work=work_of(settings, found.name),
     )
+
+
+def _ram(case: _Case, found: MemoryPlan) -> Range:
+    """Main memory, with what is pinned for blocks that are swapped."""
+    pinned = rungs.host_gib(case.known, found.rung, found.base) if found.placement == "gpu" else 0.0
+    low, high = case.known.ram_gib
+    return low + pinned, high + pinned
 
 
 def _memory(case: _Case, found: MemoryPlan) -> tuple[Range | None, str]:

@@ -150,6 +150,10 @@ def _with_any_plan(run: RunDirectory, job: str, report: Reporter, requests: Cont
             if not error.another:
                 raise
             failed = error.failed
+        # Not within the handler: the error keeps the failed trainer.
+        from loratui.engine.training.out_of_memory import let_go
+
+        let_go()
 
 
 def _work(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import traceback
 from collections.abc import Callable
 
@@ -22,13 +23,19 @@ def concerns_plan(error: Exception, job: Job) -> bool:
     return job.card is not None and fault is not None and fault.id == "gpu_memory"
 
 
+def let_go() -> None:
+    """Gives back the GPU memory of everything that is out of use; much of it refers to itself."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], object]) -> MemoryPlanFailedError:
     """Saves what is whole, and reports which plan failed and which comes next; returns the error that ends this process's work.
 
     To be called when nothing holds the memory of the failed work any more, which its error does.
     """
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    let_go()
     try:
         save()
     except Exception:  # the last checkpoint stands, whatever this was

@@ -64,6 +64,18 @@ def test_a_run_goes_on_one_plan_down_from_its_last_step(make_run: MakeRun) -> No
     assert events(run, "run_started")[-1].get("memory_plan") == events(run, "run_started")[2].get("memory_plan")
 
 
+def test_a_base_in_another_format_goes_on_with_a_word(make_run: MakeRun) -> None:
+    run = make_run(*SMALL, "training.precision=bf16", "memory.gradient_checkpointing=on")
+    assert supervise(run, {"checkpointing": 3}) == 0
+    assert failed(run) == [("checkpointing", "quantised")]
+    assert [e.get("resumed_step") for e in events(run, "run_started")] == [0, 2]
+    (word,) = [e for e in events(run, "warning") if e.get("code") == "other_surroundings"]
+    assert "another number format" in word.get("message")
+    assert "base format full then and fp8 now" in word.get("message")
+    with safe_open(run.output / "qxz.safetensors", framework="pt") as file:
+        assert file.metadata()["loratui_base_format"] == "fp8"
+
+
 def test_a_run_whose_plans_all_failed_ends_with_advice(make_run: MakeRun) -> None:
     run = make_run(*SMALL, "memory.plan=kept")
     assert supervise(run, {"kept": 2}) == 34
