@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 from loratui.engine.findings import Finding
@@ -35,6 +36,16 @@ def misfits_of(facts: Facts, plan: MemoryPlan) -> Iterator[Finding]:
         yield Finding.of("memory_host.forced", settings={"memory.plan": "auto"}, **host)
     elif short and plan.rung.four_bits and facts.settings.memory.plan == "auto":
         yield Finding.of("memory_host", **host)
+
+
+_OFF = MappingProxyType({"int8": 1.5, "fp8": 4.0, "nf4": 9.0})
+"""Percent by which a layer's product is off, forwards and backwards alike; bf16: 0.2 (tests/engine/training/test_frozen.py)."""
+
+
+def price_of(plan: MemoryPlan) -> Iterator[Finding]:
+    """What a plan costs in exactness, if the base is rounded for it."""
+    if plan.base != "full" and plan.fits != "no":
+        yield Finding.of("base_in_few_bits", base=plan.base, plan=plan.way, off=_OFF[plan.base])
 
 
 def _too_small(facts: Facts, plan: MemoryPlan, card: Card) -> Finding:

@@ -21,7 +21,7 @@ from loratui.engine.planning.base_checks import check_base
 from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
-from loratui.engine.planning.memory_misfits import misfits_of
+from loratui.engine.planning.memory_misfits import misfits_of, price_of
 from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
@@ -91,6 +91,7 @@ def check_machine(recipe: Recipe, here: Accelerator) -> Iterator[Finding]:
         yield found
     if isinstance(decided, MemoryPlan):
         yield from misfits_of(facts, decided)
+        yield from price_of(decided)
     if settings.optimizer.name != "adamw8bit":
         return
     if by_name or here.card is None:

@@ -80,6 +80,15 @@ def test_where_nothing_fits_the_smallest_plan_is_tried() -> None:
         assert (plan.way, plan.fits) == (way, "no")
 
 
+@pytest.mark.parametrize(("card", "words"), [(RTX4090, "fp8 (memory plan quantised)"), (RTX3060, "int8 (memory plan swapped)")])
+def test_the_preflight_says_what_a_rounded_base_costs(card: Card, words: str) -> None:
+    recipe = build_recipe("flux-identity-18img")
+    (found,) = check_machine(recipe, Accelerator(card, host_gib=64.0))
+    assert (found.code, found.severity) == ("base_in_few_bits", "info")
+    assert words in found.message
+    assert not list(check_machine(recipe, Accelerator(Card("NVIDIA H200", 140.0, (9, 0)))))
+
+
 def test_the_preflight_says_it_and_no_card_has_no_main_memory_to_share() -> None:
     recipe = build_recipe("flux-identity-18img", sets=("memory.plan=kept",))
     codes = [found.code for found in check_machine(recipe, Accelerator(RTX4090, host_gib=64.0))]
