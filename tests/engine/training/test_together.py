@@ -18,6 +18,7 @@ from loratui.engine.planning.world import World
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.launcher import launch
+from loratui.engine.runs.state_file import read_state
 from loratui.engine.training import together
 from loratui.engine.training.setup import read_job
 from loratui.engine.training.team import Team
@@ -135,6 +136,22 @@ def test_an_error_of_a_follower_is_left_where_torch_looks_for_it(tmp_path: Path,
     together.leave_words(ExitCode.DATASET, "An image is missing.", "Restore it.")
     found = ProcessFailure(1, 1, int(ExitCode.DATASET), str(tmp_path / "error.json"))
     assert together._words_of(found) == ("An image is missing.", "Restore it.")
+
+
+@pytest.mark.parametrize("following", ["partial", ""])
+def test_a_memory_plan_that_failed_in_a_follower_is_reported_for_it(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, following: str
+) -> None:
+    run = make_run(*TWO)
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(run.path / "error.json"))
+    told = {"way": "kept", "plan": "gpu-bf16-kept", "next": following, "message": "CUDA out of memory"}
+    together.leave_words(ExitCode.OUT_OF_MEMORY, "No plan is left.", "Use another card.", told)
+    failed = ProcessFailure(1, 1, int(ExitCode.OUT_OF_MEMORY), str(run.path / "error.json"))
+    assert together._end_as(run, {0: failure(0, ALONE), 1: failed}) == ExitCode.OUT_OF_MEMORY
+    state = read_state(run)
+    assert (state.failed_plans, state.next_plan) == (("kept",), following)
+    assert [warning.code for warning in state.warnings] == ["memory_plan_failed"] * bool(following)
+    assert [event.get("message") for event in events(run, "run_failed_with")] == ["No plan is left."] * (not following)
 
 
 def test_more_processes_than_batches_in_a_step_are_refused(make_run: MakeRun) -> None:
