@@ -54,6 +54,8 @@ class FamilyFigures:
     again_time: StepTime
     compiled_share: float
     """Share of a step that compiled blocks save."""
+    fp8_time: float | None
+    """Time of a step with the base in fp8, as a share of one with the base in bf16; None: not measured."""
     measured_batches: tuple[int, ...]
     """Batch sizes at which memory was measured."""
     ram_gib: Range

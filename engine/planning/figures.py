@@ -20,35 +20,37 @@ class Card:
     bandwidth_tb_s: float
     """Of its memory."""
     capability: Capability = (8, 0)
-    """That of compute, or less for newer cards: the number format goes by it."""
+    """That of compute: the number formats go by it."""
+    link_gb_s: float = 25
+    """From main memory to the card, pinned: what PCIe 4.0 x16 reaches."""
     listed: bool = True
     """Whether it stands in the list of cards that are usually rented; the others are known by name only."""
 
 
-MEASURED_ON = Card("H200", 140.4, 989, 4.8)
+MEASURED_ON = Card("H200", 140.4, 989, 4.8, capability=(9, 0), link_gb_s=55)
 """The card on which the families' figures were measured."""
 
 CARDS: tuple[Card, ...] = (
-    Card("T4", 15.0, 65, 0.32, capability=(7, 5)),
-    Card("RTX 3060", 12.0, 25, 0.36),
-    Card("RTX 3080", 10.0, 60, 0.76, listed=False),
-    Card("RTX 3090", 24.0, 71, 0.94),
-    Card("RTX A4000", 16.0, 77, 0.45, listed=False),
-    Card("RTX A5000", 24.0, 111, 0.77),
-    Card("A10", 22.5, 125, 0.60, listed=False),
-    Card("A10G", 22.5, 70, 0.60, listed=False),
-    Card("L4", 22.5, 121, 0.30),
-    Card("RTX 4080", 16.0, 97, 0.72, listed=False),
-    Card("RTX 4090", 24.0, 165, 1.01),
-    Card("RTX 5090", 31.8, 210, 1.79),
-    Card("A40", 45.0, 150, 0.70, listed=False),
-    Card("RTX A6000", 48.0, 155, 0.77),
-    Card("L40S", 45.0, 362, 0.86),
+    Card("T4", 15.0, 65, 0.32, capability=(7, 5), link_gb_s=12),
+    Card("RTX 3060", 12.0, 25, 0.36, capability=(8, 6)),
+    Card("RTX 3080", 10.0, 60, 0.76, capability=(8, 6), listed=False),
+    Card("RTX 3090", 24.0, 71, 0.94, capability=(8, 6)),
+    Card("RTX A4000", 16.0, 77, 0.45, capability=(8, 6), listed=False),
+    Card("RTX A5000", 24.0, 111, 0.77, capability=(8, 6)),
+    Card("A10", 22.5, 125, 0.60, capability=(8, 6), listed=False),
+    Card("A10G", 22.5, 70, 0.60, capability=(8, 6), listed=False),
+    Card("L4", 22.5, 121, 0.30, capability=(8, 9)),
+    Card("RTX 4080", 16.0, 97, 0.72, capability=(8, 9), listed=False),
+    Card("RTX 4090", 24.0, 165, 1.01, capability=(8, 9)),
+    Card("RTX 5090", 31.8, 210, 1.79, capability=(12, 0), link_gb_s=55),
+    Card("A40", 45.0, 150, 0.70, capability=(8, 6), listed=False),
+    Card("RTX A6000", 48.0, 155, 0.77, capability=(8, 6)),
+    Card("L40S", 45.0, 362, 0.86, capability=(8, 9)),
     Card("A100", 40.0, 312, 1.56),
     Card("A100 80GB", 80.0, 312, 2.0),
-    Card("H100 PCIe", 80.0, 756, 2.0, listed=False),
-    Card("H100 NVL", 94.0, 835, 3.9, listed=False),
-    Card("H100", 80.0, 989, 3.35),
+    Card("H100 PCIe", 80.0, 756, 2.0, capability=(9, 0), link_gb_s=55, listed=False),
+    Card("H100 NVL", 94.0, 835, 3.9, capability=(9, 0), link_gb_s=55, listed=False),
+    Card("H100", 80.0, 989, 3.35, capability=(9, 0), link_gb_s=55),
     MEASURED_ON,
 )
 """The order is that of a price list."""

@@ -8,12 +8,16 @@ from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.planning import figures
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.memory_plan import MemoryPlan, image_share
+from loratui.engine.planning.rungs import host_gib
+from loratui.engine.words import GIB
 from loratui.presets.schema import Settings
 
 MARGIN_MEASURED, MARGIN_SCALED = 0.1, 0.2
 """Share by which a time may be off on the card that was measured, and on one to which it was scaled."""
 FAST_CPU = 0.35
 """What a fast CPU needs of the launching time of the slowest that was measured."""
+SWAPPING = 1.15
+"""What copies beside the computation cost it at the most: 0.47 and 0.53 s were measured for a step of 0.44 s."""
 RECORDED_FLOOR_S = 0.02
 """A step that is replayed takes no less: some ten thousand kernels."""
 
@@ -35,6 +39,9 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: Memory
         return "there are figures only for bf16"
     if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
         return f"no figures for {'DoRA' if settings.adapter.dora else settings.adapter.kind}"
+    factor = known.fp8_time if plan.base == "fp8" else None if plan.base in ("int8", "nf4") else 1.0
+    if factor is None:
+        return f"no figures for a base in {plan.base}"
     time = plan.rung.time(known, plan.recomputed)
     batch = settings.training.batch_size
     margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED
@@ -49,8 +56,15 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: Memory
     # A third of a step is the pass forward. Samples are launched, never recorded.
     sample_s = _on(card, known.kept_time.arithmetic_s, known.kept_time.traffic_s) / 2.5
     launch_s = known.kept_time.launch_s / 3
+    computing = [second * left * factor / batch for second in batch_s]
+    if plan.rung.swaps:
+        copied_gb = 2 * host_gib(known, plan.rung, plan.base) * GIB / 1e9  # forwards and backwards
+        passes = batch if plan.split else 1
+        copying_s = copied_gb / card.link_gb_s * passes / batch
+        computing = [max(second, copying_s * (1 + sign * margin)) for second, sign in zip(computing, (-1, 1), strict=True)]
+        computing[1] *= SWAPPING
     return StepCost(
-        (batch_s[0] * left / batch, batch_s[1] * left / batch),
+        (computing[0], computing[1]),
         (max(sample_s * (1 - margin), launch_s * FAST_CPU), max(sample_s * (1 + margin), launch_s)),
         compiles,
     )

@@ -98,11 +98,11 @@ def test_on_compiles_before_the_first_step_and_once() -> None:
     ("family", "step_s", "steps_left", "due"),
     [
         ("flux", 0.5, 2000, True),
-        ("flux", 0.5, 300, False),
+        ("flux", 0.5, 200, False),
         ("flux", 0.05, 2000, False),
         ("flux", 3.0, 300, True),
         ("sdxl", 0.18, 3000, True),
-        ("sd15", 0.045, 3000, False),  # compiling takes as long there, and saves less
+        ("sd15", 0.045, 2000, False),  # compiling takes as long there, and saves less
     ],
 )
 def test_auto_compiles_when_what_is_left_is_long_enough(family: Family, step_s: float, steps_left: int, due: bool) -> None:
