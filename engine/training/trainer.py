@@ -204,7 +204,7 @@ class Trainer:
             self.texts.fill(texts, self._caching("captions"))
         if cut := self.texts.cut():
             report.warn("captions_cut", texts=len(cut), most=max(cut.values()))
-        self.model.free_text_encoders(but=self.model.text_encoders if trains_text else ())
+        self._free_text_encoders()
         placed = job.memory_plan.on_host and bool(class_images.missing(self.entries))
         if placed:  # in host memory the base makes no images
             self._place()
@@ -237,6 +237,10 @@ class Trainer:
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
         self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
+
+    def _free_text_encoders(self) -> None:
+        """Drops the text encoders that are not trained."""
+        self.model.free_text_encoders(but=self.model.text_encoders if self.settings.training.train_text_encoder else ())
 
     def _place(self) -> None:
         """Adds the LoRA to the base, and puts both where the memory plan wants them."""
@@ -443,9 +447,10 @@ class Trainer:
     def _must_end(self, window: AccumulationWindow) -> bool:
         """Carries out the commands; True if the run must end before this window. The writer decides for all processes, so they
         end at the same step."""
-        last = self.overrides.stop_after_epoch
-        if self.job.world.is_writer and not self._serve_commands() and last is not None and window.before.epoch > last:
-            self.control.end_here()
+        if self.job.world.is_writer and not self._serve_commands():
+            last = self.overrides.stop_after_epoch  # which a command may just have taken back
+            if last is not None and window.before.epoch > last:
+                self.control.end_here()
         ends = self.job.team.told(self.control.ending is not None)
         if ends and self.control.ending is None:
             self.control.end_here()
@@ -478,7 +483,7 @@ class Trainer:
         try:
             self.texts.fill(prompts_to_encode(prompts), lambda *_: None)
         finally:
-            self.model.free_text_encoders()
+            self._free_text_encoders()
 
     def _end_epoch(self, window: AccumulationWindow) -> None:
         self._settle()

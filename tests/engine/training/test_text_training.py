@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import MakeRun, after_loading, after_step, every_step, losses, same, train, weights
+from small_runs import MakeRun, after_loading, after_step, events, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode
 from loratui.engine.families.model import Model
@@ -103,3 +103,15 @@ def test_without_it_no_text_encoder_is_touched(make_run: MakeRun) -> None:
     run = make_run("adapter.targets=attention", "samples.steps=1")
     train(run)
     assert not any("_te" in key for key in load_file(run.output / "qxz.safetensors"))
+
+
+def test_new_prompts_leave_the_encoders_that_are_trained_as_they_are(make_text_run: MakeRun) -> None:
+    sets = ("schedule.epochs=1", "training.precision=fp32")
+    usual, changed = make_text_run(*sets), make_text_run(*sets)
+    assert train(usual) == ExitCode.DONE
+    assert (
+        train(changed, lambda t: after_step(t, 2, lambda: control.send(changed, "set_samples", prompts=["new"])))
+        == ExitCode.DONE
+    )
+    assert [event.get("ok") for event in events(changed, "command_acknowledged")] == [True]
+    assert same(weights(usual), weights(changed))
