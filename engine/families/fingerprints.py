@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from loratui.engine.durable import remember
@@ -23,6 +27,7 @@ class Digests:
     def __init__(self, memory: Path | None = None) -> None:
         """`memory` is the file that keeps the digests; without one they are lost with this object."""
         self._memory = memory
+        self._lock = threading.Lock()
         self._known: dict[str, str] = _read(memory) if memory else {}
 
     def of(self, part: PartFile) -> str:
@@ -41,12 +46,33 @@ class Digests:
         """Of a whole file, or of its tensors behind `prefix`."""
         info = path.stat()
         key = hashlib.sha256(repr((str(path), info.st_size, info.st_mtime_ns, info.st_ino, prefix)).encode()).hexdigest()
-        if key not in self._known:
-            self._known[key] = _of_file(path) if prefix is None else _of_tensors(path, prefix)
-            newest = dict(list(self._known.items())[-_KEPT:])
-            if self._memory and not remember(self._memory, {"format": FORMAT, "digests": newest}):
-                self._memory = None
-        return self._known[key]
+        with self._lock:  # who asks for a digest that is being made waits for it
+            if key not in self._known:
+                self._known[key] = _of_file(path) if prefix is None else _of_tensors(path, prefix)
+                newest = dict(list(self._known.items())[-_KEPT:])
+                if self._memory and not remember(self._memory, {"format": FORMAT, "digests": newest}):
+                    self._memory = None
+            return self._known[key]
+
+
+def begin_to_read(memory: Path, parts: Iterable[PartFile]) -> None:
+    """Has a thread make the digests of these parts, for who asks the `shared` ones for them later. Reading gigabytes takes as long as
+    loading torch, and each lets the other work. What cannot be read is reported to who asks."""
+
+    digests = shared(memory)
+
+    def read() -> None:
+        with contextlib.suppress(OSError, UsageError):
+            for part in parts:
+                digests.of(part)
+
+    threading.Thread(target=read, name="digests", daemon=True).start()
+
+
+@functools.cache
+def shared(memory: Path) -> Digests:
+    """The digests that this process keeps in the file `memory`."""
+    return Digests(memory)
 
 
 def _read(path: Path) -> dict[str, str]:

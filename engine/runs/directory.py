@@ -81,6 +81,11 @@ class RunDirectory:
         """The run's name, by which commands take it."""
         return self.path.name
 
+    @property
+    def fingerprints(self) -> Path:
+        """The home's digests of bases, for all its runs."""
+        return self.path.parent.parent / "fingerprints.json"
+
     def inside(self, relative: str) -> Path:
         """A file that the run's own records name. Raises `UsageError` for a name that leads out of the run."""
         path = self.file(relative)

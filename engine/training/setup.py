@@ -13,7 +13,7 @@ from torch.distributed import ProcessGroup
 from loratui.engine import families
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import OutOfMemoryError, UsageError
-from loratui.engine.families.fingerprints import Digests
+from loratui.engine.families import fingerprints
 from loratui.engine.families.model import Model, Saving, load_model
 from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
@@ -201,7 +201,7 @@ def load_base(job: Job) -> Model:
     settings = job.settings
     for misfit in misfits(settings):
         raise UsageError(misfit.message, misfit.remedy)
-    digests = Digests(job.run.path.parent.parent / "fingerprints.json")
+    digests = fingerprints.shared(job.run.fingerprints)
     plan = job.memory_plan
     saving = Saving(
         denoiser_on_host=plan.on_host, text_streamed=plan.text_streamed, vae_tiled=plan.vae_tiled, tile_px=figures.TILE_PX

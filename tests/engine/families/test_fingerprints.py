@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,30 @@ def test_the_caches_of_runs_made_long_ago_are_still_found(name: str, preset: str
     assert found_images.startswith(images)
     assert found_texts.startswith(texts)
     assert found_texts.endswith(f"\n{settings.base.clip_skip}")
+
+
+def test_digests_are_made_once_by_whoever_asks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "vae.safetensors"
+    save_file({"vae.a": torch.ones(3)}, file)
+    read: list[Path] = []
+    reads, go = fingerprints._of_tensors, threading.Event()
+
+    def slowly(path: Path, prefix: str) -> str:
+        read.append(path)
+        assert go.wait(30)
+        return reads(path, prefix)
+
+    monkeypatch.setattr(fingerprints, "_of_tensors", slowly)
+    memory = tmp_path / "fingerprints.json"
+    fingerprints.begin_to_read(memory, [part(file, "vae.")])
+    asked = concurrent.futures.ThreadPoolExecutor(1).submit(fingerprints.shared(memory).of, part(file, "vae."))
+    go.set()
+    assert asked.result(30) == Digests().of(part(file, "vae."))
+    assert len(read) == 2  # once for both, and once for the right answer
+
+
+def test_what_cannot_be_read_ahead_is_told_to_who_asks(tmp_path: Path) -> None:
+    memory, gone = tmp_path / "fingerprints.json", part(tmp_path / "gone.safetensors", "vae.")
+    fingerprints.begin_to_read(memory, [gone])
+    with pytest.raises(OSError, match="gone"):
+        fingerprints.shared(memory).of(gone)
