@@ -32,12 +32,16 @@ class CudaGraphStep:
     Where it is `wanted`, a batch with known tensor shapes is computed by replaying a recording. That needs a computation
     without dropout, with every input in the batch and every output at a fixed address. All recordings share the memory of
     one pass, so their results must be used before the next call.
+
+    A pass that is not recorded needs memory of its own beside that of the recordings. Where memory is short, nothing is recorded
+    before `first` passes, so that every shape can have had its first passes by then.
     """
 
-    def __init__(self, compute: Compute, report: Reporter, *, wanted: bool) -> None:
-        self._compute, self._report = compute, report
+    def __init__(self, compute: Compute, report: Reporter, *, wanted: bool, first: int = 0) -> None:
+        self._compute, self._report, self._first = compute, report, first
         self.wanted = wanted
         self._met: Counter[Shape] = Counter()
+        self._passes = 0
         self._recordings: dict[Shape, _Recording] = {}
         self._recording = False
 
@@ -45,9 +49,11 @@ class CudaGraphStep:
         if not self.wanted:
             return self._compute(batch)
         shape = _shape(batch)
+        self._passes += 1
         if shape not in self._recordings:
             self._met[shape] += 1
-            if self._met[shape] <= EAGER or len(self._recordings) >= MOST or not self._record(shape, batch):
+            early = self._met[shape] <= EAGER or self._passes <= self._first
+            if early or len(self._recordings) >= MOST or not self._record(shape, batch):
                 return self._launch(batch)
         return self._recordings[shape].replay(batch)
 
@@ -61,9 +67,12 @@ class CudaGraphStep:
         """Whether a shape is recorded."""
         return bool(self._recordings)
 
-    def forget(self) -> None:
-        """Frees the memory of all recordings; they are made again when their shapes return."""
-        self._met.clear()
+    def forget(self, *, computes_otherwise: bool = False) -> None:
+        """Frees the memory of all recordings; each is made again when its shape returns: at once, unless passes are computed by other
+        kernels from now on."""
+        if computes_otherwise:
+            self._met.clear()
+            self._passes = 0
         if self._recordings:
             self._recordings.clear()
             torch.cuda.empty_cache()

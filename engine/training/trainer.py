@@ -167,14 +167,14 @@ class Trainer:
                 return
             if self.compiling.is_due(self.total.step - self.at.step):
                 self._settle()
-                self.graph_step.forget()
+                self.graph_step.forget(computes_otherwise=True)
                 self.fit.again()
                 # Mypy cannot infer a lambda with a default.
                 self.compiling.compile(self.blocks, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window, following)
             if self.fit.due:
                 self._settle()
-                print(f"memory: {self.fit.after_a_step()}", flush=True)
+                print(f"memory: {self.fit.after_a_step(self._times_larger(window))}", flush=True)
             if window.ends_epoch:
                 self._end_epoch(window)
             elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
@@ -236,7 +236,9 @@ class Trainer:
         self.guarded = GuardedStep(self.optimizer, job.device) if guards else None
         self.ema = EMA(self.flat_parameters.tensors, self.optimizer, settings.training.ema_decay)
         self.diffusion_loss = DiffusionLoss(job, self.model, self.latents, self.texts)
-        self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs)
+        several = len({entry.bucket for entry in self.entries}) > 1 and job.memory_plan.rung.recomputed[1] > 0
+        first = self.steps_per_epoch * settings.training.accumulation if several else 0  # by then each bucket was seen
+        self.graph_step = CudaGraphStep(self._add_gradients, report, wanted=job.memory_plan.cuda_graphs, first=first)
 
     def _free_text_encoders(self) -> None:
         """Drops the text encoders that are not trained."""
@@ -309,6 +311,16 @@ class Trainer:
         )
 
     # ---- one step
+
+    def _times_larger(self, window: AccumulationWindow) -> float:
+        """How many times the pixels of a window's largest batch the largest batch of the run has."""
+        split = self.job.memory_plan.split
+
+        def pixels(batches: Iterable[tuple[int, ...]]) -> int:
+            buckets = ([self.entries[i].bucket for i in batch] for batch in batches)
+            return max(each[0].width * each[0].height * (1 if split else len(each)) for each in buckets)
+
+        return pixels(batch for one in self.batch_schedule.windows() for batch in one.batches) / pixels(window.batches)
 
     def _step(self, window: AccumulationWindow, following: AccumulationWindow | None = None) -> None:
         """One optimizer step. The `following` one is prepared while the GPU works on this one."""

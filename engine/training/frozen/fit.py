@@ -75,20 +75,25 @@ class Fit:
             self.due = True
             torch.cuda.reset_peak_memory_stats()
 
-    def after_a_step(self) -> str:
-        """Decides by the step that was just made; returns what was decided, in words for the log."""
+    def after_a_step(self, larger: float) -> str:
+        """Decides by the step that was just made; returns what was decided, in words for the log.
+
+        `larger` is how many times the pixels of this step the largest of the run has.
+        """
         self.due = False
         torch.cuda.synchronize()
-        measured = Measured(torch.cuda.max_memory_allocated(), int(self._plan.room_gib * GIB))
+        resting = torch.cuda.memory_allocated()
+        peak = resting + int((torch.cuda.max_memory_allocated() - resting) * larger)
+        measured = Measured(peak, int(self._plan.room_gib * GIB))
         blocks, swap = self._blocks, self._blocks.swap
         if swap is not None:
-            chosen = resident(measured, swap.sizes, torch.cuda.memory_allocated() + self._sampling)
+            chosen = resident(measured, swap.sizes, resting + self._sampling)
             swap.keep(chosen)
             decided = f"{len(chosen)} of {len(swap.sizes)} blocks stay on the card"
         elif self._plan.recomputed == 1.0 == self._plan.rung.recomputed[0]:
             decided = "every block is computed again"
         else:
-            again = recomputed(measured, [block.kept_bytes for block in blocks.blocks])
+            again = recomputed(measured, [int(block.kept_bytes * larger) for block in blocks.blocks])
             blocks.recompute(again)
             decided = f"{again} of {len(blocks.blocks)} blocks are computed again"
         torch.cuda.reset_peak_memory_stats()

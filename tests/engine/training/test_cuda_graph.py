@@ -120,9 +120,24 @@ def test_what_was_forgotten_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) ->
         own(batch(2, float(number)))
     own.forget()
     assert not own.any
+    assert own(batch(2, 1.0)).tolist() == [2.0] * 2
+    assert own.any, "its kernels are known"
+    own.forget(computes_otherwise=True)
     for number in range(EAGER + 1):
         assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
-    assert SimulatedGraph.pools == [None, None]
+        assert own.any == (number >= EAGER)
+    assert SimulatedGraph.pools == [None, None, None]
+
+
+def test_where_memory_is_short_every_shape_comes_before_the_first_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(monkeypatch)
+    own = CudaGraphStep(recordable(double), Told(), wanted=True, first=10)  # type: ignore[arg-type]
+    for number in range(10):
+        own(batch(1 + number % 3, 1.0))
+        assert not own.any
+    for number in range(10, 13):
+        assert own(batch(1 + number % 3, 2.0)).tolist()[0] == 4.0
+    assert SimulatedGraph.pools == [None, "pool", "pool"]
 
 
 @pytest.mark.parametrize(

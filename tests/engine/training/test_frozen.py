@@ -26,6 +26,7 @@ from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 from loratui.engine.training.guarded_step import GuardedStep
 from loratui.engine.training.setup import add_adapter, load_base, read_job
+from loratui.engine.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 
@@ -252,3 +253,15 @@ def test_what_is_more_than_a_plain_lora_is_computed_by_its_own_layer(make: MakeR
         make_lean(layer.layer)
         assert not isinstance(layer.layer, LeanLinear)
         assert joined([layer.layer]) == []
+
+
+def test_the_largest_batch_of_a_run_is_what_must_fit(make: MakeRun) -> None:
+    larger: list[tuple[int, float]] = []
+
+    def look(trainer: Trainer) -> None:
+        larger.extend(
+            (max(map(len, window.batches)), trainer._times_larger(window)) for window in trainer.batch_schedule.windows()
+        )
+
+    train(make("training.batch_size=3", "dataset.buckets=false"), look)
+    assert dict(larger) == {3: 1.0, 2: 1.5}
