@@ -101,7 +101,7 @@ class Fit:
 
     def shrink(self) -> bool:
         """Takes the least memory from now on; False if it does already. Recordings must be gone."""
-        if not self._adjusts or self.due or not self._gave_any:
+        if not self._adjusts or not self._gave_any:
             return False
         self._give_back()
         torch.cuda.empty_cache()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,13 +21,14 @@ from loratui.engine.families.model import SizeConditioning
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.training.frozen import fit
-from loratui.engine.training.frozen.fit import Measured
+from loratui.engine.training.frozen.blocks import Blocks
+from loratui.engine.training.frozen.fit import Fit, Measured
 from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
 from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, joined, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 from loratui.engine.training.guarded_step import GuardedStep
-from loratui.engine.training.setup import add_adapter, load_base, read_job
+from loratui.engine.training.setup import add_adapter, load_base, place_on_card, read_job
 from loratui.engine.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -195,8 +198,6 @@ def test_a_base_in_8_bits_trains_close_to_the_whole_one(make: MakeRun, base: str
 
 
 def test_a_split_batch_gives_the_gradients_of_the_whole(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dataclasses
-
     from loratui.engine.training import setup
 
     runs = [make("training.batch_size=3") for _ in range(2)]
@@ -265,3 +266,67 @@ def test_the_largest_batch_of_a_run_is_what_must_fit(make: MakeRun) -> None:
 
     train(make("training.batch_size=3", "dataset.buckets=false"), look)
     assert dict(larger) == {3: 1.0, 2: 1.5}
+
+
+class Card:
+    """GPU memory as torch tells it, where there is no GPU."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.resting, self.peak = 2 * 2**30, 3 * 2**30
+        for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
+            monkeypatch.setattr(torch.cuda, name, lambda: None)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: self.resting)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: self.peak)
+
+
+def fitted(make: MakeRun, *sets: str, **plan: Any) -> tuple[Fit, Blocks]:
+    """The blocks of a run, placed on the CPU, and their fit into a simulated card."""
+    job = read_job(make(*sets))
+    model = load_base(job)
+    blocks = place_on_card(job, model, add_adapter(job, model))
+    on_card = dataclasses.replace(job.memory_plan, placement="gpu", room_gib=10.0, **plan)
+    return Fit(on_card, blocks, 0.0), blocks
+
+
+def test_the_first_step_decides_how_many_blocks_keep_their_activations(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    own, blocks = fitted(make, "memory.plan=partial")
+    count = len(blocks.blocks)
+    assert own.due
+    assert all(block.recomputed for block in blocks.blocks)
+    for block in blocks.blocks:
+        block.kept_bytes = 3 * 2**30
+    assert own.after_a_step(1.0).startswith(f"{count - 2} of {count} blocks are computed again")
+    assert [block.recomputed for block in blocks.blocks] == [True] * (count - 2) + [False] * 2
+    assert not own.due
+    assert own.shrink()
+    assert all(block.recomputed for block in blocks.blocks)
+    assert not own.shrink()
+    own.again()
+    assert own.due
+    assert own.after_a_step(2.0).startswith(f"{count} of {count} blocks")
+
+
+def test_blocks_that_stay_leave_the_card_when_memory_runs_out(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    own, blocks = fitted(make, "memory.plan=swapped")
+    assert blocks.swap is not None
+    assert own.after_a_step(1.0).startswith(f"{len(blocks.large)} of {len(blocks.large)} blocks stay on the card")
+    assert blocks.swap.resident == len(blocks.large)
+    assert own.shrink()
+    assert blocks.swap.resident == 0
+
+
+def test_a_plan_without_a_choice_measures_nothing(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    own, _ = fitted(make)
+    assert not own.due
+    assert not own.shrink()
+
+
+def test_out_of_memory_in_the_first_step_takes_the_least_and_goes_on(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    Card(monkeypatch)
+    own, blocks = fitted(make, "memory.quantise=int8", recomputed=0.0)
+    blocks.recompute(0)
+    assert own.shrink()
+    assert all(block.recomputed for block in blocks.blocks)
