@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 from loratui.engine import families
@@ -23,6 +24,7 @@ from loratui.engine.planning.precision import Format, choose
 from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib, weights_gib
 from loratui.engine.words import GIB
 from loratui.presets.schema import Settings
+from loratui.presets.schema import replace as replace_settings
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
 """`with savings`: on a lower rung than the fastest; `without samples`: they need more than the training; empty: not known."""
@@ -168,7 +170,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     if card and settings.memory.quantise == "fp8" and card.capability < HAS_FP8:
         return Finding.of("memory.no_fp8", card=card.name, settings={"memory.quantise": "auto"})
     if not rungs(settings):
-        return Finding.of("memory.contradiction", settings={"memory.plan": "auto"})
+        return Finding.of("memory.contradiction", settings=_opened(settings))
     ways = [(rung, split) for rung in rungs(settings) for split in _splits(settings) if _way(rung, split) not in facts.failed]
     sized = card is not None and not settings.base.is_embedded  # which fit on any card
     fitting = [way for way in ways if not sized or _fits_on(facts, *way, chosen.format)]
@@ -200,6 +202,15 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
 def rungs(settings: Settings) -> tuple[Rung, ...]:
     """The rungs that the settings leave open, the fastest first."""
     return tuple(rung for rung in LADDER if _is_open(settings, rung))
+
+
+def _opened(settings: Settings) -> dict[str, str]:
+    """The fewest settings that must be left open, so that a rung is."""
+    keys = [
+        f"memory.{name}" for name in ("plan", "quantise", "gradient_checkpointing") if getattr(settings.memory, name) != "auto"
+    ]
+    chosen = (dict.fromkeys(some, "auto") for count in range(1, len(keys) + 1) for some in combinations(keys, count))
+    return next(some for some in chosen if rungs(replace_settings(settings, some)))
 
 
 def _is_open(settings: Settings, rung: Rung) -> bool:

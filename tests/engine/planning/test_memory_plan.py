@@ -107,9 +107,11 @@ def test_blocks_are_swapped_only_where_they_can_be_pinned() -> None:
     ],
 )
 def test_settings_that_leave_no_plan_are_refused(sets: dict[str, Any], key: str) -> None:
-    found = decide(facts("flux-identity-18img", A100, **sets))
+    known = facts("flux-identity-18img", A100, **sets)
+    found = decide(known)
     assert isinstance(found, Finding)
     assert found.key == key
+    assert isinstance(decide(dataclasses.replace(known, settings=replace(known.settings, found.settings))), MemoryPlan)
 
 
 def test_what_a_card_cannot_compute_is_refused() -> None:
