@@ -28,6 +28,9 @@ USUAL_BETA2, LION_BETA2 = 0.999, 0.99
 
 Groups = list[dict[str, Any]]
 
+_OF_THE_DEVICE = ("params", "fused", "foreach", "capturable")
+"""What of a group belongs to the device that trains, so a checkpoint made on another does not decide it."""
+
 
 def learning_rate_factor(step: int, total: int, *, scheduler: Scheduler, warmup_steps: int, cycles: int = 1) -> float:
     """Factor on the learning rate for optimizer step `step` (from 0) of `total`.
@@ -190,7 +193,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, names: list[str], ten
         place[path[-1]] = value
     packed = optimizer.state_dict()
     merged = [
-        {**group, **saved, "params": group["params"]} for group, saved in zip(packed["param_groups"], groups, strict=True)
+        {**group, **saved, **{name: group[name] for name in _OF_THE_DEVICE if name in group}}
+        for group, saved in zip(packed["param_groups"], groups, strict=True)
     ]
     optimizer.load_state_dict({"state": state, "param_groups": merged})
 

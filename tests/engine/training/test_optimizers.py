@@ -225,3 +225,13 @@ def test_the_rate_that_is_told_of_prodigy_is_the_one_at_work() -> None:
     d = optimizer.param_groups[0]["d"]
     assert d > 1e-6
     assert set_learning_rate(optimizer, 0.25) == pytest.approx(0.25 * d)
+
+
+def test_a_checkpoint_of_another_device_does_not_decide_how_steps_are_computed() -> None:
+    """The GPU leaves out steps that are not finite in torch's fused kernels only."""
+    values = {"a": nn.Parameter(torch.ones(4))}
+    stored = optimizer_state(torch.optim.AdamW(values.values(), lr=0.1), ["a"])
+    fused = torch.optim.AdamW(values.values(), lr=0.2, fused=True)
+    load_optimizer_state(fused, ["a"], *stored)
+    assert fused.param_groups[0]["fused"] is True
+    assert fused.param_groups[0]["lr"] == 0.1
