@@ -56,6 +56,7 @@ class Probe(BaseReading):
                 began = time.monotonic()
                 self._step(window)
                 self._settle()
+                self._fit(window)
                 if on_gpu:
                     torch.cuda.synchronize(self.job.device)  # else the time would be that of queueing the work
                 seconds.append((time.monotonic() - began, window.images))

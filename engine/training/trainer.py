@@ -172,9 +172,7 @@ class Trainer:
                 # Mypy cannot infer a lambda with a default.
                 self.compiling.compile(self.blocks, lambda window=window: self._try(window))  # type: ignore[misc]
             self._step(window, following)
-            if self.fit.due:
-                self._settle()
-                print(f"memory: {self.fit.after_a_step(self._times_larger(window))}", flush=True)
+            self._fit(window)
             if window.ends_epoch:
                 self._end_epoch(window)
             elif time.monotonic() - self.checkpointed_at >= self.settings.output.checkpoint_every_s:
@@ -354,6 +352,14 @@ class Trainer:
         self.scaling.stepped()
         self._made(window)
         self._tell(_Unread(window, rate, began, Reading(torch.tensor([norm, total], dtype=torch.float64))))
+
+    def _fit(self, window: AccumulationWindow) -> None:
+        """Fits the blocks into the card by the step that was just made, where it is the first of its kind."""
+        if self.fit.due:
+            self._settle()
+            if self.graph_step.any:  # a step of many batches is recorded within itself
+                self.graph_step.forget()
+            print(f"memory: {self.fit.after_a_step(self._times_larger(window))}", flush=True)
 
     def _made(self, window: AccumulationWindow) -> None:
         self.ema.update(window.after.step)

@@ -72,6 +72,8 @@ class Fit:
         """Starts again from the least memory, since a step takes another amount from now on. Recordings must be gone."""
         if self._adjusts:
             self._give_back()
+            for block in self._blocks.blocks:  # compiled, it keeps fewer
+                block.kept_bytes = 0
             self.due = True
             torch.cuda.reset_peak_memory_stats()
 
@@ -105,6 +107,7 @@ class Fit:
             return False
         self._give_back()
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()  # what failed says nothing of a step
         return True
 
     @property

@@ -65,10 +65,13 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient's columns take up the rows' scales before they are quantised: g·W = (g ∘ scale)·codes."""
         codes, scale, turned = ctx.saved_tensors
-        rows = gradient.reshape(-1, gradient.shape[-1]) * scale.to(gradient.dtype)
+        wide = (
+            torch.float32 if gradient.dtype == torch.float16 else gradient.dtype
+        )  # fp16 has no room for the smallest products
+        rows = gradient.reshape(-1, gradient.shape[-1]).to(wide) * scale.to(wide)
         # The products of cards want the second factor by columns. Where codesᵀ is not kept, it is made for each use.
         whole = _multiplied(rows, codes.t().contiguous() if turned is None else turned, None)
-        return whole.view(*gradient.shape[:-1], codes.shape[1]), None, None, None
+        return whole.to(gradient.dtype).view(*gradient.shape[:-1], codes.shape[1]), None, None, None
 
 
 def _multiplied(x: Tensor, codes: Tensor, scale: Tensor | None) -> Tensor:

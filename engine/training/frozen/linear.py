@@ -55,6 +55,11 @@ class FrozenLinear(nn.Module):
         scales = [layer.scale for layer in layers if layer.scale is not None]
         return cls(torch.cat([layer.codes for layer in layers]), torch.cat(scales) if scales else None, bias, first.dtype)
 
+    @property
+    def weight(self) -> Tensor:
+        """What PEFT reads the shape of: (out, in)."""
+        return self.codes
+
     def keep_turned(self) -> None:
         """Keeps codesᵀ too."""
         self.turned = self.codes.t().contiguous() if self.scale is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from loratui.engine.families.model import Joined
 from loratui.engine.families.stored import FP8, weight_on
@@ -93,4 +93,16 @@ def _in_4_bits(linear: nn.Linear, device: torch.device, dtype: torch.dtype) -> n
     made.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", module=made).to(device)
     if linear.bias is not None:
         made.bias = nn.Parameter(linear.bias.detach().to(device).to(dtype), requires_grad=False)
-    return made
+    return _In4Bits(made, torch.empty(weight.shape, dtype=dtype, device="meta"))
+
+
+class _In4Bits(nn.Module):
+    """A layer of bitsandbytes, whose own weight has another shape than PEFT's LoHa and LoKr look for."""
+
+    def __init__(self, layer: nn.Module, weight: Tensor) -> None:
+        super().__init__()
+        self.layer, self.weight = layer, weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.layer(x)
+        return made

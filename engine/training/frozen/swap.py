@@ -94,8 +94,10 @@ class BlockSwap:
         self._swapped = [number for number, block in enumerate(self._blocks) if not block.resident]
         """Their numbers; the nth of them takes place n mod `SLOTS`."""
         self._held: list[int | None] = [None] * SLOTS
-        self._ready: list[tuple[torch.cuda.Event, bool] | None] = [None] * SLOTS
-        """When a place's copy is done, and whether that was recorded as part of a graph."""
+        self._ready: list[torch.cuda.Event | None] = [None] * SLOTS
+        """When a place's copy is done."""
+        self._recorded = [False] * SLOTS
+        """Whether a place's copy was recorded as part of a graph."""
 
     def bring(self, number: int) -> None:
         """Has block `number` ready for what is computed next, and the blocks after it in the direction of the pass on their way."""
@@ -114,17 +116,17 @@ class BlockSwap:
             return
         place = nearest % SLOTS
         ready = self._ready[place]
-        if ready is not None and ready[1] == _records(
-            self._on_card
-        ):  # else a graph began or ended since, and waited for all copies
-            ready[0].wait()
+        # Else a graph began or ended since, and waited for all copies.
+        if ready is not None and self._recorded[place] == _records(self._on_card):
+            ready.wait()
         _set(block, self._slots[place][: len(block.host)])
 
     def _load(self, turn: int) -> None:
-        place = turn % SLOTS
-        if self._held[place] == turn:
+        place, records = turn % SLOTS, _records(self._on_card)
+        # What was only recorded is there if the graph has run since; a recording that failed has copied nothing.
+        if self._held[place] == turn and (records or not self._recorded[place]):
             return
-        self._held[place] = turn
+        self._held[place], self._recorded[place] = turn, records
         host = self._blocks[self._swapped[turn]].host
         if not self._slots:
             self._slots = [torch.empty(max(self.sizes), dtype=torch.uint8, device=self._device) for _ in range(SLOTS)]
@@ -138,7 +140,7 @@ class BlockSwap:
             there.copy_(host, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch gives it no types
             event.record()
-        self._ready[place] = (event, _records(self._on_card))
+        self._ready[place] = event
 
 
 def _records(on_card: bool) -> bool:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.families.model import SizeConditioning
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.runs.directory import RunDirectory
-from loratui.engine.training.frozen import fit
+from loratui.engine.training.control_queue import ControlQueue
+from loratui.engine.training.frozen import fit, swap
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.fit import Fit, Measured
 from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
@@ -28,6 +30,8 @@ from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, join
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 from loratui.engine.training.guarded_step import GuardedStep
+from loratui.engine.training.probe import Probe
+from loratui.engine.training.reporting import Reporter, Told
 from loratui.engine.training.setup import add_adapter, load_base, place_on_card, read_job
 from loratui.engine.training.trainer import Trainer
 
@@ -60,6 +64,17 @@ def test_products_in_8_bits_are_as_close_as_they_are_said_to_be(
     assert right_gradient is not None
     assert off(y, right) < product_off
     assert off(gradient, right_gradient) < product_off
+
+
+@pytest.mark.parametrize("base", ["fp8", "int8"])
+def test_small_gradients_in_fp16_are_not_rounded_away(base: BaseFormat) -> None:
+    torch.manual_seed(0)
+    weight, gradient = torch.randn(192, 256) * 0.02, torch.randn(FEWEST_ROWS, 192) * 1e-4
+    x = torch.randn(FEWEST_ROWS, 256, dtype=torch.float16, requires_grad=True)
+    product(x, *quantised(weight, base)).backward(gradient.half())
+    assert x.grad is not None
+    assert x.grad.dtype == torch.float16
+    assert off(x.grad.float(), gradient @ weight) < 0.04
 
 
 @given(st.integers(0, 2**32), st.floats(-6, 6))
@@ -100,18 +115,38 @@ def test_every_block_has_its_own_weights_when_its_turn_comes(
 ) -> None:
     blocks = Stack(widths).blocks
     expected = [[layer.codes.clone() for layer in block] for block in blocks]  # type: ignore[attr-defined]  # a Sequential
-    swap = BlockSwap(CPU)
+    places = BlockSwap(CPU)
     for block in blocks:
-        swap.add(block)
+        places.add(block)
     count = len(widths)
     for resident in (first, then):
-        swap.keep({number for number in resident if number < count})
+        places.keep({number for number in resident if number < count})
         for turn in turns:
             forwards, backwards = range(count), range(count - 1, -1, -1)
             for number in {"step": [*forwards, *backwards], "sample": [*forwards], "back": [*backwards]}[turn]:
-                swap.bring(number)
+                places.bring(number)
                 for layer, codes in zip(blocks[number], expected[number], strict=True):  # type: ignore[arg-type]  # a Sequential
                     assert torch.equal(layer.codes, codes)
+
+
+def test_a_recording_that_failed_has_brought_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = Stack([3, 3, 3, 3, 3]).blocks
+    expected = [[layer.codes.clone() for layer in block] for block in blocks]  # type: ignore[attr-defined]  # a Sequential
+    held = BlockSwap(CPU)
+    for block in blocks:
+        held.add(block)
+    for number in range(5):  # a sample, which ends with the last blocks
+        held.bring(number)
+    there = [slot.clone() for slot in held._slots]
+    monkeypatch.setattr(swap, "_records", lambda _: True)
+    held.bring(0)
+    for slot, before in zip(held._slots, there, strict=True):  # recorded copies are not made
+        slot.copy_(before)
+    monkeypatch.undo()
+    for number in range(5):
+        held.bring(number)
+        for layer, codes in zip(blocks[number], expected[number], strict=True):  # type: ignore[arg-type]  # a Sequential
+            assert torch.equal(layer.codes, codes)
 
 
 def test_moving_a_model_leaves_its_frozen_weights_where_they_are() -> None:
@@ -142,6 +177,39 @@ def test_blocks_that_stay_fit_beside_a_step_and_a_sample(own: list[int], peak: i
     assert taken == 0 or (peak + taken <= room and sampling + taken <= room)
     gaps = [b - a for a, b in pairwise(sorted(chosen))]
     assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_a_recording_of_the_first_step_gives_way_before_the_blocks_move(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of many batches is recorded within itself, with the blocks where they were."""
+    done: list[str] = []
+    job = read_job(make_run())
+    trainer = Trainer(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue())
+    trainer.fit = SimpleNamespace(due=True, after_a_step=lambda _: done.append("fitted"))  # type: ignore[assignment]  # a stand-in
+    trainer.graph_step = SimpleNamespace(any=True, forget=lambda: done.append("forgotten"))  # type: ignore[assignment]
+    trainer._fit(next(trainer.batch_schedule.windows()))
+    assert done == ["forgotten", "fitted"]
+
+
+def test_a_real_step_before_the_start_is_measured_as_the_run_will_be(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr(Trainer, "_fit", lambda self, _: fitted.append(self.at.step))
+    job = read_job(make_run())
+    Probe(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue()).run()
+    assert fitted[:2] == [1, 2]
+
+
+def test_what_a_failed_step_took_is_not_measured(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(monkeypatch)
+    own, blocks = fitted(make, "memory.plan=partial")
+    blocks.recompute(0)
+    card.peak = 10 * 2**30
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(card, "peak", card.resting))
+    assert own.shrink()
+    assert own.after_a_step(1.0).startswith("0 of")
 
 
 def test_no_step_is_made_from_the_first_that_is_not_finite_on() -> None:
@@ -184,6 +252,23 @@ def test_swapped_blocks_change_no_bit(make: MakeRun) -> None:
     pngs = [[path.read_bytes() for path in sorted(run.samples.rglob("*.png"))] for run in runs]
     assert pngs[0] == pngs[2]
     assert pngs[0]
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr", "locon"])
+def test_every_kind_of_adapter_trains_on_a_base_that_is_swapped_or_rounded(
+    tmp_path: Path, images: Path, base_folder: Path, kind: str
+) -> None:
+    plans = ("plan=swapped", "quantise=off"), ("quantise=int8",), ("plan=nf4",), ("plan=kept",)
+    runs = [
+        run_on(base_folder, tmp_path, *SMALL, f"adapter.kind={kind}", *(f"memory.{one}" for one in plan), folder=images)
+        for plan in plans
+    ]
+    for run in runs:
+        assert train(run, every_step) == ExitCode.DONE
+    swapped, rounded, few, exact = ([float.fromhex(loss) for loss in losses(run).values()] for run in runs)
+    assert swapped == exact
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert few == pytest.approx(exact, rel=0.1)
 
 
 @pytest.mark.parametrize(("base", "limit"), [("fp8", 0.02), ("int8", 0.02)])
@@ -304,6 +389,9 @@ def test_the_first_step_decides_how_many_blocks_keep_their_activations(make: Mak
     assert not own.shrink()
     own.again()
     assert own.due
+    assert not any(block.kept_bytes for block in blocks.blocks)  # compiled, they keep fewer
+    for block in blocks.blocks:
+        block.kept_bytes = 3 * 2**30
     assert own.after_a_step(2.0).startswith(f"{count} of {count} blocks")
 
 
