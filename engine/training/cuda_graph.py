@@ -91,13 +91,16 @@ class CudaGraphStep:
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:
         """Records the pass over `batch` without computing it; False, with a warning, if that is impossible here."""
         before = next(iter(self._recordings.values()), None)
-        self._recording = True
+        self._recording, stream = True, torch.cuda.current_stream()
         try:
             self._recordings[shape] = _Recording.of(self._compute, batch, before)
         except Exception as error:
+            # A recording that was broken off may end in an error of its own, which leaves torch on the recording's stream.
+            torch.cuda.set_stream(stream)
             if is_gpu_lost(error):
                 raise
-            self._stop(_NO_ROOM if is_out_of_memory(error) else first_line(error))
+            short = any(is_out_of_memory(one) for one in (error, error.__context__) if one is not None)
+            self._stop(_NO_ROOM if short else first_line(error))
             return False
         finally:
             self._recording = False

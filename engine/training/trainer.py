@@ -431,6 +431,8 @@ class Trainer:
         try:
             return self._computed(batch)
         except Exception as error:
+            if self.graph_step.is_recording and self.blocks.swap is not None:
+                self.blocks.swap.join()
             if not is_out_of_memory(error) or self.graph_step.is_recording or self.graph_step.any or not self.fit.shrink():
                 raise
         # Not within the handler: the error keeps everything the failed pass made. No gradient was added yet.
@@ -536,6 +538,8 @@ class Trainer:
             if self.job.world.size == 1:
                 raise
             made = False  # the next step is not made, in any process
+        if self.fit.due:
+            torch.cuda.reset_peak_memory_stats()  # what a sample took says nothing of a step
         self.report.phase("training", "")
         return made
 

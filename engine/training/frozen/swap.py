@@ -121,6 +121,15 @@ class BlockSwap:
             ready.wait()
         _set(block, self._slots[place][: len(block.host)])
 
+    def join(self) -> None:
+        """Ends what copies a recording has begun, so that it can be broken off."""
+        if self._stream is None:
+            return
+        with torch.cuda.stream(self._stream):
+            records = torch.cuda.is_current_stream_capturing()
+        if records:
+            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
     def _load(self, turn: int) -> None:
         place, records = turn % SLOTS, _records(self._on_card)
         # What was only recorded is there if the graph has run since; a recording that failed has copied nothing.

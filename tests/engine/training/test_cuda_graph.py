@@ -61,6 +61,8 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", SimulatedGraph)
     monkeypatch.setattr(torch.cuda, "graph", simulated_recording)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "usual")
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda _: None)
 
 
 def recordable(compute: Callable[[TrainingBatch], Tensor]) -> Callable[[TrainingBatch], Tensor]:
@@ -159,6 +161,34 @@ def test_a_step_that_cannot_be_recorded_is_computed_and_told_once(
         assert own(batch(2, float(number))).tolist() == [2.0 * number] * 2
     assert len(told.warnings) == 1
     assert word in told.warnings[0]
+
+
+def test_a_recording_that_cannot_even_end_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch stays on the stream of a recording whose end fails, and its error hides the first one."""
+    simulate(monkeypatch)
+    streams: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
+
+    @contextmanager
+    def unending(graph: SimulatedGraph, pool: object = None) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise RuntimeError("CUDA error: capturing stream has unjoined work")
+
+    monkeypatch.setattr(torch.cuda, "graph", unending)
+    told, passes = Told(), iter([None] * EAGER + [torch.OutOfMemoryError("CUDA"), None])
+
+    def compute(prepared: TrainingBatch) -> Tensor:
+        if (error := next(passes)) is not None:
+            raise error
+        return double(prepared)
+
+    own = CudaGraphStep(compute, told, wanted=True)  # type: ignore[arg-type]
+    for _ in range(EAGER + 1):
+        assert own(batch(2, 1.0)).tolist() == [2.0] * 2
+    assert streams == ["usual"]
+    assert ["too little" in words for words in told.warnings] == [True]
 
 
 def test_recordings_give_way_to_a_shape_that_comes_late_and_finds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from itertools import pairwise
@@ -147,6 +148,32 @@ def test_a_recording_that_failed_has_brought_no_weights(monkeypatch: pytest.Monk
         held.bring(number)
         for layer, codes in zip(blocks[number], expected[number], strict=True):  # type: ignore[arg-type]  # a Sequential
             assert torch.equal(layer.codes, codes)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_copies_that_a_broken_recording_has_begun_are_joined(monkeypatch: pytest.MonkeyPatch, begun: bool) -> None:
+    joined_to: list[object] = []
+    own = BlockSwap(CPU)
+    own.join()
+    own._stream = SimpleNamespace()  # type: ignore[assignment]  # a stream of a card
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: begun)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: SimpleNamespace(wait_stream=joined_to.append))
+    own.join()
+    assert joined_to == [own._stream] * begun
+
+
+def test_what_a_sample_took_is_not_measured(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    reset: list[int] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: reset.append(1))
+    job = read_job(make_run("samples.steps=1"))
+    trainer = Trainer(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue())
+    trainer._set_up()
+    assert trainer._sample()
+    assert not reset
+    trainer.fit.due = True
+    assert trainer._sample()
+    assert reset
 
 
 def test_moving_a_model_leaves_its_frozen_weights_where_they_are() -> None:
