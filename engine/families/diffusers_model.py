@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, streamed, vae
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import NOTHING_SAVED, LatentDistribution, Prediction, Saving
+from loratui.engine.families.model import NOTHING_SAVED, Joined, LatentDistribution, Prediction, Saving
 from loratui.engine.families.parts import Parts, is_mixed
 from loratui.engine.families.spec import FamilySpec, PartName
 from loratui.engine.families.stored import FP8
@@ -96,6 +96,10 @@ class DiffusersModel:
 
     def _check_denoiser(self, denoiser: Any) -> None:
         """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""
+
+    @staticmethod
+    def join_projections(block: nn.Module, joined: Joined) -> None:
+        pass  # for families whose attention has no switch for it
 
     @property
     def denoiser(self) -> nn.Module:

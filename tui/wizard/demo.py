@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from loratui.engine.machine import hardware
+from loratui.engine.machine import accelerator, hardware
 from loratui.tui.wizard.draft import Draft
 
 PROCESSES = 2
@@ -16,7 +16,7 @@ cores, a step of 2 images took 0.115 s in one process of two threads, 0.093 s in
 
 def shared_by_cores(changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes`, and those that divide the demo's batch between processes if a CPU of several cores will train it."""
-    on_cpu = changes.get("memory.device") == "cpu" or not hardware.has_device_file()
+    on_cpu = changes.get("memory.device") == "cpu" or not accelerator.has_gpu(hardware.listing())
     if not on_cpu or hardware.allowed_cpus() < PROCESSES:
         return dict(changes)
     divided = {"training.batch_size": 1, "training.processes": PROCESSES, "memory.device": "cpu", "memory.threads": 1}
