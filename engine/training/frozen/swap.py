@@ -20,7 +20,9 @@ from loratui.engine.training.frozen.linear import WEIGHT, FrozenLinear
 ALIGNMENT = 256
 """Bytes; what the card's products want the address of a matrix to be a multiple of."""
 ARENA = 2**30
-"""Bytes of one piece of pinned memory: torch rounds each up to a power of two."""
+"""Bytes of the smallest piece of pinned memory: torch rounds each up to a power of two."""
+UNUSED = 1 / 8
+"""Share of a piece that may stay unused."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,12 @@ def _moved(block: nn.Module, arenas: _Arenas) -> _Block:
     return moved
 
 
+def arena_bytes(length: int) -> int:
+    """Bytes of a pinned piece for blocks of this length: a power of two of which they leave little unused."""
+    sizes = [size for size in (ARENA, 2 * ARENA, 4 * ARENA) if size >= length]
+    return next((size for size in sizes if size % length <= size * UNUSED), 1 << (length - 1).bit_length())
+
+
 class _Arenas:
     """Host memory in few large pieces."""
 
@@ -185,7 +193,7 @@ class _Arenas:
     def take(self, length: int) -> Tensor:
         """(length,) bytes that nothing else uses."""
         if len(self._rest) < length:
-            size = max(ARENA, 1 << (length - 1).bit_length()) if self._pinned else length
+            size = arena_bytes(length) if self._pinned else length
             self._rest = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
         taken, self._rest = self._rest[:length], self._rest[length:]
         return taken

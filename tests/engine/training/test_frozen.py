@@ -29,7 +29,7 @@ from loratui.engine.training.frozen.fit import Fit, Measured
 from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
 from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, joined, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
-from loratui.engine.training.frozen.swap import BlockSwap
+from loratui.engine.training.frozen.swap import BlockSwap, arena_bytes
 from loratui.engine.training.guarded_step import GuardedStep
 from loratui.engine.training.probe import Probe
 from loratui.engine.training.reporting import Reporter, Told
@@ -148,6 +148,25 @@ def test_a_recording_that_failed_has_brought_no_weights(monkeypatch: pytest.Monk
         held.bring(number)
         for layer, codes in zip(blocks[number], expected[number], strict=True):  # type: ignore[arg-type]  # a Sequential
             assert torch.equal(layer.codes, codes)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_little_more_is_pinned_than_the_blocks_of_flux_take(width: int) -> None:
+    blocks = [340 * 10**6 * width] * 19 + [142 * 10**6 * width] * 38
+    pinned = rest = 0
+    for length in blocks:
+        if rest < length:
+            rest = arena_bytes(length)
+            pinned += rest
+        rest -= length
+    assert pinned < 1.15 * sum(blocks)
+
+
+@given(st.integers(1, 2**33))
+def test_a_block_fits_into_its_piece(length: int) -> None:
+    size = arena_bytes(length)
+    assert size >= length
+    assert size.bit_count() == 1
 
 
 @pytest.mark.parametrize("begun", [True, False])
