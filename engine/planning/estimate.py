@@ -18,7 +18,8 @@ from loratui.engine.planning.bases import base_path
 from loratui.engine.planning.figures import Card
 from loratui.engine.planning.lora_size import LoraSize
 from loratui.engine.planning.measured import Measurement, Recalled, recall, work_of
-from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import Fits, MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.words import count

@@ -11,7 +11,8 @@ from typing import Any
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.rungs import SWAPPED, host_gib
 from loratui.presets.schema import replace
 

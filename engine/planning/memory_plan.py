@@ -8,96 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from loratui.engine import families
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
-from loratui.engine.machine.accelerator import Accelerator, Card
 from loratui.engine.planning import figures
 from loratui.engine.planning import rungs as ladder
-from loratui.engine.planning.lora_size import LoraSize, size_of
-from loratui.engine.planning.optimizer_choice import BYTES, chosen_optimizer
+from loratui.engine.planning.memory_need import Facts, Need, degrees, need, sampling_gib
 from loratui.engine.planning.precision import Format, choose
-from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib, weights_gib
-from loratui.engine.words import GIB
+from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib
 from loratui.presets.schema import Settings
 from loratui.presets.schema import replace as replace_settings
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
 """`with savings`: on a lower rung than the fastest; `without samples`: they need more than the training; empty: not known."""
-
-_FRAGMENTS = 1.03
-"""What the allocator cannot use of the memory it holds, when a card is nearly full."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """GPU memory of one rung, GiB, without what the process holds beside torch's tensors."""
-
-    training: float
-    """The most at any moment of a step; what is encoded and loaded before takes less."""
-    sampling: float
-    """While a sample is decoded, in tiles where it does not fit as a whole; 0 where none are made."""
-    weights: float
-    """Of `training`, what stays on the card between steps: weights, LoRA, optimizer."""
-
-    @property
-    def most(self) -> float:
-        return max(self.training, self.sampling)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a memory plan is decided by."""
-
-    settings: Settings
-    card: Card | None
-    """None: the CPU trains."""
-    lora: LoraSize
-    """Of the recipe's own LoRA."""
-    free_gib: float = math.inf
-    """Memory of the card that nothing else holds at the start, where that is known."""
-    host_gib: float = math.inf
-    """Main memory that is free, where that is known."""
-    failed: frozenset[str] = frozenset()
-    """`MemoryPlan.way` of the plans on which this run was out of memory."""
-
-    @classmethod
-    def of(cls, settings: Settings, card: Card | None, free_gib: float = math.inf) -> Facts:
-        """The facts of a recipe; the base's folder is read where it is on this machine."""
-        return cls(settings, card, size_of(settings), free_gib)
-
-    @classmethod
-    def here(cls, settings: Settings, here: Accelerator) -> Facts:
-        """The facts of a recipe on this machine."""
-        card = None if settings.memory.device == "cpu" else here.card
-        return replace(cls.of(settings, card), host_gib=here.host_gib if card else math.inf)
-
-    @property
-    def figures(self) -> FamilyFigures:
-        """What training the family takes."""
-        return families.family(self.settings.base.family).figures
-
-    @property
-    def room_gib(self) -> float:
-        """What torch can have of the card's memory."""
-        total = self.card.total_gib if self.card else math.inf
-        limit = self.settings.memory.limit_gib or math.inf
-        return min(self.free_gib, total * figures.USABLE - figures.GPU_CONTEXT_GIB, limit)
-
-    def format_on(self, rung: Rung) -> BaseFormat:
-        """What the blocks' large Linears are kept in on a rung: fp8 where the card multiplies in it, int8 on older ones."""
-        wanted = self.settings.memory.quantise
-        if rung.four_bits:
-            return "nf4"
-        if not rung.quantised or wanted == "off":
-            return "full"
-        if wanted != "auto":
-            return wanted
-        return "fp8" if self.card is None or self.card.capability >= HAS_FP8 else "int8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,14 +111,14 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         precision=chosen.format,
         rung=rung,
         base=facts.format_on(rung),
-        recomputed=_recomputed(facts, rung, split, chosen.format) if taken else _degrees(settings, rung)[1],
+        recomputed=_recomputed(facts, rung, split, chosen.format) if taken else degrees(settings, rung)[1],
         split=split,
         cuda_graphs=card is not None and is_repeatable(settings) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
         two_copies=taken is not None and _has_room_for_two(facts, rung, split, chosen.format),
         room_gib=room,
         text_streamed=taken is not None and known.reading_gib > room,
-        vae_tiled=taken is not None and _sampling_gib(facts, taken.weights) > room,
+        vae_tiled=taken is not None and sampling_gib(facts, taken.weights) > room,
         need=taken,
         fits=_fits(facts, rung, taken),
         found=chosen.found,
@@ -226,11 +152,6 @@ def _is_open(settings: Settings, rung: Rung) -> bool:
     return memory.quantise in ("auto", "off")
 
 
-def _degrees(settings: Settings, rung: Rung) -> Range:
-    """(least, most) share of blocks that may be computed again."""
-    return {"on": (1.0, 1.0), "off": (0.0, 0.0)}.get(settings.memory.gradient_checkpointing, rung.recomputed)
-
-
 def _way(rung: Rung, split: bool) -> str:
     return f"{rung.name}-split" if split else rung.name
 
@@ -258,14 +179,14 @@ def _pins(facts: Facts, rung: Rung) -> bool:
 def _has_room_for_two(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
     """Whether a base in 8 bits fits twice, with all activations kept."""
     known, base = facts.figures, facts.format_on(rung)
-    once = need(facts, rung, precision, _degrees(facts.settings, rung)[0], split=split).training
+    once = need(facts, rung, precision, degrees(facts.settings, rung)[0], split=split).training
     second = known.weights_gib * known.block_share * ladder.BYTES[base] / 2
     return base in ("fp8", "int8") and not rung.swaps and once + second <= facts.room_gib
 
 
 def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> float:
     """The least share of blocks to be computed again that fits."""
-    least, most = _degrees(facts.settings, rung)
+    least, most = degrees(facts.settings, rung)
     with_least, with_most = (need(facts, rung, precision, one, split=split).training for one in (least, most))
     if with_least <= facts.room_gib or with_least == with_most:
         return least if with_least <= facts.room_gib else most
@@ -275,36 +196,6 @@ def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> flo
 def is_repeatable(settings: Settings) -> bool:
     """Whether a step is the same computation on other tensors each time: nothing is dropped at random, no text encoder is at work."""
     return not (settings.adapter.drops or settings.training.train_text_encoder)
-
-
-def need(facts: Facts, rung: Rung, precision: Format, recomputed: float | None = None, *, split: bool = False) -> Need:
-    """What training takes on a rung, with this share of blocks computed again; by default as many as the rung allows."""
-    settings, known = facts.settings, facts.figures
-    share = _degrees(settings, rung)[1] if recomputed is None else recomputed
-    width = 2 if precision == "fp32" else 1  # of a number, against the two bytes of the table
-    memory = rung.memory(known, share)
-    images = image_share(settings, known) * (1 if split else settings.training.batch_size)
-    fixed = weights_gib(known, rung, facts.format_on(rung)) * width + _trained_gib(facts) + figures.VAE_GIB
-    if settings.training.train_text_encoder:
-        fixed += known.text_encoders_gib
-    if settings.adapter.dora or settings.adapter.kind in ("loha", "lokr"):
-        fixed += 2 * known.weights_gib * (1 - share)  # the change of every layer, whole, in fp32
-    sampling = _sampling_gib(facts, fixed)
-    if sampling > facts.room_gib:
-        sampling = _sampling_gib(facts, fixed, tiled=True)
-    return Need(
-        training=fixed + (memory.fixed_gib + memory.image_gib * images) * width,
-        sampling=sampling,
-        weights=fixed,
-    )
-
-
-def _sampling_gib(facts: Facts, fixed: float, *, tiled: bool = False) -> float:
-    """While a sample is decoded; 0 where none are made."""
-    samples, side = facts.settings.samples, facts.settings.dataset.resolution
-    area = (samples.width or side) * (samples.height or side) if samples.prompts else 0
-    decoding = figures.DECODING_GIB_PER_PX * (min(area, figures.TILE_PX**2) if tiled else area)
-    return (fixed + decoding) * _FRAGMENTS if decoding else 0.0
 
 
 def memory_range(facts: Facts) -> Range:
@@ -319,17 +210,10 @@ def memory_range(facts: Facts) -> Range:
     taken = [
         need(facts, rung, precision, degree, split=split).most + figures.GPU_CONTEXT_GIB
         for rung in rungs(facts.settings)
-        for degree in _degrees(facts.settings, rung)
+        for degree in degrees(facts.settings, rung)
         for split in _splits(facts.settings)
     ]
     return min(taken), max(taken)
-
-
-def image_share(settings: Settings, known: FamilyFigures) -> float:
-    """What an image of the recipe's resolution takes, against one of the family's."""
-    own, table = settings.dataset.resolution**2, known.resolution**2
-    text = known.text_tokens * 16**2  # as if it were pixels: a token of FLUX is a square of 16
-    return (own + text) / (table + text)
 
 
 def _fits(facts: Facts, rung: Rung, taken: Need | None) -> Fits:
@@ -341,9 +225,3 @@ def _fits(facts: Facts, rung: Rung, taken: Need | None) -> Fits:
     if taken.sampling > facts.room_gib:
         return "without samples"
     return "yes" if rung is rungs(facts.settings)[0] else "with savings"
-
-
-def _trained_gib(facts: Facts) -> float:
-    average = 4 if facts.settings.training.ema_decay else 0
-    optimizer = chosen_optimizer(facts.settings.optimizer.name, facts.lora.parameters, on_gpu=facts.card is not None)
-    return facts.lora.parameters * (BYTES[optimizer] + average) / GIB

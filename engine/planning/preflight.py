@@ -22,7 +22,8 @@ from loratui.engine.planning.bases import tokenizer_base
 from loratui.engine.planning.estimate import estimate
 from loratui.engine.planning.family_rules import guidance, misfits
 from loratui.engine.planning.memory_misfits import misfits_of, price_of
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.plan import Plan
 from loratui.engine.planning.recipe import Recipe
 from loratui.engine.words import size

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.planning import figures
 from loratui.engine.planning.figures import Card
-from loratui.engine.planning.memory_plan import MemoryPlan, image_share
+from loratui.engine.planning.memory_need import image_share
+from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import host_gib
 from loratui.engine.words import GIB
 from loratui.presets.schema import Settings

@@ -23,7 +23,8 @@ from loratui.engine.planning import figures
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.targets import denoiser_patterns, text_layers_used, text_patterns

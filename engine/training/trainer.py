@@ -23,6 +23,7 @@ from loratui.engine import families
 from loratui.engine.errors import ExitCode, LoratuiError, NotFiniteError, UsageError
 from loratui.engine.machine.gpu_faults import is_out_of_memory
 from loratui.engine.planning.measured import Measurement, remember, work_of
+from loratui.engine.planning.memory_need import decoding_gib
 from loratui.engine.planning.order import OrderEntry
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.runs.control import Command
@@ -39,7 +40,7 @@ from loratui.engine.training.data import START, AccumulationWindow, BatchSchedul
 from loratui.engine.training.diffusion_loss import DiffusionLoss, TrainingBatch, captions_to_encode
 from loratui.engine.training.ema import EMA
 from loratui.engine.training.flat_parameters import FlatParameters, keeps_small_apart
-from loratui.engine.training.frozen.fit import Fit, sampling_gib
+from loratui.engine.training.frozen.fit import Fit
 from loratui.engine.training.guarded_step import GuardedStep, Reading
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
@@ -219,7 +220,7 @@ class Trainer:
         self.model.free_vae()
         if not placed:
             self._place()
-        self.fit = Fit(job.memory_plan, self.blocks, sampling_gib(job.memory_plan, settings))
+        self.fit = Fit(job.memory_plan, self.blocks, decoding_gib(settings, tiled=job.memory_plan.vae_tiled))
         if stored is None and settings.adapter.start_from:
             began = init_from(Path(settings.adapter.start_from), settings.base.family, self.adapter)
             for line in began.listed():  # the warning names a few, log/trainer.log all

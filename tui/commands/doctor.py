@@ -78,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
 def examine() -> dict[str, Any]:
     """Everything that `--json` prints."""
     from loratui.engine.planning.bases import base_path
-    from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+    from loratui.engine.planning.memory_need import Facts
+    from loratui.engine.planning.memory_plan import MemoryPlan, decide
     from loratui.presets import load_preset, user_folder
     from loratui.presets.schema import Settings
 

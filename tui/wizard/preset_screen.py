@@ -158,7 +158,8 @@ def _place(key: str) -> tuple[int, str]:
 def memory_words(settings: Settings, machine: Accelerator | None) -> tuple[str, str, str]:
     """Sign, words and colour for whether this machine's GPU holds the recipe; `machine` is None until known."""
     from loratui.engine.findings import Finding
-    from loratui.engine.planning.memory_plan import Facts, decide, memory_range
+    from loratui.engine.planning.memory_need import Facts
+    from loratui.engine.planning.memory_plan import decide, memory_range
 
     facts = Facts.of(settings, machine.card if machine else None)
     low, high = memory_range(facts)

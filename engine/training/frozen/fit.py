@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from loratui.engine.planning import figures
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.words import GIB
-from loratui.presets.schema import Settings
 
 SPARE = 0.04
 """Share of the room that is left free: what the allocator cannot use of the memory it holds, and libraries' workspaces."""
@@ -119,10 +117,3 @@ class Fit:
         self._blocks.recompute(len(self._blocks.blocks))
         if self._blocks.swap is not None:
             self._blocks.swap.keep(frozenset())
-
-
-def sampling_gib(plan: MemoryPlan, settings: Settings) -> float:
-    """What decoding a sample takes beside the weights, in tiles where the plan says so; 0 where none are made."""
-    samples, side = settings.samples, settings.dataset.resolution
-    pixels = (samples.width or side) * (samples.height or side) if samples.prompts else 0
-    return figures.DECODING_GIB_PER_PX * (min(pixels, figures.TILE_PX**2) if plan.vae_tiled else pixels)

@@ -14,7 +14,8 @@ from loratui.engine.planning import figures
 from loratui.engine.planning.estimate import Cost, estimate, sample_count
 from loratui.engine.planning.lora_size import lora_size
 from loratui.engine.planning.measured import Measurement, cache_file, read_all, recall, remember, work_of
-from loratui.engine.planning.memory_plan import Facts, Fits, MemoryPlan, decide, memory_range, need, rungs
+from loratui.engine.planning.memory_need import Facts, need
+from loratui.engine.planning.memory_plan import Fits, MemoryPlan, decide, memory_range, rungs
 from loratui.engine.planning.recipe import Recipe, build_recipe
 from loratui.engine.planning.rungs import LADDER
 from loratui.engine.planning.schedule import plan_for_counts

@@ -11,7 +11,8 @@ import pytest
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, Card
 from loratui.engine.planning.memory_misfits import misfits_of
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.preflight import check_machine
 from loratui.engine.planning.recipe import build_recipe
 from loratui.presets import load_preset

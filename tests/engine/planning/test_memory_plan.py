@@ -11,7 +11,8 @@ from loratui.engine import families
 from loratui.engine.families.spec import FamilySpec
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide, need, rungs
+from loratui.engine.planning.memory_need import Facts, need
+from loratui.engine.planning.memory_plan import MemoryPlan, decide, rungs
 from loratui.engine.planning.rungs import KEPT, LADDER, Rung
 from loratui.presets import load_preset
 from loratui.presets.schema import replace

@@ -14,7 +14,8 @@ from loratui.engine import families
 from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
-from loratui.engine.planning.memory_plan import Facts, MemoryPlan, decide
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.rungs import KEPT
 from loratui.engine.training import speed
 from loratui.engine.training.speed import Compiling
