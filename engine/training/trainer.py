@@ -541,6 +541,8 @@ class Trainer:
             made = False  # the next step is not made, in any process
         if self.fit.due:
             torch.cuda.reset_peak_memory_stats()  # what a sample took says nothing of a step
+        if self.blocks.swap is not None:
+            self.blocks.swap.bring(0)  # where a step begins, and a recording of it
         self.report.phase("training", "")
         return made
 

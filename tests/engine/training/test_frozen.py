@@ -464,3 +464,21 @@ def test_out_of_memory_in_the_first_step_takes_the_least_and_goes_on(make: MakeR
     blocks.recompute(0)
     assert own.shrink()
     assert all(block.recomputed for block in blocks.blocks)
+
+
+def test_blocks_are_numbered_in_the_order_of_a_pass(make: MakeRun) -> None:
+    job = read_job(make("memory.plan=swapped"))
+    model = load_base(job)
+    blocks = place_on_card(job, model, add_adapter(job, model))
+    swap, called = blocks.swap, []
+    assert swap is not None
+    for number, (_, block) in enumerate(blocks.large):
+        block.bring = lambda number=number: (called.append(number), swap.bring(number))  # type: ignore[misc, assignment]
+    size = model.encode_image(torch.zeros(3, 64, 64)).mean.shape
+    embeds = model.encode_prompts(["a fox"])
+    conditioning = {
+        name: value.detach() for name, value in model.conditioning(embeds, [SizeConditioning.whole(64, 64)]).items()
+    }
+    with torch.no_grad():
+        model.predict(torch.randn(1, *size), torch.tensor([0.4]), conditioning)
+    assert called == list(range(len(blocks.large)))
