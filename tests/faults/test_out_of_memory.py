@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from random_bases import base_folder, images, make_run
 from safetensors import safe_open
 from small_runs import MakeRun, events, same, weights
@@ -90,6 +91,7 @@ def test_a_run_whose_plans_all_failed_ends_with_advice(make_run: MakeRun) -> Non
     assert events(run, "run_finished")[-1].get("reason") == end.get("reason")
 
 
+@pytest.mark.long
 def test_a_validation_goes_one_plan_down_too(make_run: MakeRun) -> None:
     run = make_run(*SMALL, "schedule.image_steps=2")
     assert supervise(run, {}) == 0

@@ -81,6 +81,7 @@ def test_a_stop_ends_both_at_one_step_and_one_process_can_go_on(make_run: MakeRu
     assert_same_steps(run, whole)
 
 
+@pytest.mark.long
 def test_sigterm_saves_first_and_a_kill_leaves_nobody_behind(make_run: MakeRun) -> None:
     run = make_run(*TWO, "schedule.epochs=50")
     running = process(run)
