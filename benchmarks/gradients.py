@@ -146,7 +146,7 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
         torch.nn.init.normal_(value, std=0.02)
     if way in PLANS:
         chosen = PLANS[way]
-        blocks = place(model, adapter, chosen.plan, FLUX.blocks, Flux.join_projections, device=device, dtype=dtype, draws=False)
+        blocks = place(model, adapter, chosen.plan, FLUX, Flux.join_projections, device=device, dtype=dtype, draws=False)
         if chosen.compiled and not tiny:
             blocks.compile()
     side, tokens = (8, 16) if tiny else (64, 512)

@@ -18,6 +18,7 @@ from made_files import DOWNLOADED_TOKENIZER, make_flux, make_one_file, put_token
 
 from loratui.engine import families
 from loratui.presets.bases import embedded_base
+from loratui.presets.schema import Family
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def tokenizer(home: str, *, tiny: bool) -> dict[str, Any]:
     return {"tokenizer": DOWNLOADED_TOKENIZER}
 
 
-def opened(family: str, file: str, *, tiny: bool) -> dict[str, Any]:
+def opened(family: Family, file: str, *, tiny: bool) -> dict[str, Any]:
     """How many of a LoRA file's layers diffusers' own reader gives to layers of the denoiser, by names and shapes."""
     import diffusers
     from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
@@ -57,7 +58,7 @@ def opened(family: str, file: str, *, tiny: bool) -> dict[str, Any]:
         "sdxl": ("unet", diffusers.StableDiffusionXLPipeline),
         "sd15": ("unet", diffusers.StableDiffusionPipeline),
     }[family]
-    folder = (embedded_base(family) if tiny else families.family(family).bundled) / part  # type: ignore[arg-type]
+    folder = (embedded_base(family) if tiny else families.family(family).bundled) / part
     kind = getattr(diffusers, PARTS[family][part])
     with torch.device("meta"):
         model = kind.from_config(json.loads((folder / "config.json").read_text()))
@@ -77,7 +78,9 @@ _HALVES = (".lora_A.weight", ".lora_B.weight")
 
 def _fits(down: tuple[int, ...] | None, up: tuple[int, ...] | None, shape: tuple[int, ...] | None) -> bool:
     """Whether both halves are there and make a change of a layer's shape."""
-    return bool(down and up and shape) and (up[0], *down[1:]) == shape and down[0] == up[1]  # type: ignore[index]
+    if not down or not up or not shape:
+        return False
+    return (up[0], *down[1:]) == shape and down[0] == up[1]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from true_size_rungs import BY_HAND, FAMILIES
 from loratui.engine.families.flux.model import keep_gradients_dense
 from loratui.engine.planning.recipe import build_recipe
 from loratui.engine.planning.targets import denoiser_patterns
+from loratui.presets.schema import Family
 
 WARM_UP, MEASURED = 3, 15
 GIB = 2**30
@@ -80,7 +81,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(taken)
 
 
-def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, device: torch.device) -> dict[str, Any]:
+def by_hand(family: Family, base: Path, rung: str, began: float, *, tiny: bool, device: torch.device) -> dict[str, Any]:
     """A training step as a script makes it: bf16 base, fp32 LoRA, autocast, fused AdamW, cached inputs."""
     import diffusers
     from peft import LoraConfig
@@ -94,8 +95,7 @@ def by_hand(family: str, base: Path, rung: str, began: float, *, tiny: bool, dev
     model = cls.from_pretrained(base / part, dtype=dtype, device_map={"": device}, local_files_only=True)
     model.requires_grad_(False)
     targets = build_recipe(kind.preset).settings.adapter.targets
-    # The family is one of the known names; argparse gives it as text.
-    patterns = "|".join(denoiser_patterns(family, targets))  # type: ignore[arg-type]
+    patterns = "|".join(denoiser_patterns(family, targets))
     model.add_adapter(LoraConfig(r=kind.rank, lora_alpha=kind.rank, target_modules=patterns))
     trained = [p for p in model.parameters() if p.requires_grad]
     for parameter in trained:

@@ -165,6 +165,8 @@ class FamilySpec:
     for sizes that no model has."""
     blocks: tuple[str, ...]
     """Class names of the denoiser's blocks whose activations can be computed again, one block at a time."""
+    pass_order: tuple[str, ...] = ()
+    """The denoiser's parts in the order of a pass, where it lists them otherwise."""
     cross_attention_width: int = 0
     """Width of the text states that the layers `attn2.to_k` read, which tells LoRA files apart; 0: it has no such layers."""
     folders: tuple[str, ...] = ()

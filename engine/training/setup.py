@@ -216,7 +216,7 @@ def place_on_card(job: Job, model: Model, adapter: LoraAdapter) -> Blocks:
         model.denoiser,
         adapter,
         job.memory_plan,
-        families.family(job.settings.base.family).blocks,
+        families.family(job.settings.base.family),
         model.join_projections,
         device=job.device,
         dtype=job.dtype,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import resource
@@ -170,8 +171,7 @@ class Trainer:
                 self._settle()
                 self.graph_step.forget(computes_otherwise=True)
                 self.fit.again()
-                # Mypy cannot infer a lambda with a default.
-                self.compiling.compile(self.blocks, lambda window=window: self._try(window))  # type: ignore[misc]
+                self.compiling.compile(self.blocks, functools.partial(self._try, window))
             self._step(window, following)
             self._fit(window)
             if window.ends_epoch:

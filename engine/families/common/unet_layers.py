@@ -33,6 +33,9 @@ def target_sets(*, linear_projection: bool) -> Mapping[str, tuple[str, ...]]:
     }
 
 
+UNET_ORDER = ("down_blocks", "mid_block", "up_blocks")
+"""diffusers lists the middle last."""
+
 UNET_BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock")
 """What a UNet's activations can be computed again of, one block at a time: diffusers does it so, too."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import CLIP, OPEN_CLIP
-from loratui.engine.families.common.unet_layers import CONVOLUTIONS, UNET_BLOCKS, layers_in, target_sets
+from loratui.engine.families.common.unet_layers import CONVOLUTIONS, UNET_BLOCKS, UNET_ORDER, layers_in, target_sets
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sdxl
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
@@ -96,6 +96,7 @@ SDXL = FamilySpec(
     convolutions=CONVOLUTIONS,
     layers=layers_in,
     blocks=UNET_BLOCKS,
+    pass_order=UNET_ORDER,
     cross_attention_width=2048,
     folders=("sdxl",),
     bundled=Path(__file__).parent / "bundled",

@@ -56,11 +56,19 @@ class Block:
 class Blocks:
     """All blocks of one denoiser, in the order of a forward pass."""
 
-    def __init__(self, denoiser: nn.Module, kinds: Sequence[str], *, on_card: bool, draws: bool) -> None:
-        """Takes over `forward` of every module whose class has one of the names `kinds`."""
+    def __init__(
+        self, denoiser: nn.Module, kinds: Sequence[str], order: Sequence[str] = (), *, on_card: bool, draws: bool
+    ) -> None:
+        """Takes over `forward` of every module whose class has one of the names `kinds`. `order` are the denoiser's parts in the order of
+        a pass, where it lists them otherwise."""
+
+        def turn(path: str) -> int:
+            part = path.partition(".")[0]
+            return order.index(part) if part in order else 0
+
         self.repeated: list[str] = list(getattr(denoiser, "_repeated_blocks", ()))
         found = [(name, module) for name, module in denoiser.named_modules() if type(module).__name__ in kinds]
-        self.modules = [module for _, module in sorted(found, key=lambda one: _turn(one[0]))]
+        self.modules = [module for _, module in sorted(found, key=lambda one: turn(one[0]))]
         self.blocks = [Block(module, on_card=on_card, draws=draws) for module in self.modules]
         for module, block in zip(self.modules, self.blocks, strict=True):
             module.forward = block
@@ -95,12 +103,3 @@ class Blocks:
         """Takes `compile` back."""
         for _, block in self.large:
             block.uncompile()
-
-
-def _turn(path: str) -> int:
-    """When a block's part of the denoiser is computed: a UNet lists its middle last. Blocks of one part come in their order."""
-    part = path.partition(".")[0]
-    return _UNET.index(part) if part in _UNET else 0
-
-
-_UNET = ("down_blocks", "mid_block", "up_blocks")

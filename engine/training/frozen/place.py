@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from loratui.engine.families.model import Joined
+from loratui.engine.families.spec import FamilySpec
 from loratui.engine.families.stored import FP8, weight_on
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
@@ -22,7 +23,7 @@ def place(
     denoiser: nn.Module,
     adapter: LoraAdapter,
     plan: MemoryPlan,
-    kinds: tuple[str, ...],
+    spec: FamilySpec,
     join: Callable[[nn.Module, Joined], None],
     *,
     device: torch.device,
@@ -31,10 +32,10 @@ def place(
 ) -> Blocks:
     """Moves the denoiser to `device`, quantises its large blocks and swaps them, as the plan says.
 
-    `kinds` are the class names of the blocks whose activations can be computed again; `join` is the model's `join_projections`; `draws` tells whether a step draws random
-    numbers within them. At first every block is computed again and none stays on the card, where the plan leaves it open.
+    `spec` is that of its family, `join` the model's `join_projections`; `draws` tells whether a step draws random numbers within blocks.
+    At first every block is computed again and none stays on the card, where the plan leaves it open.
     """
-    blocks = Blocks(denoiser, kinds, on_card=device.type == "cuda", draws=draws)
+    blocks = Blocks(denoiser, spec.blocks, spec.pass_order, on_card=device.type == "cuda", draws=draws)
     if plan.joins:
         for one in adapter.layers:
             make_lean(one.layer)
