@@ -1,6 +1,6 @@
 """The measurements that are kept in `benchmarks/results`, for the page on performance and the table of goals.
 
-python benchmarks/kept_results.py FILE…    keeps reports of `true_size.py`, `rehearsal.py` and `demo.py` under names by date
+python benchmarks/kept_results.py FILE…    keeps reports of `true_size.py`, `rehearsal.py`, `demo.py` and `precision.py` under names by date
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ def slower_by_the_clock(found: Report) -> float | None:
     """ms from step to step, where that is more than a tenth above what the steps themselves say; else None."""
     wall = found.get("wall_ms")
     return wall if wall and wall > 1.1 * found["step_ms"][0] else None
+
+
+def range_of(ends: Sequence[float] | None) -> str:
+    """Such as `320–410`; empty where there is none."""
+    return "–".join(f"{end:.0f}" for end in ends or ())
 
 
 def read(path: Path) -> Report:

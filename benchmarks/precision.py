@@ -1,12 +1,12 @@
 """Trains the demo's images in several number formats, of the computation and of the frozen base, and compares what comes of it.
 
-    python benchmarks/precision.py [--families sd15,sdxl] [--formats fp32,bf16,fp16,fp8,int8,nf4] [--image-steps 360] [--likeness] [--out DIR]
+    python benchmarks/precision.py [--families sd15,flux] [--formats bf16,fp32,fp8,int8,nf4] [--image-steps 1800] [--likeness] [--at-once N] [--out DIR]
 
-Seed, order and noise are the same, so that the formats differ in rounding alone. For each family and format: the loss and the norm of the
-first step against those of the first format, the mean loss of the last quarter, the largest relative difference of an epoch's loss, how
-far the LoRA is from the first format's (distance of all its changes, as a share of their length), attempts that left the range of fp16,
-the median step and the most memory. `--likeness` also measures how like the person its images are (`likeness.py`). All of it lies in
-DIR/precision-FAMILY.json. On a CPU, fp8 and int8 have the numbers of a card, but not its speed.
+Seed, order and noise are the same, so that the formats differ in rounding alone; `seed` is bf16 with another seed, as a yardstick. For each
+family and format, against the first format: the loss and the norm of the first step, the losses of the first 60 steps, the mean loss of
+each epoch, and how far the LoRA is from the first format's (distance of all its changes, as a share of their length). `--likeness`: also how
+like the person its images are (`likeness.py`). All of it is in DIR/precision-FAMILY.json. `--at-once`: so many runs at the same time, as a
+GPU has room for. On a CPU, fp8 and int8 have the numbers of a card, but not its speed.
 """
 
 from __future__ import annotations
@@ -18,52 +18,33 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine_facts import facts
+from product_run import events_of, inside, loratui, runs_in, sets
 from safetensors.torch import load
 
-from loratui.engine.runs.events import Event, read_events
-from loratui.presets.bases import demo_dataset
+from loratui.engine.runs.events import Event
+from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset
 
 PRESETS = {"sd15": "demo", "sdxl": "demo:sdxl", "flux": "demo:flux"}
-
 
 FORMATS = {
     "fp32": {"training.precision": "fp32"},
     "bf16": {"training.precision": "bf16"},
     "fp16": {"training.precision": "fp16"},
-    "fp8": {"training.precision": "auto", "memory.quantise": "fp8"},
-    "int8": {"training.precision": "auto", "memory.quantise": "int8"},
-    "nf4": {"training.precision": "auto", "memory.plan": "nf4"},
+    "fp8": {"training.precision": "bf16", "memory.quantise": "fp8"},
+    "int8": {"training.precision": "bf16", "memory.quantise": "int8"},
+    "nf4": {"training.precision": "bf16", "memory.plan": "nf4"},
+    "seed": {"training.precision": "bf16", "training.seed": "43"},
 }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--families", default="sd15,sdxl")
-    parser.add_argument("--formats", default="fp32,bf16,fp16")
-    parser.add_argument("--image-steps", type=int, default=360)
-    parser.add_argument("--likeness", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    for family in args.families.split(","):
-        command = " ".join(["python", "benchmarks/precision.py", *sys.argv[1:]])
-        head = {"format": 1, "benchmark": "precision", "family": family, "tiny": False, "commands": [command], **facts()}
-        rungs: dict[str, dict[str, Any]] = {}
-        first: Run | None = None
-        for name in args.formats.split(","):
-            made = train(family, name, args.image_steps)
-            first = first or made
-            rungs[name] = figures(made.events, first.events) | {"lora_differs": distance(made.lora, first.lora)}
-            if args.likeness:
-                rungs[name]["likeness"] = likeness(made.lora)
-            print(family, name, json.dumps(rungs[name]), flush=True)
-            (args.out / f"precision-{family}.json").write_text(json.dumps({**head, "rungs": rungs}, indent=1) + "\n")
+FIRST = 60
+"""Steps whose losses are compared one by one."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +54,109 @@ class Run:
     events: list[Event]
     lora: bytes
     """Its LoRA file."""
+    likeness: float | None
 
 
-def train(family: str, precision: str, image_steps: int) -> Run:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--families", default="sd15,flux")
+    parser.add_argument("--formats", default="bf16,fp32,fp8,int8,nf4")
+    parser.add_argument("--image-steps", type=int, default=360)
+    parser.add_argument("--likeness", action="store_true")
+    parser.add_argument("--at-once", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    families, formats = args.families.split(","), args.formats.split(",")
+    command = " ".join(["python", "benchmarks/precision.py", *sys.argv[1:]])
+    head = {"format": 1, "benchmark": "precision", "tiny": False, "commands": [command], **facts()}
+    with ThreadPoolExecutor(args.at_once) as pool:
+        begun = {(family, name): pool.submit(train, family, name, args) for family in families for name in formats}
+        for family in families:
+            runs: dict[str, Run] = {}
+            rungs: dict[str, dict[str, Any]] = {}
+            for name in formats:
+                runs[name] = made = begun[family, name].result()
+                rungs[name] = figures(made, runs[formats[0]])
+                report = {**head, "family": family, "against": formats[0], "image_steps": args.image_steps, "rungs": rungs}
+                (args.out / f"precision-{family}.json").write_text(json.dumps(report, indent=1) + "\n")
+            print("\n".join(table(family, rungs)), flush=True)
+
+
+def train(family: str, name: str, args: argparse.Namespace) -> Run:
     """One run."""
+    threads = max(1, len(os.sched_getaffinity(0)) // args.at_once)
     settings = {
-        **FORMATS[precision],
-        "schedule.image_steps": str(image_steps),
+        **FORMATS[name],
+        "schedule.image_steps": str(args.image_steps),
         "samples.every_image_steps": "1000000",
         "samples.before_training": "false",
         "samples.steps": "1",
+        "base.check": "off",
+        "output.checkpoint_every_s": "3600",
         "optimizer.name": "adamw",
+        "memory.threads": str(threads),
     }
     with tempfile.TemporaryDirectory() as home:
-        command = [
-            *(sys.executable, "-m", "loratui.tui.cli", "train", str(demo_dataset()), "--preset", PRESETS[family]),
-            *("--trigger", "anafox", "--class", "woman", "--home", home, "--yes", "--wait", "--plain"),
-            *(part for key, value in settings.items() for part in ("--set", f"{key}={value}")),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
-        if done.returncode:
-            raise RuntimeError(f"{family} in {precision} ended with {done.returncode}: {(done.stdout + done.stderr)[-2000:]}")
-        (run,) = (Path(home) / "runs").iterdir()
-        events = list(read_events(run / "events.jsonl", max_bytes=1 << 26).events)
-        written = [e.fields["path"] for e in events if e.type == "output_written"]
-        return Run(events, (run / written[-1]).read_bytes())
+        done = loratui(
+            *("train", str(demo_dataset()), "--preset", PRESETS[family], "--trigger", DEMO_TRIGGER, "--class", DEMO_CLASS),
+            *("--home", home, "--yes", "--wait", "--plain", *sets(settings)),
+            timeout=3600,
+            environ=inside(EVERY_STEP="1"),
+        )
+        if done.code:
+            raise RuntimeError(f"{family} in {name} ended with {done.code}: {(done.out + done.said)[-2000:]}")
+        (run,) = runs_in(Path(home))
+        events = list(events_of(run))
+        lora = run / [e.fields["path"] for e in events if e.type == "output_written"][-1]
+        return Run(events, lora.read_bytes(), likeness(lora, threads) if args.likeness else None)
+
+
+def likeness(lora: Path, threads: int) -> float:
+    """The share of the person's features that the reader finds in images at strength 1."""
+    words = [sys.executable, str(Path(__file__).with_name("likeness.py")), str(lora), "--strengths", "1", "--json"]
+    environ = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    made = subprocess.run(words, capture_output=True, text=True, check=True, env=environ)
+    return round(json.loads(made.stdout.splitlines()[-1])["1"]["likeness"], 3)
+
+
+def figures(run: Run, reference: Run) -> dict[str, Any]:
+    """What a run did, and how far it is from the reference."""
+    steps, others = ([e.fields for e in one.events if e.type == "step"] for one in (run, reference))
+    curve, other_curve = ([e.fields["loss"] for e in one.events if e.type == "epoch_finished"] for one in (run, reference))
+    started = next(e.fields for e in run.events if e.type == "run_started")
+    first = [_relative(a["loss"], b["loss"]) for a, b in zip(steps[:FIRST], others[:FIRST], strict=True)]
+    return {
+        "device": started["device"],
+        "dtype": started["dtype"],
+        "plan": started["memory_plan"],
+        "steps": steps[-1]["step"],
+        "first_loss_differs": first[0],
+        "first_norm_differs": _relative(steps[0]["grad_norm"], others[0]["grad_norm"]),
+        "losses_differ": [round(statistics.median(first), 6), max(first)],
+        "epoch_loss_differs": max(_relative(a, b) for a, b in zip(curve, other_curve, strict=True)),
+        "last_loss": round(curve[-1], 5),
+        "lora_differs": distance(run.lora, reference.lora),
+        "likeness": run.likeness,
+        "losses": [round(step["loss"], 5) for step in steps[:FIRST]],
+        "curve": [round(loss, 5) for loss in curve],
+        "repeated": steps[-1].get("repeated", 0),
+        "step_s": round(statistics.median(s["step_s"] for s in steps if s["step"] > 10), 5),
+        "memory_gib": round(max((s.get("memory_gib", 0.0) for s in steps), default=0.0), 3),
+        "warnings": [e.fields["code"] for e in run.events if e.type == "warning"],
+    }
+
+
+def table(family: str, rungs: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """The figures for people."""
+    heads = ("first loss", "its norm", "60 losses", "at most", "an epoch", "LoRA", "last loss", "likeness", "step, ms")
+    yield f"{family:<10}{''.join(f'{head:>11}' for head in heads)}  plan"
+    for name, found in rungs.items():
+        apart = ("first_loss_differs", "first_norm_differs", *("losses_differ",) * 2, "epoch_loss_differs", "lora_differs")
+        values = [found[key][1 if at == 3 else 0] if key == "losses_differ" else found[key] for at, key in enumerate(apart)]
+        cells = [f"{value:.2e}" for value in values] + [f"{found['last_loss']:.5f}"]
+        cells += ["" if found["likeness"] is None else f"{found['likeness']:.3f}", f"{1000 * found['step_s']:.1f}"]
+        yield f"{name:<10}{''.join(f'{cell:>11}' for cell in cells)}  {found['plan']}"
 
 
 def distance(lora: bytes, reference: bytes) -> float:
@@ -119,38 +178,6 @@ def changes(lora: bytes) -> dict[str, torch.Tensor]:
 
 
 NAMES = ((".lora_down.weight", ".lora_up.weight"), (".lora_A.weight", ".lora_B.weight"))
-
-
-def likeness(lora: bytes) -> float:
-    """The share of the person's features that the reader finds in images at strength 1."""
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-        file.write(lora)
-        file.flush()
-        script = Path(__file__).with_name("likeness.py")
-        words = [sys.executable, str(script), file.name, "--strengths", "1", "--json"]
-        made = subprocess.run(words, capture_output=True, text=True, check=True)
-    return round(json.loads(made.stdout.splitlines()[-1])["1"]["likeness"], 3)
-
-
-def figures(events: list[Event], reference: list[Event]) -> dict[str, Any]:
-    """What a run did, and how far it is from the first one."""
-    steps, epochs = ([e.fields for e in events if e.type == kind] for kind in ("step", "epoch_finished"))
-    own_steps, own_epochs = ([e.fields for e in reference if e.type == kind] for kind in ("step", "epoch_finished"))
-    last = steps[-1]["step"]
-    started = next(e.fields for e in events if e.type == "run_started")
-    return {
-        "device": started["device"],
-        "dtype": started["dtype"],
-        "steps": last,
-        "first_loss_differs": _relative(steps[0]["loss"], own_steps[0]["loss"]),
-        "first_norm_differs": _relative(steps[0]["grad_norm"], own_steps[0]["grad_norm"]),
-        "epoch_loss_differs": max(_relative(a["loss"], b["loss"]) for a, b in zip(epochs, own_epochs, strict=True)),
-        "last_quarter_loss": round(statistics.fmean(s["loss"] for s in steps if s["step"] > 0.75 * last), 5),
-        "repeated": steps[-1].get("repeated", 0),
-        "step_s": round(statistics.median(s["step_s"] for s in steps if s["step"] > 10), 5),
-        "memory_gib": round(max((s.get("memory_gib", 0.0) for s in steps), default=0.0), 3),
-        "warnings": [e.fields["code"] for e in events if e.type == "warning"],
-    }
 
 
 def _relative(value: float, reference: float) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 from loratui.engine.runs.events import Event, read_events
 
 LORATUI = (sys.executable, "-m", "loratui.tui.cli")
+INSIDE = Path(__file__).with_name("inside")
 LEFT_OUT = 10
 """First steps, not measured: they choose kernels and fill the allocator."""
 
@@ -45,6 +46,12 @@ def loratui(
     meanwhile(lambda: process.poll() is None)
     out, said = process.communicate(timeout=timeout)
     return Done(process.returncode, out, said)
+
+
+def inside(**changes: str) -> dict[str, str]:
+    """The surroundings of a command whose trainers have `changes` of `inside/sitecustomize.py`."""
+    places = [str(INSIDE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), **changes}
 
 
 def sets(settings: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,8 @@ Rungs (`true_size_rungs.py`): memory plans (`kept`, `compiled`, `partial`, `chec
 allocations fail; `default`: no setting at all, with samples, a kill -9 in the middle, the restart and an export; `hand-…`: diffusers and
 PEFT in a script, with and without checkpointing, eager, compiled by blocks or as one CUDA graph. `+adamw`, `+eager`, `+fp16` and
 `+uncompiled` change a rung, as in `compiled+adamw`; `+warm` repeats one with what it has compiled; `+gpus2` and `+gpus4` train
-on so many GPUs of one machine. Without `--rungs`: all but those for several GPUs.
+on so many GPUs of one machine; `+link25` slows the copies of swapped blocks to 25 GB/s. Without `--rungs`: all but those for several
+GPUs.
 
 Each rung has processes of its own. The base is made once, in the work folder (34 GB for FLUX). The first call also measures the GPU's
 ceilings. The results of all calls with the same work folder, sources and machine are one report, `true_size-FAMILY.json` in DIR: call it
@@ -22,18 +23,22 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kept_results import slower_by_the_clock
+import estimated
+from kept_results import range_of, slower_by_the_clock
 from machine_facts import facts
-from product_run import figures, kill_in_the_middle, loratui, noise_images, runs_in, sets, trainer_log
-from true_size_rungs import BY_HAND, FAMILIES, cap_of, place_of, settings_of, usual
+from product_run import figures, inside, kill_in_the_middle, loratui, noise_images, runs_in, sets, trainer_log
+from true_size_rungs import BY_HAND, FAMILIES, cap_of, link_of, place_of, settings_of, usual
 
 FORMAT = 1
 IMAGES = 4
+TINY_LINK = 55.0
+"""GB/s that a CPU is taken to have, where nothing is copied to a card."""
 
 
 def main() -> None:
@@ -55,7 +60,7 @@ def main() -> None:
             if time.monotonic() - began > args.seconds:
                 print(f"{rung}: no time left; call it again")
                 continue
-            report["rungs"][rung] = known = measured(args, rung, report["ceiling"].get("bf16_tflops"))
+            report["rungs"][rung] = known = measured(args, rung, report)
             for folder in (args.work, args.out):
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"true_size-{args.family}.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -89,11 +94,11 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
     return {**head, "commands": [command], "base_made_s": made_s, "ceiling": json.loads(_python(args, "ceiling")), "rungs": {}}
 
 
-def measured(args: argparse.Namespace, rung: str, ceiling: float | None) -> dict[str, Any]:
+def measured(args: argparse.Namespace, rung: str, report: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of one rung, or why it failed."""
-    began, family = time.monotonic(), FAMILIES[args.family]
+    began, family, ceiling = time.monotonic(), FAMILIES[args.family], report["ceiling"].get("bf16_tflops")
     try:
-        found = json.loads(_python(args, rung)) if rung in BY_HAND else train(args, rung)
+        found = json.loads(_python(args, rung)) if rung in BY_HAND else train(args, rung, report)
     except (RuntimeError, subprocess.SubprocessError) as error:
         found = {"failed": str(error)[-1500:]}
     else:
@@ -102,9 +107,10 @@ def measured(args: argparse.Namespace, rung: str, ceiling: float | None) -> dict
     return {**found, "cap_gib": cap_of(rung), "whole_s": round(time.monotonic() - began, 1)}
 
 
-def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
+def train(args: argparse.Namespace, rung: str, report: Mapping[str, Any]) -> dict[str, Any]:
     """One run of the product on the base, and what its own event log says of it."""
     family, whole = FAMILIES[args.family], rung == "default"
+    link, wanted = report["ceiling"].get("to_gpu_gb_s", TINY_LINK), link_of(rung)
     images = noise_images(args.work / f"images-{_px(args)}", IMAGES, _px(args), "a photo of qxz person")
     home = args.work / f"home-{args.family}-{place_of(rung)}"
     epochs = 2 if whole else 1  # so that no checkpoint falls between measured steps
@@ -139,13 +145,18 @@ def train(args: argparse.Namespace, rung: str) -> dict[str, Any]:
         *("--class", "person", "--home", str(home), "--plain", "--yes", "--wait", *sets(settings)),
         timeout=550,
         meanwhile=lambda alive: killed.append(kill_in_the_middle(home, before, alive)) if whole else None,
+        environ=inside(SLOW_LINK=str(max(1.0, link / wanted))) if wanted else None,
     )
     new = runs_in(home) - before
     if done.code:
         logs = "\n".join(map(trainer_log, new))
         raise RuntimeError(f"loratui train ended with {done.code}: {(done.out + done.said)[-1500:]}{logs}")
     (run,) = new
-    found = figures(run, asked_at)
+    gpu = report["machine"]["gpu"]
+    found = figures(run, asked_at) | {
+        "link_gb_s": wanted,
+        "estimated_ms": estimated.step_ms(family.preset, settings, gpu, wanted or link),
+    }
     if whole:
         exported = loratui("export", run.name, "--home", str(home), "--json")
         found |= {"killed_at_step": killed[0], "export_exit": exported.code}
@@ -157,9 +168,7 @@ def table(report: dict[str, Any]) -> str:
     what = (
         f"{report['family']}, {report['px']} px, batch {report['batch']}, rank {report['rank']}, on {report['machine']['gpu']}"
     )
-    heads = (
-        f"{'ms a step':>26}{'images/s':>10}{'alloc GiB':>11}{'reserved':>10}{'share':>8}{'compile s':>11}{'first step s':>14}"
-    )
+    heads = f"{'ms a step':>26}{'estimated':>12}{'images/s':>10}{'alloc GiB':>11}{'reserved':>10}{'share':>8}{'compile s':>11}{'first step s':>14}"
     lines = [f"{what}; ceiling {json.dumps(report['ceiling'])}", f"{'rung':<28}{heads}  plan"]
     for rung, found in report["rungs"].items():
         if "failed" in found:
@@ -169,7 +178,7 @@ def table(report: dict[str, Any]) -> str:
         clock = f" {wall:.0f} by the clock" if (wall := slower_by_the_clock(found)) else ""
         share = "–" if found["share"] is None else f"{found['share']:.1%}"
         lines.append(
-            f"{rung:<28}{f'{median:.0f} ({least:.0f}–{most:.0f})':>26}{found['images_s']:>10.2f}{_gib(found['allocated_gib']):>11}"
+            f"{rung:<28}{f'{median:.0f} ({least:.0f}–{most:.0f})':>26}{range_of(found.get('estimated_ms')):>12}{found['images_s']:>10.2f}{_gib(found['allocated_gib']):>11}"
             f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}{clock}  {found.get('fit', '')}".rstrip()
         )
     return "\n".join(lines)

@@ -21,10 +21,12 @@ class Family:
     """GPU memory of smaller cards, GiB, less what the driver and a desktop take."""
     more: tuple[str, ...] = ()
     """Other settings."""
+    slowed: tuple[str, ...] = ()
+    """Rungs that are measured once more with slower links."""
 
 
 FAMILIES = {
-    "flux": Family("flux-identity-18img", 1024, 1, 16, 163.6, (22, 14.5, 11, 7.2)),
+    "flux": Family("flux-identity-18img", 1024, 1, 16, 163.6, (22, 14.5, 11, 7.2), slowed=("cap11", "cap7.2")),
     "sdxl": Family("sdxl-person", 1024, 2, 32, 14.3, (11, 7.2), ("training.train_text_encoder=false",)),
     "sd15": Family("sd15-portrait", 512, 2, 32, 1.73, (5.2,)),
 }
@@ -54,7 +56,8 @@ CHANGES: dict[str, dict[str, str]] = {
     "gpus4": {"training.processes": "4"},
 }
 """What a rung can be measured with besides, such as `compiled+adamw`. `warm`: once more, with what the first time compiled.
-`gpusN`: on so many GPUs of one machine, with as many times the images a step."""
+`gpusN`: on so many GPUs of one machine, with as many times the images a step. `linkN` stands beside these: copies of swapped blocks
+at N GB/s."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +82,29 @@ BY_HAND = {
     "hand-kept-graph": ByHand(graph=True),
 }
 
-_CAP = re.compile(r"cap(\d+(?:\.\d+)?)")
+LINKS = (25, 12)
+"""GB/s of slower links: PCIe 4.0 × 16, and half of it, which is PCIe 3.0."""
+
+_CAP, _LINK = re.compile(r"cap(\d+(?:\.\d+)?)"), re.compile(r"link(\d+(?:\.\d+)?)")
 
 
 def usual(family: str) -> list[str]:
     """The rungs that are measured if none are named."""
-    return [*PLANS, "compiled+warm", *(f"cap{cap:g}" for cap in FAMILIES[family].caps), *BY_HAND]
+    caps = [f"cap{cap:g}" for cap in FAMILIES[family].caps]
+    slowed = [f"{rung}+link{link}" for rung in FAMILIES[family].slowed for link in LINKS]
+    return [*PLANS, "compiled+warm", *caps, *slowed, *BY_HAND]
 
 
 def cap_of(rung: str) -> float | None:
     """The GiB of a rung `capN`."""
     found = _CAP.fullmatch(rung.split("+")[0])
     return float(found[1]) if found else None
+
+
+def link_of(rung: str) -> float | None:
+    """The GB/s of a rung with `+linkN`."""
+    found = (_LINK.fullmatch(change) for change in rung.split("+")[1:])
+    return next((float(one[1]) for one in found if one), None)
 
 
 def place_of(rung: str) -> str:
@@ -105,5 +119,5 @@ def settings_of(rung: str) -> dict[str, str]:
     memory = {"limit_gib": f"{cap:g}", "compile": "on"} if cap is not None else PLANS[plan]
     settings = {f"memory.{key}": value for key, value in memory.items()}
     for change in changes:
-        settings |= CHANGES[change]
+        settings |= {} if _LINK.fullmatch(change) else CHANGES[change]
     return settings

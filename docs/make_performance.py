@@ -9,7 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from kept_results import Report, by_age, kept, measured, newest, slower_by_the_clock
+from kept_results import Report, by_age, kept, measured, newest, range_of, slower_by_the_clock
 
 PAGE = Path(__file__).parent / "performance.md"
 BEGIN, END = "<!-- {} made by docs/make_performance.py -->\n", "<!-- until here -->"
@@ -46,17 +46,25 @@ def steps(reports: list[Report]) -> Iterator[str]:
 
 
 def _table(rungs: Mapping[str, Report]) -> Iterator[str]:
-    yield "| rung | ms a step | images/s | GiB in use / held | of the ceiling | compiling, s | first step after, s | plan |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| rung | ms a step | estimated | images/s | GiB in use / held | of the ceiling | compiling, s | first step after, s | plan |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for rung, found in rungs.items():
         name = f"`{rung}`: {_words(rung)}"
         if "failed" in found:
-            yield f"| {name} | failed | | | | | | |"
+            yield f"| {name} | failed | | | | | | | |"
             continue
         share = "" if found["share"] is None else f"{found['share']:.0%}"
         compiling = f"{found['compile_s']:.0f}" if found["compile_s"] else ""
         memory = f"{_gib(found['allocated_gib'])} / {_gib(found['reserved_gib'])}"
-        figures = (f"{found['images_s']:.2f}", memory, share, compiling, f"{found['first_step_s']:.0f}", _plan(found))
+        figures = (
+            range_of(found.get("estimated_ms")),
+            f"{found['images_s']:.2f}",
+            memory,
+            share,
+            compiling,
+            f"{found['first_step_s']:.0f}",
+            _plan(found),
+        )
         yield f"| {name} | {_ms(found)} | {' | '.join(figures)} |"
 
 
@@ -109,6 +117,25 @@ def demo(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| not measured yet | | | | | | | | |"]
 
 
+def formats(reports: list[Report]) -> Iterator[str]:
+    """What the formats of base and computation cost, on the embedded bases."""
+    yield "| embedded base | format | first loss | first 60 losses, median (most) | loss of an epoch, most | LoRA | likeness | machine | measured |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    rows = []
+    for family, report in newest(reports, "precision").items():
+        gpu = report["machine"]["gpu"]
+        where = f"{report['machine']['cpu']}" if gpu == "none" else gpu
+        for name, found in report["rungs"].items():
+            cells = [f"{TITLES[family]}, {found['steps']} steps", f"{name}, {found['plan']}", "", "", "", ""]
+            if name != report["against"]:
+                median, most = found["losses_differ"]
+                cells[2:] = (f"{found['first_loss_differs']:.1e}", f"{median:.1e} ({most:.1e})")
+                cells += (f"{found['epoch_loss_differs']:.1e}", f"{found['lora_differs']:.3f}")
+            likeness = "–" if found["likeness"] is None else f"{found['likeness']:.2f}"
+            rows.append(f"| {' | '.join([*cells, likeness, where, report['date']])} |")
+    yield from rows or ["| not measured yet | | | | | | | | |"]
+
+
 def earlier(reports: list[Report]) -> Iterator[str]:
     """What was measured again since, one line for each rung."""
     yield "| measured | family | rung | ms a step | GiB held | compiling, s | first step after, s |"
@@ -122,7 +149,7 @@ def earlier(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| none | | | | | | |"]
 
 
-SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "demo": demo, "earlier": earlier}
+SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "demo": demo, "formats": formats, "earlier": earlier}
 
 
 def replaced(text: str, reports: list[Report]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,8 +41,80 @@ def test_a_rung_that_repeats_one_with_what_it_compiled_has_its_folder(rungs: Mod
     assert rungs.settings_of("compiled+warm") == rungs.settings_of("compiled")
 
 
+def test_a_rung_names_the_rate_of_its_link(rungs: ModuleType) -> None:
+    assert [rungs.link_of(rung) for rung in ("cap7.2+link12", "swapped-fp8+adamw+link25", "cap7.2", "compiled")] == [
+        *(12.0, 25.0),
+        *(None, None),
+    ]
+    assert rungs.settings_of("cap7.2+link12") == rungs.settings_of("cap7.2")
+    assert {"cap11+link25", "cap11+link12", "cap7.2+link25", "cap7.2+link12"} < set(rungs.usual("flux"))
+
+
+def test_a_slower_link_is_estimated_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import estimated
+
+    settings = {"memory.limit_gib": "7.2", "memory.compile": "on", "training.batch_size": "1"}
+    fast, slow, slowest = (
+        estimated.step_ms("flux-identity-18img", settings, "NVIDIA H200", link) for link in (55.0, 25.0, 12.0)
+    )
+    assert fast[0] < slow[0] < slowest[0]
+    assert fast[1] < slow[1] < slowest[1]
+    assert estimated.step_ms("flux-identity-18img", settings, "none", None) is None
+
+
+def inside() -> ModuleType:
+    """`benchmarks/inside/sitecustomize.py`."""
+    spec = importlib.util.spec_from_file_location("inside", BENCHMARKS / "inside" / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_slowed_link_copies_each_block_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes that are copied are those of the blocks times the factor, and the blocks are the same."""
+    import torch
+    from torch import nn
+
+    from loratui.engine.training.frozen import swap
+    from loratui.engine.training.frozen.linear import FrozenLinear
+
+    monkeypatch.setattr(swap.BlockSwap, "_load", swap.BlockSwap._load)
+    copied, copy = [], torch.Tensor.copy_
+
+    def counted(there: torch.Tensor, source: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+        copied.append(source.nbytes)
+        return copy(there, source, non_blocking)
+
+    monkeypatch.setattr(torch.Tensor, "copy_", counted)
+    inside().slow_down(swap, "2.5")
+    blocks = [nn.Sequential(FrozenLinear(torch.full((16, 32), float(n)), None, None, torch.float32)) for n in range(5)]
+    swapped = swap.BlockSwap(torch.device("cpu"))
+    for block in blocks:
+        swapped.add(block)
+    copied.clear()
+    for number, block in enumerate(blocks):
+        swapped.bring(number)
+        assert bool((block[0].codes == number).all())
+    assert sum(copied) == 2.5 * sum(swapped.sizes)
+
+
+def test_a_run_tells_every_step_of_a_benchmark_that_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import product_run
+
+    command = "from loratui.engine.training import reporting; print(reporting.STEPS_A_SECOND)"
+    for environ, told in ((product_run.inside(EVERY_STEP="1"), "inf"), (product_run.inside(), "10.0")):
+        paths = os.pathsep.join([environ["PYTHONPATH"], str(BENCHMARKS.parent / ".namespace")])
+        words = [sys.executable, "-c", command]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env={**environ, "PYTHONPATH": paths})
+        assert done.stdout.strip() == told
+
+
 def test_a_rung_that_nobody_knows_is_refused(rungs: ModuleType) -> None:
-    for rung in ("kept+fast", "cap", "quick"):
+    for rung in ("kept+fast", "cap", "quick", "cap7.2+link"):
         with pytest.raises(KeyError):
             rungs.settings_of(rung)
 

@@ -28,6 +28,7 @@ def rung(ms: float, **more: Any) -> dict[str, Any]:
     """The figures of a rung."""
     figures = {
         "step_ms": [ms, ms - 1, ms + 1],
+        "estimated_ms": [0.8 * ms, 1.2 * ms],
         "images_s": 1000 / ms,
         "allocated_gib": 9.5,
         "reserved_gib": 10.4,
@@ -84,10 +85,25 @@ def test_a_report_is_told_with_machine_versions_sources_and_command(script: Modu
         assert words in told
     assert "python benchmarks/true_size.py flux" in told
     assert (
-        "| `cap11`: at most 11 GiB | **550** (549–551) | 1.82 | 9.5 / 10.4 | 61% | 12 | 21 | gpu-bf16-swapped-fp8-graphs-compile-on; 9 of 57 blocks stay on the card |"
+        "| `cap11`: at most 11 GiB | **550** (549–551) | 440–660 | 1.82 | 9.5 / 10.4 | 61% | 12 | 21 | gpu-bf16-swapped-fp8-graphs-compile-on; 9 of 57 blocks stay on the card |"
         in told
     )
     assert "| `nf4`: base in NF4 | failed |" in told
+
+
+def test_a_rung_with_a_slower_link_is_told(script: ModuleType) -> None:
+    made = report("2026-12-02 13:00", **{"cap11+link25": rung(900.0)})
+    assert "| `cap11+link25`: at most 11 GiB, link25 | **900** (899–901) | 720–1080 |" in "\n".join(script.steps([made]))
+
+
+def test_number_formats_are_told_against_the_first(script: ModuleType) -> None:
+    apart = {"first_loss_differs": 0.004, "losses_differ": [0.01, 0.05], "epoch_loss_differs": 0.02, "lora_differs": 0.25}
+    found = {**apart, "steps": 900, "plan": "gpu-bf16-quantised-fp8", "likeness": 0.985}
+    made = {**NEW, "benchmark": "precision", "family": "sd15", "against": "bf16", "rungs": {"bf16": found, "fp8": found}}
+    bf16, fp8 = list(script.formats([NEW, made]))[2:]
+    assert bf16.startswith("| SD1.5, 900 steps | bf16, gpu-bf16-quantised-fp8 |  |  |  |  | 0.98 |")
+    told = "| fp8, gpu-bf16-quantised-fp8 | 4.0e-03 | 1.0e-02 (5.0e-02) | 2.0e-02 | 0.250 | 0.98 | NVIDIA H200 | 2026-12-02 10:00 |"
+    assert told in fp8
 
 
 def test_a_rung_stands_among_the_earlier_ones_once_it_was_measured_again(script: ModuleType) -> None:
