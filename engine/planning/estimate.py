@@ -162,7 +162,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
     gib, memory_source = _memory(case, found)
     ram = figures.EMBEDDED_RAM_GIB if case.settings.base.is_embedded else _ram(case, found)
     if remembered and remembered.peak_vram_gib:
-        gib, memory_source = (remembered.peak_vram_gib, remembered.peak_vram_gib * 1.1), "memory measured on this machine"
+        gib, memory_source = _measured_gib(case, remembered.peak_vram_gib), "memory measured on this machine"
     if remembered and remembered.peak_ram_gib:
         ram = (remembered.peak_ram_gib, remembered.peak_ram_gib * 1.1)
     time = _time(case, found, remembered)
@@ -211,6 +211,12 @@ def _memory(case: _Case, found: MemoryPlan) -> tuple[Range | None, str]:
     most = (found.need.training if found.fits == "without samples" else found.need.most) + figures.GPU_CONTEXT_GIB
     source = f"memory {'measured on' if as_measured else 'scaled from'} an {figures.MEASURED_ON.name}"
     return (most * 0.95, most), source  # what was measured lies below: see the tests
+
+
+def _measured_gib(case: _Case, torch_gib: float) -> Range:
+    """GPU memory of a run like one that was measured, with all that the process holds: no more than this run may take."""
+    held = torch_gib + figures.GPU_CONTEXT_GIB
+    return held, max(held, min(held * 1.1, case.facts.room_gib + figures.GPU_CONTEXT_GIB))
 
 
 @dataclass(frozen=True)

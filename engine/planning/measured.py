@@ -36,6 +36,11 @@ class Measurement:
     peak_vram_gib: float | None = None
     peak_ram_gib: float | None = None
 
+    @property
+    def memory(self) -> str:
+        """Of `work`, how the run lay in memory."""
+        return _memory_in(self.work)
+
 
 @dataclass(frozen=True)
 class Recalled:
@@ -86,23 +91,29 @@ def _measurement(row: object) -> Measurement | None:
 
 
 def work_of(settings: Settings, memory_plan: str) -> str:
-    """What else decides how much a step takes: adapter, optimizer, and the name of the memory plan."""
-    adapter, training = settings.adapter, settings.training
+    """What else decides how much a step takes: adapter, optimizer, and at the end the name of the memory plan with its limit."""
+    adapter, training, limit = settings.adapter, settings.training, settings.memory.limit_gib
+    memory = f"{memory_plan}@{limit:g}" if limit else memory_plan
     parts = (
         *(adapter.kind, adapter.rank, adapter.conv_rank, adapter.targets, adapter.dora, adapter.drops),
-        *(training.train_text_encoder, bool(training.ema_decay), settings.optimizer.name, memory_plan),
+        *(training.train_text_encoder, bool(training.ema_decay), settings.optimizer.name, memory),
     )
     return " ".join(map(str, parts))
+
+
+def _memory_in(work: str) -> str:
+    return work.rpartition(" ")[2]
 
 
 def recall(
     measurements: Sequence[Measurement], *, gpu: str, model: str, resolution: int, batch_size: int, work: str = ""
 ) -> Recalled | None:
-    """What runs of the same base on the same card took, by the last five of them; None if there were none.
+    """What runs of the same base on the same card with the same memory plan took, by the last five of them; None if there were none.
 
-    Runs of another resolution, batch or work count with their time scaled by area, and a wider range.
+    Runs of another resolution, batch or work count with their time scaled by area, and a wider range. Those of another memory plan
+    do not: a step whose blocks are swapped says nothing of one whose activations are kept.
     """
-    alike = [m for m in measurements if (m.gpu, m.model) == (gpu, model) and m.image_step_s > 0]
+    alike = [m for m in measurements if (m.gpu, m.model, m.memory) == (gpu, model, _memory_in(work)) and m.image_step_s > 0]
     same = [m for m in alike if (m.resolution, m.batch_size, m.work) == (resolution, batch_size, work)]
     chosen = (same or alike)[-5:]
     if not chosen:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning import figures
+from loratui.engine.planning.memory_choices import EXACT, fewest, narrowing, written
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.rungs import SWAPPED, host_gib
-from loratui.presets.schema import replace
+from loratui.presets.schema import get, replace
 
-_CHOSEN = {"memory.plan": "auto", "memory.quantise": "auto", "memory.gradient_checkpointing": "auto", "memory.limit_gib": 0.0}
-"""The settings that narrow the choice, as they leave it open."""
+_LESS: Mapping[str, tuple[Any, ...]] = {
+    "training.train_text_encoder": (False,),
+    "training.batch_size": (1,),
+    "dataset.resolution": (1024, 768, 512),
+}
+"""What else may make a run fit, the least first: settings with the values to be tried."""
 
 
 def misfits_of(facts: Facts, plan: MemoryPlan) -> Iterator[Finding]:
@@ -29,14 +34,74 @@ def misfits_of(facts: Facts, plan: MemoryPlan) -> Iterator[Finding]:
     needed = pinned / figures.PINNED
     short = facts.host_gib < needed
     host: dict[str, Any] = {"pinned_gib": pinned, "free_gib": facts.host_gib, "needed_gib": needed}
-    if plan.fits == "no" and short and _fitting(dataclasses.replace(facts, host_gib=math.inf)):
-        yield Finding.of("memory_host.only", **host)
-    elif plan.fits == "no":
-        yield _too_small(facts, plan, facts.card)
-    elif short and plan.rung.swaps:
-        yield Finding.of("memory_host.forced", settings={"memory.plan": "auto"}, **host)
+    if plan.fits == "no":
+        figured = {"plan": plan.way, "need_gib": plan.need.training, "card": facts.card.name, "room_gib": plan.room_gib}
+        yield _too_small(facts, figured, host if short else None)
     elif short and plan.rung.four_bits and facts.settings.memory.plan == "auto":
         yield Finding.of("memory_host", **host)
+
+
+def _too_small(facts: Facts, figured: Mapping[str, Any], host: Mapping[str, Any] | None) -> Finding:
+    """What would fit instead: with other choices of memory, with more main memory, with less to train, or on another card. `host` are
+    the figures of main memory, if there is too little to swap."""
+    narrowed = narrowing(facts.settings)
+    changes = fewest(narrowed, lambda some: _fitting(_with(facts, some)) is not None)
+    enough = host is not None and _fitting(dataclasses.replace(facts, host_gib=math.inf)) is not None
+    if changes is not None:
+        fits: dict[str, Any] = {"settings": changes, "other": _way_of(_with(facts, changes))}
+        if host is not None and enough:
+            return Finding.of("memory_host.forced", **fits, **host)
+        if exact := written(facts.settings, {key: value for key, value in changes.items() if key in EXACT}):
+            return Finding.of("memory_too_small.exact", exact=exact, **fits, **figured)
+        return Finding.of("memory_too_small.forced", **fits, **figured)
+    if host is not None and enough:
+        return Finding.of("memory_host.only", **host)
+    larger = next(_larger(facts), "")
+    less = next(_with_less(facts), None)
+    if less is not None:
+        key = "memory_too_small.less_or_card" if larger else "memory_too_small.less"
+        return Finding.of(key, settings=less, other=_way_of(_with(facts, less)), larger=larger, **figured)
+    return Finding.of("memory_too_small.card" if larger else "memory_too_small", larger=larger, **figured)
+
+
+def _larger(facts: Facts) -> Iterator[str]:
+    """The cards that are usually rented and hold the run, the smallest first."""
+    for one in sorted((one for one in figures.CARDS if one.listed), key=lambda one: one.memory_gib):
+        if _fitting(Facts(facts.settings, Card(one.name, one.memory_gib, one.capability), facts.lora)):
+            yield one.name
+
+
+def _with_less(facts: Facts) -> Iterator[dict[str, Any]]:
+    """Changes of what is trained with which the run fits this card, the least first. Those that narrow the choice of memory plans stay."""
+    changes: dict[str, Any] = {}
+    for key, values in _LESS.items():
+        now = get(facts.settings, key)
+        for value in (one for one in values if one < now):
+            changes[key] = value
+            if _fitting(_with(facts, changes)):
+                yield fewest(changes, lambda some: _fitting(_with(facts, some)) is not None) or changes
+
+
+def _with(facts: Facts, changes: Mapping[str, Any]) -> Facts:
+    return dataclasses.replace(facts, settings=replace(facts.settings, changes))
+
+
+def _way_of(facts: Facts) -> str:
+    plan = _fitting(facts)
+    return plan.way if plan else ""
+
+
+def _fitting(facts: Facts) -> MemoryPlan | None:
+    found = decide(facts)
+    return found if isinstance(found, MemoryPlan) and found.fits != "no" else None
+
+
+def untried(facts: Facts) -> Finding:
+    """That every memory plan which the settings allow has failed, and what would leave another."""
+    changes = fewest(narrowing(facts.settings), lambda some: _fitting(_with(facts, some)) is not None)
+    if changes is None:
+        return Finding.of("memory.no_plan_left")
+    return Finding.of("memory.no_plan_left_forced", settings=changes, other=_way_of(_with(facts, changes)))
 
 
 _OFF = MappingProxyType({"int8": 1.5, "fp8": 4.0, "nf4": 9.0})
@@ -47,26 +112,3 @@ def price_of(plan: MemoryPlan) -> Iterator[Finding]:
     """What a plan costs in exactness, if the base is rounded for it."""
     if plan.base != "full" and plan.fits != "no":
         yield Finding.of("base_in_few_bits", base=plan.base, plan=plan.way, off=_OFF[plan.base])
-
-
-def _too_small(facts: Facts, plan: MemoryPlan, card: Card) -> Finding:
-    assert plan.need is not None
-    figured: dict[str, Any] = {"plan": plan.way, "need_gib": plan.need.training, "card": card.name, "room_gib": plan.room_gib}
-    changes: dict[str, Any] = {}
-    for key, left_open in _CHOSEN.items():
-        section, name = key.split(".")
-        if getattr(getattr(facts.settings, section), name) != left_open:
-            changes[key] = left_open
-    other = _fitting(dataclasses.replace(facts, settings=replace(facts.settings, changes))) if changes else None
-    if other is not None:
-        return Finding.of("memory_too_small.forced", settings=changes, other=other.way, **figured)
-    larger = sorted((one for one in figures.CARDS if one.listed), key=lambda one: one.memory_gib)
-    others = (Card(one.name, one.memory_gib, one.capability) for one in larger)
-    elsewhere = (Facts(facts.settings, other, facts.lora) for other in others)
-    fits = next((one.card.name for one in elsewhere if one.card and _fitting(one)), "")
-    return Finding.of("memory_too_small.card" if fits else "memory_too_small", larger=fits, **figured)
-
-
-def _fitting(facts: Facts) -> MemoryPlan | None:
-    found = decide(facts)
-    return found if isinstance(found, MemoryPlan) and found.fits != "no" else None

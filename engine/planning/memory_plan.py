@@ -9,18 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Literal
 
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.findings import Finding
 from loratui.engine.planning import figures
 from loratui.engine.planning import rungs as ladder
+from loratui.engine.planning.memory_choices import contradiction, is_repeatable, rungs, splits
 from loratui.engine.planning.memory_need import Facts, Need, degrees, need, sampling_gib
 from loratui.engine.planning.precision import Format, choose
-from loratui.engine.planning.rungs import HAS_FP8, LADDER, BaseFormat, Rung, host_gib
-from loratui.presets.schema import Settings
-from loratui.presets.schema import replace as replace_settings
+from loratui.engine.planning.rungs import HAS_FP8, BaseFormat, Rung, host_gib
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
 """`with savings`: on a lower rung than the fastest; `without samples`: they need more than the training; empty: not known."""
@@ -96,8 +94,8 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     if card and settings.memory.quantise == "fp8" and card.capability < HAS_FP8:
         return Finding.of("memory.no_fp8", card=card.name, settings={"memory.quantise": "auto"})
     if not rungs(settings):
-        return Finding.of("memory.contradiction", settings=_opened(settings))
-    ways = [(rung, split) for rung in rungs(settings) for split in _splits(settings) if _way(rung, split) not in facts.failed]
+        return contradiction(settings)
+    ways = [(rung, split) for rung in rungs(settings) for split in splits(settings) if _way(rung, split) not in facts.failed]
     sized = card is not None and not settings.base.is_embedded  # which fit on any card
     fitting = [way for way in ways if not sized or _fits_on(facts, *way, chosen.format)]
     if not ways or (facts.failed and not fitting):
@@ -120,45 +118,13 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         text_streamed=taken is not None and known.reading_gib > room,
         vae_tiled=taken is not None and sampling_gib(facts, taken.weights) > room,
         need=taken,
-        fits=_fits(facts, rung, taken),
+        fits=_fits(facts, rung, taken) if not sized or _pins(facts, rung) else "no",
         found=chosen.found,
     )
 
 
-def rungs(settings: Settings) -> tuple[Rung, ...]:
-    """The rungs that the settings leave open, the fastest first."""
-    return tuple(rung for rung in LADDER if _is_open(settings, rung))
-
-
-def _opened(settings: Settings) -> dict[str, str]:
-    """The fewest settings that must be left open, so that a rung is."""
-    keys = [
-        f"memory.{name}" for name in ("plan", "quantise", "gradient_checkpointing") if getattr(settings.memory, name) != "auto"
-    ]
-    chosen = (dict.fromkeys(some, "auto") for count in range(1, len(keys) + 1) for some in combinations(keys, count))
-    return next(some for some in chosen if rungs(replace_settings(settings, some)))
-
-
-def _is_open(settings: Settings, rung: Rung) -> bool:
-    memory, least, most = settings.memory, *rung.recomputed
-    if memory.plan not in ("auto", rung.name):
-        return False
-    if {"on": most < 1, "off": least > 0 or 0 < most < 1}.get(memory.gradient_checkpointing, False):
-        return False
-    if rung.quantised or rung.four_bits:
-        # DoRA reads the base's weights themselves, and fp32 is asked for by those who want no rounding.
-        exact = settings.adapter.dora or settings.training.precision == "fp32" or (memory.quantise == "off" and not rung.swaps)
-        return not exact
-    return memory.quantise in ("auto", "off")
-
-
 def _way(rung: Rung, split: bool) -> str:
     return f"{rung.name}-split" if split else rung.name
-
-
-def _splits(settings: Settings) -> tuple[bool, ...]:
-    """Whether batches may be split. Not where a text encoder's gradients flow through the whole batch, or dropout draws for it."""
-    return (False, True) if settings.training.batch_size > 1 and is_repeatable(settings) else (False,)
 
 
 def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
@@ -166,9 +132,13 @@ def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
 
 
 def _smallest(facts: Facts, ways: Sequence[tuple[Rung, bool]], precision: Format) -> tuple[Rung, bool]:
-    """The way that takes the least GPU memory, of those that main memory allows."""
-    allowed = [(rung, split) for rung, split in ways if _pins(facts, rung)] or ways
-    return min(allowed, key=lambda way: need(facts, way[0], precision, split=way[1]).training)
+    """Where none fits: the way that takes the least GPU memory, of those that main memory allows. If it allows none, the fastest that
+    the card has room for."""
+    allowed = [(rung, split) for rung, split in ways if _pins(facts, rung)]
+    roomy = [way for way in ways if need(facts, way[0], precision, split=way[1]).training <= facts.room_gib]
+    if not allowed and roomy:
+        return roomy[0]
+    return min(allowed or ways, key=lambda way: need(facts, way[0], precision, split=way[1]).training)
 
 
 def _pins(facts: Facts, rung: Rung) -> bool:
@@ -193,11 +163,6 @@ def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> flo
     return min(most, least + (most - least) * (with_least - facts.room_gib) / (with_least - with_most))
 
 
-def is_repeatable(settings: Settings) -> bool:
-    """Whether a step is the same computation on other tensors each time: nothing is dropped at random, no text encoder is at work."""
-    return not (settings.adapter.drops or settings.training.train_text_encoder)
-
-
 def memory_range(facts: Facts) -> Range:
     """GPU memory of the smallest rung that the settings leave open and of the largest, GiB, with all that the process holds.
 
@@ -211,7 +176,7 @@ def memory_range(facts: Facts) -> Range:
         need(facts, rung, precision, degree, split=split).most + figures.GPU_CONTEXT_GIB
         for rung in rungs(facts.settings)
         for degree in degrees(facts.settings, rung)
-        for split in _splits(facts.settings)
+        for split in splits(facts.settings)
     ]
     return min(taken), max(taken)
 

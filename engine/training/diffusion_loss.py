@@ -12,7 +12,7 @@ from loratui.engine.dataset.caption_choice import Texts, drawn, texts
 from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.families.model import Model, NoisyInput
 from loratui.engine.families.parts import on_device
-from loratui.engine.planning.memory_plan import is_repeatable
+from loratui.engine.planning.memory_choices import is_repeatable
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
 from loratui.engine.training.images import size_conditioning_of

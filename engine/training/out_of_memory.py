@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 
 from loratui.engine.errors import MemoryPlanFailedError
-from loratui.engine.findings import Finding
 from loratui.engine.machine.gpu_faults import fault_in
+from loratui.engine.planning.memory_misfits import untried
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job
@@ -42,11 +42,12 @@ def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], obje
         traceback.print_exc()
     plan = job.memory_plan
     failed = job.facts.failed | {plan.way}
-    left = decide(dataclasses.replace(job.facts, failed=failed))
+    facts = dataclasses.replace(job.facts, failed=failed)
+    left = decide(facts)
     following = left.way if isinstance(left, MemoryPlan) else ""
     told = {"way": plan.way, "plan": plan.name, "next": following, "message": reason}
     report.event("memory_plan_failed", durable=True, **told)
     if following:
         report.warn("memory_plan_failed", plan=plan.way, next=following)
-    found = Finding.of("memory.no_plan_left")
+    found = untried(facts)
     return MemoryPlanFailedError(found.message, found.remedy, failed, told)

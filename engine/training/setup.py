@@ -23,6 +23,7 @@ from loratui.engine.planning import figures
 from loratui.engine.planning.adapter_rules import contradictions
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.family_rules import misfits
+from loratui.engine.planning.memory_misfits import untried
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.precision import TORCH_NAMES
@@ -189,7 +190,9 @@ def decide_memory(facts: Facts) -> MemoryPlan:
     """The plan. Raises `UsageError` where the card cannot train this, and `OutOfMemoryError` where no plan is left to try."""
     found = decide(facts)
     if isinstance(found, Finding):
-        raise (OutOfMemoryError if found.key == "memory.no_plan_left" else UsageError)(found.message, found.remedy)
+        none_left = found.key == "memory.no_plan_left"
+        found = untried(facts) if none_left else found
+        raise (OutOfMemoryError if none_left else UsageError)(found.message, found.remedy)
     return found
 
 

@@ -14,8 +14,9 @@ from loratui.engine.planning import figures
 from loratui.engine.planning.estimate import Cost, estimate, sample_count
 from loratui.engine.planning.lora_size import lora_size
 from loratui.engine.planning.measured import Measurement, cache_file, read_all, recall, remember, work_of
+from loratui.engine.planning.memory_choices import rungs
 from loratui.engine.planning.memory_need import Facts, need
-from loratui.engine.planning.memory_plan import Fits, MemoryPlan, decide, memory_range, rungs
+from loratui.engine.planning.memory_plan import Fits, MemoryPlan, decide, memory_range
 from loratui.engine.planning.recipe import Recipe, build_recipe
 from loratui.engine.planning.rungs import LADDER
 from loratui.engine.planning.schedule import plan_for_counts
@@ -398,6 +399,23 @@ def test_recalled_times_scale_with_the_area(times: list[float], resolution: int)
     assert high >= min(newest)
     assert found.same == (resolution == 512)
     assert recall(runs, gpu="other", model="m", resolution=512, batch_size=2) is None
+
+
+def test_a_run_says_nothing_of_another_memory_plan() -> None:
+    """Nor of another limit, by which other numbers of blocks stay on the card."""
+    settings = at_true_size("flux", 1)
+    swapped = work_of(settings, "gpu-bf16-swapped-graphs-compile-auto")
+    alike = {"gpu": H200, "model": settings.base.model, "resolution": 1024, "batch_size": 1}
+    slow = Measurement(**alike, image_step_s=2.0, work=swapped, peak_vram_gib=8.0)  # type: ignore[arg-type]  # as named
+    recipe = Recipe(settings).with_changes({"schedule.epochs": 10, "schedule.repeats": 10})
+    plan = plan_for_counts(recipe, 20)
+    assert estimate(recipe, plan, machine_with(H200), measurements=[slow]) == estimate(recipe, plan, machine_with(H200))
+    forced = recipe.with_changes({"memory.plan": "swapped", "memory.quantise": "off"})
+    here = estimate(forced, plan, machine_with(H200), measurements=[slow]).here
+    assert "1 earlier run" in here.time_source
+    assert here.vram_gib == (8.8, 9.7)
+    limited = forced.with_changes({"memory.limit_gib": 12.0})
+    assert "earlier run" not in estimate(limited, plan, machine_with(H200), measurements=[slow]).here.time_source
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from loratui.engine import families
 from loratui.engine.families.spec import FamilySpec
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import Card
+from loratui.engine.planning.memory_choices import rungs
 from loratui.engine.planning.memory_need import Facts, need
-from loratui.engine.planning.memory_plan import MemoryPlan, decide, rungs
-from loratui.engine.planning.rungs import KEPT, LADDER, Rung
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
+from loratui.engine.planning.rungs import KEPT, LADDER, SWAPPED, Rung
 from loratui.presets import load_preset
 from loratui.presets.schema import replace
 
@@ -96,22 +97,69 @@ def test_blocks_are_swapped_only_where_they_can_be_pinned() -> None:
     assert [plan.rung.name for plan in plans if isinstance(plan, MemoryPlan)] == ["swapped", "nf4"]
 
 
+def test_the_exact_setting_that_leaves_no_plan_may_go_too() -> None:
+    found = decide(facts("flux-identity-18img", A100, memory__plan="swapped", adapter__dora=True))
+    assert isinstance(found, Finding)
+    assert found.remedy == "Set memory.plan=auto, or adapter.dora=false."
+
+
+def test_a_base_in_a_chosen_format_is_never_put_into_4_bits() -> None:
+    known = dataclasses.replace(facts("flux-identity-18img", RTX4090, memory__quantise="fp8"), free_gib=10.9, host_gib=4.0)
+    plan = decide(known)
+    assert isinstance(plan, MemoryPlan)
+    assert (plan.base, plan.fits) == ("fp8", "no")
+
+
+def test_a_forced_plan_that_cannot_be_pinned_splits_no_batch_for_that() -> None:
+    known = facts("flux-identity-18img", RTX4090, memory__plan="swapped", training__batch_size=2)
+    assert need(known, SWAPPED, "bf16").training < known.room_gib
+    plan = decide(dataclasses.replace(known, host_gib=8.0))
+    assert isinstance(plan, MemoryPlan)
+    assert (plan.way, plan.fits) == ("swapped", "no")
+
+
 @pytest.mark.parametrize(
-    ("sets", "key"),
+    ("sets", "key", "said"),
     [
-        ({"memory__quantise": "fp8"}, "memory.no_fp8"),
-        ({"memory__plan": "kept", "memory__quantise": "int8"}, "memory.contradiction"),
-        ({"memory__plan": "kept", "memory__gradient_checkpointing": "on"}, "memory.contradiction"),
-        ({"memory__plan": "partial", "memory__gradient_checkpointing": "off"}, "memory.contradiction"),
-        ({"memory__plan": "swapped", "adapter__dora": True}, "memory.contradiction"),
-        ({"memory__quantise": "int8", "training__precision": "fp32"}, "memory.contradiction"),
+        ({"memory__quantise": "fp8"}, "memory.no_fp8", "A100 does not multiply in fp8"),
+        (
+            {"memory__plan": "kept", "memory__quantise": "int8"},
+            "memory.contradiction",
+            "memory.plan=kept and memory.quantise=int8 contradict each other",
+        ),
+        (
+            {"memory__plan": "kept", "memory__gradient_checkpointing": "on", "memory__limit_gib": 20.0},
+            "memory.contradiction",
+            "memory.plan=kept and memory.gradient_checkpointing=on contradict",
+        ),
+        (
+            {"memory__plan": "partial", "memory__gradient_checkpointing": "off"},
+            "memory.contradiction",
+            "memory.plan=partial and memory.gradient_checkpointing=off contradict",
+        ),
+        (
+            {"memory__plan": "nf4", "memory__quantise": "int8"},
+            "memory.contradiction",
+            "memory.plan=nf4 and memory.quantise=int8 contradict each other",
+        ),
+        (
+            {"memory__plan": "swapped", "adapter__dora": True, "memory__gradient_checkpointing": "on"},
+            "memory.contradiction_exact",
+            "memory.plan=swapped and adapter.dora=true contradict each other",
+        ),
+        (
+            {"memory__quantise": "int8", "training__precision": "fp32"},
+            "memory.contradiction_exact",
+            "memory.quantise=int8 and training.precision=fp32 contradict each other",
+        ),
     ],
 )
-def test_settings_that_leave_no_plan_are_refused(sets: dict[str, Any], key: str) -> None:
+def test_settings_that_leave_no_plan_are_refused(sets: dict[str, Any], key: str, said: str) -> None:
     known = facts("flux-identity-18img", A100, **sets)
     found = decide(known)
     assert isinstance(found, Finding)
     assert found.key == key
+    assert said in found.message
     assert isinstance(decide(dataclasses.replace(known, settings=replace(known.settings, found.settings))), MemoryPlan)
 
 
