@@ -22,7 +22,7 @@ from loratui.engine.machine.gpu_faults import fault_of
 from loratui.engine.machine.hardware import Gpu, Listing
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class TorchDevice:
     uuid: str = ""
     pci: str = ""
     """`00000000:17:00`: domain, bus and device."""
+    link_gb_s: float | None = None
+    """Rate of copies from pinned main memory, as measured; None: not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Card:
     total_gib: float
     capability: Capability
     uuid: str = ""
+    link_gb_s: float | None = None
+    """As `TorchDevice` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,9 @@ def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, drive
     together = tuple(dict.fromkeys(gpu.uuid for gpu in alike if gpu is not None and gpu.uuid))
     # Of a slice of a card (MIG) torch alone knows name and size.
     return Accelerator(
-        Card(name, first.total_gib, capability, here.uuid if here else first.uuid), together=together, hidden=hidden
+        Card(name, first.total_gib, capability, here.uuid if here else first.uuid, first.link_gb_s),
+        together=together,
+        hidden=hidden,
     )
 
 
@@ -259,6 +265,7 @@ def facts_of(table: Mapping[str, Any]) -> TorchFacts:
             total_gib=float(one["total_gib"]),
             uuid=str(one.get("uuid", "")),
             pci=str(one.get("pci", "")),
+            link_gb_s=float(one["link_gb_s"]) if one.get("link_gb_s") else None,
         )
         for one in table["devices"]
     )

@@ -240,6 +240,8 @@ def _time(case: _Case, found: MemoryPlan, remembered: Recalled | None) -> _Time:
     if card is None:
         return _Time(None, f"{UNKNOWN}; on a CPU, a base of this size takes days")
     listed = figures.card(card.name)
+    if listed and card.link_gb_s:
+        listed = dataclasses.replace(listed, link_gb_s=card.link_gb_s)
     return _by_table(case, listed, found) if listed else _Time(None, f"{UNKNOWN}; no figures for this card")
 
 
@@ -257,7 +259,7 @@ def _by_table(case: _Case, card: Card, found: MemoryPlan) -> _Time:
     )
     compiling = figures.COMPILE_S if cost.compiles else 0.0
     source = f"time measured on an {figures.MEASURED_ON.name}"
-    if card != figures.MEASURED_ON:
+    if card.name != figures.MEASURED_ON.name:
         source = f"time scaled from an {figures.MEASURED_ON.name} by compute and memory bandwidth"
     return _Time((_two_digits(low + compiling / 2), _two_digits(high + compiling)), source).if_it_prices()
 

@@ -22,7 +22,7 @@ class Card:
     capability: Capability = (8, 0)
     """That of compute: the number formats go by it."""
     link_gb_s: float = 25
-    """From main memory to the card, pinned: what PCIe 4.0 x16 reaches."""
+    """From main memory to the card, pinned, where it is not measured: what PCIe 4.0 x16 reaches."""
     listed: bool = True
     """Whether it stands in the list of cards that are usually rented; the others are known by name only."""
 
@@ -82,6 +82,9 @@ COMPILE_S = 40.0
 
 GPU_CONTEXT_GIB = 0.85
 """What a process holds on a card beside torch's tensors: 0.75 to 0.87 on an H200."""
+SPARE = 0.04
+"""Share of torch's room that is left free when blocks are fitted into it: what the allocator cannot use of the memory it holds, and
+libraries' workspaces."""
 USABLE = 0.98
 """Share of a card's memory that programs may have: 23.5 GiB of 24."""
 

@@ -18,7 +18,11 @@ MARGIN_MEASURED, MARGIN_SCALED = 0.1, 0.2
 FAST_CPU = 0.35
 """What a fast CPU needs of the launching time of the slowest that was measured."""
 SWAPPING = 1.15
-"""What copies beside the computation cost it at the most: 0.47 and 0.53 s were measured for a step of 0.44 s."""
+"""What copies beside the computation cost it at the most: 0.47 and 0.53 s were measured for passes of 0.45 s together."""
+FORWARD = 1 / 3
+"""Share of the forward pass in a step that computes every block again; the other pass computes them again and their gradients."""
+COMPILED_GIB = 0.42
+"""Share of a step's memory, beside weights, that compiled blocks leave of it: FLUX took 1.4 GiB where eager ones take 3.35."""
 RECORDED_FLOOR_S = 0.02
 """A step that is replayed takes no less: some ten thousand kernels."""
 
@@ -45,7 +49,7 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: Memory
         return f"no figures for a base in {plan.base}"
     time = plan.rung.time(known, plan.recomputed)
     batch = settings.training.batch_size
-    margin = MARGIN_MEASURED if card == figures.MEASURED_ON else MARGIN_SCALED
+    margin = MARGIN_MEASURED if card.name == figures.MEASURED_ON.name else MARGIN_SCALED
     image_s = _on(card, time.arithmetic_s, time.traffic_s) * image_share(settings, known)
     gpu_s = max(image_s * batch, RECORDED_FLOOR_S)
     batch_s = gpu_s * (1 - margin), gpu_s * (1 + margin)
@@ -59,16 +63,31 @@ def step_cost(settings: Settings, known: FamilyFigures, card: Card, plan: Memory
     launch_s = known.kept_time.launch_s / 3
     computing = [second * left * factor / batch for second in batch_s]
     if plan.rung.swaps:
-        copied_gb = 2 * host_gib(known, plan.rung, plan.base) * GIB / 1e9  # forwards and backwards
         passes = batch if plan.split else 1
-        copying_s = copied_gb / card.link_gb_s * passes / batch
-        computing = [max(second, copying_s * (1 + sign * margin)) for second, sign in zip(computing, (-1, 1), strict=True)]
-        computing[1] *= SWAPPING
+        most, least = _swapped_gib(known, plan), _swapped_gib(known, plan, COMPILED_GIB if compiles else 1.0)
+        copied_gib = least * (1 - MARGIN_MEASURED), most * (1 + MARGIN_MEASURED)
+        copying = (gib * GIB / 1e9 / card.link_gb_s * passes / batch for gib in copied_gib)
+        beside = computing[0], computing[1] * SWAPPING
+        computing = [_overlapped(second, copying_s) for second, copying_s in zip(beside, copying, strict=True)]
     return StepCost(
         (computing[0], computing[1]),
         (max(sample_s * (1 - margin), launch_s * FAST_CPU), max(sample_s * (1 + margin), launch_s)),
         compiles,
     )
+
+
+def _overlapped(computing_s: float, copying_s: float) -> float:
+    """Both passes of a step, in each of which blocks are copied while others are computed: the slower of the two counts."""
+    return sum(max(share * computing_s, copying_s) for share in (FORWARD, 1 - FORWARD))
+
+
+def _swapped_gib(known: FamilyFigures, plan: MemoryPlan, taken: float = 1.0) -> float:
+    """Of the blocks' weights, what each pass copies: blocks that fit beside the rest of a step, or of a sample, stay on the card.
+    `taken` is the share that a step takes of the memory that it is promised."""
+    assert plan.need is not None
+    pinned, room = host_gib(known, plan.rung, plan.base), plan.room_gib * (1 - figures.SPARE)
+    step = plan.need.weights + taken * (plan.need.training - plan.need.weights)
+    return min(pinned, max(0.0, pinned - room + max(step, plan.need.sampling)))
 
 
 def _on(card: Card, arithmetic_s: float, traffic_s: float) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import statistics
 import warnings
 from typing import Any
 
@@ -13,8 +15,12 @@ _MOST = 400
 """Characters kept of an error."""
 
 
-def gather() -> dict[str, Any]:
-    """The fields of `machine.accelerator.TorchFacts`. Never raises."""
+_LINK_BYTES, _COPIES = 1 << 26, 5
+"""What is copied to measure the link to a card, and how often."""
+
+
+def gather(*, link: bool = False) -> dict[str, Any]:
+    """The fields of `machine.accelerator.TorchFacts`; `link`: with the measured rate of copies to the first card. Never raises."""
     try:
         import torch
     except Exception as error:  # a missing library, another Python, half an installation: all are reported alike
@@ -32,6 +38,8 @@ def gather() -> dict[str, Any]:
             if found["devices"]:
                 # Missing kernels and a card that others hold show only in a computation.
                 torch.ones(8, device="cuda").sum().item()
+                if link:
+                    found["devices"][0]["link_gb_s"] = _link_gb_s(torch)
         except Exception as error:  # as above
             found["problem"] = _words(error)
     if not found["devices"] and not found["problem"] and said:
@@ -55,6 +63,25 @@ def _device(torch: Any, index: int) -> dict[str, Any]:
     }
 
 
+def _link_gb_s(torch: Any) -> float | None:
+    """GB/s of copies from pinned main memory to the first card; None where too little of either memory is free to measure it."""
+    try:
+        host = torch.empty(_LINK_BYTES, dtype=torch.uint8, pin_memory=True)
+        card = torch.empty_like(host, device="cuda")
+    except RuntimeError:
+        return None
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(_COPIES + 1)]
+    card.copy_(host, non_blocking=True)  # the first one takes longer
+    for number, mark in enumerate(marks):
+        if number:
+            card.copy_(host, non_blocking=True)
+        mark.record()
+    torch.cuda.synchronize()
+    taken_ms = [before.elapsed_time(after) for before, after in itertools.pairwise(marks)]
+    rate: float = _LINK_BYTES / 1e6 / statistics.median(taken_ms)
+    return round(rate, 1)
+
+
 def _words(error: BaseException | Any) -> str:
     """The first sentence or so of an error, on one line, without links and hints for developers."""
     text = str(error).strip() or type(error).__name__
@@ -64,4 +91,4 @@ def _words(error: BaseException | Any) -> str:
 
 def begin(_: Parent) -> Answer:
     """Answers any request with what torch can use."""
-    return lambda _: gather()
+    return lambda _: gather(link=True)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
+from loratui.engine.planning import figures
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.words import GIB
-
-SPARE = 0.04
-"""Share of the room that is left free: what the allocator cannot use of the memory it holds, and libraries' workspaces."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class Measured:
     @property
     def left(self) -> int:
         """What blocks may take beside that."""
-        return int(self.room * (1 - SPARE)) - self.peak
+        return int(self.room * (1 - figures.SPARE)) - self.peak
 
 
 def recomputed(measured: Measured, kept_bytes: Sequence[int]) -> int:

@@ -319,11 +319,49 @@ def fake_torch(cuda: FakeCuda, version: str | None = "13.0") -> Any:
     return types.SimpleNamespace(__version__="2.13.0", version=numbers, cuda=cuda, ones=ones)
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, torch: Any) -> TorchFacts:
+def asked(monkeypatch: pytest.MonkeyPatch, torch: Any, *, link: bool = False) -> TorchFacts:
     from loratui.engine.training import torch_facts
 
     monkeypatch.setitem(sys.modules, "torch", torch)
-    return facts_of(json.loads(json.dumps(torch_facts.gather())))
+    return facts_of(json.loads(json.dumps(torch_facts.gather(link=link))))
+
+
+class FakeLink:
+    """Copies to a card that take so many ms each, and events that tell the time."""
+
+    def __init__(self, *taken_ms: float) -> None:
+        self.left, self.now = list(taken_ms), 0.0
+
+    def copy_(self, *_: Any, **__: Any) -> None:
+        self.now += self.left.pop(0)
+
+    def event(self, **_: Any) -> Any:
+        mark = types.SimpleNamespace(at=0.0)
+        mark.record = lambda: setattr(mark, "at", self.now)
+        mark.elapsed_time = lambda other: other.at - mark.at
+        return mark
+
+
+def test_the_link_to_the_card_is_measured_in_the_middle_of_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch, link = fake_torch(FakeCuda()), FakeLink(90.0, 2.7, 2.6, 70.0, 2.7, 2.8)
+    torch.cuda.Event, torch.cuda.synchronize = link.event, lambda: None
+    torch.uint8, torch.empty, torch.empty_like = "uint8", lambda *_, **__: link, lambda *_, **__: link
+    (device,) = asked(monkeypatch, torch, link=True).devices
+    assert device.link_gb_s == pytest.approx(2**26 / 1e6 / 2.7, abs=0.1)
+    here = judge(listed(gpu()), torch_of(gpu()), None)
+    assert here.card is not None
+    assert here.card.link_gb_s is None
+
+
+def test_a_link_that_cannot_be_measured_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = fake_torch(FakeCuda())
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA error: out of memory")
+
+    torch.uint8, torch.empty = "uint8", refused
+    found = asked(monkeypatch, torch, link=True)
+    assert (found.devices[0].link_gb_s, found.problem) == (None, "")
 
 
 def test_torch_is_asked_for_its_cards_and_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
