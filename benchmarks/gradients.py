@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from made_bases import new_part
 
-from loratui.engine.families.flux.model import Flux, image_ids, keep_gradients_dense
+from loratui.engine.families.flux.model import Flux, image_ids, keep_gradients_dense, let_first_blocks_look_like_others
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.planning import rungs
 from loratui.engine.planning.memory_plan import MemoryPlan
@@ -140,6 +140,7 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
     model = few_blocks(device, dtype, tiny=tiny)
     if way != "default-sliced":
         keep_gradients_dense(model)
+        let_first_blocks_look_like_others(model)
     settings = Adapter(rank=16)
     adapter = add_adapters({"denoiser": Target(model, denoiser_patterns("flux", "sd-scripts"), settings)}, seed=1)
     for value in adapter.parameters.values():
@@ -148,7 +149,7 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
         chosen = PLANS[way]
         blocks = place(model, adapter, chosen.plan, FLUX, Flux.join_projections, device=device, dtype=dtype, draws=False)
         if chosen.compiled and not tiny:
-            blocks.compile()
+            blocks.compile(one_shape=True)
     side, tokens = (8, 16) if tiny else (64, 512)
     config = model.config
     options: dict[str, Any] = {"device": device, "dtype": dtype}

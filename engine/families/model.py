@@ -42,6 +42,11 @@ class PromptEmbeds:
     tokens_cut: int
     """Content tokens that did not fit into the encoder's window."""
 
+    @property
+    def shapes(self) -> frozenset[tuple[str, torch.Size]]:
+        """The shape of each tensor."""
+        return frozenset((name, value.shape) for name, value in self.tensors.items())
+
 
 @dataclass(frozen=True)
 class SizeConditioning:

@@ -138,6 +138,9 @@ def _ready() -> ControlQueue:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads that wait by spinning take cores from other work; a step then takes several times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Compiled blocks with gradients of our own are kept on the disk too: their names there depend on the whole traced code.
+    os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
+    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # the files of a base at once
     requests = ControlQueue()
     requests.install()
     return requests

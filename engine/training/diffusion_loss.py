@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -15,6 +15,7 @@ from loratui.engine.families.parts import on_device
 from loratui.engine.planning.memory_choices import is_repeatable
 from loratui.engine.training import losses, noise
 from loratui.engine.training.cache import LatentCache, TextCache
+from loratui.engine.training.data import AccumulationWindow
 from loratui.engine.training.images import size_conditioning_of
 from loratui.engine.training.setup import Job
 from loratui.presets.schema import Settings
@@ -84,6 +85,18 @@ class DiffusionLoss:
         asked = (batch, micro_step, window_images, shown)
         ahead, self._ahead = self._ahead, None
         return ahead[1] if ahead is not None and ahead[0] == asked else self._prepared(*asked)
+
+    def has_one_shape(self, windows: Iterable[AccumulationWindow]) -> bool:
+        """Whether all batches of these windows are surely of one shape."""
+        if self._job.settings.training.train_text_encoder:
+            return False
+        split = self._job.memory_plan.split
+        batches = {
+            (self._entries[batch[0]].bucket, 1 if split else len(batch)) for window in windows for batch in window.batches
+        }
+        texts = [*captions_to_encode(self._job), *[""] * bool(self._job.settings.dataset.caption_dropout)]
+        captions = {self._texts.get(text).shapes for text in texts}
+        return len(batches) == 1 and len(captions) == 1
 
     def compute(self, batch: TrainingBatch) -> Tensor:
         """(B,) weighted losses of a batch."""

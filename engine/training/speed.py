@@ -56,13 +56,13 @@ class Compiling:
         if self._seen > 3:  # the first ones choose kernels and fill the allocator
             self._step_s.append(step_s)
 
-    def compile(self, blocks: Blocks, trial: Callable[[], None]) -> None:
+    def compile(self, blocks: Blocks, trial: Callable[[], None], *, one_shape: bool) -> None:
         """Compiles, and runs `trial`, a forward and a backward pass that change nothing. If it fails, the blocks stay
-        uncompiled, with a warning."""
+        uncompiled, with a warning. `one_shape`: every batch of the run has the same shape."""
         self.done = True
         self._report.phase("loading", "Compiling the base for this GPU")
         try:
-            blocks.compile()
+            blocks.compile(one_shape=one_shape)
             trial()
             self.compiled = True
         except Exception as error:

@@ -171,7 +171,8 @@ class Trainer:
                 self._settle()
                 self.graph_step.forget(computes_otherwise=True)
                 self.fit.again()
-                self.compiling.compile(self.blocks, functools.partial(self._try, window))
+                alike = self.diffusion_loss.has_one_shape(self.batch_schedule.windows())
+                self.compiling.compile(self.blocks, functools.partial(self._try, window), one_shape=alike)
             self._step(window, following)
             self._fit(window)
             if window.ends_epoch:

@@ -37,6 +37,7 @@ class Flux(DiffusersModel):
         if not denoiser.config.guidance_embeds or denoiser.config.in_channels != 4 * self.spec.vae.channels:
             raise UsageError("This transformer is not FLUX.1-dev's.", "Choose FLUX.1-dev; its LoRAs work on schnell too.")
         keep_gradients_dense(denoiser)
+        let_first_blocks_look_like_others(denoiser)
 
     def encode_prompts(self, captions: Sequence[str], known: Sequence[PromptEmbeds] | None = None) -> list[PromptEmbeds]:
         """For each caption T5's (512, 4096) `states`, padding included, and CLIP's (768,) `pooled`, without a projection."""
@@ -182,6 +183,30 @@ def _with_dense_gradient(module: nn.Module, inputs: object, output: Tensor) -> T
     # Torch gives apply no types.
     dense: Tensor = _DenseGradient.apply(output)  # type: ignore[no-untyped-call]
     return dense
+
+
+def let_first_blocks_look_like_others(transformer: Any) -> None:
+    """Gives the first block of each kind inputs like those of the others, so that one compiled block serves all of its kind.
+
+    Else torch compiles a block with inputs that need no gradients, and another with states that are no slices of one tensor. Neither
+    changes a value; the gradients of the first inputs are half a millisecond on an H200.
+    """
+    for embedder in (transformer.x_embedder, transformer.context_embedder):
+        embedder.register_forward_hook(_with_gradient)
+    for block in transformer.single_transformer_blocks[:1]:
+        block.register_forward_pre_hook(_as_slices, with_kwargs=True)
+
+
+def _with_gradient(module: nn.Module, inputs: object, output: Tensor) -> None:  # noqa: ARG001 - a hook's signature
+    if torch.is_grad_enabled() and not output.requires_grad:
+        output.requires_grad_()
+
+
+def _as_slices(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:  # noqa: ARG001 - a hook's signature
+    text, image = named["encoder_hidden_states"], named["hidden_states"]
+    both = torch.cat([text, image], dim=1)
+    length = text.shape[1]
+    return inputs, {**named, "encoder_hidden_states": both[:, :length], "hidden_states": both[:, length:]}
 
 
 load: ModelLoader = Flux

@@ -44,9 +44,10 @@ class Block:
         finally:
             self.kept_bytes = max(self.kept_bytes, torch.cuda.memory_allocated() - before)
 
-    def compile(self) -> None:
-        """Compiles its computation when it is next called."""
-        self._forward = torch.compile(self._uncompiled)
+    def compile(self, *, one_shape: bool) -> None:
+        """Compiles its computation when it is next called: with `one_shape` for each shape of input alone, else the second time for
+        inputs of any length."""
+        self._forward = torch.compile(self._uncompiled, dynamic=False if one_shape else None)
 
     def uncompile(self) -> None:
         """Computes it eagerly again."""
@@ -94,10 +95,10 @@ class Blocks:
         for number, (_, block) in enumerate(self.large):
             block.bring = functools.partial(swap.bring, number)
 
-    def compile(self) -> None:
-        """Compiles the large blocks."""
+    def compile(self, *, one_shape: bool) -> None:
+        """Compiles the large blocks. `one_shape`: each of them always gets inputs of the same shape."""
         for _, block in self.large:
-            block.compile()
+            block.compile(one_shape=one_shape)
 
     def uncompile(self) -> None:
         """Takes `compile` back."""

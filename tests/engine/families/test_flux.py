@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError
 from loratui.engine.families import flow
-from loratui.engine.families.flux.model import Flux, image_ids, load, pack, unpack
+from loratui.engine.families.flux.model import Flux, image_ids, let_first_blocks_look_like_others, load, pack, unpack
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.model import SamplePlan, SizeConditioning
 from loratui.engine.formats.base_files import identify
@@ -335,7 +337,7 @@ def test_the_attention_of_single_blocks_gets_its_gradient_densely(family: Flux) 
         )
     output.square().sum().backward()
     dense = [gradient.transpose(1, 2).is_contiguous() or gradient.is_contiguous() for gradient in got]
-    assert len(got) == 2  # the first single block, and the one behind it
+    assert len(got) == 3  # the double block, and both single ones
     assert all(dense)
 
 
@@ -356,6 +358,35 @@ def test_compiled_blocks_have_the_same_gradients(flux_folder: Path) -> None:
         ).square().sum().backward()
         made.append(weight.grad)
     assert torch.allclose(made[0], made[1], rtol=1e-4, atol=1e-6)
+
+
+def test_each_kind_of_block_is_compiled_once(flux_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of a kind gets inputs like those of the others: they need gradients, and single blocks get slices of one tensor."""
+    config = {**json.loads((flux_folder / "transformer" / "config.json").read_text()), "num_layers": 2, "num_single_layers": 3}
+    transformer = FluxTransformer2DModel.from_config(config).requires_grad_(False)  # type: ignore[attr-defined]  # diffusers'
+    let_first_blocks_look_like_others(transformer)
+    for block in (*transformer.transformer_blocks, *transformer.single_transformer_blocks):
+        block.attn.to_k.weight.requires_grad_(True)
+    compiled: list[str] = []
+
+    def noted(graph: Any, _: object) -> Any:
+        compiled.append(str(graph))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=noted))
+    Blocks(transformer, FLUX.blocks, on_card=False, draws=False).compile(one_shape=True)
+    output = transformer(
+        hidden_states=torch.randn(1, 16, config["in_channels"]),
+        timestep=torch.tensor([0.4]),
+        guidance=torch.ones(1),
+        pooled_projections=torch.randn(1, config["pooled_projection_dim"]),
+        encoder_hidden_states=torch.randn(1, 8, config["joint_attention_dim"]),
+        txt_ids=torch.zeros(8, 3),
+        img_ids=image_ids(4, 4),
+    ).sample
+    output.square().sum().backward()
+    assert len(compiled) == 2
+    assert all(block.attn.to_k.weight.grad is not None for block in transformer.transformer_blocks)
 
 
 def test_gradients_with_fewer_activations_are_the_same(flux_folder: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +58,7 @@ class Denoiser(nn.Module):
         self.blocks = nn.ModuleList([Block(2, 2), Block(2, 2)])
         self.fails = fails
 
-    def compile(self) -> None:  # type: ignore[override]  # as `Blocks` has it
+    def compile(self, **_: bool) -> None:  # type: ignore[override]  # as `Blocks` has it
         for block in self.blocks:
             block._compiled_call_impl = self._broken if self.fails else block._call_impl
 
@@ -91,7 +95,7 @@ def test_on_compiles_before_the_first_step_and_once() -> None:
     own, _ = compiling("on")
     assert own.is_due(1)
     denoiser = Denoiser()
-    own.compile(denoiser, trial_of(denoiser))  # type: ignore[arg-type]
+    own.compile(denoiser, trial_of(denoiser), one_shape=True)  # type: ignore[arg-type]
     assert not own.is_due(100_000)
 
 
@@ -118,7 +122,7 @@ def test_auto_compiles_when_what_is_left_is_long_enough(family: Family, step_s: 
 def test_a_base_that_cannot_be_compiled_is_trained_as_it_is() -> None:
     own, told = compiling("on")
     denoiser = Denoiser(fails=True)
-    own.compile(denoiser, trial_of(denoiser))  # type: ignore[arg-type]
+    own.compile(denoiser, trial_of(denoiser), one_shape=True)  # type: ignore[arg-type]
     assert told.warnings == ["compile_failed"]
     assert torch.isfinite(denoiser(torch.ones(1, 2))).all()
     assert not own.is_due(100_000)
@@ -131,7 +135,7 @@ def test_a_lost_gpu_is_no_fault_of_compiling() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     with pytest.raises(RuntimeError, match="illegal"):
-        own.compile(Denoiser(), lost)  # type: ignore[arg-type]
+        own.compile(Denoiser(), lost, one_shape=True)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -174,3 +178,31 @@ def test_autocast_casts_a_loras_inputs() -> None:
 )
 def test_few_bits_are_computed_under_autocast(device: str, dtype: torch.dtype, mixed: bool) -> None:
     assert is_mixed(torch.device(device), dtype) is mixed
+
+
+@pytest.mark.long
+def test_what_was_compiled_is_found_again_with_gradients_of_our_own(tmp_path: Path) -> None:
+    """A second process compiles nothing; one whose gradient is computed otherwise does not get the first one's."""
+    code = """if True:
+        import sys
+        import loratui.engine.training.__main__ as trainer
+        trainer._ready()
+        import torch
+        from torch._dynamo.utils import counters
+        class Twice(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+            @staticmethod
+            def backward(ctx, gradient):
+                return gradient * int(sys.argv[1])
+        x = torch.ones(4, requires_grad=True)
+        torch.compile(lambda x: Twice.apply(x) + 1)(x).sum().backward()
+        print(int(x.grad[0]), counters["aot_autograd"]["autograd_cache_hit"], counters["aot_autograd"]["autograd_cache_bypass"])
+    """
+    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    said = [
+        subprocess.run([sys.executable, "-c", code, factor], env=environ, check=True, capture_output=True, text=True).stdout
+        for factor in ("2", "2", "3")
+    ]
+    assert [line.split() for line in said] == [["2", "0", "0"], ["2", "1", "0"], ["3", "0", "0"]]
