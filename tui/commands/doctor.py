@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
     gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
-    training_on{name total_gib capability uuid} training_in training_problem home config disk_free_gib
+    training_on{name total_gib capability uuid link_gb_s} training_in training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`, and with `--base`
     `base{model family images readings{} mistaken message remedy}`.
     """
@@ -191,7 +191,8 @@ def _gpu_line(gpu: dict[str, Any]) -> str:
 def _training_on(report: dict[str, Any]) -> str:
     card = report["training_on"]
     if card is not None:
-        return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}, in {report['training_in']}"
+        link = f", {card['link_gb_s']:.0f} GB/s from main memory" if card["link_gb_s"] else ""
+        return f"{card['name']}, compute capability {card['capability'][0]}.{card['capability'][1]}, in {report['training_in']}{link}"
     return "no GPU: see the problem below" if report["training_problem"] else "the CPU (no GPU): small bases only"
 
 

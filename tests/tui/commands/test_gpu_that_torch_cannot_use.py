@@ -87,7 +87,8 @@ def test_the_card_that_torch_takes_is_the_one_that_is_planned_for(
     here = json.loads(run(capsys, "plan", *DEMO, "--json")[1])["estimate"]["here"]
     assert here["machine"] == "NVIDIA RTX A5000"
     report = json.loads(run(capsys, "doctor", "--json")[1])
-    assert report["training_on"] == {"name": "NVIDIA RTX A5000", "total_gib": 23.7, "capability": [8, 6], "uuid": "GPU-11"}
+    card = {"name": "NVIDIA RTX A5000", "total_gib": 23.7, "capability": [8, 6], "uuid": "GPU-11", "link_gb_s": None}
+    assert report["training_on"] == card
     assert report["training_in"] == "bf16"
     assert [gpu["hidden"] for gpu in report["gpus"]] == [False, True]
     assert "hidden by CUDA_VISIBLE_DEVICES" in run(capsys, "doctor")[1]
