@@ -15,6 +15,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.planning.measured import remember
 from loratui.engine.runs.probe import STEPS
 from loratui.engine.training.cuda_graph import EAGER
+from loratui.engine.training.progress import measured
 from loratui.engine.training.trainer import Trainer
 from loratui.engine.words import GIB
 
@@ -54,16 +55,16 @@ class Probe(BaseReading):
             seconds = []
             for window in itertools.islice(self.batch_schedule.windows(), STEPS if on_gpu else STEPS // 2):
                 began = time.monotonic()
-                self._step(window)
-                self._settle()
-                self._fit(window)
+                self.steps.make(window)
+                self.steps.settle()
+                self.steps.fit_blocks(window)
                 if on_gpu:
                     torch.cuda.synchronize(self.job.device)  # else the time would be that of queueing the work
                 seconds.append((time.monotonic() - began, window.images))
         timed = seconds[SETTLING if on_gpu else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
-        found = self._measured(image_step_s, loading_gib)
+        found = measured(self.job, image_step_s, compiled=self.steps.compiling.compiled, loading_gib=loading_gib)
         remember(found)
         self.report.event(
             "probe_finished",

@@ -16,8 +16,7 @@ import torch
 
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.training import __main__ as trainer
-from loratui.engine.training import setup
-from loratui.engine.training import trainer as training
+from loratui.engine.training import loaded, progress, setup
 from loratui.engine.training.diffusion_loss import DiffusionLoss
 from loratui.engine.training.validation import grid
 
@@ -27,10 +26,10 @@ GIB = 2**30
 def main() -> int:
     runs_out = json.loads((Path(sys.argv[1]) / "memory.json").read_text())
     setup.usable_card = lambda *_: Card("NVIDIA Simulated", 24.0, (8, 9))
-    setup.device_name = training.device_name = lambda *_: "NVIDIA Simulated"
+    setup.device_name = progress.device_name = lambda *_: "NVIDIA Simulated"
     torch.cuda.mem_get_info = lambda *_: (20 * GIB, 24 * GIB)
     torch.cuda.synchronize = torch.cuda.reset_peak_memory_stats = lambda *_: None
-    compute, load, write = DiffusionLoss.compute, training.load_base, grid.write_sample
+    compute, load, write = DiffusionLoss.compute, loaded.load_base, grid.write_sample
     collect, read, facts = setup.memory_facts, setup.read_job, []
     batches = 0
 
@@ -60,7 +59,7 @@ def main() -> int:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 24 GiB")
 
     DiffusionLoss.compute = failing  # type: ignore[method-assign]
-    training.load_base, grid.write_sample = loading, writing
+    loaded.load_base, grid.write_sample = loading, writing
     setup.memory_facts, setup.read_job = deciding, reading
     return trainer.main()
 

@@ -79,14 +79,18 @@ def after_loading(trainer: Trainer, do: Callable[[], object]) -> None:
 
 def after_step(trainer: Trainer, number: int, do: Callable[[], object]) -> None:
     """Has `do` called right after optimizer step `number`."""
-    step = trainer._step
 
-    def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
-        step(window, following)
-        if window.after.step == number:
-            do()
+    def patch() -> None:
+        make = trainer.steps.make
 
-    trainer._step = stepped  # type: ignore[method-assign]
+        def made(window, following=None) -> None:  # type: ignore[no-untyped-def]
+            make(window, following)
+            if window.after.step == number:
+                do()
+
+        trainer.steps.make = made  # type: ignore[method-assign]
+
+    after_loading(trainer, patch)
 
 
 def process(run: RunDirectory, **environment: str) -> subprocess.Popen[bytes]:

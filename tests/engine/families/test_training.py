@@ -33,7 +33,7 @@ def test_row_39_the_lora_alone_is_trained_and_all_of_it(make_family_run: MakeRun
     run = make_family_run("samples.before_training=true", "adapter.targets=sd-scripts")
     assert train(run, made.append) == ExitCode.DONE
     (trainer,) = made
-    trained = dict(trainer.model.denoiser.named_parameters())
+    trained = dict(trainer.loaded.model.denoiser.named_parameters())
     untouched = load_base(read_job(run)).denoiser
     for name, value in untouched.named_parameters():
         module, _, tensor = name.rpartition(".")
@@ -41,7 +41,7 @@ def test_row_39_the_lora_alone_is_trained_and_all_of_it(make_family_run: MakeRun
         own = trained[wrapped] if wrapped in trained else trained[name]
         assert torch.equal(own, value), name
         assert not own.requires_grad
-    ups = [value for name, value in trainer.adapter.parameters.items() if name.endswith("lora_B")]
+    ups = [value for name, value in trainer.loaded.adapter.parameters.items() if name.endswith("lora_B")]
     assert ups
     assert all(bool(value.abs().sum() > 0) for value in ups)
     assert len(events(run, "sample_written")) == 2 * 2  # prompts, times
@@ -83,7 +83,7 @@ def test_images_and_captions_are_encoded_once(make_family_run: MakeRun) -> None:
 
     def look(trainer: Trainer) -> None:
         def held_now() -> None:
-            parts = trainer.model._parts  # type: ignore[attr-defined]
+            parts = trainer.loaded.model._parts  # type: ignore[attr-defined]
             held.extend(name for name in ("vae", "text_encoder", "text_encoder_2") if name in parts._loaded)
 
         after_step(trainer, 1, held_now)

@@ -25,20 +25,20 @@ def test_every_caption_comes_as_often_as_the_ledger_says(make_run: MakeRun, imag
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            prepared, batch = trainer.diffusion_loss._prepared, trainer.texts.batch
+            prepared, batch = trainer.steps.diffusion_loss._prepared, trainer.loaded.texts.batch
 
             def counting(*asked: Any) -> Any:
                 def counted(captions: Any) -> Any:
                     seen.update(captions)
                     return batch(captions)
 
-                trainer.texts.batch = counted  # type: ignore[method-assign]
+                trainer.loaded.texts.batch = counted  # type: ignore[method-assign]
                 try:
                     return prepared(*asked)
                 finally:
-                    trainer.texts.batch = batch  # type: ignore[method-assign]
+                    trainer.loaded.texts.batch = batch  # type: ignore[method-assign]
 
-            trainer.diffusion_loss._prepared = counting  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss._prepared = counting  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 

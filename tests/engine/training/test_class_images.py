@@ -15,7 +15,7 @@ from loratui.engine.dataset.scan import scan
 from loratui.engine.errors import ExitCode
 from loratui.engine.planning.prepare import prepare
 from loratui.engine.planning.recipe import read_recipe
-from loratui.engine.training import trainer as trainer_module
+from loratui.engine.training import class_images
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.trainer import Trainer
 from loratui.presets.schema import Dataset
@@ -41,7 +41,7 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            seen.extend(trainer.latents.get(entry).mean.isfinite().all().item() for entry in trainer.entries)
+            seen.extend(trainer.loaded.latents.get(entry).mean.isfinite().all().item() for entry in trainer.entries)
 
         after_loading(trainer, look)
 
@@ -54,7 +54,7 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
     assert len({image.tobytes() for image in images}) == 5
     assert events(run, "epoch_finished")[-1].fields["image_step"] == 28
     before = [file.stat().st_mtime_ns for file in files]
-    monkeypatch.setattr(trainer_module.class_images, "make", lambda *_: pytest.fail("they are there"))
+    monkeypatch.setattr(class_images, "make", lambda *_: pytest.fail("they are there"))
     train(run)
     assert [file.stat().st_mtime_ns for file in files] == before
 
@@ -62,14 +62,14 @@ def test_they_are_made_by_the_base_once_and_trained_on(make_run: MakeRun, monkey
 def test_a_base_that_waits_in_host_memory_makes_them_where_its_plan_puts_it(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, make = [], trainer_module.class_images.make
+    made, make = [], class_images.make
 
     def spy(entries: Any, settings: Any, model: Any, *others: Any) -> None:
         frozen = any(isinstance(one, FrozenLinear) for one in model.denoiser.modules())
         make(entries, settings, model, *others)
         made.append((frozen, [entry.path.read_bytes() for entry in entries]))
 
-    monkeypatch.setattr(trainer_module.class_images, "make", spy)
+    monkeypatch.setattr(class_images, "make", spy)
     for sets in ((), ("memory.plan=swapped", "memory.quantise=off")):
         run = make_run(*SETS, *sets, "training.precision=auto", "schedule.epochs=1")
         assert train(run) == ExitCode.DONE

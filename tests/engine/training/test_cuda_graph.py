@@ -258,14 +258,14 @@ def test_a_run_that_is_recorded_makes_the_same_steps_bit_for_bit(make_run: MakeR
         every_step(trainer)
 
         def look() -> None:
-            trainer.graph_step = CudaGraphStep(recordable(trainer._add_gradients), trainer.report, wanted=True)
-            forget = trainer.graph_step.forget
+            trainer.steps.graph_step = CudaGraphStep(recordable(trainer.steps._add_gradients), trainer.report, wanted=True)
+            forget = trainer.steps.graph_step.forget
 
             def forgotten() -> None:
-                replays.extend(one.graph.replays for one in trainer.graph_step._recordings.values())  # type: ignore[attr-defined]
+                replays.extend(one.graph.replays for one in trainer.steps.graph_step._recordings.values())  # type: ignore[attr-defined]
                 forget()
 
-            trainer.graph_step.forget = forgotten  # type: ignore[method-assign]
+            trainer.steps.graph_step.forget = forgotten  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -282,19 +282,19 @@ def test_what_is_prepared_ahead_is_what_would_have_been_prepared_then(make_run: 
         every_step(trainer)
 
         def look() -> None:
-            prepare = trainer.diffusion_loss.prepare
+            prepare = trainer.steps.diffusion_loss.prepare
 
             def prepared(*asked: Any) -> TrainingBatch:
-                used.append(trainer.diffusion_loss._ahead is not None)
+                used.append(trainer.steps.diffusion_loss._ahead is not None)
                 return prepare(*asked)
 
-            trainer.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
     def never(trainer: Trainer) -> None:
         every_step(trainer)
-        after_loading(trainer, lambda: setattr(trainer.diffusion_loss, "look_ahead", lambda *_: None))
+        after_loading(trainer, lambda: setattr(trainer.steps.diffusion_loss, "look_ahead", lambda *_: None))
 
     train(ahead, count)
     train(then, never)
@@ -308,7 +308,7 @@ def test_where_something_is_drawn_or_trained_on_the_way_nothing_is_prepared_ahea
 
     def look(trainer: Trainer) -> None:
         every_step(trainer)
-        after_step(trainer, 1, lambda: ahead.append(trainer.diffusion_loss._ahead is not None))
+        after_step(trainer, 1, lambda: ahead.append(trainer.steps.diffusion_loss._ahead is not None))
 
     train(make_run(*SHORT, sets, "schedule.epochs=1"), look)
     assert ahead == [False]

@@ -25,10 +25,10 @@ def prepared(make_run: MakeRun, *sets: str) -> tuple[Trainer, TrainingBatch, Ten
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            batch = trainer.diffusion_loss.prepare(BATCH, NUMBER, len(BATCH))
+            batch = trainer.steps.diffusion_loss.prepare(BATCH, NUMBER, len(BATCH))
             with torch.no_grad():
-                guess = trainer.model.predict(batch.noisy.noisy_model_input, batch.noisy.timesteps, batch.conditioning)
-                found.append((trainer, batch, guess, trainer.diffusion_loss.compute(batch)))
+                guess = trainer.loaded.model.predict(batch.noisy.noisy_model_input, batch.noisy.timesteps, batch.conditioning)
+                found.append((trainer, batch, guess, trainer.steps.diffusion_loss.compute(batch)))
 
         after_loading(trainer, look)
 
@@ -50,15 +50,15 @@ def prepared(make_run: MakeRun, *sets: str) -> tuple[Trainer, TrainingBatch, Ten
 def test_input_and_target_are_of_the_noise_that_the_recipe_wants(make_run: MakeRun, sets: tuple[str, ...]) -> None:
     trainer, batch, _, _ = prepared(make_run, *sets)
     training = trainer.settings.training
-    latents = [trainer.latents.get(trainer.entries[at]) for at in BATCH]
+    latents = [trainer.loaded.latents.get(trainer.entries[at]) for at in BATCH]
     mean, std = (torch.stack([getattr(one, part) for one in latents]) for part in ("mean", "std"))
     drawn = noise.draw(mean.shape, seed=training.seed, micro_step=NUMBER, settings=training)
     uniform = noise.high_noise_uniform(drawn.uniform, training.high_noise_bias)
     clean = mean + std * drawn.latent_noise
-    expected = trainer.model.add_noise(clean, drawn.noise, uniform)
+    expected = trainer.loaded.model.add_noise(clean, drawn.noise, uniform)
     assert torch.equal(batch.noisy.target, expected.target)
     assert torch.equal(batch.noisy.timesteps, expected.timesteps)
-    perturbed = trainer.model.add_noise(clean, drawn.input_noise, uniform)
+    perturbed = trainer.loaded.model.add_noise(clean, drawn.input_noise, uniform)
     assert torch.equal(batch.noisy.noisy_model_input, perturbed.noisy_model_input)
     plain = noise.draw(mean.shape, seed=training.seed, micro_step=NUMBER)
     changed = (drawn.noise, drawn.input_noise, uniform)
@@ -85,7 +85,7 @@ def test_row_15_the_loss_is_weighted_for_what_the_base_predicts(
     def weighted(predicts: Any) -> Tensor:
         return losses.weighted_loss(guess, batch.noisy.target, share, batch.noisy.snr, trainer.settings.training, predicts)
 
-    assert trainer.model.prediction == prediction
+    assert trainer.loaded.model.prediction == prediction
     assert torch.equal(found, weighted(prediction))
     if sets and "huber" not in sets[0]:
         assert not torch.allclose(found, weighted("v" if prediction == "epsilon" else "epsilon"))
@@ -99,16 +99,16 @@ def test_row_37_shuffled_captions_keep_their_first_tags_and_come_in_several_orde
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            batch = trainer.texts.batch
+            batch = trainer.loaded.texts.batch
 
             def read(captions: Any) -> Any:
                 seen.extend(captions)
                 return batch(captions)
 
-            trainer.texts.batch = read  # type: ignore[method-assign]
+            trainer.loaded.texts.batch = read  # type: ignore[method-assign]
             for number in range(40):
-                trainer.diffusion_loss.prepare((0, 1), number, 2, (number, number))
-            trainer.texts.batch = batch  # type: ignore[method-assign]
+                trainer.steps.diffusion_loss.prepare((0, 1), number, 2, (number, number))
+            trainer.loaded.texts.batch = batch  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -137,10 +137,10 @@ def test_row_8_what_is_told_of_an_image_is_mirrored_with_it(make_run: MakeRun, m
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            get = trainer.latents.get
-            trainer.latents.get = lambda entry, flip=False: shown.append(flip) or get(entry, flip)  # type: ignore
+            get = trainer.loaded.latents.get
+            trainer.loaded.latents.get = lambda entry, flip=False: shown.append(flip) or get(entry, flip)  # type: ignore
             for number in range(20):
-                trainer.diffusion_loss.prepare(BATCH, number, len(BATCH))
+                trainer.steps.diffusion_loss.prepare(BATCH, number, len(BATCH))
 
         after_loading(trainer, look)
 

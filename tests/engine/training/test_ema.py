@@ -110,19 +110,19 @@ def test_samples_and_files_are_made_of_the_average_and_of_nothing_else(make_run:
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            sample, lora = trainer.model.sample, trainer.artifacts.lora
+            sample, lora = trainer.loaded.model.sample, trainer.artifacts.lora
 
             def sampled(plan: Any, on_step: Any) -> torch.Tensor:
-                at_work.append(trainer.adapter.state())
+                at_work.append(trainer.loaded.adapter.state())
                 return sample(plan, on_step)
 
             def written(at: Any, *, final: bool = False) -> None:
                 lora(at, final=final)
-                trained.append(trainer.adapter.state())
-                with trainer.ema.swapped_in():
-                    averaged.append(trainer.adapter.state())
+                trained.append(trainer.loaded.adapter.state())
+                with trainer.steps.ema.swapped_in():
+                    averaged.append(trainer.loaded.adapter.state())
 
-            trainer.model.sample = sampled  # type: ignore[method-assign]
+            trainer.loaded.model.sample = sampled  # type: ignore[method-assign]
             trainer.artifacts.lora = written  # type: ignore[method-assign]
 
         set_up = trainer._set_up

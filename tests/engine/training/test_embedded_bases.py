@@ -81,7 +81,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     run = short_run(request.param, tmp_path_factory.mktemp(request.param))
     made: list[Trainer] = []
     assert train(run, made.append) == ExitCode.DONE
-    return Trained(run, answer(made[0].model.denoiser), answer(load_base(read_job(run)).denoiser))
+    return Trained(run, answer(made[0].loaded.model.denoiser), answer(load_base(read_job(run)).denoiser))
 
 
 def family_of(trained: Trained) -> Family:

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from random_bases import run_on
-from small_runs import MakeRun, events, every_step, losses, same, train, weights
+from small_runs import MakeRun, after_loading, events, every_step, losses, same, train, weights
 from torch import nn
 
 from loratui.engine.errors import ExitCode
@@ -31,6 +31,7 @@ from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, join
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap, arena_bytes
 from loratui.engine.training.guarded_step import GuardedStep
+from loratui.engine.training.optimizer_steps import OptimizerSteps
 from loratui.engine.training.probe import Probe
 from loratui.engine.training.reporting import Reporter, Told
 from loratui.engine.training.setup import add_adapter, load_base, place_on_card, read_job
@@ -190,7 +191,7 @@ def test_what_a_sample_took_is_not_measured(make_run: MakeRun, monkeypatch: pyte
     trainer._set_up()
     assert trainer._sample()
     assert not reset
-    trainer.fit.due = True
+    trainer.steps.fit.due = True
     assert trainer._sample()
     assert reset
 
@@ -232,9 +233,10 @@ def test_a_recording_of_the_first_step_gives_way_before_the_blocks_move(
     done: list[str] = []
     job = read_job(make_run())
     trainer = Trainer(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue())
-    trainer.fit = SimpleNamespace(due=True, after_a_step=lambda _: done.append("fitted"))  # type: ignore[assignment]  # a stand-in
-    trainer.graph_step = SimpleNamespace(any=True, forget=lambda: done.append("forgotten"))  # type: ignore[assignment]
-    trainer._fit(next(trainer.batch_schedule.windows()))
+    trainer._set_up()
+    trainer.steps.fit = SimpleNamespace(due=True, after_a_step=lambda _: done.append("fitted"))  # type: ignore[assignment]  # a stand-in
+    trainer.steps.graph_step = SimpleNamespace(any=True, forget=lambda: done.append("forgotten"))  # type: ignore[assignment]
+    trainer.steps.fit_blocks(next(trainer.batch_schedule.windows()))
     assert done == ["forgotten", "fitted"]
 
 
@@ -242,7 +244,7 @@ def test_a_real_step_before_the_start_is_measured_as_the_run_will_be(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted: list[int] = []
-    monkeypatch.setattr(Trainer, "_fit", lambda self, _: fitted.append(self.at.step))
+    monkeypatch.setattr(OptimizerSteps, "fit_blocks", lambda _, window: fitted.append(window.after.step))
     job = read_job(make_run())
     Probe(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue()).run()
     assert fitted[:2] == [1, 2]
@@ -391,11 +393,11 @@ def test_the_largest_batch_of_a_run_is_what_must_fit(make: MakeRun) -> None:
     larger: list[tuple[int, float]] = []
 
     def look(trainer: Trainer) -> None:
-        larger.extend(
-            (max(map(len, window.batches)), trainer._times_larger(window)) for window in trainer.batch_schedule.windows()
-        )
+        windows = trainer.batch_schedule.windows()
+        larger.extend((max(map(len, window.batches)), trainer.steps.times_larger(window)) for window in windows)
 
-    train(make("training.batch_size=3", "dataset.buckets=false"), look)
+    run = make("training.batch_size=3", "dataset.buckets=false")
+    train(run, lambda trainer: after_loading(trainer, lambda: look(trainer)))
     assert dict(larger) == {3: 1.0, 2: 1.5}
 
 

@@ -84,14 +84,7 @@ def test_pause_ends_with_its_own_code_and_resume_goes_on(make_run: MakeRun) -> N
     train(whole)
 
     def pause_at_step_3(trainer: Trainer) -> None:
-        step = trainer._step
-
-        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
-            step(window, following)
-            if window.after.step == 3:
-                control.send(run, "pause")
-
-        trainer._step = stepped  # type: ignore[method-assign]
+        after_step(trainer, 3, lambda: control.send(run, "pause"))
 
     assert train(run, pause_at_step_3) == ExitCode.PAUSED
     answer = events(run, "command_acknowledged")[-1].fields
@@ -106,15 +99,7 @@ def test_commands_are_carried_out_and_acknowledged(make_run: MakeRun) -> None:
     run = make_run("samples.every_image_steps=100000")
 
     def ask(trainer: Trainer) -> None:
-        step = trainer._step
-
-        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
-            step(window, following)
-            if window.after.step == 5:
-                control.send(run, "sample")
-                control.send(run, "checkpoint")
-
-        trainer._step = stepped  # type: ignore[method-assign]
+        after_step(trainer, 5, lambda: [control.send(run, command) for command in ("sample", "checkpoint")])
 
     train(run, ask)
     assert [(e.fields["command"], e.fields["ok"]) for e in events(run, "command_acknowledged")] == [
@@ -276,7 +261,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
 
     def stop_within(trainer: Trainer) -> None:
         def look() -> None:
-            prepare = trainer.diffusion_loss.prepare
+            prepare = trainer.steps.diffusion_loss.prepare
 
             def prepared(batch: tuple[int, ...], micro_step: int, *other: Any) -> TrainingBatch:
                 batches.append(micro_step)
@@ -284,7 +269,7 @@ def test_a_stop_does_not_wait_for_the_end_of_a_long_window(make_run: MakeRun) ->
                     control.send(run, "stop")
                 return prepare(batch, micro_step, *other)
 
-            trainer.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss.prepare = prepared  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -450,7 +435,7 @@ def test_a_lora_that_is_not_finite_is_never_saved(make_run: MakeRun) -> None:
     def poison(trainer: Trainer) -> None:
         def spoil() -> None:
             with torch.no_grad():
-                list(trainer.adapter.parameters.values())[3].view(-1)[0] = float("nan")
+                list(trainer.loaded.adapter.parameters.values())[3].view(-1)[0] = float("nan")
 
         after_step(trainer, 8, spoil)
 
@@ -467,7 +452,7 @@ def test_a_gpu_that_is_lost_in_a_sample_is_not_taken_for_a_failed_sample(make_ru
         def sample(*_: Any) -> None:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-        after_loading(trainer, lambda: setattr(trainer.model, "sample", sample))
+        after_loading(trainer, lambda: setattr(trainer.loaded.model, "sample", sample))
 
     with pytest.raises(RuntimeError, match="illegal memory access") as error:
         train(run, lose)

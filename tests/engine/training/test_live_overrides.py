@@ -25,7 +25,7 @@ def test_other_samples_hold_from_the_next_ones_on_and_after_a_restart(make_run: 
     def ask(trainer: Trainer) -> None:
         new = {"prompts": ["{trigger} as a knight", "a plain {class}"], "every_image_steps": 0}
         after_step(trainer, 1, lambda: control.send(run, "set_samples", **new))
-        after_step(trainer, trainer.steps_per_epoch + 1, lambda: control.send(run, "stop"))
+        after_step(trainer, trainer.progress.steps_per_epoch + 1, lambda: control.send(run, "stop"))
 
     train(run, ask)
     (answer,) = [a for a in _answers(run) if a[0] == "set_samples"]
@@ -129,7 +129,7 @@ def test_stop_carries_out_the_wish_to_stop_after_the_epoch_too(make_run: MakeRun
 
 def test_a_kill_after_the_last_checkpoint_of_the_epoch_still_ends_there(make_run: MakeRun) -> None:
     run = make_run("schedule.epochs=3")
-    train(run, lambda t: after_step(t, t.steps_per_epoch, lambda: control.send(run, "pause")))
+    train(run, lambda t: after_step(t, t.progress.steps_per_epoch, lambda: control.send(run, "pause")))
     changes.write(run, Changes(stop_after_epoch=1))
     assert train(run) == ExitCode.TERMINATED
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
@@ -139,7 +139,7 @@ def test_a_kill_after_the_last_checkpoint_of_the_epoch_still_ends_there(make_run
 def test_this_epoch_is_the_one_whose_samples_are_being_made(make_run: MakeRun) -> None:
     """Formerly the wish that came during them cost another epoch."""
     run = make_run("schedule.epochs=3", "samples.every_image_steps=0")
-    ended = train(run, lambda t: after_step(t, t.steps_per_epoch, lambda: control.send(run, "stop_after_epoch")))
+    ended = train(run, lambda t: after_step(t, t.progress.steps_per_epoch, lambda: control.send(run, "stop_after_epoch")))
     assert ended == ExitCode.TERMINATED
     assert _answers(run)[0] == ("stop_after_epoch", True, "The run stops after epoch 1.")
     assert [e.get("epoch") for e in events(run, "epoch_finished")] == [1]
@@ -156,7 +156,7 @@ def _paused_in_the_samples_of_the_epoch(make_run: MakeRun) -> RunDirectory:
 
     def ask(trainer: Trainer) -> None:
         after_step(trainer, 1, lambda: control.send(run, "stop_after_epoch"))
-        after_step(trainer, trainer.steps_per_epoch, lambda: control.send(run, "pause"))
+        after_step(trainer, trainer.progress.steps_per_epoch, lambda: control.send(run, "pause"))
 
     assert train(run, ask) == ExitCode.PAUSED
     assert changes.read(run) == Changes(stop_after_epoch=1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import MakeRun, after_step, events, every_step, losses, same, train, weights
+from small_runs import MakeRun, after_loading, after_step, events, every_step, losses, same, train, weights
 
 from loratui.engine.errors import ExitCode, NotFiniteError, UsageError
 from loratui.engine.planning import memory_plan
@@ -34,9 +34,12 @@ def from_scale(scale: float, growth: int = 2000) -> Any:
     """Changes a trainer so that it begins with this loss scale, and doubles it after so many steps."""
 
     def change(trainer: Trainer) -> None:
+        def set_scale() -> None:
+            trainer.steps.scaling._scaler._init_scale = scale
+            trainer.steps.scaling._scaler.set_growth_interval(growth)
+
         every_step(trainer)
-        trainer.scaling._scaler._init_scale = scale
-        trainer.scaling._scaler.set_growth_interval(growth)
+        after_loading(trainer, set_scale)
 
     return change
 
@@ -105,15 +108,15 @@ def test_gradients_that_never_fit_end_the_run_and_nothing_is_spoilt(make_run: Ma
 
     def spoil(trainer: Trainer) -> None:
         def gradients(*_: Any) -> torch.Tensor:
-            trainer.scaling._scaler.scale(torch.ones(()))
-            for value in trainer.flat_parameters.parts.values():
+            trainer.steps.scaling._scaler.scale(torch.ones(()))
+            for value in trainer.steps.flat_parameters.parts.values():
                 assert value.grad is not None
                 value.grad.fill_(float("inf"))
-            trainer.scaling.unscale(trainer.optimizer)
+            trainer.steps.scaling.unscale(trainer.steps.optimizer)
             return torch.tensor([float("inf"), 0.1])
 
         every_step(trainer)
-        after_step(trainer, 3, lambda: setattr(trainer, "_forward_backward", gradients))
+        after_step(trainer, 3, lambda: setattr(trainer.steps, "_forward_backward", gradients))
 
     with pytest.raises(NotFiniteError, match=f"{MOST_IN_A_ROW} times in a row") as error:
         train(run, spoil)
@@ -128,7 +131,9 @@ def test_a_loss_that_is_not_finite_is_no_matter_of_scale(make_run: MakeRun) -> N
 
     def spoil(trainer: Trainer) -> None:
         after_step(
-            trainer, 2, lambda: setattr(trainer, "_forward_backward", lambda *_: torch.tensor([float("nan"), float("inf")]))
+            trainer,
+            2,
+            lambda: setattr(trainer.steps, "_forward_backward", lambda *_: torch.tensor([float("nan"), float("inf")])),
         )
 
     with pytest.raises(NotFiniteError, match="loss of step 3") as error:

@@ -39,16 +39,16 @@ def test_every_layer_of_the_text_encoders_learns_and_stands_in_the_file(make_tex
     kept: dict[str, Any] = {}
 
     def spy(trainer: Trainer) -> None:
-        after_loading(trainer, lambda: kept.update(before=trainer.adapter.state(), trainer=trainer))
+        after_loading(trainer, lambda: kept.update(before=trainer.loaded.adapter.state(), trainer=trainer))
 
     run = make_text_run()
     assert train(run, spy) == ExitCode.DONE
     trainer: Trainer = kept["trainer"]
-    after, before = trainer.adapter.state(), kept["before"]
+    after, before = trainer.loaded.adapter.state(), kept["before"]
     text = [name for name in after if name.startswith(("text_encoder.", "text_encoder_2."))]
     assert text
     assert all(not torch.equal(after[name], before[name]) for name in text)
-    assert [group["base_lr"] for group in trainer.optimizer.param_groups] == [0.01, 0.005]
+    assert [group["base_lr"] for group in trainer.steps.optimizer.param_groups] == [0.01, 0.005]
     family = trainer.settings.base.family
     found = {key.split("_")[1] if key.startswith("lora_") else key.split("_")[0] for key in weights(run)}
     assert found >= TEXT_NAMES[family], sorted(found)
@@ -59,7 +59,7 @@ def test_samples_are_made_with_the_text_as_it_was_learnt(make_text_run: MakeRun)
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            family: Model = trainer.model
+            family: Model = trainer.loaded.model
             sample = family.sample
 
             def sampled(plan: Any, on_step: Any) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_runs import MakeRun, events, train
+from small_runs import MakeRun, after_loading, after_step, events, train
 
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import DiskError, ExitCode
@@ -24,15 +24,17 @@ def test_seen_is_the_truth_after_a_pause_and_what_was_planned_at_the_end(make_ru
     shown: list[int] = []
 
     def watch(trainer: Trainer) -> None:
-        step = trainer._step
+        def spy() -> None:
+            make = trainer.steps.make
 
-        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
-            step(window, following)
-            shown.extend(index for batch in window.batches for index in batch)
-            if window.after.step == 3:
-                control.send(run, "pause")
+            def made(window, following=None) -> None:  # type: ignore[no-untyped-def]
+                make(window, following)
+                shown.extend(index for batch in window.batches for index in batch)
 
-        trainer._step = stepped  # type: ignore[method-assign]
+            trainer.steps.make = made  # type: ignore[method-assign]
+
+        after_loading(trainer, spy)
+        after_step(trainer, 3, lambda: control.send(run, "pause"))
 
     assert train(run, watch) == ExitCode.PAUSED
     paused = read_ledger(run.dataset)

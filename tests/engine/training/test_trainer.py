@@ -49,7 +49,7 @@ def test_the_plan_counts_the_steps_that_are_made(make_run: MakeRun, batch: int, 
 
 def losses_of(trainer: Trainer, batch: tuple[int, ...], micro_step: int) -> torch.Tensor:
     """(B,) weighted losses of the images with these numbers, as batch number `micro_step` of the run."""
-    loss = trainer.diffusion_loss
+    loss = trainer.steps.diffusion_loss
     return loss.compute(loss.prepare(batch, micro_step, len(batch)))
 
 
@@ -85,9 +85,9 @@ def test_frozen_weights_stay_as_they_are_and_the_loss_falls(make_run: MakeRun) -
 
         def loaded(stored: Checkpoint | None) -> None:
             load(stored)
-            own = {id(p) for p in trainer.adapter.parameters.values()}
-            seen["frozen"] = {n: p.clone() for n, p in trainer.model.denoiser.named_parameters() if id(p) not in own}
-            seen["model"] = trainer.model.denoiser
+            own = {id(p) for p in trainer.loaded.adapter.parameters.values()}
+            seen["frozen"] = {n: p.clone() for n, p in trainer.loaded.model.denoiser.named_parameters() if id(p) not in own}
+            seen["model"] = trainer.loaded.model.denoiser
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -166,20 +166,23 @@ def test_rows_9_and_10_the_mean_is_exact_even_in_short_windows_and_short_batches
     windows: list[tuple[tuple[int, ...], ...]] = []
 
     def spy(trainer: Trainer) -> None:
-        every_step(trainer)
-        step = trainer._step
+        make = trainer.steps.make
 
-        def stepped(window, following=None) -> None:  # type: ignore[no-untyped-def]
+        def made(window, following=None) -> None:  # type: ignore[no-untyped-def]
             losses = [losses_of(trainer, batch, window.before.micro_step + micro) for micro, batch in enumerate(window.batches)]
-            tensors = trainer.adapter.parameters
+            tensors = trainer.loaded.adapter.parameters
             found = torch.autograd.grad(torch.cat(losses).sum() / window.images, list(tensors.values()))
             gradients.append(dict(zip(tensors, found, strict=True)))
             windows.append(window.batches)
-            step(window, following)
+            make(window, following)
 
-        trainer._step = stepped  # type: ignore[method-assign]
+        trainer.steps.make = made  # type: ignore[method-assign]
 
-    assert train(one_window, spy) == ExitCode.DONE
+    def look(trainer: Trainer) -> None:
+        every_step(trainer)
+        after_loading(trainer, lambda: spy(trainer))
+
+    assert train(one_window, look) == ExitCode.DONE
     assert [len(w) for w in windows] == batches
     assert min(len(batch) for window in windows for batch in window) == shortest
     assert sum(len(batch) for window in windows for batch in window) == 7
@@ -199,7 +202,7 @@ def test_regularisation_has_its_own_weight(make_run: MakeRun) -> None:
             def loaded(stored: Checkpoint | None) -> None:
                 load(stored)
                 entries = tuple(replace(e, regularisation=i == 1) for i, e in enumerate(trainer.entries))
-                trainer.diffusion_loss._entries = entries
+                trainer.steps.diffusion_loss._entries = entries
                 with torch.no_grad():
                     values[weight] = losses_of(trainer, (0, 1), 0)
 
@@ -218,13 +221,13 @@ def test_latents_are_drawn_anew_from_the_vaes_distribution(make_run: MakeRun) ->
 
         def loaded(stored: Checkpoint | None) -> None:
             load(stored)
-            add_noise = trainer.model.add_noise
+            add_noise = trainer.loaded.model.add_noise
 
             def seen(latents, noise, uniform):  # type: ignore[no-untyped-def]
                 inputs.append(latents)
                 return add_noise(latents, noise, uniform)
 
-            trainer.model.add_noise = seen  # type: ignore[method-assign]
+            trainer.loaded.model.add_noise = seen  # type: ignore[method-assign]
             with torch.no_grad():
                 losses_of(trainer, (0,), 0)
                 losses_of(trainer, (0,), 1)
@@ -246,7 +249,7 @@ def test_mirrored_images_are_encoded_anew(make_run: MakeRun) -> None:
         def loaded(stored: Checkpoint | None) -> None:
             load(stored)
             entry = trainer.entries[0]
-            found.extend([trainer.latents.get(entry, False).mean, trainer.latents.get(entry, True).mean])
+            found.extend([trainer.loaded.latents.get(entry, False).mean, trainer.loaded.latents.get(entry, True).mean])
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -263,13 +266,13 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(make_run: MakeRun) -> N
 
     def poison(trainer: Trainer) -> None:
         def spoil() -> None:
-            prepare = trainer.diffusion_loss._prepared
+            prepare = trainer.steps.diffusion_loss._prepared
 
             def poisoned(batch: tuple[int, ...], micro_step: int, *others: int) -> TrainingBatch:
                 found = prepare(batch, micro_step, *others)
                 return replace(found, weights=found.weights * float("nan")) if micro_step == 10 else found
 
-            trainer.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]
+            trainer.steps.diffusion_loss._prepared = poisoned  # type: ignore[method-assign]
 
         after_loading(trainer, spoil)
 
@@ -289,7 +292,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(make_run: MakeRun) 
 
         def loaded(stored: Checkpoint | None) -> None:
             load(stored)
-            first = next(iter(trainer.adapter.parameters.values()))
+            first = next(iter(trainer.loaded.adapter.parameters.values()))
             first.register_hook(lambda grad: grad * float("inf") if trainer.at.step == 4 else grad)
 
         trainer._load = loaded  # type: ignore[method-assign]
@@ -310,7 +313,7 @@ def test_a_sample_that_fails_does_not_end_the_training(make_run: MakeRun) -> Non
             def sample(plan, on_step):  # type: ignore[no-untyped-def]
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-            trainer.model.sample = sample  # type: ignore[method-assign]
+            trainer.loaded.model.sample = sample  # type: ignore[method-assign]
 
         trainer._load = loaded  # type: ignore[method-assign]
 
@@ -387,10 +390,12 @@ def test_gradients_are_clipped_to_the_norm_or_not_at_all(make_run: MakeRun, limi
     def spy(trainer: Trainer) -> None:
         def measure(*_: object) -> None:
             used.append(
-                torch.stack([p.grad.norm() for p in trainer.adapter.parameters.values() if p.grad is not None]).norm().item()
+                torch.stack([p.grad.norm() for p in trainer.loaded.adapter.parameters.values() if p.grad is not None])
+                .norm()
+                .item()
             )
 
-        after_loading(trainer, lambda: trainer.optimizer.register_step_pre_hook(measure))
+        after_loading(trainer, lambda: trainer.steps.optimizer.register_step_pre_hook(measure))
         every_step(trainer)
 
     train(run, spy)
@@ -405,18 +410,18 @@ def test_captions_belong_to_their_images_and_are_dropped_as_often_as_wished(make
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            conditioning = trainer.model.conditioning
-            caption_of = {id(states): caption for caption, states in trainer.texts._known.items()}
+            conditioning = trainer.loaded.model.conditioning
+            caption_of = {id(states): caption for caption, states in trainer.loaded.texts._known.items()}
 
             def conditioned(text, framing):  # type: ignore[no-untyped-def]
                 seen.extend(caption_of[id(one)] for one in text)
                 return conditioning(text, framing)
 
-            trainer.model.conditioning = conditioned  # type: ignore[method-assign]
+            trainer.loaded.model.conditioning = conditioned  # type: ignore[method-assign]
             with torch.no_grad():
                 for batch in ((0, 1, 2, 3, 4), (5, 6)):
                     losses_of(trainer, batch, 0)
-            trainer.model.conditioning = conditioning  # type: ignore[method-assign]
+            trainer.loaded.model.conditioning = conditioning  # type: ignore[method-assign]
 
         after_loading(trainer, look)
 
@@ -433,8 +438,8 @@ def test_half_of_the_images_are_mirrored_and_which_is_drawn_anew(make_run: MakeR
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            get = trainer.latents.get
-            trainer.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
+            get = trainer.loaded.latents.get
+            trainer.loaded.latents.get = lambda entry, flip=False: chosen.append(flip) or get(entry, flip)  # type: ignore
             with torch.no_grad():
                 for micro_step in range(40):
                     losses_of(trainer, (0, 1), micro_step)
@@ -459,7 +464,7 @@ def test_fewer_kept_activations_change_no_bit(make_run: MakeRun) -> None:
                 def seen(*_: object) -> None:
                     passes[setting] += 1
 
-                trainer.model.denoiser.get_submodule("up_blocks.0.resnets.0.conv1").register_forward_pre_hook(seen)
+                trainer.loaded.model.denoiser.get_submodule("up_blocks.0.resnets.0.conv1").register_forward_pre_hook(seen)
 
             after_loading(trainer, count)
 
@@ -477,8 +482,8 @@ def test_a_base_in_bf16_trains_on_a_cpu_too(make_run: MakeRun) -> None:
 
     def spy(trainer: Trainer) -> None:
         def look() -> None:
-            own = {id(p) for p in trainer.adapter.parameters.values()}
-            formats.update((p.dtype, id(p) in own) for p in trainer.model.denoiser.parameters())
+            own = {id(p) for p in trainer.loaded.adapter.parameters.values()}
+            formats.update((p.dtype, id(p) in own) for p in trainer.loaded.model.denoiser.parameters())
 
         after_loading(trainer, look)
 
