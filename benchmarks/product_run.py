@@ -112,7 +112,9 @@ def figures(run: Path, asked_at: float | None = None) -> dict[str, Any]:
     spent = [(name, after - at) for (name, at), (_, after) in itertools.pairwise(phases)]
     return {
         "plan": started[-1]["memory_plan"],
-        "fit": _fit(run),
+        "fit": _said(run, "memory: "),
+        "compiling": _said(run, "compiled "),
+        "recording": _said(run, "recorded a step in "),
         "plans_failed": sum(event.type == "memory_plan_failed" for event in events),
         "processes": processes,
         "steps": max(event.fields["step"] for event in steps),
@@ -125,6 +127,7 @@ def figures(run: Path, asked_at: float | None = None) -> dict[str, Any]:
         "compile_s": round(sum(s for name, s in spent if name.startswith("Compiling")), 1),
         "first_step_s": round(steps[0].ts - events[0].ts, 1),
         "first_step_from_command_s": None if asked_at is None else round(steps[0].ts - asked_at, 1),
+        "start_s": _start(phases, events[0].ts, steps[0].ts),
         "phases_s": [[name, round(s, 1)] for name, s in spent if s >= 0.5],
         "loss": [round(event.fields["loss"], 5) for event in (steps[0], steps[-1])],
         "grad_norm": [round(event.fields["grad_norm"], 5) for event in (steps[0], steps[-1])],
@@ -160,11 +163,19 @@ def noise_images(folder: Path, count: int, px: int, caption: str) -> Path:
     return folder
 
 
-def _fit(run: Path) -> str:
-    """What the trainer decided by its first step: how many blocks are computed again, or stay on the card."""
+def _start(phases: Sequence[tuple[str, float]], asked: float, first_step: float) -> list[list[Any]]:
+    """What the time up to the end of the first step went to: [phase, s], by the moments at which the phases began."""
+    before = [("The process", asked), *((name, at) for name, at in phases if at < first_step)]
+    ends = [*(at for _, at in before[1:]), first_step]
+    named = [("The first step" if name == "training" else name, end - at) for (name, at), end in zip(before, ends, strict=True)]
+    return [[name, round(seconds, 1)] for name, seconds in named if seconds >= 0.05]
+
+
+def _said(run: Path, beginning: str) -> str:
+    """The rest of the last line of the trainer's log that begins so: what it decided by its first step, or how long something took."""
     log = run / "log" / "trainer.log"
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    return next((line.removeprefix("memory: ") for line in reversed(lines) if line.startswith("memory: ")), "")
+    return next((line.removeprefix(beginning) for line in reversed(lines) if line.startswith(beginning)), "")
 
 
 def _wall_ms(steps: Sequence[Event], between: Sequence[Event]) -> float | None:

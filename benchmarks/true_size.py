@@ -181,7 +181,15 @@ def table(report: dict[str, Any]) -> str:
             f"{rung:<28}{f'{median:.0f} ({least:.0f}–{most:.0f})':>26}{range_of(found.get('estimated_ms')):>12}{found['images_s']:>10.2f}{_gib(found['allocated_gib']):>11}"
             f"{_gib(found['reserved_gib']):>10}{share:>8}{found['compile_s']:>11.1f}{found['first_step_s']:>14.1f}  {found.get('plan', '')}{clock}  {found.get('fit', '')}".rstrip()
         )
+    lines += [f"start of {rung}: {_start(found)}" for rung, found in report["rungs"].items() if "start_s" in found]
     return "\n".join(lines)
+
+
+def _start(found: dict[str, Any]) -> str:
+    """Where the time to the first step went."""
+    parts = [f"{name} {seconds:.1f} s" for name, seconds in found["start_s"]]
+    parts += [f"{name} ({found[name]})" for name in ("compiling", "recording") if found[name]]
+    return ", ".join(parts)
 
 
 def _gib(value: float | None) -> str:

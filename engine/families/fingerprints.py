@@ -28,45 +28,58 @@ class Digests:
         """`memory` is the file that keeps the digests; without one they are lost with this object."""
         self._memory = memory
         self._lock = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        """Held while a digest is being made: who asks for it meanwhile waits."""
         self._known: dict[str, str] = _read(memory) if memory else {}
 
     def of(self, part: PartFile) -> str:
         """What decides a part's output: its tensors, and its configuration or vocabulary where these are beside them."""
         digest = hashlib.sha256(repr((part.prefix, part.fp8, sorted(part.config_changes.items()))).encode())
-        weights = {path.resolve() for path in part.files}
         if part.in_folder:
             others = [p for p in part.path.iterdir() if p.is_file() and p.suffix != ".safetensors"]
             for path in sorted(p for p in others if p.suffix in (".json", ".txt", ".model")):
-                digest.update(f"{path.name} {self._digest(path, None)}\n".encode())
-        for path in sorted(weights):
-            digest.update(self._digest(path, None if part.in_folder else part.prefix).encode())
+                digest.update(f"{path.name} {self.of_weights(path, None)}\n".encode())
+        for path, prefix in weights(part):
+            digest.update(self.of_weights(path, prefix).encode())
         return digest.hexdigest()
 
-    def _digest(self, path: Path, prefix: str | None) -> str:
+    def of_weights(self, path: Path, prefix: str | None) -> str:
         """Of a whole file, or of its tensors behind `prefix`."""
         info = path.stat()
         key = hashlib.sha256(repr((str(path), info.st_size, info.st_mtime_ns, info.st_ino, prefix)).encode()).hexdigest()
-        with self._lock:  # who asks for a digest that is being made waits for it
+        with self._lock:
+            making = self._making.setdefault(key, threading.Lock())
+        with making:
             if key not in self._known:
-                self._known[key] = _of_file(path) if prefix is None else _of_tensors(path, prefix)
-                newest = dict(list(self._known.items())[-_KEPT:])
-                if self._memory and not remember(self._memory, {"format": FORMAT, "digests": newest}):
-                    self._memory = None
+                self._keep(key, _of_file(path) if prefix is None else _of_tensors(path, prefix))
             return self._known[key]
+
+    def _keep(self, key: str, digest: str) -> None:
+        with self._lock:
+            self._known[key] = digest
+            newest = dict(list(self._known.items())[-_KEPT:])
+            if self._memory and not remember(self._memory, {"format": FORMAT, "digests": newest}):
+                self._memory = None
+
+
+def weights(part: PartFile) -> list[tuple[Path, str | None]]:
+    """The files of a part's weights, and which of their tensors are its own: those behind a prefix; None: all."""
+    return [(path, None if part.in_folder else part.prefix) for path in sorted({path.resolve() for path in part.files})]
 
 
 def begin_to_read(memory: Path, parts: Iterable[PartFile]) -> None:
-    """Has a thread make the digests of these parts, for who asks the `shared` ones for them later. Reading gigabytes takes as long as
+    """Has threads make the digests of these parts, for who asks the `shared` ones for them later. Reading gigabytes takes as long as
     loading torch, and each lets the other work. What cannot be read is reported to who asks."""
 
     digests = shared(memory)
 
-    def read() -> None:
+    def digest(path: Path, prefix: str | None) -> None:
         with contextlib.suppress(OSError, UsageError):
-            for part in parts:
-                digests.of(part)
+            digests.of_weights(path, prefix)
 
-    threading.Thread(target=read, name="digests", daemon=True).start()
+    for part in parts:
+        for path, prefix in weights(part):
+            threading.Thread(target=digest, args=(path, prefix), name="digests", daemon=True).start()
 
 
 @functools.cache

@@ -6,7 +6,6 @@ A run of several processes has one that starts them (`together`). Of these, the 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import faulthandler
 import functools
@@ -17,16 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from loratui.engine import durable, families
+from loratui.engine import durable
 from loratui.engine.errors import ExitCode, LoratuiError, MemoryPlanFailedError
-from loratui.engine.families.fingerprints import begin_to_read
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
 from loratui.engine.machine.cuda_builds import install_words
 from loratui.engine.machine.gpu_faults import fault_in
-from loratui.engine.planning.bases import find_base
-from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs.control import Inbox
 from loratui.engine.runs.directory import RunDirectory
@@ -34,6 +30,7 @@ from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.secrecy import hidden
 from loratui.engine.training import together
+from loratui.engine.training.beginnings import begin as begin_early
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter, Told
 
@@ -173,7 +170,8 @@ def _work(
 ) -> ExitCode:
     """Carries out a job. Raises `MemoryPlanFailedError`, when that is reported, and any other error."""
     with requests.at_once():  # importing torch takes seconds
-        _read_the_base(run)
+        report.phase("loading", "Loading the training libraries")
+        begin_early(run, world)
         from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
         from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job
@@ -181,6 +179,7 @@ def _work(
         from loratui.engine.training.trainer import Trainer
         from loratui.engine.training.validation.grid import make_grid
 
+        report.phase("loading", "Deciding the memory plan")
         team = joined(world)
         ready = read_job(run, job, team=team, failed=failed)
     if ready.card is not None:
@@ -202,15 +201,6 @@ def _work(
         return code
     # Not within the handler: the error keeps everything that the failed work made.
     raise plan_failed(ready, report, reason, save)
-
-
-def _read_the_base(run: RunDirectory) -> None:
-    """Begins to read what decides the names of cached files, while torch is imported."""
-    with contextlib.suppress(LoratuiError, ValueError):  # an unusable recipe or base is told when it is needed
-        base = find_base(read_recipe(run.effective).settings.base)
-        begin_to_read(
-            run.fingerprints, [part for name, part in base.parts.items() if name != families.family(base.family).denoiser.name]
-        )
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class CudaGraphStep:
 
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:
         """Records the pass over `batch` without computing it; False, with a warning, if that is impossible here."""
-        before = next(iter(self._recordings.values()), None)
+        before, began = next(iter(self._recordings.values()), None), time.monotonic()
         self._recording, stream = True, torch.cuda.current_stream()
         try:
             self._recordings[shape] = _Recording.of(self._compute, batch, before)
@@ -104,6 +105,7 @@ class CudaGraphStep:
             return False
         finally:
             self._recording = False
+        print(f"recorded a step in {time.monotonic() - began:.1f} s", flush=True)
         return True
 
     def _stop(self, reason: str) -> None:

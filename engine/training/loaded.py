@@ -51,6 +51,7 @@ def load(job: Job, report: Reporter, control: ControlQueue, prompts: Sequence[st
         return told
 
     settings, entries = job.settings, job.ledger.images
+    report.phase("loading", "Reading the files of the base")
     model = load_base(job)
     latents = LatentCache(job.run.cache, model, on_disk=settings.memory.cache_latents)
     texts = (LiveTexts if settings.training.train_text_encoder else TextCache)(job.run.cache, model)

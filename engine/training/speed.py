@@ -65,6 +65,7 @@ class Compiling:
             blocks.compile(one_shape=one_shape)
             trial()
             self.compiled = True
+            print(_compiling_in_words(), flush=True)
         except Exception as error:
             blocks.uncompile()
             if is_gpu_lost(error):
@@ -75,3 +76,27 @@ class Compiling:
         # A later shape that cannot be compiled runs uncompiled and does not end the run.
         torch._dynamo.config.suppress_errors = True
         self._report.phase("training", "")
+
+
+def _compiling_in_words() -> str:
+    """How many blocks were compiled, how many of these were found on the disk, and what took how long."""
+    from torch._dynamo.utils import compilation_time_metrics, counters
+
+    cache = counters["aot_autograd"]
+    found = cache["autograd_cache_hit"]
+    times = {words: sum(compilation_time_metrics.get(name, ())) for name, words in _STEPS.items()}
+    taken = ", ".join(f"{words} {seconds:.1f} s" for words, seconds in times.items() if seconds)
+    return f"compiled {counters['stats']['unique_graphs']} kinds of blocks, {found} of them found on the disk: {taken}"
+
+
+_STEPS = {
+    "_compile.compile_inner": "in all",
+    "bytecode_tracing": "tracing",
+    "aot_trace_joint_graph": "gradients",
+    "GraphLowering.run": "lowering",
+    "Scheduler.__init__": "fusing",
+    "GraphLowering.compile_to_fn": "writing and compiling kernels",
+    "async_compile.wait": "waiting for kernels",
+    "backward._backward_impl": "backward pass",
+}
+"""What torch times of a compilation, which partly lies within each other -> words for it."""

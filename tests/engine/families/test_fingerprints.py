@@ -146,3 +146,20 @@ def test_what_cannot_be_read_ahead_is_told_to_who_asks(tmp_path: Path) -> None:
     fingerprints.begin_to_read(memory, [gone])
     with pytest.raises(OSError, match="gone"):
         fingerprints.shared(memory).of(gone)
+
+
+def test_digests_of_several_files_are_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for file in files:
+        save_file({"vae.a": torch.ones(3)}, file)
+    reads, both = fingerprints._of_tensors, threading.Barrier(2)
+
+    def together(path: Path, prefix: str) -> str:
+        both.wait(30)
+        return reads(path, prefix)
+
+    monkeypatch.setattr(fingerprints, "_of_tensors", together)
+    memory = tmp_path / "fingerprints.json"
+    fingerprints.begin_to_read(memory, [part(file, "vae.") for file in files])
+    assert [fingerprints.shared(memory).of(part(file, "vae.")) for file in files]
+    assert Digests(memory)._known == fingerprints.shared(memory)._known
