@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, streamed, vae
-from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import NOTHING_SAVED, Joined, LatentDistribution, Prediction, Saving
+from loratui.engine.families.model import Joined, LatentDistribution, LoadOptions, Prediction
 from loratui.engine.families.parts import Parts, is_mixed
 from loratui.engine.families.spec import FamilySpec, PartName
 from loratui.engine.families.stored import FP8
@@ -29,18 +28,8 @@ class DiffusersModel:
     spec: FamilySpec
     prediction: Prediction
 
-    def __init__(
-        self,
-        files: BaseFiles,
-        settings: Settings,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        digests: Digests | None = None,
-        saving: Saving = NOTHING_SAVED,
-    ) -> None:
-        """Downloads nothing, and loads no weights yet. `dtype` is that of the denoiser and of text encoders that are
-        never trained; the VAE and the others stay in fp32, since each image and caption is encoded once.
+    def __init__(self, files: BaseFiles, settings: Settings, options: LoadOptions) -> None:
+        """Downloads nothing, and loads no weights yet.
 
         Raises `UsageError` for a base of another family or with parts missing.
         """
@@ -48,16 +37,15 @@ class DiffusersModel:
         if files.family != spec.name:
             raise UsageError(f"{files.path}: this is {files.title}, not {spec.title}.", f"Set base.family to {files.family}.")
         files.require_complete()
-        self.device = device
-        self._files, self._settings, self._saving = files, settings, saving
-        self._digests = digests or Digests()
-        self._encodes_on_cpu, self._decodes_in_tiles = False, saving.vae_tiled
+        self.device = options.device
+        self._files, self._settings, self._options = files, settings, options
+        self._encodes_on_cpu, self._decodes_in_tiles = False, options.vae_tiled
         wide = {"vae", *(part.name for part in spec.trainable_text)}
         weights = (spec.denoiser.name, "vae", *(part.name for part in spec.text_encoders))
-        self._dtypes = {part: torch.float32 if part in wide else dtype for part in weights}
+        self._dtypes = {part: torch.float32 if part in wide else options.dtype for part in weights}
         self._tokenizers = {part: loading.load_tokenizer(files, part) for part in self._names("tokenizer")}
         loaders: dict[str, Callable[[], nn.Module]] = {part: functools.partial(self._load, part) for part in weights}
-        self._parts = Parts(loaders, device)
+        self._parts = Parts(loaders, self.device)
         self._read_configs()
 
     def _read_configs(self) -> None:
@@ -67,9 +55,9 @@ class DiffusersModel:
         return [part.name for part in self.spec.parts if part.role == role and part.name in self._files.parts]
 
     def _load(self, part: PartName) -> nn.Module:
-        if self._saving.text_streamed and part in self._never_trained_text:
+        if self._options.text_streamed and part in self._never_trained_text:
             return self._streamed(part)
-        waits = self._saving.denoiser_on_host and part == self.spec.denoiser.name
+        waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
         device = torch.device("cpu") if waits or (part == "vae" and self._encodes_on_cpu) else self.device
         model = loading.load_part(self._files, part, device=device, dtype=self._dtypes[part], as_stored=waits)
         wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
@@ -92,7 +80,7 @@ class DiffusersModel:
 
     @property
     def captions_at_once(self) -> int:
-        return streamed.AT_ONCE if self._saving.text_streamed and self._never_trained_text else 1
+        return streamed.AT_ONCE if self._options.text_streamed and self._never_trained_text else 1
 
     def _check_denoiser(self, denoiser: Any) -> None:
         """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""
@@ -116,8 +104,8 @@ class DiffusersModel:
         reading = [*self._names("text_encoder"), *self._names("tokenizer")]
         formats = [str(self._dtypes[part.name]) for part in self.spec.text_encoders]
         settings = (self.spec.name, base.clip_skip, dataset.caption_tokens, formats)
-        images = _joined([self._digests.of(parts["vae"]), str(self._dtypes["vae"])])
-        texts = _joined([*(self._digests.of(parts[part]) for part in reading), repr(settings)])
+        images = _joined([self._options.digests.of(parts["vae"]), str(self._dtypes["vae"])])
+        texts = _joined([*(self._options.digests.of(parts[part]) for part in reading), repr(settings)])
         return images, f"{texts}\n{base.clip_skip}"  # clip skip twice: cache files of older runs are named so
 
     def fingerprints(self) -> tuple[str, str]:
@@ -142,12 +130,12 @@ class DiffusersModel:
             try:
                 return vae.decode(self._parts["vae"], self.spec.vae, latents[None])
             except torch.OutOfMemoryError:
-                if not self._saving.tile_px:
+                if not self._options.tile_px:
                     raise
                 self._decodes_in_tiles = True
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        with vae.tiles(self._parts["vae"], self.spec.vae, self._saving.tile_px):
+        with vae.tiles(self._parts["vae"], self.spec.vae, self._options.tile_px):
             return vae.decode(self._parts["vae"], self.spec.vae, latents[None])
 
     def latent_scale(self) -> tuple[float, float] | None:
@@ -165,7 +153,7 @@ class DiffusersModel:
 
     def free_text_encoders(self, *, but: Collection[str] = ()) -> None:
         if self.device.type == "cuda":  # when they are needed again, the denoiser has the card
-            self._saving = dataclasses.replace(self._saving, text_streamed=True)
+            self._options = dataclasses.replace(self._options, text_streamed=True)
         self._parts.free(*(part for part in self._names("text_encoder") if part not in but))
 
     def free_vae(self) -> None:

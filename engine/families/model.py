@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
@@ -103,9 +103,14 @@ be joined; then nothing is changed."""
 
 
 @dataclass(frozen=True)
-class Saving:
-    """How a base saves GPU memory."""
+class LoadOptions:
+    """How a base is loaded, and how it saves GPU memory."""
 
+    device: torch.device
+    dtype: torch.dtype
+    """Of the denoiser and of text encoders that are never trained; the VAE and the others stay in fp32, since each image and caption
+    is encoded once."""
+    digests: Digests = field(default_factory=Digests)
     denoiser_on_host: bool = False
     """Whether the denoiser is loaded into host memory, as it is stored, until it is moved to the card layer by layer."""
     text_streamed: bool = False
@@ -114,9 +119,6 @@ class Saving:
     """Whether images are decoded in tiles."""
     tile_px: int = 0
     """Side of these tiles. They are also taken for an image that is too large for the free memory; 0: never."""
-
-
-NOTHING_SAVED = Saving()
 
 
 class Model(Protocol):
@@ -188,31 +190,11 @@ class Model(Protocol):
         """An image as (3, H, W) uint8 on the CPU. `on_step(done, total)` is called after each step and may raise to stop."""
 
 
-class ModelLoader(Protocol):
-    """Makes the model of a base; its parts are loaded later."""
-
-    def __call__(
-        self,
-        files: BaseFiles,
-        settings: Settings,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        digests: Digests | None = None,
-        saving: Saving = NOTHING_SAVED,
-    ) -> Model:
-        """`dtype` is that of the denoiser. Raises `UsageError` for an incomplete base, or for settings that do not fit it."""
+ModelLoader = Callable[[BaseFiles, Settings, LoadOptions], Model]
+"""Makes the model of a base; its parts are loaded later. Raises `UsageError` for an incomplete base, or for settings that do not fit it."""
 
 
-def load_model(
-    files: BaseFiles,
-    settings: Settings,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    digests: Digests | None = None,
-    saving: Saving = NOTHING_SAVED,
-) -> Model:
-    """The base in the files, made by its family's own module; see `ModelLoader`."""
+def load_model(files: BaseFiles, settings: Settings, options: LoadOptions) -> Model:
+    """The base in the files, made by its family's own module."""
     load: ModelLoader = importlib.import_module(families.family(settings.base.family).model).load
-    return load(files, settings, device=device, dtype=dtype, digests=digests, saving=saving)
+    return load(files, settings, options)

@@ -14,7 +14,7 @@ from loratui.engine import families
 from loratui.engine.dataset.ledger import Ledger, read_ledger
 from loratui.engine.errors import OutOfMemoryError, UsageError
 from loratui.engine.families import fingerprints
-from loratui.engine.families.model import Model, Saving, load_model
+from loratui.engine.families.model import LoadOptions, Model, load_model
 from loratui.engine.families.parts import is_mixed
 from loratui.engine.findings import Finding
 from loratui.engine.formats.layers import Part
@@ -205,12 +205,17 @@ def load_base(job: Job) -> Model:
     settings = job.settings
     for misfit in misfits(settings):
         raise UsageError(misfit.message, misfit.remedy)
-    digests = fingerprints.shared(job.run.fingerprints)
     plan = job.memory_plan
-    saving = Saving(
-        denoiser_on_host=plan.on_host, text_streamed=plan.text_streamed, vae_tiled=plan.vae_tiled, tile_px=figures.TILE_PX
+    options = LoadOptions(
+        job.device,
+        job.dtype,
+        fingerprints.shared(job.run.fingerprints),
+        denoiser_on_host=plan.on_host,
+        text_streamed=plan.text_streamed,
+        vae_tiled=plan.vae_tiled,
+        tile_px=figures.TILE_PX,
     )
-    return load_model(find_base(settings.base), settings, device=job.device, dtype=job.dtype, digests=digests, saving=saving)
+    return load_model(find_base(settings.base), settings, options)
 
 
 def place_on_card(job: Job, model: Model, adapter: LoraAdapter) -> Blocks:

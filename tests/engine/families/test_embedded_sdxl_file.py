@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from loratui.engine.families.loading import load_part
-from loratui.engine.families.model import SizeConditioning, load_model
+from loratui.engine.families.model import LoadOptions, SizeConditioning, load_model
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.bases import discover, find_base
 from loratui.presets.bases import DEMO_CLASS, DEMO_TRIGGER, demo_dataset, embedded_base
@@ -54,7 +54,7 @@ def test_each_part_is_that_of_the_folder_bit_for_bit(checkpoint: Path, name: Any
 def test_texts_latents_predictions_and_images_are_those_of_the_folder(checkpoint: Path) -> None:
     made = []
     for path in (checkpoint, embedded_base("sdxl")):
-        family = load_model(identify(path), Settings(base=Base(family="sdxl")), device=CPU, dtype=torch.float32)
+        family = load_model(identify(path), Settings(base=Base(family="sdxl")), LoadOptions(CPU, torch.float32))
         text = family.encode_prompts([f"a photo of {DEMO_TRIGGER} {DEMO_CLASS}, smiling"])
         image = torch.linspace(-1, 1, 3 * 128 * 128).view(3, 128, 128)
         latents = family.encode_image(image)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from loratui.engine.families import fingerprints
 from loratui.engine.families.fingerprints import Digests
-from loratui.engine.families.model import load_model
+from loratui.engine.families.model import LoadOptions, load_model
 from loratui.engine.formats.base_parts import PartFile
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import build_recipe
@@ -114,7 +114,7 @@ def test_a_memory_that_cannot_be_written_only_costs_time(file: Path, tmp_path: P
 def test_the_caches_of_runs_made_long_ago_are_still_found(name: str, preset: str, images: str, texts: str) -> None:
     """The names that the first version gave to what the embedded bases make."""
     settings = build_recipe(preset).settings
-    model = load_model(find_base(settings.base), settings, device=torch.device("cpu"), dtype=torch.float32)
+    model = load_model(find_base(settings.base), settings, LoadOptions(torch.device("cpu"), torch.float32))
     found_images, found_texts = model.fingerprints()
     assert found_images.startswith(images)
     assert found_texts.startswith(texts)

@@ -20,7 +20,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families import loading
 from loratui.engine.families.flux import model as flux
 from loratui.engine.families.loading import load_part
-from loratui.engine.families.model import SizeConditioning, load_model
+from loratui.engine.families.model import LoadOptions, SizeConditioning, load_model
 from loratui.engine.families.spec import PartName
 from loratui.engine.families.stored import block_weights, weight_on
 from loratui.engine.formats.base_files import identify
@@ -83,7 +83,7 @@ def test_a_base_in_one_file_predicts_as_its_folder_does(sdxl_folder: Path, tmp_p
     settings = Settings(base=Base(family="sdxl"))
     made = []
     for files in (with_files(sdxl_folder, path), identify(sdxl_folder)):
-        family = load_model(files, settings, device=CPU, dtype=torch.float32)
+        family = load_model(files, settings, LoadOptions(CPU, torch.float32))
         text = family.encode_prompts(["a fox"])
         with torch.no_grad():
             torch.manual_seed(0)
@@ -213,7 +213,7 @@ def test_flux_in_parts_predicts_as_its_folder_does(flux_folder: Path, tmp_path: 
     save_file(original_files.weights_of(flux_folder / "text_encoder_2"), path)
     states = []
     for files in (with_files(flux_folder, path), identify(flux_folder)):
-        family = flux.load(files, Settings(base=Base(family="flux")), device=CPU, dtype=torch.float32)
+        family = flux.load(files, Settings(base=Base(family="flux")), LoadOptions(CPU, torch.float32))
         states.append(family.encode_prompts(["a fox"])[0].tensors["states"])
     assert torch.equal(*states)
 

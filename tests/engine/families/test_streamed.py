@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from loratui.engine.families.flux import model as flux
 from loratui.engine.families.loading import T5_BLOCKS
-from loratui.engine.families.model import NOTHING_SAVED, PromptEmbeds, Saving
+from loratui.engine.families.model import LoadOptions, PromptEmbeds
 from loratui.engine.formats.base_files import identify
 from loratui.engine.formats.base_parts import BaseFiles
 from loratui.engine.training.cache import TextCache
@@ -23,8 +23,8 @@ CPU = torch.device("cpu")
 CAPTIONS = ["a fox", "", "a red fox on a white wall, from the left", *(f"fox number {n}" for n in range(20))]
 
 
-def model_of(files: BaseFiles, saving: Saving, dtype: torch.dtype) -> Any:
-    return flux.load(files, Settings(base=Base(family="flux")), device=CPU, dtype=dtype, saving=saving)
+def model_of(files: BaseFiles, dtype: torch.dtype, *, streamed: bool) -> Any:
+    return flux.load(files, Settings(base=Base(family="flux")), LoadOptions(CPU, dtype, text_streamed=streamed))
 
 
 def same(one: PromptEmbeds, other: PromptEmbeds) -> bool:
@@ -47,8 +47,8 @@ def test_a_streamed_t5_gives_the_same_bits(flux_folder: Path, tmp_path: Path, st
         )
         files = with_files(flux_folder, path)
     with torch.no_grad():
-        usual = [model_of(files, NOTHING_SAVED, dtype).encode_prompts([caption])[0] for caption in CAPTIONS]
-        model = model_of(files, Saving(text_streamed=True), dtype)
+        usual = [model_of(files, dtype, streamed=False).encode_prompts([caption])[0] for caption in CAPTIONS]
+        model = model_of(files, dtype, streamed=True)
         streamed = model.encode_prompts(CAPTIONS)
         again = model.encode_prompts(CAPTIONS[:3])
     assert all(map(same, usual, streamed))
@@ -64,8 +64,8 @@ def test_the_cache_is_the_same_for_both_and_is_filled_in_few_passes(flux_folder:
     files, passes = identify(flux_folder), []
     for name in ("usual", "streamed"):
         (tmp_path / name).mkdir()
-    usual = TextCache(tmp_path / "usual", model_of(files, NOTHING_SAVED, torch.float32))
-    model = model_of(files, Saving(text_streamed=True), torch.float32)
+    usual = TextCache(tmp_path / "usual", model_of(files, torch.float32, streamed=False))
+    model = model_of(files, torch.float32, streamed=True)
     encode = model.encode_prompts
     model.encode_prompts = lambda captions, known=None: (passes.append(len(captions)), encode(captions, known))[1]
     streamed = TextCache(tmp_path / "streamed", model)

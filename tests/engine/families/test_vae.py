@@ -13,7 +13,7 @@ from synthetic_family import SPEC, narrow_frames_vae
 from torch import Tensor
 
 from loratui.engine.families import vae
-from loratui.engine.families.model import NOTHING_SAVED, Saving
+from loratui.engine.families.model import LoadOptions
 from loratui.engine.families.sd15 import model as sd15
 from loratui.engine.families.spec import VaeSpec
 from loratui.engine.formats.base_files import identify
@@ -100,8 +100,10 @@ def test_a_family_that_takes_the_mode_has_latents_without_a_spread() -> None:
     assert not mode.std.any()
 
 
-def model_on(folder: Path, saving: Saving) -> Any:
-    return sd15.load(identify(folder), Settings(), device=torch.device("cpu"), dtype=torch.float32, saving=saving)
+def model_on(folder: Path, *, tiled: bool = False, tile_px: int = 0) -> Any:
+    return sd15.load(
+        identify(folder), Settings(), LoadOptions(torch.device("cpu"), torch.float32, vae_tiled=tiled, tile_px=tile_px)
+    )
 
 
 def decoded_sizes(own: Any) -> list[tuple[int, ...]]:
@@ -112,7 +114,7 @@ def decoded_sizes(own: Any) -> list[tuple[int, ...]]:
 
 
 def test_images_are_decoded_in_tiles_of_the_given_side_and_encoded_whole(base_folder: Path) -> None:
-    whole, tiled = model_on(base_folder, NOTHING_SAVED), model_on(base_folder, Saving(vae_tiled=True, tile_px=128))
+    whole, tiled = model_on(base_folder), model_on(base_folder, tiled=True, tile_px=128)
     pixels = torch.rand(3, 192, 256) * 2 - 1
     latents = [own.encode_image(pixels).mean for own in (whole, tiled)]
     assert torch.equal(*latents)
@@ -141,8 +143,8 @@ def run_out_once(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Any]:
 
 
 def test_an_image_too_large_for_the_card_is_encoded_on_the_cpu(base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own, pixels = model_on(base_folder, Saving(tile_px=128)), torch.rand(3, 64, 64) * 2 - 1
-    expected = model_on(base_folder, NOTHING_SAVED).encode_image(pixels).mean
+    own, pixels = model_on(base_folder, tile_px=128), torch.rand(3, 64, 64) * 2 - 1
+    expected = model_on(base_folder).encode_image(pixels).mean
     used = run_out_once(monkeypatch, "encode")
     own.latent_scale()  # loads it
     own.device = torch.device("meta")  # so that only a VAE which is loaded for the CPU can work
@@ -159,9 +161,9 @@ def test_an_image_too_large_for_the_card_is_decoded_in_tiles(base_folder: Path, 
     latents = torch.randn(4, 32, 32)
     run_out_once(monkeypatch, "decode")
     with pytest.raises(torch.OutOfMemoryError):
-        model_on(base_folder, NOTHING_SAVED).decode_image(latents)
+        model_on(base_folder).decode_image(latents)
     run_out_once(monkeypatch, "decode")
-    own = model_on(base_folder, Saving(tile_px=128))
+    own = model_on(base_folder, tile_px=128)
     seen = decoded_sizes(own)
     own.decode_image(latents)
     own.decode_image(latents)

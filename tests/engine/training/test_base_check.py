@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loratui.engine.families.model import SizeConditioning, load_model
+from loratui.engine.families.model import LoadOptions, SizeConditioning, load_model
 from loratui.engine.planning.base_readings import BaseReadings, judge
 from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import build_recipe
@@ -31,7 +31,7 @@ def fewer_noises(monkeypatch: pytest.MonkeyPatch) -> None:
 def base(family: str, **changes: Any) -> Any:
     settings = build_recipe(PRESETS[family]).settings
     settings = replace(settings, {key.replace("__", "."): value for key, value in changes.items()})
-    own: Any = load_model(find_base(settings.base), settings, device=torch.device("cpu"), dtype=torch.float32)
+    own: Any = load_model(find_base(settings.base), settings, LoadOptions(torch.device("cpu"), torch.float32))
     own.free_vae = lambda: None  # it is asked again
     return own
 
