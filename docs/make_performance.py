@@ -136,6 +136,25 @@ def formats(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| not measured yet | | | | | | | | |"]
 
 
+def libraries(reports: list[Report]) -> Iterator[str]:
+    """Ways to hold a frozen base, of libraries and of loratui."""
+    for report in newest(reports, "libraries").values():
+        yield from (*_about(report), "")
+    yield "| way | ms a step | gradients differ | GiB, most / between steps | |"
+    yield "|---|---|---|---|---|"
+    rows = []
+    for report in newest(reports, "libraries").values():
+        for way, found in report["rungs"].items():
+            if "failed" in found:
+                rows.append(f"| `{way}` | failed | | | {found['failed'].splitlines()[0][:160]} |")
+                continue
+            notes = "not compiled; " * bool(found["eager"]) + "the LoRA does not keep its steps" * (not found["learns"])
+            differ = "" if found["gradients_differ"] is None else f"{found['gradients_differ']:.4f}"
+            memory = f"{_gib(found['allocated_gib'])} / {_gib(found['resting_gib'])}"
+            rows.append(f"| `{way}` | {_ms(found)} | {differ} | {memory} | {notes} |")
+    yield from rows or ["| not measured yet | | | | |"]
+
+
 def earlier(reports: list[Report]) -> Iterator[str]:
     """What was measured again since, one line for each rung."""
     yield "| measured | family | rung | ms a step | GiB held | compiling, s | first step after, s |"
@@ -149,7 +168,15 @@ def earlier(reports: list[Report]) -> Iterator[str]:
     yield from rows or ["| none | | | | | | |"]
 
 
-SECTIONS = {"steps": steps, "whole": whole, "rehearsals": rehearsals, "demo": demo, "formats": formats, "earlier": earlier}
+SECTIONS = {
+    "steps": steps,
+    "whole": whole,
+    "rehearsals": rehearsals,
+    "demo": demo,
+    "formats": formats,
+    "libraries": libraries,
+    "earlier": earlier,
+}
 
 
 def replaced(text: str, reports: list[Report]) -> str:
@@ -170,8 +197,7 @@ def _about(report: Report) -> Iterator[str]:
     commit = source["commit"] or source["digest"] or "not recorded"
     command = "" if report["commands"] else "; command not recorded"
     yield f"Measured on {report['date']} on one {machine['gpu']} ({'; '.join(parts)}); {listed}; loratui's sources {commit}{command}."
-    ceiling = report["ceiling"]
-    if ceiling:
+    if ceiling := report.get("ceiling"):
         fp8 = f", in fp8 {ceiling['fp8_tflops']:.0f}" if "fp8_tflops" in ceiling else ""
         copies = f"copies from pinned memory {ceiling['to_gpu_gb_s']:.0f} GB/s, back {ceiling['from_gpu_gb_s']:.0f}"
         yield f"Ceiling, a product of 8192³ in bf16: {ceiling['bf16_tflops']:.0f} TFLOP/s{fp8}; {copies}."

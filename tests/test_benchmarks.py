@@ -164,3 +164,28 @@ def test_the_tiny_form_reports_a_plan_and_a_script_by_hand(tmp_path: Path) -> No
     assert report["tiny"]
     assert [("failed" in found, found["images_s"] > 0) for found in report["rungs"].values()] == [(False, True)] * 2
     assert report["rungs"]["kept"]["plan"] == "cpu-fp32-kept"
+
+
+@pytest.mark.long
+def test_the_tiny_form_compares_ways_of_holding_a_base(tmp_path: Path) -> None:
+    ways = {"hand-bf16": 0.0, "ours-int8": 0.01, "ours-swapped": 0.0}
+    command = [sys.executable, str(BENCHMARKS / "libraries.py"), "--tiny", "--ways", ",".join(ways), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "libraries-flux.json").read_text())["rungs"]
+    for way, most in ways.items():
+        assert found[way]["learns"]
+        assert found[way]["gradients_differ"] <= most
+
+
+@pytest.mark.long
+def test_number_formats_are_compared_at_equal_seeds(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "precision.py"), "--families", "sd15", "--formats", "bf16,int8,seed"]
+    done = subprocess.run(
+        [*command, "--image-steps", "72", "--at-once", "2", "--out", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads((tmp_path / "precision-sd15.json").read_text())["rungs"]
+    assert [len(one["losses"]) for one in found.values()] == [36] * 3
+    assert found["bf16"]["lora_differs"] == 0 < found["int8"]["lora_differs"] < found["seed"]["lora_differs"]
+    assert found["int8"]["losses_differ"][0] < 0.05

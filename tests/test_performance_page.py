@@ -167,3 +167,13 @@ def test_a_trial_and_a_report_of_another_format_are_not_kept(script: ModuleType,
         file.write_text(json.dumps({**NEW, **changes}))
         with pytest.raises(ValueError, match=words):
             kept_results.keep([file])
+
+
+def test_libraries_are_told_with_what_they_cannot_do(script: ModuleType) -> None:
+    fine = {"gradients_differ": 0.039, "learns": True, "eager": "", "resting_gib": 2.5, **rung(35.2)}
+    lost = {**fine, "learns": False, "gradients_differ": None, "eager": "Unsupported"}
+    made = {"ours-fp8": fine, "group-offloading": lost, "torchao-float8": {"failed": "NotImplementedError: no backward\nmore"}}
+    *_, ours, offloading, failed = script.libraries([{**NEW, "benchmark": "libraries", "rungs": made}])
+    assert ours == "| `ours-fp8` | **35.2** (34.2–36.2) | 0.0390 | 9.5 / 2.5 |  |"
+    assert offloading.endswith("|  | 9.5 / 2.5 | not compiled; the LoRA does not keep its steps |")
+    assert failed == "| `torchao-float8` | failed | | | NotImplementedError: no backward |"
