@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from loratui.engine.dataset.ledger import build_ledger
+from loratui.engine.families.model import LoadOptions
 from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.prepare import prepare
@@ -200,7 +201,7 @@ def flux_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def family(base_folder: Path) -> Sd15:
     """The random base, loaded anew for each test, since adapters change it."""
-    loaded = load(identify(base_folder), Settings(), device=torch.device("cpu"), dtype=torch.float32)
+    loaded = load(identify(base_folder), Settings(), LoadOptions(torch.device("cpu"), torch.float32))
     assert isinstance(loaded, Sd15)
     return loaded
 

@@ -18,7 +18,7 @@ from loratui.engine.errors import NotFiniteError
 from loratui.engine.families import flow
 from loratui.engine.families.flux.model import Flux, image_ids, let_first_blocks_look_like_others, load, pack, unpack
 from loratui.engine.families.flux.spec import FLUX
-from loratui.engine.families.model import SamplePlan, SizeConditioning
+from loratui.engine.families.model import LoadOptions, SamplePlan, SizeConditioning
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.frozen.blocks import Blocks
@@ -30,7 +30,7 @@ SIZES = SizeConditioning.whole(64, 64)
 
 
 def loaded(folder: Path, settings: Settings | None = None, dtype: torch.dtype = torch.float32) -> Flux:
-    family = load(identify(folder), settings or Settings(base=BASE), device=CPU, dtype=dtype)
+    family = load(identify(folder), settings or Settings(base=BASE), LoadOptions(CPU, dtype))
     assert isinstance(family, Flux)
     return family
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from loratui.engine.errors import NotFiniteError, UsageError
-from loratui.engine.families.model import SamplePlan
+from loratui.engine.families.model import LoadOptions, SamplePlan
 from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats import kohya
 from loratui.engine.formats.base_files import identify
@@ -67,7 +67,7 @@ def hidden_states(family: Sd15, caption: str) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("skip", [1, 2])
 def test_clip_skip_counts_as_automatic1111_and_keeps_the_final_norm(base_folder: Path, skip: int) -> None:
-    family = load(identify(base_folder), Settings(base=Base(clip_skip=skip)), device=CPU, dtype=torch.float32)
+    family = load(identify(base_folder), Settings(base=Base(clip_skip=skip)), LoadOptions(CPU, torch.float32))
     assert isinstance(family, Sd15)
     (states,) = family.encode_prompts(["a fox"])
     norm = getattr(family._parts["text_encoder"], "text_model", family._parts["text_encoder"]).final_layer_norm
@@ -79,7 +79,7 @@ def test_clip_skip_counts_as_automatic1111_and_keeps_the_final_norm(base_folder:
 
 def test_clip_skip_beyond_the_encoder_is_refused(base_folder: Path) -> None:
     with pytest.raises(UsageError, match="only 3 layers"):
-        load(identify(base_folder), Settings(base=Base(clip_skip=4)), device=CPU, dtype=torch.float32).encode_prompts(["a fox"])
+        load(identify(base_folder), Settings(base=Base(clip_skip=4)), LoadOptions(CPU, torch.float32)).encode_prompts(["a fox"])
 
 
 def test_long_captions_are_cut_and_the_cut_is_counted(family: Sd15) -> None:
@@ -159,7 +159,7 @@ def test_a_prediction_that_the_recipe_overrules_is_sampled_as_it_was_trained(bas
     (said / "scheduler" / "scheduler_config.json").write_text(json.dumps({**config, "prediction_type": "v_prediction"}))
     made = []
     for folder, base in ((base_folder, Base(prediction="v")), (said, Base()), (base_folder, Base())):
-        family = load(identify(folder), Settings(base=base), device=CPU, dtype=torch.float32)
+        family = load(identify(folder), Settings(base=base), LoadOptions(CPU, torch.float32))
         assert isinstance(family, Sd15)
         made.append(family.sample(plan(family, 5.0), lambda *_: None))
     assert torch.equal(made[0], made[1])
@@ -172,8 +172,8 @@ def test_noise_cannot_be_predicted_from_pure_noise(base_folder: Path, tmp_path: 
     file = folder / "scheduler" / "scheduler_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "rescale_betas_zero_snr": True}))
     with pytest.raises(UsageError, match="zero terminal SNR"):
-        load(identify(folder), Settings(), device=CPU, dtype=torch.float32)
-    family = load(identify(folder), Settings(base=Base(prediction="v")), device=CPU, dtype=torch.float32)
+        load(identify(folder), Settings(), LoadOptions(CPU, torch.float32))
+    family = load(identify(folder), Settings(base=Base(prediction="v")), LoadOptions(CPU, torch.float32))
     one = torch.ones(1, 4, 2, 2)
     snr = family.add_noise(one, one, torch.tensor([0.9999])).snr
     assert snr is not None
@@ -208,12 +208,12 @@ def test_an_incomplete_base_names_what_is_missing(base_folder: Path, tmp_path: P
     shutil.copytree(base_folder, folder)
     shutil.rmtree(folder / "vae")
     with pytest.raises(UsageError, match="VAE"):
-        load(identify(folder), Settings(), device=CPU, dtype=torch.float32)
+        load(identify(folder), Settings(), LoadOptions(CPU, torch.float32))
 
 
 def test_a_base_of_another_family_is_refused(sdxl_folder: Path) -> None:
     with pytest.raises(UsageError, match="SDXL"):
-        load(identify(sdxl_folder), Settings(), device=CPU, dtype=torch.float32)
+        load(identify(sdxl_folder), Settings(), LoadOptions(CPU, torch.float32))
 
 
 def test_lora_names_are_what_other_programs_accept(family: Sd15, full_size_unet: torch.nn.Module) -> None:

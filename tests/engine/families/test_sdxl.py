@@ -14,7 +14,7 @@ from torch import Tensor
 
 from loratui.engine.dataset.buckets import Bucket, Fit
 from loratui.engine.errors import NotFiniteError, UsageError
-from loratui.engine.families.model import PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import LoadOptions, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.sdxl.model import Sdxl, load, time_ids
 from loratui.engine.formats.base_files import identify
 from loratui.engine.planning.targets import denoiser_patterns
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def loaded(folder: Path, settings: Settings | None = None, dtype: torch.dtype = torch.float32) -> Sdxl:
-    family = load(identify(folder), settings or Settings(base=Base(family="sdxl")), device=CPU, dtype=dtype)
+    family = load(identify(folder), settings or Settings(base=Base(family="sdxl")), LoadOptions(CPU, dtype))
     assert isinstance(family, Sdxl)
     return family
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from loratui.engine.dataset.ledger import LedgerEntry, read_ledger
 from loratui.engine.errors import NotFiniteError
 from loratui.engine.families.flux import model as flux
-from loratui.engine.families.model import Model
+from loratui.engine.families.model import LoadOptions, Model
 from loratui.engine.families.sd15.model import Sd15, load
 from loratui.engine.formats.base_files import identify
 from loratui.engine.runs.directory import RunDirectory
@@ -55,7 +55,7 @@ def other(base_folder: Path, place: Path, file: str = "", change: Callable[[Any]
         save_file(change(load_file(place / file)), place / file)
     elif file:
         (place / file).write_text(json.dumps(change(json.loads((place / file).read_text()))))
-    family = load(identify(place), Settings(), device=torch.device("cpu"), dtype=torch.float32)
+    family = load(identify(place), Settings(), LoadOptions(torch.device("cpu"), torch.float32))
     assert isinstance(family, Sd15)
     return family
 
@@ -109,7 +109,7 @@ def test_row_36_text_states_depend_on_the_settings_and_the_format_that_they_are_
 ) -> None:
     def text_of(make: Callable[..., Any], folder: Path, dtype: torch.dtype = torch.float32, **changes: object) -> str:
         settings = schema.replace(Settings(), {name.replace("__", "."): value for name, value in changes.items()})
-        _, text = make(identify(folder), settings, device=torch.device("cpu"), dtype=dtype).fingerprints()
+        _, text = make(identify(folder), settings, LoadOptions(torch.device("cpu"), dtype)).fingerprints()
         return str(text)
 
     plain = text_of(load, base_folder)
@@ -143,7 +143,7 @@ def test_text_states_are_encoded_once_and_anew_for_all_that_changes_them(
     same = other(base_folder, tmp_path / "same")
     texts(folder, same, "a fox")
     texts(folder, same, "a dog")
-    skipping = load(identify(base_folder), Settings(base=Base(clip_skip=2)), device=torch.device("cpu"), dtype=torch.float32)
+    skipping = load(identify(base_folder), Settings(base=Base(clip_skip=2)), LoadOptions(torch.device("cpu"), torch.float32))
     texts(folder, skipping, "a fox")
     texts(folder, other(base_folder, tmp_path / "encoder", "text_encoder/model.safetensors", first_value_moved), "a fox")
     texts(folder, other(base_folder, tmp_path / "tokenizer", "tokenizer/tokenizer.json", rename_a_token), "a fox")
