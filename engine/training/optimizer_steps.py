@@ -71,7 +71,7 @@ class OptimizerSteps:
         self._adapter, self._blocks = loaded.adapter, loaded.blocks
         self.compiling = speed.Compiling(job.memory_plan, families.family(settings.base.family).figures, report)
         self.scaling = LossScaling(job.device, job.dtype)
-        self.fit = Fit(job.memory_plan, loaded.blocks, decoding_gib(settings, tiled=job.memory_plan.vae_tiled))
+        self.fit = Fit(job.memory_plan, loaded.blocks, decoding_gib(settings, tiled=job.memory_plan.vae_tiled), progress.peak)
         apart = keeps_small_apart(optimizer.name, stored.optimizer if stored else {})
         self.flat_parameters = FlatParameters(loaded.adapter.parameters, small_apart=apart)
         self.stepped_over = self.flat_parameters.for_optimizer(optimizer.name)
@@ -115,7 +115,7 @@ class OptimizerSteps:
     def after_samples(self) -> None:
         """Prepares for the next step, after the denoiser has made samples."""
         if self.fit.due:
-            torch.cuda.reset_peak_memory_stats()  # what a sample took says nothing of a step
+            self._progress.peak.measure()  # what a sample took says nothing of a step
         if self._blocks.swap is not None:
             self._blocks.swap.bring(0)  # where a step begins, and a recording of it
 

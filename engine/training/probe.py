@@ -15,9 +15,7 @@ from loratui.engine.errors import ExitCode
 from loratui.engine.planning.measured import remember
 from loratui.engine.runs.probe import STEPS
 from loratui.engine.training.cuda_graph import EAGER
-from loratui.engine.training.progress import measured
 from loratui.engine.training.trainer import Trainer
-from loratui.engine.words import GIB
 
 SETTLING = EAGER + 1
 """Steps on a GPU before the duration of a step settles."""
@@ -49,7 +47,6 @@ class Probe(BaseReading):
         with self.control.at_once():  # nothing here is worth saving
             self._set_up()
             load_s = time.monotonic() - started
-            loading_gib = torch.cuda.max_memory_reserved() / GIB if on_gpu else 0.0
             self.read_the_base()
             self.report.phase("training", "Making one real step")
             seconds = []
@@ -64,7 +61,7 @@ class Probe(BaseReading):
         timed = seconds[SETTLING if on_gpu else 1 :] or seconds
         step_s = statistics.median(taken for taken, _ in timed)
         image_step_s = statistics.median(taken / images for taken, images in timed)
-        found = measured(self.job, image_step_s, compiled=self.steps.compiling.compiled, loading_gib=loading_gib)
+        found = self.progress.measured(image_step_s, compiled=self.steps.compiling.compiled)
         remember(found)
         self.report.event(
             "probe_finished",

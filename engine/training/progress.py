@@ -15,6 +15,7 @@ from loratui.engine.planning.measured import Measurement, remember, work_of
 from loratui.engine.planning.precision import TORCH_NAMES
 from loratui.engine.training.checkpoint import Checkpoint
 from loratui.engine.training.data import START, AccumulationWindow, BatchSchedule, TrainProgress
+from loratui.engine.training.peak_memory import PeakMemory
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job, device_name
 from loratui.engine.words import GIB
@@ -43,6 +44,7 @@ class Progress:
         """Sum of the losses of this epoch, and the images behind it."""
         self._image_step_s: deque[float] = deque(maxlen=1000)
         self._read_at = 0.0
+        self.peak = PeakMemory(job.device)
 
     def resume(self, stored: Checkpoint) -> None:
         """Continues from a checkpoint."""
@@ -92,10 +94,7 @@ class Progress:
         self._image_step_s.append(step_s / window.images)
         memory = {}
         if self._job.device.type == "cuda":
-            memory = {
-                "memory_gib": torch.cuda.max_memory_reserved() / GIB,
-                "allocated_gib": torch.cuda.max_memory_allocated() / GIB,
-            }
+            memory = {"memory_gib": self.peak.gib, "allocated_gib": torch.cuda.max_memory_allocated() / GIB}
         self._report.step(
             always=window.ends_epoch or window.before.step == 0,
             step=window.after.step,
@@ -120,20 +119,19 @@ class Progress:
     def remember_speed(self, *, compiled: bool) -> None:
         """Keeps what this run measured for the estimates, if it was long enough."""
         if len(self._image_step_s) >= FEWEST_STEPS_TO_MEASURE:
-            remember(measured(self._job, statistics.median(self._image_step_s) * self._job.world.size, compiled=compiled))
+            remember(self.measured(statistics.median(self._image_step_s) * self._job.world.size, compiled=compiled))
 
-
-def measured(job: Job, image_step_s: float, *, compiled: bool, loading_gib: float = 0.0) -> Measurement:
-    """The figures of a run, of each of its processes; `loading_gib` is the peak of GPU memory before the counter was reset."""
-    on_gpu, settings = job.device.type == "cuda", job.settings
-    return Measurement(
-        gpu=job.card.name if job.card else "cpu",
-        model=settings.base.model,
-        resolution=settings.dataset.resolution,
-        batch_size=settings.training.batch_size,
-        image_step_s=image_step_s,
-        work=work_of(settings, job.memory_plan.name),
-        compiled=compiled,
-        peak_vram_gib=max(loading_gib, torch.cuda.max_memory_reserved() / GIB) if on_gpu else None,
-        peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    )
+    def measured(self, image_step_s: float, *, compiled: bool) -> Measurement:
+        """The figures of this run, of each of its processes."""
+        job, settings = self._job, self._job.settings
+        return Measurement(
+            gpu=job.card.name if job.card else "cpu",
+            model=settings.base.model,
+            resolution=settings.dataset.resolution,
+            batch_size=settings.training.batch_size,
+            image_step_s=image_step_s,
+            work=work_of(settings, job.memory_plan.name),
+            compiled=compiled,
+            peak_vram_gib=self.peak.gib,
+            peak_ram_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        )

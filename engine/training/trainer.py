@@ -166,7 +166,7 @@ class Trainer:
             )
         if self.job.device.type == "cuda":  # the training does not need that memory
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.job.device)
+            self.progress.peak.measure()
         self.report.event("base_read", **dataclasses.asdict(found))
         return found
 

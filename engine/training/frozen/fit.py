@@ -10,6 +10,7 @@ import torch
 from loratui.engine.planning import figures
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.training.frozen.blocks import Blocks
+from loratui.engine.training.peak_memory import PeakMemory
 from loratui.engine.words import GIB
 
 
@@ -54,15 +55,15 @@ def resident(measured: Measured, sizes: Sequence[int], sampling: int) -> frozens
 class Fit:
     """Fits the blocks of one run into the room of its card."""
 
-    def __init__(self, plan: MemoryPlan, blocks: Blocks, sampling_gib: float) -> None:
-        """`sampling_gib` is what decoding a sample takes beside the weights; 0 where none are made."""
-        self._plan, self._blocks = plan, blocks
+    def __init__(self, plan: MemoryPlan, blocks: Blocks, sampling_gib: float, peak: PeakMemory) -> None:
+        """`sampling_gib` is what decoding a sample takes beside the weights; 0 where none are made. `peak` is that of the run."""
+        self._plan, self._blocks, self._peak = plan, blocks, peak
         self._sampling = int(sampling_gib * GIB)
         self._adjusts = plan.placement == "gpu" and plan.rung.recomputed[1] > 0
         self.due = self._adjusts
         """Whether the next step is to be measured."""
         if self.due:  # loading is over: its peak says nothing of a step
-            torch.cuda.reset_peak_memory_stats()
+            peak.measure()
 
     def again(self) -> None:
         """Starts again from the least memory, since a step takes another amount from now on. Recordings must be gone."""
@@ -71,7 +72,7 @@ class Fit:
             for block in self._blocks.blocks:  # compiled, it keeps fewer
                 block.kept_bytes = 0
             self.due = True
-            torch.cuda.reset_peak_memory_stats()
+            self._peak.measure()
 
     def after_a_step(self, larger: float) -> str:
         """Decides by the step that was just made; returns what was decided, in words for the log.
@@ -94,7 +95,7 @@ class Fit:
             again = recomputed(measured, [int(block.kept_bytes * larger) for block in blocks.blocks])
             blocks.recompute(again)
             decided = f"{again} of {len(blocks.blocks)} blocks are computed again"
-        torch.cuda.reset_peak_memory_stats()
+        self._peak.measure()
         return f"{decided}; the step took {measured.peak / GIB:.2f} GiB of {measured.room / GIB:.2f}"
 
     def shrink(self) -> bool:
@@ -103,7 +104,7 @@ class Fit:
             return False
         self._give_back()
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()  # what failed says nothing of a step
+        self._peak.forget()
         return True
 
     @property

@@ -32,6 +32,7 @@ from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap, arena_bytes
 from loratui.engine.training.guarded_step import GuardedStep
 from loratui.engine.training.optimizer_steps import OptimizerSteps
+from loratui.engine.training.peak_memory import PeakMemory
 from loratui.engine.training.probe import Probe
 from loratui.engine.training.reporting import Reporter, Told
 from loratui.engine.training.setup import add_adapter, load_base, place_on_card, read_job
@@ -185,7 +186,7 @@ def test_copies_that_a_broken_recording_has_begun_are_joined(monkeypatch: pytest
 
 def test_what_a_sample_took_is_not_measured(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     reset: list[int] = []
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: reset.append(1))
+    monkeypatch.setattr(PeakMemory, "measure", lambda _: reset.append(1))
     job = read_job(make_run("samples.steps=1"))
     trainer = Trainer(job, Reporter(Told(job.run.events, lambda _: None)), ControlQueue())
     trainer._set_up()
@@ -405,11 +406,12 @@ class Card:
     """GPU memory as torch tells it, where there is no GPU."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.resting, self.peak = 2 * 2**30, 3 * 2**30
+        self.resting, self.peak, self.reserved = 2 * 2**30, 3 * 2**30, 4 * 2**30
         for name in ("synchronize", "empty_cache", "reset_peak_memory_stats"):
             monkeypatch.setattr(torch.cuda, name, lambda: None)
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: self.resting)
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: self.peak)
+        monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: self.reserved)
 
 
 def fitted(make: MakeRun, *sets: str, **plan: Any) -> tuple[Fit, Blocks]:
@@ -418,7 +420,7 @@ def fitted(make: MakeRun, *sets: str, **plan: Any) -> tuple[Fit, Blocks]:
     model = load_base(job)
     blocks = place_on_card(job, model, add_adapter(job, model))
     on_card = dataclasses.replace(job.memory_plan, placement="gpu", room_gib=10.0, **plan)
-    return Fit(on_card, blocks, 0.0), blocks
+    return Fit(on_card, blocks, 0.0, PeakMemory(torch.device("cuda"))), blocks
 
 
 def test_the_first_step_decides_how_many_blocks_keep_their_activations(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,6 +453,26 @@ def test_blocks_that_stay_leave_the_card_when_memory_runs_out(make: MakeRun, mon
     assert blocks.swap.resident == len(blocks.large)
     assert own.shrink()
     assert blocks.swap.resident == 0
+
+
+def test_the_peak_of_a_run_is_that_of_all_its_work_but_failures(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card(monkeypatch)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(card, "reserved", 2 * 2**30))
+    peak = PeakMemory(torch.device("cuda"))
+    job = read_job(make("memory.plan=partial"))
+    model = load_base(job)
+    blocks = place_on_card(job, model, add_adapter(job, model))
+    card.reserved = 9 * 2**30  # while it was loaded
+    own = Fit(dataclasses.replace(job.memory_plan, placement="gpu", room_gib=10.0), blocks, 0.0, peak)
+    assert (peak.gib, card.reserved) == (9.0, 2 * 2**30)
+    blocks.recompute(0)
+    card.reserved = 10 * 2**30
+    assert own.shrink()
+    assert peak.gib == 9.0
+    card.reserved = 4 * 2**30
+    own.after_a_step(1.0)
+    assert peak.gib == 9.0
+    assert PeakMemory(torch.device("cpu")).gib is None
 
 
 def test_a_plan_without_a_choice_measures_nothing(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
