@@ -86,6 +86,9 @@ class Accelerator:
     """UUIDs of the cards that can train one run together: those like `card`, itself first."""
     host_gib: float = math.inf
     """Main memory that is free beside the card, where that is known."""
+    listed: tuple[Gpu, ...] = ()
+    """The driver's answer for the cards of `together` in their order: what is free and who holds the rest at this moment. Empty for
+    slices of a card, of which it knows too little."""
     hidden: tuple[int, ...] = ()
     """Numbers of the driver's cards that torch is not shown, because of CUDA_VISIBLE_DEVICES."""
 
@@ -101,6 +104,8 @@ class Accelerator:
 
 
 NO_GPU = Accelerator()
+_SLICE = 0.9
+"""Share of the driver's card that torch must have, or it has a slice."""
 _asking = threading.Lock()
 
 
@@ -166,10 +171,12 @@ def _with_devices(listed: Listing, facts: TorchFacts, visible: str | None, drive
         if (device.name, device.capability) == (name, capability)
     ]
     together = tuple(dict.fromkeys(gpu.uuid for gpu in alike if gpu is not None and gpu.uuid))
+    whole = {gpu.index: gpu for gpu in alike if gpu is not None and first.total_gib > _SLICE * gpu.total_gib}
     # Of a slice of a card (MIG) torch alone knows name and size.
     return Accelerator(
         Card(name, first.total_gib, capability, here.uuid if here else first.uuid, first.link_gb_s),
         together=together,
+        listed=tuple(whole.values()),
         hidden=hidden,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine.machine import cgroup
+from loratui.engine.machine.gpu_holders import Holder, holders
 from loratui.engine.words import GIB
 
 _DEV = Path("/dev")
@@ -41,6 +42,8 @@ class Gpu:
     """Its place on the bus, `00000000:17:00.0`."""
     capability: tuple[int, int] | None = None
     """Compute capability."""
+    held_by: tuple[Holder, ...] = ()
+    """The other programs on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,14 @@ def _gpu(nvml: Any, index: int, driver: str) -> Gpu:
         uuid=_text(ask(lambda: nvml.nvmlDeviceGetUUID(handle)) or ""),
         pci=_text(place or ""),
         capability=None if capability is None else (int(capability[0]), int(capability[1])),
+        held_by=_held_by(nvml, handle),
     )
+
+
+def _held_by(nvml: Any, handle: Any) -> tuple[Holder, ...]:
+    with contextlib.suppress(Exception):  # whatever goes wrong with the names, the card is there
+        return holders(nvml, handle)
+    return ()
 
 
 def _text(value: str | bytes) -> str:

@@ -171,7 +171,7 @@ def _here(case: _Case, problem: str, measurements: Sequence[Measurement], price:
 
 def _on_card(case: _Case, card: Card) -> Cost:
     used = UsedCard(card.name, card.memory_gib, card.capability)
-    case = dataclasses.replace(case, facts=dataclasses.replace(case.facts, card=used, host_gib=math.inf))
+    case = dataclasses.replace(case, facts=dataclasses.replace(case.facts.alone, card=used, host_gib=math.inf))
     found = decide(case.facts)
     if isinstance(found, Finding):
         return _refused(card.name, case, found.message.removesuffix("."), "memory unknown")

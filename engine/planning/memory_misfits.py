@@ -26,8 +26,12 @@ _LESS: Mapping[str, tuple[Any, ...]] = {
 
 
 def misfits_of(facts: Facts, plan: MemoryPlan) -> Iterator[Finding]:
-    """Whether the card, or the main memory beside it, has too little for a plan."""
-    if plan.need is None or facts.card is None:
+    """Whether the card, or the main memory beside it, has too little for a plan, and what other programs hold of the card."""
+    if facts.card is None:
+        return
+    others = list(shared(facts, facts.card, plan))
+    yield from others
+    if plan.need is None or (others and others[0].variant == "too_small"):
         return
     rung = plan.rung if plan.rung.swaps else SWAPPED
     pinned = host_gib(facts.figures, rung, facts.format_on(rung))
@@ -39,6 +43,35 @@ def misfits_of(facts: Facts, plan: MemoryPlan) -> Iterator[Finding]:
         yield _too_small(facts, figured, host if short else None)
     elif short and plan.rung.four_bits and facts.settings.memory.plan == "auto":
         yield Finding.of("memory_host", **host)
+
+
+def shared(facts: Facts, card: Card, plan: MemoryPlan) -> Iterator[Finding]:
+    """What other programs hold of the card, and which plan a run would have without them."""
+    runs = [holder.words for holder in facts.held_by if holder.is_run]
+    if not (facts.held_gib or runs):
+        return
+    alone = decide(facts.alone)
+    figured: dict[str, Any] = {
+        "card": card.name,
+        "held_gib": facts.whole_gib - facts.room_gib,
+        "room_gib": facts.room_gib,
+        "holders": holders_of(facts),
+        "plan": plan.way,
+        "other": alone.way if isinstance(alone, MemoryPlan) else "",
+    }
+    if plan.fits == "no" and isinstance(alone, MemoryPlan) and alone.fits != "no":
+        yield Finding.of("gpu_shared.too_small", **figured)
+    elif plan.way != figured["other"]:
+        yield Finding.of("gpu_shared.lower", **figured)
+    elif runs:
+        yield Finding.of("gpu_shared.run", runs=runs, **figured)
+    else:
+        yield Finding.of("gpu_shared", **figured)
+
+
+def holders_of(facts: Facts) -> list[str]:
+    """The other programs on the card, in words."""
+    return [holder.words for holder in facts.held_by] or ["other programs"]
 
 
 def _too_small(facts: Facts, figured: Mapping[str, Any], host: Mapping[str, Any] | None) -> Finding:
@@ -99,6 +132,8 @@ def _fitting(facts: Facts) -> MemoryPlan | None:
 def untried(facts: Facts) -> Finding:
     """That every memory plan which the settings allow has failed, and what would leave another."""
     changes = fewest(narrowing(facts.settings), lambda some: _fitting(_with(facts, some)) is not None)
+    if facts.held_gib:
+        return Finding.of("memory.no_plan_left_shared", held_gib=facts.held_gib, holders=holders_of(facts))
     if changes is None:
         return Finding.of("memory.no_plan_left")
     return Finding.of("memory.no_plan_left_forced", settings=changes, other=_way_of(_with(facts, changes)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from loratui.engine import families
 from loratui.engine.families.figures import FamilyFigures, Range
 from loratui.engine.machine.accelerator import Accelerator, Card
+from loratui.engine.machine.gpu_holders import Holder
 from loratui.engine.planning import figures
 from loratui.engine.planning.lora_size import LoraSize, size_of
 from loratui.engine.planning.optimizer_choice import BYTES, chosen_optimizer
@@ -18,6 +19,9 @@ from loratui.presets.schema import Settings
 
 _FRAGMENTS = 1.03
 """What the allocator cannot use of the memory it holds, when a card is nearly full."""
+
+HELD_GIB = 0.5
+"""What others must hold of a card to be worth a word: desktops and drivers always hold a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,11 @@ class Facts:
     lora: LoraSize
     """Of the recipe's own LoRA."""
     free_gib: float = math.inf
-    """Memory of the card that nothing else holds at the start, where that is known."""
+    """Memory of the card that torch can have, since nothing else holds it at the start, where that is known."""
     host_gib: float = math.inf
-    """Main memory that is free, where that is known."""
+    """Main memory that is free for each process, where that is known."""
+    held_by: tuple[Holder, ...] = ()
+    """The other programs on the card."""
     failed: frozenset[str] = frozenset()
     """`MemoryPlan.way` of the plans on which this run was out of memory."""
 
@@ -61,7 +67,13 @@ class Facts:
     def here(cls, settings: Settings, here: Accelerator) -> Facts:
         """The facts of a recipe on this machine."""
         card = None if settings.memory.device == "cpu" else here.card
-        return replace(cls.of(settings, card), host_gib=here.host_gib if card else math.inf)
+        if card is None:
+            return cls.of(settings, None)
+        used = here.listed[: settings.training.processes]
+        free_gib = min((gpu.free_gib for gpu in used), default=math.inf) - figures.GPU_CONTEXT_GIB
+        sharing = min(settings.training.processes, max(1, len(here.together)))  # the main memory of this machine
+        held_by = tuple(holder for gpu in used for holder in gpu.held_by)
+        return replace(cls.of(settings, card, free_gib), host_gib=here.host_gib / sharing, held_by=held_by)
 
     @property
     def figures(self) -> FamilyFigures:
@@ -71,9 +83,25 @@ class Facts:
     @property
     def room_gib(self) -> float:
         """What torch can have of the card's memory."""
+        return max(0.0, min(self.free_gib, self.whole_gib))
+
+    @property
+    def whole_gib(self) -> float:
+        """The same if no other program held any."""
         total = self.card.total_gib if self.card else math.inf
         limit = self.settings.memory.limit_gib or math.inf
-        return min(self.free_gib, total * figures.USABLE - figures.GPU_CONTEXT_GIB, limit)
+        return min(total * figures.USABLE - figures.GPU_CONTEXT_GIB, limit)
+
+    @property
+    def held_gib(self) -> float:
+        """What other programs take away of it; 0 where that is little or unknown."""
+        held = self.whole_gib - self.room_gib
+        return held if HELD_GIB < held < math.inf else 0.0
+
+    @property
+    def alone(self) -> Facts:
+        """The same facts if no other program used the card."""
+        return replace(self, free_gib=math.inf, held_by=())
 
     def format_on(self, rung: Rung) -> BaseFormat:
         """What the blocks' large Linears are kept in on a rung: fp8 where the card multiplies in it, int8 on older ones."""

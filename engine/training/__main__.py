@@ -172,6 +172,7 @@ def _work(
     with requests.at_once():  # importing torch takes seconds
         report.phase("loading", "Loading the training libraries")
         begin_early(run, world)
+        from loratui.engine.planning.memory_misfits import shared
         from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
         from loratui.engine.training.probe import BaseReading, Probe
         from loratui.engine.training.setup import read_job
@@ -184,6 +185,9 @@ def _work(
         ready = read_job(run, job, team=team, failed=failed)
     if ready.card is not None:
         report.watch(ready.card.uuid)
+        for found in shared(ready.facts, ready.card, ready.memory_plan):
+            if found.severity == "warning":
+                report.warn_of(found)
     work: Callable[[], ExitCode] = functools.partial(make_grid, ready, report, requests)
     save: Callable[[], object] = bool  # nothing
     if job != "validate":

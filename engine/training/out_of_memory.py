@@ -11,10 +11,12 @@ import torch
 
 from loratui.engine.errors import MemoryPlanFailedError
 from loratui.engine.machine.gpu_faults import fault_in
-from loratui.engine.planning.memory_misfits import untried
+from loratui.engine.planning.memory_misfits import holders_of, untried
+from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.training.reporting import Reporter
-from loratui.engine.training.setup import Job
+from loratui.engine.training.setup import Job, named
+from loratui.engine.words import GIB
 
 
 def concerns_plan(error: Exception, job: Job) -> bool:
@@ -30,6 +32,14 @@ def let_go() -> None:
         torch.cuda.empty_cache()
 
 
+def free_now(facts: Facts) -> Facts:
+    """The facts with what is free now, as the next process will find it: others may hold more of the card than at the start."""
+    if facts.card is None or not torch.cuda.is_available():
+        return facts
+    free_gib = (torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
+    return named(dataclasses.replace(facts, free_gib=free_gib, held_by=()))
+
+
 def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], object]) -> MemoryPlanFailedError:
     """Saves what is whole, and reports which plan failed and which comes next; returns the error that ends this process's work.
 
@@ -42,12 +52,13 @@ def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], obje
         traceback.print_exc()
     plan = job.memory_plan
     failed = job.facts.failed | {plan.way}
-    facts = dataclasses.replace(job.facts, failed=failed)
+    facts = free_now(dataclasses.replace(job.facts, failed=failed))
     left = decide(facts)
     following = left.way if isinstance(left, MemoryPlan) else ""
     told = {"way": plan.way, "plan": plan.name, "next": following, "message": reason}
     report.event("memory_plan_failed", durable=True, **told)
     if following:
-        report.warn("memory_plan_failed", plan=plan.way, next=following)
+        key = "memory_plan_failed.shared" if facts.held_gib else "memory_plan_failed"
+        report.warn(key, plan=plan.way, next=following, holders=holders_of(facts), held_gib=facts.held_gib)
     found = untried(facts)
     return MemoryPlanFailedError(found.message, found.remedy, failed, told)

@@ -89,7 +89,10 @@ class Reporter:
 
     def warn(self, key: str, **figures: Any) -> None:
         """A warning from the table of findings."""
-        found = Finding.of(key, **figures)
+        self.warn_of(Finding.of(key, **figures))
+
+    def warn_of(self, found: Finding) -> None:
+        """A warning with the words of a finding."""
         self.event("warning", code=found.code, message=found.message, remedy=found.remedy)
 
     def watch(self, uuid: str) -> None:

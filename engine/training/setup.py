@@ -183,7 +183,16 @@ def memory_facts(settings: Settings, card: accelerator.Card | None, team: Team, 
     """What a memory plan is decided by, from the memory that is free now, before anything is loaded."""
     free_gib = team.least(math.inf if card is None else torch.cuda.mem_get_info()[0] / GIB)
     host_gib = team.least(hardware.ram().free_gib / team.world.local_size) or math.inf
-    return dataclasses.replace(Facts.of(settings, card, free_gib), host_gib=host_gib, failed=failed)
+    facts = dataclasses.replace(Facts.of(settings, card, free_gib), host_gib=host_gib, failed=failed)
+    return named(facts)
+
+
+def named(facts: Facts) -> Facts:
+    """The facts with the programs that hold memory of the card, where they hold some. Asks the driver."""
+    if facts.card is None or not facts.held_gib:
+        return facts
+    on_it = (gpu.held_by for gpu in hardware.gpus() if gpu.uuid and gpu.uuid == facts.card.uuid)
+    return dataclasses.replace(facts, held_by=next(on_it, ()))
 
 
 def decide_memory(facts: Facts) -> MemoryPlan:

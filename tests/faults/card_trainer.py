@@ -27,7 +27,7 @@ def main() -> int:
     runs_out = json.loads((Path(sys.argv[1]) / "memory.json").read_text())
     setup.usable_card = lambda *_: Card("NVIDIA Simulated", 24.0, (8, 9))
     setup.device_name = progress.device_name = lambda *_: "NVIDIA Simulated"
-    torch.cuda.mem_get_info = lambda *_: (20 * GIB, 24 * GIB)
+    torch.cuda.mem_get_info = lambda *_: (23 * GIB, 24 * GIB)
     torch.cuda.synchronize = torch.cuda.reset_peak_memory_stats = lambda *_: None
     compute, load, write = DiffusionLoss.compute, loaded.load_base, grid.write_sample
     collect, read, facts = setup.memory_facts, setup.read_job, []

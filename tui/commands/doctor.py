@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the report; returns 0, or 1 if a problem prevents training.
 
     JSON: `ok problems[] python platform packages{} cpu{name allowed_cpus} ram{total_gib free_gib limited}
-    gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability hidden}
+    gpus[]{index name total_gib free_gib driver utilisation_percent temperature_c power_w uuid pci capability
+    held_by[]{pid name gib is_run} hidden}
     training_on{name total_gib capability uuid link_gb_s} training_in training_problem home config disk_free_gib
     write{ok fsync_ms locks message} embedded_base terminal{term colours}`, and with `--base`
     `base{model family images readings{} mistaken message remedy}`.

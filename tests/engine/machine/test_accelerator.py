@@ -46,7 +46,21 @@ def listed(*cards: Gpu, problem: str = "") -> Listing:
 
 def test_a_card_that_both_know_is_used_with_the_memory_that_torch_has() -> None:
     found = judge(listed(gpu()), torch_of(gpu()), None)
-    assert found == Accelerator(accelerators.Card("NVIDIA RTX A5000", 23.5, (8, 6), gpu().uuid), together=(gpu().uuid,))
+    card = accelerators.Card("NVIDIA RTX A5000", 23.5, (8, 6), gpu().uuid)
+    assert found == Accelerator(card, together=(gpu().uuid,), listed=(gpu(),))
+
+
+def test_what_the_driver_says_of_a_whole_card_is_not_said_of_its_slice() -> None:
+    (whole,) = torch_of(gpu()).devices
+    sliced = torch_of(devices=(dataclasses.replace(whole, total_gib=11.0),))
+    assert judge(listed(gpu()), sliced, None).listed == ()
+
+
+def test_cards_that_train_together_are_listed_in_their_order() -> None:
+    both, other = [gpu(index=1), gpu(index=0)], gpu("NVIDIA A40", index=2)
+    found = judge(listed(gpu(index=0), gpu(index=1), other), torch_of(*both, other), None)
+    assert [card.index for card in found.listed] == [1, 0]
+    assert [card.uuid for card in found.listed] == list(found.together)
 
 
 def test_without_a_gpu_nothing_is_asked_and_nothing_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from loratui.engine.machine import cgroup, hardware
+from loratui.engine.machine import cgroup, gpu_holders, hardware
+from loratui.engine.machine.gpu_holders import Holder
+from loratui.engine.words import GIB
 
 
 class FakeDriverError(Exception):
@@ -112,3 +116,55 @@ def test_this_machine_has_cpus_and_memory() -> None:
     assert hardware.allowed_cpus() >= 1
     assert hardware.cpu_name()
     assert hardware.ram().total_gib > 0
+
+
+def process(pid: int, used: Any) -> types.SimpleNamespace:
+    return types.SimpleNamespace(pid=pid, usedGpuMemory=used)
+
+
+@pytest.fixture
+def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    programs = {
+        7: (
+            "python3",
+            ["/usr/bin/python3", "-P", "-m", "loratui.engine.training", "/home/a/runs/anna 2", "--job", "train", ""],
+        ),
+        8: ("Xorg\x1b[31m", ["/usr/lib/Xorg", ""]),
+        9: ("python3", ["python3", "-m", "loratui.engine.training"]),
+    }
+    for pid, (name, words) in programs.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+        (tmp_path / str(pid) / "cmdline").write_text("\0".join(words))
+    monkeypatch.setattr(gpu_holders, "_PROC", tmp_path)
+    return tmp_path
+
+
+def listing(monkeypatch: pytest.MonkeyPatch, **asked: Any) -> tuple[Holder, ...]:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**asked))
+    return hardware.gpus()[0].held_by
+
+
+def test_programs_on_a_card_are_named_and_this_one_is_not(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del proc
+    computing = [process(8, 1), process(os.getpid(), 5 * GIB), process(7, 3 * GIB), process(9, None), process(123, 2**64 - 1)]
+    found = listing(
+        monkeypatch,
+        nvmlDeviceGetComputeRunningProcesses=lambda _: computing,
+        nvmlDeviceGetGraphicsRunningProcesses=lambda _: [process(8, GIB // 2)],
+    )
+    assert [holder.words for holder in found] == [
+        "the loratui run anna 2 (process 7, 3.0 GiB)",
+        "Xorg[31m (process 8, 0.5 GiB)",
+        "python3 (process 9)",
+        "a program (process 123)",
+    ]
+    assert [holder.is_run for holder in found] == [True, False, False, False]
+
+
+def test_a_driver_that_names_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise FakeDriverError("Not Supported")
+
+    assert listing(monkeypatch) == ()
+    assert listing(monkeypatch, nvmlDeviceGetComputeRunningProcesses=refuse) == ()

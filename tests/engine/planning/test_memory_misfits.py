@@ -10,6 +10,9 @@ import pytest
 
 from loratui.engine.findings import Finding
 from loratui.engine.machine.accelerator import NO_GPU, Accelerator, Card
+from loratui.engine.machine.gpu_holders import Holder
+from loratui.engine.machine.hardware import Gpu
+from loratui.engine.planning import figures
 from loratui.engine.planning.memory_misfits import misfits_of, untried
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
@@ -119,6 +122,60 @@ def test_the_preflight_says_what_a_rounded_base_costs(card: Card, words: str) ->
     assert (found.code, found.severity) == ("base_in_few_bits", "info")
     assert words in found.message
     assert not list(check_machine(recipe, Accelerator(Card("NVIDIA H200", 140.0, (9, 0)))))
+
+
+RUN = Holder(7, "the loratui run anna", 3.0, is_run=True)
+
+
+def beside(free_gib: float, *holders: Holder, card: Card = RTX4090, **sets: Any) -> tuple[list[Finding], MemoryPlan]:
+    """What is said of a run on a card with so much free memory, and its plan."""
+    changes = {name.replace("__", "."): value for name, value in sets.items()}
+    settings = replace(load_preset("flux-identity-18img").settings, changes)
+    listed = Gpu(0, card.name, card.total_gib, free_gib, "580", 0, 40, 100.0, held_by=holders)
+    facts = Facts.here(settings, Accelerator(card, host_gib=64.0, listed=(listed,)))
+    plan = decide(facts)
+    assert isinstance(plan, MemoryPlan)
+    assert plan.room_gib == pytest.approx(min(free_gib, 0.98 * card.total_gib) - figures.GPU_CONTEXT_GIB)
+    return list(misfits_of(facts, plan)), plan
+
+
+def test_what_others_hold_of_a_card_is_named_with_what_follows() -> None:
+    held = Holder(8, "python3", 12.0)
+    assert beside(23.4) == beside(23.4, Holder(9, "Xorg", 0.1))
+    assert not beside(23.4)[0]
+    ((found,), _) = beside(22.0, held)
+    assert (found.key, found.severity) == ("gpu_shared", "info")
+    assert found.message.startswith("1.5 GiB of NVIDIA GeForce RTX 4090 are held by python3 (process 8, 12.0 GiB);")
+    assert found.message.endswith("this run can take 21.1 GiB.")
+    ((found,), plan) = beside(12.0)
+    assert (found.key, found.severity, plan.way) == ("gpu_shared.lower", "warning", "swapped")
+    assert "held by other programs: the memory plan is swapped instead of quantised." in found.message
+    ((found,), plan) = beside(3.0, held)
+    assert (found.key, plan.fits) == ("gpu_shared.too_small", "no")
+    assert found.remedy == "End them before the start: then quantised fits."
+
+
+def test_another_run_on_the_card_is_named_even_where_both_fit() -> None:
+    ((found,), _) = beside(23.4, RUN)
+    assert (found.key, found.severity) == ("gpu_shared.run", "warning")
+    assert found.message.startswith("the loratui run anna (process 7, 3.0 GiB) computes on NVIDIA GeForce RTX 4090 too")
+
+
+def test_what_would_fit_without_others_is_not_said_to_be_too_large() -> None:
+    (found, also), _ = beside(3.0, card=Card("GTX 1650", 4.0, (8, 6)))
+    assert [found.key, also.code] == ["gpu_shared", "memory_too_small"]
+
+
+def test_processes_share_main_memory_and_the_fullest_card_decides() -> None:
+    settings = replace(load_preset("flux-identity-18img").settings, {"training.processes": 2})
+    cards = tuple(
+        Gpu(n, "RTX 4090", 24.0, free, "580", 0, 40, 100.0, held_by=(RUN,) * n) for n, free in enumerate((23.5, 11.0))
+    )
+    facts = Facts.here(settings, Accelerator(RTX4090, together=("a", "b"), host_gib=64.0, listed=cards))
+    assert (facts.host_gib, facts.held_by) == (32.0, (RUN,))
+    assert facts.room_gib == 11.0 - figures.GPU_CONTEXT_GIB
+    alone = Facts.here(replace(settings, {"training.processes": 1}), Accelerator(RTX4090, host_gib=64.0, listed=cards))
+    assert (alone.host_gib, alone.held_gib, alone.held_by) == (64.0, 0.0, ())
 
 
 def test_the_preflight_says_it_and_no_card_has_no_main_memory_to_share() -> None:

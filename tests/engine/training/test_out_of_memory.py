@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,18 @@ import torch
 from small_runs import MakeRun
 
 from loratui.engine.errors import ExitCode, MemoryPlanFailedError, OutOfMemoryError
+from loratui.engine.findings import Finding
+from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Card
+from loratui.engine.machine.gpu_holders import Holder
+from loratui.engine.machine.hardware import Gpu
 from loratui.engine.planning.world import ALONE
 from loratui.engine.training import __main__ as process
 from loratui.engine.training import setup
+from loratui.engine.training.control_queue import ControlQueue
 from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
+from loratui.engine.words import GIB
+from loratui.presets import load_preset
 from loratui.presets.schema import Memory
 
 
@@ -74,6 +82,67 @@ def test_a_checkpoint_that_cannot_be_saved_keeps_no_run_from_going_on(
     assert told == [("memory_plan_failed", "partial")] * 2
     assert (error.another, error.failed, error.exit_code) == (True, frozenset({"kept"}), ExitCode.OUT_OF_MEMORY)
     assert "CUDA out of memory" in capfd.readouterr().err
+
+
+class Card24:
+    """A card of which others hold more and more."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free_gib, self.own_gib = 23.5, 0.0
+        self.card = Card("NVIDIA GeForce RTX 4090", 24.0, (8, 9), "GPU-1")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(self.free_gib * GIB), 24 * GIB))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: int(self.own_gib * GIB))
+        monkeypatch.setattr(hardware, "gpus", lambda: (self.listed(),))
+
+    def listed(self) -> Gpu:
+        held_by = (Holder(7, "the loratui run anna", 18.0, is_run=True),)
+        return Gpu(0, self.card.name, 24.0, self.free_gib, "580", 0, 40, 100.0, uuid="GPU-1", held_by=held_by)
+
+
+def test_a_plan_that_failed_beside_others_names_them_and_takes_what_fits_now(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated = Card24(monkeypatch)
+    settings = load_preset("flux-identity-18img").settings
+    facts = setup.memory_facts(settings, simulated.card, setup.Team(), frozenset())
+    assert facts.held_by == (), "nobody is asked where nothing is missing"
+    plan = setup.decide_memory(facts)
+    assert plan.way == "quantised"
+    job = dataclasses.replace(setup.read_job(make_run()), card=simulated.card, memory_plan=plan, facts=facts)
+    told: list[tuple[str, Any]] = []
+    report = SimpleNamespace(event=lambda *_, **named: None, warn=lambda key, **named: told.append((key, named)))
+    simulated.free_gib, simulated.own_gib = 10.0, 2.0
+    error = plan_failed(job, report, "CUDA out of memory", bool)  # type: ignore[arg-type]  # a stand-in
+    ((key, named),) = told
+    assert (key, named["next"], error.failed) == ("memory_plan_failed.shared", "swapped", frozenset({"quantised"}))
+    assert Finding.of(key, **named).message == (
+        "GPU memory ran out with the memory plan quantised, while the loratui run anna (process 7, 18.0 GiB) held 10.7 GiB of the "
+        "card; the run continues with swapped."
+    )
+    simulated.free_gib, simulated.own_gib, told[:] = 1.0, 0.0, []
+    error = plan_failed(job, report, "CUDA out of memory", bool)  # type: ignore[arg-type]  # a stand-in
+    assert not told
+    assert not error.another
+    assert "the loratui run anna" in error.message
+
+
+def test_a_trainer_says_that_another_run_has_its_card(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = Card24(monkeypatch)
+    simulated.free_gib = 12.0
+    facts = setup.memory_facts(load_preset("flux-identity-18img").settings, simulated.card, setup.Team(), frozenset())
+    facts = dataclasses.replace(facts, host_gib=64.0)
+    assert [holder.name for holder in facts.held_by] == ["the loratui run anna"]
+    job = dataclasses.replace(
+        setup.read_job(make_run()), card=simulated.card, facts=facts, memory_plan=setup.decide_memory(facts)
+    )
+    monkeypatch.setattr(setup, "read_job", lambda *_, **__: job)
+    told: list[Finding] = []
+    report = SimpleNamespace(watch=lambda _: None, warn_of=told.append, phase=lambda *_: None)
+    monkeypatch.setattr("loratui.engine.training.trainer.Trainer.run", lambda _: ExitCode.DONE)
+    process._work(job.run, "train", report, ControlQueue(), ALONE)  # type: ignore[arg-type]  # a stand-in
+    assert [found.key for found in told] == ["gpu_shared.lower"]
 
 
 @pytest.mark.parametrize(
