@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loratui.engine.untrusted import read_small
 from loratui.engine.words import GIB
 
 _PROC = Path("/proc")
 _TRAINER = "loratui.engine.training"
 _LONGEST_NAME = 40
+_MOST_BYTES = 1 << 16
+"""Read of a command line, which any program writes as it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,6 @@ def _told(name: str) -> str:
 
 def _read(pid: int, name: str) -> str:
     try:
-        return (_PROC / str(pid) / name).read_text("utf-8", "replace")
+        return read_small(_PROC / str(pid) / name, _MOST_BYTES).decode("utf-8", "replace")
     except OSError:  # it ended, belongs to somebody else, or lies outside of this container
         return ""
