@@ -150,19 +150,7 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
         blocks = place(model, adapter, chosen.plan, FLUX, Flux.join_projections, device=device, dtype=dtype, draws=False)
         if chosen.compiled and not tiny:
             blocks.compile(one_shape=True)
-    side, tokens = (8, 16) if tiny else (64, 512)
-    config = model.config
-    options: dict[str, Any] = {"device": device, "dtype": dtype}
-    inputs = {
-        "hidden_states": torch.randn(1, side * side, 64, **options),
-        "timestep": torch.full((1,), 0.6, device=device),
-        "guidance": torch.ones(1, device=device),
-        "pooled_projections": torch.randn(1, config.pooled_projection_dim, **options),
-        "encoder_hidden_states": torch.randn(1, tokens, config.joint_attention_dim, **options),
-        "txt_ids": torch.zeros(tokens, 3, device=device),
-        "img_ids": image_ids(side, side).to(device),
-    }
-    target = torch.randn(1, side * side, 64, device=device)
+    inputs, target = one_batch(model, device, dtype, tiny=tiny)
 
     def answer() -> None:
         with backend(way), torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
@@ -178,6 +166,25 @@ def gradients(way: str, *, tiny: bool) -> dict[str, torch.Tensor]:
             value.grad = None
         answer()
     return {name: value.grad.float().cpu() for name, value in adapter.parameters.items() if value.grad is not None}
+
+
+def one_batch(
+    model: Any, device: torch.device, dtype: torch.dtype, *, tiny: bool
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Random inputs for a model of FLUX's kind, and what its output is compared with."""
+    side, tokens = (8, 16) if tiny else (64, 512)
+    config = model.config
+    options: dict[str, Any] = {"device": device, "dtype": dtype}
+    inputs = {
+        "hidden_states": torch.randn(1, side * side, 64, **options),
+        "timestep": torch.full((1,), 0.6, device=device),
+        "guidance": torch.ones(1, device=device),
+        "pooled_projections": torch.randn(1, config.pooled_projection_dim, **options),
+        "encoder_hidden_states": torch.randn(1, tokens, config.joint_attention_dim, **options),
+        "txt_ids": torch.zeros(tokens, 3, device=device),
+        "img_ids": image_ids(side, side).to(device),
+    }
+    return inputs, torch.randn(1, side * side, 64, device=device)
 
 
 def few_blocks(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> Any:

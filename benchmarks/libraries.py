@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,12 +32,12 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gradients import PLANS, few_blocks
+from gradients import PLANS, few_blocks, one_batch
 from library_weights import Below, bitsandbytes, by_row, float8_training, quanto, torchao
 from machine_facts import facts
 from product_run import spread
 
-from loratui.engine.families.flux.model import Flux, image_ids, keep_gradients_dense, let_first_blocks_look_like_others
+from loratui.engine.families.flux.model import Flux, keep_gradients_dense, let_first_blocks_look_like_others
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.planning.targets import denoiser_patterns
 from loratui.engine.training.adapters.build import Target, add_adapters
@@ -66,6 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--at-once", type=int, default=9, help="processes that hold their models at the same time")
+    parser.add_argument("--seconds", type=float, default=200, help="how long a way may take to make ready")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", ".")))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--way", choices=list(WAYS))
@@ -76,7 +79,7 @@ def main() -> None:
     ways, began = args.ways.split(","), time.monotonic()
     found: dict[str, Any] = {}
     for at in range(0, len(ways), args.at_once):
-        found |= timed(ways[at : at + args.at_once], tiny=args.tiny)
+        found |= timed(ways[at : at + args.at_once], args.seconds, tiny=args.tiny)
     command = " ".join(["python", "benchmarks/libraries.py", *sys.argv[1:]])
     head = {"format": 1, "benchmark": "libraries", "family": "flux", "tiny": args.tiny, "commands": [command], **facts()}
     args.out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ def main() -> None:
     print(table(found))
 
 
-def timed(ways: list[str], *, tiny: bool) -> dict[str, Any]:
+def timed(ways: list[str], patience_s: float, *, tiny: bool) -> dict[str, Any]:
     """The figures of ways whose processes make ready side by side and are timed one after the other."""
     environ = {**os.environ, "TORCHINDUCTOR_COMPILE_THREADS": "2"}
     tiny_words = ["--tiny"] if tiny else []
@@ -100,7 +103,12 @@ def timed(ways: list[str], *, tiny: bool) -> dict[str, Any]:
         )
         for way in ways
     }
+    late = [threading.Timer(patience_s, worker.kill) for worker in workers.values()]
+    for timer in late:
+        timer.start()
     lines = {way: _said(worker) for way, worker in workers.items()}
+    for timer in late:
+        timer.cancel()
     found = {}
     for way, worker in workers.items():
         if lines[way].get("ready"):
@@ -121,7 +129,8 @@ def _said(worker: subprocess.Popen[str]) -> dict[str, Any]:
         if line.startswith('{"'):
             word: dict[str, Any] = json.loads(line)
             return word
-    return {"failed": f"ended with {worker.wait()}"}
+    code = worker.wait()
+    return {"failed": "it took too long to make ready" if code == -signal.SIGKILL else f"ended with {code}"}
 
 
 def _answer(way: str, *, tiny: bool) -> None:
@@ -143,7 +152,7 @@ def made_ready(name: str, *, tiny: bool) -> Callable[[], dict[str, Any]]:
     torch.manual_seed(0)
     model = few_blocks(device, dtype, tiny=tiny)
     keep_gradients_dense(model)
-    inputs, target = _inputs(model, device, dtype, tiny=tiny)
+    inputs, target = one_batch(model, device, dtype, tiny=tiny)
     trained, change = _ours(model, way, device, dtype) if way.plan else _by_hand(model, way, device)
     for parameter in trained:
         nn.init.normal_(parameter, std=0.02)
@@ -247,21 +256,6 @@ def _by_hand(model: Any, way: Way, device: torch.device) -> tuple[list[nn.Parame
         return compile_
 
     return trained, change
-
-
-def _inputs(model: Any, device: torch.device, dtype: torch.dtype, *, tiny: bool) -> tuple[dict[str, Any], torch.Tensor]:
-    side, tokens = (8, 64) if tiny else (64, 512)
-    options: dict[str, Any] = {"device": device, "dtype": dtype}
-    inputs = {
-        "hidden_states": torch.randn(1, side * side, 64, **options),
-        "timestep": torch.full((1,), 0.6, device=device),
-        "guidance": torch.ones(1, device=device),
-        "pooled_projections": torch.randn(1, model.config.pooled_projection_dim, **options),
-        "encoder_hidden_states": torch.randn(1, tokens, model.config.joint_attention_dim, **options),
-        "txt_ids": torch.zeros(tokens, 3, device=device),
-        "img_ids": image_ids(side, side).to(device),
-    }
-    return inputs, torch.randn(1, side * side, 64, device=device)
 
 
 WAYS = {

@@ -157,6 +157,18 @@ def test_goals_are_met_or_missed_by_the_newest_report_that_has_the_rungs(script:
     assert any("a step in fp8" in line and "not measured" in line for line in lines)
 
 
+def test_a_slowed_link_is_told_and_held_against_the_estimate(script: ModuleType) -> None:
+    import goals
+
+    made = report("2026-12-02 13:00", **{"cap11+link25": rung(900.0)})
+    lines = [goal.line([made]) for goal in goals.GOALS]
+    at = next(number for number, line in enumerate(lines) if "a step within 11 GiB, link of 25 GB/s" in line)
+    told, least, most = (line.split() for line in lines[at : at + 3])
+    assert told[-5:] == ["ms", "900.00", "met", "2026-12-02", "13:00"]
+    assert least[-4:] == ["1.25", "met", "2026-12-02", "13:00"]
+    assert most[-4:] == ["0.83", "met", "2026-12-02", "13:00"]
+
+
 def test_a_trial_and_a_report_of_another_format_are_not_kept(script: ModuleType, tmp_path: Path) -> None:
     import json
 
