@@ -71,6 +71,7 @@ class Way:
             cuda_graphs=False,
             compile="off",
             two_copies=self.two_copies,
+            appends=self.compiled and not self.rung.recomputed[1] and self.base != "int8",
             room_gib=math.inf,
             text_streamed=False,
             vae_tiled=False,

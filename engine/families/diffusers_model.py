@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import loading, streamed, vae
-from loratui.engine.families.model import Joined, LatentDistribution, LoadOptions, Prediction
+from loratui.engine.families.model import Joiner, LatentDistribution, LoadOptions, Prediction
 from loratui.engine.families.parts import Parts, is_mixed
 from loratui.engine.families.spec import FamilySpec, PartName
 from loratui.engine.families.stored import FP8
@@ -86,7 +86,7 @@ class DiffusersModel:
         """Raises `UsageError` for a denoiser that cannot be trained as one of this family."""
 
     @staticmethod
-    def join_projections(block: nn.Module, joined: Joined) -> None:
+    def join_projections(block: nn.Module, joiner: Joiner) -> None:
         pass  # for families whose attention has no switch for it
 
     @property

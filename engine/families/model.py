@@ -97,9 +97,23 @@ class SamplePlan:
     """Whether a person gave this negative prompt; without one, some bases take zeros instead of the empty text."""
 
 
-Joined = Callable[..., list[nn.Module]]
-"""From lists of layers that read the same input, one module for each list, whose output is theirs side by side. Empty if a list cannot
-be joined; then nothing is changed."""
+class Joiner(Protocol):
+    """Has layers with a LoRA computed together. A layer without one, or with more than a plain one, changes nothing."""
+
+    def joined(self, *groups: Sequence[nn.Module], appended: bool = False) -> list[nn.Module]:
+        """From lists of layers that read the same input, one module for each list, whose output is theirs side by side. Empty if a
+        list cannot be joined; then nothing is changed.
+
+        `appended`: as `append` does it.
+        """
+
+    def in_turn(self, *groups: Sequence[nn.Module]) -> list[nn.Module]:
+        """From lists of layers that all read the same input, one module for each list, whose output is theirs side by side; a pass calls
+        each of these once, in this order, with that input. Empty if they cannot be joined; then nothing is changed. What their
+        LoRAs add is computed as `append` does it."""
+
+    def append(self, *layers: nn.Module) -> None:
+        """Has the product of each layer's base make what its LoRA adds, where that is faster. They read a whole image's tokens."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +186,8 @@ class Model(Protocol):
         """Drops what only `encode_image` and `decode_image` need; the next use loads it again."""
 
     @staticmethod
-    def join_projections(block: nn.Module, joined: Joined) -> None:
-        """Lets each attention within a block compute the projections that read the same input together, where they can be joined."""
+    def join_projections(block: nn.Module, joiner: Joiner) -> None:
+        """Lets the layers of a block that read the same input, such as an attention's projections, be computed together."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""

@@ -12,7 +12,7 @@ from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, loading
 from loratui.engine.families.ddpm import Diffusion
 from loratui.engine.families.diffusers_model import DiffusersModel
-from loratui.engine.families.model import Joined, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
+from loratui.engine.families.model import Joiner, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
 from loratui.engine.families.parts import on_device
 
 
@@ -37,13 +37,13 @@ class UNetModel(DiffusersModel):
             )
 
     @staticmethod
-    def join_projections(block: nn.Module, joined: Joined) -> None:
+    def join_projections(block: nn.Module, joiner: Joiner) -> None:
         from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_0
 
         for attention in (module for module in block.modules() if isinstance(module, Attention)):
             crosses = attention.is_cross_attention
             layers = [attention.to_k, attention.to_v] if crosses else [attention.to_q, attention.to_k, attention.to_v]
-            for made in joined(layers):
+            for made in joiner.joined(layers):
                 setattr(attention, "to_kv" if crosses else "to_qkv", made)
                 attention.set_processor(FusedAttnProcessor2_0())
 

@@ -99,3 +99,7 @@ def card(name: str) -> Card | None:
         return None
     matches = [c for c in CARDS if all(f" {w} " in words for w in c.name.upper().split())]
     return max(matches, key=lambda c: len(c.name), default=None)
+
+
+APPENDED = 0.05
+"""Most that room for a LoRA within the base's products takes, as a share of the base's blocks: 128 further columns beside 3072 are 4 %."""

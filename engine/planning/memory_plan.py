@@ -45,6 +45,8 @@ class MemoryPlan:
     """Whether the base's blocks are compiled; `auto`: as soon as it is clear that the rest of the run is long enough."""
     two_copies: bool
     """Whether a base in 8 bits is kept a second time with rows and columns exchanged, which the backward pass reads."""
+    appends: bool
+    """Whether large Linears make what their LoRAs add in the same product: faster, for a few percent of the base's memory."""
     room_gib: float
     """GPU memory that torch may take; infinite without a card."""
     text_streamed: bool
@@ -104,6 +106,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     taken = need(facts, rung, chosen.format, split=split) if sized else None
     memory, known = settings.memory, facts.figures
     room = facts.room_gib if card else math.inf
+    two_copies = taken is not None and _takes_more(facts, rung, split, chosen.format, copies=2)
     return MemoryPlan(
         placement="cpu" if card is None else "gpu",
         precision=chosen.format,
@@ -113,7 +116,8 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         split=split,
         cuda_graphs=card is not None and is_repeatable(settings) and memory.cuda_graphs == "auto",
         compile="off" if card is None else memory.compile,
-        two_copies=taken is not None and _has_room_for_two(facts, rung, split, chosen.format),
+        two_copies=two_copies,
+        appends=taken is not None and _takes_more(facts, rung, split, chosen.format, copies=1 + two_copies, appended=True),
         room_gib=room,
         text_streamed=taken is not None and known.reading_gib > room,
         vae_tiled=taken is not None and sampling_gib(facts, taken.weights) > room,
@@ -146,12 +150,16 @@ def _pins(facts: Facts, rung: Rung) -> bool:
     return host_gib(facts.figures, rung, facts.format_on(rung)) <= facts.host_gib * figures.PINNED
 
 
-def _has_room_for_two(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
-    """Whether a base in 8 bits fits twice, with all activations kept."""
+def _takes_more(facts: Facts, rung: Rung, split: bool, precision: Format, *, copies: int, appended: bool = False) -> bool:
+    """Whether so many copies of the base in its format fit with all activations kept; `appended`: each with room for the LoRA."""
     known, base = facts.figures, facts.format_on(rung)
-    once = need(facts, rung, precision, degrees(facts.settings, rung)[0], split=split).training
-    second = known.weights_gib * known.block_share * ladder.BYTES[base] / 2
-    return base in ("fp8", "int8") and not rung.swaps and once + second <= facts.room_gib
+    one = known.weights_gib * known.block_share * ladder.BYTES[base] / 2
+    more = (copies - 1) * one + appended * copies * one * figures.APPENDED
+    if rung.swaps or base not in (("full", "fp8") if appended else ("fp8", "int8")):
+        return False
+    if appended and copies == 1 and rung is not ladder.KEPT:  # memory is short
+        return False
+    return need(facts, rung, precision, degrees(facts.settings, rung)[0], split=split).training + more <= facts.room_gib
 
 
 def _recomputed(facts: Facts, rung: Rung, split: bool, precision: Format) -> float:

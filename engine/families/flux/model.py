@@ -13,7 +13,7 @@ from loratui.engine.families import clip, flow, loading
 from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.flux.spec import FLUX
 from loratui.engine.families.model import (
-    Joined,
+    Joiner,
     ModelLoader,
     NoisyInput,
     Prediction,
@@ -73,16 +73,27 @@ class Flux(DiffusersModel):
         return made
 
     @staticmethod
-    def join_projections(block: nn.Module, joined: Joined) -> None:
-        from diffusers.models.transformers.transformer_flux import FluxAttention
-
-        for attention in (module for module in block.modules() if isinstance(module, FluxAttention)):
-            groups = {"to_qkv": [attention.to_q, attention.to_k, attention.to_v]}
-            if attention.added_kv_proj_dim is not None:
-                groups["to_added_qkv"] = [attention.add_q_proj, attention.add_k_proj, attention.add_v_proj]
-            for name, made in zip(groups, joined(*groups.values()), strict=False):  # none, where they cannot be joined
-                setattr(attention, name, made)
-                attention.fused_projections = True
+    def join_projections(block: nn.Module, joiner: Joiner) -> None:
+        """q, k and v of each stream, which a single block's MLP also reads with; the MLP's own layers with their LoRA."""
+        of: Any = block
+        attention = of.attn
+        own = [attention.to_q, attention.to_k, attention.to_v]
+        if attention.added_kv_proj_dim is not None:
+            made = joiner.joined(own, [attention.add_q_proj, attention.add_k_proj, attention.add_v_proj], appended=True)
+            if made:
+                attention.to_qkv, attention.to_added_qkv = made
+            for mlp in (of.ff, of.ff_context):
+                joiner.append(mlp.net[0].proj, mlp.net[2])
+        else:
+            made = joiner.in_turn([of.proj_mlp], own)
+            if made:
+                of.proj_mlp, attention.to_qkv = made
+            else:  # where the MLP is not trained
+                made = joiner.joined(own, appended=True)
+                for qkv in made:
+                    attention.to_qkv = qkv
+            joiner.append(of.proj_out)
+        attention.fused_projections = bool(made)
 
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """Continuous σ, shifted for this size of image; see `flow`."""

@@ -1,4 +1,5 @@
-"""LoRA on Linears that read the same input, such as an attention's q, k and v, as one product of the base and one of the LoRA.
+"""LoRA on Linears that read the same input, such as an attention's q, k and v, as one product of the base and one of the LoRA; on
+large transformers as one product of both.
 
 The trained values stay where they are, in PEFT's layers; only the computation is another one. Its results differ by rounding.
 """
@@ -14,6 +15,7 @@ from peft.tuners.lora.layer import Linear as PeftLinear
 from torch import Tensor, nn
 
 from loratui.engine.training.adapters.adapter import NAME
+from loratui.engine.training.frozen.appended import AppendedLinear
 from loratui.engine.training.frozen.linear import FrozenLinear
 
 
@@ -22,8 +24,7 @@ class LeanLinear(PeftLinear):  # type: ignore[misc]  # PEFT gives it no types
 
     def forward(self, x: Tensor, *_: Any, **__: Any) -> Tensor:
         """What the base and the LoRA make of x (…, in)."""
-        made: Tensor = self.base_layer(x)
-        return made if self.disable_adapters else made + _change([self], x.to(made.dtype))
+        return _answer(self.base_layer, [self], x)
 
 
 class JoinedLinear(nn.Module):
@@ -32,18 +33,33 @@ class JoinedLinear(nn.Module):
     def __init__(self, layers: Sequence[LeanLinear]) -> None:
         """Takes over the bases of the layers, which cannot be called any more."""
         super().__init__()
-        bases = [_frozen(layer.base_layer) for layer in layers]
-        self.base = FrozenLinear.beside_each_other(bases)
-        self._layers = tuple(layers)  # a tuple: they are children of the attention already
+        self.base = FrozenLinear.beside_each_other([_frozen(layer.base_layer) for layer in layers])
+        self._layers = tuple(layers)  # a tuple: they are children of other modules already
         for layer in layers:
             layer.base_layer = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, out of all) for x (…, in)."""
-        made: Tensor = self.base(x)
-        if any(layer.disable_adapters for layer in self._layers):  # all or none
-            return made
-        return made + _change(self._layers, x.to(made.dtype))
+        return _answer(self.base, self._layers, x)
+
+
+class JoinedPart(nn.Module):
+    """One of several modules that read the same input, and that a block calls one after the other, each once: the first computes the
+    outputs of all."""
+
+    def __init__(self, own: Sequence[LeanLinear], whole: JoinedLinear | None, sizes: Sequence[int], made: list[Tensor]) -> None:
+        """`whole` for the first; `sizes` are those of all outputs, and `made`, which all share, is where they lie until they are wanted."""
+        super().__init__()
+        self.own = nn.ModuleList(own)  # which may have been this module's place in the block
+        self.whole = whole
+        self._sizes, self._made = list(sizes), made
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, own out) for x (…, in)."""
+        if self.whole is not None:
+            self._made.clear()  # of a pass that was broken off
+            self._made.extend(self.whole(x).split(self._sizes, -1))
+        return self._made.pop(0)
 
 
 def is_plain(layer: nn.Module) -> bool:
@@ -54,14 +70,52 @@ def is_plain(layer: nn.Module) -> bool:
     return isinstance(layer.lora_dropout[NAME], nn.Identity) and not hooked
 
 
-def joined(*groups: Sequence[nn.Module]) -> list[nn.Module]:
-    """A `JoinedLinear` for each group; none where a layer has no LoRA, or is more than a plain one. See `families.model.Joined`."""
-    lean = [[layer for layer in group if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer)] for group in groups]
-    return [JoinedLinear(layers) for layers in lean] if list(map(len, lean)) == list(map(len, groups)) else []
+class Joiner:
+    """Joins the layers of one denoiser; see `families.model.Joiner`."""
 
+    def __init__(self, *, appends: bool) -> None:
+        """`appends`: whether there is room for LoRAs beside the weights of their bases."""
+        self._appends = appends
+        self._appended: list[tuple[AppendedLinear, tuple[LeanLinear, ...]]] = []
 
-def _is_joinable(base: nn.Module) -> bool:
-    return type(base) in (nn.Linear, FrozenLinear)  # and not one in 4 bits
+    def joined(self, *groups: Sequence[nn.Module], appended: bool = False) -> list[nn.Module]:
+        lean = [
+            [layer for layer in group if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer)] for group in groups
+        ]
+        return [self._join(layers, appended) for layers in lean] if list(map(len, lean)) == list(map(len, groups)) else []
+
+    def in_turn(self, *groups: Sequence[nn.Module]) -> list[nn.Module]:
+        sizes = [sum(getattr(layer, "out_features", 0) for layer in group) for group in groups]
+        made: list[Tensor] = []
+        for whole in self.joined([layer for group in groups for layer in group], appended=True):
+            own = [[layer for layer in group if isinstance(layer, LeanLinear)] for group in groups]
+            return [JoinedPart(layers, None if n else whole, sizes, made) for n, layers in enumerate(own)]  # type: ignore[arg-type]
+        return []
+
+    def append(self, *layers: nn.Module) -> None:
+        for layer in layers:
+            if isinstance(layer, LeanLinear) and _is_joinable(layer.base_layer):
+                layer.base_layer = self._with_room(_frozen(layer.base_layer), [layer])
+
+    def refresh(self) -> None:
+        """Puts the present values of all appended LoRAs where the products read them."""
+        for base, layers in self._appended:
+            downs = [layer.lora_A[NAME].weight for layer in layers]
+            ups = [layer.lora_B[NAME].weight for layer in layers]
+            base.refresh(downs, ups, [layer.scaling[NAME] for layer in layers])
+
+    def _join(self, layers: Sequence[LeanLinear], appended: bool) -> JoinedLinear:
+        made = JoinedLinear(layers)
+        if appended:
+            made.base = self._with_room(made.base, layers)
+        return made
+
+    def _with_room(self, base: FrozenLinear, layers: Sequence[LeanLinear]) -> FrozenLinear:
+        rank = sum(layer.r[NAME] for layer in layers)
+        if not self._appends or not AppendedLinear.suits(base, rank):
+            return base
+        self._appended.append((AppendedLinear(base, rank), tuple(layers)))
+        return self._appended[-1][0]
 
 
 def make_lean(layer: nn.Module) -> None:
@@ -70,12 +124,23 @@ def make_lean(layer: nn.Module) -> None:
         layer.__class__ = LeanLinear
 
 
-def _change(layers: Sequence[LeanLinear], x: Tensor) -> Tensor:
-    """What the LoRAs of the layers add, side by side, as two products."""
+def _is_joinable(base: nn.Module) -> bool:
+    return type(base) in (nn.Linear, FrozenLinear)  # and not one in 4 bits
+
+
+def _answer(base: nn.Module, layers: Sequence[LeanLinear], x: Tensor) -> Tensor:
+    """What a base and the LoRAs of its layers make of x (…, in), side by side."""
+    if any(layer.disable_adapters for layer in layers):  # all or none
+        made: Tensor = base(x)
+        return made
     down = torch.cat([layer.lora_A[NAME].weight for layer in layers])
     ups = [layer.lora_B[NAME].weight * layer.scaling[NAME] for layer in layers]
     up = ups[0] if len(ups) == 1 else torch.block_diag(*ups)  # type: ignore[no-untyped-call]  # torch gives it no types
-    return F.linear(F.linear(x, down.to(x.dtype)), up.to(x.dtype))
+    if isinstance(base, AppendedLinear):
+        return base.changed(x, down, up)
+    made = base(x)
+    x = x.to(made.dtype)
+    return made + F.linear(F.linear(x, down.to(x.dtype)), up.to(x.dtype))
 
 
 def _frozen(base: nn.Module) -> FrozenLinear:

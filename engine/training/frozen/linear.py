@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from loratui.engine.families.stored import weight_on
@@ -66,11 +65,7 @@ class FrozenLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x·Wᵀ + bias."""
-        x = x.to(self.dtype)
-        if self.scale is None:
-            return F.linear(x, self.codes, self.bias)
-        made = product(x, self.codes, self.scale, self.turned)
-        return made if self.bias is None else made + self.bias
+        return product(x.to(self.dtype), self.codes, self.scale, self.turned, self.bias)
 
     def _apply(self, fn: Any, recurse: bool = True) -> FrozenLinear:  # noqa: ARG002 - torch's signature
         """Nothing: a model that is moved or cast leaves its frozen weights where they are."""

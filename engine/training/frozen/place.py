@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from loratui.engine.families.model import Joined
+from loratui.engine.families.model import Joiner as Joins
 from loratui.engine.families.spec import FamilySpec
 from loratui.engine.families.stored import FP8, weight_on
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.frozen.blocks import Blocks
-from loratui.engine.training.frozen.joined import joined, make_lean
+from loratui.engine.training.frozen.joined import Joiner, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap
 
@@ -24,7 +24,7 @@ def place(
     adapter: LoraAdapter,
     plan: MemoryPlan,
     spec: FamilySpec,
-    join: Callable[[nn.Module, Joined], None],
+    join: Callable[[nn.Module, Joins], None],
     *,
     device: torch.device,
     dtype: torch.dtype,
@@ -36,12 +36,13 @@ def place(
     At first every block is computed again and none stays on the card, where the plan leaves it open.
     """
     blocks = Blocks(denoiser, spec.blocks, spec.pass_order, on_card=device.type == "cuda", draws=draws)
+    joiner = Joiner(appends=plan.appends)
     if plan.joins:
         for one in adapter.layers:
             make_lean(one.layer)
         if not plan.on_host:
             for module, _ in blocks.large:
-                join(module, joined)
+                join(module, joiner)
     if plan.on_host:
         trained = {id(module) for one in adapter.layers for module in one.layer.modules()}
         trained -= {id(one.layer.base_layer) for one in adapter.layers}
@@ -49,7 +50,7 @@ def place(
         for module, _ in blocks.large:  # one after the other: the card may have room for few
             _freeze(module, trained, plan.base, device, dtype)
             if plan.joins:
-                join(module, joined)
+                join(module, joiner)
             if swap is not None:
                 swap.add(module)
             for layer in (one for one in module.modules() if plan.two_copies and isinstance(one, FrozenLinear)):
@@ -62,6 +63,8 @@ def place(
             blocks.swap_by(swap)
     if device.type == "cuda":
         denoiser.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what a card's convolutions compute in
+    if plan.appends:
+        denoiser.register_forward_pre_hook(lambda *_: joiner.refresh())
     blocks.recompute(len(blocks.blocks) if plan.recomputed else 0)
     return blocks
 

@@ -27,7 +27,7 @@ from loratui.engine.training.frozen import fit, swap
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.fit import Fit, Measured
 from loratui.engine.training.frozen.formats import FEWEST_ROWS, product, quantised, restored
-from loratui.engine.training.frozen.joined import JoinedLinear, LeanLinear, joined, make_lean
+from loratui.engine.training.frozen.joined import JoinedLinear, Joiner, LeanLinear, make_lean
 from loratui.engine.training.frozen.linear import FrozenLinear
 from loratui.engine.training.frozen.swap import BlockSwap, arena_bytes
 from loratui.engine.training.guarded_step import GuardedStep
@@ -373,7 +373,7 @@ def test_joined_layers_compute_what_each_did(make: MakeRun, targets: str) -> Non
         make_lean(layer.layer)
     for module in list(model.denoiser.modules()):
         if type(module).__name__ in model.denoiser._repeated_blocks:  # type: ignore[operator, union-attr]  # diffusers' own
-            model.join_projections(module, joined)
+            model.join_projections(module, Joiner(appends=False))
     assert sum(isinstance(module, JoinedLinear) for module in model.denoiser.modules()) >= 4
     for found, right in zip(answers(), before, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4 * float(right.abs().max()) + 1e-7)
@@ -387,7 +387,7 @@ def test_what_is_more_than_a_plain_lora_is_computed_by_its_own_layer(make: MakeR
     for layer in adapter.layers:
         make_lean(layer.layer)
         assert not isinstance(layer.layer, LeanLinear)
-        assert joined([layer.layer]) == []
+        assert Joiner(appends=True).joined([layer.layer]) == []
 
 
 def test_the_largest_batch_of_a_run_is_what_must_fit(make: MakeRun) -> None:
