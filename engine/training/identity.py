@@ -38,6 +38,7 @@ def identity_of(job: Job, used: str = "") -> dict[str, Any]:
             "number format": TORCH_NAMES[job.memory_plan.precision],
             "base format": job.memory_plan.base,
             "compile": job.memory_plan.compile,
+            "LoRA's products": "within the base's" if job.memory_plan.appends else "of their own",
             "torch": torch.__version__,
             "loratui": version("loratui"),
         },
