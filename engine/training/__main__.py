@@ -171,6 +171,7 @@ def _work(
     """Carries out a job. Raises `MemoryPlanFailedError`, when that is reported, and any other error."""
     with requests.at_once():  # importing torch takes seconds
         report.phase("loading", "Loading the training libraries")
+        together.see_own_card(run, world)
         begin_early(run, world)
         from loratui.engine.planning.memory_misfits import shared
         from loratui.engine.training.out_of_memory import concerns_plan, plan_failed

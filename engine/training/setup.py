@@ -40,7 +40,7 @@ from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.place import place
 from loratui.engine.training.team import Team
 from loratui.engine.training.torch_facts import gather
-from loratui.engine.words import GIB, count
+from loratui.engine.words import GIB
 from loratui.presets.schema import Memory, Settings, replace
 
 
@@ -120,7 +120,7 @@ def read_job(
             f"Start fewer, or a new run with --gpus {team.world.size}.",
         )
     on_cpu = settings.memory.device == "cpu" or not computes
-    card = None if on_cpu else usable_card(team.world)
+    card = None if on_cpu else usable_card()
     device = torch.device("cpu" if card is None else "cuda:0")
     configure_torch(device, settings.memory, team.world)
     team = team.on(device)
@@ -135,18 +135,9 @@ def read_job(
     return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, facts, card, team)
 
 
-def usable_card(world: World = ALONE) -> accelerator.Card | None:
-    """The card to train on; None where the machine has none. With others on this machine, it is the only one that torch sees from
-    here on. Raises `UsageError` for a card that torch cannot use, since nobody
+def usable_card() -> accelerator.Card | None:
+    """The card to train on; None where the machine has none. Raises `UsageError` for a card that torch cannot use, since nobody
     rents a GPU to train on its CPU, and `GpuLostError` for one that does not respond."""
-    if world.local_size > 1:
-        together = accelerator.accelerator().together
-        if world.local_rank >= len(together):
-            raise UsageError(
-                f"{world.local_size} processes cannot train here: the machine has {count(len(together), 'GPU')} of one kind.",
-                "Start one process for each.",
-            )
-        os.environ[accelerator.VISIBLE] = together[world.local_rank]
     listed, visible = hardware.listing(hardware.NVML_COLD_S), os.environ.get(accelerator.VISIBLE)
     here = accelerator.judge(listed, accelerator.facts_of(gather()), visible)
     if here.problem:

@@ -18,14 +18,16 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from loratui.engine import children, durable
-from loratui.engine.errors import ExitCode, LoratuiError
+from loratui.engine.errors import ExitCode, LoratuiError, UsageError
 from loratui.engine.findings import Finding
-from loratui.engine.machine.accelerator import accelerator
+from loratui.engine.machine.accelerator import VISIBLE, accelerator
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import ALONE, World
 from loratui.engine.runs import control, lock
 from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
+from loratui.engine.words import count
+from loratui.presets.schema import Settings
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -49,14 +51,36 @@ def own_world() -> World | None:
 
 def processes_here(run: RunDirectory) -> int:
     """How many processes train a run on this machine: as many as planned, but on GPUs no more than there are."""
-    try:
-        settings = read_recipe(run.effective).settings
-    except (OSError, ValueError):  # the trainer reads it again and reports the error
-        return ALONE.size
-    planned = settings.training.processes
-    if planned == 1 or settings.memory.device == "cpu":
+    settings = _settings_of(run)
+    planned = settings.training.processes if settings else ALONE.size
+    if settings is None or planned == 1 or settings.memory.device == "cpu":
         return planned
     return max(1, min(planned, len(accelerator().together)))
+
+
+def see_own_card(run: RunDirectory, world: World) -> None:
+    """Lets this process see its own card alone, of those that train together on this machine. Before anything of torch is imported:
+    CUDA reads the variable when it is first asked for cards, and libraries ask while they are loaded.
+
+    Raises `UsageError` where there are fewer cards than processes.
+    """
+    settings = _settings_of(run)
+    if world.local_size == 1 or settings is None or settings.memory.device == "cpu":
+        return
+    cards = accelerator().together
+    if world.local_rank >= len(cards):
+        raise UsageError(
+            f"{world.local_size} processes cannot train here: the machine has {count(len(cards), 'GPU')} of one kind.",
+            "Start one process for each.",
+        )
+    os.environ[VISIBLE] = cards[world.local_rank]
+
+
+def _settings_of(run: RunDirectory) -> Settings | None:
+    try:
+        return read_recipe(run.effective).settings
+    except (OSError, ValueError):  # the trainer reads it again and reports the error
+        return None
 
 
 def train_together(run: RunDirectory, size: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,6 +180,32 @@ def test_a_run_on_gpus_is_shared_by_those_that_are_here(make_run: MakeRun, monke
         monkeypatch.setattr(together, "accelerator", lambda cards=cards: Accelerator(together=cards))
         assert together.processes_here(run) == expected
         assert together.processes_here(on_cpu) == 2
+
+
+def test_each_process_sees_its_own_card_alone(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, on_cpu = make_run(*TWO), make_run(*TWO)
+    run.effective.write_text(run.effective.read_text().replace('device = "cpu"', 'device = "auto"'))
+    monkeypatch.setattr(together, "accelerator", lambda: Accelerator(together=("GPU-a", "GPU-b")))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    together.see_own_card(on_cpu, World(1, 2, 1, 2))
+    together.see_own_card(run, World(0, 2, 0, 1))  # on two machines
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+    together.see_own_card(run, World(3, 4, 1, 2))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-b"
+    with pytest.raises(UsageError, match="the machine has 2 GPUs"):
+        together.see_own_card(run, World(2, 3, 2, 3))
+
+
+def test_a_process_chooses_its_card_before_anything_can_ask_cuda() -> None:
+    """CUDA reads CUDA_VISIBLE_DEVICES once, and bitsandbytes asks for cards while it is imported."""
+    script = (
+        "import contextlib, sys\n"
+        "from types import SimpleNamespace as Any\n"
+        "from loratui.engine.training import __main__ as trainer\n"
+        "trainer.together.see_own_card = lambda *_: sys.exit(3 if 'torch' in sys.modules else 4)\n"
+        "trainer._work(None, 'train', Any(phase=lambda *_: None), Any(at_once=contextlib.nullcontext), trainer.ALONE)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 4
 
 
 def test_a_run_that_torchrun_trains_holds_its_lock(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
