@@ -15,7 +15,7 @@ from loratui.engine.planning.memory_choices import EXACT, fewest, narrowing, wri
 from loratui.engine.planning.memory_need import Facts
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.rungs import SWAPPED, host_gib
-from loratui.presets.schema import get, replace
+from loratui.presets.schema import Settings, get, replace
 
 _LESS: Mapping[str, tuple[Any, ...]] = {
     "training.train_text_encoder": (False,),
@@ -78,7 +78,7 @@ def _too_small(facts: Facts, figured: Mapping[str, Any], host: Mapping[str, Any]
     """What would fit instead: with other choices of memory, with more main memory, with less to train, or on another card. `host` are
     the figures of main memory, if there is too little to swap."""
     narrowed = narrowing(facts.settings)
-    changes = fewest(narrowed, lambda some: _fitting(_with(facts, some)) is not None)
+    changes = _fewest(facts, narrowed)
     enough = host is not None and _fitting(dataclasses.replace(facts, host_gib=math.inf)) is not None
     if changes is not None:
         fits: dict[str, Any] = {"settings": changes, "other": _way_of(_with(facts, changes))}
@@ -89,30 +89,46 @@ def _too_small(facts: Facts, figured: Mapping[str, Any], host: Mapping[str, Any]
         return Finding.of("memory_too_small.forced", **fits, **figured)
     if host is not None and enough:
         return Finding.of("memory_host.only", **host)
-    larger = next(_larger(facts), "")
-    less = next(_with_less(facts), None)
+    larger = _larger(facts)
+    reduced = [narrowed | less for less in _less(facts.settings)]
+    less = next((found for some in reduced if (found := _fewest(facts, some))), None)
     if less is not None:
         key = "memory_too_small.less_or_card" if larger else "memory_too_small.less"
         return Finding.of(key, settings=less, other=_way_of(_with(facts, less)), larger=larger, **figured)
-    return Finding.of("memory_too_small.card" if larger else "memory_too_small", larger=larger, **figured)
+    if larger:
+        return Finding.of("memory_too_small.card", larger=larger, **figured)
+    both = next(((some, card) for some in (narrowed, *reduced) if some and (card := _larger(_with(facts, some)))), None)
+    if both is None:
+        return Finding.of("memory_too_small", **figured)
+    return Finding.of("memory_too_small.both", settings=both[0], larger=both[1], **figured)
 
 
-def _larger(facts: Facts) -> Iterator[str]:
-    """The cards that are usually rented and hold the run, the smallest first."""
-    for one in sorted((one for one in figures.CARDS if one.listed), key=lambda one: one.memory_gib):
-        if _fitting(Facts(facts.settings, Card(one.name, one.memory_gib, one.capability), facts.lora)):
-            yield one.name
+def _larger(facts: Facts) -> str:
+    """The smallest of the cards that are usually rented, and have more memory, on which a recipe fits; empty where none does."""
+    assert facts.card is not None
+    for one in sorted(figures.CARDS, key=lambda one: one.memory_gib):
+        card = Card(one.name, one.memory_gib, one.capability)
+        if one.listed and one.memory_gib > facts.card.total_gib and _fitting(Facts(facts.settings, card, facts.lora)):
+            return one.name
+    return ""
 
 
-def _with_less(facts: Facts) -> Iterator[dict[str, Any]]:
-    """Changes of what is trained with which the run fits this card, the least first. Those that narrow the choice of memory plans stay."""
+def _less(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Changes with which less is trained, the least first, each with those before it."""
     changes: dict[str, Any] = {}
     for key, values in _LESS.items():
-        now = get(facts.settings, key)
-        for value in (one for one in values if one < now):
+        for value in (one for one in values if one < get(settings, key)):
             changes[key] = value
-            if _fitting(_with(facts, changes)):
-                yield fewest(changes, lambda some: _fitting(_with(facts, some)) is not None) or changes
+            yield dict(changes)
+
+
+def _fewest(facts: Facts, changes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fewest of some changes with which a recipe fits, if it fits with all, or with all but those of number format and adapter:
+    an old card may train in fp32 alone."""
+    plain = {key: value for key, value in changes.items() if key not in EXACT}
+    if not changes or all(_fitting(_with(facts, some)) is None for some in (changes, plain)):
+        return None
+    return fewest(changes, lambda some: _fitting(_with(facts, some)) is not None)
 
 
 def _with(facts: Facts, changes: Mapping[str, Any]) -> Facts:
@@ -131,7 +147,7 @@ def _fitting(facts: Facts) -> MemoryPlan | None:
 
 def untried(facts: Facts) -> Finding:
     """That every memory plan which the settings allow has failed, and what would leave another."""
-    changes = fewest(narrowing(facts.settings), lambda some: _fitting(_with(facts, some)) is not None)
+    changes = _fewest(facts, narrowing(facts.settings))
     if facts.held_gib:
         return Finding.of("memory.no_plan_left_shared", held_gib=facts.held_gib, holders=holders_of(facts))
     if changes is None:

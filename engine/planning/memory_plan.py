@@ -6,6 +6,7 @@ A card never gets a promise that no rung keeps: what does not fit into the small
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from loratui.engine.planning.rungs import HAS_FP8, BaseFormat, Rung, host_gib
 
 Fits = Literal["yes", "with savings", "without samples", "no", ""]
 """`with savings`: on a lower rung than the fastest; `without samples`: they need more than the training; empty: not known."""
+
+WORTH_SPLITTING = 0.1
+"""Share of the blocks that splitting a batch must spare being computed again: about 3 % of a step."""
+
+_WayOn = tuple[Rung, bool]
+"""A rung, and whether batches are split on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +104,12 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         return Finding.of("memory.no_fp8", card=card.name, settings={"memory.quantise": "auto"})
     if not rungs(settings):
         return contradiction(settings)
-    ways = [(rung, split) for rung in rungs(settings) for split in splits(settings) if _way(rung, split) not in facts.failed]
+    ways = [way for way in itertools.product(rungs(settings), splits(settings)) if not _failed(facts, *way)]
     sized = card is not None and not settings.base.is_embedded  # which fit on any card
     fitting = [way for way in ways if not sized or _fits_on(facts, *way, chosen.format)]
     if not ways or (facts.failed and not fitting):
         return Finding.of("memory.no_plan_left")
-    rung, split = fitting[0] if fitting else _smallest(facts, ways, chosen.format)
+    rung, split = _first(facts, fitting, chosen.format, sized=sized) if fitting else _smallest(facts, ways, chosen.format)
     taken = need(facts, rung, chosen.format, split=split) if sized else None
     memory, known = settings.memory, facts.figures
     room = facts.room_gib if card else math.inf
@@ -127,6 +134,11 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
     )
 
 
+def _failed(facts: Facts, rung: Rung, split: bool) -> bool:
+    """Whether a way has failed, or one that takes less on the same rung."""
+    return any(_way(rung, less) in facts.failed for less in {split, True})
+
+
 def _way(rung: Rung, split: bool) -> str:
     return f"{rung.name}-split" if split else rung.name
 
@@ -135,7 +147,21 @@ def _fits_on(facts: Facts, rung: Rung, split: bool, precision: Format) -> bool:
     return need(facts, rung, precision, split=split).training <= facts.room_gib and _pins(facts, rung)
 
 
-def _smallest(facts: Facts, ways: Sequence[tuple[Rung, bool]], precision: Format) -> tuple[Rung, bool]:
+def _first(facts: Facts, fitting: Sequence[_WayOn], precision: Format, *, sized: bool) -> _WayOn:
+    """Of the ways that fit, the first in which samples fit too, if there is one. On its rung single images instead of whole batches, if
+    many fewer blocks are computed again then."""
+    if not sized:
+        return fitting[0]
+    with_samples = [way for way in fitting if need(facts, way[0], precision, split=way[1]).most <= facts.room_gib]
+    first = (with_samples or fitting)[0]
+    if not (facts.settings.memory.cuda_graphs == "auto" and is_repeatable(facts.settings)):  # the CPU launches each image
+        return first
+    again = {way: _recomputed(facts, *way, precision) for way in with_samples or fitting if way[0] is first[0]}
+    least = min(again, key=again.__getitem__)
+    return least if again[first] - again[least] > WORTH_SPLITTING else first
+
+
+def _smallest(facts: Facts, ways: Sequence[_WayOn], precision: Format) -> _WayOn:
     """Where none fits: the way that takes the least GPU memory, of those that main memory allows. If it allows none, the fastest that
     the card has room for."""
     allowed = [(rung, split) for rung, split in ways if _pins(facts, rung)]

@@ -46,7 +46,7 @@ def test_a_forced_plan_that_cannot_fit_says_which_would(way: str) -> None:
     assert dict(found.settings) == {"memory.plan": "auto"}
     assert found.message.startswith(f"The memory plan {way}")
     assert "22.7 GiB of NVIDIA GeForce RTX 4090" in found.message
-    assert found.remedy == "Set memory.plan=auto; quantised fits here."
+    assert found.remedy == "Set memory.plan=auto; quantised-split fits here."
 
 
 def test_a_limit_that_is_too_low_says_what_would_fit_without() -> None:
@@ -58,9 +58,14 @@ def test_a_card_that_no_plan_fits_names_one_that_does() -> None:
     (found,) = said(Card("GTX 1650", 4.0, (8, 6)), dataset__resolution=512)
     assert found.key == "memory_too_small.card"
     assert "RTX 3060" in found.remedy
-    (found,) = said(Card("GTX 1650", 2.0, (8, 6)), dataset__resolution=2048, training__batch_size=16, adapter__dropout=0.1)
-    assert found.key == "memory_too_small"
-    assert "GiB of GTX 1650" in found.message
+    small = Card("GTX 1650", 2.0, (8, 6))
+    (found,) = said(small, dataset__resolution=2048, training__batch_size=16, adapter__dropout=0.1, memory__limit_gib=2.0)
+    assert found.key == "memory_too_small.both"
+    assert found.remedy == "Set memory.limit_gib=0 and training.batch_size=1 and use a card such as L4."
+    (found,) = said(
+        dataclasses.replace(small, total_gib=200.0), dataset__resolution=2048, adapter__rank=128, memory__limit_gib=0.5
+    )
+    assert found.key == "memory_too_small.forced"
 
 
 def test_less_to_train_is_named_where_it_fits() -> None:
@@ -69,6 +74,15 @@ def test_less_to_train_is_named_where_it_fits() -> None:
     assert "swapped fits here. Or use a card such as " in found.remedy
     (found,) = said(Card("RTX 2060", 6.0, (8, 6)), training__batch_size=1)
     assert dict(found.settings) == {"dataset.resolution": 768}
+
+
+def test_an_old_card_that_trains_in_fp32_alone_is_not_told_to_leave_it() -> None:
+    settings = replace(load_preset("sdxl-person").settings, {"training.precision": "fp32", "memory.limit_gib": 7.2})
+    facts = Facts.here(settings, Accelerator(Card("GTX 1080 Ti", 96.0, (6, 1))))
+    plan = decide(facts)
+    assert isinstance(plan, MemoryPlan)
+    (found,) = misfits_of(facts, plan)
+    assert (found.key, dict(found.settings)) == ("memory_too_small.forced", {"memory.limit_gib": 0.0})
 
 
 @pytest.mark.parametrize("sets", [{"adapter__dora": True}, {"training__precision": "fp32"}])
@@ -115,7 +129,9 @@ def test_where_nothing_fits_the_smallest_plan_is_tried() -> None:
         assert (plan.way, plan.fits) == (way, "no")
 
 
-@pytest.mark.parametrize(("card", "words"), [(RTX4090, "fp8 (memory plan quantised)"), (RTX3060, "int8 (memory plan swapped)")])
+@pytest.mark.parametrize(
+    ("card", "words"), [(RTX4090, "fp8 (memory plan quantised-split)"), (RTX3060, "int8 (memory plan swapped)")]
+)
 def test_the_preflight_says_what_a_rounded_base_costs(card: Card, words: str) -> None:
     recipe = build_recipe("flux-identity-18img")
     (found,) = check_machine(recipe, Accelerator(card, host_gib=64.0))
@@ -149,10 +165,10 @@ def test_what_others_hold_of_a_card_is_named_with_what_follows() -> None:
     assert found.message.endswith("this run can take 21.1 GiB.")
     ((found,), plan) = beside(12.0)
     assert (found.key, found.severity, plan.way) == ("gpu_shared.lower", "warning", "swapped")
-    assert "held by other programs: the memory plan is swapped instead of quantised." in found.message
+    assert "held by other programs: the memory plan is swapped instead of quantised-split." in found.message
     ((found,), plan) = beside(3.0, held)
     assert (found.key, plan.fits) == ("gpu_shared.too_small", "no")
-    assert found.remedy == "End them before the start: then quantised fits."
+    assert found.remedy == "End them before the start: then quantised-split fits."
 
 
 def test_another_run_on_the_card_is_named_even_where_both_fit() -> None:

@@ -14,7 +14,7 @@ from loratui.engine.machine.accelerator import Card
 from loratui.engine.planning.memory_choices import rungs
 from loratui.engine.planning.memory_need import Facts, need
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
-from loratui.engine.planning.rungs import KEPT, LADDER, SWAPPED, Rung
+from loratui.engine.planning.rungs import CHECKPOINTING, KEPT, LADDER, PARTIAL, SWAPPED, Rung
 from loratui.presets import load_preset
 from loratui.presets.schema import replace
 
@@ -43,11 +43,11 @@ def facts(preset: str, card: Card | None, **sets: Any) -> Facts:
             {"training__train_text_encoder": False, "memory__compile": "on"},
             "gpu-fp16-kept-graphs-compile-on",
         ),
-        ("flux-identity-18img", RTX4090, {}, "gpu-bf16-quantised-fp8-graphs-compile-auto"),
-        ("flux-identity-18img", RTX3090, {}, "gpu-bf16-quantised-int8-graphs-compile-auto"),
+        ("flux-identity-18img", RTX4090, {}, "gpu-bf16-quantised-fp8-split-graphs-compile-auto"),
+        ("flux-identity-18img", RTX3090, {}, "gpu-bf16-quantised-int8-split-graphs-compile-auto"),
         ("flux-identity-18img", RTX3090, {"memory__quantise": "off"}, "gpu-bf16-swapped-graphs-compile-auto"),
         ("flux-identity-18img", A100, {}, "gpu-bf16-kept-split-graphs-compile-auto"),
-        ("flux-identity-18img", A100, {"memory__quantise": "int8"}, "gpu-bf16-quantised-int8-graphs-compile-auto"),
+        ("flux-identity-18img", A100, {"memory__quantise": "int8"}, "gpu-bf16-quantised-int8-split-graphs-compile-auto"),
         ("flux-identity-18img", A100, {"memory__plan": "nf4"}, "gpu-bf16-nf4-graphs-compile-auto"),
         ("flux-identity-18img", A100, {"memory__limit_gib": 7.2}, "gpu-bf16-swapped-int8-split-graphs-compile-auto"),
         (
@@ -81,13 +81,43 @@ def test_as_few_blocks_as_possible_are_computed_again() -> None:
     assert [plan.recomputed for plan in shares if isinstance(plan, MemoryPlan)] == pytest.approx([0.891, 0.45, 0.009])
 
 
+def test_batches_are_split_where_that_spares_many_blocks() -> None:
+    known = facts("flux-identity-18img", A100, memory__plan="partial", training__batch_size=4)
+    room = [
+        need(known, PARTIAL, "bf16", share, split=split).training for share, split in ((0.5, True), (0.02, True), (0.1, False))
+    ]
+    plans = [
+        decide(dataclasses.replace(known, free_gib=one + 0.01, card=dataclasses.replace(A100, total_gib=300.0))) for one in room
+    ]
+    assert [(p.split, round(p.recomputed, 2)) for p in plans if isinstance(p, MemoryPlan)] == [
+        (True, 0.5),
+        (True, 0.02),
+        (False, 0.1),
+    ]
+    launched = dataclasses.replace(known, settings=replace(known.settings, {"memory.cuda_graphs": "off"}))
+    plan = decide(dataclasses.replace(launched, free_gib=room[2] - 1.0, card=dataclasses.replace(A100, total_gib=300.0)))
+    assert isinstance(plan, MemoryPlan)
+    assert not plan.split, "each image would be launched by the CPU"
+
+
+def test_a_plan_with_which_samples_fit_comes_first() -> None:
+    known = facts("sdxl-person", RTX4090, training__train_text_encoder=False, training__batch_size=1, dataset__resolution=512)
+    whole = need(known, CHECKPOINTING, "bf16")
+    assert whole.training < whole.most
+    plans = [decide(dataclasses.replace(known, free_gib=free)) for free in (whole.most - 0.1, whole.most + 0.1)]
+    assert [(p.rung.quantised, p.fits) for p in plans if isinstance(p, MemoryPlan)] == [
+        (True, "with savings"),
+        (False, "with savings"),
+    ]
+
+
 def test_a_rung_that_failed_is_not_taken_again() -> None:
     known = facts("flux-identity-18img", RTX4090)
     ways = []
     while isinstance(found := decide(known), MemoryPlan):
         ways.append(found.way)
         known = dataclasses.replace(known, failed=known.failed | {found.way})
-    assert ways == ["quantised", "quantised-split", "swapped", "swapped-split", "nf4", "nf4-split"]
+    assert ways == ["quantised-split", "swapped", "swapped-split", "nf4", "nf4-split"]
     assert found.key == "memory.no_plan_left"
 
 

@@ -109,16 +109,16 @@ def test_a_plan_that_failed_beside_others_names_them_and_takes_what_fits_now(
     facts = setup.memory_facts(settings, simulated.card, setup.Team(), frozenset())
     assert facts.held_by == (), "nobody is asked where nothing is missing"
     plan = setup.decide_memory(facts)
-    assert plan.way == "quantised"
+    assert plan.way == "quantised-split"
     job = dataclasses.replace(setup.read_job(make_run()), card=simulated.card, memory_plan=plan, facts=facts)
     told: list[tuple[str, Any]] = []
     report = SimpleNamespace(event=lambda *_, **named: None, warn=lambda key, **named: told.append((key, named)))
     simulated.free_gib, simulated.own_gib = 10.0, 2.0
     error = plan_failed(job, report, "CUDA out of memory", bool)  # type: ignore[arg-type]  # a stand-in
     ((key, named),) = told
-    assert (key, named["next"], error.failed) == ("memory_plan_failed.shared", "swapped", frozenset({"quantised"}))
+    assert (key, named["next"], error.failed) == ("memory_plan_failed.shared", "swapped", frozenset({"quantised-split"}))
     assert Finding.of(key, **named).message == (
-        "GPU memory ran out with the memory plan quantised, while the loratui run anna (process 7, 18.0 GiB) held 10.7 GiB of the "
+        "GPU memory ran out with the memory plan quantised-split, while the loratui run anna (process 7, 18.0 GiB) held 10.7 GiB of the "
         "card; the run continues with swapped."
     )
     simulated.free_gib, simulated.own_gib, told[:] = 1.0, 0.0, []
