@@ -52,6 +52,8 @@ def keep(paths: Iterable[Path]) -> list[Path]:
         date = report["date"].replace(" ", "T").replace(":", "")
         placed.append(FOLDER / f"{date}-{report['benchmark']}-{subject(report)}.json")
         shutil.copyfile(path, placed[-1])
+        if (log := path.with_suffix(".log")).is_file():  # of a rehearsal: every command with its output
+            shutil.copyfile(log, placed[-1].with_suffix(".log"))
     return placed
 
 

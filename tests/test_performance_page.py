@@ -189,3 +189,19 @@ def test_libraries_are_told_with_what_they_cannot_do(script: ModuleType) -> None
     assert ours == "| `ours-fp8` | **35.2** (34.2–36.2) | 0.0390 | 9.5 / 2.5 |  |"
     assert offloading.endswith("|  | 9.5 / 2.5 | not compiled; the LoRA does not keep its steps |")
     assert failed == "| `torchao-float8` | failed | | | NotImplementedError: no backward |"
+
+
+def test_a_report_is_kept_with_its_log(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    import kept_results
+
+    folder = tmp_path / "results"
+    folder.mkdir()
+    monkeypatch.setattr(kept_results, "FOLDER", folder)
+    made = tmp_path / "rehearsal-pony.json"
+    made.write_text(json.dumps({**NEW, "family": "", "benchmark": "rehearsal", "name": "pony"}))
+    made.with_suffix(".log").write_text("$ loratui bases\n")
+    (placed,) = kept_results.keep([made])
+    assert placed.name == "2026-12-02T1000-rehearsal-pony.json"
+    assert placed.with_suffix(".log").read_text() == "$ loratui bases\n"
