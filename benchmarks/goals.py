@@ -36,18 +36,32 @@ class Goal:
     least: bool = False
     """Whether the bound is the least that will do, not the most. An infinite bound: the figure is wanted, whatever it is."""
 
-    def line(self, reports: list[Report]) -> str:
-        """The goal in words, with what the newest report says that has the rungs."""
+    @property
+    def wanted(self) -> str:
+        """Such as `≤ 345 ms`."""
         sign = "≥" if self.least else "≤"
-        bound = self.unit if math.isinf(self.bound) else f"{sign} {self.bound:g} {self.unit}"
-        wanted = f"{self.family:<6}{self.words:<52}{bound:<14}"
+        return self.unit if math.isinf(self.bound) else f"{sign} {self.bound:g} {self.unit}".strip()
+
+    def found(self, reports: list[Report]) -> tuple[float, str] | None:
+        """The figure of the newest report that has the rungs, and its date."""
         for report in reversed(reports):
             if (report["benchmark"], report.get("family")) in (("true_size", self.family), (self.family, "sd15")):
                 with contextlib.suppress(KeyError):  # a rung that it lacks
-                    found = self.value(measured(report))
-                    met = found >= self.bound if self.least else found <= self.bound
-                    return f"{wanted}{found:>10.2f}  {'met' if met else 'MISSED':<8}{report['date']}"
-        return f"{wanted}{'':>10}  not measured"
+                    return self.value(measured(report)), str(report["date"])
+        return None
+
+    def verdict(self, found: float) -> str:
+        """Whether a figure is as wanted; empty where none is wanted but any."""
+        if math.isinf(self.bound):
+            return ""
+        return "met" if (found >= self.bound if self.least else found <= self.bound) else "MISSED"
+
+    def line(self, reports: list[Report]) -> str:
+        """The goal in words, with what was measured."""
+        begin, found = f"{self.family:<6}{self.words:<52}{self.wanted:<14}", self.found(reports)
+        if found is None:
+            return f"{begin}{'':>10}  not measured"
+        return f"{begin}{found[0]:>10.2f}  {self.verdict(found[0]):<8}{found[1]}"
 
 
 def _ms(rung: str) -> Callable[[Rungs], float]:

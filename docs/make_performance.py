@@ -9,6 +9,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+from goals import GOALS
 from kept_results import Report, by_age, kept, measured, newest, range_of, slower_by_the_clock
 
 PAGE = Path(__file__).parent / "performance.md"
@@ -34,6 +35,16 @@ RUNGS = {
     "hand-kept-compiled-bf16": "the same with the LoRA in bf16",
     "hand-kept-graph": "diffusers + PEFT, one CUDA graph",
 }
+
+
+def goals(reports: list[Report]) -> Iterator[str]:
+    """What was aimed at, beside what was measured."""
+    yield "| | goal | wanted | measured | | on |"
+    yield "|---|---|---|---|---|---|"
+    for goal in GOALS:
+        found = goal.found(reports)
+        cells = (f"{found[0]:.4g}", goal.verdict(found[0]), found[1]) if found else ("not measured", "", "")
+        yield f"| {TITLES.get(goal.family, goal.family)} | {goal.words} | {goal.wanted} | {' | '.join(cells)} |"
 
 
 def steps(reports: list[Report]) -> Iterator[str]:
@@ -169,6 +180,7 @@ def earlier(reports: list[Report]) -> Iterator[str]:
 
 
 SECTIONS = {
+    "goals": goals,
     "steps": steps,
     "whole": whole,
     "rehearsals": rehearsals,

@@ -164,7 +164,7 @@ def test_a_slowed_link_is_told_and_held_against_the_estimate(script: ModuleType)
     lines = [goal.line([made]) for goal in goals.GOALS]
     at = next(number for number, line in enumerate(lines) if "a step within 11 GiB, link of 25 GB/s" in line)
     told, least, most = (line.split() for line in lines[at : at + 3])
-    assert told[-5:] == ["ms", "900.00", "met", "2026-12-02", "13:00"]
+    assert told[-8:] == ["link", "of", "25", "GB/s", "ms", "900.00", "2026-12-02", "13:00"]
     assert least[-4:] == ["1.25", "met", "2026-12-02", "13:00"]
     assert most[-4:] == ["0.83", "met", "2026-12-02", "13:00"]
 
