@@ -58,14 +58,18 @@ class DiffusersModel:
         if self._options.text_streamed and part in self._never_trained_text:
             return self._streamed(part)
         waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
-        device = torch.device("cpu") if waits or (part == "vae" and self._encodes_on_cpu) else self.device
-        model = loading.load_part(self._files, part, device=device, dtype=self._dtypes[part], as_stored=waits)
+        model = loading.load_part(self._files, part, device=self._home_of(part), dtype=self._dtypes[part], as_stored=waits)
         wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
         if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in wide):
             raise UsageError(f"The weights of this base ({part}) exceed the range of fp16.", "Set training.precision to fp32.")
         if part == self.spec.denoiser.name:
             self._check_denoiser(model)
         return model
+
+    def _home_of(self, part: PartName) -> torch.device:
+        """Where a part is loaded to."""
+        waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
+        return torch.device("cpu") if waits or (part == "vae" and self._encodes_on_cpu) else self.device
 
     @property
     def _never_trained_text(self) -> list[PartName]:
@@ -88,6 +92,21 @@ class DiffusersModel:
     @staticmethod
     def join_projections(block: nn.Module, joiner: Joiner) -> None:
         pass  # for families whose attention has no switch for it
+
+    def drop_weights(self) -> None:
+        for part, changes in ((self.spec.denoiser.name, self.spec.fewest_layers), ("vae", {})):
+            self._parts.load_by(part, functools.partial(self._without_weights, part, changes))
+
+    def _without_weights(self, part: PartName, changes: Mapping[str, Any]) -> nn.Module:
+        device = torch.device("meta") if part == "vae" else self._home_of(part)
+        model = loading.part_without_weights(self._files, part, changes, device=device, dtype=self._dtypes[part])
+        if part == self.spec.denoiser.name:
+            self._check_denoiser(model)
+        return model
+
+    def empty_latents(self, width: int, height: int) -> LatentDistribution:
+        latents = torch.zeros(self._latent_shape(width, height)[1:])
+        return LatentDistribution(latents, latents)
 
     @property
     def denoiser(self) -> nn.Module:

@@ -58,9 +58,11 @@ def load_part(
     `as_stored`, for what waits in host memory: the block weights of a denoiser stay in the fp8 of their file and those of T5 in any
     format, to be read with `stored.weight_on`, and nothing is copied that need not be.
     """
+    from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the trainer's log is for people
+    for library in (logging, diffusers_logging):
+        library.disable_progress_bar()  # the trainer's log is for people
     part = files.parts[name]
     kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
@@ -78,6 +80,21 @@ def load_part(
     missing = next((key for key, value in model.named_parameters() if value.is_meta), None)
     if missing is not None:
         raise UsageError(f"{part.path}: the {name} is incomplete; {missing} is missing.", "Download the file again.")
+    return model.to(device)
+
+
+def part_without_weights(
+    files: BaseFiles, name: PartName, changes: Mapping[str, Any], *, device: torch.device, dtype: torch.dtype
+) -> nn.Module:
+    """A denoiser or VAE whose weights are all 0, with `changes` in its configuration."""
+    from accelerate import init_empty_weights
+
+    kind = _class_of(files, name)
+    with init_empty_weights(include_buffers=False):
+        model: nn.Module = kind.from_config({**_config(kind, files, name), **changes})
+    for module in model.modules():
+        for own, value in list(module.named_parameters(recurse=False)):
+            setattr(module, own, nn.Parameter(torch.zeros(value.shape, device=device, dtype=dtype)))
     return model.to(device)
 
 

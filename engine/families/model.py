@@ -189,6 +189,15 @@ class Model(Protocol):
     def join_projections(block: nn.Module, joiner: Joiner) -> None:
         """Lets the layers of a block that read the same input, such as an attention's projections, be computed together."""
 
+    def drop_weights(self) -> None:
+        """Makes a denoiser of one block of each kind, and a VAE, both without weights: enough to compile these blocks."""
+
+    def empty_latents(self, width: int, height: int) -> LatentDistribution:
+        """Zeros in place of what an image of this size is encoded to."""
+
+    def empty_texts(self) -> PromptEmbeds:
+        """Zeros in place of what a short caption is encoded to, by the denoiser's configuration."""
+
     def add_noise(self, latents: Tensor, noise: Tensor, uniform: Tensor) -> NoisyInput:
         """A training input from (B, C, …, h, w) latents and noise, and (B,) uniform numbers in [0, 1), 1 being pure noise."""
 

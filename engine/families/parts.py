@@ -25,6 +25,11 @@ class Parts:
             self._loaded[name] = self._loaders[name]().eval().requires_grad_(False)
         return self._loaded[name]
 
+    def load_by(self, name: str, loader: Callable[[], nn.Module]) -> None:
+        """Has another loader make this part from now on."""
+        self.free(name)
+        self._loaders[name] = loader
+
     def free(self, *names: str) -> None:
         """Drops these parts from memory; the next use loads them again."""
         for name in names:

@@ -167,6 +167,8 @@ class FamilySpec:
     """Class names of the denoiser's blocks whose activations can be computed again, one block at a time."""
     pass_order: tuple[str, ...] = ()
     """The denoiser's parts in the order of a pass, where it lists them otherwise."""
+    fewest_layers: Config = field(default_factory=dict)
+    """What of a denoiser's configuration leaves it one block of each kind, which is enough to compile them."""
     cross_attention_width: int = 0
     """Width of the text states that the layers `attn2.to_k` read, which tells LoRA files apart; 0: it has no such layers."""
     folders: tuple[str, ...] = ()

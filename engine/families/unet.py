@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from loratui.engine.errors import UsageError
 from loratui.engine.families import clip, loading
+from loratui.engine.families.common.clip import CLIP_L
 from loratui.engine.families.ddpm import Diffusion
 from loratui.engine.families.diffusers_model import DiffusersModel
 from loratui.engine.families.model import Joiner, NoisyInput, PromptEmbeds, SamplePlan, SizeConditioning
@@ -35,6 +36,10 @@ class UNetModel(DiffusersModel):
                 f"This UNet takes {denoiser.config.in_channels} channels: it is an inpainting model.",
                 "Choose the ordinary text-to-image version of the same base.",
             )
+
+    def empty_texts(self) -> PromptEmbeds:
+        config: Any = self.denoiser.config
+        return PromptEmbeds({"states": torch.zeros(CLIP_L.window, config.cross_attention_dim)}, 0)
 
     @staticmethod
     def join_projections(block: nn.Module, joiner: Joiner) -> None:

@@ -6,6 +6,7 @@ A run of several processes has one that starts them (`together`). Of these, the 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import faulthandler
 import functools
@@ -29,8 +30,7 @@ from loratui.engine.runs.directory import RunDirectory
 from loratui.engine.runs.events import EventLog
 from loratui.engine.runs.state_file import StateWriter
 from loratui.engine.secrecy import hidden
-from loratui.engine.training import together
-from loratui.engine.training.beginnings import begin as begin_early
+from loratui.engine.training import beginnings, together
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
 from loratui.engine.training.reporting import Reporter, Told
 
@@ -131,13 +131,7 @@ def begin(parent: Parent) -> Answer:
 def _ready() -> ControlQueue:
     """Prepares this process for training, before anything of torch is loaded."""
     faulthandler.enable()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded while training
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Threads that wait by spinning take cores from other work; a step then takes several times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Compiled blocks with gradients of our own are kept on the disk too: their names there depend on the whole traced code.
-    os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
-    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # the files of a base at once
+    beginnings.prepare()
     requests = ControlQueue()
     requests.install()
     return requests
@@ -172,7 +166,7 @@ def _work(
     with requests.at_once():  # importing torch takes seconds
         report.phase("loading", "Loading the training libraries")
         together.see_own_card(run, world)
-        begin_early(run, world)
+        ahead = beginnings.begin(run, world, trains=job == "train")
         from loratui.engine.planning.memory_misfits import shared
         from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
         from loratui.engine.training.probe import BaseReading, Probe
@@ -183,7 +177,7 @@ def _work(
 
         report.phase("loading", "Deciding the memory plan")
         team = joined(world)
-        ready = read_job(run, job, team=team, failed=failed)
+        ready = dataclasses.replace(read_job(run, job, team=team, failed=failed), ahead=ahead)
     if ready.card is not None:
         report.watch(ready.card.uuid)
         for found in shared(ready.facts, ready.card, ready.memory_plan):

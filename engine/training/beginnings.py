@@ -18,6 +18,8 @@ from loratui.engine.planning.bases import find_base
 from loratui.engine.planning.recipe import read_recipe
 from loratui.engine.planning.world import World
 from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.training import compiling_ahead
+from loratui.engine.training.compiling_ahead import CompilingAhead
 from loratui.engine.untrusted import open_regular
 from loratui.engine.words import GIB
 
@@ -25,9 +27,20 @@ ROOM = 0.5
 """Share of the free main memory that files read ahead may take."""
 
 
-def begin(run: RunDirectory, world: World) -> None:
-    """Begins to make the digests that decide the names of cached files, to read the denoiser ahead, and to make the card ready. What
-    goes wrong is told when it is needed."""
+def prepare() -> None:
+    """Prepares this process for training, before anything of torch is loaded."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is ever downloaded while training
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Threads that wait by spinning take cores from other work; a step then takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Compiled blocks with gradients of our own are kept on the disk too: their names there depend on the whole traced code.
+    os.environ.setdefault("TORCHINDUCTOR_AUTOGRAD_CACHE_ALLOW_CUSTOM_AUTOGRAD", "1")
+    os.environ.setdefault("HF_ENABLE_PARALLEL_LOADING", "1")  # the files of a base at once
+
+
+def begin(run: RunDirectory, world: World, *, trains: bool) -> CompilingAhead | None:
+    """Begins to make the digests that decide the names of cached files, to read the denoiser ahead, to make the card ready, and to
+    start what compiles for a training. What goes wrong is told when it is needed."""
     with contextlib.suppress(LoratuiError, ValueError):
         settings = read_recipe(run.effective).settings
         base = find_base(settings.base)
@@ -35,8 +48,11 @@ def begin(run: RunDirectory, world: World) -> None:
         begin_to_read(run.fingerprints, [part for name, part in base.parts.items() if name != denoiser])
         if denoiser in base.parts:
             _in_the_background(read_ahead, base.parts[denoiser].files)
-        if settings.memory.device != "cpu" and world.local_size == 1:  # of several, each process first chooses its card
+        if settings.memory.device != "cpu":
             _in_the_background(_wake_the_card)
+        if trains and world.size == 1:
+            return compiling_ahead.begin(settings)
+    return None
 
 
 def _in_the_background(work: Callable[..., None], *args: Any) -> None:

@@ -165,6 +165,29 @@ class LiveTexts(TextCache):
         return [PromptEmbeds({}, self.get(caption).tokens_cut) for caption in captions]
 
 
+class EmptyLatents(LatentCache):
+    """Zeros in place of any image's latents."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def get(self, entry: LedgerEntry, flip: bool = False) -> LatentDistribution:  # noqa: ARG002 - mirrored, it has the same shape
+        return self._model.empty_latents(entry.bucket.width, entry.bucket.height)
+
+
+class EmptyTexts(TextCache):
+    """Zeros in place of any caption's states."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def get(self, caption: str) -> PromptEmbeds:  # noqa: ARG002 - any
+        return self._model.empty_texts()
+
+    def batch(self, captions: Sequence[str]) -> list[PromptEmbeds]:
+        return [self.get(caption) for caption in captions]
+
+
 def _with_sum(entry: LedgerEntry) -> LedgerEntry:
     """`entry` with the hash of its file, which is unknown until the base has made it."""
     if not entry.made:

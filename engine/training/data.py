@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from loratui.engine.dataset.ledger import LedgerEntry
 from loratui.engine.planning.order import OrderEntry, epoch_batches
+from loratui.presets.schema import Settings
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,15 @@ class BatchSchedule:
             tuple(tuple(batch) for batch in batches[at : at + self.window_batches])
             for at in range(0, len(batches), self.window_batches)
         ]
+
+
+def schedule_of(settings: Settings, images: Sequence[LedgerEntry]) -> BatchSchedule:
+    """The schedule of a run with these images."""
+    return BatchSchedule(
+        [OrderEntry(i, entry.bucket, entry.repeats) for i, entry in enumerate(images)],
+        seed=settings.training.seed,
+        epochs=settings.schedule.epochs,
+        batch_size=settings.training.batch_size,
+        window_batches=settings.training.window_batches,
+        image_steps=settings.schedule.image_steps,
+    )

@@ -102,7 +102,7 @@ class OptimizerSteps:
             self.graph_step.forget(computes_otherwise=True)
             self.fit.again()
             alike = self.diffusion_loss.has_one_shape(self._schedule.windows())
-            self.compiling.compile(self._blocks, functools.partial(self._try, window), one_shape=alike)
+            self.compiling.compile(self._blocks, functools.partial(self._try_compiled, window), one_shape=alike)
 
     def fit_blocks(self, window: AccumulationWindow) -> None:
         """Fits the blocks into the card by the step that was just made, where it is the first of its kind."""
@@ -237,6 +237,11 @@ class OptimizerSteps:
         found = torch.autograd.grad(loss, list(self.flat_parameters.tensors.values()), allow_unused=True)
         self.flat_parameters.add_gradients(found)
         return losses.detach()
+
+    def _try_compiled(self, window: AccumulationWindow) -> None:
+        if self._job.ahead is not None:
+            self._job.ahead.wait()
+        self._try(window)
 
     def _try(self, window: AccumulationWindow) -> None:
         """Computes the gradients of a window's first batch as a trial: every step sets gradients to 0 first."""

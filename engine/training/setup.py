@@ -36,6 +36,7 @@ from loratui.engine.runs.lora_files import output_name
 from loratui.engine.runs.state_file import read_state
 from loratui.engine.training.adapters.adapter import LoraAdapter
 from loratui.engine.training.adapters.build import Target, add_adapters
+from loratui.engine.training.compiling_ahead import CompilingAhead
 from loratui.engine.training.frozen.blocks import Blocks
 from loratui.engine.training.frozen.place import place
 from loratui.engine.training.team import Team
@@ -60,6 +61,8 @@ class Job:
     """The GPU that trains; None on a CPU."""
     team: Team = field(default_factory=Team)
     """The processes that train it."""
+    ahead: CompilingAhead | None = None
+    """What compiles its blocks while this process loads."""
 
     @property
     def world(self) -> World:
@@ -133,6 +136,16 @@ def read_job(
             "Train it on GPUs of one kind, or force a plan that all can carry out (memory.plan).",
         )
     return Job(run, settings, recipe.preset, read_ledger(run.dataset), device, memory_plan, facts, card, team)
+
+
+def same_job(run: RunDirectory, *, free_gib: float, host_gib: float, failed: frozenset[str]) -> Job:
+    """The job of a run as its trainer sees it, which found so much memory. Raises as `read_job`."""
+    recipe = read_recipe(run.effective)
+    card = usable_card()
+    device = torch.device("cpu" if card is None else "cuda:0")
+    configure_torch(device, recipe.settings.memory)
+    facts = dataclasses.replace(Facts.of(recipe.settings, card, free_gib), host_gib=host_gib, failed=failed)
+    return Job(run, recipe.settings, recipe.preset, read_ledger(run.dataset), device, decide_memory(facts), facts, card)
 
 
 def usable_card() -> accelerator.Card | None:

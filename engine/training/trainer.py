@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 
 from loratui.engine.errors import ExitCode, LoratuiError, UsageError
-from loratui.engine.planning.order import OrderEntry
 from loratui.engine.runs.control import Command
 from loratui.engine.runs.probe import BaseRead, keep_base_read
 from loratui.engine.runs.times_shown import record_times_shown
@@ -19,7 +18,7 @@ from loratui.engine.training.artifacts import Artifacts
 from loratui.engine.training.base_check import look_at_the_base
 from loratui.engine.training.checkpoint import Checkpoint, newest_good
 from loratui.engine.training.control_queue import ControlQueue, Interrupted
-from loratui.engine.training.data import AccumulationWindow, BatchSchedule, TrainProgress
+from loratui.engine.training.data import AccumulationWindow, TrainProgress, schedule_of
 from loratui.engine.training.identity import check_identity, identity_of, surroundings_differ
 from loratui.engine.training.live_overrides import Answer, LiveOverrides
 from loratui.engine.training.loaded import load, start_from_file
@@ -36,15 +35,10 @@ class Trainer:
         self.job, self.report, self.control = job, report, control
         settings = self.settings = job.settings
         self.entries = job.ledger.images
-        self.batch_schedule = BatchSchedule(
-            [OrderEntry(i, entry.bucket, entry.repeats) for i, entry in enumerate(self.entries)],
-            seed=settings.training.seed,
-            epochs=settings.schedule.epochs,
-            batch_size=settings.training.batch_size,
-            window_batches=settings.training.window_batches,
-            image_steps=settings.schedule.image_steps,
-        )
+        self.batch_schedule = schedule_of(settings, self.entries)
         self.progress = Progress(job, report, self.batch_schedule)
+        if job.ahead is not None:
+            job.ahead.decide(job.run, job.facts, job.memory_plan, self.progress.total.step)
         self.overrides = LiveOverrides(job, report)
         self.checkpointed_at = time.monotonic()
 

@@ -36,6 +36,8 @@ def target_sets(*, linear_projection: bool) -> Mapping[str, tuple[str, ...]]:
 UNET_ORDER = ("down_blocks", "mid_block", "up_blocks")
 """diffusers lists the middle last."""
 
+UNET_FEWEST_LAYERS = {"layers_per_block": 1, "transformer_layers_per_block": 1}
+"""What leaves a UNet one block of each kind."""
 UNET_BLOCKS = ("ResnetBlock2D", "BasicTransformerBlock")
 """What a UNet's activations can be computed again of, one block at a time: diffusers does it so, too."""
 

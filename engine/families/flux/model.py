@@ -51,7 +51,7 @@ class Flux(DiffusersModel):
     def _read_by_t5(self, captions: Sequence[str]) -> list[PromptEmbeds]:
         tokenizer, t5 = self._tokenizers["tokenizer_2"], self._parts["text_encoder_2"]
         assert not t5.training, "T5 drops values at random in training mode"
-        window = min(tokenizer.model_max_length, self.spec.caption_tokens)
+        window = self._window
         made = []
         for first in range(0, len(captions), self.captions_at_once):
             some = list(captions[first : first + self.captions_at_once])
@@ -71,6 +71,17 @@ class Flux(DiffusersModel):
             last = encoder(ids).last_hidden_state
             made.append(last[0, clip.first_end(ids, tokenizer.eos_token_id)[0]].float())
         return made
+
+    @property
+    def _window(self) -> int:
+        """Tokens that T5 reads."""
+        longest: int = self._tokenizers["tokenizer_2"].model_max_length
+        return min(longest, self.spec.caption_tokens)
+
+    def empty_texts(self) -> PromptEmbeds:
+        config: Any = self.denoiser.config
+        states = torch.zeros(self._window, config.joint_attention_dim)
+        return PromptEmbeds({"states": states, "pooled": torch.zeros(config.pooled_projection_dim)}, 0)
 
     @staticmethod
     def join_projections(block: nn.Module, joiner: Joiner) -> None:

@@ -108,6 +108,7 @@ FLUX = FamilySpec(
     ),
     layers=layers_in,
     blocks=("FluxTransformerBlock", "FluxSingleTransformerBlock"),
+    fewest_layers={"num_layers": 1, "num_single_layers": 1},
     folders=("flux",),
     bundled=Path(__file__).parent / "bundled",
     # Measured on one H200 at a time, torch 2.11, on bases of true shapes with random weights: docs/performance.md.

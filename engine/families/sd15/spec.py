@@ -8,7 +8,14 @@ from pathlib import Path
 
 from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
-from loratui.engine.families.common.unet_layers import CONVOLUTIONS, UNET_BLOCKS, UNET_ORDER, layers_in, target_sets
+from loratui.engine.families.common.unet_layers import (
+    CONVOLUTIONS,
+    UNET_BLOCKS,
+    UNET_FEWEST_LAYERS,
+    UNET_ORDER,
+    layers_in,
+    target_sets,
+)
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sd15, unchanged
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
@@ -78,6 +85,7 @@ SD15 = FamilySpec(
     layers=layers_in,
     blocks=UNET_BLOCKS,
     pass_order=UNET_ORDER,
+    fewest_layers=UNET_FEWEST_LAYERS,
     cross_attention_width=768,
     folders=("sd-1", "sd15"),
     bundled=Path(__file__).parent / "bundled",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from loratui.engine.families.model import ModelLoader, PromptEmbeds, SamplePlan,
 from loratui.engine.families.parts import finite, on_device
 from loratui.engine.families.sdxl.spec import SDXL
 from loratui.engine.families.unet import UNetModel
+
+SIZES = 6
+"""Numbers of `time_ids`."""
 
 
 class Sdxl(UNetModel):
@@ -53,6 +57,11 @@ class Sdxl(UNetModel):
         added = {"text_embeds": pooled, "time_ids": time_ids(sizes)}
         moved = {name: on_device(value, self.device) for name, value in added.items()}
         return super().conditioning(prompt_embeds, sizes) | moved
+
+    def empty_texts(self) -> PromptEmbeds:
+        config: Any = self.denoiser.config
+        pooled = config.projection_class_embeddings_input_dim - SIZES * config.addition_time_embed_dim
+        return PromptEmbeds({**super().empty_texts().tensors, "pooled": torch.zeros(pooled)}, 0)
 
     def _negative(self, plan: SamplePlan) -> PromptEmbeds:
         if plan.negative_given or not self._zeros_for_none:

@@ -9,7 +9,14 @@ from pathlib import Path
 from loratui.engine.families.common.autoencoder_kl import vae_part
 from loratui.engine.families.common.clip import CLIP_L, CLIP_TOKENIZER
 from loratui.engine.families.common.text_networks import CLIP, OPEN_CLIP
-from loratui.engine.families.common.unet_layers import CONVOLUTIONS, UNET_BLOCKS, UNET_ORDER, layers_in, target_sets
+from loratui.engine.families.common.unet_layers import (
+    CONVOLUTIONS,
+    UNET_BLOCKS,
+    UNET_FEWEST_LAYERS,
+    UNET_ORDER,
+    layers_in,
+    target_sets,
+)
 from loratui.engine.families.common.unet_names import ALL_BUT_DIFFUSERS, sdxl
 from loratui.engine.families.common.unet_network import UNET
 from loratui.engine.families.figures import FamilyFigures, ImageMemory, StepTime
@@ -97,6 +104,7 @@ SDXL = FamilySpec(
     layers=layers_in,
     blocks=UNET_BLOCKS,
     pass_order=UNET_ORDER,
+    fewest_layers=UNET_FEWEST_LAYERS,
     cross_attention_width=2048,
     folders=("sdxl",),
     bundled=Path(__file__).parent / "bundled",

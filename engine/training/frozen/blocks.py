@@ -74,6 +74,8 @@ class Blocks:
         for module, block in zip(self.modules, self.blocks, strict=True):
             module.forward = block
         self.swap: BlockSwap | None = None
+        self.compiled_kinds = slice(None)
+        """Which kinds of blocks `compile` compiles."""
 
     @property
     def large(self) -> list[tuple[nn.Module, Block]]:
@@ -97,10 +99,19 @@ class Blocks:
 
     def compile(self, *, one_shape: bool) -> None:
         """Compiles the large blocks. `one_shape`: each of them always gets inputs of the same shape."""
-        for _, block in self.large:
-            block.compile(one_shape=one_shape)
+        # Where shapes vary, what torch makes of a class depends on all shapes that it has met before, also those of other widths.
+        kind_of = _kind if one_shape else type
+        kinds = list(dict.fromkeys(kind_of(module) for module, _ in self.large))[self.compiled_kinds]
+        for module, block in self.large:
+            if kind_of(module) in kinds:
+                block.compile(one_shape=one_shape)
 
     def uncompile(self) -> None:
         """Takes `compile` back."""
         for _, block in self.large:
             block.uncompile()
+
+
+def _kind(block: nn.Module) -> object:
+    """What blocks that are compiled alike have in common, but for the shapes of their inputs."""
+    return type(block), tuple(value.shape for value in block.parameters())

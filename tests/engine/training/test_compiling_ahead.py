@@ -1,0 +1,213 @@
+"""Blocks that are compiled by other processes while a trainer loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from small_runs import MakeRun
+
+from loratui.engine import jobs
+from loratui.engine.machine import hardware
+from loratui.engine.machine.accelerator import Card
+from loratui.engine.machine.hardware import Ram
+from loratui.engine.planning.memory_need import Facts
+from loratui.engine.planning.memory_plan import MemoryPlan, decide
+from loratui.engine.runs.directory import RunDirectory
+from loratui.engine.training import compiling_ahead
+from loratui.engine.training.compiling_ahead import PROCESSES, CompilingAhead
+from loratui.presets import load_preset
+from loratui.presets.schema import Settings, replace
+
+H200 = Card("NVIDIA H200", 139.8, (9, 0))
+FLUX = replace(load_preset("flux-identity-18img").settings, {"memory.compile": "on", "base.model": "flux.safetensors"})
+
+
+def facts_of(settings: Settings = FLUX, free_gib: float = 139.0) -> Facts:
+    return dataclasses.replace(Facts.of(settings, H200, free_gib), host_gib=100.0)
+
+
+def plan_of(facts: Facts) -> MemoryPlan:
+    found = decide(facts)
+    assert isinstance(found, MemoryPlan)
+    return found
+
+
+class Asked:
+    """In place of the processes: what they were asked, and how many were ended."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.ended = 0
+        self.answer: Callable[[], object] = lambda: None
+
+    def process(self, name: str, *, cancelled: Callable[[], bool]) -> Any:
+        assert name == "compile"
+        assert not cancelled()
+        return self
+
+    def begin(self) -> None:
+        pass
+
+    def ask(self, request: Any) -> None:
+        self.requests.append(request)
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """A machine with a large card, whose processes are simulated."""
+    made = Asked()
+    monkeypatch.setattr(jobs, "Process", made.process)
+    monkeypatch.setattr(hardware, "gpus", lambda *_: (H200,))
+    monkeypatch.setattr(hardware, "allowed_cpus", lambda: 16)
+    monkeypatch.setattr(hardware, "ram", lambda: Ram(128.0, 100.0, False))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    return made
+
+
+def begun(settings: Settings = FLUX) -> CompilingAhead:
+    found = compiling_ahead.begin(settings)
+    assert found is not None
+    return found
+
+
+def test_each_process_compiles_its_share_with_the_trainers_memory(asked: Asked, tmp_path: Path) -> None:
+    ahead, facts = begun(), facts_of()
+    ahead.decide(RunDirectory(tmp_path), facts, plan_of(facts), 1000)
+    ahead.wait()
+    assert sorted(request["share"] for request in asked.requests) == list(range(PROCESSES))
+    assert {request["free_gib"] for request in asked.requests} == {139.0}
+    assert json.dumps(asked.requests)
+    assert asked.ended == PROCESSES
+    assert compiling_ahead.begin(FLUX) is None, "what is on the disk is not compiled again"
+    assert compiling_ahead.begin(replace(FLUX, {"adapter.rank": 64})) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "free_gib", "steps", "suits"),
+    [
+        ({}, 139.0, 10, True),
+        ({"memory.compile": "auto"}, 139.0, 5000, True),
+        ({"memory.compile": "auto"}, 139.0, 10, False),
+        ({"memory.plan": "swapped"}, 139.0, 5000, False),
+        ({"memory.plan": "kept"}, 50.0, 5000, False),
+    ],
+)
+def test_only_where_the_run_compiles_and_leaves_room(changes: dict[str, Any], free_gib: float, steps: int, suits: bool) -> None:
+    facts = facts_of(replace(FLUX, changes), free_gib)
+    assert compiling_ahead.suits(facts, plan_of(facts), steps) is suits
+
+
+def test_processes_that_are_of_no_use_end_unasked(asked: Asked, tmp_path: Path) -> None:
+    ahead, facts = begun(), facts_of(replace(FLUX, {"memory.plan": "swapped"}))
+    ahead.decide(RunDirectory(tmp_path), facts, plan_of(facts), 1000)
+    ahead.wait()
+    assert not asked.requests
+    assert asked.ended == PROCESSES
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_dies_leaves_the_work_to_the_trainer(asked: Asked, tmp_path: Path) -> None:
+    def dies() -> None:
+        raise jobs.JobDied("The process that compiles", "ended")
+
+    asked.answer = dies
+    ahead = begun()
+    ahead.compile({"run": str(tmp_path)})
+    ahead.wait()
+    assert asked.ended == PROCESSES
+    assert not list(tmp_path.iterdir())
+    assert compiling_ahead.begin(FLUX) is not None
+
+
+def test_no_process_is_waited_for_longer_than_compiling_takes(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    asked.answer = lambda: go.wait(60)
+    monkeypatch.setattr(compiling_ahead, "PATIENCE_S", 0.0)
+    ahead = begun()
+    ahead.compile({"run": str(tmp_path)})
+    ahead.wait()
+    assert not list(tmp_path.iterdir())
+    go.set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"memory.compile": "off"},
+        {"memory.device": "cpu"},
+        {"memory.limit_gib": 22},
+        {"training.train_text_encoder": True},
+        {"training.processes": 2},
+        {"base.model": "embedded:flux"},
+    ],
+)
+def test_no_process_is_started_for_a_run_that_it_cannot_help(asked: Asked, changes: dict[str, Any]) -> None:
+    assert compiling_ahead.begin(replace(FLUX, changes)) is None
+
+
+@pytest.mark.parametrize("lacks", ["cpus", "memory", "card", "folder"])
+def test_no_process_is_started_on_a_machine_without_room(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, lacks: Literal["cpus", "memory", "card", "folder"]
+) -> None:
+    match lacks:
+        case "cpus":
+            monkeypatch.setattr(hardware, "allowed_cpus", lambda: 4)
+        case "memory":
+            monkeypatch.setattr(hardware, "ram", lambda: Ram(16.0, 8.0, False))
+        case "card":
+            monkeypatch.setattr(hardware, "gpus", lambda *_: ())
+        case "folder":
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert compiling_ahead.begin(FLUX) is None
+
+
+TRAINS = """if True:
+    import dataclasses, sys
+    from pathlib import Path
+    from loratui.engine.training.beginnings import prepare
+    prepare()
+    from torch._dynamo.utils import counters
+    from loratui.engine.runs.directory import RunDirectory
+    from loratui.engine.training.control_queue import ControlQueue
+    from loratui.engine.training.reporting import Reporter, Told
+    from loratui.engine.training.setup import read_job
+    from loratui.engine.training.trainer import Trainer
+    run = RunDirectory(Path(sys.argv[1]))
+    job = read_job(run)
+    job = dataclasses.replace(job, memory_plan=dataclasses.replace(job.memory_plan, compile="on"))
+    report = Reporter(Told(run.events, lambda _: None))
+    trainer = Trainer(job, report, ControlQueue())
+    trainer._set_up()
+    trainer.steps.compile_if_due(next(trainer.batch_schedule.windows()))
+    report.close()
+    print(counters["stats"]["unique_graphs"], counters["aot_autograd"]["autograd_cache_hit"])
+"""
+
+
+@pytest.mark.long
+def test_a_trainer_finds_what_the_real_process_compiled(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("schedule.image_steps=4", "training.batch_size=2")
+    memory = {"free_gib": 0.0, "host_gib": 100.0, "failed": []}
+    for share in range(PROCESSES):
+        jobs.run("compile", {"run": str(run.path), **memory, "share": share, "shares": PROCESSES}, compiled=tmp_path)
+    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINS, str(run.path)], env=environ, capture_output=True, text=True, check=True
+    )
+    blocks, found = map(int, done.stdout.split()[-2:])
+    assert blocks
+    assert found == blocks
