@@ -76,6 +76,10 @@ class OutOfMemoryError(LoratuiError):
     exit_code = ExitCode.OUT_OF_MEMORY
 
 
+class CannotPinError(OutOfMemoryError):
+    """Main memory cannot be pinned for a base's blocks."""
+
+
 class MemoryPlanFailedError(OutOfMemoryError):
     """GPU memory ran out with the memory plan that a run took."""
 

@@ -145,14 +145,18 @@ def _fitting(facts: Facts) -> MemoryPlan | None:
     return found if isinstance(found, MemoryPlan) and found.fits != "no" else None
 
 
-def untried(facts: Facts) -> Finding:
-    """That every memory plan which the settings allow has failed, and what would leave another."""
+def untried(facts: Facts, *, unpinned: bool = False) -> Finding:
+    """That every memory plan which the settings allow has failed, and what would leave another. `unpinned`: the last one failed
+    because main memory could not be pinned."""
     changes = _fewest(facts, narrowing(facts.settings))
-    if facts.held_gib:
+    if unpinned and changes is None:
+        return Finding.of("memory.no_plan_left_unpinned")
+    if facts.held_gib and not unpinned:
         return Finding.of("memory.no_plan_left_shared", held_gib=facts.held_gib, holders=holders_of(facts))
     if changes is None:
         return Finding.of("memory.no_plan_left")
-    return Finding.of("memory.no_plan_left_forced", settings=changes, other=_way_of(_with(facts, changes)))
+    key = "memory.no_plan_left_pinning" if unpinned else "memory.no_plan_left_forced"
+    return Finding.of(key, settings=changes, other=_way_of(_with(facts, changes)))
 
 
 _OFF = MappingProxyType({"int8": 1.5, "fp8": 4.0, "nf4": 9.0})

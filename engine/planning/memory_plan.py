@@ -76,7 +76,7 @@ class MemoryPlan:
     @property
     def way(self) -> str:
         """The rung, and whether batches are split: what a run that was out of memory does not try again."""
-        return _way(self.rung, self.split)
+        return way_of(self.rung, self.split)
 
     @property
     def joins(self) -> bool:
@@ -136,10 +136,11 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
 
 def _failed(facts: Facts, rung: Rung, split: bool) -> bool:
     """Whether a way has failed, or one that takes less on the same rung."""
-    return any(_way(rung, less) in facts.failed for less in {split, True})
+    return any(way_of(rung, less) in facts.failed for less in {split, True})
 
 
-def _way(rung: Rung, split: bool) -> str:
+def way_of(rung: Rung, split: bool) -> str:
+    """The name of a rung with its batches whole or split."""
     return f"{rung.name}-split" if split else rung.name
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from loratui.engine import durable
-from loratui.engine.errors import ExitCode, LoratuiError, MemoryPlanFailedError
+from loratui.engine.errors import CannotPinError, ExitCode, LoratuiError, MemoryPlanFailedError
 from loratui.engine.job_child import Answer, Parent
 from loratui.engine.jobs import SUPERVISED
 from loratui.engine.machine import hardware
@@ -194,12 +194,12 @@ def _work(
         if not concerns_plan(error, ready):
             raise
         traceback.print_exc()
-        reason = _first_line(error)
+        reason, unpinned = _first_line(error), isinstance(error, CannotPinError)
     else:
         team.leave()
         return code
     # Not within the handler: the error keeps everything that the failed work made.
-    raise plan_failed(ready, report, reason, save)
+    raise plan_failed(ready, report, reason, save, unpinned=unpinned)
 
 
 def _tell(error: Exception, report: Reporter) -> ExitCode:

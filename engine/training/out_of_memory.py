@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import torch
 
-from loratui.engine.errors import MemoryPlanFailedError
+from loratui.engine.errors import CannotPinError, MemoryPlanFailedError
 from loratui.engine.machine.gpu_faults import fault_in
 from loratui.engine.planning.memory_misfits import holders_of, untried
 from loratui.engine.planning.memory_need import Facts
-from loratui.engine.planning.memory_plan import MemoryPlan, decide
+from loratui.engine.planning.memory_plan import MemoryPlan, decide, way_of
 from loratui.engine.training.reporting import Reporter
 from loratui.engine.training.setup import Job, named
 from loratui.engine.words import GIB
@@ -21,6 +21,8 @@ from loratui.engine.words import GIB
 
 def concerns_plan(error: Exception, job: Job) -> bool:
     """Whether an error means that the memory plan takes more than the card has."""
+    if isinstance(error, CannotPinError):
+        return job.card is not None
     fault = fault_in(error)
     return job.card is not None and fault is not None and fault.id == "gpu_memory"
 
@@ -40,9 +42,12 @@ def free_now(facts: Facts) -> Facts:
     return named(dataclasses.replace(facts, free_gib=free_gib, held_by=()))
 
 
-def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], object]) -> MemoryPlanFailedError:
+def plan_failed(
+    job: Job, report: Reporter, reason: str, save: Callable[[], object], *, unpinned: bool = False
+) -> MemoryPlanFailedError:
     """Saves what is whole, and reports which plan failed and which comes next; returns the error that ends this process's work.
 
+    `unpinned`: main memory could not be pinned, so no plan that swaps is tried again.
     To be called when nothing holds the memory of the failed work any more, which its error does.
     """
     let_go()
@@ -51,14 +56,17 @@ def plan_failed(job: Job, report: Reporter, reason: str, save: Callable[[], obje
     except Exception:  # the last checkpoint stands, whatever this was
         traceback.print_exc()
     plan = job.memory_plan
-    failed = job.facts.failed | {plan.way}
+    way = way_of(plan.rung, split=True) if unpinned else plan.way  # with the way that takes least, the whole rung fails
+    failed = job.facts.failed | {way}
     facts = free_now(dataclasses.replace(job.facts, failed=failed))
     left = decide(facts)
     following = left.way if isinstance(left, MemoryPlan) else ""
-    told = {"way": plan.way, "plan": plan.name, "next": following, "message": reason}
+    told = {"way": way, "plan": plan.name, "next": following, "message": reason}
     report.event("memory_plan_failed", durable=True, **told)
     if following:
-        key = "memory_plan_failed.shared" if facts.held_gib else "memory_plan_failed"
-        report.warn(key, plan=plan.way, next=following, holders=holders_of(facts), held_gib=facts.held_gib)
-    found = untried(facts)
+        variant = ".unpinned" if unpinned else ".shared" if facts.held_gib else ""
+        report.warn(
+            f"memory_plan_failed{variant}", plan=plan.way, next=following, holders=holders_of(facts), held_gib=facts.held_gib
+        )
+    found = untried(facts, unpinned=unpinned)
     return MemoryPlanFailedError(found.message, found.remedy, failed, told)

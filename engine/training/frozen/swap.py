@@ -14,8 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from loratui.engine.errors import CannotPinError
 from loratui.engine.planning.rungs import SLOTS
 from loratui.engine.training.frozen.linear import WEIGHT, FrozenLinear
+from loratui.engine.training.reporting import first_line
+from loratui.engine.words import GIB
 
 ALIGNMENT = 256
 """Bytes; what the card's products want the address of a matrix to be a multiple of."""
@@ -194,6 +197,14 @@ class _Arenas:
         """(length,) bytes that nothing else uses."""
         if len(self._rest) < length:
             size = arena_bytes(length) if self._pinned else length
-            self._rest = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
+            try:
+                self._rest = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
+            except RuntimeError as error:
+                if not self._pinned:
+                    raise
+                raise CannotPinError(
+                    f"{size / GIB:.1f} GiB of main memory cannot be pinned: {first_line(error)}",
+                    "Free main memory, or raise the limits of the container (memory, ulimit -l).",
+                ) from error
         taken, self._rest = self._rest[:length], self._rest[length:]
         return taken

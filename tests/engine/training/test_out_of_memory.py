@@ -11,20 +11,22 @@ import pytest
 import torch
 from small_runs import MakeRun
 
-from loratui.engine.errors import ExitCode, MemoryPlanFailedError, OutOfMemoryError
+from loratui.engine.errors import CannotPinError, ExitCode, MemoryPlanFailedError, OutOfMemoryError
 from loratui.engine.findings import Finding
 from loratui.engine.machine import hardware
 from loratui.engine.machine.accelerator import Card
 from loratui.engine.machine.gpu_holders import Holder
 from loratui.engine.machine.hardware import Gpu
+from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.world import ALONE
 from loratui.engine.training import __main__ as process
 from loratui.engine.training import setup
 from loratui.engine.training.control_queue import ControlQueue
+from loratui.engine.training.frozen import swap
 from loratui.engine.training.out_of_memory import concerns_plan, plan_failed
 from loratui.engine.words import GIB
 from loratui.presets import load_preset
-from loratui.presets.schema import Memory
+from loratui.presets.schema import Memory, replace
 
 
 class Big:
@@ -126,6 +128,45 @@ def test_a_plan_that_failed_beside_others_names_them_and_takes_what_fits_now(
     assert not told
     assert not error.another
     assert "the loratui run anna" in error.message
+
+
+@pytest.mark.parametrize(
+    ("plan", "following", "words"),
+    [
+        ("auto", "nf4", "Main memory could not be pinned for the memory plan swapped; the run continues with nf4."),
+        ("swapped", "", "Set memory.plan=auto in a new run; nf4 is left then. Or free main memory"),
+    ],
+)
+def test_memory_that_cannot_be_pinned_fails_every_plan_that_swaps(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, plan: str, following: str, words: str
+) -> None:
+    empty = torch.empty
+
+    def refusing(*given: Any, pin_memory: bool = False, **named: Any) -> torch.Tensor:
+        if pin_memory:
+            raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported")
+        return empty(*given, **named)
+
+    monkeypatch.setattr(torch, "empty", refusing)
+    with pytest.raises(CannotPinError, match=r"1\.0 GiB of main memory cannot be pinned: CUDA error: out of memory") as caught:
+        swap._Arenas(pinned=True).take(1000)
+    simulated = Card24(monkeypatch)
+    simulated.free_gib = 16.0
+    settings = replace(load_preset("flux-identity-18img").settings, {"training.batch_size": 2, "memory.plan": plan})
+    facts = dataclasses.replace(setup.memory_facts(settings, simulated.card, setup.Team(), frozenset()), host_gib=64.0)
+    facts = dataclasses.replace(facts, failed=frozenset({"quantised-split"}))
+    job = dataclasses.replace(
+        setup.read_job(make_run()), card=simulated.card, facts=facts, memory_plan=setup.decide_memory(facts)
+    )
+    assert job.memory_plan.way == "swapped"
+    assert concerns_plan(caught.value, job)
+    told: list[Finding] = []
+    report = SimpleNamespace(event=lambda *_, **named: None, warn=lambda key, **named: told.append(Finding.of(key, **named)))
+    error = plan_failed(job, report, "", bool, unpinned=True)  # type: ignore[arg-type]  # a stand-in
+    assert error.told["next"] == following
+    assert words in (told[0].message if told else error.remedy)
+    after = setup.decide(dataclasses.replace(facts, failed=error.failed))
+    assert not isinstance(after, MemoryPlan) or not after.rung.swaps
 
 
 def test_a_trainer_says_that_another_run_has_its_card(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
