@@ -60,7 +60,8 @@ class DiffusersModel:
         waits = self._options.denoiser_on_host and part == self.spec.denoiser.name
         model = loading.load_part(self._files, part, device=self._home_of(part), dtype=self._dtypes[part], as_stored=waits)
         wide = (value for value in model.parameters() if value.dtype not in FP8)  # whose range is smaller
-        if self._dtypes[part] == torch.float16 and not all(bool(torch.isfinite(value).all()) for value in wide):
+        largest = torch.finfo(torch.float16).max
+        if self._dtypes[part] == torch.float16 and not all(bool((value.abs() <= largest).all()) for value in wide):
             raise UsageError(f"The weights of this base ({part}) exceed the range of fp16.", "Set training.precision to fp32.")
         if part == self.spec.denoiser.name:
             self._check_denoiser(model)

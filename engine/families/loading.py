@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from loratui.engine import families
 from loratui.engine.errors import UsageError
 from loratui.engine.families.spec import PartName
-from loratui.engine.families.stored import FP8, WithoutCopies, block_weights, note_scale
+from loratui.engine.families.stored import WithoutCopies, block_weights, note_scale
 from loratui.engine.formats.base_keys import has_no_prefix
 from loratui.engine.formats.base_parts import BaseFiles, PartFile
 from loratui.engine.formats.safetensors_file import read_header
@@ -55,8 +55,8 @@ def load_part(
 ) -> nn.Module:
     """A part with weights, on `device` and in `dtype`. Raises `UsageError` if its files are unreadable or incomplete.
 
-    `as_stored`, for what waits in host memory: the block weights of a denoiser stay in the fp8 of their file and those of T5 in any
-    format, to be read with `stored.weight_on`, and nothing is copied that need not be.
+    `as_stored`, for what waits in host memory: the block weights of a denoiser and of T5 stay in their file in any format, to be read
+    with `stored.weight_on`, and nothing is copied that need not be.
     """
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging
@@ -67,7 +67,7 @@ def load_part(
     kind = _class_of(files, name)
     _refuse_json(part.path if part.in_folder else files.config / name)
     try:
-        if as_stored and (part.fp8 or not part.in_folder):
+        if as_stored and (part.fp8 or not part.in_folder or not name.startswith("text_encoder")):
             model = _as_stored(kind, files, name, device, dtype)
         elif part.in_folder:
             model = _from_folder(kind, part, device, dtype)
@@ -197,7 +197,7 @@ def _as_stored(kind: Any, files: BaseFiles, name: PartName, device: torch.device
             stored, scales = (_renamed(kind, part, name, config, some) if some else {} for some in (stored, scales))
         with init_empty_weights():
             blocks = set(block_weights(make()))
-        kept = {key for key, value in stored.items() if key in blocks and value.dtype in FP8}
+        kept = {key for key, value in stored.items() if key in blocks and value.is_floating_point()}
     tensors = {key: value if key in kept else _scaled(value, scales.get(key), dtype) for key, value in stored.items()}
     model = _assembled(make, tensors, device, dtype, kept)
     for key in kept & scales.keys():

@@ -1,4 +1,4 @@
-"""Weights that stay in host memory in the 8 bits of their file, until they are moved to the card layer by layer."""
+"""Weights that stay in host memory in the format of their file, until they are moved to the card layer by layer."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def block_weights(model: nn.Module) -> Iterator[str]:
 
 @contextmanager
 def seen_as(model: nn.Module, dtype: torch.dtype) -> Iterator[None]:
-    """Within the block, weights that are kept in 8 bits look like weights of `dtype`, which take no memory.
+    """Within the block, weights that are kept in another format look like weights of `dtype`, which take no memory.
 
     PEFT makes new weights in the format of the layer that they belong to.
     """
-    kept = {one: one.data for one in model.parameters() if one.dtype in FP8}
+    kept = {one: one.data for one in model.parameters() if one.dtype != dtype}
     for one in kept:
         one.data = torch.zeros((), dtype=dtype, device=one.device).expand(one.shape)
     try:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from loratui.engine.families.model import Joiner as Joins
 from loratui.engine.families.spec import FamilySpec
-from loratui.engine.families.stored import FP8, weight_on
+from loratui.engine.families.stored import weight_on
 from loratui.engine.planning.memory_plan import MemoryPlan
 from loratui.engine.planning.rungs import BaseFormat
 from loratui.engine.training.adapters.adapter import LoraAdapter
@@ -56,7 +56,8 @@ def place(
             for layer in (one for one in module.modules() if plan.two_copies and isinstance(one, FrozenLinear)):
                 layer.keep_turned()
         for parameter in denoiser.parameters():
-            if parameter.dtype in FP8:  # a file's own format, kept so far to save memory
+            # A file's own format, kept so far to save memory; 4-bit weights are bytes, and those of a LoRA are fp32.
+            if parameter.is_floating_point() and parameter.dtype != dtype and not parameter.requires_grad:
                 parameter.data = weight_on(parameter, device, dtype)
         denoiser.to(device)
         if swap is not None:

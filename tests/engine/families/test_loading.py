@@ -130,7 +130,7 @@ def whole(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
     return {key: weight_on(value, CPU, dtype) for key, value in model.named_parameters()}
 
 
-@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "scaled", "scaled by rows", "bfloat16"])
+@pytest.mark.parametrize("kind", ["float8_e4m3fn", "float8_e5m2", "scaled", "scaled by rows", "bfloat16", "float16", "float32"])
 def test_a_denoiser_waits_in_host_memory_as_it_is_stored(flux_folder: Path, tmp_path: Path, kind: str) -> None:
     tensors = original_files.weights_of(flux_folder / "transformer")
     if kind.startswith("scaled"):
@@ -158,16 +158,39 @@ def test_a_denoiser_waits_in_host_memory_as_it_is_stored(flux_folder: Path, tmp_
     assert all(value.dtype == torch.bfloat16 for key, value in waiting.named_parameters() if key not in blocks)
 
 
-def test_a_lora_begins_alike_on_a_base_in_fp8(flux_folder: Path, tmp_path: Path) -> None:
+def test_a_denoiser_in_a_folder_waits_in_its_file_too(flux_folder: Path) -> None:
+    files = identify(flux_folder)
+    waiting = load_part(files, "transformer", device=CPU, dtype=torch.bfloat16, as_stored=True)
+    usual, own = tensors_of(files, "transformer", torch.bfloat16), whole(waiting, torch.bfloat16)
+    assert own.keys() == usual.keys()
+    assert all(torch.equal(own[key], value) for key, value in usual.items())
+    (file,) = files.parts["transformer"].files
+    assert all(lies_in_a_file(waiting.get_parameter(key), file) for key in block_weights(waiting))
+    assert next(waiting.parameters()).dtype == torch.bfloat16
+
+
+def test_weights_beyond_fp16_are_found_while_they_wait(flux_folder: Path, tmp_path: Path) -> None:
+    tensors = original_files.weights_of(flux_folder / "transformer")
+    tensors["transformer_blocks.0.attn.to_q.weight"][0, 0] = 1e5
+    path = tmp_path / "flux.safetensors"
+    save_file(tensors, path)
+    options = LoadOptions(CPU, torch.float16, denoiser_on_host=True)
+    model = flux.load(with_files(flux_folder, path), Settings(base=Base(family="flux")), options)
+    with pytest.raises(UsageError, match="exceed the range of fp16"):
+        _ = model.denoiser
+
+
+@pytest.mark.parametrize("stored", [torch.float8_e4m3fn, torch.float16, torch.float32])
+def test_a_lora_begins_alike_on_a_base_in_another_format(flux_folder: Path, tmp_path: Path, stored: torch.dtype) -> None:
     tensors = original_files.weights_of(flux_folder / "transformer")
     path = tmp_path / "flux.safetensors"
-    save_file({key: value.to(torch.float8_e4m3fn) for key, value in tensors.items()}, path)
+    save_file({key: value.to(stored) for key, value in tensors.items()}, path)
     begun = []
     for as_stored in (False, True):
         model = load_part(with_files(flux_folder, path), "transformer", device=CPU, dtype=torch.bfloat16, as_stored=as_stored)
         target = Target(model, denoiser_patterns("flux", "attention"), Adapter(rank=4, alpha=2.0))
         begun.append(add_adapters({"denoiser": target}, seed=1).state())
-        assert any(value.dtype == torch.float8_e4m3fn for value in model.parameters()) is as_stored
+        assert any(value.dtype == stored for value in model.parameters() if not value.requires_grad) is as_stored
     assert begun[0].keys() == begun[1].keys()
     assert all(torch.equal(begun[0][key], begun[1][key]) for key in begun[0])
 
