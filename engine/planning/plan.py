@@ -112,9 +112,9 @@ def formula(plan: Plan) -> str:
     else:
         total += f" = {count(plan.image_steps, 'image-step')}"
     parts.append(total)
-    divisor = f"÷ batch {plan.batch_size}"
+    divisor = f"÷ batch {plan.batch_size * plan.processes}"
+    divisor += f" ({plan.batch_size} in each of {plan.processes} processes)" if plan.processes > 1 else ""
     divisor += f" × accumulation {plan.accumulation}" if plan.accumulation > 1 else ""
-    divisor += f" × {plan.processes} processes" if plan.processes > 1 else ""
     exact = plan.optimizer_steps * plan.effective_batch == plan.image_steps
     short = "" if exact else ", short last batches counted,"
     parts.append(f"{divisor}{short} = {count(plan.optimizer_steps, 'optimizer step')}")

@@ -199,8 +199,9 @@ def _mark(draft: Draft, key: str) -> str:
     ruled = _by_rule(draft, key)
     if key not in draft.recipe.changed:
         return "by the rule" if ruled else ""
-    before = draft.preset_value(key)
-    return f"◆ {'rule, ' if ruled else ''}preset: {shown_value(before) if before else 'by the rule'}"
+    before, processes = draft.preset_value(key), draft.value("training.processes")
+    each = f"in each of {processes} processes, " if key == "training.batch_size" and processes > 1 else ""
+    return f"◆ {each}{'rule, ' if ruled else ''}preset: {shown_value(before) if before else 'by the rule'}"
 
 
 def _by_rule(draft: Draft, key: str) -> bool:

@@ -46,7 +46,7 @@ def test_several_cores_divide_the_batch_and_a_gpu_or_a_single_core_does_not(
     monkeypatch.setattr(demo.hardware, "has_device_file", lambda: gpu)
     monkeypatch.setattr(common, "this_machine", lambda: NO_GPU)
     assert cli.main(["demo", "--no-tui", *arguments]) == 0
-    assert f"÷ batch {'1 × 2 processes' if divided else '2'} = 900 optimizer steps" in capsys.readouterr().out
+    assert f"÷ batch 2{' (1 in each of 2 processes)' if divided else ''} = 900 optimizer steps" in capsys.readouterr().out
     settings = tomllib.loads((list_runs(loratui_home())[0].path / "effective.toml").read_text())
     assert settings["training"]["processes"] == (2 if divided else 1)
     assert settings["memory"]["device"] == ("cpu" if divided or arguments else "auto")

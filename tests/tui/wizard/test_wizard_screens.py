@@ -181,6 +181,13 @@ async def test_the_plan_follows_every_key_and_reset_takes_it_back(home: Path) ->
         await hides(pilot, "Changed from the preset")
 
 
+async def test_a_batch_that_processes_share_is_shown_as_one(home: Path) -> None:
+    changes = {"training.batch_size": 1, "training.processes": 2, "memory.device": "cpu"}
+    async with LoratuiApp(home, "plan", draft=demo_draft(changes=changes)).run_test(size=(80, 24)) as pilot:
+        text = await shows(pilot, "÷ batch 2 (1 in each of 2 processes) = 900 optimizer steps")
+        assert "◆ in each of 2 processes, preset: 2" in text
+
+
 async def test_what_cannot_be_trained_is_told_on_the_plan(home: Path) -> None:
     draft = demo_draft().with_values({"dataset.bucket_step": 9, "training.precision": "fp16"})
     async with LoratuiApp(home, "plan", draft=draft).run_test(notifications=True, size=(160, 50)) as pilot:
