@@ -31,7 +31,7 @@ class Need:
     training: float
     """The most at any moment of a step; what is encoded and loaded before takes less."""
     sampling: float
-    """While a sample is decoded, in tiles where it does not fit as a whole; 0 where none are made."""
+    """While a sample is decoded, in tiles where it does not fit as a whole."""
     weights: float
     """Of `training`, what stays on the card between steps: weights, LoRA, optimizer."""
 
@@ -138,15 +138,14 @@ def need(facts: Facts, rung: Rung, precision: Format, recomputed: float | None =
 
 
 def sampling_gib(facts: Facts, fixed: float, *, tiled: bool = False) -> float:
-    """While a sample is decoded beside `fixed` GiB; 0 where none are made."""
-    decoding = decoding_gib(facts.settings, tiled=tiled)
-    return (fixed + decoding) * _FRAGMENTS if decoding else 0.0
+    """While a sample is decoded beside `fixed` GiB."""
+    return (fixed + decoding_gib(facts.settings, tiled=tiled)) * _FRAGMENTS
 
 
 def decoding_gib(settings: Settings, *, tiled: bool) -> float:
-    """What decoding a sample takes beside the weights, as a whole or in tiles; 0 where none are made."""
+    """What decoding a sample takes beside the weights, as a whole or in tiles."""
     samples, side = settings.samples, settings.dataset.resolution
-    area = (samples.width or side) * (samples.height or side) if samples.prompts else 0
+    area = (samples.width or side) * (samples.height or side)
     return figures.DECODING_GIB_PER_PX * (min(area, figures.TILE_PX**2) if tiled else area)
 
 
@@ -163,6 +162,9 @@ def image_share(settings: Settings, known: FamilyFigures) -> float:
 
 
 def _trained_gib(facts: Facts) -> float:
-    average = 4 if facts.settings.training.ema_decay else 0
+    """The LoRA with gradients and optimizer; with an average, and a copy of what is trained while the average is in its place."""
+    settings = facts.settings
+    averages = bool(settings.training.ema_decay), settings.optimizer.name == "adamw_schedule_free"
+    copies = 4 * (averages[0] + any(averages))
     optimizer = chosen_optimizer(facts.settings.optimizer.name, facts.lora.parameters, on_gpu=facts.card is not None)
-    return facts.lora.parameters * (BYTES[optimizer] + average) / GIB
+    return facts.lora.parameters * (BYTES[optimizer] + copies) / GIB

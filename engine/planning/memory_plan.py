@@ -126,7 +126,7 @@ def decide(facts: Facts) -> MemoryPlan | Finding:
         two_copies=two_copies,
         appends=taken is not None and _takes_more(facts, rung, split, chosen.format, copies=1 + two_copies, appended=True),
         room_gib=room,
-        text_streamed=taken is not None and known.reading_gib > room,
+        text_streamed=taken is not None and known.reading_gib * (2 if chosen.format == "fp32" else 1) > room,
         vae_tiled=taken is not None and sampling_gib(facts, taken.weights) > room,
         need=taken,
         fits=_fits(facts, rung, taken) if not sized or _pins(facts, rung) else "no",

@@ -79,14 +79,17 @@ class CudaGraphStep:
             torch.cuda.empty_cache()
 
     def _launch(self, batch: TrainingBatch) -> Tensor:
-        """Computes without a recording; frees the recordings if a new shape needs their memory."""
+        """Computes without a recording; frees the recordings if a new shape needs their memory. They are made again at once, and with
+        them that of the new shape after its first passes; more shapes than can be recorded would never end that."""
         try:
             return self._compute(batch)
         except Exception as error:
             if not (self._recordings and is_out_of_memory(error)):
                 raise
         # Not within the handler: the error keeps everything the failed pass made. No gradient was added yet.
-        self._stop(_NO_ROOM)
+        if self._met[_shape(batch)] > EAGER:
+            self._stop(_NO_ROOM)
+        self.forget()
         return self._compute(batch)
 
     def _record(self, shape: Shape, batch: TrainingBatch) -> bool:

@@ -56,7 +56,7 @@ class Fit:
     """Fits the blocks of one run into the room of its card."""
 
     def __init__(self, plan: MemoryPlan, blocks: Blocks, sampling_gib: float, peak: PeakMemory) -> None:
-        """`sampling_gib` is what decoding a sample takes beside the weights; 0 where none are made. `peak` is that of the run."""
+        """`sampling_gib` is what decoding a sample takes beside the weights. `peak` is that of the run."""
         self._plan, self._blocks, self._peak = plan, blocks, peak
         self._sampling = int(sampling_gib * GIB)
         self._adjusts = plan.placement == "gpu" and plan.rung.recomputed[1] > 0

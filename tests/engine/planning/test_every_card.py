@@ -41,7 +41,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "training.processes": (2,),
     "optimizer.name": ("adamw8bit", "prodigy", "adafactor", "adamw_schedule_free"),
     "dataset.resolution": (512, 768, 1536),
-    "samples.prompts": ((),),
+    "samples.width": (512, 2048),
 }
 CHANGES = st.lists(st.sampled_from([(key, value) for key, values in CHOICES.items() for value in values]), max_size=6)
 CAPABILITIES = st.sampled_from([(6, 1), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0)])

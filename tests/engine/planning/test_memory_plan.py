@@ -15,6 +15,7 @@ from loratui.engine.planning.memory_choices import rungs
 from loratui.engine.planning.memory_need import Facts, need
 from loratui.engine.planning.memory_plan import MemoryPlan, decide
 from loratui.engine.planning.rungs import CHECKPOINTING, KEPT, LADDER, PARTIAL, SWAPPED, Rung
+from loratui.engine.words import GIB
 from loratui.presets import load_preset
 from loratui.presets.schema import replace
 
@@ -98,6 +99,27 @@ def test_batches_are_split_where_that_spares_many_blocks() -> None:
     plan = decide(dataclasses.replace(launched, free_gib=room[2] - 1.0, card=dataclasses.replace(A100, total_gib=300.0)))
     assert isinstance(plan, MemoryPlan)
     assert not plan.split, "each image would be launched by the CPU"
+
+
+def test_what_keeps_a_copy_of_the_lora_is_counted() -> None:
+    """A moving average is one, and while it is used the trained values are kept beside it; a schedule-free optimizer swaps too."""
+    copy = facts("flux-identity-18img", A100).lora.parameters * 4 / GIB
+    found = {
+        name: need(facts("flux-identity-18img", A100, **{"optimizer__name": "adamw", **sets}), KEPT, "bf16").training
+        for name, sets in (
+            ("plain", {}),
+            ("ema", {"training__ema_decay": 0.99}),
+            ("free", {"optimizer__name": "adamw_schedule_free"}),
+        )
+    }
+    assert found["ema"] - found["plain"] == pytest.approx(2 * copy)
+    assert found["free"] - found["plain"] == pytest.approx(2 * copy), "its own average, and a copy while it is in use"
+
+
+def test_text_encoders_in_fp32_are_streamed_where_they_are_too_large() -> None:
+    card = Card("RTX 5090", 16.0, (12, 0))
+    plans = [decide(facts("flux-identity-18img", card, training__precision=one)) for one in ("auto", "fp32")]
+    assert [plan.text_streamed for plan in plans if isinstance(plan, MemoryPlan)] == [False, True]
 
 
 def test_a_plan_with_which_samples_fit_comes_first() -> None:
